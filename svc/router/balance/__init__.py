@@ -1,1 +1,1 @@
-"""Which instance gets a request: the table, the policies, ejection, the request queue."""
+"""The choice of an instance for each request: routing table, policies, ejection, request queue."""

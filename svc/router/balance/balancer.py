@@ -1,4 +1,4 @@
-"""The load balancer: which instance a request gets, how long it waits for one, and the load of each instance."""
+"""The load balancer: it chooses an instance for each request, queues requests, and counts the load of each instance."""
 
 import itertools
 import random
@@ -19,18 +19,18 @@ from svc.settings import RouterSettings
 
 MIN_CONCURRENT_RETRIES = 3  # a percentage of a small load would be zero
 MAX_RETRY_AFTER_SECONDS = 60
-REGISTRY_NOTICE_SECONDS = 5.0  # in which a babysitter notices that its instance has ended, and the table shows it
-DEFAULT_REQUEST_SECONDS = 1.0  # before the first request has ended
+REGISTRY_NOTICE_SECONDS = 5.0  # within which a babysitter notices that its instance has ended, and the table shows it
+DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 
 OnWait = Callable[[Waiter], None]
 
 
 class Balancer:
-    """Picks an instance for each request, and counts the requests in flight at each.
+    """The load balancer: it picks an instance for each request, and counts the requests in flight at each instance.
 
-    `pick` decides at once; `admit` waits in the request queue as well; `begin_attempt` and `end_attempt` count the
-    attempts.
-    The table is an immutable snapshot: one writer at a time replaces it, under a lock that its readers do not take.
+    `pick` decides at once; `admit` waits in the request queue if necessary; `begin_attempt` and `end_attempt` count
+    attempts. The routing table is an immutable snapshot: one writer at a time replaces it, under a lock that readers
+    do not take.
     """
 
     def __init__(
@@ -41,11 +41,11 @@ class Balancer:
         self.statistics = statistics
         self.queue = RequestQueue(settings.queue_size)
         self.loads: dict[str, int] = {}  # requests in flight by instance
-        self.full: set[str] = set()  # instances that have as many requests as they may have
+        self.full: set[str] = set()  # names of the instances whose requests in flight have reached their limit
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
         self.retries = 0  # attempts after the first of a request, since the start
-        self.unlisted_model_requested = False  # since the last discovery: an engine may have loaded it meanwhile
+        self.unlisted_model_requested = False  # since the last discovery; an engine may have loaded that model since
         self.aliases = dict(settings.aliases)
         self.fallbacks = dict(settings.fallbacks)
         self._settings = settings
@@ -53,13 +53,13 @@ class Balancer:
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-        self._first_attempt = self._context(())  # of most requests; made once, as it refers to the live counts
-        self._lock = threading.RLock()  # of whoever replaces the table
+        self._first_attempt = self._context(())  # for most requests; built only once, as it refers to the live counts
+        self._lock = threading.RLock()  # held while the table is replaced
 
     # Choosing an instance.
 
     def resolve_model(self, model: str | None) -> str | None:
-        """Return the model that an alias stands for, or the fallback of a model that no instance serves."""
+        """Return the model to route to, after aliases and fallbacks (see `model_aliases.resolve`)."""
         if not self.aliases and not self.fallbacks:
             return model
         return model_aliases.resolve(model, self.aliases, self.fallbacks, self.table.can_serve)
@@ -68,9 +68,9 @@ class Balancer:
         return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
-        """Return the instance for a request, None when all candidates are busy, excluded, or back soon.
+        """Return the instance for a request, None if all candidates are busy, excluded, or about to return.
 
-        Raises Unavailable when there is no candidate.
+        Raise Unavailable if there is no candidate.
         """
         pool = self.table.pool(request.model)
         if pool is None or not pool.members:
@@ -87,17 +87,17 @@ class Balancer:
         return member.target if member else None
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
-        """Return an instance that this request has not failed at, None where none can take it now."""
+        """Return an instance at which this request has not failed, None if no such instance can take it now."""
         try:
             return self.pick(request, self._unchanged_names(failed))
         except Unavailable:
             return None
 
     def admit(self, request: RoutingRequest, on_wait: OnWait) -> Target:
-        """Return the instance for a request, after those that wait already, within `queue_timeout`.
+        """Return the instance for a request; wait for one up to `queue_timeout`, behind requests that wait already.
 
-        `on_wait` gets the waiter before and after each wait, and may raise.
-        Raises RateLimited when no instance becomes free in time, Unavailable when there is none.
+        `on_wait` is called with the waiter before and after each wait, and may raise.
+        Raise RateLimited if no instance becomes free in time, Unavailable if no instance can serve the request.
         """
         queue = self.queue
         if not (queue.waiting and queue.has_waiters(request.model)) and (target := self.pick(request)):
@@ -114,11 +114,11 @@ class Balancer:
     def admit_again(
         self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]
     ) -> Target | None:
-        """Return an instance for a request that instances have refused, None where there is none in time.
+        """Return an instance for a request whose connections were `refused`, None if there is none in time.
 
-        It waits REGISTRY_NOTICE_SECONDS for the table to show what became of them; where they restart, or others are
-        only busy, it then waits `queue_timeout`. Instances that have `taken` the request do not get it again.
-        Raises as `admit`.
+        Wait REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or other
+        instances are only busy, then wait `queue_timeout`. Instances that have `taken` the request do not get it again.
+        Raise as `admit` does.
         """
         unchanged = {target.name for target in refused}
 
@@ -127,16 +127,16 @@ class Balancer:
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
-        target = self._wait(request, on_wait, seconds, choose, ordered=False)  # no other request waits behind it
+        target = self._wait(request, on_wait, seconds, choose, ordered=False)  # it must not delay other requests
         if target is not None:
             return target
         excluded = (*self._unchanged_names(refused), *taken)
         if request.model in self.table.returning or self.table.has_other_members(request.model, excluded):
             return self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
-        return self.pick(request, taken)  # an instance may have been away too briefly for any list to show it
+        return self.pick(request, taken)  # an instance may have been away too briefly for the registry to list that
 
     def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
-        """Return the names of the failed instances whose entry in the table is unchanged since."""
+        """Return the names of the failed instances whose entry in the table has not changed since the failure."""
         return tuple(target.name for target in failed if target in self.table.targets)
 
     def _wait(
@@ -147,9 +147,9 @@ class Balancer:
         choose: Callable[[], Target | None],
         ordered: bool = True,
     ) -> Target | None:
-        """Return what `choose` returns once this request is the first in its queue, None after so many seconds.
+        """Wait until this request is the first in its queue and `choose` returns an instance; return that instance.
 
-        One that is not `ordered` waits beside the queue: it is never behind another, and no other is behind it.
+        Return None after `seconds`. A request that is not `ordered` neither waits behind others nor delays them.
         """
         queue = self.queue
         waiter = queue.join(request.model, self._clock() + seconds, self.retry_after(), ordered)
@@ -165,12 +165,12 @@ class Balancer:
         return None
 
     def retry_after(self) -> int:
-        """Return after how many whole seconds an instance may be free: the mean duration of a request."""
+        """Return the whole seconds after which an instance may be free: the mean duration of a request."""
         mean = self.statistics.mean_request_seconds()
         return max(1, min(MAX_RETRY_AFTER_SECONDS, round(DEFAULT_REQUEST_SECONDS if mean is None else mean)))
 
     def may_retry(self) -> bool:
-        """Return whether the retry budget has room for one more attempt that counts for it."""
+        """Return whether the retry budget allows one more attempt that counts for it."""
         return self.retrying < max(MIN_CONCURRENT_RETRIES, self._settings.retry_budget * self.in_flight)
 
     # Attempts.
@@ -180,8 +180,8 @@ class Balancer:
     ) -> None:
         """Count an attempt that starts; `end_attempt` counts its end.
 
-        `repeated`: it is not the request's first; `counts_for_budget`: it counts for the retry budget;
-        `is_inference`: of an inference request, which may be the trial of an ejected instance.
+        `repeated`: it is not the first attempt of the request; `counts_for_budget`: it counts for the retry budget;
+        `is_inference`: the request is for inference, so that it may be the trial of an ejected instance.
         """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
         if target.limit and load >= target.limit:
@@ -195,7 +195,7 @@ class Balancer:
                 self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
 
     def answer_begun(self, target: Target | None) -> None:
-        """Note that an instance has begun a good answer: that ends its trial, however long the rest takes."""
+        """Record that an instance has begun a good response, which ends its trial, however long the rest takes."""
         if target is not None and (health := self.health.by_instance.get(target.name)) and health.in_trial:
             with self._lock:
                 self._rebuild_if(self.health.record_success(target.name, self.table.targets))
@@ -210,11 +210,11 @@ class Balancer:
         answered: bool = False,
         is_inference: bool = True,
     ) -> None:
-        """Count the end of an attempt, exactly once.
+        """Count the end of an attempt. Call it exactly once for each attempt.
 
-        `ejection_reason`: what the instance did wrong and may be ejected for, empty where it did nothing wrong,
-        None where the attempt proves neither. `answered`: the instance has completed an answer.
-        `is_inference`: of an inference request, whose success proves that the instance works.
+        `ejection_reason`: the failure for which the instance may be ejected, empty if it did nothing wrong, None if the
+        attempt proves neither. `answered`: the instance has sent a whole response.
+        `is_inference`: the request was for inference, so that its success proves that the instance works.
         """
         name = target.name
         self.loads[name] -= 1
@@ -242,22 +242,22 @@ class Balancer:
             self.queue.wake((*target.models, None))
 
     def _release_full(self, name: str) -> None:
-        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # as it is now
+        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # the present limit
         if self.loads[name] < limit or not limit:
             self.full.discard(name)
 
     # The table.
 
     def record_check(self, name: str, passed: bool, first_decides: bool = False) -> None:
-        """Record the result of the router's own health check.
+        """Record the result of one of the router's own health checks of an instance.
 
-        `first_decides`: the first check ever decides alone, also when it failed.
+        `first_decides`: if this is the instance's first check, it decides alone, even if it failed.
         """
         with self._lock:
             self._rebuild_if(self.health.record_check(name, passed, first_decides, self.table.targets))
 
     def expire(self, now: float) -> None:
-        """End the waits and the ejections whose time is over; called ten times a second."""
+        """End the waits and the ejections whose time is over. Call it ten times a second."""
         if self.queue.waiting:
             self.queue.expire(now)
         if names := self.health.lapsed_ejections(now):
@@ -269,7 +269,7 @@ class Balancer:
             self.replace(self.table.targets)
 
     def replace(self, targets: Iterable[Target]) -> None:
-        """Replace the table. The health of an instance that was restarted, moved or away begins anew."""
+        """Replace the table, and reset the health of each instance that was restarted, moved or away since the last."""
         with self._lock:
             previous = {target.name: target for target in self.table.targets}
             targets = tuple(targets)
@@ -284,7 +284,7 @@ class Balancer:
             self.queue.wake_all()
 
     def _forget_absent(self, names: set[str]) -> None:
-        """Drop the counts of instances that have left, once nothing is in flight, and the turns of their models."""
+        """Drop the counts of absent instances without requests in flight, and the turns of models without instances."""
         by_instance = (self.loads, self.statistics.instances, self.health.by_instance)
         for name in set().union(*by_instance) - names:
             if not self.loads.get(name):

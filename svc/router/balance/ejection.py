@@ -1,45 +1,45 @@
 """Outlier ejection and health checks: how an instance's health changes with each result. Pure.
 
-Two sources that do not overrule each other:
+An instance's health has two sources, and neither overrules the other:
 
-1. Health checks: unhealthy after `max_errors` failed ones in a row, healthy after two that passed
-   (the first check ever decides alone).
-2. Requests: ejected after `max_errors` failures in a row. Only transport failures and 502, 503 and 504 are failures,
-   never what a client can cause. Ejection ends after a time that doubles with each ejection in a row, by way of one
-   trial request; at once where checks have seen the instance fail and recover. (Envoy's outlier detection, with
-   Finagle's jitter.)
+1. Health checks. An instance is unhealthy after `max_errors` failed checks in a row, and healthy after two passed
+   checks in a row, or after one as long as no check has decided before.
+2. Requests. An instance is ejected after `max_errors` failed requests in a row. Only transport failures and 502, 503
+   and 504 count, never a failure that a client can cause. After a time that doubles with each ejection in a row, one
+   trial request decides whether the ejection ends. The trial is due at once if health checks have seen the instance
+   fail and recover. (Envoy's outlier detection, with Finagle's jitter.)
 """
 
 from collections.abc import Callable
 
 import msgspec
 
-CHECKS_UNTIL_HEALTHY = 2  # that passed, in a row
+CHECKS_UNTIL_HEALTHY = 2  # passed checks in a row
 BASE_EJECTION_SECONDS = 5.0  # of the first ejection
 MAX_EJECTION_SECONDS = 300.0
-EJECTION_JITTER_RATIO = 0.25  # of the time, either way: instances that failed together do not return together
+EJECTION_JITTER_RATIO = 0.25  # of its time, more or less: instances that failed together do not return together
 MAX_COUNTED_EJECTIONS = 16
 
 
 class InstanceHealth(msgspec.Struct, frozen=True):
-    """The health of one instance: results in a row, and the end of its ejection."""
+    """The health of one instance: its equal results in a row, and the end of its ejection."""
 
-    healthy: bool | None = None  # by health checks; None before the first one
+    healthy: bool | None = None  # according to health checks; None before they have decided
     failed_checks: int = 0
     passed_checks: int = 0
     failures: int = 0
     ejections: int = 0
     ejected_until: float = 0.0  # monotonic seconds; 0: it is not ejected
     trial_due: bool = False  # the ejection's time is over: one request may try the instance
-    in_trial: bool = False  # that request is on its way
-    reported: bool = False  # its ejection was reported as an event: its checks did not fail before
+    in_trial: bool = False  # the trial request is in flight
+    reported: bool = False  # the ejection was reported as an event, since health checks had not failed before
 
     def is_usable(self) -> bool:
         return not self.ejected_until or self.trial_due
 
 
 def after_check(before: InstanceHealth, passed: bool, max_errors: int) -> InstanceHealth:
-    """Return the health after a health check."""
+    """Return the instance's health after a health check that passed or failed."""
     change = msgspec.structs.replace
     if not passed:
         failed = before.failed_checks + 1
@@ -55,15 +55,15 @@ def after_check(before: InstanceHealth, passed: bool, max_errors: int) -> Instan
         healthy=True if decided else before.healthy,
     )
     recovered = decided and before.healthy is False and before.ejected_until and not before.in_trial
-    return change(after, trial_due=True) if recovered else after  # it was down and is back: no need to wait
+    return change(after, trial_due=True) if recovered else after  # the instance was down and is back: no need to wait
 
 
 def after_failure(
     before: InstanceHealth, now: float, draw: Callable[[], float], max_errors: int, may_eject: bool = True
 ) -> InstanceHealth:
-    """Return the health after a request that failed.
+    """Return the instance's health after a failed request, which may eject the instance.
 
-    `draw` returns a random number in [0, 1); `may_eject` is false where too many instances are ejected already.
+    `draw` returns a random number in [0, 1); `may_eject` is false if too many instances are ejected already.
     """
     failures = before.failures + 1
     if before.ejected_until and not before.in_trial:  # the request began before the ejection
@@ -82,29 +82,29 @@ def after_failure(
 
 
 def after_success(before: InstanceHealth) -> InstanceHealth:
-    """Return the health after an answer: it ends a row of failures, and an ejection where it was the trial."""
+    """Return the instance's health after a good response. It resets the failures; in a trial it ends the ejection."""
     if before.ejected_until and not before.in_trial:
         return before
     return msgspec.structs.replace(before, failures=0, ejections=0, ejected_until=0.0, in_trial=False, reported=False)
 
 
 def after_inconclusive(before: InstanceHealth) -> InstanceHealth:
-    """Return the health after a request that proves nothing, as its client left: a trial is due again."""
+    """Return the instance's health after a request that proves nothing, as its client left. A trial is due again."""
     return msgspec.structs.replace(before, trial_due=True, in_trial=False) if before.in_trial else before
 
 
 def with_trial_begun(before: InstanceHealth) -> InstanceHealth:
-    """Return the health once the trial request is on its way; no other request gets the instance meanwhile."""
+    """Return the instance's health once its trial request is in flight; it gets no other request until that ends."""
     return msgspec.structs.replace(before, trial_due=False, in_trial=True)
 
 
 def with_ejection_lapsed(before: InstanceHealth, now: float) -> InstanceHealth:
-    """Return the health at this time: an ejection that is over makes a trial due."""
+    """Return the instance's health at the time `now`: once the time of its ejection is over, a trial is due."""
     if before.ejected_until and not before.trial_due and not before.in_trial and now >= before.ejected_until:
         return msgspec.structs.replace(before, trial_due=True)
     return before
 
 
 def may_eject(ejected: int, instances: int, max_ratio: float) -> bool:
-    """Return whether one more instance may be ejected: at most `max_ratio` of them at once, but always one."""
+    """Return whether one more instance may be ejected: at most `max_ratio` of all at once, but at least one."""
     return ejected + 1 <= max(1, int(instances * max_ratio))

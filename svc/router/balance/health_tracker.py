@@ -1,4 +1,4 @@
-"""The health of all instances, kept from the results of requests and health checks, with its log and events."""
+"""The health of all instances, from the results of requests and health checks. Its changes are logged and reported."""
 
 import logging
 import random
@@ -21,7 +21,7 @@ UNKNOWN_HEALTH = InstanceHealth()
 class HealthTracker:
     """The health of each instance that was checked or has failed.
 
-    The methods that change it return whether the table has to be rebuilt. Its caller holds the lock of the table.
+    The methods that change it return whether the table has to be rebuilt. The caller holds the lock of the table.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class HealthTracker:
         self._events = events
 
     def is_usable(self, target: Target) -> bool:
-        """Return whether an instance is healthy and not ejected; the router's own checks outweigh the registry's."""
+        """Return whether an instance is healthy and not ejected. The router's own checks outweigh the registry's."""
         health = self.by_instance.get(target.name)
         if health is None:
             return target.healthy is not False
@@ -49,14 +49,14 @@ class HealthTracker:
         return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
 
     def record_check(self, name: str, passed: bool, first_decides: bool, targets: Iterable[Target]) -> bool:
-        """Record the result of a health check. `first_decides`: the first check ever decides, also when it failed."""
+        """Record the result of a health check. `first_decides`: the first check decides alone, even if it failed."""
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         first = first_decides and before.healthy is None
         after = ejection.after_check(before, passed, 1 if first else self._max_errors)
         return self._change(name, before, after, targets)
 
     def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
-        """Record a failed request; `reason` is what the instance did wrong."""
+        """Record a failed request. `reason` is the instance's failure."""
         ejected = sum(1 for target in targets if self.is_ejected(target.name))
         may_eject = ejection.may_eject(ejected, sum(target.admitted() for target in targets), self._max_ejected)
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
@@ -73,12 +73,12 @@ class HealthTracker:
         return self._change(name, before, ejection.after_inconclusive(before), targets)
 
     def begin_trial(self, name: str, targets: Iterable[Target]) -> bool:
-        """Note that the trial request of an ejected instance is on its way."""
+        """Record that the trial request of an ejected instance is in flight."""
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         return self._change(name, before, ejection.with_trial_begun(before), targets)
 
     def lapsed_ejections(self, now: float) -> list[str]:
-        """Return the names of the ejected instances whose trial is due from now on."""
+        """Return the names of the ejected instances whose time is over and whose trial is not due or in flight yet."""
         return [
             name
             for name, health in self.by_instance.items()
@@ -86,7 +86,7 @@ class HealthTracker:
         ]
 
     def end_ejections(self, names: Iterable[str], now: float, targets: Iterable[Target]) -> bool:
-        """Let one request try each of these instances."""
+        """Make a trial due for each of these instances whose ejection's time is over: one request may try it."""
         changes = []
         for name in names:
             before = self.by_instance.get(name, UNKNOWN_HEALTH)
@@ -107,7 +107,7 @@ class HealthTracker:
         return after.is_usable() != before.is_usable() or after.healthy is not before.healthy
 
     def _report_ejection(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str) -> None:
-        """Log that an ejection began or ended. It is an event only where the instance's checks do not fail anyway."""
+        """Log that an ejection began or ended; report it as an event too, unless the instance fails its checks."""
         if after.ejected_until:
             seconds = after.ejected_until - self._clock()
             log.info("ejected %s for %.0f s: %s", name, seconds, reason)
@@ -120,5 +120,5 @@ class HealthTracker:
 
 
 def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
-    """Return whether the registry reports it already: a router that starts has nothing new to report."""
+    """Return whether the registry reports the instance as unhealthy: then a router that starts need not report it."""
     return any(target.healthy is False for target in targets if target.name == name)

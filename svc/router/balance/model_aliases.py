@@ -1,4 +1,4 @@
-"""Aliases and fallbacks of models: the model that a request is for, and the request rewritten to name it. Pure."""
+"""Aliases and fallbacks of models: finds the model to route to, and rewrites the request to name it. Pure."""
 
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote_plus
@@ -7,7 +7,7 @@ from svc.router.http.json_body import replace_model
 from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Media, Request, RequestHead
 
-MAX_FALLBACK_STEPS = 8  # of fallbacks that have a fallback
+MAX_FALLBACK_STEPS = 8  # in a chain of fallbacks, each of which has a fallback of its own
 
 
 def resolve(
@@ -16,7 +16,10 @@ def resolve(
     fallbacks: Mapping[str, str],
     is_available: Callable[[str], bool],
 ) -> str | None:
-    """Return the model that an alias stands for; where it is not available, the first of its fallbacks that is."""
+    """Return the model to route to: the one that an alias stands for, or else the requested one.
+
+    If that model is not available, return the first of its fallbacks that is; if none is, return the model itself.
+    """
     if requested is None:
         return None
     model = aliases.get(requested, requested)
@@ -29,7 +32,7 @@ def resolve(
 
 
 def with_model(request: Request, model: str) -> Request:
-    """Return a request that names another model, every other byte of it as it was; raise BadRequest."""
+    """Return the request with another model, its other values unchanged; raise BadRequest if it cannot be parsed."""
     head, body = request.head, request.body
     if body and head.media is Media.JSON:
         return Request(head, replace_model(body, model))

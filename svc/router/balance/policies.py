@@ -1,7 +1,7 @@
-"""The load balancing policies: which member of a pool gets a request. Pure: loads, turns and chance are arguments.
+"""The load balancing policies, which choose a member of a pool. Pure: loads, turns and random numbers are arguments.
 
-Two routers with the same pool agree on sessions without exchanging anything: rendezvous hashing (Thaler and
-Ravishankar, 1998) depends on names and weights alone.
+Two routers with the same pool agree on the member of a session without communication: rendezvous hashing (Thaler and
+Ravishankar, 1998) depends only on names and weights.
 """
 
 import math
@@ -15,14 +15,14 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
 MASK_64_BITS = (1 << 64) - 1
-MAX_SESSION_LOAD_RATIO = 1.25  # of an instance's share of the load, before its sessions go to another one
+MAX_SESSION_LOAD_RATIO = 1.25  # of an instance's share of the load; above it, its sessions go to another instance
 PREFIX_BYTES = 1024
 MAX_CYCLE_LENGTH = 10_000
 CACHE_KEY_SEPARATOR = "\0"  # in a pool's key, before the cache type
 
 
 class Member(msgspec.Struct, frozen=True):
-    """One candidate, with what policies use of it."""
+    """One candidate instance of a pool, with the properties that policies use."""
 
     name: str
     target: Target
@@ -31,13 +31,13 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """The candidates for one model, with what the policies need of them computed once."""
+    """The candidates for one model, with values that policies need and that are computed once."""
 
-    key: str = ""  # turns are counted under it, over all tables of a router
+    key: str = ""  # the name under which turns are counted, across all tables of a router
     members: tuple[Member, ...] = ()
-    cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight says
-    seeds: tuple[int, ...] = ()  # hashes of their names
-    by_cache_type: dict[str, "Pool"] = {}  # the members of each cache type, where members have one
+    cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
+    seeds: tuple[int, ...] = ()  # hashes of the members' names
+    by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
 
     @staticmethod
     def of(members: Iterable[Member], key: str = "") -> "Pool":
@@ -55,20 +55,20 @@ class Pool(msgspec.Struct, frozen=True):
 
 
 class PickContext(msgspec.Struct):
-    """What a policy needs besides the pool and the request."""
+    """The arguments of a policy besides the pool and the request."""
 
     loads: Mapping[str, int]  # requests in flight by instance
-    turns: Mapping[str, Iterator[int]]  # by the key of a pool: whose turn it is
-    draw: Callable[[], float]  # a random number in [0, 1)
-    cache_type_threshold: int  # bytes of prompt over which static caches are better
+    turns: Mapping[str, Iterator[int]]  # the counter of turns of each pool, by its key
+    draw: Callable[[], float]  # returns a random number in [0, 1)
+    cache_type_threshold: int  # bytes; for a longer prompt, instances with a static cache are better
     excluded: Container[str] = ()  # names of instances that must not get the request
 
 
 def cycle(weights: list[int]) -> tuple[int, ...]:
-    """Return a smooth order in which index i occurs weights[i] / gcd times.
+    """Return an evenly spread order of indexes, in which index i occurs weights[i] / gcd times.
 
     An index of weight 0 does not occur, unless all weights are 0.
-    The k-th turn of an index with weight w falls at (k + 1/2) / w of the cycle.
+    The k-th turn (from 0) of an index that occurs w times is at the fraction (k + 1/2) / w of the cycle.
     """
     if not weights:
         return ()
@@ -88,14 +88,17 @@ def digest(data: bytes) -> int:
 
 
 def round_robin(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the next member of the weighted cycle. A repeated attempt takes a random one, and no other's turn."""
+    """Return the next member of the weighted cycle.
+
+    If instances are excluded, as in a retry, return a random member instead, so that no turn is used up.
+    """
     if context.excluded:
         return random(pool, request, context)
     return _from(next(context.turns[pool.key]), pool, context)
 
 
 def least_requests(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the member with the fewest requests in flight for its weight; equal ones take turns."""
+    """Return the member with the fewest requests in flight in proportion to its weight; equal members take turns."""
     members = _allowed(pool, context)
     if not members:
         return None
@@ -114,23 +117,26 @@ def power_of_two(pool: Pool, request: RoutingRequest, context: PickContext) -> M
 
 
 def random(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return a random member, each with the probability of its weight."""
+    """Return a random member; the probability of each is in proportion to its weight."""
     return _from(int(context.draw() * len(pool.cycle)), pool, context)
 
 
 def session(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the session's own member, or the next in the session's order; round robin without a session."""
+    """Return the member that `rendezvous` selects for the request's session; use round robin without a session."""
     return rendezvous(pool, request.session, context) if request.session else round_robin(pool, request, context)
 
 
 def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return a member as `session` does, by the beginning of the prompt: equal beginnings share a cache."""
+    """Return a member as `session` does, but by the beginning of the prompt: equal beginnings share a cache."""
     start = prompt(request.body)[:PREFIX_BYTES]
     return rendezvous(pool, start, context) if start else round_robin(pool, request, context)
 
 
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Choose by the cache type that suits the prompt's size, where members have one; then by session or in turn."""
+    """Return a member as `session` does, from those whose cache type suits the prompt's size.
+
+    If no member with that cache type can take the request, choose from all members.
+    """
     if pool.by_cache_type:
         large = len(prompt(request.body)) > context.cache_type_threshold
         suitable = pool.by_cache_type.get("static" if large else "paged")
@@ -141,7 +147,10 @@ def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | 
 
 
 def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
-    """Return the member with the highest score for the key, unless it has too much more than its share of the load."""
+    """Return the member with the highest score for the key whose load is not far over its share.
+
+    If all members are over that limit, return the one with the highest score.
+    """
     key_hash = digest(key)
     scores = {
         member.name: _score(key_hash, seed, member.weight or 1)
@@ -158,7 +167,7 @@ def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
 
 
 def prompt(body: bytes) -> bytes:
-    """Return the messages or the prompt as they stand in the body, empty where there are none."""
+    """Return the JSON of the messages or the prompt in the body, empty if there are none."""
     try:
         fields = _decode_prompt(body) if body else None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -167,7 +176,7 @@ def prompt(body: bytes) -> bytes:
 
 
 def _from(turn: int, pool: Pool, context: PickContext) -> Member | None:
-    """Return the first allowed member of the cycle, from this turn on."""
+    """Return the first member of the cycle that is not excluded, starting at this turn; None if all are excluded."""
     length = len(pool.cycle)
     for step in range(length):
         member = pool.members[pool.cycle[(turn + step) % length]]
@@ -181,7 +190,7 @@ def _score(key: int, seed: int, weight: int) -> float:
     mixed = key ^ seed
     mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 & MASK_64_BITS  # the finalizer of splitmix64
     mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB & MASK_64_BITS
-    mixed = (mixed ^ (mixed >> 31)) >> 11  # 53 bits: what a float holds exactly, so that it stays below 1
+    mixed = (mixed ^ (mixed >> 31)) >> 11  # 53 bits, which a float holds exactly: so the quotient stays below 1
     return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
 
 
@@ -190,13 +199,13 @@ def _load(member: Member, context: PickContext) -> float:
 
 
 def _allowed(pool: Pool, context: PickContext) -> list[Member]:
-    """Return the members that are not excluded; those of weight 0 only when there are no others."""
+    """Return the members that are not excluded. Members of weight 0 are returned only if there are no others."""
     members = [member for member in pool.members if member.name not in context.excluded]
     return [member for member in members if member.weight] or members
 
 
 def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
-    """Yield the members of a cache type, without it: a pool of theirs is not divided again."""
+    """Return the members of a cache type, with that field emptied, so that their pool is not divided again."""
     return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)
 
 

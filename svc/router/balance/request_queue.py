@@ -1,6 +1,6 @@
-"""The request queue: waiting for an instance, bounded in all, first come, first served for each model.
+"""The request queue: requests wait for an instance, first come, first served for each model, up to a total limit.
 
-It has no timers: the worker's sweep calls `expire`; whatever ends a request or changes the table calls `wake`.
+The queue has no timers: the worker's sweep calls `expire`; the end of a request and a new table call `wake`.
 """
 
 import itertools
@@ -12,13 +12,13 @@ from svc.base.errors import RateLimited
 
 
 class Waiter:
-    """One request in the queue. `wait` returns when an instance may be free, or when the request must stop waiting."""
+    """One request in a queue. `wait` returns when the request may get its turn, or must stop waiting."""
 
     __slots__ = ("_event", "deadline", "expired", "number")
 
     def __init__(self, deadline: float, number: int) -> None:
         self.deadline = deadline
-        self.number = number  # in the order of arrival
+        self.number = number  # ascending in the order of arrival
         self.expired = False
         self._event = threading.Event()
 
@@ -31,21 +31,24 @@ class Waiter:
 
 
 class RequestQueue:
-    """A line of waiters for each model; the one for None is of requests that any model can serve."""
+    """A line of waiters for each model, and one under None for requests that any model can serve."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.waiting = 0
         self._numbers = itertools.count()
         self._lines: dict[str | None, deque[Waiter]] = {}
-        self._unordered: dict[Waiter, str | None] = {}  # waiters for a change of the table, and their models
+        self._unordered: dict[Waiter, str | None] = {}  # waiters beside the lines, with their models
 
     def has_waiters(self, model: str | None) -> bool:
         """Return whether a new request for this model has to wait behind others."""
         return model in self._lines
 
     def join(self, model: str | None, deadline: float, retry_after: int, ordered: bool = True) -> Waiter:
-        """Return a waiter at the end of the line, or beside it; raise RateLimited when the queue is full."""
+        """Add a waiter at the end of the model's line, or beside it if not `ordered`, and return it.
+
+        Raise RateLimited, with `retry_after` in seconds, if the queue is full.
+        """
         if self.waiting >= self.size:
             raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
         waiter = Waiter(deadline, next(self._numbers))
@@ -57,11 +60,11 @@ class RequestQueue:
         return waiter
 
     def is_first(self, model: str | None, waiter: Waiter) -> bool:
-        """Return whether it is this waiter's turn; one beside the line is never behind another."""
+        """Return whether it is this waiter's turn. A waiter beside the line never waits for others."""
         return waiter in self._unordered or self._lines[model][0] is waiter
 
     def leave(self, model: str | None, waiter: Waiter) -> None:
-        """Remove a waiter, and wake the next one."""
+        """Remove a waiter, and wake the first one that remains in its line."""
         self.waiting -= 1
         if self._unordered.pop(waiter, self) is not self:
             return
@@ -73,13 +76,16 @@ class RequestQueue:
             del self._lines[model]
 
     def wake(self, models: Iterable[str | None]) -> None:
-        """Wake the first waiter of each of these models, in the order of arrival: an instance became free."""
+        """Wake the first waiter of each of these models, in the order of arrival, as an instance may be free.
+
+        Waiters beside the lines are woken too.
+        """
         first = [self._lines[model][0] for model in models if model in self._lines]
         for waiter in sorted([*first, *self._unordered], key=lambda waiter: waiter.number):
             waiter.wake()
 
     def wake_all(self) -> None:
-        """Wake the first waiter of every model: the table changed."""
+        """Wake the first waiter of every model, as the table has changed."""
         self.wake(list(self._lines))
 
     def expire(self, now: float) -> None:

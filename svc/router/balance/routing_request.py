@@ -1,4 +1,4 @@
-"""What a request asks for, as far as routing cares: pure."""
+"""The parts of a request that routing needs: its model, its session, its body. Pure."""
 
 from urllib.parse import parse_qs
 
@@ -13,7 +13,7 @@ MAX_QUERY_FIELDS = 64
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
-    """The model (None: any will do), the session it belongs to (empty: none), the body's bytes."""
+    """The model that a request names (None: any model), the session it belongs to (empty: none), and its body."""
 
     model: str | None = None
     session: bytes = b""
@@ -21,10 +21,10 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
 
 
 def parse(request: Request) -> RoutingRequest:
-    """Return what a request asks for; a body that was read and names no model asks for any instance.
+    """Return the model, the session and the body of a request. JSON or a form without a model is for any model.
 
-    Raises BadRequest for a body that cannot be read, UnsupportedMedia for one of a type that is not read at all,
-    UpgradeRequired for a change of the protocol without a model in the query.
+    Raise BadRequest for a body that cannot be parsed, UnsupportedMedia for a body that is neither JSON nor a form if
+    the query names no model, UpgradeRequired for a change of the protocol if the query names no model.
     """
     head, body = request.head, request.body
     if head.upgrade:
@@ -55,7 +55,7 @@ def _tunnel_model(head: RequestHead) -> str:
 
 
 def _form_model(head: RequestHead, body: bytes) -> str | None:
-    """Return the form field `model`, None where there is none; raises BadRequest."""
+    """Return the value of the form field `model`, None if there is none; raise BadRequest for an invalid one."""
     place = find_field(body, head.content_type, b"model")
     if place is None:
         return None
@@ -67,7 +67,7 @@ def _form_model(head: RequestHead, body: bytes) -> str | None:
 
 
 def _query_model(head: RequestHead) -> str | None:
-    """Return the model that the query names, None where it names none; raises BadRequest."""
+    """Return the model that the query names, None if it names none; raise BadRequest for an invalid query."""
     query = head.path.partition("?")[2]
     try:
         values = parse_qs(query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
@@ -83,5 +83,5 @@ def _checked_model(model: str) -> str | None:
 
 
 def _session(key: bytes) -> bytes:
-    """Return a prompt_cache_key without its quotes; what is no string is no key."""
+    """Return the JSON of a prompt_cache_key without its quotes, empty if it is not a string."""
     return key[1:-1] if key[:1] == b'"' else b""

@@ -1,4 +1,4 @@
-"""The instances that the router knows, as one immutable snapshot. Pure."""
+"""The routing table: the instances that the router knows, as one immutable snapshot. Pure."""
 
 from collections.abc import Callable, Container, Iterable
 
@@ -7,11 +7,11 @@ import msgspec
 from svc.router.balance.policies import Member, Pool
 from svc.router.balance.target import Target
 
-RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that will be back
+RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that is expected to run again
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """Where a table is from, and how old it is."""
+    """The source of a table and the time at which it was last confirmed."""
 
     source: str  # registry | saved | static
     confirmed_at: float | None = None  # when a registry last reported it as current (monotonic seconds)
@@ -26,11 +26,11 @@ class RoutingTable(msgspec.Struct, frozen=True):
     candidates: frozenset[str] = frozenset()  # names of the healthy instances that are not drained
     any_model: Pool = Pool()  # the candidates for a request that names no model
     by_model: dict[str, Pool] = {}
-    returning: frozenset[str] = frozenset()  # models whose instances are all about to return
-    models: frozenset[str] = frozenset()  # of all instances, whether or not they may get requests
+    returning: frozenset[str] = frozenset()  # models without a candidate that have an instance about to return
+    models: frozenset[str] = frozenset()  # of all instances, including those that may not get requests
 
     def pool(self, model: str | None) -> Pool | None:
-        """Return the candidates for a model (None: any model); None or an empty pool when there are none."""
+        """Return the pool of candidates for a model (None: any model); None or an empty pool if there are none."""
         return self.any_model if model is None else self.by_model.get(model)
 
     def serves(self, model: str | None) -> bool:
@@ -39,20 +39,20 @@ class RoutingTable(msgspec.Struct, frozen=True):
         return pool is not None and bool(pool.members)
 
     def can_serve(self, model: str) -> bool:
-        """Return whether a request for this model has a candidate, or may wait for an instance that is returning."""
+        """Return whether a request for this model has a candidate, or may wait for an instance about to return."""
         return self.serves(model) or model in self.returning
 
     def has_other_members(self, model: str | None, names: Container[str]) -> bool:
-        """Return whether a request for this model has other candidates than these; they may be busy."""
+        """Return whether a request for this model has candidates, busy or not, other than the instances in `names`."""
         pool = self.pool(model)
         return pool is not None and any(member.name not in names for member in pool.members)
 
 
 def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> RoutingTable:
-    """Return a table of the targets, in which those that are not usable get no requests.
+    """Return a table of the targets, in which targets that are not usable get no requests.
 
-    Where a model has only unusable instances, they are candidates all the same: when everything looks broken, the
-    checks may be broken (Envoy's panic threshold).
+    If a model has only unusable instances, they get requests all the same: when all instances look broken, the checks
+    may be broken (Envoy's panic threshold).
     """
     ordered = tuple(sorted(targets, key=lambda target: target.name))
     admitted = [target for target in ordered if target.admitted()]

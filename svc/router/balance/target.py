@@ -1,4 +1,4 @@
-"""One instance as the router knows it, made of a registration or of an entry of static services. Pure."""
+"""One instance as the router knows it, created from a registration or an entry in the static services file. Pure."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from svc.protocol.service_url import is_service_url, parse_service_url
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
-    """One instance: where it is, what it serves, and what the registry reports of it."""
+    """One instance: its address, its models, and its state in the registry."""
 
     name: str
     host: str
@@ -19,22 +19,22 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool = False
     status: str = "running"
     drained: bool = False
-    # The names in files, of this field and of the next, are those of the format "svc router table 1".
-    healthy: bool | None = msgspec.field(default=None, name="well")  # in the registry; None: it has not checked
+    # In files, this field and the next have the names of the format "svc router table 1".
+    healthy: bool | None = msgspec.field(default=None, name="well")  # according to the registry; None: not checked
     lease_valid: bool = msgspec.field(default=True, name="heard")
     registered: str = ""  # when it registered, as the registry reports it
     static: bool = False
-    discovers_models: bool = False  # the router takes the models of a static service from its own list
-    has_babysitter: bool = True  # of a static service, known only once a babysitter has answered
+    discovers_models: bool = False  # the models of this static service are read from the service's own list
+    has_babysitter: bool = True  # for a static service, False until a babysitter has answered
     models: tuple[str, ...] = ()
     weight: int = 1
     metadata: dict[str, Any] = {}
     authority: bytes = b""  # host and port, computed once
-    address: tuple[str, int, bool] = ("", 0, False)  # the key of its pooled connections
-    limit: int = 0  # the requests it may have at once; 0: unlimited
-    key: str = ""  # the API key that it wants of the router; secret
-    hides_credentials: bool = False  # whether clients' credentials are withheld although it has no key
-    authorization: bytes | None = None  # the line that replaces clients' credentials; None: they pass
+    address: tuple[str, int, bool] = ("", 0, False)  # the key of its connections in the pool
+    limit: int = 0  # the number of requests it may have at once; 0: unlimited
+    key: str = ""  # the API key that the instance requires of the router; secret
+    hides_credentials: bool = False  # whether clients' credentials are withheld although there is no key
+    authorization: bytes | None = None  # the header line that replaces clients' credentials; None: they are passed on
 
     def __post_init__(self) -> None:
         force = msgspec.structs.force_setattr
@@ -49,13 +49,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return f"<Target {self.name}>"  # the fields hold a secret
 
     def with_key(self, key: str, hides_credentials: bool = False) -> "Target":
-        """Return the instance with this API key; the same object where it has it already."""
+        """Return the instance with this API key; return this very object if nothing changes."""
         if (key, hides_credentials) == (self.key, self.hides_credentials):
             return self
         return msgspec.structs.replace(self, key=key, hides_credentials=hides_credentials)
 
     def key_for(self, url: str) -> str:
-        """Return its API key where the URL is its own; nothing for another server, such as a babysitter."""
+        """Return the instance's API key if the URL is the instance's own; empty for other servers (babysitters)."""
         try:
             return self.key if self.key and endpoint(url) == self.address else ""
         except ValueError:
@@ -63,17 +63,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def babysitter_url(self) -> str | None:
-        """Where its babysitter answers; None for a static service that has none."""
+        """The URL of the instance's babysitter; None for a static service that has none."""
         return self.named_babysitter or (babysitter_url(self.url) if self.has_babysitter else None)
 
     @property
     def named_babysitter(self) -> str | None:
-        """The babysitter that the metadata names."""
+        """The URL of the babysitter in the metadata, None if the metadata names none."""
         return named_babysitter(self.metadata)
 
     @property
     def health_url(self) -> str | None:
-        """The URL of its health that the metadata names."""
+        """The URL of the health endpoint in the metadata, None if the metadata names none."""
         url = self.metadata.get("health_url")
         return url if isinstance(url, str) and is_service_url(url) else None
 
@@ -83,13 +83,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return cache_type if isinstance(cache_type, str) else ""
 
     def admitted(self) -> bool:
-        """Return whether its registration lets it have requests."""
+        """Return whether the registration allows requests: the instance runs and is not drained."""
         return self.status == "running" and not self.drained
 
     def is_restart_of(self, before: "Target") -> bool:
-        """Return whether the instance was restarted, moved, away or given another key since.
+        """Return whether the instance was restarted, moved, away or given another key since its state `before`.
 
-        Earlier failures do not count then.
+        If so, its earlier failures no longer count.
         """
         running = self.status == "running" and before.status != "running"
         renewed = self.lease_valid and not before.lease_valid
@@ -98,13 +98,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Discovery(msgspec.Struct, frozen=True):
-    """What the router's checks have discovered of a static service."""
+    """The properties of a static service that the router's checks have discovered."""
 
-    babysitter: bool = False  # one answers on the next port
-    models: tuple[dict[str, Any], ...] | None = None  # as it lists them; None: it lists none, or its file names them
+    babysitter: bool = False  # whether one answers on the next port
+    models: tuple[dict[str, Any], ...] | None = None  # as the service lists them; None: no list, or the file names them
 
     def applied_to(self, target: Target) -> Target:
-        """Return the target with what was discovered."""
+        """Return the target with the discovered babysitter and models."""
         if self.models is None:
             return msgspec.structs.replace(target, has_babysitter=self.babysitter)
         names = [model["id"] for model in self.models]
@@ -116,7 +116,7 @@ NO_DISCOVERY = Discovery()
 
 
 def endpoint(url: str) -> tuple[str, int, bool]:
-    """Return host, port and whether it is https; raise ValueError for a URL that is not a service's."""
+    """Return the host, the port and whether the scheme is https; raise ValueError if the URL is not a service URL."""
     service_url = parse_service_url(url)
     return service_url.host.lower(), service_url.port, service_url.scheme == "https"
 
@@ -124,7 +124,7 @@ def endpoint(url: str) -> tuple[str, int, bool]:
 def from_service(service: Service, static: bool = False, lease_valid: bool = True) -> Target | None:
     """Return the instance that a registration describes.
 
-    Return None for one that is no instance (a babysitter) or has no usable URL.
+    Return None for a registration that is not of an instance (but of a babysitter), or has no usable URL.
     """
     if not static and not service.is_instance():
         return None

@@ -1,1 +1,1 @@
-"""HTTP as the router reads and writes it: parsers, heads, bodies, content codings, sockets."""
+"""HTTP: parsers, heads, bodies, content codings, CORS, credentials, sockets."""

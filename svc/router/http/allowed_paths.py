@@ -1,9 +1,9 @@
-"""Which requests the router answers itself, which may pass to instances, and which of those only infer. Pure.
+"""Which requests the router answers itself, which it relays to instances, and which of those only infer. Pure.
 
-Engines serve their management beside inference: `/sleep`, `/load_lora_adapter`, `/update_weights_from_disk`. So only
-the paths listed here pass, byte for byte: engines normalise paths in their own ways (`//sleep`, `/v1/../sleep`,
-`/%73leep`), and what is not literally listed is refused instead of interpreted. A path that begins with /v1 is also
-listed without it: InfiniLM, llama.cpp and SGLang serve several of them so.
+Engines serve management endpoints beside inference: `/sleep`, `/load_lora_adapter`, `/update_weights_from_disk`. So the
+router relays only the paths listed here, compared byte for byte: engines normalise paths in their own ways (`//sleep`,
+`/v1/../sleep`, `/%73leep`), so a path that is not literally listed is refused, not interpreted. A path that begins with
+/v1 is also listed without that prefix: InfiniLM, llama.cpp and SGLang serve several paths without it.
 """
 
 import re
@@ -13,7 +13,7 @@ import msgspec
 
 from svc.settings import CANONICAL_PATH
 
-# POST, and nothing but inference: sent twice, it does the same work twice and leaves nothing behind.
+# Paths of POST requests that only ask for inference: if one is sent twice, the work is done twice, and nothing else.
 INFERENCE = {
     "OpenAI": "/v1/chat/completions /v1/completions /v1/responses /v1/responses/compact /v1/embeddings "
     "/v1/moderations /v1/audio/transcriptions /v1/audio/translations /v1/audio/speech "
@@ -30,7 +30,7 @@ INFERENCE = {
     "/v1/chat/completions/input_tokens /v1/responses/input_tokens",
     "Ollama": "/api/generate /api/chat /api/embed /api/embeddings",
 }
-# What clients of these APIs send besides. ID stands for letters, digits, - and _.
+# Other requests that clients of these APIs send. ID stands for letters, digits, - and _.
 AUXILIARY = {
     "OpenAI's Responses": "GET /v1/responses/ID, DELETE /v1/responses/ID, POST /v1/responses/ID/cancel, "
     "GET /v1/responses/ID/input_items",
@@ -53,7 +53,10 @@ def _with_and_without_v1(path: str) -> tuple[str, ...]:
 
 
 def _split(routes: Iterable[str]) -> list[tuple[bytes, str]]:
-    """Return the method and path of each route in texts of several, such as `GET /v1/realtime, POST /v1/realtime`."""
+    """Return method and path of each route in texts such as `GET /v1/realtime, POST /v1/realtime`.
+
+    A path that begins with /v1 is also returned without it.
+    """
     pairs = [route.split() for text in routes for route in text.split(",")]
     return [(method.encode(), variant) for method, path in pairs for variant in _with_and_without_v1(path)]
 
@@ -72,17 +75,17 @@ AUXILIARY_WITH_ID = re.compile(
 
 
 def normalise(path: bytes) -> bytes:
-    """Return a path without empty segments, as most engines read it."""
+    """Return the path without its empty segments, which most engines ignore."""
     return b"/" + b"/".join(segment for segment in path.split(b"/") if segment)
 
 
 def is_inference(method: bytes, target: bytes) -> bool:
-    """Return whether a request only asks for inference, and so changes nothing at the instance."""
+    """Return whether a request only asks for inference, so that it changes nothing at the instance."""
     return method == b"POST" and target.partition(b"?")[0] in INFERENCE_PATHS
 
 
 def is_own(method: bytes, target: bytes) -> bool:
-    """Return whether the router answers a request itself; every other path and method is relayed."""
+    """Return whether the router answers a request itself; all other requests are for instances."""
     if method == b"POST":
         return target.startswith(OWN_POST_PREFIXES)
     if method not in (b"GET", b"HEAD"):
@@ -92,10 +95,10 @@ def is_own(method: bytes, target: bytes) -> bool:
 
 
 class AllowedPaths:
-    """The requests that pass: those that the tables list, and those that a pattern of `allow_paths` matches.
+    """The requests that are relayed: those listed above, and those that a pattern of `allow_paths` matches.
 
-    A pattern is a path in which `*` stands for any text, after a method where only that one is meant. The pattern `*`
-    alone lets every request pass, also one whose path is not canonical.
+    A pattern is a path in which `*` stands for any text. A method before the path limits the pattern to that method.
+    The pattern `*` alone allows every request, even one whose path is not canonical.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:
@@ -104,7 +107,7 @@ class AllowedPaths:
         self._patterns = re.compile(b"|".join(map(_expression, patterns))) if patterns else None
 
     def allow(self, method: bytes, target: bytes) -> bool:
-        """Return whether a request may pass; its query does not matter."""
+        """Return whether a request may be relayed; its query does not matter."""
         path = target.partition(b"?")[0]
         if self._all or (method == b"POST" and path in INFERENCE_PATHS) or (method, path) in AUXILIARY_ROUTES:
             return True
@@ -115,7 +118,7 @@ class AllowedPaths:
 
 
 def _expression(pattern: str) -> bytes:
-    """Return the regular expression of a pattern, for `METHOD PATH`."""
+    """Return the regular expression of a pattern; it matches texts of the form `METHOD PATH`."""
     method, _, path = pattern.rpartition(" ")
     return (re.escape(method) if method else "[A-Z-]+").encode() + b" " + _any_text(path)
 
@@ -133,10 +136,10 @@ _decode_store_fields = msgspec.json.Decoder(_StoreFields).decode
 
 
 def creates_response(target: bytes, body: bytes) -> bool:
-    """Return whether a request leaves a stored response at the instance, by its fields `store` and `background`.
+    """Return whether the instance stores the response, according to the body's fields `store` and `background`.
 
-    A body that cannot be read may do so. A body without `store` does not: OpenAI's default is true, but vLLM stores
-    nothing by default, and SGLang only in the instance's memory, which is lost with the instance.
+    Return True for a body that cannot be parsed, False for a body without `store`: OpenAI's default is true, but vLLM
+    stores nothing by default, and SGLang only in the instance's memory, which is lost with the instance.
     """
     if not target.partition(b"?")[0].endswith(b"/responses"):
         return False

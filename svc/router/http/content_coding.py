@@ -1,4 +1,4 @@
-"""Decodes the content codings of request bodies, within limits: for the router, and for engines that cannot."""
+"""Decodes the content codings of request bodies, within limits: the router reads bodies, and some engines cannot."""
 
 import time
 import zlib
@@ -9,23 +9,23 @@ from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
 
 INPUT_STEP_BYTES = 64 << 10
 OUTPUT_STEP_BYTES = 256 << 10  # other requests have their turn between two steps
-MAX_CODINGS = 2  # one over the other
-MAX_MEMBERS = 16  # of a gzip or zstd file, one behind the other (RFC 1952, 2.2; RFC 8878, 3.1)
+MAX_CODINGS = 2  # applied one after the other to the same body
+MAX_MEMBERS = 16  # of a gzip or zstd file, which may be concatenated (RFC 1952, 2.2; RFC 8878, 3.1)
 
 
 def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:
-    """Return a body without the codings that its Content-Encoding lists.
+    """Return the body, decoded from the codings that its Content-Encoding lists.
 
-    `count` is called with the memory in bytes that the body takes, coded and decoded, as it grows.
-    Raises UnsupportedMedia for an unknown coding, BadRequest for a body that is not in the coding of its head, TooLarge
-    for a decoded body over `max_bytes`.
+    `count` is called repeatedly with the bytes of memory that the coded and the decoded body take together.
+    Raise UnsupportedMedia for an unknown coding, BadRequest for a body that is not in the coding that its head names,
+    TooLarge for a decoded body over `max_bytes`.
     """
     listed = [name.strip() for name in codings.decode("latin-1").lower().split(",")]
     names = [name for name in listed if name not in ("", "identity")]
     if len(names) > MAX_CODINGS or any(name not in DECODERS for name in names):
         known = ", ".join(DECODERS)
         raise UnsupportedMedia(f"cannot read a body with Content-Encoding {', '.join(names)!r}; send one of {known}")
-    for name in reversed(names):  # the last one was applied last
+    for name in reversed(names):  # the last coding was applied last
         body = _decode(body, name, max_bytes, count)
     return body
 
@@ -60,7 +60,7 @@ class _Decoder(Protocol):
 
 
 def _pieces(make: Callable[[bytes], _Decoder], body: bytes) -> Iterator[bytes]:
-    """Yield the decoded body in steps; raises EOFError for a truncated body."""
+    """Yield the decoded body in pieces; raise EOFError for a truncated body."""
     decoder = make(body)
     members = 1
     for start in range(0, len(body), INPUT_STEP_BYTES):
@@ -78,7 +78,7 @@ def _pieces(make: Callable[[bytes], _Decoder], body: bytes) -> Iterator[bytes]:
 
 
 class _Zlib:
-    """zlib's decompressor, adapted: it keeps the input that zlib has not used yet."""
+    """zlib's decompressor with the interface of `_Decoder`: it keeps the input that zlib has not used yet."""
 
     def __init__(self, window_bits: int) -> None:
         self._decoder = zlib.decompressobj(window_bits)
@@ -130,7 +130,7 @@ def _gzip(body: bytes) -> _Decoder:
 
 
 def _deflate(body: bytes) -> _Decoder:
-    """Return a decoder for zlib's format, or for raw deflate, which some clients send (RFC 9110, 8.4.1.2)."""
+    """Return a decoder for this body: zlib's format, or raw deflate, which some clients send (RFC 9110, 8.4.1.2)."""
     raw = len(body) < 2 or body[0] & 15 != 8 or int.from_bytes(body[:2], "big") % 31
     return _Zlib(-zlib.MAX_WBITS if raw else zlib.MAX_WBITS)
 

@@ -1,4 +1,4 @@
-"""CORS: decide whether a request's origin is allowed, and build the response headers. Pure."""
+"""CORS: decides whether a request's origin is allowed, and builds the response headers. Pure."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from svc.perimeter.hosts import ANY
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED_HEADERS = "x-request-id, retry-after, x-served-by, x-should-retry, *"
 MAX_AGE_SECONDS = "3600"
-MAX_REQUESTED_BYTES = 4096  # of header names in a preflight
+MAX_REQUESTED_BYTES = 4096  # of the header names that a preflight requests
 
 HeaderLines = tuple[tuple[str, str], ...]
 
@@ -26,7 +26,10 @@ ADMITTED = OriginDecision(False, False, b"")
 
 
 def decide(rules: BrowserRules, method: str, upgrades: bool, header: Callable[[str], str | None]) -> OriginDecision:
-    """Return the decision about a relayed request. `upgrades`: it changes the protocol, which counts as a write."""
+    """Return the decision about a relayed request.
+
+    `upgrades`: the request changes the protocol, which counts as a write; `header` returns a header's value by name.
+    """
     host, origin = header("host"), header("origin")
     writes = upgrades or method not in SAFE_METHODS
     return OriginDecision(
@@ -54,9 +57,9 @@ def cors_headers(rules: BrowserRules, origin: str | None) -> HeaderLines:
 
 
 def preflight_headers(requested: str, private_network: bool) -> HeaderLines:
-    """Return the headers of the response to an allowed preflight, beside `cors_headers`.
+    """Return the headers of the response to an allowed preflight, in addition to `cors_headers`.
 
-    `requested`: the headers that the page wants to send. `private_network`: the page is of a public site, and asks
+    `requested`: the headers that the page wants to send. `private_network`: the page belongs to a public site and asks
     whether it may send requests to a private network.
     """
     more = [("Access-Control-Allow-Methods", ALLOWED_METHODS), ("Access-Control-Max-Age", MAX_AGE_SECONDS)]

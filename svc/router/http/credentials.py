@@ -1,4 +1,4 @@
-"""Credentials of clients: the API keys in a request, and what must not reach an instance with a key. Pure."""
+"""Credentials of clients: finds the API keys in a request, and removes what may be a credential. Pure."""
 
 import hashlib
 import re
@@ -14,13 +14,13 @@ KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a ke
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
-    """Return the SHA-256 of the API keys in these two headers (empty: not sent), Authorization's first."""
+    """Return the SHA-256 of each API key in these two headers (empty: not sent), that of Authorization first."""
     bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
     return tuple(hashlib.sha256(secret).digest() for secret in (bearer, x_api_key) if secret)
 
 
 def drop_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the headers without those that may be a client's credentials."""
+    """Yield the headers, except those that may hold a client's credentials."""
     for name, value in headers:
         key = name.lower()
         if key == b"sec-websocket-protocol" and KEY_PROTOCOL in value.lower():
@@ -33,7 +33,7 @@ def drop_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[b
 
 
 def drop_query_credentials(target: bytes) -> bytes:
-    """Return a target without the query's parameters that may be a client's credentials, such as Google's `key`."""
+    """Return a target without the query parameters that may be a client's credentials, such as Google's `key`."""
     path, mark, query = target.partition(b"?")
     passed_on = [field for field in query.split(b"&") if not _is_credential_field(field)]
     return path + mark + b"&".join(passed_on) if passed_on else path

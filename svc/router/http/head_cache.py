@@ -1,21 +1,21 @@
-"""A cache of parsed message heads: the same bytes have the same meaning and need not be parsed twice. Pure.
+"""A cache of parsed message heads: equal bytes have equal meaning and need not be parsed twice. Pure.
 
-A client's request differs from its last one in the body and in the digits of Content-Length; responses do too. Only
-llhttp parses heads. The cache recognizes them by their bytes, and only where a message arrives whole in one piece.
+Successive requests of a client usually differ only in the body and in the digits of Content-Length; so do responses.
+Only llhttp parses heads. The cache recognizes a head by its bytes, and only if its message arrives whole in one piece.
 """
 
 from typing import Generic, TypeVar
 
-MAX_CACHED_HEADS = 256  # then the cache is cleared: the frequent heads come again at once
+MAX_CACHED_HEADS = 256  # then the cache is cleared; frequent heads are soon in it again
 MAX_CACHED_HEAD_BYTES = 4 << 10
 CONTENT_LENGTH_PREFIX = b"\r\ncontent-length: "
-LENGTH_MARK = b"ength: "  # found faster than any spelling of the whole name
+LENGTH_MARK = b"ength: "  # the end of the name, which is found faster than all spellings of the whole name
 
 T = TypeVar("T")
 
 
 class HeadCache(Generic[T]):
-    """Maps the bytes of a head, without the digits of its Content-Length, to what was parsed from it."""
+    """A map from the bytes of a head, without the digits of its Content-Length, to the parsed head."""
 
     def __init__(self) -> None:
         self._heads: dict[bytes, T] = {}
@@ -43,7 +43,7 @@ class HeadCache(Generic[T]):
         if end > MAX_CACHED_HEAD_BYTES or len(data) - end != (length or 0):
             return
         if length is None:
-            if at != 6:  # the name of another header ends like ours
+            if at != 6:  # another header's name ends in "ength" too
                 return
             key = data
         elif data[at - len(CONTENT_LENGTH_PREFIX) : at].lower() == CONTENT_LENGTH_PREFIX:

@@ -1,8 +1,8 @@
 """Reads the few fields of a JSON body that routing needs. Pure.
 
-A body is read as leniently as the engines read it, which use Python's `json`: with a byte order mark, in UTF-16 or
-UTF-32, with NaN and Infinity, with half a surrogate pair. msgspec, which is strict and fast, reads it first; a body
-that it refuses is read again in the lenient way. Only the values that routing needs are built.
+A body is read as leniently as engines read it with Python's `json`: a byte order mark, UTF-16 or UTF-32, NaN and
+Infinity, and half a surrogate pair are accepted. msgspec, which is strict and fast, reads a body first; if msgspec
+refuses it, the body is read again leniently. Only the values that routing needs are built.
 """
 
 import ctypes
@@ -13,17 +13,17 @@ import msgspec
 from svc.base.errors import BadRequest
 
 MAX_MODEL_CHARS = 512
-MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a name in which every character is an escape, with its quotes
+MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a quoted name in which every character is an escape
 ABSENT = msgspec.Raw(b"")
 
-# Text that Python's `json` accepts and msgspec refuses, each with valid JSON of the same length that replaces it. After
-# that only the positions of fields are read, no values. No other key becomes `model` by it: `\uf`, as `\ud`, begins the
-# escape of a character that is not ASCII.
+# Texts that Python's `json` accepts and msgspec refuses, each with valid JSON of the same length that replaces it. Only
+# the positions of fields are then read, no values. The replacement turns no other key into `model`: `\uf`, like `\ud`,
+# begins the escape of a character that is not ASCII.
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The model of a body (None if it names none), and its prompt_cache_key as JSON (empty if it has none)."""
+    """The fields of a body: its model (None if it names none), and its prompt_cache_key as JSON (empty if absent)."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
@@ -42,7 +42,7 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 def read_fields(body: bytes) -> Fields:
     """Return the fields of a JSON body.
 
-    Raises BadRequest if it is not JSON, is nested too deeply, or its model is not a string or too long.
+    Raise BadRequest if the body is not JSON or is nested too deeply, or if its model is not a string or is too long.
     """
     try:
         fields = _decode(body)
@@ -63,7 +63,7 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 def utf8(body: bytes) -> bytes:
-    """Return a JSON body as UTF-8 without a byte order mark; raises BadRequest."""
+    """Return a JSON body as UTF-8 without a byte order mark; raise BadRequest if it cannot be decoded."""
     encoding = json.detect_encoding(body)
     if encoding == "utf-8":
         return body
@@ -80,7 +80,7 @@ def _read_leniently(body: bytes) -> Fields:
 
 
 def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
-    """Return the position of the model's JSON (None if there is none), and the prompt_cache_key; raises BadRequest."""
+    """Return the position of the model's JSON (None if there is none), and the prompt_cache_key; raise BadRequest."""
     for lenient, strict in REPLACEMENTS:
         text = text.replace(lenient, strict)
     try:
@@ -104,7 +104,7 @@ def _decode_places(text: bytes) -> tuple[slice | None, msgspec.Raw]:
 
 
 def _model(raw: bytes) -> str | None:
-    """Return the model's name from its JSON."""
+    """Return the name of the model from its JSON, None if that is null or empty; raise BadRequest if it is invalid."""
     if raw in (b"", b"null"):
         return None
     if raw[:1] != b'"':
@@ -125,7 +125,7 @@ def _long_model() -> BadRequest:
 
 
 class _Buffer(ctypes.Structure):
-    """Py_buffer, as CPython's C API has it."""
+    """The structure Py_buffer of CPython's C API."""
 
     _fields_ = (
         ("buf", ctypes.c_void_p),
@@ -143,7 +143,7 @@ class _Buffer(ctypes.Structure):
 
 
 def _address(data: bytes | msgspec.Raw) -> int:
-    """Return the memory address of some bytes: it is the only way to find a Raw's position in its text in one pass."""
+    """Return the memory address of bytes or of a Raw: only that shows the position of a Raw in its text in one pass."""
     view = _Buffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), 0)
     try:

@@ -1,7 +1,7 @@
-"""Finds the model in a multipart form, which audio and image requests send. Pure.
+"""Finds the model in a multipart form, as audio and image requests send it. Pure.
 
-The scan looks for boundaries and reads the heads of parts, within limits; only the model's part is decoded. A form that
-engines might read differently is refused: it could name one model to the router and another to the engine.
+The scan finds boundaries and reads the heads of parts, within limits; the contents of parts are not decoded. A form
+that engines might read differently is refused: it could name one model to the router and another to the engine.
 """
 
 import re
@@ -20,10 +20,10 @@ CHARSETS = (b"utf-8", b"us-ascii", b"ascii")
 
 
 def find_field(body: bytes, content_type: bytes, name: bytes) -> slice | None:
-    """Return the position of the value of a form's field in its body, None if there is no such field.
+    """Return the position in the body of the value of the field `name`, None if the form has no such field.
 
-    A part with a file name is a file, not a field. Raises BadRequest for a body that is not a multipart form, and for a
-    form that has two such fields, or one that engines read differently.
+    A part with a file name is a file, not a field. Raise BadRequest for a body that is not a multipart form, and for a
+    form in which the field occurs twice, or which engines might read differently.
     """
     delimiter = b"--" + _boundary(content_type)
     value_slice: slice | None = None
@@ -44,7 +44,7 @@ def find_field(body: bytes, content_type: bytes, name: bytes) -> slice | None:
 
 
 def _next_delimiter(body: bytes, delimiter: bytes, start: int) -> int:
-    """Return the position behind the next delimiter: a boundary that is alone on its line."""
+    """Return the position after the next delimiter, which is a boundary alone on its line; raise BadRequest."""
     for _ in range(MAX_PARTS):
         at = 0 if start == 0 and body.startswith(delimiter) else body.find(b"\r\n" + delimiter, start) + 2
         if at == 1:  # no delimiter
@@ -67,7 +67,7 @@ def _boundary(content_type: bytes) -> bytes:
 
 
 def _is_field(head: bytes, name: bytes) -> bool:
-    """Return whether a part is the field of this name; raises BadRequest where engines may differ."""
+    """Return whether a part is the field of this name; raise BadRequest if engines may read the part differently."""
     lines = [line.partition(b":")[2] for line in head.split(b"\r\n") if _is_disposition(line)]
     if len(lines) != 1:
         raise _broken(f"a part has {len(lines)} Content-Disposition headers")
@@ -84,7 +84,7 @@ def _is_disposition(line: bytes) -> bool:
 
 
 def _options(value: bytes) -> tuple[bytes, dict[bytes, bytes]]:
-    """Return the type and the parameters of a header's value such as `form-data; name="model"`; raises BadRequest."""
+    """Return the type and the parameters of a header's value such as `form-data; name="model"`; raise BadRequest."""
     kind, semicolon, rest = value.strip().partition(b";")
     rest = semicolon + rest
     options: dict[bytes, bytes] = {}

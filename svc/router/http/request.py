@@ -1,4 +1,4 @@
-"""One request: its head, with everything that can be derived from it, and its body. Pure."""
+"""One request: its head, with everything that can be derived from the head, and its body. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -11,8 +11,8 @@ from svc.router.http.allowed_paths import AllowedPaths, is_inference, is_own
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 from svc.router.http.credentials import drop_credentials, drop_query_credentials, key_digests
 
-# Headers for this hop alone (RFC 9110, 7.6.1), or written anew for the instance. Bodies are passed on decoded.
-# Origin and Sec-Fetch-Site: the router checks the page's origin; an instance (Ollama) may refuse one that it allows.
+# Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Bodies are passed on
+# decoded. The router checks Origin and Sec-Fetch-Site itself: an instance (Ollama) may refuse an origin it allows.
 HOP_HEADERS = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
@@ -20,7 +20,7 @@ HOP_HEADERS = frozenset(
     b"x-operator-token".split()  # the registry's token, for the router's own page
 )
 MAX_REQUEST_ID_BYTES = 128
-COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head, a larger one is not copied
+COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head; a larger body is not copied
 PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # the ids that logs and other servers accept
 SCHEME_AND_AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
@@ -33,7 +33,7 @@ class Media(Enum):
     OTHER = auto()
 
 
-# Content types under which clients send JSON; `curl -d` says urlencoded.
+# Content types under which clients send JSON: `curl -d` sends urlencoded.
 JSON_TYPES = (b"", b"application/json", b"text/json", b"text/plain", b"application/x-www-form-urlencoded")
 
 
@@ -41,7 +41,7 @@ class HeadRules(NamedTuple):
     """Settings that decide how a head is classified."""
 
     paths: AllowedPaths = AllowedPaths()
-    pseudonym: bytes = b""  # the router's name in Via (RFC 9110, 7.6.3), if it sends any
+    pseudonym: bytes = b""  # the router's name in Via (RFC 9110, 7.6.3), empty if it sends none
     browsers: BrowserRules = BrowserRules(Hosts(), SettingNames(""))
 
 
@@ -49,35 +49,35 @@ DEFAULT_RULES = HeadRules()
 
 
 class RequestHead:
-    """A request's head, with everything that can be derived from it alone: the same bytes give the same head."""
+    """The head of a request, with everything that can be derived from its bytes alone, so that it can be cached."""
 
     __slots__ = (
-        "_after",  # bytes of the head for an instance, behind the value of Host
-        "_without_credentials",  # both without the client's credentials, built when first needed
+        "_after",  # bytes of the head for an instance, after the value of Host
+        "_without_credentials",  # `_before` and `_after` without the client's credentials, built when first needed
         "_before",  # bytes of the head for an instance, up to the value of Host
-        "_via",  # the line Via for an instance
+        "_via",  # the header line Via for an instance
         "coding",  # Content-Encoding of the body
         "content_type",
-        "has_body",  # whether it announces a body, which may be empty
-        "headers",  # those that are passed on
+        "has_body",  # whether the head announces a body, which may be empty
+        "headers",  # the headers that are passed on
         "http10",  # whether the client speaks HTTP/1.0
         "id",  # the request's id that the client sent, if it is printable ASCII without blanks
-        "is_inference",  # whether it only asks for inference, as far as its path says, or is a tunnel
+        "is_inference",  # whether the request only asks for inference, judged by its path, or is a tunnel
         "keep_alive",  # whether the client keeps the connection open
-        "key_digests",  # SHA-256 of the API keys in it
+        "key_digests",  # SHA-256 of the API keys in the head
         "loops",  # whether this router has forwarded the request before
         "media",  # how the body is read
         "method",
-        "needs_authorization",  # whether it may be refused even where clients need no keys
+        "needs_authorization",  # whether the request may be refused even if clients need no keys
         "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response
         "own",  # whether the router answers the request itself
         "passes",  # whether its path is relayed for every client
         "path",  # the target as text, for records
         "rules",
-        "session",  # what identifies its session, for session affinity
+        "session",  # the identifier of the request's session, for session affinity
         "special",  # the headers that are not passed on, by name in lower case, without Content-Length
         "target",
-        "traced",  # whether it has a traceparent
+        "traced",  # whether there is a traceparent header
         "upgrade",  # the protocol to change to
         "verb",  # the method as text
     )
@@ -139,7 +139,7 @@ class RequestHead:
 
     @property
     def size(self) -> int:
-        """The approximate number of bytes."""
+        """The approximate number of bytes of the head."""
         return len(self._before) + len(self._after)
 
     def header(self, name: bytes) -> bytes:
@@ -157,7 +157,7 @@ class RequestHead:
         return None if value is None else value.decode("latin-1")
 
     def _after_host(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return what follows the value of Host, up to the client's address."""
+        """Return the bytes of the head after the value of Host, up to the client's address."""
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         if self.upgrade:
             lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade
@@ -188,10 +188,10 @@ class Request:
         return body
 
     def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
-        """Return the message for an instance, without the headers for one hop, and without a body over COPIED_BYTES.
+        """Return the message for an instance, without hop-by-hop headers and without a body over COPIED_BYTES.
 
-        `authorization`: None passes the client's credentials on; otherwise they are replaced with this header line
-        (which begins with a line break), or with nothing if it is empty.
+        `authorization`: None to pass on the client's credentials; otherwise the header line that replaces them (it
+        begins with a line break), empty to only remove them.
         """
         head, body = self.head, self.body
         before, after = head._before, head._after
@@ -216,7 +216,7 @@ def _before_host(method: bytes, target: bytes) -> bytes:
 
 
 def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
-    """Return the header line Via as an instance gets it: the client's entries, and this router's own if it has one."""
+    """Return the header line Via for an instance: the client's entries, and the router's own if it has a pseudonym."""
     entries = [via] if via else []
     if pseudonym:
         entries.append((b"1.0 " if http10 else b"1.1 ") + pseudonym)
@@ -224,10 +224,10 @@ def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
 
 
 def requested_protocol(method: bytes, special: dict[bytes, bytes]) -> bytes:
-    """Return the protocol that a request asks to change to, such as websocket, or nothing.
+    """Return the protocol that a request asks to change to, such as websocket, empty if there is none.
 
-    Only a GET without a body can change it here, and not to h2c: a server may ignore Upgrade (RFC 9110, 7.8), and
-    clients that offer h2c get along without it.
+    Only a GET without a body can change the protocol, and not to h2c: a server may ignore Upgrade (RFC 9110, 7.8), and
+    clients that offer h2c work without it.
     """
     protocol = special[b"upgrade"]
     connection = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}
@@ -245,12 +245,12 @@ def media_of(content_type: bytes) -> Media:
 
 
 def drop_hop_headers(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Return the headers that the value of Connection does not name: the named ones are for this hop alone."""
+    """Return the headers that the value of Connection does not name: the named headers are only for this hop."""
     dropped = {token.strip() for token in connection.lower().split(b",")}
     return (h for h in headers if h[0].lower() not in dropped)
 
 
 def origin_form(target: bytes) -> bytes:
-    """Return the path and query of a target in absolute form, as sent to proxies (RFC 9112, 3.2.2); `*` stays."""
+    """Return path and query of a target that may be in absolute form, as for proxies (RFC 9112, 3.2.2); `*` stays."""
     path = SCHEME_AND_AUTHORITY.sub(b"", target, count=1)
     return path if path[:1] in (b"/", b"*") else b"/" + path

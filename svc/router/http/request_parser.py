@@ -1,7 +1,7 @@
 """Parses HTTP/1.1 requests: llhttp's events become whole requests, within limits.
 
-llhttp is strict, and no other code interprets a message: Content-Length beside Transfer-Encoding, two lengths, bare CR
-or LF, and folded headers are all refused.
+llhttp is strict, and no other code interprets a message: Content-Length together with Transfer-Encoding, two lengths,
+bare CR or LF, and folded headers are all refused.
 """
 
 from collections import deque
@@ -23,8 +23,8 @@ from svc.router.http.request import (
 
 MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
-UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # more than the body follows such a head
-MAX_PIPELINED = 16  # requests that are read before the first is answered: each costs memory and time
+UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # a plain body is not all that follows such a head
+MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
 MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
 MAX_BODY_PIECES = 4096  # then they are joined: many small pieces take more memory than their content
 
@@ -52,7 +52,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
         http10: bool,
         keep_alive: bool,
     ) -> RequestHead:
-        """Return the RequestHead of this content, from the cache if it is there: creating one costs more.
+        """Return the RequestHead with this content, from the cache if possible, since creating one costs more.
 
         This is for messages that do not arrive in one piece, for which `find` cannot be used.
         """
@@ -64,7 +64,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
             head = RequestHead(method, target, headers, special, http10, keep_alive, self.rules)
             if not (
                 head.id or head.traced or head.size > MAX_CACHED_HEAD_BYTES
-            ):  # such a head is not likely to come again
+            ):  # a head with one of these is unlikely to come again
                 if len(self._by_content) >= MAX_CACHED_HEADS:
                     self._by_content.clear()
                 self._by_content[key] = head
@@ -72,11 +72,11 @@ class RequestHeadCache(HeadCache[RequestHead]):
 
 
 class RequestParser:
-    """`feed` takes bytes; `ready` has the whole requests.
+    """The parser of one connection's requests: `feed` takes bytes, `ready` holds the whole requests.
 
-    `error` is set for a request that cannot be served; the requests before it are in `ready`, and `feed` is not called
-    any more. After a request that asks to change the protocol `bytes_after_upgrade` has the bytes behind it, and `feed`
-    is not called any more either. `arriving`: the head of a request is there, and its body is not whole yet.
+    `error` is set for a request that cannot be served; `ready` holds the requests before it. After a request that asks
+    to change the protocol, `bytes_after_upgrade` holds the bytes after it. In both cases `feed` must not be called any
+    more. `arriving`: the head of a request has arrived, and its body is incomplete.
     """
 
     __slots__ = (
@@ -140,16 +140,16 @@ class RequestParser:
         return self._head
 
     def declared_size(self) -> int:
-        """Return the length of the body that is arriving as its head says it, 0 where that says none."""
+        """Return the Content-Length of the request that is being read, 0 if it has none."""
         return int(self._special.get(b"content-length") or 0)
 
     @property
     def origin(self) -> bytes:
-        """The Origin header of the request that is being read, empty if it has not arrived."""
+        """The Origin header of the request that is being read, empty if that header has not arrived."""
         return self._special.get(b"origin", b"")
 
     def _cache_head(self, data: bytes, request: Request) -> None:
-        """Cache the head of a request; one with an id of its request does not come again."""
+        """Cache the head of a request, unless it has a request id or a trace id: such a head does not come again."""
         head = request.head
         if (
             head.keep_alive
@@ -185,16 +185,19 @@ class RequestParser:
                 self.error = HeadTooLarge(f"the request's head, or its trailers, are over {MAX_HEAD_BYTES} bytes")
 
     def discard_body(self) -> None:
-        """Free the part of a refused body that has arrived: its connection may stay open for a while."""
+        """Free the part of a refused body that has arrived: the connection may stay open for a while."""
         self._body = []
 
     def close(self) -> None:
-        """Break the reference cycles: a large body in one would wait for the garbage collection."""
+        """Break the parser's reference cycles: only a garbage collection would free a large body in a cycle."""
         del self._parser  # it refers to this object
-        self.error = None  # so do the frames that raised it
+        self.error = None  # so do the frames in the error's traceback
 
     def _ignore_upgrade(self, rest: bytes) -> bytes:
-        """Return the bytes of a request whose Upgrade is ignored, to be read without it (allowed by RFC 9110, 7.8)."""
+        """Return the bytes of a request without its ignored Upgrade, to be parsed again (allowed by RFC 9110, 7.8).
+
+        `rest`: the bytes after the request's head. CONNECT is refused: `error` is set, and nothing is left to parse.
+        """
         head = self.ready.pop().head
         if head.method == b"CONNECT":
             self.error = NotAllowed("CONNECT is not supported")

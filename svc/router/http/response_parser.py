@@ -1,4 +1,4 @@
-"""Parses HTTP/1.1 responses: llhttp's events become a head, and a body that is read as it arrives."""
+"""Parses HTTP/1.1 responses: llhttp's events become a head and the parts of a body, as they arrive."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ MAX_RESPONSE_HEAD_BYTES = 64 << 10
 STATUS_SWITCHING_PROTOCOLS = 101
 BODILESS_STATUSES = (204, 304)  # responses that end with their head (RFC 9112, 6.3)
 
-# Headers for this hop alone (RFC 9110, 7.6.1), written anew for the client, or reserved to the router.
+# Headers that are only for this hop (RFC 9110, 7.6.1), written anew for the client, or reserved to the router.
 DROPPED_HEADERS = ORIGIN_WIDE | frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authenticate "
     b"content-length x-request-id".split()
@@ -22,10 +22,10 @@ DROPPED_HEADERS = ORIGIN_WIDE | frozenset(
 
 
 class ResponseHead:
-    """The head of a response. `start`: its bytes as a client gets them, up to the value of x-request-id.
+    """The head of a response. `start`: the bytes of the head for the client, up to the value of x-request-id.
 
-    `events`: it is an event stream to which the router can add an event: of unknown length, and not compressed.
-    `bodiless`: the response ends with its head, whatever Content-Length says.
+    `events`: the response is an event stream to which the router can add an event, since it has no Content-Length and
+    is not compressed. `bodiless`: the response ends with its head, whatever Content-Length says.
     """
 
     __slots__ = ("bodiless", "events", "headers", "reason", "start", "status")
@@ -49,11 +49,11 @@ class ResponseHead:
 
 
 class ResponseParser:
-    """`feed` takes the bytes of one response; `body` has the parts of its body that were not taken yet.
+    """The parser of responses: `feed` takes the bytes of one response, `body` holds the unread parts of its body.
 
-    `head` is None until it has arrived, `length` is None if it is unknown. `at_chunk_boundary`: the next byte is the
-    first of a chunk. `persistent`: another message may follow on the connection. The parser decides that at the end of
-    the response. It is False after a response to HEAD, since the parser cannot know that no body follows, and after
+    `head` is None until the head has arrived, `length` is None if it is unknown. `at_chunk_boundary`: the next byte is
+    the first of a chunk. `persistent`: another message may follow on the connection, which is decided at the end of the
+    response. `persistent` is False after a response to HEAD, since llhttp does not know that no body follows, and after
     bytes that belong to no response.
     """
 
@@ -86,7 +86,7 @@ class ResponseParser:
         self.begin(False)
 
     def begin(self, head_only: bool, upgrade: bool = False) -> None:
-        """Expect another response; `head_only`: to a HEAD request; `upgrade`: it may change the protocol."""
+        """Prepare for the next response. `head_only`: the request is a HEAD; `upgrade`: it may change the protocol."""
         self.head: ResponseHead | None = None
         self.length: int | None = None
         self.done = self.persistent = self.at_chunk_boundary = self.until_close = self._is_interim = False
@@ -96,7 +96,7 @@ class ResponseParser:
         self._size = 0
 
     def feed(self, data: bytes) -> None:
-        """Parse more bytes of the connection; raises UpstreamError for what is not HTTP."""
+        """Parse more bytes of the connection; raise UpstreamError for bytes that are not HTTP."""
         if not self.nothing_received:
             self._parse(data)
             return
@@ -110,10 +110,10 @@ class ResponseParser:
         self.length = len(body)
         if body:
             self.body.append(body)
-        self.done = self.persistent = True  # only heads of such responses are cached
+        self.done = self.persistent = True  # only heads of persistent responses are cached
 
     def _cache_head(self, data: bytes) -> None:
-        """Cache the head of a whole response with a Content-Length: a similar one may come again."""
+        """Cache the head of a whole response with a Content-Length, as a similar response may follow."""
         head = self.head
         if self.persistent and self.length is not None and head is not None and not head.bodiless:
             self._head_cache.add(data, head, self.length)

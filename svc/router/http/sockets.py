@@ -1,8 +1,8 @@
-"""Reads and writes of sockets on the hot path: gevent's, plain ones, and those under TLS.
+"""Reads and writes of sockets on the hot path: gevent sockets, plain sockets, and sockets under TLS.
 
 gevent's `recv` tries first and waits only after the system call has failed, and its `send` and `recv` each cost a
-frame of Python. Here the greenlet waits first and then calls the plain socket inside, which makes a relayed request a
-fifth cheaper.
+frame of Python. Here the greenlet waits first and then calls the plain socket inside the gevent socket, which makes a
+relayed request a fifth cheaper.
 """
 
 import fcntl
@@ -21,14 +21,17 @@ POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 
 
 def unread_bytes(sock: socket.socket) -> int:
-    """Return how many received bytes wait in the kernel."""
+    """Return the number of received bytes that wait in the kernel."""
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def receiver(sock: socket.socket) -> Callable[[], bytes]:
-    """Return a function that waits for more bytes and returns them: empty at the end, OSError if it broke."""
+    """Return a function that waits for more bytes and returns them.
+
+    The function returns empty bytes at the end of the connection, and raises OSError if the connection broke.
+    """
     raw = getattr(sock, "_sock", None)
-    if raw is None or isinstance(sock, ssl.SSLSocket):  # it may hold decrypted bytes already
+    if raw is None or isinstance(sock, ssl.SSLSocket):  # under TLS, the socket may hold decrypted bytes already
         return lambda: sock.recv(RECEIVE_BYTES)
     event, recv, wait = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]  # gevent's own
 
@@ -49,12 +52,12 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
 def pump(
     source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool], send: Callable[[bytes], None]
 ) -> Callable[[], bytes] | None:
-    """Return a function that copies bytes from `source` to `sink` and returns the first ones that do not pass.
+    """Return a function that copies bytes from `source` to `sink`, and returns the first bytes that `passes` rejects.
 
     Bytes for which `passes` is true are sent in gevent's hub, without waking this greenlet: a streamed event costs a
-    third less. `send` is the sender of `sink`, for bytes that it does not take at once. The function returns empty
-    bytes at the end of `source`, and raises OSError when `sink` is broken. None is returned where that is impossible:
-    without gevent, and under TLS.
+    third less. `send` is the sender of `sink`, for bytes that the socket does not take at once. The function returns
+    empty bytes at the end of `source`, and raises OSError if `sink` is broken. Without gevent and under TLS, such a
+    function is impossible: then return None.
     """
     plain_source, plain_sink = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if (
@@ -101,7 +104,7 @@ def pump(
 
 
 def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = None) -> Callable[[bytes], None]:
-    """Return a function that sends all of some bytes.
+    """Return a function that sends all the bytes it is given.
 
     `note_blocked` is called with True whenever the peer takes no more bytes, and with False when it has taken all.
     """
@@ -116,7 +119,7 @@ def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = No
             note_blocked(False)
 
     raw = getattr(sock, "_sock", None)
-    if raw is None or isinstance(sock, ssl.SSLSocket):  # its send waits itself
+    if raw is None or isinstance(sock, ssl.SSLSocket):  # the `send` of these sockets waits
         return send_rest
     push = raw.send
 
@@ -132,16 +135,16 @@ def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = No
 
 
 def shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
-    """Shut a socket down from another greenlet, which wakes its readers and writers; TLS is not unwrapped.
+    """Shut a socket down from another greenlet, which wakes the socket's readers and writers. TLS is not unwrapped.
 
-    Raises OSError if it is not connected any more.
+    Raise OSError if the socket is not connected any more.
     """
     plain = getattr(sock, "_sock", None)  # gevent's sockets have one inside
     (plain if plain is not None else super(socket.socket, sock)).shutdown(how)  # type: ignore[union-attr]  # gevent's socket has no such super
 
 
 def send_close_notify(sock: socket.socket) -> None:
-    """Send TLS's close_notify: without it the client cannot tell the end from a truncation by an attacker."""
+    """Send TLS's close_notify, so that the client can distinguish the end from a truncation by an attacker."""
     if isinstance(sock, ssl.SSLSocket):
         with suppress(OSError):  # raised instead of waiting for the peer's close_notify
             sock._sslobj.shutdown()  # type: ignore[attr-defined]  # no public method sends close_notify
@@ -158,7 +161,7 @@ def poller() -> "select.poll":
 
 
 def readable(descriptors: Iterable[int]) -> set[int]:
-    """Return the descriptors with something to read; an idle connection has then ended."""
+    """Return the descriptors with something to read. If an idle connection is among them, it has ended."""
     poll = poller()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

@@ -1,7 +1,7 @@
 """Boundaries of server-sent events (the HTML standard, 9.2.6). Pure.
 
 An event ends with an empty line, and a line ends with CR LF, LF or CR. So two line ends in a row end an event. CR LF is
-one line end, not two, so the pairs are LF LF, LF CR and CR CR; a LF that follows such a last CR belongs to it.
+one line end, not two, so the pairs are LF LF, LF CR and CR CR; a LF after the last CR of a pair belongs to that CR.
 """
 
 import re
@@ -9,14 +9,14 @@ import re
 EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 CHUNK_ENDS = (b"\n\n\r\n", b"\r\n\r\n\r\n")  # the usual event ends, at the end of an HTTP chunk
 PAIRS = (b"\n\n", b"\n\r", b"\r\r")
-OVERLAP_BYTES = 2  # of data that was searched already: an event's end may begin there
+OVERLAP_BYTES = 2  # of searched data that are searched again: the end of an event may begin there
 EVENT_END = re.compile(rb"\n\n|\n\r\n?|\r\r\n?")
 
 
 def last_end(data: bytes | bytearray, start: int = 0) -> int:
-    """Return the end of the last whole event in `data`, searched from `start` on; 0 if there is none.
+    """Return the position after the last whole event in `data`, searched from `start` on; 0 if there is none.
 
-    CR LF CR at the very end is taken as the beginning of CR LF CR LF. Any other CR ends a line at once: where lines end
+    CR LF CR at the end of `data` counts as the beginning of CR LF CR LF. Any other CR ends a line at once: if lines end
     in CR alone, no LF will follow.
     """
     stop = len(data) - data.endswith(b"\r\n\r")
@@ -27,5 +27,5 @@ def last_end(data: bytes | bytearray, start: int = 0) -> int:
 
 
 def split(data: bytes) -> list[bytes]:
-    """Return the events in `data` without their ends; the last item is what follows the last end, often nothing."""
+    """Return the events in `data` without their ends. The last item holds the bytes after the last end, often none."""
     return EVENT_END.split(data) if b"\r" in data else data.split(b"\n\n")

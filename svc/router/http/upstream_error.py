@@ -4,7 +4,7 @@ from enum import Enum
 
 
 class AttemptOutcome(Enum):
-    """How far a request got at an instance before the attempt failed."""
+    """The stage that a request had reached at an instance when the attempt failed."""
 
     UNSENT = "the instance has not taken the request"
     UNREADY = "the instance refused the request"

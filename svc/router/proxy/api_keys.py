@@ -1,6 +1,6 @@
-"""API keys of clients: which key a request has, and whether its limits allow one more request.
+"""API keys of clients: which key a request has, and whether the limits of that key allow one more request.
 
-The router never stores a secret, only the SHA-256 of each. A secret that a client sends is hashed, looked up and
+The router stores the SHA-256 of each secret, never the secret. A secret that a client sends is hashed, looked up and
 dropped; no message and no log line shows it.
 """
 
@@ -29,10 +29,10 @@ ONE_TOKEN = 1 - 1e-9  # one token, minus the rounding error of adding fractions
 
 
 def take_token(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
-    """Take one token from a bucket that was last used `seconds` ago; return its tokens, and the seconds to wait.
+    """Take one token from a token bucket that was last used `seconds` ago.
 
-    The bucket holds the tokens of a minute and fills continuously. A wait of 0 means that the token was taken;
-    a refused request takes none.
+    Return the tokens that remain in the bucket, and the seconds to wait: 0 if the token was taken. A refused request
+    takes no token. The bucket holds the tokens of one minute and fills continuously.
     """
     tokens = min(float(per_minute), tokens + max(0.0, seconds) * per_minute / 60)
     if tokens >= ONE_TOKEN:
@@ -41,7 +41,10 @@ def take_token(tokens: float, seconds: float, per_minute: int) -> tuple[float, f
 
 
 class ApiKey:
-    """One key, its limits (None: unlimited) and its use of them; an operator's key may send requests to any path."""
+    """One API key, with its limits (None: unlimited) and its requests in flight.
+
+    A request with an operator's key may have any path.
+    """
 
     __slots__ = ("_since", "_tokens", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
 
@@ -58,7 +61,7 @@ class ApiKey:
         return f"<Key {self.name}>"
 
     def admit(self, now: float) -> None:
-        """Count one more request, which must be released; or raise RateLimited, and count nothing.
+        """Count one more request, or raise RateLimited and count nothing. The caller releases a counted request.
 
         `now`: seconds of a monotonic clock.
         """
@@ -81,34 +84,34 @@ class ApiKey:
         self.in_flight += 1
 
     def release(self) -> None:
-        """Count the end of a request; called once for each request that was admitted."""
+        """Count the end of a request. Call it once for each request that was admitted."""
         assert self.in_flight > 0, f"{self!r}: released more often than admitted"
         self.in_flight -= 1
 
 
 class ApiKeys:
-    """The keys of a file, which is read again when it changes. Before `load` every request is refused."""
+    """The API keys in a file. `refresh` reads the file again after a change. Before `load` every request is refused."""
 
     def __init__(self, path: Path) -> None:
         self._file: SecretFile[dict[str, keyfile.KeyEntry]] = SecretFile(
             path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.CREATE_HINT
         )
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
-        self._keys: dict[str, ApiKey] = {}  # also removed ones with requests in flight: they may come back
+        self._keys: dict[str, ApiKey] = {}  # also removed keys with requests in flight: the file may list them again
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
     def identify(self, authorization: bytes, x_api_key: bytes = b"") -> ApiKey:
-        """Return the key in the values of the two headers (empty: not sent); raises Unauthorized.
+        """Return the key that the two headers hold (empty value: not sent); raise Unauthorized if they hold none.
 
-        If both hold a key of this router, Authorization's counts. If only one does, that one counts: the other may be
-        meant for another server.
+        If both headers hold a key of this router, the key in Authorization is used. If only one header does, the other
+        may be meant for another server.
         """
         return self.find(key_digests(authorization, x_api_key))
 
     def find(self, digests: tuple[bytes, ...]) -> ApiKey:
-        """Return the key whose SHA-256 is among the digests; raises Unauthorized."""
+        """Return the key whose SHA-256 is among the digests; raise Unauthorized if there is none."""
         for digest in digests:
             known, key = self._by_digest.get(digest, NO_ENTRY)
             if key is not None and hmac.compare_digest(known, digest):
@@ -116,7 +119,7 @@ class ApiKeys:
         raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=INVALID_KEY_CODE)
 
     def load(self) -> None:
-        """Read the file; raises ConfigError with every problem in it."""
+        """Read the file; raise ConfigError with every problem in it."""
         self._take(self._file.load())
 
     def refresh(self) -> bool:
@@ -130,7 +133,7 @@ class ApiKeys:
         return True
 
     def _take(self, entries: dict[str, keyfile.KeyEntry]) -> None:
-        """Use the limits and digests of the file; the counts of requests stay with the key's name."""
+        """Replace the limits and digests by those of the file. The counts of requests stay with the name of a key."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         listed = {name: self._keys.get(name) or ApiKey(name) for name in entries}
         for name, entry in entries.items():

@@ -1,4 +1,4 @@
-"""The body of a request whose head is there: it is read only as far as memory is allocated for it."""
+"""The body of a request whose head has arrived. Only as much of the body is read as memory is allocated for."""
 
 import math
 
@@ -6,11 +6,11 @@ from svc.router.balance.request_queue import Waiter
 from svc.router.proxy.body_buffers import PROGRESS_BYTES
 from svc.router.proxy.exchange import Exchange
 
-READ_TIMEOUT_SECONDS = 60.0  # in which a request must arrive
+READ_TIMEOUT_SECONDS = 60.0  # within which a request must arrive
 
 
 class ArrivingBody:
-    """The exchange of the request, its place in the queue for memory, and the progress of its body."""
+    """An arriving body: the exchange of its request, its waiter in the queue for memory, and its progress."""
 
     __slots__ = ("_progress_at", "_progress_bytes", "_waited_seconds", "client_left", "exchange", "waiter")
 
@@ -20,12 +20,12 @@ class ArrivingBody:
         self.client_left = False
         self._waited_seconds = 0.0  # for memory
         self._progress_at = now  # when the body last made progress
-        self._progress_bytes = 0  # how much of it had arrived then
+        self._progress_bytes = 0  # how many bytes of the body had arrived by then
 
     def allocate(self, size: int, received: int) -> float:
-        """Allocate memory for `size` bytes in all, of which `received` have arrived; return the seconds of the wait.
+        """Allocate memory for `size` bytes in all, of which `received` have arrived; return how many seconds it waited.
 
-        Raises SvcError if no memory is free in time, ConnectionResetError if the client leaves meanwhile.
+        Raise SvcError if no memory becomes free in time, ConnectionResetError if the client leaves during the wait.
         """
         state = self.exchange.state
         began = state.now
@@ -38,19 +38,19 @@ class ArrivingBody:
         return waited
 
     def leave_queue(self) -> None:
-        """Wake the greenlet that waits for memory, to raise: the connection ends."""
+        """Wake the greenlet that waits for memory, so that it raises ConnectionResetError: the connection is ending."""
         if self.waiter is not None:
             self.client_left = True
             self.waiter.wake()
 
     @property
     def size(self) -> int:
-        """The bytes that are allocated."""
+        """The number of bytes that are allocated for the body."""
         return self.exchange.allocation.size if self.exchange.allocation is not None else 0
 
     @property
     def stalled_since(self) -> float:
-        """When the body last made progress; inf while it waits for memory itself, or holds none."""
+        """The time at which the body last made progress; inf while it waits for memory, or has none allocated."""
         return math.inf if self.waiter is not None or not self.size else self._progress_at
 
     def _on_wait(self, waiter: Waiter) -> None:

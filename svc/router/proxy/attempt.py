@@ -1,4 +1,4 @@
-"""One attempt of a request at an instance, from its begin to the one report about it."""
+"""One attempt to send a request to an instance, from its start to the one report about it."""
 
 from typing import TYPE_CHECKING
 
@@ -15,7 +15,7 @@ FAULTY_STATUSES = (502, 503, 504)  # the instance is to blame for these; a plain
 
 
 class Attempt(msgspec.Struct, gc=False):
-    """An attempt in progress. `ejection_reason`: what the instance did wrong, if that counts for its ejection."""
+    """An attempt in progress. `ejection_reason` is the instance's failure, empty if it does not count for ejection."""
 
     target: Target
     started: float
@@ -24,9 +24,9 @@ class Attempt(msgspec.Struct, gc=False):
     ejection_reason: str = ""
 
     def fail(self, head: RequestHead, reason: str, on_any_path: bool = False) -> None:
-        """Mark the attempt as failed; the reason counts for ejection on inference paths only.
+        """Mark the attempt as failed. The reason counts for ejection on inference paths, or if `on_any_path` is true.
 
-        Other paths can be made to fail by a client: llama.cpp answers `/slots?fail_on_no_slot=1` with 503.
+        A client can make other paths fail at will: llama.cpp answers `/slots?fail_on_no_slot=1` with 503.
         """
         self.failed = True
         self.ejection_reason = reason if on_any_path or head.is_inference else ""
@@ -39,9 +39,9 @@ class Attempt(msgspec.Struct, gc=False):
         interruption: str,
         now: float,
     ) -> None:
-        """Report the end of the attempt.
+        """Report the end of the attempt to the balancer.
 
-        `interruption`: why the exchange was interrupted, empty if it was not; `now`: the state's clock.
+        `interruption`: why the exchange was interrupted, empty if it was not; `now`: the time by the state's clock.
         """
         status = upstream.head.status if upstream is not None and upstream.head is not None else 0
         is_inference, failed = head.is_inference, self.failed or status >= 500
@@ -56,7 +56,7 @@ class Attempt(msgspec.Struct, gc=False):
         )
 
     def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:
-        """Return what the instance did wrong; empty: nothing; None: the attempt proves neither."""
+        """Return the instance's failure, empty if it did nothing wrong, None if the attempt proves neither."""
         if self.ejection_reason or self.failed:
             return self.ejection_reason or None
         if not is_inference or (interruption and not status):

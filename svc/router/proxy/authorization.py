@@ -1,4 +1,4 @@
-"""Authorization of a relayed request by its head: path, API key, origin and forwarding loop."""
+"""Authorization of a relayed request: checks its path, API key, origin and forwarding loop, all from its head."""
 
 from svc.base.errors import LoopDetected, NotFound
 from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, is_own, normalise
@@ -12,9 +12,9 @@ MAX_SHOWN_PATH_CHARS = 200
 def authorize(exchange: Exchange, peer: bytes) -> None:
     """Check path, API key, origin and forwarding loop from the head, before the body is read.
 
-    Raises SvcError for a request that is refused; one that is admitted counts for its key from now on. `peer` is the
-    address that sent it. The key is checked before the path, so that a client without a key cannot probe for open
-    paths.
+    Raise SvcError for a request that is refused. A request that is admitted counts for the limits of its key from now
+    on. `peer` is the address that sent the request. The key is checked before the path, so that a client without a key
+    cannot probe for open paths.
     """
     state, head = exchange.state, exchange.request.head
     if head.loops:
@@ -24,7 +24,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
         )
     _check_origin(exchange, peer)
     key = None
-    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send it without a key
+    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send no key with it
     if state.keys is not None and not asks_for_options:
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name
@@ -39,7 +39,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
 def _check_origin(exchange: Exchange, peer: bytes) -> None:
     """Raise SvcError for a foreign Host, and for a write from a page whose origin is not allowed.
 
-    Where clients need keys, the key decides about writes: a page of another origin cannot send a key without a
+    Where clients need keys, the origin of a write is not checked: a page of another origin cannot send a key without a
     preflight, and a program that is not a page (a browser extension, a desktop program) may send any Origin.
     """
     head = exchange.request.head
@@ -52,7 +52,7 @@ def _check_origin(exchange: Exchange, peer: bytes) -> None:
 
 
 def _not_relayed(head: RequestHead, keyed: bool) -> NotFound:
-    """Return the error for a path that is not relayed; `keyed`: clients need keys, so operators' keys may exist."""
+    """Return the error for a path that is not relayed. `keyed`: the client sent a valid key."""
     return NotFound(f"{_route(head.verb, head.target)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
 
 
@@ -69,13 +69,13 @@ def _cure(head: RequestHead, keyed: bool) -> str:
 
 
 def _similar_route(head: RequestHead, path: bytes) -> str:
-    """Return a method and path that are relayed and resemble the request's, empty if there are none."""
+    """Return a valid method and path that resemble those of the request, empty if there are none."""
     if head.rules.paths.allow(head.method, path) or is_own(head.method, path):
         return _route(head.verb, path)
     return _route("POST", path) if path in INFERENCE_PATHS else ""
 
 
 def _route(method: str, target: bytes) -> str:
-    """Return method and path for a message, without the query and not long."""
+    """Return method and path for an error message, without the query, cut at MAX_SHOWN_PATH_CHARS."""
     path = target.partition(b"?")[0].decode("latin-1")
     return f"{method} {path}" if len(path) <= MAX_SHOWN_PATH_CHARS else f"{method} {path[:MAX_SHOWN_PATH_CHARS]}..."

@@ -1,9 +1,9 @@
-"""The memory for request bodies: one limit for all bodies together, and a queue for requests over it.
+"""The memory for request bodies: one limit for all bodies together, and a queue for requests beyond the limit.
 
-A connection that waits in the queue is not read, so that its client waits too (backpressure). A body is counted as
-it arrives, not by its Content-Length: otherwise a few heads would reserve everything. So several bodies may be
-incomplete when the limit is reached. To prevent a deadlock between them, a reserve is kept that is enough for one
-request of any size. One request at a time may use it, so it can always finish.
+The router does not read from a connection that waits in the queue, so that its client waits too (backpressure). A body
+is counted as it arrives, not by its Content-Length: otherwise a few heads would reserve all the memory. So several
+bodies may be incomplete when the limit is reached. To prevent a deadlock between them, a reserve is kept that is enough
+for one request of any size. Only one request at a time may use the reserve, so that request can always finish.
 """
 
 import itertools
@@ -17,11 +17,11 @@ from svc.base.errors import Overloaded, TooLarge
 from svc.perimeter.connections import network
 from svc.router.balance.request_queue import Waiter
 
-RESERVE_BODIES = 2  # times `max_body`: one request may hold its body before and after decoding
+RESERVE_BODIES = 2  # times `max_body`: a request may hold its body both as it was sent and decoded
 DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
-STALLED_SECONDS = 5.0  # in which an arriving body must make progress while others wait for memory
-PROGRESS_BYTES = 64 << 10  # what counts as progress: less in STALLED_SECONDS is slower than any usual connection
-SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it comes with its head, and costs the hot path nothing
+STALLED_SECONDS = 5.0  # within which an arriving body must make progress while others wait for memory
+PROGRESS_BYTES = 64 << 10  # that count as progress: less in STALLED_SECONDS is slower than any usual connection
+SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it arrives with its head, and the hot path stays cheap
 
 
 class BufferedBody(Protocol):
@@ -32,14 +32,17 @@ class BufferedBody(Protocol):
     def buffered_bytes(self) -> int: ...
 
     @property
-    def stalled_since(self) -> float: ...  # when it last made progress; inf while it waits for memory itself
+    def stalled_since(self) -> float: ...  # time of its last progress; inf while the body itself waits for memory
 
 
 B = TypeVar("B", bound=BufferedBody)
 
 
 def select_stalled(bodies: Iterable[B], now: float) -> B | None:
-    """Return the stalled body to end while others wait for memory: one of the client whose bodies have most bytes."""
+    """Return the stalled body to abort while other requests wait for memory, None if no body is stalled.
+
+    It is chosen from the client network whose bodies take the most bytes.
+    """
     sizes: Counter[str] = Counter()
     stalled = []
     for body in bodies:
@@ -52,7 +55,7 @@ def select_stalled(bodies: Iterable[B], now: float) -> B | None:
 
 
 class Allocation:
-    """The bytes that one request has allocated."""
+    """The memory that one request has allocated; `size` is its number of bytes."""
 
     __slots__ = ("_buffers", "size")
 
@@ -63,8 +66,8 @@ class Allocation:
     def grow(self, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
         """Allocate `size` bytes in all; wait in the queue while the limit does not allow it.
 
-        `on_wait` is called with the waiter before and after each wait, and may raise. Raises Overloaded at the
-        deadline, TooLarge for a size over the whole limit.
+        `on_wait` is called with the waiter before and after each wait, and may raise. Raise Overloaded if the deadline
+        passes, TooLarge if the size is over the limit of all bodies.
         """
         self._buffers.grow(self, size, deadline, on_wait)
 
@@ -75,7 +78,10 @@ class Allocation:
 
 
 class BodyBuffers:
-    """Allocates memory. `limit`: bytes of all bodies; `max_body`: bytes of one, before and again after decoding."""
+    """The allocator of memory for bodies. `limit`: bytes of all bodies together; `max_body`: bytes of one body.
+
+    `max_body` applies to a body as it was sent, and again to the decoded body.
+    """
 
     def __init__(self, limit: int, max_body: int) -> None:
         self.limit = limit

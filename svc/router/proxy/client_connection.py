@@ -1,4 +1,4 @@
-"""One client's connection: requests in, responses out, one after the other, until either side ends it."""
+"""One client's connection: it reads requests and sends responses, one after the other, until either side closes it."""
 
 import socket
 import time
@@ -23,13 +23,13 @@ from svc.router.proxy.trusted_proxies import client_of
 from svc.router.state import RouterState
 from svc.router.wsgi import WsgiResponse, call
 
-STREAM_SEND_TIMEOUT_SECONDS = 25.0  # in which the client must read a part of the router's own event stream
-LARGE_BYTES = 1 << 20  # of a body that is freed before the next request is read
-LINGER_TIMEOUT_SECONDS = 10.0  # for which what a client still sends is read after an error, so that the error arrives
+STREAM_SEND_TIMEOUT_SECONDS = 25.0  # within which the client must read a part of the router's own event stream
+LARGE_BYTES = 1 << 20  # a body over this size is freed before the next request is read
+LINGER_TIMEOUT_SECONDS = 10.0  # for which the router reads on after an error, so that the client receives the error
 
 
 class ClientConnection(SweptConnection):
-    """Reads requests and answers them, one after the other. `serve` runs in the connection's own greenlet."""
+    """The connection of one client; `serve` answers its requests one after the other, in a greenlet of its own."""
 
     __slots__ = ("_address", "_app", "_reader", "_recv", "_send")
 
@@ -42,7 +42,7 @@ class ClientConnection(SweptConnection):
         self._reader = RequestParser(state.max_body, state.head_cache)
 
     def serve(self) -> None:
-        """Answer requests until the connection ends; raise OSError when the client breaks it off."""
+        """Answer requests until the connection ends; raise OSError if the client breaks off the connection."""
         keep = True
         while keep:
             try:
@@ -54,7 +54,7 @@ class ClientConnection(SweptConnection):
                 return
             keep = self._answer(request) if request.head.own else self._relay(request)
             if len(request.body) > LARGE_BYTES:
-                del request  # frees the body: the next request may be long in coming
+                del request  # frees the body: it may take long until the next request arrives
             self.idle_since = self._state.now
             self.deadline = self.idle_since + IDLE_TIMEOUT_SECONDS
             self.idle = not self._reader.begun and not self._reader.ready
@@ -64,7 +64,7 @@ class ClientConnection(SweptConnection):
             self._linger()
 
     def _next_request(self) -> Request | None:
-        """Return the next request, None at the end of the connection; raise SvcError for one that is refused."""
+        """Return the next request, None at the end of the connection; raise SvcError for a request that is refused."""
         reader = self._reader
         while not reader.ready:
             if reader.error is not None:
@@ -88,7 +88,10 @@ class ClientConnection(SweptConnection):
         return reader.ready.popleft()
 
     def _admit_body(self) -> None:
-        """Authorize a request before its body is read, and allocate memory for what is read next; raises SvcError."""
+        """Authorize the request before its body is read, and allocate memory for the next part of the body.
+
+        Raise SvcError if the request is refused, or if no memory becomes free in time.
+        """
         reader = self._reader
         size = reader.body_size + RECEIVE_BYTES
         if declared := reader.declared_size():
@@ -103,13 +106,13 @@ class ClientConnection(SweptConnection):
                 body = self._arriving = ArrivingBody(exchange, self._state.now)
                 if reader.head().needs_authorization or self._state.keys is not None:
                     authorize(exchange, self._address)
-            self.deadline += body.allocate(size, reader.body_size)  # the body cannot arrive while it is not read
+            self.deadline += body.allocate(size, reader.body_size)  # during the wait no part of the body is read
         if reader.wants_continue:
             reader.wants_continue = False
             self._send(CONTINUE)
 
     def _refuse(self, error: SvcError) -> None:
-        """Send the error for a request that was malformed or refused before its body."""
+        """Send the error for a request that was malformed, or refused before its whole body was read."""
         body, self._arriving = self._arriving, None
         self._reader.discard_body()
         if body is None:
@@ -145,7 +148,7 @@ class ClientConnection(SweptConnection):
             return keep
         except (TruncatedResponse, ClientGone):
             return False
-        except OSError:  # the client broke it off
+        except OSError:  # the client broke off the connection
             raise
         except Exception:  # noqa: BLE001 - the client gets 500, or sees that the response is not whole
             failure = exchange.log_unexpected_error()
@@ -170,7 +173,7 @@ class ClientConnection(SweptConnection):
         return keep
 
     def _stream(self, response: WsgiResponse, request: Request) -> bool:
-        """Send an event stream of the router's own, part by part; the end of the connection ends it."""
+        """Send one of the router's own event streams, part by part. Return False: the connection ends with it."""
         with closing(response.parts):
             self.streaming = True
             self._send(response_head(response, [("Connection", "close")]))
@@ -194,9 +197,9 @@ class ClientConnection(SweptConnection):
             self._send(whole_response(response, head, keep))
 
     def _linger(self) -> None:
-        """Read on for a moment: closing with bytes unread would reset the connection, and the error would be lost.
+        """Read and discard what the client still sends, for a limited time and up to a limited size.
 
-        What comes is discarded, up to a limit.
+        Closing the socket with unread bytes would reset the connection, and the client would not receive the error.
         """
         self.deadline = self._state.now + LINGER_TIMEOUT_SECONDS
         self._expired = False
@@ -207,9 +210,9 @@ class ClientConnection(SweptConnection):
                 remaining -= len(data)
 
     def close(self) -> None:
-        """Close it, and break the reference cycles: a large body in one would wait for the garbage collection."""
+        """Close the connection and break its reference cycles: only a garbage collection would free a large body."""
         if self._arriving is not None:
             self._arriving.exchange.close()
         self.sock.close()
         self._reader.close()
-        del self._send  # it refers to us
+        del self._send  # it refers to this object

@@ -1,4 +1,4 @@
-"""One relayed request and its response: attempts at instances, the body as it is passed on, one record at the end."""
+"""One relayed request and its response: the attempts at instances, the relayed body, and one record at the end."""
 
 import logging
 from collections.abc import Callable
@@ -29,41 +29,41 @@ log = logging.getLogger(__name__)
 
 
 class ClientGone(Exception):
-    """The client has closed its connection, so that there is nothing to answer."""
+    """The client has closed its connection, so that no response can be sent."""
 
 
 class TruncatedResponse(Exception):
-    """The response broke off after part of it was passed on; the client must see that it is not whole."""
+    """The response broke off after a part of it was passed on; the client must notice that it is truncated."""
 
 
 class Exchange:
-    """One relayed request. Its caller reads the response's body to the end, and always closes the exchange.
+    """One relayed request. The caller reads the response's body to the end, and always closes the exchange.
 
     `deadline` and `interrupt` are for the sweeper, which runs in another greenlet.
     """
 
     upstream: UpstreamConnection | None = None  # of the attempt in progress
-    attempt: Attempt | None = None  # in progress
-    stream: ResponseStream | None = None  # where the response is an event stream
+    attempt: Attempt | None = None  # the one in progress
+    stream: ResponseStream | None = None  # set if the response is an event stream
     head: ResponseHead | None = None  # of the response that is passed on
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
     status = attempts = 0
-    interruption = ""  # why it was interrupted: "client", "timeout" or "stopping"
-    end = "done"  # how it ended, for the access log
+    interruption = ""  # why the exchange was interrupted: "client", "timeout" or "stopping"
+    end = "done"  # how the exchange ended, for the access log
     is_tunnel = False  # whether both sides have changed to another protocol
     answered = False  # whether a part of the response was sent to the client
     closed = False
-    authorized = False  # whether its head was checked, and not refused
+    authorized = False  # whether the request's head was checked, and not refused
     key_name = ""  # of the client's API key
-    counted_key: "ApiKey | None" = None  # while the request counts for the key's limits
-    allocation: Allocation | None = None  # of memory for its body, where that is large
-    waited_for_registry = False  # to notice the death of its instances
-    reset_by = ""  # the instance that reset a kept connection as the request came, so that it was sent again
+    counted_key: "ApiKey | None" = None  # the client's API key, once the request counts for its limits
+    allocation: Allocation | None = None  # of memory for the request's body, if that is large
+    waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
+    reset_by = ""  # the instance that reset a kept connection when the request arrived, so that it was sent again
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
-    body_start = body_end = b""  # for the usage in a response that is no event stream
+    body_start = body_end = b""  # where the usage stands in a response that is not an event stream
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
@@ -77,7 +77,7 @@ class Exchange:
     # Before the response.
 
     def body_arrived(self, request: Request) -> None:
-        """Continue with the whole request, whose body arrived after its head: times count from here."""
+        """Continue with the whole request, now that its body has arrived. Duration and timeout count from here."""
         self.request = request
         self.started = self.state.clock()
         self.deadline = self.limit = self.state.now + self.state.settings.proxy_timeout
@@ -85,7 +85,7 @@ class Exchange:
             self.allocation.shrink(len(request.body))
 
     def allocate(self, size: int, deadline: float, on_wait: Callable[["Waiter"], None]) -> None:
-        """Allocate the memory of a body, as soon as there is room for it; raises as `Allocation.grow`."""
+        """Allocate memory for a body of `size` bytes, after a wait if none is free; raise as `Allocation.grow` does."""
         if size > SMALL_BYTES:
             if self.allocation is None:
                 self.allocation = Allocation(self.state.buffers)
@@ -94,21 +94,21 @@ class Exchange:
     def drop_body(self) -> None:
         """Free the memory of a large body: once a response has begun, the request is not sent again.
 
-        A smaller one stays until the end: freeing it here, in the midst of other work, costs more than it saves.
+        A smaller body stays until the end: freeing it here, in the midst of other work, costs more than it saves.
         """
         if self.allocation is not None and len(self.request.body) > COPIED_BYTES:
             self.request.body = b""
             self.allocation.shrink(0)
 
     def on_wait(self, waiter: "Waiter") -> None:
-        """Note where the request waits in a queue, so that `interrupt` can wake it; raise if it was interrupted."""
+        """Remember the request's waiter in a queue, so that `interrupt` can wake it; raise if it was interrupted."""
         self._waiter = waiter
         self.deadline = self.limit
         if self.interruption:
             raise self.interruption_error()
 
     def begin_attempt(self, target: Target, counts_for_budget: bool = False) -> None:
-        """Begin an attempt at an instance; `end_attempt` is its end."""
+        """Begin an attempt at an instance. `end_attempt` ends it."""
         state = self.state
         self.instance = target.name
         self.attempt = Attempt(target, state.clock(), counts_for_budget)
@@ -117,7 +117,10 @@ class Exchange:
         self.deadline = deadline if deadline < self.limit else self.limit
 
     def end_attempt(self, now: float | None = None) -> None:
-        """Give the connection back and report the attempt, if one is in progress; `now`: the state's clock."""
+        """End the attempt in progress, if there is one: return its connection to the pool, and report the attempt.
+
+        `now`: the time by the state's clock, None to read that clock.
+        """
         state = self.state
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
@@ -128,12 +131,15 @@ class Exchange:
             attempt.report(state, self.request.head, upstream, self.interruption, state.clock() if now is None else now)
 
     def fail_attempt(self, reason: str = "", on_any_path: bool = False) -> None:
-        """Mark the attempt in progress as failed; `reason`: what the instance did wrong."""
+        """Mark the attempt in progress as failed. `reason` is the instance's failure, empty if it made none."""
         if self.attempt is not None:
             self.attempt.fail(self.request.head, reason, on_any_path)
 
     def interrupt(self, reason: str) -> None:
-        """End the exchange from outside: wake the greenlet that waits for its instance, or in a queue."""
+        """End the exchange from another greenlet: wake the greenlet that waits for the instance or in a queue.
+
+        `reason`: "client", "timeout" or "stopping"; the first reason counts.
+        """
         self.interruption = self.interruption or reason
         if self._waiter is not None:
             self._waiter.wake()
@@ -143,7 +149,7 @@ class Exchange:
                 shut(self.upstream.sock)
 
     def interruption_error(self) -> Exception:
-        """Return what an interrupted exchange raises; a timeout also fails the attempt."""
+        """Return the exception that an interrupted exchange raises. After a timeout, mark the attempt as failed too."""
         if self.interruption == "client":
             return ClientGone()
         if self.interruption == "stopping":
@@ -161,10 +167,10 @@ class Exchange:
     # The response's body.
 
     def read(self) -> bytes:
-        """Return more of the response's body, empty at its end; of an event stream only whole events.
+        """Return the next part of the response's body, empty at its end. The parts of an event stream are whole events.
 
-        An event stream that breaks off ends with an error event. Any other response that breaks off, or that is not as
-        long as its head says, raises TruncatedResponse.
+        If an event stream breaks off, its last part is an error event. If any other response breaks off, or is not as
+        long as its head says, raise TruncatedResponse.
         """
         upstream, stream = self.upstream, self.stream
         assert upstream is not None
@@ -188,16 +194,16 @@ class Exchange:
         return data
 
     def passes(self, data: bytes) -> bool:
-        """Return whether these bytes can be passed on as they came, unread: they are one whole chunk of whole events.
+        """Return whether these bytes can be passed on unparsed: they are exactly one chunk that holds whole events.
 
-        True only where no other reading is possible: the chunk's size is written as we would write it.
+        Return True only if no other reading is possible: the chunk's size is written just as the router writes it.
         """
         size, stream = len(data) - data.find(b"\r\n", 0, 10) - 4, self.stream
         if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size):
             return False
         if stream is None or stream.held:
             return False
-        deadline = self.state.now + self._idle_timeout  # as _note_progress, without a call
+        deadline = self.state.now + self._idle_timeout  # as `_note_progress` does, without the cost of a call
         self.deadline = deadline if deadline < self.limit else self.limit
         self.body_bytes += size
         tokens = stream.tokens
@@ -217,19 +223,19 @@ class Exchange:
             self.body_bytes += size
 
     def finished(self) -> bool:
-        """Return whether the whole body has been read."""
+        """Return whether the whole body of the response has been read."""
         upstream, stream = self.upstream, self.stream
         return upstream is not None and upstream.done and (stream is None or not stream.held)
 
     def _note_progress(self, size: int) -> None:
-        """Postpone the idle deadline: bytes that are held show as well that the instance is not idle."""
+        """Count `size` bytes of the body and postpone the idle deadline, also for bytes that are not passed on yet."""
         self.first_byte_at = self.first_byte_at or self.state.clock()
         deadline = self.state.now + self._idle_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
         self.body_bytes += size
 
     def _end_wrong_length(self, upstream: UpstreamConnection, length: int) -> None:
-        """Raise TruncatedResponse. This is the last guard: the parser and the head cache let no such response pass."""
+        """Raise TruncatedResponse. As the last guard: the parser and the head cache reject such responses before."""
         upstream.persistent = False
         self.fail_attempt()
         self.end = "cut"
@@ -238,9 +244,9 @@ class Exchange:
         raise TruncatedResponse(reason)
 
     def _end_broken(self, upstream: UpstreamConnection, error: UpstreamError) -> bytes:
-        """Return what ends an event stream that broke off.
+        """Return the last bytes for the client of an event stream that broke off: its rest, or an error event.
 
-        Raises TruncatedResponse for any other response, ClientGone where the client has left.
+        Raise TruncatedResponse for any other response, ClientGone if the client has left.
         """
         stream = self.stream
         if self.interruption == "client":
@@ -259,7 +265,7 @@ class Exchange:
         upstream.done, upstream.persistent = True, False
         stream.held = b""
         assert isinstance(failure, SvcError)
-        unended = stream.tokens.unended  # a long event, of which a part was passed on
+        unended = stream.tokens.unended  # whether a part of a long event was passed on
         return (b"\n\n" if unended else b"") + error_event(failure, self.request.head.target)
 
     # The end.
@@ -269,14 +275,14 @@ class Exchange:
         log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
 
     def log_unexpected_error(self) -> SvcError:
-        """Log the exception that is being handled; return the error for the client."""
+        """Log the exception that is being handled, and return the error for the client."""
         self.end = "failed"
         request_id = self.request_id.decode("latin-1")
         log.exception("%s: the router failed", request_id, extra={"request_id": request_id})
         return SvcError(f"the router failed; its log has the reason under {request_id}")
 
     def close(self) -> None:
-        """End the attempt, release what the request holds, and record it, exactly once."""
+        """End the attempt, release API key and memory, and record the exchange. A second call does nothing."""
         if self.closed:
             return
         self.closed = True

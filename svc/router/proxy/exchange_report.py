@@ -1,4 +1,4 @@
-"""The report of an exchange: its record for the access log, and what the metrics count of its tokens."""
+"""The report of an exchange: its record for the access log, and its tokens for the metrics."""
 
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ STATUS_CLIENT_CLOSED_REQUEST = 499  # in the access log only, as in nginx
 
 
 def report_end(exchange: "Exchange", now: float) -> None:
-    """Record an exchange that has ended, and count its tokens; `now`: the state's clock."""
+    """Record an exchange that has ended, and count its tokens. `now`: the time by the state's clock."""
     stream, record, label = exchange.stream, _record(exchange, now), _model_label(exchange)
     first_token = stream.first_token_at - exchange.started if stream is not None and stream.first_token_at else None
     exchange.state.statistics.record_request(record, first_token, _usage_excerpt(exchange), label)
@@ -26,7 +26,7 @@ def report_end(exchange: "Exchange", now: float) -> None:
 
 
 def count_running_stream(exchange: "Exchange") -> None:
-    """Count the tokens of an event stream so far; called once a second, so that a long one shows while it runs."""
+    """Count the tokens of a running event stream so far. Call it once a second, so that metrics show long streams."""
     stream, attempt = exchange.stream, exchange.attempt
     if stream is not None and attempt is not None:
         label = _model_label(exchange)
@@ -34,7 +34,7 @@ def count_running_stream(exchange: "Exchange") -> None:
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:
-    """Add to the metrics what is new: tokens, of so many in all, and the wait for the first one."""
+    """Add to the metrics what they do not have yet of a stream: of its `total` tokens, and its time to first token."""
     first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
     if tokens or first_token_at:
         first = first_token_at - exchange.started if first_token_at else None
@@ -42,13 +42,13 @@ def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str,
 
 
 def _model_label(exchange: "Exchange") -> str:
-    """Return the model as metrics name it: names that clients invent are no labels."""
+    """Return the label of the model in metrics, UNKNOWN_MODEL if no instance has it: clients may invent any names."""
     model = exchange.model
     return (model or "") if model is None or model in exchange.state.balancer.table.models else UNKNOWN_MODEL
 
 
 def _usage_excerpt(exchange: "Exchange") -> bytes:
-    """Return the beginning and the end of a successful response, where its usage stands."""
+    """Return the beginning and the end of a successful response, which hold its usage; empty for any other response."""
     if exchange.status != 200:
         return b""
     if exchange.stream is not None:

@@ -1,4 +1,4 @@
-"""Forward one request: read its model, choose an instance, send it, retry, and return with the response's head.
+"""Forwards one request: reads its model, chooses an instance, sends it, retries, and waits for the response's head.
 
 The balancer chooses the instance, `retry` decides what is sent again, and `exchange` reads the response's body.
 """
@@ -23,17 +23,17 @@ from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.upstream import refuses_connections
 
-YIELD_BYTES = 1 << 20  # of a body; before a larger one is read other connections have their turn
+YIELD_BYTES = 1 << 20  # before a body over this size is parsed, other connections have their turn
 REFUSAL_STATUSES = (401, 503)  # by which an instance may say that it has not processed the request
 WRONG_UPSTREAM_KEY = "it refuses the API key that the router's upstream_keys_file has for it (401)"
 NO_UPSTREAM_KEY = "it wants an API key (401), and the router's upstream_keys_file has none for it"
-IDLE_RESET_SECONDS = 0.05  # in which a connection that was closed while idle is reset
+IDLE_RESET_SECONDS = 0.05  # within which the kernel resets a connection that was closed while idle
 
 
 def forward(exchange: Exchange, client_address: bytes) -> None:
     """Send the request to an instance and wait for the head of its response, which is then in `exchange.head`.
 
-    Raises SvcError if no instance responds, ClientGone if the client has left; the exchange is closed then.
+    Raise SvcError if no instance responds, ClientGone if the client has left. In both cases the exchange is closed.
     """
     try:
         _obtain_response(exchange, client_address)
@@ -50,14 +50,14 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
 
 
 def close_unanswered(exchange: Exchange, error: SvcError) -> None:
-    """Close an exchange to which no instance responded."""
+    """Close an exchange whose client gets this error, since no instance's response is passed on."""
     exchange.status = error.status
     exchange.end = exchange.interruption or ("failed" if exchange.attempts or error.status == 500 else "refused")
     exchange.close()
 
 
 def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
-    """Set the exchange's response head, its status and its stream; raises SvcError, or ClientGone."""
+    """Obtain a response and set the exchange's response head, status and stream; raise SvcError, or ClientGone."""
     state = exchange.state
     head = exchange.request.head
     if not exchange.authorized and (head.needs_authorization or state.keys is not None):
@@ -84,9 +84,9 @@ def _retry(
     result: ResponseHead | FailedAttempt,
     client_address: bytes,
 ) -> ResponseHead:
-    """Retry as long as that is allowed; return the response head to pass on, or raise SvcError.
+    """Retry as long as retries are allowed; return the response head to pass on, or raise SvcError.
 
-    After the last attempt the client gets the instance's own 503, if there is one.
+    `result`: how the first attempt ended. If the last attempt ends with an instance's own 503, the client gets that.
     """
     failures: tuple[FailedAttempt, ...] = ()
     while True:
@@ -98,7 +98,7 @@ def _retry(
         next_target = _next_target(exchange, routing, failures)
         if next_target is None:
             if isinstance(result, ResponseHead) and result.status == 503:
-                return result  # it says best what is wrong
+                return result  # the instance's own error explains best what is wrong
             raise _unanswered_error(failures)
         exchange.end_attempt()
         exchange.attempts += 1
@@ -107,10 +107,10 @@ def _retry(
 
 
 def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt | None:
-    """Return how an instance refused the request, None where its response is for the client.
+    """Return the refusal of the request by an instance, None if its response is for the client.
 
-    A 401 is for the client only where the client's own credentials were sent; otherwise the router's key for the
-    instance is missing or wrong.
+    A 401 is for the client only if the client's own credentials were sent. Otherwise the router's key for the instance
+    is missing or wrong.
     """
     if status == 503:
         return FailedAttempt(target, AttemptOutcome.UNREADY, "it answered 503")
@@ -125,12 +125,12 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt |
 def _read_routing_request(exchange: Exchange) -> RoutingRequest:
     """Return the request's model and session.
 
-    A compressed body is decoded; where an alias or a fallback names the model, the body is rewritten.
+    Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request.
     """
     request = exchange.request
     if request.head.coding and request.body:
         _decode_body(exchange)
-    large = len(request.body) > YIELD_BYTES  # reading it takes milliseconds for each megabyte, all at once
+    large = len(request.body) > YIELD_BYTES  # parsing takes milliseconds for each megabyte, without a pause
     if large:
         time.sleep(0)
     routing = parse(request)
@@ -146,7 +146,7 @@ def _read_routing_request(exchange: Exchange) -> RoutingRequest:
 
 
 def _decode_body(exchange: Exchange) -> None:
-    """Decode a compressed body, and allocate its memory as it grows; raises SvcError."""
+    """Decode the request's compressed body, and allocate memory for it as it grows; raise SvcError."""
     state, request = exchange.state, exchange.request
 
     def allocate(size: int) -> None:
@@ -158,9 +158,9 @@ def _decode_body(exchange: Exchange) -> None:
 
 
 def _next_target(exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]) -> Target | None:
-    """Return the instance for the next attempt, None where the request may not be retried, or no instance can take it.
+    """Return the instance for the next attempt, None if the request may not be retried or no instance can take it.
 
-    Raises PoisonedRequest for a request that kills instances.
+    Raise PoisonedRequest for a request that kills instances.
     """
     state, head = exchange.state, exchange.request.head
     if kills(failures):
@@ -179,7 +179,10 @@ def _next_target(exchange: Exchange, routing: RoutingRequest, failures: tuple[Fa
 def _wait_for_registry(
     exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
 ) -> Target | None:
-    """Wait until the registry reports what became of the instances that refused the connection; return another one."""
+    """Wait until the registry reports the state of the instances that refused the connection.
+
+    Return the instance for the next attempt, None if there is none in time.
+    """
     refused = tuple(failure.target for failure in failures if failure.refused)
     taken = tuple(failure.target.name for failure in failures if not failure.refused)
     if exchange.waited_for_registry or all(target.static for target in refused):
@@ -188,7 +191,7 @@ def _wait_for_registry(
     exchange.end_attempt()
     try:
         return exchange.state.balancer.admit_again(routing, exchange.on_wait, refused, taken)
-    except RateLimited:  # the queue is full: the client gets the error of the instances, which says more
+    except RateLimited:  # the queue is full: the error of the instances tells the client more
         return None
 
 
@@ -208,7 +211,7 @@ def _remember_poisoned(
 
 
 def _unanswered_error(failures: tuple[FailedAttempt, ...]) -> SvcError:
-    """Return the error for a request to which no instance responded, with the reason of each attempt."""
+    """Return the error for a request to which no instance responded; it names the reason of each failed attempt."""
     kind = GatewayTimeout if all(failure.timeout for failure in failures) else BadGateway
     unsent = all(failure.outcome is AttemptOutcome.UNSENT for failure in failures)
     return kind(f"{'cannot reach an instance' if unsent else 'no instance answered'}: {explanation(failures)}")
@@ -219,8 +222,8 @@ def _attempt(
 ) -> ResponseHead | FailedAttempt:
     """Send the request to an instance; return the head of its response, or how the attempt failed.
 
-    A failure is returned, not raised: a kept exception refers to this frame and the frame to it, and that cycle would
-    keep the body until a garbage collection.
+    A failure is returned, not raised: an exception and this frame would refer to each other, and that cycle would keep
+    the body in memory until a garbage collection.
     """
     state, request = exchange.state, exchange.request
     exchange.begin_attempt(target, counts_for_budget)
@@ -247,11 +250,11 @@ def _attempt(
 
 
 def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
-    """Return whether a kept connection had ended while it was idle: that is no failure of the instance.
+    """Return whether a kept connection had ended while it was idle, which is not a failure of the instance.
 
-    Either the request was not acknowledged, or the connection was reset as the request came: the kernel resets a
-    connection that is closed with unread bytes. After a reset the request is sent again only once, since the instance
-    may also have died of it.
+    Either the request was not acknowledged, or the connection was reset when the request arrived: the kernel resets a
+    connection that is closed with unread bytes. After a reset the request is sent again only once, since the request
+    may also have killed the instance.
     """
     attempt = exchange.attempt
     seconds = exchange.state.clock() - attempt.started if attempt is not None else 0.0
@@ -262,7 +265,7 @@ def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
 
 
 def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> FailedAttempt:
-    """Mark the attempt as failed, and return how; raise the error of an exchange that was interrupted.
+    """Mark the attempt as failed and return the failure. If the exchange was interrupted, raise that error instead.
 
     `connected`: the instance had accepted the connection.
     """
@@ -272,7 +275,7 @@ def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, co
     counts_for_ejection = not connected or error.outcome is not AttemptOutcome.UNSENT
     exchange.fail_attempt(reason if counts_for_ejection else "", on_any_path=not connected)
     exchange.log_failure(target, reason)
-    if error.refused and exchange.reset_by == target.name:  # the instance may have died of the request
+    if error.refused and exchange.reset_by == target.name:  # the request may have killed the instance
         return FailedAttempt(target, AttemptOutcome.UNKNOWN, reason, refused=True, died=True)
     died = connected and error.outcome is not AttemptOutcome.BEGUN and refuses_connections(target)
     return FailedAttempt(target, error.outcome, reason, error.refused, error.timeout, died)

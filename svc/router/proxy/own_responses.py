@@ -1,4 +1,4 @@
-"""The bytes of the responses that the router makes itself: those of its own endpoints, and errors. Pure."""
+"""The bytes of the responses that the router itself composes: of its own endpoints, and errors. Pure."""
 
 from collections.abc import Iterable
 from http import HTTPStatus
@@ -10,7 +10,7 @@ from svc.router.wsgi import WsgiResponse
 
 
 def error_response(error: SvcError, target: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiResponse:
-    """Return the response to a request that failed, in the error format of the API that its target belongs to."""
+    """Return the response to a request that failed. `target`: the request's path, which decides the API's format."""
     headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
     if request_id:
         headers.append(("x-request-id", request_id.decode("latin-1")))
@@ -18,7 +18,10 @@ def error_response(error: SvcError, target: bytes, request_id: bytes, cors: Iter
 
 
 def whole_response(answer: WsgiResponse, head: RequestHead | None, keep: bool) -> bytes:
-    """Return head and body of a response; `head`: the request's, None if it could not be read."""
+    """Return the bytes of head and body of a response.
+
+    `head`: the head of the request, None if it could not be read; `keep`: whether the connection is kept open.
+    """
     headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
     if not keep:
         headers.append(("Connection", "close"))
@@ -29,6 +32,6 @@ def whole_response(answer: WsgiResponse, head: RequestHead | None, keep: bool) -
 
 
 def response_head(answer: WsgiResponse, more: list[tuple[str, str]]) -> bytes:
-    """Return the head of a response, with `more` headers."""
+    """Return the bytes of the head of a response, with the headers in `more` added."""
     lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
     return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")

@@ -1,4 +1,4 @@
-"""Requests that kill instances; they are refused for a while, so that a client's retry kills no other. Pure."""
+"""Requests that kill instances. They are refused for a while, so that a client's retry kills no other. Pure."""
 
 from collections import OrderedDict
 from hashlib import blake2b
@@ -7,15 +7,15 @@ MAX_POISONED_BODIES = 1000  # then the oldest are dropped
 
 
 class PoisonList:
-    """The digests of the bodies of such requests, each kept for `seconds` (0: the list stays empty)."""
+    """The digests of the bodies of requests that kill instances, each kept for `seconds` (0: the list stays empty)."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.entries: OrderedDict[bytes, float] = OrderedDict()  # digests and when they expire, the oldest first
-        self._lengths: list[int] = []  # of their bodies, in the same order: bodies of other lengths are not hashed
+        self.entries: OrderedDict[bytes, float] = OrderedDict()  # the time of expiry by digest, the oldest first
+        self._lengths: list[int] = []  # of the listed bodies, in the same order: a body of another length is not hashed
 
     def add(self, body: bytes, now: float) -> None:
-        """Refuse requests with this body from now on."""
+        """Add this body to the list: requests with it are refused from now on."""
         if not body or not self._seconds or self.contains(body, now):
             return
         self.entries[_digest(body)] = now + self._seconds
@@ -24,7 +24,7 @@ class PoisonList:
             self._forget_oldest()
 
     def contains(self, body: bytes, now: float) -> bool:
-        """Return whether a request with this body is refused."""
+        """Drop expired entries, and return whether a request with this body is refused."""
         while self.entries and next(iter(self.entries.values())) <= now:
             self._forget_oldest()
         return len(body) in self._lengths and _digest(body) in self.entries

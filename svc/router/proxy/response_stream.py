@@ -1,4 +1,4 @@
-"""The event stream of one response: whole events put together from its pieces, and its tokens counted."""
+"""The event stream of one response: it assembles whole events from the pieces that arrive, and counts their tokens."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 
-MAX_HELD_BYTES = 1 << 20  # of an event that is not whole yet; a longer one is passed on in parts
+MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on in parts
 
 
 class ResponseStream:
-    """The part of an event that is held until it is whole, the tokens so far, and what the metrics have of them."""
+    """One event stream: the incomplete event that is held back, the tokens so far, and how many the metrics have."""
 
     __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
 
@@ -20,11 +20,11 @@ class ResponseStream:
         self.tokens = TokenCounter()
         self.first_token_at = 0.0
         self._opening = b""  # the stream's first bytes, up to the first token
-        self._counted_tokens = 0  # that the metrics have already
+        self._counted_tokens = 0  # the tokens that the metrics have already
         self._first_token_counted = False
 
     def add(self, data: bytes, clock: Callable[[], float]) -> None:
-        """Count the tokens of data that is passed on, and note the time of the first one."""
+        """Count the tokens in data that is passed on, and record the time of the first token."""
         tokens = self.tokens
         tokens.add(data)
         if not self.first_token_at:
@@ -32,8 +32,9 @@ class ResponseStream:
             self.first_token_at = clock() if tokens.count else 0.0
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:
-        """Return the body up to the end of its last whole event, and hold the rest; read on until there is one.
+        """Return what is held and `data` up to the end of the last whole event, and hold the rest.
 
+        Read more from `upstream` until there is a whole event, the body ends, or MAX_HELD_BYTES are held.
         `note_progress` is called with the size of each piece that is read.
         """
         held = self.held = bytearray(self.held)
@@ -51,11 +52,11 @@ class ResponseStream:
         return bytes(held)
 
     def is_complete(self) -> bool:
-        """Return whether the last event of the stream has come: a connection that ends after it is no failure."""
+        """Return whether the last event of the stream has arrived: the end of the connection is no failure then."""
         return is_done(self.held) or self.tokens.complete()
 
     def take_rest(self, clock: Callable[[], float]) -> bytes:
-        """Count and return what is held, with the empty line that ends an event: clients drop an event without it."""
+        """Count and return the held event, with the empty line that ends an event: clients drop one that lacks it."""
         data, self.held = bytes(self.held), b""
         self.add(data, clock)
         if not data or data.endswith(EVENT_ENDS):
@@ -63,22 +64,22 @@ class ResponseStream:
         return data + (b"\n" if data.endswith(b"\n") else b"\n\n")
 
     def new_tokens(self, total: int) -> int:
-        """Return how many of `total` tokens the metrics do not have yet, and take them as counted."""
+        """Return how many of `total` tokens the metrics do not have yet, and remember them as counted."""
         new = max(0, total - self._counted_tokens)
         self._counted_tokens += new
         return new
 
     def settled_tokens(self) -> int:
-        """Return the tokens of a running stream; its last events may carry none and are not counted yet."""
+        """Return the number of tokens of a running stream, without its last events, which may carry no tokens."""
         return self.tokens.count - RECENT_EVENTS
 
     def new_first_token_at(self) -> float:
-        """Return the time of the first token, once; 0 before it has come, and after it was counted."""
+        """Return the time of the first token once, in the first call after it has arrived; 0 in every other call."""
         if self._first_token_counted:
             return 0.0
         self._first_token_counted = bool(self.first_token_at)
         return self.first_token_at
 
     def usage_excerpt(self) -> bytes:
-        """Return the beginning and end of the stream, where its usage stands (Anthropic's streams have it in both)."""
+        """Return the beginning and end of the stream, which hold its usage (in Anthropic's streams, a part each)."""
         return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-USAGE_TAIL_BYTES:])

@@ -19,7 +19,8 @@ def write_response(
 ) -> bool:
     """Send the response's head and body; return whether the client's connection can be kept.
 
-    `keep`: the client and the router allow to keep it; `send`: the sender of `sock`.
+    `head`: the head of the request; `keep`: whether client and router allow to keep the connection; `send`: the sender
+    of `sock`, the client's socket; `reader`: the parser of the client's requests.
     """
     upstream, answer = exchange.upstream, exchange.head
     assert upstream is not None
@@ -49,7 +50,7 @@ def write_response(
 
 
 def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: bool, switching: bool) -> bytes:
-    """Return the response head that is sent to the client; `head`: the request's."""
+    """Return the response head that is sent to the client. `head`: the head of the request."""
     upstream, answer = exchange.upstream, exchange.head
     assert upstream is not None
     assert answer is not None
@@ -76,7 +77,7 @@ def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: b
 def _relay_tunnel(
     exchange: Exchange, response_head: bytes, sock: socket.socket, send: Send, bytes_after_upgrade: bytes
 ) -> None:
-    """Send the response head, then relay bytes in both directions until one side ends the connection."""
+    """Send the response head, then relay bytes in both directions until either side ends its connection."""
     upstream = exchange.upstream
     assert upstream is not None
     exchange.is_tunnel = True
@@ -89,7 +90,7 @@ def _relay_tunnel(
 
 
 def _tunnel(client: socket.socket, instance: socket.socket, passed: Callable[[int, bool], object]) -> None:
-    """Copy bytes in both directions until either side ends, then end both.
+    """Copy bytes in both directions until either connection ends, then shut both down.
 
     `passed` is called after each piece with its number of bytes, and whether it came from the instance.
     """
@@ -119,7 +120,7 @@ def _shut_both(client: socket.socket, instance: socket.socket) -> None:
 
 
 def _write_bytes(exchange: Exchange, send: Send) -> None:
-    """Send the rest of a body that ends at its Content-Length, or with the connection."""
+    """Send the rest of a body that is not chunked: it ends after Content-Length bytes, or with the connection."""
     while data := exchange.read():
         send(data)
         if exchange.finished():
@@ -127,7 +128,7 @@ def _write_bytes(exchange: Exchange, send: Send) -> None:
 
 
 def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: socket.socket, send: Send) -> None:
-    """Send a body of unknown length in chunks; `data`: its first part."""
+    """Send the head and a body of unknown length in chunks. `data`: the first part of the body."""
     upstream, finished = exchange.upstream, exchange.finished()
     assert upstream is not None
     send(response_head + _chunk(data, finished))

@@ -1,4 +1,4 @@
-"""Decides which requests are retried after a failed attempt, and how often. Pure; for the reasons see docs/ROUTER.md.
+"""Decides which requests are retried after a failed attempt, and how often. Pure; docs/ROUTER.md explains the reasons.
 
 | outcome | the attempt | retried |
 |---|---|---|
@@ -13,14 +13,14 @@ import msgspec
 from svc.router.balance.target import Target
 from svc.router.http.upstream_error import AttemptOutcome
 
-MAX_ATTEMPTS = 3  # of one request, at different instances; one that refused a connection may be tried again
+MAX_ATTEMPTS = 3  # of one request, at different instances; an instance that refused a connection may be tried again
 
 
 class FailedAttempt(msgspec.Struct, frozen=True):
     """A failed attempt at an instance.
 
     `refused`: the instance refused the connection; `timeout`: the connection was not established in time; `died`: the
-    instance accepted the connection, and refuses new ones since.
+    instance had accepted the connection, and now refuses new ones.
     """
 
     target: Target
@@ -32,7 +32,10 @@ class FailedAttempt(msgspec.Struct, frozen=True):
 
 
 def is_retryable(failures: tuple[FailedAttempt, ...], is_inference: bool) -> bool:
-    """Return whether a request may be sent again after these failures; `is_inference`: it changes nothing there."""
+    """Return whether a request may be sent again after these failures.
+
+    `is_inference`: the request only asks for inference and changes nothing at the instance.
+    """
     unknown = sum(failure.outcome is AttemptOutcome.UNKNOWN for failure in failures)
     match failures[-1].outcome:
         case AttemptOutcome.BEGUN:
@@ -45,17 +48,17 @@ def is_retryable(failures: tuple[FailedAttempt, ...], is_inference: bool) -> boo
 def counts_for_budget(failures: tuple[FailedAttempt, ...]) -> bool:
     """Return whether the next attempt counts for the retry budget, which limits the load of retries on instances.
 
-    The first retry after an instance's death does not count: with two or three instances a death concerns a third to
-    half of the load, and each of these requests is sent once more, not more often.
+    The first retry after an instance's death does not count: with two or three instances, a death affects a third to
+    half of the load, and each of these requests is sent only once more.
     """
     return len(failures) > 1 or failures[-1].outcome is AttemptOutcome.UNREADY
 
 
 def kills(failures: tuple[FailedAttempt, ...]) -> bool:
-    """Return whether two instances died while they had the request."""
+    """Return whether at least two instances died while they served the request."""
     return len({failure.target.name for failure in failures if failure.died}) > 1
 
 
 def explanation(failures: tuple[FailedAttempt, ...]) -> str:
-    """Return the reasons of all failures, in their order, for an error message."""
+    """Return the reasons of all failures in the order of the attempts, as text for an error message."""
     return "; then ".join(f"{failure.target.name}: {failure.reason}" for failure in failures)

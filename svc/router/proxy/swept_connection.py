@@ -1,4 +1,4 @@
-"""A client's connection as the worker's sweeper sees it: what it waits for, its deadline, and how it is ended."""
+"""A client's connection as the worker's sweeper handles it: its stage, its deadline, and the ways to end it."""
 
 import math
 import socket
@@ -10,13 +10,13 @@ from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.exchange import Exchange
 from svc.router.state import RouterState
 
-IDLE_TIMEOUT_SECONDS = 75.0  # without a request, before a kept connection is closed
-MAX_UNREAD_BYTES = 32 << 10  # behind a request in progress; more may fill the window, and hide the client's end
+IDLE_TIMEOUT_SECONDS = 75.0  # without a request, after which a kept connection is closed
+MAX_UNREAD_BYTES = 32 << 10  # after a request in progress; more may fill the TCP window and hide that the client left
 MAX_UNREAD_SECONDS = 5.0
 
 
 class SweptConnection:
-    """The sweeper runs in another greenlet than the connection; it calls these methods and ends what is overdue."""
+    """The part of a client's connection that the sweeper uses, from another greenlet, to end whatever is overdue."""
 
     __slots__ = (
         "_arriving",
@@ -40,21 +40,21 @@ class SweptConnection:
         self.sock = sock
         self.address = address
         self.exchange: Exchange | None = None  # of the request being relayed
-        self.idle = True  # between two requests
-        self.streaming = False  # while it reads an event stream of the router's own
+        self.idle = True  # while no request is arriving or in progress
+        self.streaming = False  # while the client reads one of the router's own event streams
         self.closing = False
         self.idle_since = self._opened_at = state.now
         self.deadline = state.now + IDLE_TIMEOUT_SECONDS
         self._state = state
-        self._arriving: ArrivingBody | None = None  # of the request whose head is there and whose body is not
-        self._blocked_since = 0.0  # since when the client reads nothing of what is being sent; 0: it reads
-        self._expired = False  # whether its receiving side was shut down
-        self._stalled = False  # whether that was because its body made no progress
-        self._unread_since = 0.0  # since when over MAX_UNREAD_BYTES wait behind the request in progress
+        self._arriving: ArrivingBody | None = None  # of a request whose head has arrived and whose body has not
+        self._blocked_since = 0.0  # when the client stopped reading what is sent to it; 0: it reads
+        self._expired = False  # whether the connection's receiving side was shut down
+        self._stalled = False  # whether it was shut down because the body made no progress
+        self._unread_since = 0.0  # when more than MAX_UNREAD_BYTES began to wait after the request in progress; 0: no
 
     @property
     def stage(self) -> ConnectionStage:
-        """What the connection waits for."""
+        """The stage of the connection, which says what it waits for."""
         if self.closing:
             return ConnectionStage.BUSY
         if self._blocked_since:
@@ -67,27 +67,27 @@ class SweptConnection:
 
     @property
     def since(self) -> float:
-        """When the stage began."""
+        """The time at which the connection's present stage began."""
         if self._blocked_since:
             return self._blocked_since
         return self.idle_since if self.idle else self.deadline - READ_TIMEOUT_SECONDS
 
     @property
     def buffered_bytes(self) -> int:
-        """The memory that the body of an arriving request takes."""
+        """The number of bytes of memory that the body of an arriving request takes, 0 if there is none."""
         return self._arriving.size if self._arriving is not None else 0
 
     @property
     def stalled_since(self) -> float:
-        """When the arriving body last made progress; inf where there is none, or it waits for memory itself."""
+        """The time at which the arriving body last made progress; inf if there is none, or if it waits for memory."""
         return self._arriving.stalled_since if self._arriving is not None else math.inf
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether its deadline, or that of the request being relayed, has passed."""
+        """Return whether the deadline of the request being relayed, or else of the connection, has passed."""
         return (self.exchange.deadline if self.exchange is not None else self.deadline) < now
 
     def expire(self, now: float) -> None:
-        """End what is overdue: an idle connection, a request that arrives, or one that is relayed."""
+        """End what is overdue: the idle connection, the arriving request, or the request being relayed."""
         if self.exchange is not None and not self.exchange.interruption:
             self.exchange.interrupt("timeout")
             self.exchange.deadline = now + 1
@@ -95,7 +95,7 @@ class SweptConnection:
             return  # the queue has a deadline of its own
         elif self.exchange is None and not self._expired:
             self._shut_receiving()
-        else:  # it was woken before and is still open: it hangs in sending
+        else:  # its greenlet was woken before, and the connection is still open: sending is blocked
             self.shut()
         self.deadline = now + 1
 
@@ -109,12 +109,12 @@ class SweptConnection:
             self.shut()
 
     def end_stalled(self) -> None:
-        """End a request whose body does not arrive, because others wait for its memory."""
+        """End a request whose body makes no progress, because other requests wait for the memory that it takes."""
         self._stalled = True
         self._shut_receiving()
 
     def limit_unread(self, now: float) -> None:
-        """End a connection whose client keeps sending behind its request: unread bytes hide that it has left."""
+        """End a connection whose client keeps sending after its request: unread bytes hide that the client has left."""
         if self.exchange is None or self.exchange.is_tunnel or unread_bytes(self.sock) <= MAX_UNREAD_BYTES:
             self._unread_since = 0.0
             return
@@ -123,14 +123,14 @@ class SweptConnection:
             self.shed()
 
     def shed(self) -> None:
-        """Close it at the connection limit: it is idle, or its client reads nothing."""
+        """End the connection to make room at the connection limit, since it is idle or its client does not read."""
         self.closing = True
         if self.exchange is not None:
             self.exchange.interrupt("client")
         self.shut()
 
     def shut(self) -> None:
-        """End it in both directions, which wakes its greenlet."""
+        """Shut the connection down in both directions, which wakes its greenlet."""
         if self._arriving is not None:
             self._arriving.leave_queue()
         with suppress(OSError):
@@ -145,5 +145,5 @@ class SweptConnection:
         return self._arriving is not None and self._arriving.waiter is not None
 
     def _note_blocked(self, blocked: bool) -> None:
-        """Note that the client stops reading what is sent, or reads again."""
+        """Record that the client has stopped reading what is sent to it, or that it reads again."""
         self._blocked_since = self._state.now if blocked else 0.0

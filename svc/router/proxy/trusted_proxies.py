@@ -1,4 +1,4 @@
-"""The address of a client; X-Forwarded-For is believed only from trusted proxies. Pure."""
+"""The address of a client. X-Forwarded-For counts only if a trusted proxy sends it. Pure."""
 
 from ipaddress import IPv4Network, IPv6Network, ip_address
 
@@ -7,12 +7,15 @@ Networks = tuple[IPv4Network | IPv6Network, ...]
 
 
 def peer_address(address: str) -> str:
-    """Return the address of a connection; a socket that listens on `::` has IPv4 clients as ::ffff:10.0.0.1."""
+    """Return the address of a peer without the prefix ::ffff:, which a socket on `::` puts before IPv4 addresses."""
     return address[len(MAPPED_PREFIX) :] if address.startswith(MAPPED_PREFIX) and "." in address else address
 
 
 def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
-    """Return the client's address: the last one in X-Forwarded-For that is not a trusted proxy's, or the peer's."""
+    """Return the address of the client.
+
+    It is the last address in X-Forwarded-For that is not a trusted proxy's, or the peer's if the peer is not trusted.
+    """
     if not trusted or not forwarded or not is_among(peer, trusted):
         return peer
     hops = [hop.strip() for hop in forwarded.decode("latin-1").split(",")]

@@ -19,8 +19,8 @@ from svc.router.http.sockets import poller, readable, receiver, sender
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
 CONNECT_TIMEOUT_SECONDS = 5.0  # seconds
-SIOCOUTQNSD = 0x894B  # ioctl: bytes of a TCP socket that were not sent yet
-LIVENESS_TIMEOUT_SECONDS = 1.0  # in which an instance must take a connection or refuse it
+SIOCOUTQNSD = 0x894B  # ioctl: the number of bytes that a TCP socket has not sent yet
+LIVENESS_TIMEOUT_SECONDS = 1.0  # within which an instance must accept a connection or refuse it
 LIVENESS_INTERVAL_SECONDS = 0.1  # before the second attempt
 IDLE_TIMEOUT_SECONDS = 60.0
 SOCKET_OPTIONS = (  # the kernel probes a silent machine, and gives up after 10 s
@@ -33,9 +33,9 @@ SOCKET_OPTIONS = (  # the kernel probes a silent machine, and gives up after 10 
 
 
 class UpstreamConnection(ResponseParser):
-    """One connection to an instance, and the response on it.
+    """One connection to an instance, and the response that arrives on it.
 
-    `relay`, where it is set, receives bytes and passes whole chunks on to the client itself (see `sockets.pump`).
+    `relay`, if it is set, receives bytes and passes whole chunks on to the client by itself (see `sockets.pump`).
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class UpstreamConnection(ResponseParser):
         self.sock = sock
         self.idle_since = 0.0
         self.relay: Callable[[], bytes] | None = None
-        self.aborted = False  # whether either side broke it off: its end is not the end of a response then
+        self.aborted = False  # whether either side broke it off: then its end does not end a response
         self.sent = False  # whether the kernel has taken the whole request
         self._was_reset = False  # by the instance
         self.poll_readable = _readable_poll(sock)
@@ -65,7 +65,7 @@ class UpstreamConnection(ResponseParser):
         self._send = sender(sock)
 
     def send_request(self, message: bytes, head_only: bool, upgrade: bool = False, body: bytes = b"") -> None:
-        """Send a whole request; `body` is its body where that is not in `message`.
+        """Send a whole request. `message`: its head, and its body unless that is given as `body`.
 
         A failure to send is not raised: the instance may have sent a response before it closed the connection.
         """
@@ -80,14 +80,14 @@ class UpstreamConnection(ResponseParser):
             pass
 
     def read_head(self) -> ResponseHead:
-        """Wait for the response's head; raises UpstreamError."""
+        """Wait for the response's head and return it; raise UpstreamError if none arrives."""
         while self.head is None:
             if not self._receive():
                 raise self._closed_error()
         return self.head
 
     def read(self) -> bytes:
-        """Return more of the body, empty when it is whole; raises UpstreamError for a truncated one."""
+        """Return the next part of the body, empty at its end; raise UpstreamError for a truncated body."""
         body = self.body
         while not body:
             if self.done:
@@ -108,7 +108,7 @@ class UpstreamConnection(ResponseParser):
         return bool(self.body) or self.done
 
     def _closed_error(self) -> UpstreamError:
-        """Return the error for a connection that ended before the response's head."""
+        """Return the error for a connection that ended before the whole head of the response arrived."""
         if not self.nothing_received:
             return UpstreamError("it closed the connection in the middle of its answer's head", AttemptOutcome.BEGUN)
         if not self.sent or self._is_unacknowledged():
@@ -120,8 +120,8 @@ class UpstreamConnection(ResponseParser):
     def _is_unacknowledged(self) -> bool:
         """Return whether the instance's kernel has not acknowledged the whole request.
 
-        If the instance closes an idle connection just as the request arrives, its kernel never acknowledges it. A reset
-        may overtake acknowledgements: after one, only bytes that were not even sent count.
+        If the instance closes an idle connection just as a request arrives, its kernel never acknowledges the request.
+        A reset may overtake acknowledgements: after a reset, only bytes that were never sent count.
         """
         queue = SIOCOUTQNSD if self._was_reset else termios.TIOCOUTQ
         with suppress(OSError):
@@ -130,7 +130,7 @@ class UpstreamConnection(ResponseParser):
 
     def _receive(self) -> bool:
         if self.at_chunk_boundary and self.relay is not None:
-            data = self.relay()  # an OSError here is the client's
+            data = self.relay()  # an OSError here is of the client's connection
         else:
             try:
                 data = self._recv()
@@ -148,27 +148,27 @@ class UpstreamConnection(ResponseParser):
 
 
 class UpstreamPool:
-    """The idle connections to every instance; the one used last is taken first. Their number is unlimited.
+    """The idle connections to all instances, unlimited in number. The connection used last is taken first.
 
     Another request is sent on a connection only if
 
     1. the previous request was sent whole: otherwise the instance may still wait for the rest of it;
-    2. its response is `persistent`: read to its end, of a kind that allows another message, with no byte behind it;
+    2. its response is `persistent`: it was read to its end, allows another message, and no byte follows it;
     3. no part of the response is still unread: the next request would read it;
     4. nothing more can be read: neither the connection's end nor bytes that belong to no response.
 
-    1 to 3 are decided when the connection is released; 4 can change while it is idle: it is checked when it is taken.
+    1 to 3 are checked when the connection is released. 4 can change while it is idle, so it is checked in `take`.
     """
 
     def __init__(self, ca: str = "") -> None:
         self._idle: dict[tuple[str, int, bool], list[UpstreamConnection]] = {}
         self._head_cache: HeadCache[ResponseHead] = HeadCache()
         self._networks = AllowedNetworks()
-        self._ca = ca or None  # None: the system's
+        self._ca = ca or None  # None: the system's CA certificates
         self._tls: ssl.SSLContext | None = None  # created when first needed: it takes 600 KB
 
     def take(self, target: Target) -> UpstreamConnection | None:
-        """Return an idle connection that the instance has not closed, None if there is none."""
+        """Remove and return an idle connection that the instance has not closed, None if there is none."""
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
@@ -178,7 +178,7 @@ class UpstreamPool:
         return None
 
     def connect(self, target: Target) -> UpstreamConnection:
-        """Return a new connection; raises UpstreamError if there is none within CONNECT_TIMEOUT_SECONDS."""
+        """Return a new connection; raise UpstreamError if it is not established within CONNECT_TIMEOUT_SECONDS."""
         try:
             sock = dial(
                 target.host,
@@ -197,7 +197,7 @@ class UpstreamPool:
                 f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s", AttemptOutcome.UNSENT, timeout=True
             ) from None
         except OSError as error:
-            if error.errno == errno.EMFILE and self._idle:  # the limit on clients leaves enough descriptors for this
+            if error.errno == errno.EMFILE and self._idle:  # closing them suffices: the number of clients is limited
                 self.close()
                 return self.connect(target)
             refused = isinstance(error, ConnectionRefusedError)
@@ -205,7 +205,7 @@ class UpstreamPool:
         return UpstreamConnection(target, sock, self._head_cache)
 
     def release(self, upstream: UpstreamConnection, now: float) -> None:
-        """Keep a connection for the next request, or close it if it cannot take another one."""
+        """Keep a connection for the next request, or close it if it cannot carry another request."""
         upstream.relay = None
         if not (upstream.sent and upstream.persistent) or upstream.body:  # 1, 2, 3
             upstream.close()
@@ -219,7 +219,7 @@ class UpstreamPool:
     def prune(self, now: float) -> None:
         """Close the idle connections that the instance has closed, and those that were idle for too long."""
         for key in list(self._idle):
-            idle = self._idle.pop(key)  # first: with real threads, another could take one of these
+            idle = self._idle.pop(key)  # before the check: with real threads, another thread could take one of these
             stale = readable(u.sock.fileno() for u in idle)
             usable = [u for u in idle if u.sock.fileno() not in stale and now - u.idle_since < IDLE_TIMEOUT_SECONDS]
             for upstream in set(idle) - set(usable):
@@ -238,17 +238,17 @@ class UpstreamPool:
 
 
 def _readable_poll(sock: socket.socket) -> Callable[[int], object]:
-    """Return a function that waits so many milliseconds for something to read; with 0 it takes 0.3 us."""
+    """Return a function that waits up to a number of milliseconds for something to read; with 0 it takes 0.3 us."""
     poll = poller()
     poll.register(sock.fileno(), select.POLLIN)
     return (lambda wait: sock.pending() or poll.poll(wait)) if isinstance(sock, ssl.SSLSocket) else poll.poll
 
 
 def refuses_connections(target: Target) -> bool:
-    """Return whether an instance that has just closed a connection refuses new ones: it has died then.
+    """Return whether an instance that has just closed a connection refuses new ones, which proves that it has died.
 
-    A process that ends may close its connections a moment before its listening socket. So a second attempt follows,
-    which delays the request by a tenth of a second if the instance is alive.
+    A process that ends may close its connections a moment before its listening socket. So a second attempt to connect
+    follows, which delays the request by a tenth of a second if the instance is alive.
     """
     for pause in (0.0, LIVENESS_INTERVAL_SECONDS):
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Relays requests under another WSGI server than the router's own: the same `forward`, with bodies through WSGI."""
+"""Relays requests under a WSGI server other than the router's own: `forward` is the same, bodies pass through WSGI."""
 
 from collections.abc import Iterator
 
@@ -18,7 +18,7 @@ from svc.router.wsgi import body_of, declared_size, discard_body, head_of
 
 
 class OpenExchanges:
-    """The exchanges in progress under another WSGI server, where no worker of ours enforces their deadlines."""
+    """The exchanges in progress under another WSGI server, where the router's worker cannot enforce their deadlines."""
 
     def __init__(self, state: RouterState) -> None:
         self._state = state
@@ -28,7 +28,7 @@ class OpenExchanges:
         self._open.add(exchange)
 
     def sweep(self) -> None:
-        """Interrupt exchanges whose deadline has passed, and do the state's periodic work; call it every second."""
+        """Interrupt exchanges whose deadline has passed, and do the state's periodic work. Call it every second."""
         state = self._state
         state.now = state.clock()
         for exchange in list(self._open):
@@ -43,7 +43,7 @@ class OpenExchanges:
 
 
 def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
-    """Relay the request; return the response of an instance, or the error response."""
+    """Relay Flask's current request; return the response of an instance, or an error response."""
     head = head_of(request.environ, state.head_cache.not_passed, state.head_cache.rules)
     peer = peer_address(request.remote_addr or "")
     client = client_of(peer, head.header(b"x-forwarded-for"), state.trusted)
@@ -62,7 +62,7 @@ def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
 
 
 def read_body(exchange: Exchange) -> None:
-    """Read the body of a request that is authorized, within limits; raises SvcError after closing the exchange."""
+    """Authorize the request and read its body within limits; on failure, close the exchange and raise SvcError."""
     try:
         authorize(exchange, (peer_address(request.remote_addr or "")).encode())
         body = _body(exchange.state, exchange)
@@ -104,7 +104,7 @@ def _response(exchange: Exchange) -> Response:
 
 
 class ResponseBody:
-    """A response's body for a WSGI server, which always closes it, even if it did not begin to read it."""
+    """The body of a response, as an iterator for the WSGI server, which always closes it, even if it never reads it."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange

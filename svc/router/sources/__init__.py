@@ -1,1 +1,1 @@
-"""Where the router's table comes from: the registry, static services, health checks."""
+"""The sources of the router's table: the registry, the static services, health checks."""

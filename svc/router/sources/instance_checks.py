@@ -1,4 +1,4 @@
-"""The router's own health checks of instances, by their babysitters, in parallel: a slow host delays no other check."""
+"""The router's own health checks of instances, through their babysitters. They run in parallel: none delays another."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 UNHEALTHY_INTERVAL_SECONDS = 2.0  # between checks of an instance that is not a candidate
-DISCOVERY_TIMEOUT_SECONDS = 2.0  # that a router's start waits for the models of static services
+DISCOVERY_TIMEOUT_SECONDS = 2.0  # for which the router's start waits for the models of static services
 
 Spawn = Callable[[Callable[[Target], None], Target], object]
 
@@ -25,9 +25,9 @@ def spawn(work: Callable[[Target], None], target: Target) -> None:
 
 
 class InstanceChecks:
-    """`once`, called every second, checks the instances that are due.
+    """The health checks of all instances. `once`, called every second, checks the instances that are due.
 
-    Candidates are due each `health_interval`, others more often.
+    Candidates are due each `health_interval`, other instances more often.
     """
 
     def __init__(self, state: RouterState, clock: Callable[[], float], spawn: Spawn = spawn) -> None:
@@ -38,7 +38,7 @@ class InstanceChecks:
         self._verify = state.settings.upstream_ca or system_ca() or True
         self._static = StaticCheck(state, clock, self._timeout, self._verify)
         self._networks = AllowedNetworks()
-        self._refusals: dict[str, str] = {}  # addresses that are not connected to, as they were logged
+        self._refusals: dict[str, str] = {}  # instances whose address must not be connected to, with the logged message
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -55,7 +55,7 @@ class InstanceChecks:
             self._discover_again(targets)
 
     def _discover_again(self, targets: Iterable[Target]) -> None:
-        """Ask the static services for their models: a request has named one that no instance lists."""
+        """Read the models of the static services again, since a request has named a model that no instance lists."""
         for target in targets:
             if target.discovers_models and target.name not in self._busy:
                 self._busy.add(target.name)
@@ -68,7 +68,7 @@ class InstanceChecks:
             self._busy.discard(target.name)
 
     def discover_models(self, seconds: float = DISCOVERY_TIMEOUT_SECONDS) -> None:
-        """Ask the static services whose file names no models for them, in parallel; wait for `seconds` at most."""
+        """Read the models of each static service whose file names none, in parallel; wait for `seconds` at most."""
         targets = [t for t in self._state.balancer.table.targets if t.discovers_models]
         threads = [threading.Thread(target=self._static.discover_models, args=(t,), daemon=True) for t in targets]
         for thread in threads:
@@ -78,7 +78,7 @@ class InstanceChecks:
     def _check(self, target: Target) -> None:
         try:
             healthy = self._static(target) if target.static else self._is_healthy(target)
-            unready = target.static and healthy is False  # it reports so itself, as an engine does while it loads
+            unready = target.static and healthy is False  # it reports this itself, as an engine does while it loads
             self._state.balancer.record_check(target.name, bool(healthy), first_decides=unready)
         finally:
             self._due[target.name] = self._clock() + self._interval(target)
@@ -110,7 +110,7 @@ class InstanceChecks:
 
 
 def join(threads: Iterable[threading.Thread], seconds: float) -> None:
-    """Wait for all threads, `seconds` in all."""
+    """Wait until all threads have ended, for at most `seconds` in all."""
     deadline = monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, deadline - monotonic()))

@@ -1,10 +1,10 @@
-"""The check of a static service: its health, a babysitter beside it, and its models where its file names none.
+"""The check of a static service: its health, whether it has a babysitter, and its models if the file names none.
 
-Its health is read from the first of these that exists:
+The health is read from the first of these that exists:
 
-1. The `health_url` that its file names: 2xx is healthy.
-2. Its babysitter: the one that its metadata names, or what answers like a babysitter on the next port.
-3. Its own /health. A server without that endpoint (404, 405, 501) is healthy as long as it answers HTTP.
+1. The `health_url` that the file names: 2xx is healthy.
+2. The babysitter: the one that the metadata names, or a server on the next port that answers like a babysitter.
+3. The service's own /health. A server without that endpoint (404, 405, 501) is healthy as long as it answers HTTP.
 """
 
 import logging
@@ -19,14 +19,14 @@ from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 BABYSITTER_TIMEOUT_SECONDS = 1.0  # of the first request to a port where a babysitter may listen
-BABYSITTER_RETRY_SECONDS = 60.0  # until a port without a babysitter is asked again
+BABYSITTER_RETRY_SECONDS = 60.0  # until a port without a babysitter is tried again
 BABYSITTER_KEYS = ("babysitter", "service")  # in the JSON of a babysitter's /health
 
 
 class StaticCheck:
-    """Call it with a static service: it returns whether that is healthy, None where nothing answers.
+    """The check of static services. Calling it returns whether a service is healthy, None if nothing answers.
 
-    It keeps the babysitter and the models that it discovers in `state`. `verify`: the CA certificates for https.
+    The babysitter and the models that it discovers are kept in `state`. `verify`: the CA certificates for https.
     """
 
     def __init__(self, state: RouterState, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
@@ -34,9 +34,9 @@ class StaticCheck:
         self._clock = clock
         self._timeout = timeout
         self._verify = verify
-        self._without_models: set[str] = set()  # services that list no models, as they were logged
-        self._refused: dict[str, str] = {}  # services that refused this key, as they were logged
-        self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and when to ask again
+        self._without_models: set[str] = set()  # services that list no models, once that was logged
+        self._refused: dict[str, str] = {}  # the refused key by service, once that was logged
+        self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and when to try them again
 
     def __call__(self, target: Target) -> bool | None:
         status, required, babysitter = self._health(target)
@@ -60,7 +60,7 @@ class StaticCheck:
             )
 
     def _warn_of_key(self, target: Target, status: int) -> None:
-        """Log once that a service asks for a key; with another key it may be logged again."""
+        """Log that a service refuses the key or requires one, once for each key."""
         if status not in (401, 403) or self._refused.get(target.name) == target.key:
             return
         self._refused[target.name] = target.key
@@ -73,7 +73,7 @@ class StaticCheck:
         )
 
     def discover_models(self, target: Target) -> None:
-        """Take the models of a service from its own list; without a readable list, keep the last one."""
+        """Read the models of a service from the list that it serves; if it cannot be read, keep the last list."""
         if not target.discovers_models:
             return
         listed, status = probe.model_list(target.url, self._timeout, self._verify, target.key_for(target.url))
@@ -90,7 +90,7 @@ class StaticCheck:
             self._state.set_discovery(target.name, msgspec.structs.replace(before, models=models))
 
     def _health(self, target: Target) -> tuple[int, bool, bool]:
-        """Return the status of its health, whether only 2xx is healthy, and whether it is a babysitter's answer."""
+        """Return the status of the health endpoint, whether only 2xx is healthy, and whether a babysitter answered."""
         if target.health_url:
             return self._status(target, target.health_url), True, False
         if target.named_babysitter:
@@ -104,11 +104,11 @@ class StaticCheck:
         return probe.status(url, self._timeout, self._verify, target.key_for(url))
 
     def _babysitter_status(self, target: Target) -> int | None:
-        """Return the status of the health of the babysitter on the next port; None where there is none."""
+        """Return the status that the babysitter on the next port gives for /health, None if there is no babysitter."""
         beside = (target.host, target.port + 1)
         known = self._state.discoveries.get(target.name, NO_DISCOVERY).babysitter
         if any((t.host, t.port) == beside for t in self._state.balancer.table.targets):
-            return None  # that port is another instance's
+            return None  # another instance listens on that port
         if self._absent.get(beside, float("-inf")) > self._clock():
             return None
         timeout = self._timeout if known else min(BABYSITTER_TIMEOUT_SECONDS, self._timeout)
@@ -120,7 +120,7 @@ class StaticCheck:
 
 
 def is_babysitter(body: bytes) -> bool:
-    """Return whether the body of a /health is a babysitter's; any other program may listen on that port."""
+    """Return whether the body of a /health response is from a babysitter: any program may listen on that port."""
     try:
         answer = msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError):

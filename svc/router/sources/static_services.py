@@ -1,4 +1,4 @@
-"""The file of static services: instances that no registry lists."""
+"""Reads the file of static services: instances that no registry lists."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,14 +22,14 @@ FIELD_TYPES: dict[str, tuple[type, str]] = {
     "url": (str, "text"),
     "health_url": (str, "text"),
 }
-# Fields of a service in a registry's list: an entry may have been copied from there.
+# Fields of a service in a registry's list: an entry may have been copied from such a list.
 IGNORED_FIELDS = {*Service.__struct_fields__, "is_healthy", "comment"}
 
 
 def read_static(path: Path) -> list[Target]:
-    """Return the static services of a file; raise ConfigError with all problems.
+    """Return the static services in a file; raise ConfigError with all its problems.
 
-    Its formats are [...], {"services": [...]} and {"static_services": {"services": [...]}}.
+    The file may contain [...], {"services": [...]} or {"static_services": {"services": [...]}}.
     """
     try:
         entries = msgspec.json.decode(path.read_bytes())
@@ -64,7 +64,7 @@ def read_static(path: Path) -> list[Target]:
 
 
 def _problems(entry: Any) -> Iterator[str]:
-    """Yield everything that is wrong with one service."""
+    """Yield a message for each problem of one entry."""
     if not isinstance(entry, dict):
         yield "must be an object with name, host and port"
         return
@@ -105,7 +105,7 @@ def _problems(entry: Any) -> Iterator[str]:
 
 
 def _url_problem(value: Any, shape: str) -> str:
-    """Return what is wrong with a URL, without showing one that holds a password."""
+    """Return the problem of an invalid URL as text, without quoting a URL that holds a password."""
     if isinstance(value, str) and has_credentials(value):
         return "holds a user or a password, which /services would show; take it out of the URL"
     return f"must be {shape}, not {value!r}"

@@ -1,4 +1,4 @@
-"""The last good table on disk, for a start while no registry answers."""
+"""The last good table, saved on disk, with which the router can start while no registry answers."""
 
 import logging
 import os
@@ -17,7 +17,7 @@ from svc.router.state import RouterState
 log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
 FORMAT_PREFIX = b'{"format":"svc router table'
-# Fields of a target that are computed from others, or are from upstream_keys_file: a secret is not written here.
+# Fields of a target that are computed from others, or come from upstream_keys_file: no secret is written to this file.
 FIELDS_NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
 
 
@@ -31,16 +31,16 @@ class CachedTable(msgspec.Struct, frozen=True):
 
 
 class TableFile:
-    """A file with one table. Its time of modification is when a registry last reported that table as current."""
+    """A file with one table. Its modification time says when a registry last reported the table as current."""
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._is_table = True  # whether it may be written over
+        self._is_table = True  # whether the file may be overwritten
         self._failing = False
 
     def load(self, registries: Sequence[str]) -> CachedTable | None:
-        """Return the table if one of these registries listed it; log anything else as a warning, and return None."""
+        """Return the table if one of these registries listed it. For any other file, log a warning and return None."""
         try:
             data = self.path.read_bytes()
             age = max(0.0, self._clock() - self.path.stat().st_mtime)
@@ -67,7 +67,7 @@ class TableFile:
     def store(self, table: CachedTable) -> None:
         """Write the table whole or not at all, and log the first of several failures.
 
-        The file may be lost if the machine dies at once: it is not synced.
+        The file is not synced to disk, so it may be lost if the machine dies at once.
         """
         if not self._is_table:
             return
@@ -84,7 +84,7 @@ class TableFile:
             self._failing = False
 
     def touch(self, age: float) -> None:
-        """Note that the table was confirmed `age` seconds ago."""
+        """Set the modification time of the file: a registry confirmed the table `age` seconds ago."""
         confirmed_at = self._clock() - age
         if self._is_table:
             with suppress(OSError):
@@ -92,7 +92,7 @@ class TableFile:
 
 
 class TableCache:
-    """Saves the table when it has changed; `once` is called every second."""
+    """The job that saves the table when it has changed. Call `once` every second."""
 
     def __init__(self, state: RouterState, file: TableFile | None) -> None:
         self._state = state

@@ -20,9 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class TableSync:
-    """Follows the registry's list and replaces the table. While no registry answers, the last good table is kept.
+    """The job that follows the registry's list and replaces the table.
 
-    Call `once` again and again: it returns when there is something new, and how many seconds to wait then.
+    While no registry answers, the last good table is kept. Call `once` again and again: it blocks until the registry
+    has a new list or a wait ends, and returns the seconds to pause before the next call.
     """
 
     def __init__(
@@ -39,12 +40,12 @@ class TableSync:
         self._cached = cached
         self._interval = state.settings.registry_sync_interval
         self._watch = RegistryWatch(client, self._interval, clock) if client else None
-        self._missing: dict[str, float] = {}  # names that vanished without a deletion, and since when
-        self._shadowed: set[str] = set()  # registered names that static services have, as they were logged
-        self._unusable: set[str] = set()  # entries that cannot be used, as they were logged
+        self._missing: dict[str, float] = {}  # names that vanished without a deletion, and the time of that
+        self._shadowed: set[str] = set()  # registered names that static services have too, once that was logged
+        self._unusable: set[str] = set()  # the logged messages about entries that cannot be used
 
     def once(self) -> float:
-        """Read the registry's list once, and return the seconds until the next time; log a failure once."""
+        """Read the registry's list once; return the seconds to pause before the next call. A failure is logged once."""
         if self._watch is None:
             self._replace_table([], Origin("static"))
             return self._interval
@@ -68,7 +69,7 @@ class TableSync:
         self._replace_table(targets, Origin("registry", self._clock(), services.url, services.index))
 
     def _handle_failure(self, error: SvcError) -> None:
-        """Keep the table; where there is none yet, make one of the saved table or of the static services."""
+        """Keep the table. If there is none yet, create it from the saved table or from the static services."""
         if not self._state.registry_away:
             wants_token = isinstance(error, Unauthorized)
             cure = "; name the file with it: registry_token_file under [router]" if wants_token else ""
@@ -104,9 +105,9 @@ class TableSync:
             log.info("instances in use: %s", ", ".join(sorted(candidates)) or "none")
 
     def _without_static_names(self, registered: list[Target]) -> list[Target]:
-        """Return the targets without those that have the name of a static service.
+        """Return the registered targets without those that have the name of a static service.
 
-        They would get the traffic and the key of the instance that the operator named in the router's own file.
+        Such a target would get the traffic and the API key of the instance that the operator listed in the file.
         """
         static = {target.name for target in self._static}
         shadowed = {target.name for target in registered if target.name in static}
@@ -116,7 +117,10 @@ class TableSync:
         return [target for target in registered if target.name not in static]
 
     def _in_grace_period(self, listed: set[str], data_lost: bool) -> list[Target]:
-        """Return the targets that are kept although the registry does not list them: they may register again."""
+        """Return the targets that are kept for now although the registry does not list them: they may register again.
+
+        `listed`: the names in the registry's list; `data_lost`: the registry may have lost its data.
+        """
         now = self._clock()
         targets = self._state.balancer.table.targets
         unlisted = [target for target in targets if not target.static and target.name not in listed]
@@ -129,21 +133,21 @@ class TableSync:
         return [target for target in unlisted if target.name in self._missing]
 
     def _max_wait_seconds(self) -> float:
-        """Return how long the registry may wait for a change: until the first grace period ends."""
+        """Return the seconds for which the registry may wait for a change: until the first grace period ends."""
         if not self._missing:
             return MAX_WAIT_SECONDS
         return min(self._missing.values()) + self._state.settings.service_removal_grace_period - self._clock()
 
 
 def _may_have_lost_data(before: Origin | None, now: Origin) -> bool:
-    """Return whether missing instances may only be unknown: the registry has lost its data, or is another one."""
+    """Return whether the list may lack instances that still run: the registry has lost its data, or is another one."""
     if before is None or not before.registry:
         return False
     return now.registry != before.registry or (now.index or 0) < (before.index or 0)
 
 
 class ListedService(Service, frozen=True, kw_only=True):
-    """A service as the registry lists it."""
+    """An entry of the registry's list of services."""
 
     healthy: bool = msgspec.field(default=True, name="is_healthy")
 
@@ -170,7 +174,7 @@ def _targets(entries: Iterable[msgspec.Raw]) -> tuple[list[Target], set[str]]:
 
 
 def _name_or_entry(entry: msgspec.Raw) -> Any:
-    """Return the name that an entry has, for a log message; the whole entry where none can be read."""
+    """Return the name in an entry, for a log message; return the whole entry if no name can be read."""
     with suppress(msgspec.DecodeError, UnicodeDecodeError):
         fields = msgspec.json.decode(entry)
         return fields.get("name") if isinstance(fields, dict) else fields
@@ -178,7 +182,7 @@ def _name_or_entry(entry: msgspec.Raw) -> Any:
 
 
 def _has_valid_lease(service: ListedService) -> bool:
-    """Return whether the lease is valid: an expired one is the only other reason for a service not to be healthy."""
+    """Return whether the lease is valid: if nothing else explains why a service is not healthy, it has expired."""
     if service.healthy or service.status != "running":
         return True
     return service.drained or service.health_status == "unhealthy"
