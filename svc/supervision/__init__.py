@@ -1,1 +1,1 @@
-"""Programs under supervisord: the extension that runs inside it, the client that controls it, and the exec shim."""
+"""Supervision of programs: the extension inside supervisord, the client that controls it, and the exec shim."""

@@ -1,4 +1,4 @@
-"""A client of supervisord: what supervisorctl does, for programs."""
+"""A client of supervisord, which offers supervisorctl's commands as methods."""
 
 import dataclasses
 import json
@@ -19,12 +19,12 @@ from svc.supervision.xmlrpc_channel import (
 )
 
 TIMEOUT_SECONDS = 10.0
-WAITING_TIMEOUT_SECONDS = 600.0  # of calls that wait for programs to start or stop: as long as a stopwaitsecs may be
+WAITING_TIMEOUT_SECONDS = 600.0  # for calls that wait for programs to start or stop; a stopwaitsecs may be as long
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Process:
-    """One program as supervisord reports it. Times are whole Unix seconds, 0 where there is none."""
+    """The state of a program as supervisord reports it. Times are whole Unix seconds, or 0 if there is none."""
 
     name: str
     group: str
@@ -41,17 +41,17 @@ class Process:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Restarts:
-    """How often a program was restarted since the last requested start, and its limit."""
+    """The number of restarts of a program since its last requested start, and the limit."""
 
     restarts: int
     max_restarts: int
-    failed: bool  # given up because the restarts were used up
-    reason: str = ""  # of its last exit
+    failed: bool  # supervisord gave the program up because no restarts were left
+    reason: str = ""  # the reason of the last exit
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupChanges:
-    """The names of the groups that `update` changes, or has changed."""
+    """The names of the groups that `update` would change or has changed."""
 
     added: tuple[str, ...]
     changed: tuple[str, ...]
@@ -62,9 +62,9 @@ class GroupChanges:
 
 
 class SupervisordClient:
-    """The supervisord at `url` ("unix:///path/supervisor.sock"). Threads and greenlets may share one client.
+    """A client of the supervisord at `url` ("unix:///path/supervisor.sock"). Threads and greenlets may share it.
 
-    Methods raise Unavailable when no supervisord answers or it is shutting down, CommandError when it refuses.
+    Methods raise Unavailable if supervisord does not answer or is shutting down, and CommandError if it refuses.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class SupervisordClient:
         self._waiting_timeout_seconds = waiting_timeout_seconds
 
     def state(self) -> str:
-        """Return RUNNING, or SHUTDOWN while supervisord ends or reloads."""
+        """Return the state of supervisord: RUNNING, or SHUTDOWN while it ends or reloads."""
         try:
             return self._channel.call("supervisor.getState")["statename"]
         except Fault as fault:
@@ -88,7 +88,7 @@ class SupervisordClient:
             raise self._channel.error_of(fault) from None
 
     def has_extension(self) -> bool:
-        """Return whether a supervisord with svc's extension answers; raise Unavailable where nothing answers."""
+        """Return whether a supervisord with svc's extension answers; raise Unavailable if nothing answers."""
         try:
             self._channel.call("svc.getRestarts")
         except Fault as fault:
@@ -102,35 +102,35 @@ class SupervisordClient:
         return self._call("supervisor.getPID")
 
     def processes(self) -> dict[str, Process]:
-        """Return every program by its full name ("qwen:server"; "router" where its group has the same name)."""
+        """Return every program by its full name ("qwen:server", or "router" if its group has the same name)."""
         processes = map(_process, self._call("supervisor.getAllProcessInfo"))
         return {full_name(process): process for process in processes}
 
     def process(self, name: str) -> Process:
-        """Return the program of this full name."""
+        """Return the program with this full name."""
         return _process(self._call("supervisor.getProcessInfo", name, about=name))
 
     def restarts(self) -> dict[str, Restarts]:
-        """Return the restarts of the programs that have a limit, by their full names."""
+        """Return the restarts of each program that has a limit, by its full name."""
         payload = self._call_extension("svc.getRestarts")
         return {name: Restarts(**fields) for name, fields in payload.items()}
 
     def configuration(self) -> SupervisordConfig:
-        """Return the configuration that runs: `update` compares the files with it."""
+        """Return the running configuration, with which `update` compares the files."""
         payload = json.loads(self._call_extension("svc.getPrograms"))
         return SupervisordConfig(payload["root"], parse_groups(payload["groups"]))
 
     def hand_over(self, name: str) -> None:
-        """Replace a babysitter by one with the configuration that `changes` has read; its instance stays registered.
+        """Replace a babysitter by one with the configuration that `changes` read; its instance stays registered.
 
-        Return at once: the old babysitter ends, then the new one starts and sends the registry the current state.
+        Return at once. The old babysitter ends, then the new one starts and sends the current state to the registry.
         """
         self._call_extension("svc.replaceProgram", name, "HUP", about=name)
 
     def replace(self, name: str) -> None:
-        """Stop a program and start it with the configuration that `changes` has read; its group stays.
+        """Stop a program and start it with the configuration that `changes` read, without removing its group.
 
-        Return when it was started, before it is RUNNING. A router keeps its listening socket.
+        Return when the program was started, before it is RUNNING. A router keeps its listening socket.
         """
         self.stop(name)
         self._call_extension("svc.replaceProgram", name, about=name)
@@ -140,7 +140,7 @@ class SupervisordClient:
         return self._call("supervisor.getSupervisorVersion")
 
     def running_versions(self) -> dict[str, str]:
-        """Return the versions of svc, supervisor and Python that run; {} from an extension without this method."""
+        """Return the running versions of svc, supervisor and Python; {} if the extension lacks this method."""
         try:
             return self._channel.call("svc.getVersion")
         except Fault as fault:
@@ -149,11 +149,11 @@ class SupervisordClient:
             raise self._channel.error_of(fault) from None
 
     def start(self, name: str, wait: bool = True) -> bool:
-        """Start a program, or all of "GROUP:*"; return False when it runs already. `wait` for it to be RUNNING."""
+        """Start a program, or all of "GROUP:*", and with `wait` until it is RUNNING; return False if it ran already."""
         return self._start_or_stop("supervisor.startProcess", name, wait, done=ALREADY_STARTED)
 
     def stop(self, name: str, wait: bool = True) -> bool:
-        """Stop a program, or all of "GROUP:*"; return False when it does not run."""
+        """Stop a program, or all of "GROUP:*", and with `wait` until it has ended; return False if it did not run."""
         return self._start_or_stop("supervisor.stopProcess", name, wait, done=NOT_RUNNING)
 
     def restart(self, name: str, wait: bool = True) -> None:
@@ -167,7 +167,7 @@ class SupervisordClient:
         _raise_failures(results, NOT_RUNNING)
 
     def force_restart(self, name: str, pid: int, reason: str) -> bool:
-        """End a process as if it had crashed, so that the restart counts; return False when the pid does not run."""
+        """End a process as if it had crashed, so that the restart counts; return False if the pid does not run."""
         try:
             return bool(self._channel.call("svc.endProcess", name, pid, reason))
         except Fault as fault:
@@ -178,22 +178,22 @@ class SupervisordClient:
             raise self._channel.error_of(fault, name) from None
 
     def signal(self, name: str, signal: str) -> None:
-        """Send a program's process a signal, such as HUP."""
+        """Send a signal, such as HUP, to a program's process."""
         self._call("supervisor.signalProcess", name, signal, about=name)
 
     def shutdown(self) -> None:
-        """Make supervisord stop every program and end; return at once."""
+        """Ask supervisord to stop every program and to end; return at once."""
         self._call("supervisor.shutdown")
 
     def changes(self) -> GroupChanges:
-        """Return what `update` would do now. supervisord reads its files and changes nothing that runs."""
+        """Return what `update` would change. supervisord reads its files, but running programs do not change."""
         added, changed, removed = self._call("supervisor.reloadConfig")[0]
         return GroupChanges(tuple(added), tuple(changed), tuple(removed))
 
     def update(self) -> GroupChanges:
-        """Make what runs equal to the files, as `supervisorctl update` does; return what was done.
+        """Update the running groups to match the files, as `supervisorctl update` does; return what changed.
 
-        A group that fails does not keep the others from being added; the failures are raised at the end.
+        If a group fails, the others are still added, and CommandError is raised at the end.
         """
         changes = self.changes()
         for group in (*changes.removed, *changes.changed):
@@ -213,7 +213,7 @@ class SupervisordClient:
         return {process.group for process in self.processes().values()}
 
     def add(self, group: str) -> None:
-        """Add a group as `changes` has read it from the files; its programs start."""
+        """Add a group with the configuration that `changes` read from the files, and start its programs."""
         self._call("supervisor.addProcessGroup", group, about=group)
 
     def remove(self, group: str) -> None:
@@ -231,7 +231,7 @@ class SupervisordClient:
             if fault.faultCode == done:
                 return False
             raise self._channel.error_of(fault, name) from None
-        if isinstance(result, list):  # of a whole group; programs that were in that state before are not in it
+        if isinstance(result, list):  # results for a whole group, without the programs that were in that state before
             _raise_failures(result, done)
             return bool(result)
         return True
@@ -255,7 +255,7 @@ class SupervisordClient:
 
 
 def full_name(process: Process) -> str:
-    """Return a program's name as supervisorctl writes it: "qwen:server"; "router" where its group has the same name."""
+    """Return a program's name as supervisorctl writes it: "qwen:server", or "router" if its group has the same name."""
     return _full_name(process.group, process.name)
 
 
@@ -269,7 +269,7 @@ def _process(info: dict[str, Any]) -> Process:
 
 
 def _raise_failures(results: list[dict[str, Any]], done: int) -> None:
-    """Raise CommandError with each failure among the results of a whole group; `done` is a status that is none."""
+    """Raise CommandError with each failure among the results of a group; the status `done` also means success."""
     failures = [
         f"{_full_name(r['group'], r['name'])}: {MEANINGS.get(r['status'], r['description'])}"
         for r in results

@@ -1,6 +1,6 @@
-"""Serializes supervisord's own configuration objects: those that it runs, and those of files that it has not read.
+"""Serializes supervisord's configuration objects, both the running ones and those parsed from changed files.
 
-Both come from here, so that they differ only where supervisord itself would see a difference.
+One function serializes both, so that they differ only if supervisord itself would see a difference.
 """
 
 import signal
@@ -47,7 +47,7 @@ GROUP_KEYS = ("priority", "buffer_size")  # only an event listener has a buffer_
 
 
 def serialize(configs: Iterable[Any]) -> dict[str, Any]:
-    """Return the groups by name, as JSON can hold them; `program_config.parse_groups` reads them."""
+    """Return the groups by name as values for JSON, which `program_config.parse_groups` reads."""
     return {
         config.name: {
             "keys": _group_keys(config),
@@ -66,7 +66,7 @@ def serialize(configs: Iterable[Any]) -> dict[str, Any]:
 def _group_keys(config: Any) -> dict[str, str]:
     keys = {"kind": type(config).__name__, **_keys(config, GROUP_KEYS)}
     if socket := getattr(config, "socket_config", None):
-        keys["socket"] = str(socket)  # without its backlog, which supervisord does not compare either
+        keys["socket"] = str(socket)  # without its backlog, which supervisord does not compare
     if events := getattr(config, "pool_events", None):
         keys["events"] = ",".join(sorted(event.__name__ for event in events))
     return keys

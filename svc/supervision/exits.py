@@ -1,8 +1,7 @@
-"""How processes end under supervisord: forced restarts, and the exit status of each process that is reaped.
+"""Ends of processes under supervisord: forced restarts, and the exit status of each reaped process.
 
-supervisord tells its extensions neither the exit code nor the signal. `Subprocess.finish` knows the wait status and
-keeps only what its own messages need: nothing of an exit within startsecs, and -1 for any signal (supervisor 4.3,
-process.py).
+supervisord reports neither the exit code nor the signal to its extensions. `Subprocess.finish` gets the wait status
+but keeps nothing of an exit within startsecs, and only -1 for any signal (supervisor 4.3, process.py).
 """
 
 import contextlib
@@ -13,7 +12,10 @@ from typing import Any
 
 
 class ExitStatuses:
-    """Records what `options.waitpid` of a supervisord returns: supervisord handles an exit before it reaps the next."""
+    """Records the last exit status that supervisord's `options.waitpid` returned.
+
+    One status is enough, because supervisord handles an exit before it reaps the next process.
+    """
 
     def __init__(self, options: Any) -> None:
         self._pid: int | None = None
@@ -26,12 +28,12 @@ class ExitStatuses:
         return reaped
 
     def describe(self, pid: int) -> str:
-        """Return how the process that was reaped last ended; empty where `pid` is another process."""
+        """Return how the last reaped process ended, or an empty text if `pid` is another process."""
         return describe_status(self._status) if pid and pid == self._pid else ""
 
 
 def describe_status(status: int) -> str:
-    """Return how a process with this wait status (waitpid(2)) ended."""
+    """Return a text on how a process with this wait status (waitpid(2)) ended."""
     if not os.WIFSIGNALED(status):
         return f"Exited with code {os.waitstatus_to_exitcode(status)}"
     number = os.WTERMSIG(status)
@@ -43,42 +45,42 @@ def describe_status(status: int) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ForcedRestart:
-    """A process that was sent its stop signal, although its program was not to stop."""
+    """A process that was sent its stop signal in order to restart its program."""
 
     reason: str
     kill_at: float  # monotonic seconds
 
 
 class ForcedRestarts:
-    """Ends processes that live but do not work. A process gets the time that a stop allows; its end looks like a crash.
+    """Ends processes that run but do not work, so that each end looks like a crash to supervisord.
 
-    Times come from the caller.
+    A process gets as much time as for a stop. The caller passes the current time.
     """
 
     def __init__(self) -> None:
         self._by_pid: dict[int, ForcedRestart] = {}
 
     def begin(self, process: Any, reason: str, now: float) -> None:
-        """Send a living process of supervisord its stop signal, unless it has been sent already."""
+        """Send the stop signal to a running process, unless it was sent already."""
         if process.pid not in self._by_pid:
             self._by_pid[process.pid] = ForcedRestart(reason, now + process.config.stopwaitsecs)
             process.signal(process.config.stopsignal)
 
     def kill_overdue(self, now: float) -> None:
-        """Kill the processes that have not ended in time; each stays recorded until its exit is reported."""
+        """Kill the processes that have not ended in time; keep each record until `finish` is called."""
         for pid, restart in self._by_pid.items():
             if now >= restart.kill_at:
                 kill_group(pid)
 
     def finish(self, pid: int) -> str:
-        """Forget a process that has exited; return why it was ended, empty where the exit was not forced."""
+        """Forget a process that has exited; return the reason of a forced end, or an empty text for any other exit."""
         restart = self._by_pid.pop(pid, None)
         return restart.reason if restart else ""
 
 
 def kill_group(pid: int) -> None:
-    """Kill a process and what is left of its process group: its workers hold ports and GPUs."""
+    """Kill a process and the rest of its process group, because its workers hold ports and GPUs."""
     if pid <= 1 or pid == os.getpgrp():
         return
-    with contextlib.suppress(ProcessLookupError):  # usually nothing is left
+    with contextlib.suppress(ProcessLookupError):  # usually no process is left
         os.killpg(pid, signal.SIGKILL)

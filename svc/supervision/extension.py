@@ -1,18 +1,18 @@
-"""The extension that supervisord loads: restart limits, forced restarts, no orphans, sockets that stay open.
+"""The extension that supervisord loads for restart limits, forced restarts, killing orphans and open sockets.
 
     [rpcinterface:svc]
     supervisor.rpcinterface_factory = svc.supervision.policy:make
 
-It manages the programs that carry SVC_MAX_RESTARTS and SVC_RESTART_DELAY in
-environment= and leaves all others alone. What it relies on in supervisord 4.3:
+The extension manages the programs with SVC_MAX_RESTARTS and SVC_RESTART_DELAY in
+environment= and leaves all others alone. It relies on this behaviour of supervisord 4.3:
 
-- An event's callbacks run inside the change of state that they report, so a
-  callback may change the state again: an exit becomes BACKOFF before anything
-  acts on it.
+- The callbacks of an event run during the change of state that it reports, so a
+  callback may change the state again: it turns an exit into BACKOFF before
+  supervisord acts on the exit.
 - BACKOFF ends at `delay` (Unix seconds) if `backoff` <= startretries, else in
-  FATAL. supervisord takes a `delay` further away than `backoff` seconds for a
-  clock set back, so both are set; startretries must be at least the delay.
-- While an exit is reported, `pid` is still set: its process group can be killed.
+  FATAL. If `delay` is more than `backoff` seconds ahead, supervisord assumes that
+  the clock was set back, so both are set; startretries must be at least the delay.
+- While an exit is reported, `pid` is still set, so its process group can be killed.
 - A reload (SIGHUP) makes a new Supervisor, clears all subscriptions and calls
   the factory again; the factory is called once for each HTTP server too.
 """
@@ -39,7 +39,7 @@ from svc.supervision.rpc import RpcInterface, full_name, loaded_group
 from svc.supervision.socket_holder import SocketHolder
 
 PRIVATE_UMASK = 0o027
-STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # a start from these states was requested
+STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # only a requested start leaves these states
 
 
 class Extension:
@@ -50,7 +50,7 @@ class Extension:
         self.logger = supervisord.options.logger
         self.counts: dict[str, RestartCount] = {}
         self.sockets = SocketHolder()
-        self.replaced: set[str] = set()  # names of the programs that were signalled so that they start anew
+        self.replaced: set[str] = set()  # programs that were signalled to start anew, by full name
         self.forced_restarts = ForcedRestarts()
         self.exit_statuses = ExitStatuses(supervisord.options)
         for event, handler in {
@@ -74,11 +74,11 @@ class Extension:
         return handle
 
     def is_shutting_down(self) -> bool:
-        """Return whether supervisord shuts down or reloads."""
+        """Return whether supervisord is shutting down or reloading."""
         return self.supervisord.options.mood < SupervisorStates.RUNNING
 
     def state_changed(self, event: Any) -> None:
-        """Act on the new state of a process."""
+        """Update counts, sockets and orphans after a process has changed its state."""
         process = event.process
         limits = restarts.read_limits(process.config.environment)
         if limits is None:
@@ -103,29 +103,29 @@ class Extension:
             self.sockets.stopped(process.group, time.time())
 
     def group_added(self, event: Any) -> None:
-        """Hold the socket of a new group, whose address supervisord has only tried.
+        """Hold the socket of a new group, because supervisord has only tested its address.
 
-        No other program can take the address then: supervisord dies when it cannot bind as the program starts.
+        Otherwise another program could bind the address, and supervisord exits if it cannot bind it later.
         """
         group = self.supervisord.process_groups[event.group]
         if any(restarts.read_limits(p.config.environment) for p in group.processes.values()):
             self.sockets.added(group)
-            self.sockets.stopped(group, time.time())  # perhaps it is never started
+            self.sockets.stopped(group, time.time())  # release it later if the program is never started
         else:
             self.sockets.release(event.group)
 
     def group_removed(self, event: Any) -> None:
-        """Forget a group. Its socket stays where the configuration last read has such a group at the same address."""
+        """Forget a group; keep its socket if the configuration read last has the same group at the same address."""
         successor = loaded_group(self.supervisord, event.group)
         self.sockets.removed(event.group, getattr(successor, "socket_config", None), time.time())
         for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
             del self.counts[name]
 
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
-        """Give a program a new configuration, and start it or signal it so that it starts anew.
+        """Give a program a new configuration, and start it, or send it a signal after which it starts anew.
 
-        This is one step: the caller may die after it, and the program still ends up with the new configuration.
-        Raise RPCError for a process that runs and is not to be signalled, or that is stopping.
+        This is one step: even if the caller dies afterwards, the program starts with the new configuration. Raise
+        RPCError for a process that is stopping, or that runs while `signal_name` is empty.
         """
         is_running = process.get_state() in SIGNALLABLE_STATES and process.get_state() != ProcessStates.STOPPING
         has_ended = process.get_state() in (*STOPPED_STATES, ProcessStates.BACKOFF)
@@ -142,16 +142,17 @@ class Extension:
             process.spawn()
 
     def shutdown_began(self, _event: Any) -> None:
-        """Release every socket: supervisord ends, or binds everything anew."""
+        """Release every socket, because supervisord ends or binds them again after a reload."""
         self.sockets.release_all()
 
     def tick(self, event: Any) -> None:
-        """Release the sockets and kill the processes whose time is over."""
+        """Release the sockets whose grace period is over, and kill the processes whose stop time is over."""
         self.sockets.release_idle(time.time())
         self.forced_restarts.kill_overdue(time.monotonic())
 
     def _started(self, process: Any, requested: bool) -> None:
-        # For the shim. It is set here because supervisord may have become a daemon since it loaded the extension.
+        # The shim reads this variable. The pid may have changed since the extension was loaded, when supervisord
+        # became a daemon.
         os.environ["SVC_SUPERVISOR_PID"] = str(os.getpid())
         name = full_name(process)
         self.counts[name] = restarts.after_start(self.counts.get(name, RestartCount()), requested)
@@ -192,17 +193,17 @@ class Extension:
 
 
 def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Return PATH with svc's directory first, so that `svc` in a command is this svc, and SVC_PATH as it was before."""
+    """Return PATH with svc's directory first, so that commands call this `svc`, and the original PATH as SVC_PATH."""
     path = environ.get("PATH", os.defpath)
     if "SVC_PATH" in environ and path.split(os.pathsep)[0] == directory:
-        return {}  # a reload: both are set already
+        return {}  # after a reload both are set already
     return {"PATH": directory + os.pathsep + path, "SVC_PATH": path}
 
 
 def _keep_logs_private(options: Any) -> None:
-    """Set a umask that keeps other users out of what supervisord and svc's own programs create.
+    """Set a umask that keeps other users from reading files of supervisord and of svc's own programs.
 
-    Instances get the umask in SVC_UMASK back. A daemon sets the umask of its options later, so both are changed.
+    SVC_UMASK keeps the original umask for instances. A daemon later sets the umask in its options, so change both.
     """
     umask = os.umask(0o077)
     os.environ.setdefault("SVC_UMASK", f"{umask if options.nodaemon else options.umask:03o}")  # a reload keeps it
@@ -212,8 +213,8 @@ def _keep_logs_private(options: Any) -> None:
 
 
 def _tighten_logs(path: Any) -> None:
-    """Take other users' rights off a log and its rotated files: an older svc left their mode to the umask."""
-    if isinstance(path, str):  # a type stands for a log that supervisord names itself
+    """Remove other users' permissions from a log and its rotated files, which an older svc created with the umask."""
+    if isinstance(path, str):  # not a str if supervisord names the log itself
         for name in [path, *glob.glob(f"{glob.escape(path)}.*")]:
             private_files.tighten(name)
 
@@ -224,8 +225,8 @@ def make(supervisord: Any, **config: Any) -> RpcInterface:
         raise ValueError(f"[rpcinterface:svc] {', '.join(config)}: unknown key; there are none")
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
-        os.environ.pop("SVC_SUPERVISOR_PID", None)  # inherited, where another supervisord started this one's parent
-        version.running()  # caches the version of the code that runs now; an upgrade may replace the files
+        os.environ.pop("SVC_SUPERVISOR_PID", None)  # may be inherited from another supervisord that started this one
+        version.running()  # cache the version of the running code, because an upgrade may replace the files
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         _keep_logs_private(supervisord.options)
         interface = supervisord.svc_interface = RpcInterface(Extension(supervisord))

@@ -1,7 +1,7 @@
 """The exec shim in front of every program: `svc launch [options] -- COMMAND ARGS...`
 
-It ties the process to supervisord's life, refuses a port that is taken, and then becomes the command: the pid that
-supervisord sees is the server's. Every program waits for it, so it imports little.
+The shim makes the process die with supervisord, refuses a port that is taken, and then executes the command, so that
+supervisord sees the server's own pid. It imports little, because it delays the start of every program.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from svc.base.printable import escaped
 from svc.base.secret_file import read
 from svc.protocol.engine_key import parse_key
 
-PRIVATE_VARIABLES = (  # between supervisord and this shim; an instance does not get them
+PRIVATE_VARIABLES = (  # used by supervisord and this shim, and removed from an instance's environment
     "SVC_MAX_RESTARTS",
     "SVC_RESTART_DELAY",
     "SVC_SUPERVISOR_PID",
@@ -29,12 +29,12 @@ PRIVATE_VARIABLES = (  # between supervisord and this shim; an instance does not
     "SVC_UMASK",
 )
 KEY_SETTING = "[backend] api_key_file"
-PORT_TIMEOUT_SECONDS = 1.0  # the last worker of a killed server may need so long to leave its port
+PORT_TIMEOUT_SECONDS = 1.0  # the last worker of a killed server may need this long to release its port
 PORT_POLL_INTERVAL_SECONDS = 0.05
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run `svc launch`; return an exit code only when the command cannot be started."""
+    """Run `svc launch`; return an exit code only if the command cannot be started."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     end = arguments.index("--") if "--" in arguments else len(arguments)
     command = arguments[end + 1 :]
@@ -66,13 +66,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         env = [*options.env, *key_variable(options.key_variable, options.key_file)]
         launch(command, options.port, options.death_signal, env, options.own, options.ipv6)
     except Refused as refused:
-        message = escaped(f"svc launch: {refused}")  # may quote another process's command line
+        message = escaped(f"svc launch: {refused}")  # escaped, because it may quote another process's command line
         print(message, file=sys.stderr, flush=True)
         return refused.code
 
 
 class Refused(Exception):
-    """The command is not started; the message says why, and `code` is the exit code."""
+    """The error for a command that is not started, with the reason and the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -87,16 +87,16 @@ def launch(
     own: bool = False,
     ipv6: bool = False,
 ) -> NoReturn:
-    """Become `argv`; raise Refused when the port is taken or the command cannot be run."""
+    """Replace this process by `argv`; raise Refused if the port is taken or the command cannot be run."""
     die_with_parent(getattr(signal, f"SIG{death_signal}"), os.environ)
     if port is not None:
         refuse_taken_port(port, ipv6=ipv6)
     directory = os.path.dirname(sys.executable)
-    if not own and "SVC_UMASK" in os.environ:  # the operator decides who may read an instance's files
+    if not own and "SVC_UMASK" in os.environ:  # restore the operator's umask for an instance's files
         os.umask(int(os.environ["SVC_UMASK"], 8))
     environ = environment(os.environ, directory, env, own)
     path = find_command(argv[0], [*environ.get("PATH", os.defpath).split(os.pathsep), directory])
-    # Python ignores these signals, and an ignored signal stays ignored after exec.
+    # Reset the signals that Python ignores, because an ignored signal stays ignored after exec.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
     try:
@@ -107,7 +107,7 @@ def launch(
 
 
 def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
-    """Return the variable with the API key that a file holds; raise Refused where it holds none."""
+    """Return the variable that carries the API key in a file; raise Refused if the file holds no key."""
     if not name or not file:
         return []
     path = Path(os.path.normpath(file))
@@ -118,7 +118,7 @@ def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
 
 
 def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
-    """Have the kernel send a signal when supervisord dies; raise Refused if supervisord has died already."""
+    """Ask the kernel to send this process a signal when supervisord dies; raise Refused if it has died already."""
     parent = environ.get("SVC_SUPERVISOR_PID", str(os.getppid()))
     signals.set_parent_death_signal(number)
     if str(os.getppid()) != parent:
@@ -128,10 +128,10 @@ def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
 def environment(
     environ: Mapping[str, str], directory: str, env: Iterable[tuple[str, str]] = (), own: bool = False
 ) -> dict[str, str]:
-    """Return the environment of the command. `directory` is where svc is installed; `own`: the command is svc.
+    """Return the environment of the command. `directory` contains svc's executable; `own`: the command is svc.
 
-    svc's own programs get every variable. An instance gets the operator's PATH, so that `python3` is the operator's,
-    with svc's directory at its end, so that `svc mock` is found. It gets none of the PRIVATE_VARIABLES.
+    svc's own programs get every variable. An instance gets the operator's PATH, so that it runs the operator's
+    `python3`, followed by svc's directory, so that `svc mock` is found. It gets none of the PRIVATE_VARIABLES.
     """
     variables = dict(environ)
     if not own:
@@ -145,7 +145,7 @@ def environment(
 
 
 def find_command(command: str, path: Sequence[str]) -> str:
-    """Return the file that `command` names; raise Refused with the directories that were searched."""
+    """Return the executable file of a command; raise Refused with the searched directories if there is none."""
     candidates = [command] if "/" in command else [os.path.join(d or ".", command) for d in path]
     files = [c for c in candidates if os.path.isfile(c)]
     for file in files:
@@ -161,7 +161,7 @@ def find_command(command: str, path: Sequence[str]) -> str:
 
 
 def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, ipv6: bool = False) -> None:
-    """Raise Refused with the process that has the port, if the port is not free before the timeout."""
+    """Raise Refused with the process that holds the port if the port is not free before the timeout."""
     deadline = time.monotonic() + timeout_seconds
     while is_taken(port, ipv6):
         if time.monotonic() > deadline:
@@ -172,15 +172,15 @@ def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, 
 
 
 def is_taken(port: int, ipv6: bool = False) -> bool:
-    """Return whether a server cannot listen on the port: on IPv4 or, with `ipv6`, on IPv4 or IPv6."""
+    """Return whether a server is unable to listen on the port, on IPv4 or, with `ipv6`, on IPv4 or IPv6."""
     return _in_use(socket.AF_INET, port) or (ipv6 and _in_use(socket.AF_INET6, port))
 
 
 def _in_use(family: socket.AddressFamily, port: int) -> bool:
-    """Return whether the port is taken in one family: the wildcard address collides with a listener on any address."""
+    """Return whether any address of one family has a listener on the port, by binding the wildcard address."""
     try:
         with socket.socket(family) as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a connection in TIME_WAIT takes no port
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections in TIME_WAIT
             if family == socket.AF_INET6:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(("", port))
@@ -190,17 +190,17 @@ def _in_use(family: socket.AddressFamily, port: int) -> bool:
 
 
 def holder_of(port: int) -> tuple[int, str] | None:
-    """Pid and command of the process that has the port, as far as /proc tells us."""
+    """Return the pid and the command of the process that holds the port, or None if /proc does not show it."""
     for pid, _ in procfs.socket_owners(_socket_inodes(port)):
         try:
             return pid, procfs.shown_command(pid)
-        except OSError:  # it has ended, or is somebody else's
+        except OSError:  # the process has ended, or belongs to another user
             continue
     return None
 
 
 def _socket_inodes(port: int) -> set[str]:
-    """Return the sockets bound to the port."""
+    """Return the inodes of the sockets that are bound to the port."""
     return {socket.inode for socket in procfs.tcp_sockets() if socket.port == port} - {"0"}
 
 

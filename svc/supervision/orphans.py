@@ -1,6 +1,6 @@
-"""Finds the processes of an instance, and kills them when supervisord has died.
+"""Finds the processes of an instance, and kills them after supervisord has died.
 
-The death signal that `svc launch` asks for reaches the server alone, not the processes that the server has started.
+When supervisord dies, the kernel signals only the server, not the processes that the server started.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from svc.base import procfs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessEntry:
-    """One process. `marks`: the SUPERVISOR_ variables that it was started with, as far as they can be read."""
+    """A process. `marks` are the SUPERVISOR_ variables in its environment, as far as they can be read."""
 
     pid: int
     parent: int
@@ -32,11 +32,11 @@ def parent_died(environ: Mapping[str, str], parent: int) -> bool:
 def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[int]:
     """Kill every process of `group`:server of the supervisord at `server_url`; return their pids.
 
-    `known_pid` is the server's pid that supervisord reported last.
+    `known_pid` is the last pid of the server that supervisord reported.
     """
     marks = marks_of(group, server_url)
     killed: set[int] = set()
-    while remaining := _members_now(marks, known_pid) - killed:  # a process may have started another meanwhile
+    while remaining := _members_now(marks, known_pid) - killed:  # repeat, because a process may have started another
         for pid in remaining:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -45,7 +45,7 @@ def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[in
 
 
 def process_tree(pid: int) -> set[int]:
-    """Return the pids of the instance whose server is `pid`: its process group and all that the group has started."""
+    """Return the pids of the instance whose server is `pid`: its process group and all their descendants."""
     return _members_now(frozenset({"no process has this mark"}), pid, with_marks=False)
 
 
@@ -56,7 +56,7 @@ def _members_now(marks: frozenset[str], known_pid: int | None, with_marks: bool 
 
 
 def marks_of(group: str, server_url: str) -> frozenset[str]:
-    """Return the variables that supervisord gives a server, and that the server passes on to what it starts."""
+    """Return the variables that supervisord sets for a server and that the server's child processes inherit."""
     return frozenset(
         {
             f"SUPERVISOR_GROUP_NAME={group}",
@@ -69,12 +69,12 @@ def marks_of(group: str, server_url: str) -> frozenset[str]:
 def members(
     table: Iterable[ProcessEntry], marks: frozenset[str], known_pid: int | None, own_entry: ProcessEntry
 ) -> set[int]:
-    """Return the pids of an instance, by two signs because each may fail; never the caller's own.
+    """Return the pids of an instance, without the caller's own. Either of rules 1 and 2 may fail.
 
-    1. The process group that supervisord made for the server: its id is the server's pid. It counts only in
-       supervisord's session, which is the caller's too: in another session the pid has been reused.
-    2. The environment that the process was started with. A process title may overwrite it.
-    3. The whole process group of each such process, and all that these have started.
+    1. The process group that supervisord created for the server, whose id is the server's pid. It counts only in
+       supervisord's and the caller's session, because in another session the pid was reused.
+    2. Processes with the server's variables in their environment, which a process title may overwrite.
+    3. The whole process group of each such process, and all their descendants.
     """
     others = [entry for entry in table if not entry.zombie and entry.pid != own_entry.pid]
     groups = {p.group for p in others if p.group == known_pid and p.session == own_entry.session}  # 1
@@ -86,11 +86,11 @@ def members(
 
 
 def processes(with_marks: bool = True) -> Iterator[ProcessEntry]:
-    """Yield every process. Reading them without their marks costs half."""
+    """Yield every process. Without `with_marks` this takes half the time."""
     for pid in procfs.process_ids():
         try:
             stat = procfs.stat(pid)
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         marks = _marks(pid) if with_marks else frozenset()
         yield ProcessEntry(pid, stat.parent, stat.group, stat.session, stat.has_ended, marks)
@@ -99,5 +99,5 @@ def processes(with_marks: bool = True) -> Iterator[ProcessEntry]:
 def _marks(pid: int) -> frozenset[str]:
     try:
         return frozenset(os.fsdecode(v) for v in procfs.environment(pid) if v.startswith(b"SUPERVISOR_"))
-    except OSError:  # it has ended, or is another user's
+    except OSError:  # the process has ended, or belongs to another user
         return frozenset()

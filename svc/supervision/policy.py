@@ -1,6 +1,6 @@
-"""The name under which every supervisord.conf loads the supervisord extension.
+"""The module name under which every supervisord.conf loads the supervisord extension.
 
-Teams have committed files that name `svc.supervision.policy:make`, so this name stays; the code is in `extension`.
+The code is in `extension`. This name stays, because committed files contain `svc.supervision.policy:make`.
 """
 
 from svc.supervision.extension import make

@@ -1,46 +1,46 @@
-"""The configuration of supervisord's programs, as values that can be compared. Pure.
+"""The configuration of supervisord's programs as comparable values. Pure.
 
-`config_serializer` makes the payload of supervisord's own objects.
+`config_serializer` creates the payload from supervisord's own objects.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-AUTO = "AUTO"  # a log file that supervisord names itself: equal to any, as in supervisord's own comparison
+AUTO = "AUTO"  # a log file that supervisord names itself; equal to any other, as in supervisord
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramConfig:
-    """One program. `keys` are supervisord's own (command, directory, stopwaitsecs...), their values as text.
+    """The configuration of a program. `keys` are supervisord's (command, directory, stopwaitsecs...), with text values.
 
-    A key without a value is left out. `environment` is what the program gets beside supervisord's own environment.
+    Keys without a value are omitted. `environment` is added to supervisord's own environment.
     """
 
-    name: str  # as supervisorctl writes it: "qwen:server", "router"
+    name: str  # the full name, as supervisorctl writes it: "qwen:server", "router"
     keys: Mapping[str, str]
     environment: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """What `supervisorctl update` adds, removes or replaces. `keys`: kind, priority, of an [fcgi-program] socket..."""
+    """The configuration of a group, the unit of `supervisorctl update`. `keys` are its kind, priority, socket..."""
 
     name: str
     keys: Mapping[str, str]
-    programs: Mapping[str, ProgramConfig]  # by their names
+    programs: Mapping[str, ProgramConfig]  # by full name
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordConfig:
-    """The configuration that a supervisord runs. `root`: the directory of its supervisord.conf, as given to it."""
+    """The configuration that supervisord runs. `root` is the directory of its supervisord.conf, as it was given."""
 
     root: str
     groups: Mapping[str, GroupConfig]
 
 
 def parse_groups(payload: Mapping[str, Any]) -> dict[str, GroupConfig]:
-    """Return the groups of a payload that `config_serializer.serialize` has made, by name."""
+    """Return the groups in a payload of `config_serializer.serialize`, by name."""
     return {
         name: GroupConfig(
             name,

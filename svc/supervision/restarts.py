@@ -1,11 +1,11 @@
-"""Counts restarts and decides when a program is given up. Pure: `extension` carries it out inside supervisord.
+"""Counts restarts and decides when to give a program up. Pure: `extension` applies the decisions in supervisord.
 
-1. A start that was requested (the first start too) resets the count to 0.
-2. A start after an unrequested exit is a restart: it adds 1.
-3. After such an exit, while restarts are left: wait for `delay`, then start again (BACKOFF).
-4. With none left: give up (FATAL). The count stays at `max_restarts`.
-5. While supervisord itself shuts down no program is given up: its exit is no failure.
-6. The reason of the last exit is kept until a start is requested.
+1. A requested start, such as the first start, resets the count to 0.
+2. A start after an unrequested exit is a restart and adds 1 to the count.
+3. After an unrequested exit, if restarts are left, the program starts again after `delay` seconds (BACKOFF).
+4. If no restarts are left, the program is given up (FATAL). The count stays at `max_restarts`.
+5. While supervisord shuts down, no program is given up, because its exit is not a failure.
+6. The reason of the last exit is kept until the next requested start.
 """
 
 import dataclasses
@@ -21,7 +21,7 @@ RESTART_DELAY_VARIABLE = "SVC_RESTART_DELAY"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RestartLimits:
-    """How often a program is restarted in all, and the seconds before each restart."""
+    """The limit on a program's restarts, and the delay in seconds before each restart."""
 
     max_restarts: int
     delay: float
@@ -29,7 +29,7 @@ class RestartLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RestartCount:
-    """Restarts since the last requested start; `failed`: they are used up; `reason`: of the last exit."""
+    """The restarts since the last requested start; `failed`: no restarts were left; `reason`: of the last exit."""
 
     restarts: int = 0
     failed: bool = False
@@ -37,9 +37,9 @@ class RestartCount:
 
 
 def read_limits(environment: Mapping[str, str] | None) -> RestartLimits | None:
-    """Return the limits that a program's environment= carries; None where svc has not rendered the program.
+    """Return the restart limits in a program's environment=, or None if svc did not render the program.
 
-    Raise ValueError that names the variable.
+    Raise ValueError with the variable's name if a limit is missing or invalid.
     """
     if not environment or MAX_RESTARTS_VARIABLE not in environment:
         return None
@@ -69,7 +69,7 @@ def after_start(count: RestartCount, requested: bool) -> RestartCount:
 def after_exit(
     count: RestartCount, limits: RestartLimits, shutting_down: bool = False, reason: str = ""
 ) -> tuple[RestartCount, float | None]:
-    """Return the count after an unrequested exit, and the seconds until the next start (None: give up)."""
+    """Return the count after an unrequested exit, and the seconds until the next start, or None to give up."""
     if shutting_down or count.restarts < limits.max_restarts:
         return RestartCount(count.restarts, reason=reason), limits.delay  # 3, 5, 6
     return RestartCount(count.restarts, failed=True, reason=reason), None  # 4

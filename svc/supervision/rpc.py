@@ -1,4 +1,4 @@
-"""The XML-RPC namespace `svc` of supervisord: what the extension offers beside supervisord's own methods."""
+"""The XML-RPC namespace `svc`: the methods that the extension adds to supervisord's own."""
 
 import json
 import platform
@@ -22,7 +22,7 @@ XMLRPC_MAX_INTEGER = 2**31 - 1
 
 
 class RpcInterface:
-    """The methods of the namespace: supervisord calls any public method of this object."""
+    """The methods of the namespace. Every public method of this object can be called through XML-RPC."""
 
     def __init__(self, extension: "Extension") -> None:
         self._extension = extension
@@ -103,7 +103,7 @@ class RpcInterface:
             for process in group.processes.values():
                 try:
                     limits = restarts.read_limits(process.config.environment)
-                except ValueError:  # the extension logged it at the start
+                except ValueError:  # the extension logged the invalid limits when the program started
                     continue
                 if limits is not None:
                     count = self._extension.counts.get(full_name(process), RestartCount())
@@ -119,10 +119,10 @@ class RpcInterface:
 
 
 def loaded_group(supervisord: Any, name: str) -> Any:
-    """Return a group's configuration as supervisord read it last, which may not run yet; None where there is none."""
+    """Return the group's configuration that supervisord read last, which may not run yet, or None if it has none."""
     return next((config for config in supervisord.options.process_group_configs if config.name == name), None)
 
 
 def full_name(process: Any) -> str:
-    """Return a program's name as supervisorctl writes it: "qwen:server"; "router" where its group has the same name."""
+    """Return a program's name as supervisorctl writes it: "qwen:server", or "router" if its group has the same name."""
     return make_namespec(process.group.config.name, process.config.name)

@@ -1,4 +1,4 @@
-"""Calls of supervisord's XML-RPC over its unix socket; failures become our errors."""
+"""Calls supervisord's XML-RPC methods over its unix socket, and raises svc's errors for failures."""
 
 import http.client
 import socket
@@ -24,7 +24,7 @@ MEANINGS = {
 
 
 class XmlRpcChannel:
-    """The XML-RPC server at `url` ("unix:///path/supervisor.sock"). Each call has a connection of its own."""
+    """A client of the XML-RPC server at `url` ("unix:///path/supervisor.sock"). Each call uses a new connection."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         if not url.startswith("unix://"):
@@ -33,7 +33,7 @@ class XmlRpcChannel:
         self._timeout_seconds = timeout_seconds
 
     def call(self, method: str, *params: Any, timeout_seconds: float | None = None) -> Any:
-        """Return what a method returns. Raise Fault where supervisord refuses, Unavailable where it does not answer."""
+        """Return a method's result. Raise Fault if supervisord refuses, Unavailable if it does not answer."""
         transport = UnixTransport(self.url.removeprefix("unix://"), timeout_seconds or self._timeout_seconds)
         try:
             with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as server:
@@ -45,12 +45,12 @@ class XmlRpcChannel:
             raise Unavailable(f"{self.url}: no supervisord answers: {error.strerror or error}") from None
         except http.client.HTTPException as error:
             raise Unavailable(f"{self.url}: cannot understand supervisord's answer: {error!r}") from None
-        except xmlrpc.client.ProtocolError:  # the method raised something, as where supervisord cannot bind a socket
+        except xmlrpc.client.ProtocolError:  # the method raised, for example because supervisord cannot bind a socket
             about = params[0] if params else self.url
             raise CommandError(f"{about}: supervisord failed in {method}; supervisord.log tells why") from None
 
     def error_of(self, fault: xmlrpc.client.Fault, about: str = "") -> CommandError | Unavailable:
-        """Return the error that says what a fault means; `about` is the program or group of the call."""
+        """Return svc's error for a fault; `about` is the program or group of the call."""
         if fault.faultCode == SHUTDOWN_STATE:
             return Unavailable(f"{self.url}: supervisord is shutting down")
         meaning = MEANINGS.get(fault.faultCode, "")
