@@ -1,7 +1,7 @@
-"""A fake inference backend with the APIs of OpenAI and Anthropic, which misbehaves on request.
+"""A mock inference backend with the APIs of OpenAI and Anthropic, which misbehaves on request.
 
-An answer repeats the prompt (`NAME heard: ...`) and carries the header `x-mock-name: NAME`,
-which shows which instance answered. A `Behaviour` says how it misbehaves: set by the
-command's flags at the start, and by `POST /mock/behave` while it runs. `GET /mock/stats` reports
-the requests that reached it and how they ended; `/echo` answers with the request itself.
+An answer repeats the prompt (`NAME heard: ...`) and has the header `x-mock-name: NAME`,
+which shows which instance answered. A `Behaviour` defines how the mock misbehaves: the
+command's flags set it at the start, `POST /mock/behave` while the mock runs. `GET /mock/stats`
+reports the requests that reached the mock and how they ended; `/echo` returns the request itself.
 """

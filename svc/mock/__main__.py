@@ -1,4 +1,4 @@
-"""Run `python -m svc.mock`, without the rest of svc's commands."""
+"""The entry point of `python -m svc.mock`, which does not import svc's other commands."""
 
 import sys
 

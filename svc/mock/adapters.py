@@ -1,4 +1,4 @@
-"""LoRA adapters that are loaded and unloaded at run time; messages and errors are vLLM's. Pure."""
+"""LoRA adapters that can be loaded and unloaded at run time, with vLLM's messages and errors. Pure."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ class UnloadAdapterBody(msgspec.Struct):
 
 
 class LoraAdapters:
-    """The loaded adapters by name, each with its path. `base` is the model that they adapt."""
+    """The paths of the loaded adapters by name. `base` is the model that they adapt."""
 
     def __init__(self, base: str) -> None:
         self.base = base
@@ -28,7 +28,7 @@ class LoraAdapters:
         return name in self._paths
 
     def load(self, request: LoadAdapterBody) -> str:
-        """Load an adapter and return vLLM's message; raise BadRequest where vLLM does."""
+        """Load an adapter and return vLLM's message; raise BadRequest in the same cases as vLLM."""
         name = request.lora_name
         if not name or not request.lora_path:
             raise BadRequest("Both 'lora_name' and 'lora_path' must be provided.")
@@ -41,7 +41,7 @@ class LoraAdapters:
         return f"Success: LoRA adapter '{name}' added successfully."
 
     def unload(self, request: UnloadAdapterBody) -> str:
-        """Unload an adapter and return vLLM's message; raise BadRequest or NotFound where vLLM does."""
+        """Unload an adapter and return vLLM's message; raise BadRequest or NotFound in the same cases as vLLM."""
         name = request.lora_name
         if not name:
             raise BadRequest("'lora_name' needs to be provided to unload a LoRA adapter.")
@@ -50,5 +50,5 @@ class LoraAdapters:
         return f"Success: LoRA adapter '{name}' removed successfully."
 
     def model_fields(self) -> list[dict[str, Any]]:
-        """Return the fields that each adapter has in the model list beside those of every model."""
+        """Return, for each adapter, its fields in the model list that differ from those of a model."""
         return [{"id": name, "root": path, "parent": self.base} for name, path in self._paths.items()]

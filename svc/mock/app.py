@@ -1,4 +1,4 @@
-"""The mock as a WSGI application: it counts each request, replies or misbehaves, and sends the reply late or cut."""
+"""The mock as a WSGI application, which counts each request, and replies or misbehaves."""
 
 import dataclasses
 import hmac
@@ -29,16 +29,17 @@ from svc.mock.statistics import PROBE_PATHS, MockStatistics
 
 LOADING_BODY = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 
-# WSGI's start_response, and the function that it returns: unlike a yield, writing b"" sends the head.
+# WSGI's start_response, and the `write` that it returns: write(b"") sends the head, which a yield of b"" does not.
 Write = Callable[[bytes], Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Write]
 CountTokens = Callable[[int], None]
 
 
 class MockApplication:
-    """`exit_later(seconds, code)` ends the process; None for seconds cancels that.
+    """The WSGI application of one mock.
 
-    `about` is reported with the statistics. `clock` returns Unix seconds, `random` a number in [0, 1).
+    `exit_later(seconds, code)` ends the process after that time; None for seconds cancels the exit. `about` is
+    reported with the statistics. `clock` returns Unix seconds, `random` a number in [0, 1).
     """
 
     def __init__(
@@ -58,18 +59,18 @@ class MockApplication:
         self.about = about
         self.api_key = api_key
         self.statistics = MockStatistics()
-        self._requests = 0  # that may fail
+        self._requests = 0  # number of requests that the behaviour may have failed
         self._loaded_at = 0.0
         self.adopt(behaviour, "loading")
 
     def adopt(self, behaviour: Behaviour, *changes: str) -> None:
-        """Behave so from the next request on; the times of loading and exit begin anew if they are in `changes`."""
+        """Use this behaviour from the next request on; restart the times of loading and exit if they are in `changes`."""
         self.behaviour = behaviour
         self.api.tokens = behaviour.tokens
         if "loading" in changes:
             self._loaded_at = self.clock() + behaviour.loading
         if "memory" in changes:
-            self._ballast = b"\1" * (behaviour.memory << 20)  # written, so that the kernel backs it with memory
+            self._ballast = b"\1" * (behaviour.memory << 20)  # written to, so that the kernel allocates the memory
         if "exit_after" in changes:
             self.exit_later(behaviour.exit_after, behaviour.exit_code)
 
@@ -99,7 +100,7 @@ class MockApplication:
         except CutByMock:
             statistics.cut_by_mock += 1
             raise
-        except (ClientLeft, GeneratorExit):  # GeneratorExit: a write failed, and the server closed this generator
+        except (ClientLeft, GeneratorExit):  # GeneratorExit: a write failed, so the server closed this generator
             statistics.cut_by_client += 1
             raise
         finally:
@@ -130,12 +131,12 @@ class MockApplication:
         return dispatch(METRICS_ROUTES, self, request) if request.path in METRICS_ROUTES else self.api.reply(request)
 
     def _check_key(self, authorization: str) -> None:
-        """Raise Unauthorized for a client without the key, as vLLM does under /v1."""
+        """Raise Unauthorized if the client does not send the API key, as vLLM does for paths under /v1."""
         if not hmac.compare_digest(authorization.encode(), f"Bearer {self.api_key}".encode()):
             raise Unauthorized("Unauthorized: this engine wants its API key", code="invalid_api_key")
 
     def _misbehave(self, request: MockRequest) -> Reply | None:
-        """Hang, drop the connection, or return an error; None where the request gets its answer."""
+        """Hang, drop the connection, or return an error reply; return None if the request gets a normal answer."""
         behaviour = self.behaviour
         if self.clock() < self._loaded_at:
             return json_reply(LOADING_BODY, 503)
@@ -174,11 +175,11 @@ CONTROL_ROUTES: dict[str, Methods[MockApplication]] = {
 
 
 def _ignore_tokens(_tokens: int) -> None:
-    """Count nothing: a reply under /mock/ is not generated."""
+    """Count nothing, because replies under /mock/ generate no tokens."""
 
 
 def _read_and_reply(handle: Callable[[MockRequest], Reply], request: MockRequest, environ: dict[str, Any]) -> Reply:
-    """Read the request's body, and return its reply; a client that still sends would not read an earlier one."""
+    """Read the request's body first, then return the reply: a client that is still sending would not read it."""
     try:
         return handle(dataclasses.replace(request, body=read_body(environ)))
     except SvcError as error:
@@ -195,7 +196,7 @@ def send_reply(
     *,
     head_only: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the parts of a reply: late, hanging or cut where the behaviour says so."""
+    """Yield the parts of a reply; delay, hang or cut it as the behaviour says."""
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     name_header = ("x-mock-name", name.encode().decode("latin-1"))
     if reply.events is not None:

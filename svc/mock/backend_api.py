@@ -1,4 +1,4 @@
-"""The APIs of OpenAI and Anthropic: a request in, the reply of a well-behaved backend out."""
+"""The APIs of OpenAI and Anthropic: return the reply of a well-behaved backend to a request."""
 
 import hashlib
 from collections.abc import Callable, Iterable
@@ -12,7 +12,7 @@ from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_r
 
 
 class BackendApi:
-    """`clock` returns Unix seconds; `tokens` is the length of an answer, None for a natural one."""
+    """The handlers of all paths. `clock` returns Unix seconds; `tokens` is the length of answers (None: the default)."""
 
     def __init__(self, name: str, models: tuple[str, ...], clock: Callable[[], float]) -> None:
         self.name = name
@@ -25,7 +25,7 @@ class BackendApi:
         self._adapters = LoraAdapters(models[0])
 
     def reply(self, request: MockRequest) -> Reply:
-        """Return the reply to a request of any path; raise SvcError for one that a backend refuses."""
+        """Return the reply to a request for any path; raise SvcError if a backend would refuse the request."""
         if request.path.startswith("/echo/"):
             return self.echo(request)
         if request.path.startswith("/v1/models/"):
@@ -107,7 +107,7 @@ class BackendApi:
         return json_reply(self._model_object(self._model_name(request.path.removeprefix("/v1/models/"))))
 
     def echo(self, request: MockRequest) -> Reply:
-        """Return the request itself, for tests of what a proxy changes."""
+        """Return the request itself, so that tests can see the changes that a proxy made."""
         fields = {
             "method": request.method,
             "target": request.connection.target,
@@ -126,7 +126,7 @@ class BackendApi:
         inputs: list[str],
         prompts: list[str],
     ) -> Reply:
-        """Reply to chat or completions: the model reads `inputs`, and its answers repeat `prompts`."""
+        """Return the reply to chat or completions. The model reads `inputs`; its answers repeat `prompts`."""
         answer = self._answer(body, dialect.id_prefix, inputs, self._choices(body, prompts))
         return _completion_reply(body, dialect, answer)
 
@@ -160,9 +160,9 @@ class BackendApi:
         return {"id": model, "object": "model", "created": self._started, "owned_by": self.name}
 
     def _model_name(self, model: str | None) -> str:
-        """Return the requested model; the first one where the request names none, as llama-server does.
+        """Return the requested model, or the first model if the request names none, as llama-server does.
 
-        Raise NotFound for an unknown one.
+        Raise NotFound for an unknown model.
         """
         if model is None:
             return self.models[0]
@@ -186,7 +186,7 @@ def _answer_reply(
     write_body: Callable[[GeneratedAnswer], bytes],
     write_events: Callable[[GeneratedAnswer], Iterable[tuple[bool, bytes]]],
 ) -> Reply:
-    """Return the answer as a stream of events where the request wants one, else as a body that takes as long."""
+    """Return the answer as a stream of events if the request asks for it, else as a body that takes as long."""
     if body.stream:
         return Reply(events=write_events(answer))
     return Reply(body=write_body(answer), tokens=max(1, *(len(choice.tokens) for choice in answer.choices)))

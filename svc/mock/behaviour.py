@@ -13,7 +13,7 @@ Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """How the mock behaves; svc/cli/mock.py describes each field. A field that is None, 0 or False changes nothing."""
+    """The misbehaviour of the mock; svc/cli/mock.py describes each field. None, 0 or False turns a field off."""
 
     tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     first_token_delay: Seconds = 0
@@ -41,7 +41,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             raise BadRequest(f"cannot behave like that: {error}") from None
 
     def fails(self, number: int, chance: float) -> bool:
-        """Return whether request `number` (from 1) fails; `chance` is a random number in [0, 1)."""
+        """Return whether request `number` (counted from 1) shall fail; `chance` is a random number in [0, 1)."""
         if self.fail_every is not None:
             return number % self.fail_every == 0
         if self.fail_rate is not None:
@@ -51,12 +51,12 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class MockOptions:
-    """The command line of one mock."""
+    """The command-line options of one mock."""
 
     name: str
     port: int
     models: tuple[str, ...]
     host: str = "127.0.0.1"
     child: bool = False
-    api_key: str = ""  # the key that a client needs; empty: none
+    api_key: str = ""  # the key that clients must send; empty: none
     behaviour: Behaviour = field(default_factory=Behaviour)

@@ -1,4 +1,4 @@
-"""OpenAI's /v1/chat/completions and /v1/completions: one answer as a whole, or as its stream of events. Pure."""
+"""OpenAI's /v1/chat/completions and /v1/completions: an answer as one body or as a stream of events. Pure."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class Dialect:
     object: str
     chunk_object: str
     message: Callable[[Choice], dict[str, Any]]
-    delta: Callable[[Choice, str, bool], dict[str, Any]]  # of a choice and a text, True for the choice's first
+    delta: Callable[[Choice, str, bool], dict[str, Any]]  # takes a choice, a text, and whether it is the choice's first
     last_delta: dict[str, Any]
 
 
@@ -70,7 +70,7 @@ def body(answer: GeneratedAnswer, dialect: Dialect) -> bytes:
 
 
 def events(answer: GeneratedAnswer, dialect: Dialect, with_usage: bool) -> Iterator[tuple[bool, bytes]]:
-    """Yield each server-sent event of an answer, and whether it carries a token: only those take time to generate."""
+    """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
     common = _common_fields(answer, dialect.chunk_object) | ({"usage": None} if with_usage else {})
 
     def event(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:

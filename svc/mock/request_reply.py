@@ -1,7 +1,7 @@
-"""A request and its reply, the table that maps paths to handlers, and the connection beneath.
+"""The types of requests, replies and connections, and the dispatch of paths to handlers.
 
-The mock needs more than WSGI offers: it waits and notices that the client has left, and it
-closes connections in the middle of an answer. The server puts a `Connection` into the environ for that.
+The mock needs two things that WSGI lacks: to notice while it waits that the client has left, and to close a
+connection in the middle of an answer. For these, the server puts a `Connection` into the environ.
 """
 
 import errno
@@ -15,20 +15,20 @@ from svc.base import errors
 from svc.base.errors import NotAllowed, NotFound, SvcError, TooLarge
 from svc.mock import messages
 
-CONNECTION_KEY = "svc.mock.connection"  # in the environ
+CONNECTION_KEY = "svc.mock.connection"  # in the WSGI environ
 MAX_BODY_BYTES = 256 << 20
 Owner = TypeVar("Owner")
 
 
 class ClientLeft(ConnectionResetError):
-    """The client closed its connection while the mock waited or read."""
+    """The client closed its connection while the mock was waiting or reading."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "the client left")
 
 
 class CutByMock(ConnectionResetError):
-    """The mock closed the connection."""
+    """The mock closed the connection on purpose."""
 
     def __init__(self) -> None:
         super().__init__(errno.ECONNRESET, "cut by the mock")
@@ -40,10 +40,10 @@ class Connection(Protocol):
     def headers(self) -> Iterable[tuple[str, str]]: ...
 
     def pause(self, seconds: float | None) -> None:
-        """Wait, for ever with None; raise ClientLeft as soon as the client leaves."""
+        """Wait for some seconds, or for ever if None; raise ClientLeft as soon as the client closes the connection."""
 
     def abort(self, reset: bool) -> NoReturn:
-        """Close the connection, with a TCP reset or a FIN; raise CutByMock."""
+        """Close the connection with a TCP reset, or with a FIN if `reset` is false; raise CutByMock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,12 @@ class MockRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A body, or events, each with whether it carries a token: only those take time to generate."""
+    """A reply with a body or with events. Each event has a flag whether it carries a token, which takes time."""
 
     status: int = 200
     body: bytes = b""
     events: Iterable[tuple[bool, bytes]] | None = None
-    tokens: int = 0  # that the body took to generate
+    tokens: int = 0  # number of tokens generated for the body
     content_type: str = "application/json"  # of the body
 
 
@@ -75,7 +75,7 @@ Methods = dict[str, Callable[[Owner, MockRequest], Reply]]
 
 
 def read_head(environ: dict[str, Any]) -> MockRequest:
-    """Return the request without its body."""
+    """Return the request from a WSGI environ, without its body."""
     connection: Connection = environ[CONNECTION_KEY]
     headers: dict[str, str] = {}
     for name, value in connection.headers():
@@ -86,7 +86,7 @@ def read_head(environ: dict[str, Any]) -> MockRequest:
 
 
 def read_body(environ: dict[str, Any]) -> bytes:
-    """Return the request's body; raise TooLarge, or ClientLeft when it ends early."""
+    """Return the request's body; raise TooLarge, or ClientLeft if the body ends early."""
     too_large = TooLarge(f"cannot read a body over {MAX_BODY_BYTES >> 20} MB")
     if int(environ.get("CONTENT_LENGTH") or 0) > MAX_BODY_BYTES:
         raise too_large
@@ -100,7 +100,7 @@ def read_body(environ: dict[str, Any]) -> bytes:
 
 
 def dispatch(routes: dict[str, Methods[Owner]], owner: Owner, request: MockRequest) -> Reply:
-    """Return the reply of the handler for path and method; a HEAD is handled as a GET whose body is not sent."""
+    """Return the reply of the handler for the path and method; a HEAD has the handler of the GET."""
     methods = routes.get(request.path)
     if methods is None:
         raise NotFound(f"no such path: {request.path}")
@@ -119,7 +119,7 @@ def text_reply(text: str, tokens: int = 0) -> Reply:
 
 
 def error_reply(error: SvcError, path: str, status: int | None = None) -> Reply:
-    """Return the error in the format of the path's API, with `status` in place of the error's own."""
+    """Return the reply for an error in the format of the path's API; `status` replaces the error's own status."""
     status = status or error.status
     body = messages.error_body(error, status) if path == messages.PATH else errors.error_object(error)
     return json_reply(body, status)

@@ -1,4 +1,4 @@
-"""OpenAI's /v1/responses: one answer as a whole, or as its stream of events. Pure."""
+"""OpenAI's /v1/responses: an answer as one body or as a stream of events. Pure."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,14 +14,14 @@ def body(answer: GeneratedAnswer) -> bytes:
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
-    """Yield each server-sent event of an answer, and whether it carries a token: only those take time to generate."""
+    """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
     for number, (event_type, fields) in enumerate(_events(answer)):
         data = msgspec.json.encode({"type": event_type, "sequence_number": number, **fields})
         yield event_type == "response.output_text.delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
 
 
 def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the events in nested pairs of begin and end: response > item > part > deltas."""
+    """Yield the type and data of each event; begin and end events are nested: response > item > part > deltas."""
     choice = answer.choices[0]
     item = {"output_index": 0}
     part = {"item_id": _item_id(answer), **item, "content_index": 0}

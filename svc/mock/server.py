@@ -1,6 +1,6 @@
-"""Serve the mock: one process, one greenlet for each connection.
+"""Serve the mock in one process, with one greenlet for each connection.
 
-Nothing is patched: gevent's own server and waits are all that it needs.
+The standard library is not patched: the mock uses only gevent's own server and waits.
 """
 
 import errno
@@ -29,12 +29,12 @@ from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
 log = logging.getLogger(__name__)
 BACKLOG = 1024
 FOREVER_SECONDS = 10**6
-# For SO_LINGER: close() then sends a reset and drops the data that was not sent.
+# The value for SO_LINGER with which close() sends a reset and drops unsent data.
 RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def serve(options: MockOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C; raise CommandError when the port cannot be opened."""
+    """Serve until SIGTERM or Ctrl-C; raise CommandError if the port cannot be opened."""
     listener = _listen(options.host, options.port)
     # Fork before gevent starts: the child must not share its parent's event loop.
     child = _fork_holder() if options.child else None
@@ -73,13 +73,14 @@ def _listen(host: str, port: int) -> socket.socket:
         else:
             reason = os.strerror(error.errno) if error.errno and error.errno > 0 else str(error.strerror)
         raise CommandError(f"cannot listen on {authority(host, port)}: {reason}") from None
-    # Connections inherit it. Head and body of an answer are two writes: the second must not wait for an ACK.
+    # Accepted connections inherit TCP_NODELAY. The head and the body of an answer are two writes, and the second must
+    # not wait for the ACK of the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def _fork_holder() -> int:
-    """Fork a child that only keeps the listening socket open, as the workers of a server may; return its pid."""
+    """Fork a child that only keeps the listening socket open, as a server's workers may do; return its pid."""
     pid = os.fork()
     if pid:
         return pid
@@ -89,7 +90,7 @@ def _fork_holder() -> int:
 
 
 def _exit_timer() -> Callable[[float | None, int], None]:
-    """Return the function that ends the process later: at once and without cleanup, as a crash does."""
+    """Return `exit_later(seconds, code)`, which ends the process after that time without cleanup, like a crash."""
     timers: list[gevent.Greenlet] = []
 
     def exit_later(seconds: float | None, code: int) -> None:
@@ -102,7 +103,7 @@ def _exit_timer() -> Callable[[float | None, int], None]:
 
 
 class _GeventConnection:
-    """The connection of one request."""
+    """The `Connection` of one request on gevent's server."""
 
     def __init__(self, handler: WSGIHandler) -> None:
         self.target: str = handler.path
@@ -122,7 +123,7 @@ class _GeventConnection:
         except TimeoutError:
             return
         self._raise_if_closed()
-        # The client sent its next request meanwhile. While that is unread, the end of the connection is not visible.
+        # The client has already sent its next request. While that is unread, a closed connection cannot be detected.
         gevent.sleep(FOREVER_SECONDS if deadline is None else max(0, deadline - time.monotonic()))
 
     def _raise_if_closed(self) -> None:
@@ -136,7 +137,7 @@ class _GeventConnection:
     def abort(self, reset: bool) -> NoReturn:
         if reset:
             self._handler.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        raise CutByMock  # a ConnectionResetError, on which the server closes the connection without a message
+        raise CutByMock  # as a ConnectionResetError, it makes the server close the connection without a log message
 
 
 class _Handler(WSGIHandler):

@@ -1,4 +1,4 @@
-"""The requests that reached the mock, and how they ended."""
+"""Statistics of the requests that reached the mock and how they ended."""
 
 from svc.mock.request_reply import MockRequest
 
@@ -6,10 +6,10 @@ PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics"}
 
 
 class MockStatistics:
-    """Counts every request but those to /mock/.
+    """Counts all requests except those to /mock/.
 
-    The attributes are the fields of /mock/stats. `requests` and `last_headers` leave out the
-    probes (GET of health, models and metrics), which come at any time; `by_path` has them.
+    The attributes are the fields of /mock/stats. `requests` and `last_headers` ignore probes (GET
+    of health, models and metrics), because these arrive at any time; `by_path` includes them.
     """
 
     def __init__(self) -> None:
@@ -40,5 +40,5 @@ class MockStatistics:
         self.tokens += tokens
 
     def exposition(self) -> bytes:
-        """Return the text of /metrics, with the metric names that engines use."""
+        """Return the text of /metrics, with the metric names of real engines."""
         return b"mock:generation_tokens_total %d\nmock:num_requests_running %d\n" % (self.tokens, self.working)

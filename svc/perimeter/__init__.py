@@ -1,1 +1,1 @@
-"""Rules that every server here applies to its callers: hosts, origins, connections and deadlines."""
+"""Rules that every server here applies to its clients: hosts, origins, connection limits and deadlines."""

@@ -1,7 +1,7 @@
-"""What a web page may do to a server, by Host, Origin, Sec-Fetch-Site and Content-Type. Pure.
+"""Decide from Host, Origin, Sec-Fetch-Site and Content-Type whether to admit a request from a web page. Pure.
 
-The decision about origins is that of Go's http.CrossOriginProtection: a browser names the origin of a request in
-headers that no page can change. A request without these headers does not come from a browser.
+Origins are checked as in Go's http.CrossOriginProtection: a browser states the origin of a request in headers that no
+page can change. A request without these headers does not come from a browser.
 """
 
 from collections.abc import Callable, Collection
@@ -11,13 +11,13 @@ from svc.base.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
 from svc.perimeter.hosts import ANY, Hosts, split_authority
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed it
+OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed the URL
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAX_SHOWN_CHARACTERS = 100  # of a header, in a message
+MAX_SHOWN_CHARACTERS = 100  # of a header in an error message
 
 
 class Headers(Protocol):
-    """A request's headers, under names in lower case."""
+    """A request's headers by lower-case name."""
 
     def get(self, name: str, /) -> str | None: ...
 
@@ -26,11 +26,11 @@ class SettingNames(NamedTuple):
     """The names of one server's settings, for its error messages."""
 
     allowed_hosts: str
-    cors_origins: str = ""  # empty: the server has no such setting
+    cors_origins: str = ""  # empty if the server has no such setting
 
 
 class BrowserRules:
-    """The rules of one server; `origins` are those whose pages may write to it."""
+    """The rules of one server. Pages of the `origins` may write to it."""
 
     def __init__(self, hosts: Hosts, setting_names: SettingNames, origins: Collection[str] = ()) -> None:
         self.hosts = hosts
@@ -38,7 +38,7 @@ class BrowserRules:
         self._setting_names = setting_names
 
     def check(self, method: str, headers: Headers, from_proxy: bool = False) -> None:
-        """Raise SvcError for a request that must be refused."""
+        """Raise SvcError if the request must be refused."""
         host = headers.get("host")
         if not self.admits_host(host, from_proxy):
             raise self.misdirected(host)
@@ -50,23 +50,24 @@ class BrowserRules:
             check_media(headers.get("content-type") or "")
 
     def admits_host(self, host: str | None, from_proxy: bool = False) -> bool:
-        """Return whether the Host names the server.
+        """Return whether the Host header names the server.
 
-        A trusted proxy passes on the name that its clients use; only the setting `allowed_hosts` can list that.
+        A request from a trusted proxy has the host name that the proxy's clients use, which only the setting
+        `allowed_hosts` can list.
         """
         return self.hosts.admits(host) or (from_proxy and not self.hosts.listed)
 
     def allows(self, origin: str | None) -> bool:
-        """Return whether the setting allows pages of this origin to write."""
+        """Return whether the setting of allowed origins lets pages of this origin write."""
         return bool(origin) and (ANY in self.origins or str(origin).lower() in self.origins)
 
     def refuses_origin(
         self, origin: str | None, site: str | None, host: str | None, header: Callable[[str], str | None]
     ) -> bool:
-        """Return whether a write comes from a page that may not write.
+        """Return whether a write request comes from a page that may not write.
 
-        A proxy passes on the name that its clients use in X-Forwarded-Host. That header needs no trust: a page of
-        another origin can send it only after a preflight request, which is refused.
+        A proxy reports the host name that its clients use in X-Forwarded-Host. That header can be believed from any
+        sender: a page of another origin can send it only after a preflight request, which is refused.
         """
         if not origin and not site:
             return False
@@ -77,7 +78,7 @@ class BrowserRules:
         return not any(is_same_authority(str(origin), own) for own in (host, header("x-forwarded-host")) if own)
 
     def misdirected(self, host: str | None) -> SvcError:
-        """Return the error for a Host that is not the server's."""
+        """Return the error for a Host header that does not name the server."""
         return Misdirected(
             f"Host {shown(host)} is not a name of this server; use http://localhost or the machine's own name, or add "
             f"{shown(host)} to {self._setting_names.allowed_hosts}"
@@ -94,14 +95,14 @@ class BrowserRules:
 
 
 def check_media(content_type: str) -> None:
-    """Raise UnsupportedMedia for a body of another type than JSON: browsers send some of them without a preflight."""
+    """Raise UnsupportedMedia unless the type is JSON: browsers send bodies of some other types without preflight."""
     media = content_type.partition(";")[0].strip().lower()
     if media and media != "application/json":
         raise UnsupportedMedia(f"Content-Type: {shown(media)} is not accepted; send application/json")
 
 
 def is_same_authority(origin: str, authority: str) -> bool:
-    """Return whether an Origin belongs to this Host; schemes may differ, as TLS may end at a proxy."""
+    """Return whether an Origin and a Host name the same server; schemes may differ, because a proxy may end TLS."""
     scheme, _, rest = origin.lower().partition("://")
     default = DEFAULT_PORTS.get(scheme)
     host, port = split_authority(rest)
@@ -110,5 +111,5 @@ def is_same_authority(origin: str, authority: str) -> bool:
 
 
 def shown(header: str | None) -> str:
-    """Return a header's value for a message: quoted, in ASCII, MAX_SHOWN_CHARACTERS characters at most."""
+    """Return a header's value for an error message: quoted, in ASCII, at most MAX_SHOWN_CHARACTERS characters."""
     return ascii((header or "")[:MAX_SHOWN_CHARACTERS])

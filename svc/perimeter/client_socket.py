@@ -1,4 +1,4 @@
-"""The connection of a client, which notes what it waits for, so that a sweeper can end it when that takes too long."""
+"""The socket of a client, which records what it waits for, so that a sweeper can end it when that takes too long."""
 
 import select
 import socket
@@ -21,9 +21,9 @@ POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 class ClientSocket(gevent.socket.socket):
     """The connection of one client, created in the greenlet that serves it.
 
-    No operation has a timer of its own: each notes its stage, and `ClientSockets.sweep` ends the connections that
-    have passed a deadline. Reading raises RequestTimeout for a request that does not arrive in time, and HeadTooLarge
-    for a request of more than `max_bytes`.
+    Operations set no timers: each records its stage, and `ClientSockets.sweep` ends the connections that have stayed
+    in a stage past its deadline. Reading raises RequestTimeout if the request does not arrive in time, and
+    HeadTooLarge if it has more than `max_bytes`.
     """
 
     def __init__(self, sock: gevent.socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,10 +31,10 @@ class ClientSocket(gevent.socket.socket):
         self.address = address
         self.closing = False
         self.since = clock()
-        self.max_bytes = 0  # of the request, as far as it may be read now; 0: no limit
+        self.max_bytes = 0  # maximum size of the part of the request being read; 0: no limit
         self._stage = self._waiting_stage = ConnectionStage.SILENT
         self._answering_stage = ConnectionStage.BUSY
-        self._begun = 0.0  # when the first byte of the request came
+        self._begun = 0.0  # when the first byte of the request arrived; 0: not yet
         self._bytes = 0
         self._unread = b""
         self._error: SvcError | None = None
@@ -48,20 +48,20 @@ class ClientSocket(gevent.socket.socket):
     # Methods for the code that reads and answers requests.
 
     def begin_waiting(self, max_bytes: int) -> None:
-        """Note that the connection waits for another request from now on."""
+        """Record that the connection now waits for its next request."""
         if self._begun:
             self._waiting_stage, self.since = ConnectionStage.IDLE, self._clock()
         self._begun, self._bytes, self.max_bytes = 0.0, 0, max_bytes
         self._answering_stage = ConnectionStage.BUSY
 
     def begin_answering(self) -> None:
-        """Note that the request whose head was read is being answered."""
+        """Record that the head of the request was read, and that the request is being answered."""
         self.max_bytes = 0
         self._enter(ConnectionStage.BUSY)
 
     @contextmanager
     def polling(self) -> Iterator[None]:
-        """Note that the handler waits for a change (long poll); a full server may close the connection."""
+        """Record that the handler waits for a change (long poll): at its limit the server may close the connection."""
         self._enter(ConnectionStage.POLLING)
         try:
             yield
@@ -73,7 +73,7 @@ class ClientSocket(gevent.socket.socket):
         self.since = self._clock()
 
     def unread(self, data: bytes) -> None:
-        """Put these bytes back: the next `recv` returns them."""
+        """Put back bytes that were read: the next `recv` returns them."""
         self._unread = data
 
     def recv(self, size: int, *flags: int) -> bytes:
@@ -90,7 +90,7 @@ class ClientSocket(gevent.socket.socket):
         self._stage = self._answering_stage
         if self._error is not None and self._begun:
             raise self._error
-        if self.closing:  # bytes that arrived before the shutdown can still be read, but must not become a request
+        if self.closing:  # bytes that arrived before `shed` can still be read, but must not be served as a request
             return b""
         self._begun = self._begun or self._clock()
         self._bytes += len(data)
@@ -112,14 +112,14 @@ class ClientSocket(gevent.socket.socket):
             self._stage = self._answering_stage
 
     def refuse(self, error: SvcError) -> None:
-        """Send an error response, after which the connection ends."""
+        """Send an error response; the connection ends after it."""
         with suppress(OSError):
             self.sendall(error_answer(error))
 
     # Methods for the sweeper, which runs in another greenlet.
 
     def expire(self, seconds: float) -> None:
-        """End a connection that has waited too long: an unfinished request gets a 408, any other stage is cut off."""
+        """End a connection that has waited too long: answer an unfinished request with 408, else close at once."""
         if self._stage is ConnectionStage.REQUEST and self._error is None:
             self._error = RequestTimeout(f"the request did not arrive within {seconds:g} s")
             self._shut(socket.SHUT_RD)
@@ -127,7 +127,7 @@ class ClientSocket(gevent.socket.socket):
             self._shut(socket.SHUT_RDWR)
 
     def shed(self) -> None:
-        """Close the connection. A long poll waits for no socket, so its greenlet is killed, too."""
+        """Close the connection. Kill the greenlet of a long poll, which does not notice a closed socket by itself."""
         polling = self.stage is ConnectionStage.POLLING
         self.closing = True
         self._shut(socket.SHUT_RDWR)
@@ -135,7 +135,7 @@ class ClientSocket(gevent.socket.socket):
             self._greenlet.kill(block=False)
 
     def _shut(self, how: int) -> None:
-        with suppress(OSError):  # not connected any more
+        with suppress(OSError):  # the socket is no longer connected
             self._sock.shutdown(how)
 
 
@@ -148,7 +148,7 @@ class ClientSockets:
         self._clock = clock
 
     def sweep(self) -> None:
-        """End connections that have waited too long, and polls whose client has closed its side, as nginx does."""
+        """End connections that have waited too long, and long polls whose client has closed its side, as nginx does."""
         now = self._clock()
         for client in list(self.open):
             if expires(client.stage, client.since, self._deadlines) <= now:
@@ -158,10 +158,10 @@ class ClientSockets:
 
 
 def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Return the context in which the handler of a WSGI request waits for a change.
+    """Return the context that a WSGI handler enters while it waits for a change.
 
-    gunicorn's environ has the socket. Only the handler knows whether it waits: a method or a query may be written in
-    more than one way.
+    The socket is in gunicorn's environ. The handler must say that it waits, because method and query do not show it
+    reliably: they can be written in more than one way.
     """
     client = environ.get("gunicorn.socket")
     return client.polling() if isinstance(client, ClientSocket) else nullcontext()
@@ -170,7 +170,7 @@ def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
 def _closed_by_client(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
     """Return the connections whose client has closed its side.
 
-    The poll() of the system reports that; the one of gevent never does.
+    Only the system's poll() reports that; gevent's poll() never does.
     """
     poll, by_descriptor = monkey.get_original("select", "poll")(), {}
     for client in clients:
@@ -180,7 +180,7 @@ def _closed_by_client(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
 
 
 def error_answer(error: SvcError) -> bytes:
-    """Return a whole HTTP response with the error object, for a request that never reaches the application."""
+    """Return a complete HTTP response with the error object, for a request that never reaches the application."""
     payload = msgspec.json.encode(error_object(error))
     return (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"

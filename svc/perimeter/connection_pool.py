@@ -1,4 +1,4 @@
-"""The connections of a server within its limits: a deadline for each, and room for the next one."""
+"""Serve connections within limits: each has deadlines, and idle ones are closed to make room for new ones."""
 
 import logging
 import resource
@@ -21,7 +21,7 @@ from svc.perimeter.connections import (
 )
 
 log = logging.getLogger(__name__)
-LOG_INTERVAL_SECONDS = 60.0  # minimum between two warnings
+LOG_INTERVAL_SECONDS = 60.0  # minimum between two warnings about a full server
 
 
 class SheddableConnection(StagedConnection, Protocol):
@@ -39,8 +39,8 @@ S = TypeVar("S", bound=SheddableConnection)
 class ConnectionPool(Pool):
     """Serves each connection in a greenlet, and closes idle ones when the connection limit is reached.
 
-    gevent's servers call `full` before each accept; sweepers call `shed_if_full`. A server that is full of busy
-    connections stops accepting until one of them ends: its backlog keeps the new ones, and no accept() fails.
+    gevent's servers call `full` before each accept; sweepers call `shed_if_full`. If all connections are busy, the
+    server stops accepting until one ends. Meanwhile new connections wait in the backlog, and no accept() fails.
     """
 
     def __init__(self, size: int, connections: Callable[[], Iterable[S]], clock: Callable[[], float]) -> None:
@@ -50,7 +50,7 @@ class ConnectionPool(Pool):
         self._warned = float("-inf")
 
     def full(self) -> bool:
-        """Return whether no connection can be accepted now, after closing idle ones."""
+        """Close idle connections if the limit is reached; return whether no connection can be accepted now."""
         self.shed_if_full()
         return bool(super().full())
 
@@ -60,7 +60,7 @@ class ConnectionPool(Pool):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Close some connections; each counts until its greenlet has ended, a moment later."""
+        """Close some idle connections. Each counts towards the limit until its greenlet ends a moment later."""
         connections = list(self._connections())
         closing = sum(connection.closing for connection in connections)
         now = self._clock()
@@ -80,7 +80,10 @@ class ConnectionPool(Pool):
 
 
 class ConnectionLimits:
-    """Up to `max_clients` clients. Serve each in `pool` and inside `client`, and call `sweep` once a second."""
+    """The limits for up to `max_clients` clients.
+
+    A server serves each client in a greenlet of `pool` inside the context `client`, and calls `sweep` once a second.
+    """
 
     def __init__(self, deadlines: ConnectionDeadlines, max_clients: int, descriptors_per_client: int = 1) -> None:
         self.clients = ClientSockets(deadlines)
@@ -89,9 +92,9 @@ class ConnectionLimits:
 
     @contextmanager
     def client(self, sock: gevent.socket.socket, address: str) -> Iterator[ClientSocket]:
-        """Yield the connection under these limits, and close it at the end.
+        """Yield the connection as a ClientSocket under these limits, and close it at the end.
 
-        An OSError ends the block silently: the client has broken the connection off.
+        An OSError in the block is suppressed: it means that the client has broken the connection.
         """
         client = ClientSocket(sock, address)
         self.clients.open.add(client)
@@ -104,13 +107,13 @@ class ConnectionLimits:
             client.close()
 
     def sweep(self) -> None:
-        """End the connections that have waited too long, and close idle ones if the limit is reached."""
+        """End connections that have waited too long; close idle ones if the connection limit is reached."""
         self.clients.sweep()
         self.pool.shed_if_full()
 
 
 def connection_limit(max_clients: int, descriptors_per_client: int = 1) -> int:
-    """Return how many clients this process has descriptors for; see `clients_within`."""
+    """Return how many clients the descriptor limit of this process allows; see `clients_within`."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = soft == resource.RLIM_INFINITY
     return max_clients if unlimited else clients_within(soft, max_clients, descriptors_per_client)

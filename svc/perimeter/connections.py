@@ -1,8 +1,7 @@
-"""Deadlines of connections, and which of them to close at the connection limit. Pure.
+"""Compute the deadlines of connections, and select connections to close at the connection limit. Pure.
 
-When the connection limit is reached, idle connections are closed, starting with the client that has the most of them
-(load shedding). So one client cannot displace the others. While the server has free connections, there is no limit for
-one client.
+When the connection limit is reached, idle connections are closed (load shedding), starting with those of the client
+that has the most. So one client cannot displace the others. Below the limit, a client may have any number.
 """
 
 import heapq
@@ -15,26 +14,26 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from svc.perimeter.hosts import address_of
 
 YOUNG_SECONDS = 1.0  # the first request of a new connection usually follows at once
-STALLED_SECONDS = 5.0  # a client that reads nothing for so long has a full buffer, and is not just slow
-IPV6_PREFIX = 64  # one machine may use all addresses of such a network
+STALLED_SECONDS = 5.0  # a client that reads nothing for this long has stopped reading, and is not just slow
+IPV6_PREFIX = 64  # one machine may use all addresses of a /64 network
 RESERVED_DESCRIPTORS = 128  # listening sockets, logs, the store, checks, other servers
-MAX_RESERVED_FRACTION = 1 / 4  # of a low descriptor limit
-CLOSE_FRACTION = 1 / 16  # of all connections, closed at once: selecting them costs time
+MAX_RESERVED_FRACTION = 1 / 4  # of the descriptor limit, if that is low
+CLOSE_FRACTION = 1 / 16  # of all connections: several are closed at a time, because selecting them is costly
 
 
 class ConnectionStage(IntEnum):
-    """What a connection waits for. A connection in a lower stage is closed before one in a higher stage."""
+    """The thing that a connection waits for. Connections in lower stages are closed before those in higher stages."""
 
     SILENT = 0  # the first byte of its first request
-    IDLE = 1  # the first byte of another request
+    IDLE = 1  # the first byte of its next request
     REQUEST = 2  # the rest of a request
-    SENDING = 3  # the client, which reads its answer
+    SENDING = 3  # the client, which must read the answer
     POLLING = 4  # a change that the client waits for in a long poll
-    BUSY = 5  # the answer to its request: never closed
+    BUSY = 5  # the server's answer to a request: never closed
 
 
 class StagedConnection(Protocol):
-    """A connection that may be closed: its client, its stage, and when the stage began."""
+    """A connection that may be closed, with its client's address, its stage, and the time at which the stage began."""
 
     @property
     def address(self) -> str: ...
@@ -55,20 +54,20 @@ class Candidate(NamedTuple, Generic[C]):
     is_young: bool
     stage: ConnectionStage
     since: float
-    number: int  # unlike connections, numbers can be compared
+    number: int  # breaks ties: connections cannot be compared
     connection: C
 
 
 class ConnectionDeadlines(NamedTuple):
-    """Seconds that a connection may stay in a stage."""
+    """The maximum seconds for which a connection may stay in a stage."""
 
     idle: float
-    request: float  # from its first byte to its last
-    answer: float  # until the client has taken what is sent
+    request: float  # from the first byte of the request to the last
+    answer: float  # until the client has read the sent data
 
 
 def expires(stage: ConnectionStage, since: float, deadlines: ConnectionDeadlines) -> float:
-    """Return when a connection that entered this stage at `since` has to be ended."""
+    """Return the time at which to end a connection that entered this stage at `since`."""
     if stage <= ConnectionStage.IDLE:
         return since + deadlines.idle
     if stage is ConnectionStage.REQUEST:
@@ -77,13 +76,13 @@ def expires(stage: ConnectionStage, since: float, deadlines: ConnectionDeadlines
 
 
 def clients_within(descriptor_limit: int, max_clients: int, descriptors_per_client: int = 1) -> int:
-    """Return how many clients may be connected: at most `max_clients`, with some descriptors reserved."""
+    """Return the maximum number of connected clients: at most `max_clients`, with some descriptors kept in reserve."""
     reserved = min(RESERVED_DESCRIPTORS, int(descriptor_limit * MAX_RESERVED_FRACTION))
     return max(1, min(max_clients, (descriptor_limit - reserved) // descriptors_per_client))
 
 
 def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]:
-    """Return up to `count` connections to close: polls only if there are not enough others."""
+    """Return up to `count` connections to close; long polls only if there are not enough others."""
     waiting: dict[str, list[Candidate[C]]] = {}
     polling: dict[str, list[Candidate[C]]] = {}
     networks: dict[str, str] = {}
@@ -102,7 +101,7 @@ def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]
 
 
 def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
-    """Return `count` connections: each is the first candidate of the group that has the most candidates left."""
+    """Return `count` connections; each in turn is the first candidate of the group with the most candidates left."""
     for group in groups.values():
         group.sort(reverse=True)
     sizes = [(-len(group), name) for name, group in groups.items()]
@@ -117,7 +116,7 @@ def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
 
 
 def network(address: str) -> str:
-    """Return what counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
+    """Return the network that counts as one client: an IPv4 address, or the /64 network of an IPv6 address."""
     if ":" not in address:
         return address
     parsed = address_of(address.partition("%")[0])

@@ -1,8 +1,8 @@
-"""Which hosts a server answers to: protection against DNS rebinding. Pure.
+"""Check the Host header of requests, as a protection against DNS rebinding. Pure.
 
-A web page on evil.example can make that name resolve to 127.0.0.1 once it is loaded. The browser then takes a server
-on this machine for the page's own server, so the page may read from it and write to it. The page cannot change the
-Host header, which holds the page's own name.
+After a web page from evil.example is loaded, its DNS can change that name to 127.0.0.1. The browser then mistakes a
+server on this machine for the page's own server, so the page may read from it and write to it. But the page cannot
+change the Host header, which still says evil.example.
 """
 
 import re
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-ANY = "*"  # as an allowed host: the check is off
+ANY = "*"  # as an allowed host, turns the check off
 MAX_CACHED_HOSTS = 256
 BROADCAST = ip_address("255.255.255.255")
 NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
@@ -20,9 +20,9 @@ Address = IPv4Address | IPv6Address
 
 
 def split_authority(authority: str) -> tuple[str, int | None]:
-    """Return host and port of `HOST[:PORT]`; the host is "" where it is malformed.
+    """Return the host and the port in `HOST[:PORT]`; the host is "" if the text is malformed.
 
-    The host is in lower case, without brackets and final dot, an address in its usual form.
+    The host is in lower case, without brackets and final dot; an IP address is in its usual form.
     """
     match = AUTHORITY.fullmatch(authority)
     if match is None:
@@ -35,13 +35,13 @@ def split_authority(authority: str) -> tuple[str, int | None]:
 
 
 def parse_host(authority: str) -> tuple[str, Address | None]:
-    """Return the host of `HOST[:PORT]`, and its address where it is one."""
+    """Return the host in `HOST[:PORT]`, and the parsed address if the host is an IP address, else None."""
     host = split_authority(authority)[0]
     return host, address_of(host)
 
 
 def normalise_host(host: str) -> str:
-    """Return a name or an address without brackets in its usual form, "" where it is neither."""
+    """Return the usual form of a host name or of an address without brackets; "" if the text is neither."""
     if (address := address_of(host)) is not None:
         return str(address)
     host = host.lower().removesuffix(".")
@@ -49,7 +49,7 @@ def normalise_host(host: str) -> str:
 
 
 def address_of(host: str) -> Address | None:
-    """Return the address in a text, IPv4-mapped IPv6 as IPv4; None for a name, and for an address with a zone."""
+    """Return the address in a text, an IPv4-mapped one as IPv4; None for a name or an address with a zone."""
     if "%" in host:
         return None
     try:
@@ -60,19 +60,19 @@ def address_of(host: str) -> Address | None:
 
 
 def unmapped(address: Address) -> Address:
-    """Return the IPv4 address of an IPv4-mapped IPv6 address, any other address as it is."""
+    """Return the IPv4 address in an IPv4-mapped IPv6 address; return any other address unchanged."""
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def is_host_address(address: Address) -> bool:
-    """Return whether one machine can have this address."""
+    """Return whether this address can belong to one machine; False for multicast addresses, for example."""
     return not (address.is_unspecified or address.is_multicast or address == BROADCAST)
 
 
 class Hosts:
-    """The hosts of one server: `allowed` by a setting, its own names, and the addresses of its machine.
+    """The hosts that requests to a server may name: `allowed` by a setting, its own names, its machine's addresses.
 
-    A request must name one of them while the server listens on loopback only, and wherever `allowed` lists any.
+    Other hosts are refused if the server listens on loopback only, or if `allowed` is not empty.
     """
 
     def __init__(
@@ -88,20 +88,20 @@ class Hosts:
         self.required = (loopback_only or self.listed) and ANY not in allowed
         self._names = {normalise_host(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
         self._is_own_address = is_own_address
-        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)  # only this part: the machine's addresses change
+        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)  # not `knows`: the machine's addresses change
 
     def admits(self, authority: str | None) -> bool:
-        """Return whether a request with this Host is accepted; None, of HTTP/1.0, is: no browser speaks that."""
+        """Return whether a request with this Host is accepted. None (HTTP/1.0) is accepted: no browser sends it."""
         return not self.required or authority is None or self.knows(authority)
 
     def knows(self, authority: str) -> bool:
-        """Return whether a Host names this server. Its port may be any: a forwarded port differs from the server's."""
+        """Return whether a Host names this server. The port is ignored, because port forwarding may change it."""
         host, address = self._parse(authority)
         if not host:
             return False
         if host in self._names or host.endswith(".localhost"):
             return True
         if address is None:
-            # The public DNS has no names without a dot, so no page on the Internet comes from one.
+            # The public DNS has no names without a dot, so no page on the Internet has such a host.
             return "." not in host and not host.isdecimal()
         return address.is_loopback or self._is_own_address(host)

@@ -1,4 +1,4 @@
-"""The names and addresses of this machine, read without a name server."""
+"""Find the names and addresses of this machine without a name server."""
 
 import socket
 from collections.abc import Iterable, Iterator
@@ -7,28 +7,28 @@ from pathlib import Path
 from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
-MAX_HOSTS_FILE_BYTES = 64 << 10  # a blocklist may be far longer, and names no server
+MAX_HOSTS_FILE_BYTES = 64 << 10  # the rest is ignored: a blocklist may be far longer, and does not name this machine
 
 
 def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:
-    """Return the hosts of a server that is configured to listen on `configured_host`."""
+    """Return the hosts that requests may name to a server that is configured to listen on `configured_host`."""
     names = (configured_host, *own_names())
     return Hosts(allowed, names, loopback_only=loopback_only, is_own_address=is_own_address)
 
 
 def own_names() -> frozenset[str]:
-    """Return this machine's names: its host name, and the names that /etc/hosts gives to loopback or to it."""
+    """Return this machine's host name, and the names that /etc/hosts has for loopback or beside the host name."""
     hostname = socket.gethostname()
     return frozenset((hostname, *listed_names(read_hosts_file(HOSTS_FILE), hostname)))
 
 
 def loopback_names(path: Path = HOSTS_FILE) -> frozenset[str]:
-    """Return, in lower case, the names that /etc/hosts gives to loopback: Debian puts the machine's own name there."""
+    """Return the lower-case names that /etc/hosts has for loopback; on Debian the machine's own name is one of them."""
     return frozenset(name.lower() for name in listed_names(read_hosts_file(path)))
 
 
 def read_hosts_file(path: Path) -> str:
-    """Return the beginning of a hosts file, "" where it cannot be read."""
+    """Return the beginning of a hosts file, or "" if it cannot be read."""
     try:
         with path.open("rb") as file:
             return file.read(MAX_HOSTS_FILE_BYTES).decode("utf-8", "replace")
@@ -37,7 +37,7 @@ def read_hosts_file(path: Path) -> str:
 
 
 def listed_names(hosts_file: str, hostname: str = "") -> Iterator[str]:
-    """Yield the names on the lines of a loopback address, and on those that have the host name."""
+    """Yield the names in all lines of a hosts file that have a loopback address or contain `hostname`."""
     for line in hosts_file.splitlines():
         address, *names = line.partition("#")[0].split() or [""]
         parsed = address_of(address)
@@ -48,7 +48,8 @@ def listed_names(hosts_file: str, hostname: str = "") -> Iterator[str]:
 def is_own_address(address: str) -> bool:
     """Return whether an interface of this machine has the address now.
 
-    A socket can be bound to such an address, but also to the wildcard and multicast addresses: those are excluded.
+    The test is to bind a socket to the address. That also works for wildcard and multicast addresses, which are
+    excluded first.
     """
     parsed = address_of(address)
     if parsed is None or not is_host_address(parsed):
@@ -63,7 +64,7 @@ def is_own_address(address: str) -> bool:
 
 
 def is_loopback_only(listener: socket.socket) -> bool:
-    """Return whether a listening socket takes connections from this machine only."""
+    """Return whether a listening socket accepts connections from this machine only."""
     name = listener.getsockname()
     address = address_of(str(name[0]).partition("%")[0]) if isinstance(name, tuple) else None
     return address is not None and address.is_loopback

@@ -1,7 +1,7 @@
-"""The addresses that registry and routers may connect to for a registered service.
+"""Decide which addresses the registry and the routers may connect to for a registered service.
 
-A name may resolve to another address with each DNS query. So the address is checked at the moment of the connection,
-and the connection goes to the address that was checked (`dial`).
+A name may resolve to a different address with each DNS query. So the address is checked when a connection is made,
+and the connection goes to the checked address (`dial`).
 """
 
 import ipaddress
@@ -13,8 +13,8 @@ from svc.perimeter.hosts import Address, is_host_address, unmapped
 from svc.perimeter.local_machine import is_own_address, loopback_names
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-LOOPBACK = "localhost"  # the one spelling of all loopback names and addresses
-EXPLICIT_PREFIXES = {4: 24, 6: 64}  # by IP version: 0.0.0.0/0 does not allow the metadata services in it
+LOOPBACK = "localhost"  # the canonical form of all loopback names and addresses
+EXPLICIT_PREFIXES = {4: 24, 6: 64}  # by IP version; larger networks do not allow metadata services
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
@@ -38,7 +38,7 @@ METADATA_SERVICES = frozenset(
 
 
 def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
-    """Return the networks of `10.0.0.0/8,192.168.7.1`; raise ConfigError, which names the setting."""
+    """Return the networks in a text such as `10.0.0.0/8,192.168.7.1`; raise ConfigError that names `setting`."""
     try:
         return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
     except ValueError as error:
@@ -46,7 +46,7 @@ def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
 
 
 def canonical(host: str) -> str:
-    """Return one spelling for each host: LOOPBACK for every loopback name and address."""
+    """Return the canonical form of a host, by which hosts can be compared; LOOPBACK for all loopback hosts."""
     host = host.strip("[]").rstrip(".").lower()
     try:
         address = unmapped(ipaddress.ip_address(host))
@@ -56,9 +56,10 @@ def canonical(host: str) -> str:
 
 
 class AllowedNetworks:
-    """Decides which addresses may be connected to. `allowed`: the networks that services may be in; empty: any.
+    """Decides which addresses may be connected to.
 
-    `own`: the address and port that the program itself listens on.
+    `allowed` are the networks that services may be in; if empty, they may be in any. `own` is the address and port on
+    which the program itself listens.
     """
 
     def __init__(
@@ -72,7 +73,7 @@ class AllowedNetworks:
         self._names = names
 
     def rejection_reason(self, host: str, address: str, port: int) -> str:
-        """Return why `host`, which resolves to `address` now, may not be connected to; "" where it may."""
+        """Return why a connection to `host` at its current `address` is not allowed, or "" if it is."""
         resolved = unmapped(ipaddress.ip_address(address.partition("%")[0]))
         if self._is_own(resolved, port):
             return "it is this server itself"
@@ -83,7 +84,7 @@ class AllowedNetworks:
         return ""
 
     def address_rejection(self, address: Address) -> str:
-        """Return why no service may have this address; "" where one may."""
+        """Return why a service may not have this address, or "" if it may."""
         if not is_host_address(address):
             return f"{address} is not a host address"
         if self.allowed and not any(address in network for network in self.allowed):
@@ -97,12 +98,12 @@ class AllowedNetworks:
         return ""
 
     def _is_explicitly_allowed(self, address: Address) -> bool:
-        """Return whether an allowed network has this address and is so small that it was meant to allow it."""
+        """Return whether a network small enough to mean this address (EXPLICIT_PREFIXES) allows it."""
         explicit = (network for network in self.allowed if network.prefixlen >= EXPLICIT_PREFIXES[network.version])
         return any(address in network for network in explicit)
 
     def is_local(self, host: str) -> bool:
-        """Return whether a host is this machine by its spelling, or by this machine's own hosts file."""
+        """Return whether a host is this machine: a loopback name or address, or so named in this machine's hosts file."""
         spelling = canonical(host)
         return spelling == LOOPBACK or spelling in self._names()
 

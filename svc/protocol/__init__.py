@@ -1,1 +1,1 @@
-"""What the programs exchange: registered services, their states, events and URLs."""
+"""The data that the programs exchange: registered services, their states, events and URLs."""

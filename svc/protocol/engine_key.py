@@ -1,6 +1,6 @@
 """The upstream API key, which an engine requires from its callers (vllm --api-key): its format and its header.
 
-No message shows a wrong key: it may be a valid one in the wrong place.
+Error messages never show an invalid key, because it may be a valid key of something else.
 """
 
 import re
@@ -8,18 +8,18 @@ from pathlib import Path
 
 from svc.base.errors import ConfigError
 
-KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII: fit for a header
+KEY = re.compile(r"[!-~]{1,4096}")  # visible ASCII characters, which a header can hold
 
 
 def check_key(value: object) -> str:
-    """Return the value if it is a key that a header can hold; raise ValueError for any other."""
+    """Return the value if it is a key that a header can hold; else raise ValueError."""
     if not isinstance(value, str) or not KEY.fullmatch(value):
         raise ValueError("must be one key of printable ASCII without blanks; write it in quotes")
     return value
 
 
 def parse_key(data: bytes, path: Path) -> str:
-    """Return the one key in `data`, the content of the file `path`; raise ConfigError."""
+    """Return the key in `data`, the content of the file `path`; raise ConfigError unless there is exactly one."""
     keys = data.decode("utf-8-sig", "replace").split()
     if not keys:
         raise ConfigError(f"{path}: is empty; write the engine's API key into it")
@@ -31,5 +31,5 @@ def parse_key(data: bytes, path: Path) -> str:
 
 
 def bearer(key: str) -> dict[str, str]:
-    """Return the headers that carry the key; no headers for an empty key."""
+    """Return the Authorization header with the key as a dict; an empty dict for an empty key."""
     return {"Authorization": f"Bearer {key}"} if key else {}

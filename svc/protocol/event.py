@@ -1,4 +1,4 @@
-"""Events: what happened to services, as the registry keeps it and routers and babysitters report it. Pure."""
+"""Events of services, which the registry records and which routers and babysitters report to it. Pure."""
 
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -17,10 +17,10 @@ BY_OPERATOR = "by an operator"
 
 
 class EventKind(NamedTuple):
-    """A kind of event, of which the documents and the page show the meaning."""
+    """A kind of event; the documents and the registry's page show its meaning."""
 
     level: str  # info, good, warning or bad
-    reporters: str  # programs that report it: registry, router, babysitter
+    reporters: str  # the programs that report this kind: registry, router, babysitter
     meaning: str
 
 
@@ -52,7 +52,7 @@ EVENT_KINDS = {
     "failing": EventKind(BAD, "router", "it fails the router's own health checks"),
     "passing": EventKind(GOOD, "router", "it passes these health checks again"),
 }
-REPORTED_KINDS = frozenset(  # what POST /events accepts
+REPORTED_KINDS = frozenset(  # the kinds that POST /events accepts
     kind for kind, (_, reporters, _) in EVENT_KINDS.items() if reporters != "registry"
 )
 
@@ -64,16 +64,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: float  # Unix seconds
     kind: str
     service: str
-    source: str = OWN_SOURCE  # registry, babysitter, or router-NAME; with @ADDRESS where only that is verified
+    source: str = OWN_SOURCE  # registry, babysitter or router-NAME; @ADDRESS is added if only the address is verified
     message: str = ""  # a sentence that does not name the service
 
     def to_json(self) -> dict[str, Any]:
-        """Return the event as `GET /events` shows it: with `time` in ISO 8601 and the level of its kind."""
+        """Return the event as `GET /events` shows it, with `time` in ISO 8601 and the level of its kind."""
         return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
 
 
 def reporter_of(event: Event) -> str:
-    """Return the reporter of an event: an address, a babysitter or a router. The store keeps so many of each."""
+    """Return the reporter of an event: an address, a babysitter or a router. The store limits the events of each."""
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"
     source, _, address = event.source.partition("@")
@@ -81,7 +81,7 @@ def reporter_of(event: Event) -> str:
 
 
 def events_between(old: Service | None, new: Service | None, now: float, why: str = "") -> list[Event]:
-    """Return the events of a change of a service from `old` to `new`; None stands for "not registered"."""
+    """Return the events for the change of a service from `old` to `new`; None means "not registered"."""
     service = new or old
     assert service is not None
     changes = _changes(old, new, now, why)
@@ -89,7 +89,7 @@ def events_between(old: Service | None, new: Service | None, now: float, why: st
 
 
 def _changes(old: Service | None, new: Service | None, now: float, why: str) -> Iterator[tuple[str, str]]:
-    """Yield the kind and the message of each event. The state of a new service is part of its registration event."""
+    """Yield the kind and message of each event. A new service has one event, which also reports its state."""
     if new is None:
         yield "left", why
         return
@@ -112,9 +112,9 @@ def _changes(old: Service | None, new: Service | None, now: float, why: str) -> 
 
 
 def _status_change(old: Service, new: Service) -> tuple[str, str]:
-    """Return the event of another status.
+    """Return the kind and message of the event for a changed status.
 
-    A restart reason means that the process ended unexpectedly; a service that was draining then had hung before.
+    A restart reason means that the process ended unexpectedly. A service that was draining before that had hung.
     """
     restart_reason = new.metadata.get("restart_reason")
     reason = one_line(restart_reason) if isinstance(restart_reason, str) else ""
@@ -124,12 +124,12 @@ def _status_change(old: Service, new: Service) -> tuple[str, str]:
 
 
 def one_line(text: str) -> str:
-    """Return the text as one line without control characters, MAX_MESSAGE_LENGTH characters at most."""
+    """Return the text as one line of at most MAX_MESSAGE_LENGTH characters, without control characters."""
     printable = "".join(c if c.isprintable() or c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in text)
     return " ".join(printable.split())[:MAX_MESSAGE_LENGTH]
 
 
 def level_of(kind: str) -> str:
-    """Return the level of a kind; info for an unknown one, of a newer program."""
+    """Return the level of a kind; info for an unknown kind, which a newer program may report."""
     known = EVENT_KINDS.get(kind)
     return known.level if known else INFO

@@ -1,4 +1,4 @@
-"""The health state of a service in one word, the same in every command, on the page and in the documents. Pure."""
+"""The health state of a service as one word, which every command, the page and the documents use. Pure."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,9 +7,9 @@ GOOD, WARNING, BAD = "good", "warning", "bad"
 
 
 class HealthState(NamedTuple):
-    """A state, of which the documents and the page show the meaning."""
+    """A health state; the documents and the registry's page show its meaning."""
 
-    level: str  # good; warning: it is temporary or wanted; bad: an operator should look
+    level: str  # good; warning: temporary or intended; bad: an operator should look
     meaning: str
 
 
@@ -29,10 +29,11 @@ HEALTH_STATES = {
 
 
 def state_of(service: Mapping[str, Any]) -> str:
-    """Return the state of a service, as the registry lists it in JSON.
+    """Return the health state of a service, given its JSON from the registry.
 
-    1. A drain by the operator comes first, then 2. the status that the service reports, then 3. the health of a
-    service that reports to be running.
+    1. If an operator has drained the service, the state says so.
+    2. Otherwise a status other than `running` is the state.
+    3. The state of a running service is its health.
     """
     status = service["status"]
     if service.get("drained"):
@@ -45,6 +46,6 @@ def state_of(service: Mapping[str, Any]) -> str:
 
 
 def level_of(state: str) -> str:
-    """Return the level of a state; in `drained, starting` and the like, the first word decides."""
+    """Return the level of a state. If it has two words, as in `drained, starting`, the first one decides."""
     known = HEALTH_STATES.get(state.partition(",")[0])
     return known.level if known else BAD

@@ -1,4 +1,4 @@
-"""The names that derive from the name of an instance: its two programs, and its entry in the registry. Pure."""
+"""Names that are derived from an instance's name: its two programs and its entry in the registry. Pure."""
 
 SERVER_SUFFIX = ":server"
 BABYSITTER_SUFFIX = ":babysitter"
@@ -6,17 +6,17 @@ SERVICE_SUFFIX = "-server"
 
 
 def server_program(name: str) -> str:
-    """Return the name of the instance's server program, as supervisorctl writes it."""
+    """Return the name of the instance's server program in supervisorctl's notation."""
     return name + SERVER_SUFFIX
 
 
 def babysitter_program(name: str) -> str:
-    """Return the name of the instance's babysitter program, as supervisorctl writes it."""
+    """Return the name of the instance's babysitter program in supervisorctl's notation."""
     return name + BABYSITTER_SUFFIX
 
 
 def instance_service(name: str) -> str:
-    """Return the name that the instance is registered under; its babysitter is registered under `name` itself."""
+    """Return the name under which the instance is registered; its babysitter is registered under `name` itself."""
     return name + SERVICE_SUFFIX
 
 

@@ -1,4 +1,4 @@
-"""A registered service: its status and its JSON, as registry, router and babysitter exchange it."""
+"""A registered service, which registry, router and babysitter exchange as JSON."""
 
 from collections.abc import Mapping
 from datetime import datetime, timezone
@@ -20,7 +20,7 @@ MAX_MODEL_ID_LENGTH = 512
 
 
 class Service(msgspec.Struct, frozen=True, kw_only=True):
-    """What the registry stores under one name. Times are Unix seconds; leases are seconds."""
+    """A service as the registry stores it under its name. Times are Unix seconds; leases are seconds."""
 
     name: str
     host: str
@@ -35,8 +35,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     drained: bool = False  # set by the operator; no heartbeat, PUT or new registration clears it
     weight: int = 1
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
-    expired: bool = False  # set by the registry: no heartbeat arrived for the whole lease
-    owner: str = ""  # set by the registry: the identity that may replace or remove the service
+    expired: bool = False  # set by the registry: no heartbeat arrived during the whole lease
+    owner: str = ""  # set by the registry: the identity of the client that may replace or remove the service
 
     def is_healthy(self) -> bool:
         """Return whether the service runs, is not drained, has a valid lease, and does not fail its health checks."""
@@ -46,44 +46,44 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return self.metadata.get("type") == INSTANCE_TYPE
 
     def health_url(self) -> str:
-        """Return the URL of the health check: the registered one, or the babysitter of an instance, or the service."""
+        """Return the health check's URL: the registered one, else that of the instance's babysitter or the service."""
         registered = self.metadata.get("health_url")
         if isinstance(registered, str) and registered:
             return registered
         return (babysitter_url(self.url) if self.is_instance() else self.url.rstrip("/")) + "/health"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the service as the registry lists it."""
+        """Return the service as JSON for the registry's list."""
         fields = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
         del fields["expired"], fields["owner"]
         return fields
 
 
 def is_model_id(value: object) -> bool:
-    """Return whether a value can be the id of a model: a short text without control characters."""
+    """Return whether a value is a valid model id: a short text without control characters."""
     return isinstance(value, str) and 0 < len(value) <= MAX_MODEL_ID_LENGTH and value.isprintable()
 
 
 def models_of(metadata: Mapping[str, Any]) -> list[str]:
-    """Return the model ids in an instance's metadata, MAX_MODELS at most: the router has a pool for each."""
+    """Return at most MAX_MODELS model ids from an instance's metadata, because the router keeps a pool for each."""
     models = metadata.get("models")
     return [model for model in models if is_model_id(model)][:MAX_MODELS] if isinstance(models, list) else []
 
 
 def listed_models(service: Mapping[str, Any]) -> list[str]:
-    """Return the model ids of a service, as the registry lists it in JSON."""
+    """Return the model ids of a service, given its JSON from the registry."""
     models = (service.get("metadata") or {}).get("models")
     return [model for model in models if isinstance(model, str)] if isinstance(models, list) else []
 
 
 def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
-    """Return the URL of the babysitter that an instance's metadata names."""
+    """Return the URL of the babysitter that an instance's metadata names; None if it names none."""
     url = metadata.get("babysitter")
     return url.rstrip("/") if isinstance(url, str) and is_service_url(url, query=False) else None
 
 
 def babysitter_url(url: str) -> str:
-    """Return the URL of the babysitter of the instance at `url`: it listens on the next port, in plain HTTP."""
+    """Return the URL of the babysitter of the instance at `url`: plain HTTP on the instance's port + 1."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     port = parts.port or (443 if parts.scheme == "https" else 80)

@@ -1,4 +1,4 @@
-"""URLs in registrations, to which registry and routers send requests.
+"""The URLs in registrations, to which the registry and the routers send requests.
 
 URL parsers disagree: for `https://a:1\\@b:2`, Python's urlsplit returns the host b and urllib3 the host a. The grammar
 here accepts only URLs that every parser reads in the same way, so that requests go to the host that was checked.
@@ -23,7 +23,7 @@ URL = re.compile(
 
 
 class ServiceUrl(NamedTuple):
-    """The parts of a URL; `path` and `query` are empty or begin with / and ?."""
+    """The parts of a URL. `path` is empty or begins with `/`; `query` is empty or begins with `?`."""
 
     scheme: str
     host: str  # without brackets
@@ -38,7 +38,7 @@ class ServiceUrl(NamedTuple):
 
 @lru_cache(4096)  # a router parses all URLs again with each change of the registry's list
 def parse_service_url(url: str) -> ServiceUrl:
-    """Return the parts of an http or https URL without user, password and fragment; raises ValueError."""
+    """Return the parts of an http or https URL; raise ValueError for others, or one with user, password or fragment."""
     match = URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
     if match is None:
         raise ValueError("not like http://HOST:PORT/PATH")
@@ -50,7 +50,7 @@ def parse_service_url(url: str) -> ServiceUrl:
 
 
 def is_service_url(value: object, query: bool = True) -> bool:
-    """Return whether a value is such a URL; with `query` false it must have no query."""
+    """Return whether `parse_service_url` accepts the value; if `query` is false, it must have no query."""
     try:
         return isinstance(value, str) and (not parse_service_url(value).query or query)
     except ValueError:
@@ -58,10 +58,10 @@ def is_service_url(value: object, query: bool = True) -> bool:
 
 
 def is_service_host(host: str) -> bool:
-    """Return whether a text is a host name, or an address in its usual form.
+    """Return whether a text is a host name, or an IP address in its usual form.
 
-    Other forms are refused: some resolvers read 127.1, 0x7f000001 and 2130706433 as addresses. So is an IPv6 zone,
-    which has a meaning on one machine only.
+    Unusual forms that some resolvers read as addresses are refused: 127.1, 0x7f000001, 2130706433. An IPv6 zone is
+    refused because it is valid on one machine only.
     """
     if HOST.fullmatch(host) and not NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
         return True
