@@ -64,7 +64,7 @@ class MockApplication:
         self.adopt(behaviour, "loading")
 
     def adopt(self, behaviour: Behaviour, *changes: str) -> None:
-        """Use this behaviour from the next request on; restart the times of loading and exit if they are in `changes`."""
+        """Use this behaviour from the next request on; restart the times of loading and exit if `changes` has them."""
         self.behaviour = behaviour
         self.api.tokens = behaviour.tokens
         if "loading" in changes:

@@ -12,7 +12,7 @@ from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_r
 
 
 class BackendApi:
-    """The handlers of all paths. `clock` returns Unix seconds; `tokens` is the length of answers (None: the default)."""
+    """The handlers of all paths. `clock` returns Unix seconds; `tokens` is the length of answers (None: default)."""
 
     def __init__(self, name: str, models: tuple[str, ...], clock: Callable[[], float]) -> None:
         self.name = name

@@ -103,7 +103,7 @@ class AllowedNetworks:
         return any(address in network for network in explicit)
 
     def is_local(self, host: str) -> bool:
-        """Return whether a host is this machine: a loopback name or address, or so named in this machine's hosts file."""
+        """Return whether a host is this machine: a loopback name or address, or listed as such in its hosts file."""
         spelling = canonical(host)
         return spelling == LOOPBACK or spelling in self._names()
 
