@@ -1,1 +1,1 @@
-"""The one address that clients use."""
+"""The router: one address for clients, which relays their requests to instances."""

@@ -1,6 +1,6 @@
-"""The router's own endpoints, and the relay of all other paths: complete under any WSGI server.
+"""The Flask app: the router's own endpoints, and the relay of all other requests, under any WSGI server.
 
-Under the router's own worker relayed requests do not pass here: it takes them to `forward` itself.
+The router's own worker does not pass relayed requests to this app: it passes them to `forward` itself.
 """
 
 import time
@@ -27,14 +27,14 @@ PATHS_WITHOUT_KEY = ("/health", "/status", "/livez", "/readyz", "/metrics")  # f
 
 
 class ModelId(BaseConverter):
-    """The id of a model in a path: any text. The id of a model that was loaded from a path may begin with a slash."""
+    """The converter for the id of a model in a URL: any text. An id may begin with a slash, if it is a file's path."""
 
     regex = ".+"
     part_isolating = False
 
 
 def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, feed: Feed | None = None) -> Flask:
-    """Return the app. It starts nothing and opens nothing: the caller runs the loops behind its arguments."""
+    """Return the app. It starts nothing and opens nothing: the caller runs the loops that its arguments need."""
     open_exchanges = open_exchanges or OpenExchanges(state)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # only the default provider has it
@@ -47,7 +47,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
 
     @app.before_request
     def relayed() -> Response | None:
-        """Relay every path and method that is not the router's own, before any other rule applies."""
+        """Relay every request that the router does not answer itself, before any other rule applies."""
         if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
         if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
@@ -57,7 +57,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
 
     @app.after_request
     def allow_origin(response: Response) -> Response:
-        """Add the headers without which a browser lets no page of another origin read the response."""
+        """Add the CORS headers, without which a browser lets no page of another origin read the response."""
         for name, value in cors_headers(state.browsers, request.headers.get("Origin")):
             response.headers.add(name, value)
         return response
@@ -66,7 +66,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
 
 
 def preflight(state: RouterState) -> Response:
-    """Answer a preflight: a page of another origin may send the request; raise SvcError where it may not."""
+    """Return the response that allows a page of another origin to send the request; raise SvcError if it may not."""
     rules, headers = state.browsers, request.headers
     rules.check(request.method, headers, _from_proxy(state))
     origin = headers["Origin"]
@@ -89,7 +89,10 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @own.before_request
     def require_key() -> None:
-        """Require a key for what shows instances and models, where clients need keys."""
+        """Raise Unauthorized for a request without a valid key to a path that needs one, if clients need keys.
+
+        If clients need no keys, raise Forbidden for a request for the metrics from a network that may not read them.
+        """
         if request.path == "/metrics" and not _may_read_metrics(state):
             if state.keys is None:
                 raise Forbidden(
@@ -169,7 +172,7 @@ def endpoints(state: RouterState) -> Blueprint:
         """The same counts for Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
-        from svc.router.telemetry.metrics import RouterMetrics  # only when it is needed: it takes 1.5 MB
+        from svc.router.telemetry.metrics import RouterMetrics  # imported only when needed: it takes 1.5 MB
 
         registry = CollectorRegistry()
         registry.register(RouterMetrics(state))
@@ -179,7 +182,7 @@ def endpoints(state: RouterState) -> Blueprint:
 
 
 def _may_read_metrics(state: RouterState) -> bool:
-    """Return whether `metrics_networks` is empty or has the client's address, or the client is on this machine."""
+    """Return whether `metrics_networks` is empty or contains the client's address, or the client is on this machine."""
     networks = state.metrics_networks
     if not networks:
         return True
@@ -189,7 +192,7 @@ def _may_read_metrics(state: RouterState) -> bool:
 
 
 def _models(state: RouterState) -> dict[str, dict[str, Any]]:
-    """Return the models that a request would get an instance for, by the rules that route it."""
+    """Return the models, by name or alias, for which a request would get an instance now."""
     models: dict[str, dict[str, Any]] = {}
     for name, pool in state.balancer.table.by_model.items():
         if pool.members:
@@ -201,7 +204,7 @@ def _models(state: RouterState) -> dict[str, dict[str, Any]]:
 
 
 def _model(name: str, target: Target) -> dict[str, Any]:
-    """Return a model as its instance lists it."""
+    """Return the entry of a model for /v1/models: the instance's own entry, with defaults for missing fields."""
     listed = target.metadata.get("models_list")
     entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
     entry = next((entry for entry in entries if entry.get("id") == name), {})

@@ -20,10 +20,10 @@ from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForw
 from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
 from svc.settings import RouterSettings
 
-MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two looks for instances whose check is due
-KEYS_INTERVAL_SECONDS = 1.0  # between two looks for a change of a file of keys
-SAVE_INTERVAL_SECONDS = 1.0  # between two looks for a change of the table
-RETRY_INTERVAL_SECONDS = 1.0  # between two runs of a loop that has failed
+MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two searches for instances whose check is due
+KEYS_INTERVAL_SECONDS = 1.0  # between two checks whether a file of keys has changed
+SAVE_INTERVAL_SECONDS = 1.0  # between two checks whether the table has changed
+RETRY_INTERVAL_SECONDS = 1.0  # before a loop that has failed runs again
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class RouterComponents:
 
     def stop(self) -> None:
         for loop in self.loops:
-            loop.stop(timeout=0)  # one of them waits for the registry
+            loop.stop(timeout=0)  # without waiting: one of the loops may be blocked by a request to the registry
         self.cache.once()
         if self.state.access_log is not None:
             self.state.access_log.flush()
@@ -52,7 +52,7 @@ class RouterComponents:
 
 
 def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
-    """Return the components, none of which is started; raise ConfigError.
+    """Return the components, none of which is started; raise ConfigError for invalid settings or files.
 
     `loopback_only`: the router listens on loopback addresses only.
     """
@@ -85,7 +85,7 @@ def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
 
 
 def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
-    """Return the loops that follow the registry's events and report the router's own."""
+    """Return two loops: one follows the registry's events, the other sends the router's own events to the registry."""
 
     def client() -> RegistryClient:
         return RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
@@ -99,7 +99,7 @@ def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
 
 
 def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[UpstreamKeys] | None) -> list[Loop]:
-    """Return the loops that read files of keys again when they change."""
+    """Return the loops that read the files of API keys again when they change."""
     loops = []
     if (keys := state.keys) is not None:
         loops.append(Loop("keys", lambda: _refresh_keys(keys, feed), KEYS_INTERVAL_SECONDS))
@@ -109,7 +109,10 @@ def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[Upstrea
 
 
 def _refresh_keys(keys: ApiKeys, feed: Feed) -> None:
-    """End the streams of all pages when a key may have gone; pages with a valid key connect again at once."""
+    """Read a changed file of keys, and end the streams of all pages: a key may be revoked.
+
+    Pages with a valid key connect again at once.
+    """
     if keys.refresh():
         feed.subscribers.end()
 

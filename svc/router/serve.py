@@ -1,4 +1,4 @@
-"""Running the router: gunicorn with one relaying worker."""
+"""Runs the router: gunicorn with one worker, which relays requests."""
 
 import gc
 import os
@@ -21,15 +21,16 @@ if TYPE_CHECKING:  # imported in the worker, after gevent has patched it
     from flask import Flask
 
 WORKER_CONNECTIONS = 10_000
-DESCRIPTORS_PER_CLIENT = 2  # its connection, and one to an instance
-STOP_MARGIN_SECONDS = 3  # between the end of the worker's grace period and that of the master
+DESCRIPTORS_PER_CLIENT = 2  # the client's connection, and one to an instance
+STOP_MARGIN_SECONDS = 3  # by which the master's grace period is longer than the worker's
 SWEEP_INTERVAL_SECONDS = 1.0  # under another WSGI server
 
 
 class LateWorker(AsyncWorker):
-    """Becomes the RelayWorker in its own process: the master does not need gevent and the modules that relay.
+    """The worker class for gunicorn's master. In the worker's process it becomes the RelayWorker.
 
-    That saves a quarter of the master's memory, and a HUP loads new code.
+    So the master does not import gevent and the modules that relay. That saves a quarter of the master's memory, and a
+    HUP loads new code.
     """
 
     def init_process(self) -> None:
@@ -40,7 +41,7 @@ class LateWorker(AsyncWorker):
 
 
 class RouterApplication(GunicornApplication):
-    """The application of the RelayWorker: its components are built in the worker, after gevent has patched it."""
+    """The gunicorn application of the router. Its components are built in the worker, after gevent has patched it."""
 
     def __init__(self, settings: RouterSettings, bind: str, loopback_only: bool) -> None:
         self._settings = settings
@@ -70,19 +71,21 @@ class RouterApplication(GunicornApplication):
 
 
 def freeze_memory() -> None:
-    """Before a fork: exclude all objects from later garbage collections, which would write to the shared memory.
+    """Exclude all present objects from later garbage collections, which would write to the memory that forks share.
 
-    gevent looks for held locks among the objects that are collected. It misses none: no lock is held at this time.
+    Call it before a fork. gevent looks for held locks among the objects that are collected; none is missed, since no
+    lock is held before a fork.
     """
-    gc.unfreeze()  # what was frozen before an earlier fork, and has become garbage, is collected
+    gc.unfreeze()  # so that objects that were frozen before an earlier fork, and are garbage now, are collected
     gc.collect()
     gc.freeze()
 
 
 def standalone() -> "Flask":
-    """Return the whole router as a WSGI application, for another server: `gunicorn 'svc.router.serve:standalone()'`.
+    """Start the router's loops, and return the router as a WSGI application for another WSGI server.
 
-    Settings come from the environment and config/svc.toml; `host` says whether that server listens on loopback only.
+    For example: `gunicorn 'svc.router.serve:standalone()'`. Settings come from the environment and config/svc.toml. The
+    setting `host` must be the address on which that server listens.
     """
     from svc.config.settings_file import load_settings
     from svc.config.site import Site
@@ -99,7 +102,7 @@ def standalone() -> "Flask":
 
 
 def serve(settings: RouterSettings, fd: int | None = None) -> None:
-    """Serve until SIGTERM or Ctrl-C, on the open socket `fd` if there is one; raise ConfigError or CommandError."""
+    """Serve until SIGTERM or Ctrl-C, on the listening socket `fd` if given; raise ConfigError or CommandError."""
     check_settings(settings)
     if fd is None:
         fd = bind("router", settings.host, settings.port).detach()

@@ -1,4 +1,4 @@
-"""The files that the router's settings name: read for the router, and checked before it starts."""
+"""Checks the router's settings before it starts, and reads the files that they name."""
 
 import ssl
 from pathlib import Path
@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 from svc.base.errors import ConfigError
 from svc.settings import RouterSettings
 
-if TYPE_CHECKING:  # gunicorn's master has no use for what the worker imports
+if TYPE_CHECKING:  # gunicorn's master does not need these modules, only the worker does
     from svc.base.secret_file import SecretFile
     from svc.config.upstream_keys import UpstreamKeys
     from svc.router.proxy.api_keys import ApiKeys
 
 
 def check_settings(settings: RouterSettings) -> None:
-    """Raise ConfigError for settings that cannot work."""
+    """Raise ConfigError for settings that cannot work, and for errors in the files that they name."""
     if not settings.registry_url and not settings.static_services:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
     from svc.config.upstream_keys import load
@@ -35,7 +35,7 @@ def check_settings(settings: RouterSettings) -> None:
 
 
 def read_keys(settings: RouterSettings) -> "ApiKeys | None":
-    """Return the keys that clients need, None where they need none; raise ConfigError."""
+    """Return the API keys of clients, None if clients need none; raise ConfigError for errors in the file."""
     from svc.router.proxy.api_keys import ApiKeys
 
     if not settings.keys_file:
@@ -46,7 +46,7 @@ def read_keys(settings: RouterSettings) -> "ApiKeys | None":
 
 
 def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | None":
-    """Return the file of upstream API keys, None where there is none; raise ConfigError."""
+    """Return the file of API keys for instances, None if there is none; raise ConfigError for errors in the file."""
     from svc.base.secret_file import SecretFile
     from svc.config.upstream_keys import SETTING, UpstreamKeys, parse
 
@@ -58,7 +58,7 @@ def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | 
 
 
 def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
-    """Return the context of clients' connections, None where they are not encrypted; raise ConfigError."""
+    """Return the TLS context for clients' connections, None if they are not encrypted; raise ConfigError."""
     if not settings.certfile and not settings.keyfile:
         return None
     if not settings.certfile or not settings.keyfile:
@@ -67,7 +67,7 @@ def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
     for path in (settings.certfile, settings.keyfile):
         _check_readable(path)
     try:
-        context.load_cert_chain(settings.certfile, settings.keyfile, password="")  # without one, ssl asks for it
+        context.load_cert_chain(settings.certfile, settings.keyfile, password="")  # None would make ssl ask for one
     except ssl.SSLError as error:
         reason = (error.reason or str(error)).lower().replace("_", " ")
         raise ConfigError(
@@ -78,7 +78,7 @@ def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
 
 
 def _check_ca(settings: RouterSettings) -> None:
-    """Raise ConfigError for a file of CA certificates that holds none."""
+    """Raise ConfigError if the file of CA certificates cannot be read, or holds none."""
     if settings.upstream_ca:
         _check_readable(settings.upstream_ca)
         try:
@@ -88,7 +88,7 @@ def _check_ca(settings: RouterSettings) -> None:
 
 
 def _check_readable(path: str) -> None:
-    """Raise ConfigError for a file that cannot be read; ssl does not report which of two files it was."""
+    """Raise ConfigError for a file that cannot be read: ssl does not report which of two files it failed to read."""
     try:
         Path(path).read_bytes()
     except OSError as error:

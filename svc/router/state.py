@@ -1,6 +1,6 @@
-"""What the parts of a router share: settings, keys, connections, balancer, statistics, and where its table is from.
+"""The state that the parts of a router share: settings, keys, connections, balancer, statistics, the table's origin.
 
-One process has the whole truth, so nothing is shared between processes.
+A router has one worker process, so this state is complete and nothing is shared between processes.
 """
 
 import itertools
@@ -39,9 +39,9 @@ SETTING_NAMES = SettingNames(
 
 
 class RouterState:
-    """The collaborators of every request, health check and sync; requests are balanced by `balancer`.
+    """The objects that requests, health checks and the sync with the registry share.
 
-    `now` is monotonic and coarse: the worker sets it at each sweep.
+    `now` is a monotonic time that the worker sets at each sweep: coarse, but cheap to read.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class RouterState:
         self.ready = False  # whether there is a table
         self.registry_away = False  # whether no registry answers
         self.draining = False
-        self.keys = keys  # of clients; None: they need none
+        self.keys = keys  # the API keys of clients; None: clients need none
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
-        pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # two routers never have the same, whatever their names
+        pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # random, so that two routers never share one
         self.head_cache = RequestHeadCache(
             keys is not None, HeadRules(AllowedPaths(settings.allow_paths), pseudonym, self.browsers)
         )
@@ -79,21 +79,21 @@ class RouterState:
         self.statistics = Statistics()
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
-        self.upstream_keys = upstream_keys or UpstreamKeys()  # of instances, by name or model
-        self.discoveries: dict[str, Discovery] = {}  # of static services
-        self._table_lock = threading.RLock()  # from reading what a new table is made of until it is in place
+        self.upstream_keys = upstream_keys or UpstreamKeys()  # the API keys that instances require, by name or model
+        self.discoveries: dict[str, Discovery] = {}  # of static services, by name
+        self._table_lock = threading.RLock()  # held while a new table is composed and put in place
         self._ids = itertools.count(random.getrandbits(40))
         self._id_prefix = b"-".join(str(uuid.uuid4()).encode().split(b"-")[:4])
 
     def request_id(self) -> bytes:
-        """Return a new id in the shape of a UUID of version 4: llama-cpp-python answers 400 to any other.
+        """Return a new id in the shape of a UUID of version 4: llama-cpp-python answers 400 to any other id.
 
-        A count in its last part costs a tenth of a random number.
+        The last part is a counter, which costs a tenth of a random number.
         """
         return b"%b-%012x" % (self._id_prefix, next(self._ids))
 
     def sweep(self) -> None:
-        """End waits and ejections whose time is over, and write the access log; called ten times a second."""
+        """End waits and ejections whose time is over, and write the access log. Call it ten times a second."""
         self.balancer.expire(self.now)
         self.buffers.expire(self.now)
         if self.access_log is not None:
@@ -102,7 +102,7 @@ class RouterState:
     # The table's sources.
 
     def replace_targets(self, targets: Iterable[Target]) -> None:
-        """Replace the table by one of these instances, with what is known of them."""
+        """Replace the table by one of these instances, completed with their discoveries and their API keys."""
         with self._table_lock:
             completed = [self._completed(target) for target in targets]
             for name in self.discoveries.keys() - {target.name for target in completed}:
@@ -110,28 +110,29 @@ class RouterState:
             self.balancer.replace(completed)
 
     def set_discovery(self, name: str, discovery: Discovery) -> None:
-        """Keep what a check has discovered of a static service, for this table and all later ones."""
+        """Store what a check has discovered of a static service, and apply it to this table and all later ones."""
         with self._table_lock:
             if self.discoveries.get(name) != discovery:
                 self.discoveries[name] = discovery
                 self.replace_targets(self.balancer.table.targets)
 
     def set_upstream_keys(self, keys: UpstreamKeys) -> None:
-        """Send these keys to the instances from now on."""
+        """Use these API keys for requests to instances from now on."""
         with self._table_lock:
             self.upstream_keys = keys
             self.replace_targets(self.balancer.table.targets)
 
     def _completed(self, target: Target) -> Target:
-        """Return a target with what was discovered of it, and with its API key."""
+        """Return a target with its discovery and its API key."""
         if target.static:
             target = self.discoveries.get(target.name, NO_DISCOVERY).applied_to(target)
         keys = self.upstream_keys
         key = keys.find(target.name, target.models)
-        # Its list of models may need the key that is chosen by its models: no client may send its own instead.
+        # While the models of a static service are unknown, a key that is chosen by model cannot be found. Meanwhile
+        # clients' credentials are withheld, as they are from every instance that has a key.
         return target.with_key(key, not key and target.discovers_models and not target.models and bool(keys.models))
 
     def table_age(self) -> float | None:
-        """Return the seconds since a registry last reported the table as current, None where none ever did."""
+        """Return the seconds since a registry last reported the table as current, None if no registry ever did."""
         confirmed_at = self.origin.confirmed_at if self.origin else None
         return None if confirmed_at is None else self.clock() - confirmed_at

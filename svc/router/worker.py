@@ -1,4 +1,4 @@
-"""The gunicorn worker that relays: it accepts connections, sweeps over all of them, and stops in an orderly way."""
+"""The gunicorn worker that relays requests: it accepts connections, sweeps them, and shuts down in order."""
 
 import gc
 import socket
@@ -19,15 +19,15 @@ from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
-SWEEP_INTERVAL_SECONDS = 0.1  # of all connections
-PRUNE_INTERVAL_SECONDS = 1.0  # of streams and of idle connections to instances; also of the master's sign of life
-IDLE_GRACE_SECONDS = 1.0  # that an idle connection is kept while draining: its client may be about to send a request
+SWEEP_INTERVAL_SECONDS = 0.1  # between two sweeps of all connections
+PRUNE_INTERVAL_SECONDS = 1.0  # between two prunings of idle connections, counts of streams, and master heartbeats
+IDLE_GRACE_SECONDS = 1.0  # for which an idle connection is kept while draining: its client may be sending a request
 GC_THRESHOLDS = (10_000, 20, 50)  # requests leave no reference cycles behind, so collections may be rare
-ERROR_TIMEOUT_SECONDS = 2.0  # in which interrupted requests send their errors
+ERROR_TIMEOUT_SECONDS = 2.0  # within which interrupted requests send their errors
 
 
 class RelayWorker(GeventWorker):
-    """Takes relayed requests to `forward` without WSGI; its application is `serve.RouterApplication`."""
+    """The worker that passes requests to `forward` without WSGI. Its application is `serve.RouterApplication`."""
 
     def init_process(self) -> None:
         self._open: dict[int, ClientConnection] = {}
@@ -48,7 +48,7 @@ class RelayWorker(GeventWorker):
         for server in servers:
             server.start()
         gc.collect()
-        gc.freeze()  # what exists now stays until the end: no collection examines it again
+        gc.freeze()  # these objects live until the end: no collection examines them again
         gc.set_threshold(*GC_THRESHOLDS)
         while self.alive:
             self._tick()
@@ -64,7 +64,7 @@ class RelayWorker(GeventWorker):
             self.relay(client, addr)
 
     def relay(self, client: Any, addr: Any) -> None:
-        """Serve one connection, which the sweep watches from its handshake on."""
+        """Serve one connection until it ends. The sweep covers it from its TLS handshake on."""
         connection = ClientConnection(self._state, self.wsgi, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
@@ -73,7 +73,7 @@ class RelayWorker(GeventWorker):
             if self._context is not None:
                 client.do_handshake()
             connection.serve()
-        except OSError:  # the client broke the connection off, or speaks no TLS
+        except OSError:  # the client broke the connection off, or does not use TLS
             pass
         except Exception:  # noqa: BLE001 - the failure of one connection must not end the others
             self.log.exception("a connection failed")
@@ -83,7 +83,7 @@ class RelayWorker(GeventWorker):
             connection.close()
 
     def _tick(self) -> None:
-        """Sweep once: clients that left, deadlines that passed, and each second a sign of life to the master."""
+        """Sweep once: end the requests of clients that left and whatever is overdue; each second, prune and notify."""
         state = self._state
         state.now, before = time.monotonic(), state.now
         for descriptor, _ in self._poll.poll(0):
@@ -104,13 +104,13 @@ class RelayWorker(GeventWorker):
             self.notify()
 
     def _shut_down(self, servers: list[StreamServer]) -> None:
-        """Stop: accept no connections, let begun requests finish, interrupt the rest, stop the loops."""
+        """Shut down: accept no more connections, wait for begun requests, interrupt the rest, stop the components."""
         state = self._state
         state.draining = True
         self.app.components.feed.subscribers.end()
         for server in servers:
             server.close()
-        gevent.sleep(0)  # connections that were just accepted begin
+        gevent.sleep(0)  # starts the greenlets of connections that were just accepted
         limit = time.monotonic() + state.settings.graceful_timeout
         while self._open and time.monotonic() < limit:
             self._tick()
@@ -130,7 +130,7 @@ class RelayWorker(GeventWorker):
         self.app.components.stop()
 
     def _close_idle(self) -> None:
-        """Close idle connections; one with a request meanwhile is answered, with `Connection: close`."""
+        """Close idle connections. If a request has just arrived on one, it is answered with `Connection: close`."""
         idle = [c for c in self._open.values() if c.idle and self._state.now - c.idle_since > IDLE_GRACE_SECONDS]
         with_request = readable(c.sock.fileno() for c in idle)
         for connection in idle:

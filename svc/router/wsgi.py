@@ -1,4 +1,4 @@
-"""Conversion between parsed requests and WSGI, both ways: the worker calls the Flask app with what it has read."""
+"""Conversion between parsed requests and WSGI, both ways, with which the worker calls the Flask app."""
 
 import io
 import sys
@@ -23,7 +23,7 @@ UNPREFIXED_KEYS = ("CONTENT_TYPE", "CONTENT_LENGTH")
 
 
 class WsgiResponse(NamedTuple):
-    """A response of the app. `parts`: of an event stream, which has to be closed."""
+    """A response of the app. `parts`: the iterable of an event stream, which must be closed; None for a whole body."""
 
     status: str
     headers: list[tuple[str, str]]
@@ -32,7 +32,10 @@ class WsgiResponse(NamedTuple):
 
 
 def call(app: Callable[..., Any], request: Request, address: str) -> WsgiResponse:
-    """Return the app's response without length and connection headers: whole, unless it is an event stream."""
+    """Return the app's response, without the headers Content-Length and Connection.
+
+    The body is whole, unless the response is an event stream. `address`: the address of the client.
+    """
     status, all_headers = "", list[tuple[str, str]]()
 
     def start_response(new_status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
@@ -52,7 +55,7 @@ def call(app: Callable[..., Any], request: Request, address: str) -> WsgiRespons
 
 
 def environ(request: Request, address: str) -> dict[str, Any]:
-    """Return the dictionary of PEP 3333. HEAD becomes GET: the sender of the response leaves its body out."""
+    """Return the WSGI environment (PEP 3333) of a request. HEAD becomes GET: the body of the response is not sent."""
     head = request.head
     path, _, query = head.target.partition(b"?")
     variables: dict[str, Any] = {
@@ -76,7 +79,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
     }
     for name, value in (*head.headers, *head.special.items()):
         key = name.decode("latin-1").upper().replace("-", "_")
-        if key not in ("CONTENT_LENGTH", "CONNECTION", "UPGRADE"):  # an Upgrade would make werkzeug expect a WebSocket
+        if key not in ("CONTENT_LENGTH", "CONNECTION", "UPGRADE"):  # with UPGRADE, werkzeug would expect a WebSocket
             key = key if key in UNPREFIXED_KEYS else f"HTTP_{key}"
             text = value.decode("latin-1")
             variables[key] = f"{variables[key]}, {text}" if key in variables else text
@@ -86,7 +89,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
 def head_of(
     environ: Mapping[str, Any], not_passed: frozenset[bytes] = HOP_HEADERS, rules: HeadRules = DEFAULT_RULES
 ) -> RequestHead:
-    """Return the head of a request that another WSGI server has read."""
+    """Return the head of a request that another WSGI server has parsed. `not_passed`: the headers not to pass on."""
     headers, special = [], {}
     for key, value in environ.items():
         if not key.startswith("HTTP_") and key not in UNPREFIXED_KEYS or not value:
@@ -102,14 +105,14 @@ def head_of(
 
 
 def declared_size(environ: Mapping[str, Any]) -> int | None:
-    """Return the length of the request's body, None where its head does not state it."""
+    """Return the length of the request's body, None if the head does not state it."""
     if environ.get("CONTENT_LENGTH"):
         return int(environ["CONTENT_LENGTH"])
     return None if "HTTP_TRANSFER_ENCODING" in environ else 0
 
 
 def body_of(environ: Mapping[str, Any], max_body: int) -> bytes:
-    """Return the request's body; at most one byte more than `max_body` of it."""
+    """Return the request's body, cut after `max_body` + 1 bytes, so that the caller can notice that it is too large."""
     size = declared_size(environ)
     return b"" if size == 0 else environ["wsgi.input"].read(max_body + 1 if size is None else min(size, max_body + 1))
 
@@ -117,7 +120,7 @@ def body_of(environ: Mapping[str, Any], max_body: int) -> bytes:
 def discard_body(environ: Mapping[str, Any], limit: int) -> None:
     """Read and discard the rest of a refused request's body, up to `limit` bytes.
 
-    A server that closes a connection with unread bytes resets it, and the error does not reach the client.
+    If a server closes a connection with unread bytes, the connection is reset and the error does not reach the client.
     """
     remaining = limit if "HTTP_TRANSFER_ENCODING" in environ else min(declared_size(environ) or 0, limit)
     with suppress(OSError):  # the client has gone
@@ -126,7 +129,7 @@ def discard_body(environ: Mapping[str, Any], limit: int) -> None:
 
 
 def target_of(environ: Mapping[str, Any]) -> bytes:
-    """Return path and query as the client has sent them, where the server has kept them."""
+    """Return path and query as the client has sent them, or rebuilt if the server has not kept them."""
     target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _target(environ)
     return origin_form(target.encode("latin-1"))
 

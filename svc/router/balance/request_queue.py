@@ -38,14 +38,14 @@ class RequestQueue:
         self.waiting = 0
         self._numbers = itertools.count()
         self._lines: dict[str | None, deque[Waiter]] = {}
-        self._unordered: dict[Waiter, str | None] = {}  # waiters beside the lines, with their models
+        self._unordered: dict[Waiter, str | None] = {}  # waiters that stand in no line, with their models
 
     def has_waiters(self, model: str | None) -> bool:
         """Return whether a new request for this model has to wait behind others."""
         return model in self._lines
 
     def join(self, model: str | None, deadline: float, retry_after: int, ordered: bool = True) -> Waiter:
-        """Add a waiter at the end of the model's line, or beside it if not `ordered`, and return it.
+        """Add a waiter and return it. It stands at the end of the model's line, or in no line if it is not `ordered`.
 
         Raise RateLimited, with `retry_after` in seconds, if the queue is full.
         """
@@ -60,7 +60,7 @@ class RequestQueue:
         return waiter
 
     def is_first(self, model: str | None, waiter: Waiter) -> bool:
-        """Return whether it is this waiter's turn. A waiter beside the line never waits for others."""
+        """Return whether it is this waiter's turn. A waiter that stands in no line always has its turn."""
         return waiter in self._unordered or self._lines[model][0] is waiter
 
     def leave(self, model: str | None, waiter: Waiter) -> None:
@@ -78,7 +78,7 @@ class RequestQueue:
     def wake(self, models: Iterable[str | None]) -> None:
         """Wake the first waiter of each of these models, in the order of arrival, as an instance may be free.
 
-        Waiters beside the lines are woken too.
+        Waiters that stand in no line are woken too.
         """
         first = [self._lines[model][0] for model in models if model in self._lines]
         for waiter in sorted([*first, *self._unordered], key=lambda waiter: waiter.number):

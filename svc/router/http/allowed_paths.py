@@ -1,4 +1,4 @@
-"""Which requests the router answers itself, which it relays to instances, and which of those only infer. Pure.
+"""Classifies requests: the router's own, those relayed to instances, and those that only ask for inference. Pure.
 
 Engines serve management endpoints beside inference: `/sleep`, `/load_lora_adapter`, `/update_weights_from_disk`. So the
 router relays only the paths listed here, compared byte for byte: engines normalise paths in their own ways (`//sleep`,

@@ -63,7 +63,7 @@ class Exchange:
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
-    body_start = body_end = b""  # where the usage stands in a response that is not an event stream
+    body_start = body_end = b""  # which hold the usage of a response that is not an event stream
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state

@@ -34,7 +34,7 @@ def count_running_stream(exchange: "Exchange") -> None:
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:
-    """Add to the metrics what they do not have yet of a stream: of its `total` tokens, and its time to first token."""
+    """Add those of a stream's `total` tokens to the metrics that these do not have yet, and the time to first token."""
     first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
     if tokens or first_token_at:
         first = first_token_at - exchange.started if first_token_at else None

@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from hashlib import blake2b
 
-MAX_POISONED_BODIES = 1000  # then the oldest are dropped
+MAX_POISONED_BODIES = 1000  # above this number, the oldest entries are dropped
 
 
 class PoisonList:

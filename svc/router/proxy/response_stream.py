@@ -32,7 +32,7 @@ class ResponseStream:
             self.first_token_at = clock() if tokens.count else 0.0
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:
-        """Return what is held and `data` up to the end of the last whole event, and hold the rest.
+        """Return the held bytes and `data`, up to the end of the last whole event, and hold the rest.
 
         Read more from `upstream` until there is a whole event, the body ends, or MAX_HELD_BYTES are held.
         `note_progress` is called with the size of each piece that is read.

@@ -54,7 +54,7 @@ class SweptConnection:
 
     @property
     def stage(self) -> ConnectionStage:
-        """The stage of the connection, which says what it waits for."""
+        """The stage of the connection: idle, reading a request, serving it, or blocked in sending."""
         if self.closing:
             return ConnectionStage.BUSY
         if self._blocked_since:

@@ -1,1 +1,1 @@
-"""What the router reports: metrics, the access log, events."""
+"""The router's telemetry: metrics, the access log, events."""

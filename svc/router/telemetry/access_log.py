@@ -16,14 +16,14 @@ from svc.router.telemetry.statistics import RequestRecord
 
 log = logging.getLogger(__name__)
 
-UNQUOTED = re.compile(r"[!#-~]+")  # what stands in a line of text without quotation marks
+UNQUOTED = re.compile(r"[!#-~]+")  # a field that needs no quotation marks in a line of text
 FILE_BUFFER_BYTES = 64 << 10
 
 
 class AccessLog:
-    """Collects lines; `flush`, called ten times a second, writes them.
+    """The access log: it collects lines, and `flush`, called ten times a second, writes them.
 
-    A file that was moved away (logrotate) is opened anew.
+    If the file was moved away (logrotate), a new file is opened.
     """
 
     def __init__(self, path: str, text: bool) -> None:
@@ -32,7 +32,7 @@ class AccessLog:
         self._format = _text_line if text else msgspec.json.Encoder().encode
         self._file: IO[bytes] | None = None
         self._failing = False
-        self._time = iso(time.time())  # as of the last flush: formatting it costs more than the rest of the line
+        self._time = iso(time.time())  # of the last flush: formatting a time costs more than the rest of a line
 
     def add(self, record: RequestRecord) -> None:
         record.time = self._time
@@ -67,7 +67,7 @@ class AccessLog:
 
 
 def _is_at(file: IO[bytes], path: str) -> bool:
-    """Return whether the open file is still the one at this path."""
+    """Return whether the open file is still the file at this path."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:
@@ -75,7 +75,7 @@ def _is_at(file: IO[bytes], path: str) -> bool:
 
 
 def _escape_controls(lines: bytes) -> bytes:
-    """Return the lines with escapes for what a terminal would obey; such characters occur in strings only."""
+    """Return the lines with control characters of terminals escaped, which occur only in strings."""
     if lines.isascii() and b"\x7f" not in lines:  # JSON has escaped the other control characters
         return lines
     return escaped_json(lines.decode(errors="replace")).encode()
@@ -86,7 +86,7 @@ def _text_line(record: RequestRecord) -> bytes:
 
 
 def _text_field(value: str | float | None) -> str:
-    """Return a field without spaces, whatever a client has called its model."""
+    """Return the text of a field without spaces, even if a client's name of a model contains some."""
     if isinstance(value, str):
         quoted = value and not UNQUOTED.fullmatch(value)
         return msgspec.json.encode(value).decode().replace(" ", "\\u0020") if quoted else value or "-"

@@ -1,4 +1,4 @@
-"""Events that the router reports to the registry, of ejections and health checks: sent by a loop, not by requests."""
+"""Events of ejections and health checks that the router reports to the registry. A loop sends them, not requests."""
 
 import re
 import socket
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 from svc.client.event_sender import Delivery, EventSender
 from svc.router.balance.ejection import InstanceHealth
 
-if TYPE_CHECKING:  # the worker imports this before gevent has patched what the client uses
+if TYPE_CHECKING:  # the worker imports this module before gevent has patched the modules that the client uses
     from svc.client.registry import Events, RegistryClient
 
-MAX_KEPT_EVENTS = 500  # while no registry answers; then the oldest are dropped
+MAX_KEPT_EVENTS = 500  # while no registry answers; above this number, the oldest are dropped
 MAX_EVENTS_PER_REQUEST = 100
 MAX_HOST_CHARS = 100
-SEND_INTERVAL_SECONDS = 1.0  # between two looks for new events; each new event pokes the loop, too
+SEND_INTERVAL_SECONDS = 1.0  # between two checks for new events; each new event wakes the loop, too
 
 
 class EventReporter:
-    """Keeps events until `EventForwarder` has sent them."""
+    """The router's unsent events, which are kept until `EventForwarder` has sent them."""
 
     def __init__(self, port: int) -> None:
         self.dropped = 0  # since the start
@@ -37,7 +37,7 @@ class EventReporter:
         self.on_added()
 
     def ejected(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str, seconds: float) -> None:
-        """Report an ejection for so many seconds; `reason` is how the last request failed."""
+        """Add the event of an ejection for `seconds`. `reason`: how the last request failed."""
         failures = before.failures + 1
         if before.in_trial:
             cause = "the trial request failed"
@@ -47,25 +47,25 @@ class EventReporter:
         self.add("ejected", name, f"{cause}: {reason}; nothing new for {seconds:.0f} s{repeated}")
 
     def checked(self, name: str, after: InstanceHealth) -> None:
-        """Report that the health checks of an instance have begun to pass, or to fail."""
+        """Add the event that the health checks of an instance have begun to pass, or to fail."""
         count = after.passed_checks if after.healthy else after.failed_checks
         checks = f"{count} checks in a row" if count > 1 else "one check"
         kind, result = ("passing", "went well") if after.healthy else ("failing", "failed")
         self.add(kind, name, f"{checks} {result}")
 
     def next_batch(self) -> "Events":
-        """Return the oldest events, as many as one request may hold."""
+        """Return the oldest events, at most as many as one request may hold."""
         return [self._kept[index] for index in range(min(MAX_EVENTS_PER_REQUEST, len(self._kept)))]
 
     def discard(self, events: "Events") -> None:
-        """Drop events that were sent or refused."""
+        """Drop the events of a batch that was sent or refused."""
         for event in events:
             if self._kept and self._kept[0] is event:  # it may have been dropped meanwhile
                 self._kept.popleft()
 
 
 class EventForwarder:
-    """Sends the kept events to the registry."""
+    """The job that sends the kept events to the registry. Call `once` again and again."""
 
     def __init__(
         self, reporter: EventReporter, client: "RegistryClient", clock: Callable[[], float] = time.monotonic
@@ -74,9 +74,9 @@ class EventForwarder:
         self._sender = EventSender(client, clock)
 
     def once(self) -> None:
-        """Send all kept events, as far as the registry takes them now.
+        """Send the kept events until none is left, or the registry cannot take more now.
 
-        Events that it refuses are dropped, and counted.
+        Events that the registry refuses are dropped and counted in `EventReporter.dropped`.
         """
         while self._sender.is_ready and (events := self._reporter.next_batch()):
             delivery = self._sender.send(events)

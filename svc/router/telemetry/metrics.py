@@ -1,6 +1,6 @@
-"""The router's metrics for Prometheus, made of its counts at each scrape.
+"""The router's metrics for Prometheus, created from its counts at each scrape.
 
-Labels are bounded: only known models and instances.
+The number of labels is bounded: only known models and instances are labels.
 """
 
 from collections import Counter

@@ -9,21 +9,24 @@ import msgspec
 _BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
-USAGE_TAIL_BYTES = 1024  # at the end of an answer, where its usage stands
+USAGE_TAIL_BYTES = 1024  # at the end of a response, which hold its usage
 USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
 TOKEN_KINDS = {
     b"prompt_tokens": "prompt",
-    b"input_tokens": "prompt",  # in Anthropic's messages and in Responses
+    b"input_tokens": "prompt",  # in Anthropic's Messages and OpenAI's Responses
     b"completion_tokens": "completion",
     b"output_tokens": "completion",
     b"cached_tokens": "cached",
 }
-MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the quotation mark before it
+MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the opening quotation mark
 UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
 
 
 class RequestRecord(msgspec.Struct, kw_only=True, gc=False):
-    """One relayed request. Times are seconds since it was read; `first_byte` is None where no answer began."""
+    """The record of one relayed request. `first_byte` and `duration` are seconds since the request was read.
+
+    `first_byte` is None if no response began.
+    """
 
     time: str = ""
     id: str
@@ -44,7 +47,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Histogram:
-    """Counts of values by bucket; the cumulative counts that Prometheus wants are computed at a scrape."""
+    """The counts of values by bucket. The cumulative counts that Prometheus needs are computed at a scrape."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -59,7 +62,7 @@ class Histogram:
 
 
 class InstanceStatistics:
-    """The counts of one instance. They are kept while requests are in flight, also after it has left the table."""
+    """The counts of one instance. After it has left the table, they are kept while requests are in flight."""
 
     __slots__ = (
         "answered",
@@ -75,15 +78,15 @@ class InstanceStatistics:
     def __init__(self) -> None:
         self.requests = 0
         self.errors = 0
-        self.answered = 0  # whole answers of status 2xx
+        self.answered = 0  # POST requests that got a whole response with status 2xx
         self.ejections = 0
-        self.seconds = 0.0  # of all requests together
-        self.tokens = 0  # of completions, from `usage`; of streams without it, their events
+        self.seconds = 0.0  # the duration of all requests together
+        self.tokens = 0  # of completions, from `usage`; in streams without usage, each event counts as a token
         self.first_token_seconds = 0.0  # until the first token, of all streams together
         self.first_tokens = 0  # streams that had a first token
 
     def mean_seconds(self) -> float:
-        """Return the mean duration of a request in seconds."""
+        """Return the mean duration of the instance's requests in seconds, 0 if there were none."""
         return self.seconds / self.requests if self.requests else 0.0
 
 
@@ -103,10 +106,10 @@ class ModelStatistics:
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
-        self.failures: defaultdict[str, int] = defaultdict(int)  # requests that did not end well, by how they ended
-        self.broken: defaultdict[str, int] = defaultdict(int)  # those of them whose client had got a good status
+        self.failures: defaultdict[str, int] = defaultdict(int)  # requests whose end is not "done", by end
+        self.broken: defaultdict[str, int] = defaultdict(int)  # the failures whose client had got a good status, by end
         self.tokens: defaultdict[str, int] = defaultdict(int)  # from `usage`, by kind
-        self.produced_tokens = 0  # also of streams without usage, by their events
+        self.produced_tokens = 0  # of completions, from `usage` or from the events of streams
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
         self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
         self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # of streams, after the first token
@@ -123,7 +126,7 @@ class Statistics:
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by the name of their API key
 
     def mean_request_seconds(self) -> float | None:
-        """Return the mean duration of a request at any instance, None before the first one has ended."""
+        """Return the mean duration in seconds of all requests, None before the first request has ended."""
         requests = sum(instance.requests for instance in self.instances.values())
         return sum(instance.seconds for instance in self.instances.values()) / requests if requests else None
 
@@ -143,8 +146,8 @@ class Statistics:
     def record_request(self, record: RequestRecord, first_token: float | None, tail: bytes, label: str) -> None:
         """Count a request that has ended, and note the tokens of its usage in the record.
 
-        `first_token`: the seconds until the first token of a stream; `tail`: the parts of the answer where its usage
-        stands; `label`: the name of its model in metrics.
+        `first_token`: the seconds until the first token of a stream, None if there is none; `tail`: the parts of the
+        response that hold its usage; `label`: the label of its model in metrics.
         """
         model = self.models[label]
         model.statuses[record.status] += 1

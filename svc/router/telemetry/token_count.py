@@ -1,7 +1,7 @@
-"""The tokens of an event stream: which events carry one, and which event is the last. Pure.
+"""Counts the tokens of an event stream: finds the events that carry a token, and the last event. Pure.
 
-It knows OpenAI's chat and completions, Responses, Anthropic's messages, and their variants of vLLM, SGLang,
-llama.cpp, TGI and Ollama. An event in any other format counts as a token.
+The module knows OpenAI's Chat Completions, Completions and Responses, Anthropic's Messages, and their variants in vLLM,
+SGLang, llama.cpp, TGI and Ollama. An event in any other format counts as a token.
 """
 
 import re
@@ -9,10 +9,10 @@ from collections import deque
 
 from svc.router.http.sse import split
 
-MAX_EXAMINED_EVENTS = 1000  # without a token; then each event counts as one and is not examined
-RECENT_EVENTS = 6  # Responses ends with four events that carry no token
-EXAMINED_BYTES = 4096  # of the beginning of an event
-KEPT_BYTES = 4096  # of the end of a long event, where its usage stands
+MAX_EXAMINED_EVENTS = 1000  # without a token; after that, each event counts as a token without examination
+RECENT_EVENTS = 6  # a stream of Responses ends with four events that carry no token
+EXAMINED_BYTES = 4096  # at the beginning of an event
+KEPT_BYTES = 4096  # at the end of a long event, which hold its usage
 
 SPACE = rb"[ \t]{0,8}"
 OTHER_LINES = rb"(?:(?!event:|data:)[^\r\n]{0,256}[\r\n]{1,2}){0,8}"  # comments, an id, the size of a chunk
@@ -34,7 +34,7 @@ LAST_KINDS = frozenset(b"message_stop response.completed response.failed respons
 
 
 def carries_token(event: bytes) -> bool:
-    """Return whether an event carries a token: not only a role, a ping, the usage or an end."""
+    """Return whether an event carries a token, and not only a role, a ping, the usage or an end."""
     head = event[:EXAMINED_BYTES]
     if _tokenless(_kind(head)):
         return False
@@ -44,26 +44,26 @@ def carries_token(event: bytes) -> bool:
 
 
 def is_done(event: bytes | bytearray) -> bool:
-    """Return whether an event is `data: [DONE]`, also one that lacks its empty line."""
+    """Return whether an event is `data: [DONE]`, even if its empty line is missing."""
     return b"[DONE]" in event and bool(DONE.search(event, 0, EXAMINED_BYTES))
 
 
 def ends_stream(event: bytes) -> bool:
-    """Return whether a whole event is the last one of its stream in any of the protocols."""
+    """Return whether a whole event is the last one of a stream in any of the known formats."""
     return _kind(event[:EXAMINED_BYTES]) in LAST_KINDS or is_done(event)
 
 
 def without_start_tokens(data: bytes) -> bytes:
-    """Hide the output tokens in Anthropic's message_start: they are not those of the answer that follows."""
+    """Return the data with the output tokens in Anthropic's message_start hidden: they do not count the response."""
     return START_TOKENS.sub(rb'\1""', data) if b"message_start" in data else data
 
 
 class TokenCounter:
-    """Counts the events of a stream from the one with the first token on.
+    """A counter of the events of a stream, starting with the first event that carries a token.
 
-    `recent` keeps the last events, one or more in an item: at the end of the stream
-    those without a token are subtracted again. `Exchange.passes` adds to `count` and
-    `recent` without a call, one for a chunk.
+    `recent` keeps the last events, one or more in an item: at the end of the stream, the last events without a token
+    are subtracted again. To save a call, `Exchange.passes` itself adds one to `count` and one item to `recent` for each
+    chunk.
     """
 
     __slots__ = ("_examined", "count", "recent", "unended")
@@ -71,10 +71,10 @@ class TokenCounter:
     def __init__(self) -> None:
         self.count = self._examined = 0
         self.recent: deque[bytes] = deque(maxlen=RECENT_EVENTS)
-        self.unended = False  # whether more of the last event is to come: a long event is passed on in parts
+        self.unended = False  # whether the last event is incomplete: a long event is passed on in parts
 
     def add(self, data: bytes) -> None:
-        """Count the events in data that is passed on: it holds whole events, or a part of a long one."""
+        """Count the events in data that is passed on. `data` holds whole events, or a part of a long event."""
         if self.count and not self.unended and _usual(data):
             self.count += data.count(b"\n\n")
             self.recent.append(data)
@@ -92,7 +92,7 @@ class TokenCounter:
         self.recent.extend(map(_excerpt, events))
 
     def total(self) -> int:
-        """Return the number of tokens, now that the stream has ended."""
+        """Return the number of tokens of a stream that has ended."""
         count = self.count
         for item in reversed(self.recent):
             for event in reversed(item.split(b"\n\n")[:-1] if _usual(item) else [item]):
@@ -102,22 +102,22 @@ class TokenCounter:
         return count
 
     def complete(self) -> bool:
-        """Return whether the last event of the stream has come as a whole."""
+        """Return whether the last event of the stream has arrived as a whole."""
         return bool(self.recent) and not self.unended and any(map(ends_stream, _events(self.recent[-1])))
 
 
 def _usual(data: bytes) -> bool:
-    """Return whether these are short whole events with LF line ends: counting them without a split saves 1 us."""
+    """Return whether the data are short whole events with LF line ends: to count these without a split saves 1 us."""
     return data.endswith(b"\n\n") and len(data) <= EXAMINED_BYTES and b"\r" not in data
 
 
 def _events(chunk: bytes) -> list[bytes]:
-    """Return the events of a kept item: a chunk that was passed on unread may have several."""
+    """Return the events in an item of `recent`: a chunk that was passed on unparsed may hold several."""
     return split(chunk) if chunk.count(b"data:") > 1 else [chunk]
 
 
 def _kind(head: bytes) -> bytes:
-    """Return the type of an event, from its `event:` line or the beginning of its data; empty where it has none."""
+    """Return the type of an event, from its `event:` line or the beginning of its data; empty if it has none."""
     kind = KIND.match(head)
     return kind[1] if kind else b""
 
@@ -129,12 +129,12 @@ def _tokenless(kind: bytes) -> bool:
 
 
 def _from_first_token(events: list[bytes]) -> int:
-    """Return the number of events from the first with a token on."""
+    """Return the number of events from the first one that carries a token to the last; 0 if none carries a token."""
     return next((len(events) - at for at, event in enumerate(events) if carries_token(event)), 0)
 
 
 def _excerpt(event: bytes) -> bytes:
-    """Return the part of an event that is kept: its beginning for its type, its end for its usage."""
+    """Return the parts of an event to keep: the beginning, which has its type, and the end, which has its usage."""
     if len(event) <= EXAMINED_BYTES + KEPT_BYTES:
         return event
     return event[:EXAMINED_BYTES] + event[-KEPT_BYTES:]

@@ -1,1 +1,1 @@
-"""What is behind /ui: the page's files, and the one stream that every open page reads."""
+"""The page at /ui: its files, and the event stream that every open page reads."""

@@ -1,4 +1,4 @@
-"""What answers at /ui: the page and its files, its stream, and the two actions of an operator there."""
+"""The endpoints at /ui: the page and its files, its event stream, and an operator's actions drain and undrain."""
 
 import hashlib
 import logging
@@ -41,7 +41,7 @@ class PageFile(NamedTuple):
 
 @cache
 def page_files() -> dict[str, PageFile]:
-    """Return the page's files by name, read once, when the first page is opened. No other file can be requested."""
+    """Return the page's files by name. They are read when the first page is opened. No other file can be requested."""
     files = {}
     for path in sorted(PAGE_DIRECTORY.rglob("*")):
         if content_type := CONTENT_TYPES.get(path.suffix):
@@ -88,9 +88,9 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         return _set_drained(name, False)
 
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:
-        """Have the registry drain an instance, with the token and the address of the operator.
+        """Drain or undrain an instance in the registry, with the operator's token and address.
 
-        The router's own token is not used, nor its address: beside the registry none may be needed.
+        The router's own token and address are not used: on the registry's machine, no token may be needed.
         """
         identify(state)
         settings = state.settings
@@ -108,7 +108,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         registry = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout, headers=headers)
         try:
             service = registry.drain(quote(name, safe=""), drained)
-        except Unauthorized:  # its own message is for programs
+        except Unauthorized:  # the registry's message is for programs
             raise Unauthorized("this token is not the registry's write token (token_file)") from None
         log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", client)
         return {"service": service}
@@ -117,7 +117,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
 
 
 def identify(state: RouterState) -> None:
-    """Raise Unauthorized where clients need keys, and this one has sent none that is valid."""
+    """Raise Unauthorized if clients need keys, and this request has no valid key."""
     if state.keys is not None:
         headers = request.headers
         state.keys.identify(

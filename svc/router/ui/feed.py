@@ -1,6 +1,6 @@
-"""The feed of the page: what happens is composed once, and sent to all open pages.
+"""The feed of the page: each message is composed once and sent to all open pages.
 
-Nothing is composed while no page is open; only the counts are sampled, for the history that a page begins with.
+While no page is open, no messages are composed; only counts are sampled, for the history that a new page receives.
 """
 
 import logging
@@ -29,15 +29,15 @@ from svc.router.ui.subscribers import Subscriber, Subscribers
 log = logging.getLogger(__name__)
 UPDATE_INTERVAL_SECONDS = 0.5  # between two comparisons of the table
 TICK_INTERVAL_SECONDS = 1.0  # between two messages with numbers
-MAX_EVENTS = 100  # of the registry, that a page begins with
-EVENTS_TIMEOUT_SECONDS = 20.0  # that the registry may wait for a new event
+MAX_EVENTS = 100  # the registry's last events, which a new page receives
+EVENTS_TIMEOUT_SECONDS = 20.0  # for which the registry may wait for a new event
 EVENTS_RETRY_SECONDS = 1.0  # after a failure, and while no page is open
 
 encode = msgspec.json.encode
 
 
 class Feed:
-    """Composes the page's messages: `update` is called every UPDATE_INTERVAL_SECONDS, `open` for each page."""
+    """The composer of the page's messages. Call `update` every UPDATE_INTERVAL_SECONDS, `open` for each new page."""
 
     def __init__(self, state: RouterState, now: Callable[[], float] = time.time) -> None:
         self.subscribers = Subscribers()
@@ -51,11 +51,11 @@ class Feed:
         self._history = RateHistory()
         self._recent, self._last_minute = RecentCounts(), RecentCounts(POINTS_PER_MINUTE)
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
-        self._site: dict[str, Any] = {}  # as it was sent last
-        self._instances: dict[str, Any] = {}  # as they were sent last
+        self._site: dict[str, Any] = {}  # the site that was sent last
+        self._instances: dict[str, Any] = {}  # the numbers of instances that were sent last
 
     def open(self) -> Subscriber:
-        """Return a subscriber that begins with everything; raise RateLimited where too many are open."""
+        """Return a new subscriber that first receives all data; raise RateLimited if too many pages are open."""
         with self._lock:
             if not self.subscribers:
                 self._refresh_site()
@@ -70,7 +70,7 @@ class Feed:
         return subscriber
 
     def update(self) -> None:
-        """Sample the counts, and send what has changed."""
+        """Sample the counts, and send to all pages what has changed."""
         with self._lock:
             self._updates += 1
             is_tick = self._updates % round(TICK_INTERVAL_SECONDS / UPDATE_INTERVAL_SECONDS) == 0
@@ -84,13 +84,13 @@ class Feed:
                 self.subscribers.send(self._tick_message())
 
     def add_events(self, events: Sequence[dict[str, Any]]) -> None:
-        """Send new events of the registry."""
+        """Send new events of the registry to all pages, and keep them for pages that open later."""
         with self._lock:
             self._events.extend(events)
             self.subscribers.send(sse_message("events", {"events": events}))
 
     def clear_events(self) -> None:
-        """Forget the events, as the registry has lost them; pages connect again and begin with those it has."""
+        """Drop all events, since the registry has lost them, and end all streams, so that pages connect again."""
         with self._lock:
             self._events.clear()
             self.subscribers.end()
@@ -104,7 +104,7 @@ class Feed:
             self._last_minute.add(view.outcomes_by_model(state))
 
     def _refresh_site(self) -> bool:
-        """Compose the site, and return whether it has changed."""
+        """Compose the site anew, and return whether it has changed."""
         before, self._site = self._site, view.site(self._state)
         return self._site != before
 
@@ -122,9 +122,9 @@ class Feed:
         )
 
     def _tick_message(self, everything: bool = False) -> bytes:
-        """Return the numbers of models, and those of the instances that differ from what all pages have.
+        """Return a message with the numbers of all models, and of the instances whose numbers have changed.
 
-        With `everything`, for a page that opens, return the numbers of all instances.
+        With `everything`, for a new page, the message has the numbers of all instances.
         """
         state = self._state
         instances = view.instances(state, self._window)
@@ -151,9 +151,9 @@ class Feed:
 
 
 class EventFollower:
-    """Follows the registry's events while a page is open.
+    """The job that follows the registry's events while a page is open.
 
-    Call `once` again and again, after the seconds that it returns; sooner when a page opens.
+    Call `once` again and again, each time after the seconds that it returned, or at once when a page opens.
     """
 
     def __init__(self, feed: Feed, client: RegistryClient) -> None:
@@ -163,7 +163,10 @@ class EventFollower:
         self._away = False
 
     def once(self) -> float:
-        """Take the new events; log a failure once, as the page itself shows that the registry is away."""
+        """Read new events into the feed; return the seconds to pause before the next call.
+
+        The first of several failures is logged; the page itself shows that the registry does not answer.
+        """
         if not self._feed.subscribers:
             return EVENTS_RETRY_SECONDS
         timeout = EVENTS_TIMEOUT_SECONDS if self._last_id is not None else 0
@@ -184,5 +187,5 @@ class EventFollower:
 
 
 def sse_message(name: str, data: dict[str, Any]) -> bytes:
-    """Return a server-sent event (the HTML standard, 9.2.5)."""
+    """Return a server-sent event with this name and with `data` as JSON (the HTML standard, 9.2.5)."""
     return b"event: %b\ndata: %b\n\n" % (name.encode(), encode(data))

@@ -1,4 +1,4 @@
-"""The subscribers of the page's stream: each has a bounded queue of messages that it has not read yet."""
+"""The subscribers of the page's event stream: each has a bounded queue of unread messages."""
 
 import threading
 from collections import deque
@@ -7,13 +7,13 @@ from collections.abc import Callable, Iterable
 from svc.base.errors import RateLimited
 
 MAX_SUBSCRIBERS = 64
-MAX_UNREAD_MESSAGES = 40  # some twenty seconds
-KEEPALIVE_INTERVAL_SECONDS = 10.0  # without a message, until a comment is sent: proxies close silent connections
+MAX_UNREAD_MESSAGES = 40  # the messages of about twenty seconds
+KEEPALIVE_INTERVAL_SECONDS = 10.0  # without a message, after which a comment is sent: proxies close silent connections
 KEEPALIVE_COMMENT = b": still here\n\n"
 
 
 class Subscriber:
-    """One open page. Iterating it waits for messages, until it is ended; whoever iterates it has to close it."""
+    """One open page. Iteration waits for messages until the subscriber is ended. The iterating caller must close it."""
 
     def __init__(self, first: Iterable[bytes], on_close: Callable[["Subscriber"], None]) -> None:
         self._ended = False
@@ -23,7 +23,7 @@ class Subscriber:
         self._changed.set()
 
     def send(self, message: bytes) -> None:
-        """Queue a message. A subscriber that does not read is ended: it connects again and gets everything at once."""
+        """Queue a message. If too many are unread, end the subscriber: its page connects again and gets all data."""
         if len(self._unread) >= MAX_UNREAD_MESSAGES:
             self.end()
         self._unread.append(message)
@@ -51,7 +51,7 @@ class Subscriber:
 
 
 class Subscribers:
-    """All open pages."""
+    """The set of the subscribers of all open pages."""
 
     def __init__(self) -> None:
         self._open: set[Subscriber] = set()
@@ -60,7 +60,7 @@ class Subscribers:
         return len(self._open)
 
     def add(self, first: Iterable[bytes]) -> Subscriber:
-        """Return a new subscriber with its first messages; raise RateLimited where too many are open."""
+        """Return a new subscriber with its first messages; raise RateLimited if too many pages are open."""
         if len(self._open) >= MAX_SUBSCRIBERS:
             raise RateLimited(f"{MAX_SUBSCRIBERS} pages are open already; close one", retry_after=5)
         subscriber = Subscriber(first, self._open.discard)

@@ -1,4 +1,4 @@
-"""What the page shows of the router's table and counts, as JSON objects."""
+"""The router's table and counts as JSON objects for the page."""
 
 from collections import Counter
 from typing import Any
@@ -11,13 +11,13 @@ from svc.router.state import RouterState
 from svc.router.telemetry.statistics import InstanceStatistics, ModelStatistics
 
 STATUS_CLIENT_GONE = 499  # not an error: the client left
-INSTANCE_FAULTS = ("cut", "timeout")  # ends that an instance causes, whatever status the client had got
+INSTANCE_FAULTS = ("cut", "timeout")  # ends of a response that the instance causes, whatever status the client got
 MAX_REASON_CHARS = 200
 NO_STATISTICS = InstanceStatistics()  # of an instance without requests
 
 
 def site(state: RouterState) -> dict[str, Any]:
-    """Return what changes seldom: the models, the instances and their states."""
+    """Return the data that change rarely: the models, the instances and their states."""
     balancer = state.balancer
     models: dict[str, list[str]] = {}
     for target in balancer.table.targets:
@@ -47,10 +47,10 @@ def site(state: RouterState) -> dict[str, Any]:
 
 
 def _availability(state: RouterState, model: str) -> dict[str, str]:
-    """Return what would happen to a request for the model now, by the rules of `Balancer.admit`.
+    """Return what `Balancer.admit` would do now with a request for the model, as `fate`.
 
-    `served`; `tried`: all its instances are out, and are tried all the same; `waits` for one that is about to return;
-    `replaced` by the model in `by`; `refused`.
+    `served`: an instance serves it; `tried`: all instances are unhealthy or ejected, and get requests all the same;
+    `waits`: it waits for an instance that is about to return; `replaced`: the model in `by` serves it; `refused`.
     """
     table, resolved = state.balancer.table, state.balancer.resolve_model(model)
     if resolved is not None and resolved != model:
@@ -82,7 +82,7 @@ def _instance(state: RouterState, target: Target) -> dict[str, Any]:
 
 
 def instance_state(state: RouterState, target: Target) -> str:
-    """Return the instance's state in the registry; where that is healthy, what the router itself has observed."""
+    """Return the instance's state in the registry; if that is healthy, the state that the router has observed."""
     unhealthy = target.lease_valid and target.healthy is False
     registered = state_of(
         {
@@ -127,7 +127,7 @@ def counts_of_instances(state: RouterState) -> dict[str, Counts]:
 
 
 def errors_by_kind(model: ModelStatistics) -> dict[str, int]:
-    """Return the errors of a model: answers by their status, and answers that broke off after a good status."""
+    """Return the numbers of a model's errors by kind: by status, and by end for responses that broke off."""
     statuses = {
         str(status): count
         for status, count in list(model.statuses.items())
@@ -141,7 +141,7 @@ def errors_by_model(state: RouterState) -> dict[str, dict[str, int]]:
 
 
 def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
-    """Return the requests of each model, and those that failed by no fault of the client."""
+    """Return the number of requests for each model, and of those that failed without a fault of the client."""
     return {
         name: {
             "requests": sum(model.statuses.values()),
@@ -153,7 +153,7 @@ def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
 
 
 def unserved(state: RouterState, recent: RecentCounts) -> dict[str, dict[str, int]]:
-    """Return the errors of requests for models that no instance has, by kind."""
+    """Return the errors of requests for models that no instance has, by kind: in total, and recently."""
     total: Counter[str] = Counter()
     increase: Counter[str] = Counter()
     for name, errors in errors_by_model(state).items():
@@ -166,7 +166,7 @@ def unserved(state: RouterState, recent: RecentCounts) -> dict[str, dict[str, in
 def models(
     state: RouterState, window: RateWindow, recent: RecentCounts, last_minute: RecentCounts
 ) -> dict[str, dict[str, Any]]:
-    """Return the numbers of each model that an instance has."""
+    """Return the numbers of each model that at least one instance has."""
     balancer = state.balancer
     in_flight: dict[str, int] = {}
     for target in balancer.table.targets:
@@ -177,7 +177,7 @@ def models(
     return {
         name: {
             **window.model(name)._asdict(),
-            "in_flight": count,  # of its instances, which may have other models too
+            "in_flight": count,  # at the model's instances, which may have other models too
             "waiting": waiting.get(name, 0),
             "kinds": errors.get(name, {}),
             "lately": recent.increase(name, errors.get(name, {})),
@@ -188,7 +188,7 @@ def models(
 
 
 def instances(state: RouterState, window: RateWindow) -> dict[str, dict[str, Any]]:
-    """Return the numbers of each instance."""
+    """Return the rates and counts of each instance in the table, by name."""
     numbers = {}
     for target in state.balancer.table.targets:
         instance = state.statistics.instances.get(target.name) or NO_STATISTICS
