@@ -44,7 +44,7 @@ class RouterComponents:
 
     def stop(self) -> None:
         for loop in self.loops:
-            loop.stop(timeout=0)  # without waiting: one of the loops may be blocked by a request to the registry
+            loop.stop(timeout=0)  # 0: a loop may be blocked by a request to the registry
         self.cache.once()
         if self.state.access_log is not None:
             self.state.access_log.flush()

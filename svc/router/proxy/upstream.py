@@ -21,7 +21,7 @@ from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 CONNECT_TIMEOUT_SECONDS = 5.0  # seconds
 SIOCOUTQNSD = 0x894B  # ioctl: the number of bytes that a TCP socket has not sent yet
 LIVENESS_TIMEOUT_SECONDS = 1.0  # within which an instance must accept a connection or refuse it
-LIVENESS_INTERVAL_SECONDS = 0.1  # before the second attempt
+LIVENESS_INTERVAL_SECONDS = 0.1  # before the second attempt to connect
 IDLE_TIMEOUT_SECONDS = 60.0
 SOCKET_OPTIONS = (  # the kernel probes a silent machine, and gives up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -59,7 +59,7 @@ class UpstreamConnection(ResponseParser):
         self.relay: Callable[[], bytes] | None = None
         self.aborted = False  # whether either side broke it off: then its end does not end a response
         self.sent = False  # whether the kernel has taken the whole request
-        self._was_reset = False  # by the instance
+        self._was_reset = False  # whether the instance reset the connection
         self.poll_readable = _readable_poll(sock)
         self._recv = receiver(sock)
         self._send = sender(sock)

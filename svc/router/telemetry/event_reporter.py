@@ -60,7 +60,7 @@ class EventReporter:
     def discard(self, events: "Events") -> None:
         """Drop the events of a batch that was sent or refused."""
         for event in events:
-            if self._kept and self._kept[0] is event:  # it may have been dropped meanwhile
+            if self._kept and self._kept[0] is event:  # the event may have been dropped meanwhile
                 self._kept.popleft()
 
 

@@ -20,7 +20,7 @@ from svc.router.state import RouterState
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics
 
 INSTANCE, MODEL = ["instance"], ["model"]
-NO_STATISTICS = InstanceStatistics()  # of an instance without requests
+NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
 
 class RouterMetrics(Collector):

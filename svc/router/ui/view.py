@@ -13,7 +13,7 @@ from svc.router.telemetry.statistics import InstanceStatistics, ModelStatistics
 STATUS_CLIENT_GONE = 499  # not an error: the client left
 INSTANCE_FAULTS = ("cut", "timeout")  # ends of a response that the instance causes, whatever status the client got
 MAX_REASON_CHARS = 200
-NO_STATISTICS = InstanceStatistics()  # of an instance without requests
+NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
 
 def site(state: RouterState) -> dict[str, Any]:
