@@ -1,5 +1,5 @@
-"""`svc doctor`: what is wrong with a site, how that is known, and what cures it.
+"""`svc doctor`: finds the problems of a site, with their evidence and their cures.
 
-`collect` gathers the facts, `checks` turn facts into findings (pure), `findings` puts causes before their
-consequences, `diagnosis` writes them as text and JSON.
+`collect` gathers facts, `checks` turn facts into findings (pure), `findings` orders causes before their
+consequences, and `diagnosis` formats the findings as text and JSON.
 """

@@ -1,4 +1,4 @@
-"""A diagnosis as lines of text, and as one JSON object. Pure."""
+"""Formats a diagnosis as lines of text, or as one JSON object. Pure."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -11,18 +11,18 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding, Node
 LABEL_WIDTH = 9
 STYLES = {PROBLEM: "red", WARNING: "yellow"}
 PROGRAM = re.compile(r"(^|&& |; |sudo -u \S+ )(svc|supervisorctl) ")
-MAX_CONSEQUENCES_SHOWN = 6  # of one cause; the others are counted
+MAX_CONSEQUENCES_SHOWN = 6  # per cause; further consequences are only counted
 
 
 def command_text(fix: str, svc: str, supervisorctl: str) -> str:
-    """Return a command with its programs as they are called from here."""
+    """Return a command in which `svc` and `supervisorctl` are replaced by the given commands."""
     return PROGRAM.sub(lambda match: f"{match[1]}{svc if match[2] == 'svc' else supervisorctl} ", fix)
 
 
 def lines(
     nodes: Sequence[Node], healthy: Sequence[str], svc: str = "svc", ctl: str = "supervisorctl"
 ) -> Iterator[Text]:
-    """Yield the lines of a diagnosis; the first finding is the one to cure first."""
+    """Yield the lines of a diagnosis, with the finding to cure first at the top."""
     for node in nodes:
         yield from _cause_lines(node, svc, ctl)
     if healthy:

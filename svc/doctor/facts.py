@@ -1,4 +1,4 @@
-"""The facts that the doctor collects: values only, so that a check can be tested without a site."""
+"""The facts that the doctor collects. They are plain values, so that a check can be tested without a site."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,8 +20,8 @@ class HttpResult:
     body: Any = None  # arbitrary JSON
     text: str = ""
     error: str = ""  # why there is no response
-    version: str = ""  # of the svc that responds
-    clock_ahead: float | None = None  # seconds by which its clock is ahead of ours; None: unknown
+    version: str = ""  # the version of svc that responds
+    clock_ahead: float | None = None  # seconds by which the server's clock is ahead of ours; None: unknown
 
     @property
     def ok(self) -> bool:
@@ -29,14 +29,14 @@ class HttpResult:
 
     @property
     def problem(self) -> str:
-        """What is wrong with the response, or why there is none."""
+        """The reason why there is no response, or the status and the message of the response."""
         if self.error:
             return self.error
         message = message_of(self.body)
         return f"it answers {self.status}{f': {message}' if message else ''}"
 
     def get(self, key: str, default: Any = None) -> Any:
-        """Return a field of a JSON object."""
+        """Return a field of the body, or the default if the body is not a JSON object with this field."""
         return self.body.get(key, default) if isinstance(self.body, dict) else default
 
 
@@ -46,41 +46,41 @@ class SiteFiles:
 
     errors: Sequence[str] = ()  # a line each, as `svc check` prints them
     stale: Sequence[str] = ()  # rendered files that differ from config/, as "PATH: new|changed|gone"
-    present: bool = True  # the directory has something to run
+    present: bool = True  # false: the directory has nothing to run
     runs_from_var: bool = False  # supervisord runs from var/, because of the environment or of single components
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordFacts:
-    """What supervisord reports. `problem` says why it cannot be asked; it is empty when no supervisord runs."""
+    """The report of supervisord. `problem` says why a running supervisord does not report; else it is empty."""
 
     pid: int | None = None
     problem: str = ""
-    socket_owner: str = ""  # the user, where this one may not use the socket
+    socket_owner: str = ""  # the owner of the socket, if the current user has no access to it
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     has_extension: bool = True  # whether svc's extension is loaded
-    version: str = ""  # of supervisor
+    version: str = ""  # the version of supervisor
     svc_version: str = ""  # empty: the extension reports none
-    python: str = ""  # its directory, when supervisord runs in another environment than this command
-    pid_without_socket: int | None = None  # of a supervisord that runs although its socket is gone
-    last_error: str = ""  # in its log, when it does not run
+    python: str = ""  # the directory of its Python, if this command runs in another environment
+    pid_without_socket: int | None = None  # of a supervisord that runs although its socket is missing
+    last_error: str = ""  # the last error in its log, if it does not run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PortHolder:
     """The process that listens on a port."""
 
-    pid: int  # 0: /proc does not show it
+    pid: int  # 0: /proc does not show the process
     command: str
-    program: str = ""  # the program of this site's supervisord that it belongs to
-    is_leftover: bool = False  # started by an earlier supervisord of this site
+    program: str = ""  # the program of this site's supervisord to which the process belongs
+    is_leftover: bool = False  # whether an earlier supervisord of this site started the process
     addresses: Sequence[str] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegistryFacts:
-    """One registry at one URL. `is_local`: this site runs it."""
+    """The facts of the registry at one URL. `is_local`: this site runs it."""
 
     url: str
     is_local: bool
@@ -90,7 +90,7 @@ class RegistryFacts:
     checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # of /services/NAME/health, by service
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """Return the services of the list by name, without entries that lack a field."""
+        """Return the services in the registry's list by name, without entries that lack a required field."""
         return {
             s["name"]: s
             for s in _objects(self.listing.get("services"))
@@ -100,14 +100,14 @@ class RegistryFacts:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceProbe:
-    """What a babysitter and its instance respond when they are asked directly."""
+    """The responses of a babysitter and its instance to direct requests."""
 
     info: HttpResult
     health: HttpResult
-    models: HttpResult  # of the instance's /v1/models
-    models_from_outside: HttpResult | None = None  # at the registered address; None: that is loopback
-    inference: HttpResult | None = None  # of a GET of an inference path, with the router's key for it
-    router_key: bool = False  # whether upstream_keys_file has a key for it
+    models: HttpResult  # the response of the instance's /v1/models
+    models_from_outside: HttpResult | None = None  # the same at the registered address; None: that is loopback
+    inference: HttpResult | None = None  # the response to a GET of an inference path with the router's key
+    router_key: bool = False  # whether upstream_keys_file has a key for the instance
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -121,7 +121,7 @@ class RouterFacts:
     connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by instance; empty: none
 
     def instances(self) -> dict[str, dict[str, Any]]:
-        """Return the instances that the router lists, by name."""
+        """Return the instances in the router's list, by name."""
         return {s["name"]: s for s in _objects(self.services.get("services")) if "name" in s}
 
 
@@ -131,32 +131,32 @@ TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = "token", "engine key", "upstream ke
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SecretFileFacts:
-    """A file with a token, a password or a key; `setting` names it."""
+    """The facts of a file with a token, a password or a key, which the setting `setting` names."""
 
     path: str
     setting: str
-    problem: str = ""  # why it cannot be read
+    problem: str = ""  # why the file cannot be read
     missing: bool = False
     mode: int = 0o600
-    word_count: int = 1  # a token has one
+    word_count: int = 1  # a valid token is one word
     kind: str = TOKEN
-    errors: Sequence[str] = ()  # of a table of keys
+    errors: Sequence[str] = ()  # errors in a file of keys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Disk:
-    """The space of the file system under a directory."""
+    """The free space of a directory's file system."""
 
     path: str
     free: int = 1 << 40  # bytes
     size: int = 1 << 41
-    inodes: float = 1.0  # the free share
+    inodes: float = 1.0  # the free share of inodes
     writable: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OpenFiles:
-    """How many files a program has open, and its limit."""
+    """The number of files that a program has open, and its limit."""
 
     program: str
     used: int
@@ -169,16 +169,16 @@ class Gpus:
 
     indices: Sequence[int] = ()
     uuids: Sequence[str] = ()
-    problem: str = ""  # the error of nvidia-smi
+    problem: str = ""  # the error message of nvidia-smi
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HostName:
-    """How this machine resolves a host's name."""
+    """The result of resolving a host name on this machine."""
 
     host: str
     addresses: Sequence[str] = ()
-    is_local: bool = True  # one of them is this machine's
+    is_local: bool = True  # whether one of the addresses is this machine's
     problem: str = ""
 
 
@@ -190,12 +190,12 @@ class Leftover:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UnfinishedRollout:
-    """A rollout at work, or an interrupted one, which `command` finishes."""
+    """A running rollout, or an interrupted rollout, which `command` finishes."""
 
     command: str
-    drained: Sequence[str] = ()  # services that it has drained
-    begun: Sequence[str] = ()  # instances that it has stopped
-    at_work: str = ""  # the text of its lock; empty: it was interrupted
+    drained: Sequence[str] = ()  # services that the rollout has drained
+    begun: Sequence[str] = ()  # instances that the rollout has stopped
+    at_work: str = ""  # the text in its lock file; empty: the rollout was interrupted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ class Uncollected:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything that is known of a site. `components` are those of the files that supervisord runs from."""
+    """All facts of a site. `components` are those in the files that supervisord runs from."""
 
     now: float = 0.0
     settings: Settings | None = None
@@ -217,8 +217,8 @@ class Facts:
     components: Sequence[Component] = ()
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"
-    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # of the TOML files, by instance
-    logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # their last lines, by program
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # digests of the TOML files, by instance
+    logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # the last lines of logs, by program
     last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program ended
     listeners: Mapping[int, PortHolder] = dataclasses.field(default_factory=dict)
     registries: Sequence[RegistryFacts] = ()
@@ -231,10 +231,10 @@ class Facts:
     host_names: Mapping[str, HostName] = dataclasses.field(default_factory=dict)
     leftovers: Sequence[Leftover] = ()
     rollout: UnfinishedRollout | None = None
-    svc_version: str = ""  # of the installed svc, with a digest of its code
+    svc_version: str = ""  # the version of the installed svc, with a digest of its code
     package_problems: Sequence[str] = ()  # packages that are missing or too old
     uncollected: Sequence[Uncollected] = ()
-    model: str = ""  # the model that the operator asks about
+    model: str = ""  # the model that the operator named
 
     @property
     def instances(self) -> list[Component]:
@@ -244,7 +244,7 @@ class Facts:
         return next((component for component in self.components if component.kind == kind), None)
 
     def state(self, program: str) -> str:
-        """Return supervisord's state of a program; empty when it has no such program."""
+        """Return the state of a program in supervisord, or an empty text if it has no such program."""
         process = self.supervisord.processes.get(program)
         return process.state if process else ""
 
@@ -254,11 +254,11 @@ class Facts:
         return process.now - process.start if process and process.state == "RUNNING" else 0
 
     def listing_registry(self) -> RegistryFacts | None:
-        """Return the first registry that lists its services."""
+        """Return the first registry that lists its services, or None."""
         return next((registry for registry in self.registries if registry.listing.ok), None)
 
     def registered_services(self) -> dict[str, dict[str, Any]]:
-        """Return the services that a registry lists, by name."""
+        """Return the services in the list of `listing_registry`, by name."""
         registry = self.listing_registry()
         return registry.services() if registry else {}
 

@@ -1,4 +1,4 @@
-"""Findings, each with its evidence and its cure, and their order: causes before consequences. Pure."""
+"""Findings with their evidence and their cures, and their order, which puts causes before consequences. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,10 +9,10 @@ PROBLEM, WARNING = "problem", "warning"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong.
+    """A problem that a check found.
 
-    `causes` are keys of findings that explain it, the likeliest first; "registry.*" stands for every key that
-    begins so. `fix` is a command line, `first_step` what a person has to do before it.
+    `causes` are the keys of findings that may explain this one, the likeliest first; "registry.*" matches every key
+    that begins with "registry.". `fix` is a command line, and `first_step` is what a person has to do before it.
     """
 
     key: str
@@ -32,7 +32,7 @@ class Node:
     consequences: tuple["Node", ...] = ()
 
     def all(self) -> Iterator[Finding]:
-        """Yield the finding and everything below it."""
+        """Yield the finding and all its direct and indirect consequences."""
         yield self.finding
         for node in self.consequences:
             yield from node.all()
@@ -43,7 +43,7 @@ class Node:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Node]:
-    """Return the root causes, those with a problem first, each with its consequences below it."""
+    """Return the root causes as trees with their consequences; trees that contain a problem come first."""
     unique = list({finding.key: finding for finding in reversed(list(findings))}.values())[::-1]
     parents: dict[str, str] = {}
     for finding in unique:
@@ -68,7 +68,7 @@ def _causes(finding: Finding, findings: Sequence[Finding]) -> Iterator[str]:
 
 
 def _ancestry(key: str, parents: dict[str, str]) -> Iterator[str]:
-    """Yield a key and all its causes."""
+    """Yield a key, the key of its cause, and so on to the root cause."""
     while key:
         yield key
         key = parents.get(key, "")

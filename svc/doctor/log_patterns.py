@@ -1,6 +1,6 @@
-"""Known lines at the ends of logs: what they mean, and what cures the failure. Pure.
+"""Patterns of known log lines, with the meaning of each line and the cure of the failure. Pure.
 
-The last known line counts: an engine logs the cause once, and then many lines about the failure.
+The last line that matches counts, because an engine logs the cause once and then many lines about the failure.
 """
 
 import dataclasses
@@ -10,7 +10,10 @@ from collections.abc import Iterable
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogPattern:
-    """`meaning` and `cure` may hold groups of `line`. A `general` pattern counts when no other one matches."""
+    """A pattern of a log line. `meaning` and `cure` may refer to the groups of `line`.
+
+    A `general` pattern counts only if no other pattern matches.
+    """
 
     line: re.Pattern[str]
     meaning: str
@@ -22,11 +25,11 @@ class LogPattern:
 class LogDiagnosis:
     meaning: str
     cure: str
-    line: str  # the line of the log
+    line: str  # the log line that matched
 
     @property
     def edits(self) -> bool:
-        """Whether the cure is an edit of the instance's TOML."""
+        """Whether the cure is to edit the instance's TOML."""
         return "[backend]" in self.cure
 
 
@@ -151,7 +154,7 @@ LOG_PATTERNS = (
 
 
 def diagnose(log: Iterable[str]) -> LogDiagnosis | None:
-    """Return what the end of a log means; None when no pattern matches."""
+    """Return the diagnosis of the last lines of a log, or None if no pattern matches."""
     general = None
     for line in reversed(list(log)):
         for pattern in LOG_PATTERNS:

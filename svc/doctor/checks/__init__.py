@@ -1,1 +1,1 @@
-"""The checks of `svc doctor`, each from facts to findings. Pure."""
+"""The checks of `svc doctor`, each of which turns facts into findings. Pure."""

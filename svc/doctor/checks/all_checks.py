@@ -1,4 +1,4 @@
-"""All checks, in the order in which findings are reported: likely root causes first."""
+"""Runs all checks in the order in which findings are reported: likely root causes first."""
 
 import dataclasses
 from collections.abc import Callable, Iterator
@@ -25,7 +25,7 @@ from svc.doctor.findings import WARNING, Finding
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """`applies` returns whether there are facts to check; without any, no finding does not mean that all is well."""
+    """A check of one subject. If `applies` returns False, facts are missing, and no finding does not mean healthy."""
 
     subject: str
     find: Callable[[Facts], Iterator[Finding]]
@@ -45,7 +45,7 @@ def _router_answers(facts: Facts) -> bool:
 
 
 def _check_uncollected(facts: Facts) -> Iterator[Finding]:
-    """Report facts that could not be collected: nothing is known of them."""
+    """Yield a finding for each fact that could not be collected."""
     for fact in facts.uncollected:
         yield Finding(f"unseen.{fact.subject}", WARNING, f"{fact.subject}: could not be looked at", fact.reason)
 
@@ -78,5 +78,5 @@ def findings(facts: Facts) -> list[Finding]:
 
 
 def healthy_subjects(facts: Facts) -> list[str]:
-    """Return the subjects that were checked without a finding."""
+    """Return the subjects that were checked and have no finding."""
     return [check.subject for check in CHECKS if check.applies(facts) and not any(check.find(facts))]

@@ -1,4 +1,4 @@
-"""Babysitters and their instances: whether they answer, whether they are registered, and why not."""
+"""Checks whether babysitters and their instances answer and are registered, and why not."""
 
 import re
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from svc.doctor.facts import Facts, InstanceProbe
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.site.components import Component, shares_registry
 
-STARTUP_SECONDS = 5  # after which a babysitter answers and has registered
+STARTUP_SECONDS = 5  # after its start, a babysitter answers and has registered
 MAX_MISSED_HEARTBEATS = 2.5
-MAX_LOADING_SECONDS = 900  # that an instance may answer 503
+MAX_LOADING_SECONDS = 900  # the time for which an instance may answer 503
 OWNED_BY_ANOTHER = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
 REGISTRATION_ERROR = "not registered, trying again: "
 
@@ -33,9 +33,9 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _shares_registry(facts: Facts, router: Component, component: Component) -> bool:
-    """Return whether an instance registers where the router looks.
+    """Return whether an instance registers at a registry that the router reads.
 
-    Different URLs may name one registry: both on this machine, or the router knows the instance.
+    Different URLs may name one registry: if both name this machine, or if the router lists the instance.
     """
     if shares_registry(router, component):
         return True
@@ -135,7 +135,7 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
 
 
 def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfig | None) -> Finding:
-    """Report an engine that refuses its babysitter's API key, so that its models cannot be listed."""
+    """Return the finding for an engine that refuses its babysitter's API key, so that its models are unknown."""
     name, source = component.programs[0], component.source.removeprefix("../")
     file = config.backend.api_key_file if config else ""
     return Finding(
@@ -151,7 +151,7 @@ def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfi
 
 
 def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
-    """Find an engine that wants an API key and does not get it from the router."""
+    """Yield a finding if the engine requires an API key that the router does not send."""
     router, response = facts.settings.router if facts.settings else None, probe.inference
     if router is None or facts.component("router") is None or response is None or response.status != 401:
         return
@@ -174,13 +174,13 @@ def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> I
 
 
 def _is_local(facts: Facts, component: Component) -> bool:
-    """Return whether the address is this machine's; another machine may forward its requests to here."""
+    """Return whether the address belongs to this machine; another machine may forward its requests here."""
     name = facts.host_names.get(component.host)
     return name is not None and name.is_local
 
 
 def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
-    """Check the response of an instance to its babysitter's request for its models, unless the TOML names them."""
+    """Yield findings on the instance's response to a request for its models, unless the TOML names the models."""
     name, response, key = component.programs[0], probe.models, f"models.{component.name}"
     uptime, restart = facts.uptime(name), f"supervisorctl restart {name}"
     config = facts.configs.get(component.name)
@@ -202,7 +202,7 @@ def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Itera
             fix=restart if uptime > MAX_LOADING_SECONDS else "svc status --watch",
         )
     elif must_list and response.status in (401, 403):
-        if probe.info.error or probe.info.get("not_ready"):  # otherwise it accepts its babysitter's key
+        if probe.info.error or probe.info.get("not_ready"):  # otherwise the engine accepts its babysitter's key
             yield _wants_key(component, probe, config)
     elif response.ok and probe.models_from_outside and probe.models_from_outside.error and _is_local(facts, component):
         yield Finding(

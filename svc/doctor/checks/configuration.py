@@ -1,4 +1,4 @@
-"""config/ and conf.d/: whether they are valid, up to date and what runs; and rollouts that are not finished."""
+"""Checks whether config/ and conf.d/ are valid, up to date and match what runs, and whether a rollout is unfinished."""
 
 from collections.abc import Iterator, Sequence
 
@@ -63,7 +63,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
 
 
 def _unread_configs(facts: Facts) -> Iterator[str]:
-    """Yield a line for each instance whose babysitter has read another version of its TOML."""
+    """Yield a line for each instance whose babysitter has loaded another version of its TOML."""
     for component in facts.instances:
         probe = facts.instance_probes.get(component.name)
         loaded = probe.info.get("config") if probe else None
@@ -77,7 +77,7 @@ def _first_lines(lines: Sequence[str]) -> str:
 
 
 def check_rollouts(facts: Facts) -> Iterator[Finding]:
-    """Find a rollout that is at work or was interrupted."""
+    """Yield a finding if a rollout is running or was interrupted."""
     rollout = facts.rollout
     if rollout is None:
         return

@@ -1,4 +1,4 @@
-"""The GPUs that instances are given: whether they exist, and whether two instances share one."""
+"""Checks whether the GPUs of instances exist, and whether two instances share a GPU."""
 
 from collections.abc import Iterator
 
@@ -22,7 +22,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _given_devices(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
-    """Yield each variable and the devices that a TOML gives its instance; an engine without any takes the first."""
+    """Yield each device variable of a TOML and its devices; an engine without such a variable uses the first GPU."""
     variables = {variable: config.env[variable] for variable in (CUDA, HPCC) if variable in config.env}
     if not variables and isinstance(config.backend, (VllmBackend, InfinilmBackend)):
         variables = {CUDA if isinstance(config.backend, VllmBackend) else HPCC: "0"}

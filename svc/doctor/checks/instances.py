@@ -1,4 +1,4 @@
-"""The instances in the registry's list, on this machine and on others."""
+"""Checks the instances in the registry's list, on this machine and on others."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,8 +11,8 @@ from svc.protocol.health_state import state_of
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.site.components import Component
 
-ServiceEntry = Mapping[str, Any]  # as the registry lists it
-REGISTRATION_SECONDS = 5  # after the start of a program, the registry has it
+ServiceEntry = Mapping[str, Any]  # an entry of the registry's list
+REGISTRATION_SECONDS = 5  # after its start, a program is registered
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -30,7 +30,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def is_redundant(service: ServiceEntry, services: Mapping[str, ServiceEntry]) -> bool:
-    """Return whether each model of a service has another healthy instance."""
+    """Return whether every model of a service has another healthy instance."""
     others = {m for s in services.values() if s is not service and s["is_healthy"] for m in listed_models(s)}
     models = listed_models(service)
     return bool(models) and set(models) <= others

@@ -1,4 +1,4 @@
-"""Ports: which process holds a port that a program needs, and whether running programs listen on theirs."""
+"""Checks which process holds a port that a program needs, and whether running programs listen on their ports."""
 
 from collections.abc import Iterator
 
@@ -6,8 +6,8 @@ from svc.doctor.facts import Facts, PortHolder
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 MAX_COMMAND_WIDTH = 100
-STARTUP_SECONDS = 15  # after which svc's own programs listen
-MAX_LOADING_SECONDS = 900  # after which an engine that still loads its model is a problem
+STARTUP_SECONDS = 15  # after its start, each of svc's own programs listens
+MAX_LOADING_SECONDS = 900  # an engine that loads its model for longer is a problem
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -73,7 +73,7 @@ def _state_text(facts: Facts, program: str) -> str:
 
 
 def _silent_program(facts: Facts, program: str, port: int) -> Iterator[Finding]:
-    """Find a program that runs and does not listen on its port."""
+    """Yield a finding if a running program does not listen on its port."""
     if facts.state(program) != "RUNNING" or port in facts.listeners or not facts.listeners:
         return
     uptime = facts.uptime(program)

@@ -1,4 +1,4 @@
-"""Models without a healthy instance, aliases of such models, and the model that the operator asks about."""
+"""Checks for models without a healthy instance, aliases of such models, and the model that the operator named."""
 
 import difflib
 from collections.abc import Iterable, Iterator
@@ -46,7 +46,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def served_by(facts: Facts) -> dict[str, list[str]]:
-    """Return the instances that the router uses, by model."""
+    """Return, by model, the instances that the router uses."""
     instances: dict[str, list[str]] = {}
     for name, entry in (facts.router.instances() if facts.router else {}).items():
         if entry.get("healthy"):
@@ -56,7 +56,7 @@ def served_by(facts: Facts) -> dict[str, list[str]]:
 
 
 def _known_models(facts: Facts) -> dict[str, list[str]]:
-    """Return every model of the registry, the router and the TOML files, with the names of its instances."""
+    """Return the names of each model's instances, for all models in the registry, the router and the TOML files."""
     instances: dict[str, list[str]] = {}
     for name, service in facts.registered_services().items():
         if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
@@ -148,7 +148,7 @@ def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
 
 
 def _command_names(config: InstanceConfig, model: str) -> bool:
-    """Return whether an instance's command names the model."""
+    """Return whether an instance's command contains the model."""
     return any(model in (argument, *argument.split(",")) for argument in config.argv)
 
 
@@ -159,7 +159,7 @@ def _first_models(names: Iterable[str]) -> str:
 
 
 def _spelling_hint(name: str, names: list[str]) -> str:
-    """Return a hint at names that are close in spelling, or equal but for capitals or a path in front."""
+    """Return a hint at names with a similar spelling, or that differ only in case or in a leading path."""
     lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), lower, 2, 0.6)
     tails = [known for key, known in lower.items() if key.rpartition("/")[2] == name.lower().rpartition("/")[2]]

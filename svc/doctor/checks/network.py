@@ -1,4 +1,4 @@
-"""Host names: registries whose name is unknown, and instances whose host is not this machine's."""
+"""Checks for registries whose host name does not resolve, and instances whose host is not this machine."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The state of each program in supervisord, and what the end of its log means when it does not run."""
+"""Checks each program's state in supervisord; the end of its log explains why it does not run."""
 
 from collections.abc import Iterator
 
@@ -8,7 +8,7 @@ from svc.doctor.log_patterns import LogDiagnosis, diagnose
 from svc.site.components import Component
 
 MANY_RESTARTS, RECENT_SECONDS = 3, 300
-JUST_RESTARTED_SECONDS = 10  # in which a single restart is reported
+JUST_RESTARTED_SECONDS = 10  # after a restart, the time in which even a single one is reported
 KILLED = "terminated by SIGKILL"
 MAX_LINE_WIDTH = 200
 
@@ -90,7 +90,7 @@ def _failed_program(facts: Facts, component: Component, name: str, key: str, sta
 
 
 def _first_step(diagnosis: LogDiagnosis, component: Component) -> str:
-    """Return the cure, with the instance's file where it is an edit of that."""
+    """Return the cure, followed by the instance's TOML file if the cure is an edit of that file."""
     source = component.source.removeprefix("../")
     return diagnosis.cure + (f" (in {source})" if diagnosis.edits and source else "")
 

@@ -1,4 +1,4 @@
-"""The registry: whether it answers, accepts this site's tokens, and is healthy itself."""
+"""Checks whether the registry answers, accepts this site's tokens, and is healthy itself."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit
@@ -102,7 +102,7 @@ def _refusals(facts: Facts, registry: RegistryFacts) -> Iterator[Finding]:
 
 
 def _read_setting(facts: Facts) -> str:
-    """Return the setting by which this site reads a registry: the router's, where it has one."""
+    """Return the setting of the token with which this site reads a registry: the router's, if it has a router."""
     if facts.component("router"):
         return "registry_token_file under [router] (and read_token_file under [registry] for commands)"
     return "read_token_file under [registry]"

@@ -1,4 +1,4 @@
-"""The router: whether it answers, has a current table, and uses the healthy instances."""
+"""Checks whether the router answers, has a current list of instances, and uses the healthy ones."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
-MAX_MISSED_SYNCS = 3  # after which a table is old
+MAX_MISSED_SYNCS = 3  # after which the router's list of instances is stale
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -75,7 +75,10 @@ def _not_ready(router: RouterFacts) -> Iterator[Finding]:
 
 
 def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Find a table that is older than the registry's list. A watched registry may be silent for half a minute."""
+    """Yield a finding if the router's list of instances is stale.
+
+    A registry that the router watches may be silent for half a minute.
+    """
     source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
     interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0
     age_text = f"{age:.0f} s old" if isinstance(age, (int, float)) else "of unknown age"
@@ -96,7 +99,7 @@ def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 
 
 def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Find instances that the registry calls healthy and the router does not use."""
+    """Yield a finding for each instance that is healthy in the registry and that the router does not use."""
     routed = router.instances()
     for name, service in sorted(facts.registered_services().items()):
         if service.get("metadata", {}).get("type") != INSTANCE_TYPE or not service["is_healthy"]:
@@ -180,7 +183,7 @@ def _full_queue(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 
 
 def _unprotected(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Find a router that serves other machines without a key, as far as this site's settings say."""
+    """Yield a finding if, by this site's settings, the router serves other machines without an API key."""
     settings = facts.settings.router if facts.settings else None
     if settings is None or not router.is_local or is_loopback(settings.host) or settings.keys_file:
         return

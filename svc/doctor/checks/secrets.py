@@ -1,4 +1,4 @@
-"""Files with tokens, passwords and keys, and secrets in command lines, which every user of the machine can read."""
+"""Checks files with tokens, passwords and keys, and command lines for secrets, which every local user can read."""
 
 from collections.abc import Iterator
 
@@ -63,7 +63,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
         )
     elif is_world_accessible(secret.mode):
         yield Finding(
-            f"mode.{path}",  # not token.*: it explains no refusal
+            f"mode.{path}",  # not token.*, because a file's mode does not explain a refusal
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
@@ -72,7 +72,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
 
 
 def _make_command(secret: SecretFileFacts) -> str:
-    """Return the command that makes a new file."""
+    """Return the command that creates a new file with a secret."""
     if secret.kind == API_KEYS:
         return f"svc keys add NAME --file {secret.path}"
     if secret.kind == UPSTREAM_KEYS:

@@ -1,4 +1,4 @@
-"""Skew: programs that run other code than is installed, and clocks that differ from this machine's."""
+"""Checks for programs that do not run the installed code, and for clocks that differ from this machine's."""
 
 from collections.abc import Iterator
 
@@ -42,7 +42,7 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
 
 
 def _other_code(facts: Facts) -> tuple[list[str], str]:
-    """Return the programs here that run other code than is installed, and the version of one of them."""
+    """Return the local programs that do not run the installed code, and the version that one of them runs."""
     running = {"supervisord": facts.supervisord.svc_version}
     for registry in facts.registries:
         if registry.is_local:
@@ -63,7 +63,7 @@ def _release(code: str) -> str:
 
 
 def check_clocks(facts: Facts) -> Iterator[Finding]:
-    """Find clocks that make a heartbeat look old, or let it come from the future."""
+    """Yield a finding for each clock that differs so much that a heartbeat looks old or comes from the future."""
     responses: list[tuple[str, HttpResult]] = []
     responses += [(f"the registry at {registry.url}", registry.health) for registry in facts.registries]
     if facts.router:

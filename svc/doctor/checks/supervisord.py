@@ -1,4 +1,4 @@
-"""supervisord: whether it runs, is svc's own and can be asked; and processes that outlived an earlier one."""
+"""Checks whether supervisord runs, has svc's extension and answers, and whether processes outlived an earlier one."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from svc.doctor.findings import PROBLEM, Finding
 
 MIN_SUPERVISOR_VERSION = (4, 3)
 MAX_COMMAND_WIDTH = 60
-# `svc down` leaves a supervisord alone that is not svc's.
+# `svc down` does not stop a supervisord without svc's extension.
 REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 5 && svc up'
 
 
@@ -74,7 +74,7 @@ def _down(facts: Facts) -> Finding:
 
 
 def check_leftovers(facts: Facts) -> Iterator[Finding]:
-    """Find processes of this site that outlived the supervisord that started them."""
+    """Yield a finding for processes of this site that outlived the supervisord that started them."""
     if not facts.leftovers or facts.supervisord.problem or facts.supervisord.pid_without_socket:
         return
     pids = [str(leftover.pid) for leftover in facts.leftovers]

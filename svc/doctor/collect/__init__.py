@@ -1,1 +1,1 @@
-"""Collecting the facts of `svc doctor`: it reads the site, this machine, and what answers on the network."""
+"""Collects the facts of `svc doctor` from the site's files, this machine, and servers on the network."""

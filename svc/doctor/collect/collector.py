@@ -1,4 +1,4 @@
-"""Collecting all facts: first those of this machine, then the responses of everything that can be asked, at once."""
+"""Collects all facts: first those of this machine, then the responses of all servers, in parallel."""
 
 import functools
 import os
@@ -43,12 +43,12 @@ from svc.site.components import Component, find_router, parse_components, render
 LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
 REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
 
-Collection = dict[str, Callable[[], Any]]  # by subject
-Progress = Callable[[list[str]], object]  # gets the subjects that are not collected yet
+Collection = dict[str, Callable[[], Any]]  # the functions that collect facts, by subject
+Progress = Callable[[list[str]], object]  # receives the subjects that are not collected yet
 
 
 def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: Progress | None = None) -> Facts:
-    """Return the facts. Change nothing, and never raise: what cannot be collected is a fact as well."""
+    """Return the facts without changing anything. Never raise: facts that cannot be collected are listed as such."""
     uncollected: list[Uncollected] = []
     settings = _settings(site, environ)
     first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
@@ -106,7 +106,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
 
 
 def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
-    """Return the settings as far as they are valid; their errors are among those of the site's files."""
+    """Return the settings, as far as they are valid; the facts of the site's files include the errors."""
     for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
         with suppress(SvcError):
             return load_settings(source, variables)
@@ -156,7 +156,7 @@ def _local(
 
 
 def _upstream_keys(site: Site, settings: Settings) -> UpstreamKeys | None:
-    """Return the keys that the router here has; None when the file cannot be read, which is a fact of its own."""
+    """Return the upstream keys of the local router, or None if the file cannot be read, which is another fact."""
     if not settings.router.upstream_keys_file:
         return UpstreamKeys()
     with suppress(SvcError):
@@ -170,7 +170,7 @@ def _remote(
     instances = [component for component in components if component.kind == "babysitter"]
     collection: Collection = {}
     for url, is_local in registry_urls(settings, components, configs).items():
-        # The instances that register there, and so need a token that it accepts.
+        # The instances that register at this registry need a token that it accepts.
         registering = [
             configs[instance.name]
             for instance in instances
@@ -202,7 +202,7 @@ def _remote(
 def registry_urls(
     settings: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
 ) -> dict[str, bool]:
-    """Return the URLs of the registries that this site uses, and whether it runs them itself."""
+    """Return, by URL, whether the site runs the registry itself, for each registry that it uses."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
     used = [url for component in components for url in component.registry_url.split(",") if url]
@@ -218,7 +218,7 @@ def registry_urls(
 
 
 def address(url: str) -> tuple[str, int | None]:
-    """Return the host and the port of a URL, the same for every name of this machine's loopback."""
+    """Return the host and the port of a URL; every loopback address becomes localhost."""
     address = urlsplit(url)
     name = address.hostname or ""
     with suppress(ValueError):
@@ -232,7 +232,7 @@ def _registers_at(url: str, component: Component, config: InstanceConfig) -> boo
 
 
 def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:
-    """Yield every file that holds a secret, the setting that names it, and its kind."""
+    """Yield each file that holds a secret, the setting that names the file, and the kind of secret."""
     sources = {config.name: os.path.relpath(config.source, site.root) for config in configs.values()}
     tokens = [
         (settings.registry.token_file, "[registry] token_file"),
@@ -256,7 +256,7 @@ def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfi
 
 
 def _collected(results: Mapping[str, Any], key: str, default: Any, uncollected: list[Uncollected]) -> Any:
-    """Return the facts of one subject; when they could not be collected, note why and return the default."""
+    """Return the facts of one subject; if they could not be collected, append the reason and return the default."""
     result = results.get(key, default)
     if isinstance(result, Exception):
         uncollected.append(Uncollected(key, _reason_of(result)))

@@ -1,4 +1,4 @@
-"""Requests to the registry, the router, babysitters and instances. They change nothing."""
+"""Sends requests that change nothing to the registry, the router, babysitters and instances."""
 
 import dataclasses
 import functools
@@ -24,9 +24,9 @@ from svc.protocol.engine_key import bearer
 from svc.site.components import Component
 
 HTTP_TIMEOUT_SECONDS = 3.0
-CHECK_TIMEOUT_SECONDS = 8.0  # the registry's check has its own, shorter timeout
+CHECK_TIMEOUT_SECONDS = 8.0  # longer than the timeout of the registry's own check
 INFERENCE_PATH = "/v1/chat/completions"
-MAX_TEXT_CHARACTERS = 200_000  # kept of a body that is not JSON
+MAX_TEXT_CHARACTERS = 200_000  # the part that is kept of a body that is not JSON
 
 
 def ask(
@@ -37,7 +37,7 @@ def ask(
     body: Any = None,
     key: str = "",
 ) -> HttpResult:
-    """Return the response to one request; `key` is an engine's API key."""
+    """Send one request and return the response; `key` is an engine's API key."""
     try:
         headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else bearer(key)
     except OSError as error:
@@ -60,7 +60,7 @@ def ask(
 
 
 def unix_time(timestamp: Any, date: str | None) -> float | None:
-    """Return the Unix seconds of a timestamp, or else of a Date header, which has whole seconds."""
+    """Return the Unix seconds of a timestamp, else of a Date header, which has whole seconds, else None."""
     try:
         if isinstance(timestamp, str):
             return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
@@ -70,7 +70,7 @@ def unix_time(timestamp: Any, date: str | None) -> float | None:
 
 
 def error_text(error: BaseException) -> str:
-    """Return why there is no response, in words that name what to check."""
+    """Return a text on why there is no response, which names what to check."""
     error_name = repr(error)
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
@@ -94,10 +94,10 @@ def error_text(error: BaseException) -> str:
 
 
 def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str], instances: list[str]) -> RegistryFacts:
-    """Ask a registry for its health, its list, its check of each of `instances`, and whether tokens may write.
+    """Return a registry's health, its list, its check of each of `instances`, and whether its tokens may write.
 
-    An empty registration shows whether a token may write: a registry refuses it for its content when the token is
-    good, and for the token when it is not.
+    An empty registration tests a write token: the registry refuses its content if the token is valid, and refuses
+    the token if it is not.
     """
     url = url.rstrip("/")
     reads: dict[str, Callable[[], HttpResult]] = {
@@ -129,10 +129,10 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
 
 
 def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
-    """Ask an instance and its babysitter. An instance may listen on its registered address only.
+    """Return the responses of an instance and its babysitter.
 
-    A GET of an inference path generates nothing: an engine answers it 401 or 405. `keys` is None when the router's
-    keys are unknown.
+    An instance may listen only on its registered address. A GET of an inference path generates nothing: an engine
+    answers it with 401 or 405. `keys` is None if the router's keys are unknown.
     """
     inside = ask(f"{component.own_url}/v1/models")
     outside = None if is_loopback(component.host) else ask(f"{component.url}/v1/models")
@@ -147,7 +147,7 @@ def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
 
 
 def router(url: str, is_local: bool) -> RouterFacts:
-    """Ask a router; with a local one, also try a connection to each instance that it does not call healthy."""
+    """Return a router's responses; if it is local, also try to connect to each instance that it lists as unhealthy."""
     paths = {"health": HEALTH_PATH, "ready": READY_PATH, "services": SERVICES_PATH, "metrics": METRICS_PATH}
     calls = {key: functools.partial(ask, url + path) for key, path in paths.items()}
     results = run_parallel(calls, HTTP_TIMEOUT_SECONDS + 1)

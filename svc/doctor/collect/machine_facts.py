@@ -1,4 +1,4 @@
-"""Facts of this machine: processes, sockets, disks, devices, names, files and packages. Everything here reads."""
+"""Reads facts of this machine: processes, sockets, disks, devices, host names, files and packages."""
 
 import dataclasses
 import glob
@@ -40,7 +40,7 @@ NVIDIA_SMI_TIMEOUT_SECONDS = 3.0
 
 
 def processes_of(socket_path: Path) -> dict[int, str]:
-    """Return the pids of all that a supervisord with this socket has started, each with its program."""
+    """Return the program of each process that a supervisord with this socket started, by pid."""
     site_socket = os.path.realpath(socket_path)
     programs = {}
     for process in orphans.processes():
@@ -53,14 +53,14 @@ def processes_of(socket_path: Path) -> dict[int, str]:
 
 
 def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]:
-    """Return the started processes that outlived their supervisord; this command and its ancestors are none."""
+    """Return the started processes that outlived their supervisord, without this command and its ancestors."""
     own = set(ancestors(os.getpid()))
     pids = (pid for pid in started if pid not in own and supervisord not in set(ancestors(pid)))
     return [Leftover(pid, command) for pid in sorted(pids) if (command := command_of(pid))]
 
 
 def listeners(started: Mapping[int, str], leftovers: Collection[int]) -> dict[int, PortHolder]:
-    """Return the process that listens on each port."""
+    """Return the process that listens on each port, by port."""
     sockets = [row for row in procfs.tcp_sockets() if row.is_listener]
     owners: dict[str, list[int]] = {}
     for pid, inode in procfs.socket_owners({row.inode for row in sockets}):
@@ -78,7 +78,7 @@ def listeners(started: Mapping[int, str], leftovers: Collection[int]) -> dict[in
 
 
 def command_of(pid: int) -> str:
-    """Return a process's command line, without secrets, as what is printed gets copied."""
+    """Return a process's command line with secrets masked, because people copy the output."""
     try:
         return procfs.shown_command(pid) if pid else ""
     except OSError:
@@ -86,7 +86,7 @@ def command_of(pid: int) -> str:
 
 
 def log_end(path: Path) -> tuple[str, ...]:
-    """Return the last lines of a log; none when it cannot be read."""
+    """Return the last lines of a log, or none if it cannot be read."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
@@ -96,9 +96,9 @@ def log_end(path: Path) -> tuple[str, ...]:
 
 
 def last_exits(log: Sequence[str]) -> dict[str, str]:
-    """Return how each program ended last, from supervisord's log.
+    """Return how each program last ended, according to supervisord's log.
 
-    A line of svc's extension names the program, and the next line says how it ended.
+    In the log, a line of svc's extension names the program, and the next line says how it ended.
     """
     exits = {}
     for line, after in zip(log, log[1:], strict=False):
@@ -110,7 +110,7 @@ def last_exits(log: Sequence[str]) -> dict[str, str]:
 
 
 def disk(path: Path) -> Disk:
-    """Return the space at a path, or at the nearest directory above it that exists."""
+    """Return the disk space at a path, or at its nearest existing parent directory."""
     while not path.exists() and path != path.parent:
         path = path.parent
     stats = os.statvfs(path)
@@ -120,7 +120,7 @@ def disk(path: Path) -> Disk:
 
 
 def open_files(pids: Mapping[str, int]) -> Iterator[OpenFiles]:
-    """Yield the open files of each program whose /proc can be read."""
+    """Yield the number of open files of each program whose entry in /proc can be read."""
     for program, pid in pids.items():
         with suppress(OSError, ValueError, IndexError):
             limit = procfs.open_file_limit(pid)
@@ -146,7 +146,7 @@ def gpus() -> Gpus:
 
 
 def host_name(host: str) -> HostName:
-    """Return how this machine resolves a host's name, and whether it is this machine's."""
+    """Return the addresses to which this machine resolves a host name, and whether one of them is its own."""
     try:
         entries = socket.getaddrinfo(host.strip("[]"), None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -156,7 +156,7 @@ def host_name(host: str) -> HostName:
 
 
 def is_local(address: str) -> bool:
-    """Return whether an address is this machine's: no other address can be bound."""
+    """Return whether an address is this machine's, by binding it, because other addresses cannot be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.bind((address, 0))
@@ -165,7 +165,7 @@ def is_local(address: str) -> bool:
 
 
 def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
-    """Return the facts of a file with a secret, without the secret."""
+    """Return the facts of a file that holds a secret, without the secret."""
     errors: Sequence[str] = ()
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -184,7 +184,7 @@ def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
 
 
 def connect_error(host: str, port: int, timeout: float) -> str:
-    """Return why a connection cannot be made; empty when it can."""
+    """Return why a connection fails, or an empty text if it succeeds."""
     try:
         socket.create_connection((host, port), timeout).close()
     except TimeoutError:
@@ -195,7 +195,7 @@ def connect_error(host: str, port: int, timeout: float) -> str:
 
 
 def package_problems(name: str = "infinilm-svc") -> Iterator[str]:
-    """Yield a line for each package that svc needs and that is missing, or of a version that does not fit."""
+    """Yield a line for each package that svc requires and that is missing or has an unsuitable version."""
     try:
         requirements = metadata.requires(name) or []
     except metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Facts of the site's files: errors in config/, differences from conf.d/, rollouts. Everything here reads."""
+"""Reads facts of the site's files: errors in config/, differences from conf.d/, unfinished rollouts."""
 
 import dataclasses
 import re
@@ -20,7 +20,7 @@ from svc.site.components import rendered_files
 
 
 def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
-    """Return the instances' configurations that can be read. `conf_d` may come from more files than config/ holds."""
+    """Return the valid configurations of instances, by name, including sources in `conf_d` outside config/."""
     configs = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
@@ -28,7 +28,7 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
                 path, dataclasses.replace(settings, launch=dataclasses.replace(settings.launch, components="all"))
             )
         except SvcError:
-            continue  # an error of `files`
+            continue  # `files` reports the error
         configs[config.name] = config
     return configs
 
@@ -52,7 +52,7 @@ def files(site: Site, from_var: bool) -> SiteFiles:
 
 
 def pending_changes(site: Site, from_var: bool) -> list[str]:
-    """Return how the running groups differ from the files that supervisord runs from; `from_var`: those in var/."""
+    """Return the differences between running groups and supervisord's files; `from_var`: the files in var/."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return []
@@ -66,7 +66,7 @@ def pending_changes(site: Site, from_var: bool) -> list[str]:
 
 
 def _change_text(change: GroupChange) -> str:
-    """Return the keys that differ; their values may be secrets."""
+    """Return the keys that differ, without their values, which may be secrets."""
     keys = [edit.key for edit in change.edits]
     keys += [edit.key for program in change.programs for edit in program.edits if program.kind.value == "changed"]
     names = ", ".join(dict.fromkeys(keys))
@@ -74,7 +74,7 @@ def _change_text(change: GroupChange) -> str:
 
 
 def unfinished_rollout(site: Site) -> UnfinishedRollout | None:
-    """Return the rollout that is at work or was interrupted. Raise CommandError when the journal cannot be read."""
+    """Return the running or interrupted rollout, or None. Raise CommandError if the journal cannot be read."""
     journal, at_work = Journal.load(site), _rollout_at_work(site)
     if not at_work and not (journal.drained or journal.begun):
         return None
@@ -83,7 +83,10 @@ def unfinished_rollout(site: Site) -> UnfinishedRollout | None:
 
 
 def _rollout_at_work(site: Site) -> str:
-    """Return the text of the rollout's lock; empty when its process has ended, for a killed one leaves its text."""
+    """Return the text in the rollout's lock file, or an empty text if the rollout's process has ended.
+
+    A killed rollout leaves its text in the file.
+    """
     try:
         text = (site.var / "rollout.lock").read_text()
     except OSError:

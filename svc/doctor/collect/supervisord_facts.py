@@ -1,4 +1,4 @@
-"""Facts of the site's supervisord: whether it runs, whether it is svc's, and what it reports. Everything here reads."""
+"""Reads facts of the site's supervisord: whether it runs, whether it has svc's extension, and what it reports."""
 
 import os
 import pwd
@@ -15,7 +15,7 @@ from svc.doctor.facts import SupervisordFacts
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
-MAX_LOG_LINES = 6  # so many last lines of the log are searched for why supervisord does not run
+MAX_LOG_LINES = 6  # number of last lines of the log that are searched for why supervisord does not run
 
 
 def supervisord(site: Site) -> SupervisordFacts:
@@ -63,7 +63,7 @@ def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
 
 
 def _other_python_directory(pid: int) -> str:
-    """Return the directory of its interpreter, if that is not the one of this command."""
+    """Return the directory of supervisord's Python, or an empty text if this command runs in the same one."""
     with suppress(OSError):
         directory = os.path.dirname("".join(procfs.arguments(pid)[:1]))
         if os.path.isabs(directory) and os.path.realpath(directory) != os.path.realpath(
@@ -74,7 +74,7 @@ def _other_python_directory(pid: int) -> str:
 
 
 def _pid_without_socket(site: Site) -> int | None:
-    """Return the pid of a supervisord that runs although its socket is gone, by its pid file."""
+    """Return the pid in the pid file if that supervisord runs although its socket is missing, else None."""
     with suppress(OSError, ValueError):
         pid = int(site.pidfile.read_text())
         if "supervisord" in command_of(pid) and str(site.root.absolute()) in command_of(pid):
