@@ -13,7 +13,7 @@ from svc.supervision.client import Process, Restarts
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class HttpResult:
-    """The response to one request, or why there is none."""
+    """The response to one request, or the reason why there is no response."""
 
     url: str
     status: int = 0  # 0: no response

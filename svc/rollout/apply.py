@@ -80,7 +80,7 @@ class _Apply:
             self.console.print_line(f"{change.name}: removed")
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
-        """Return the context, or None if registry or router does not answer but may after this update starts it."""
+        """Return the context, or None if registry or router does not answer but this update may cure it."""
         try:
             return open_context(self.site, self.options, self.console, self.supervisord, stops)
         except CommandError:

@@ -61,7 +61,7 @@ class GroupChange:
     def update(self) -> Update:
         """The smallest update that carries out the change.
 
-        1. A group that is added, removed, foreign, or has changed keys of its own is updated as a whole.
+        1. A group that is added, removed or foreign, or whose own keys or set of programs changed, is updated whole.
         2. Of registry and router, the only program is replaced.
         3. An instance is replaced if its server has changed, else only its babysitter is.
         """

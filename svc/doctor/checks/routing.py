@@ -1,4 +1,4 @@
-"""Checks whether the router answers, has a current list of instances, and uses the healthy ones."""
+"""Checks whether the router answers, has a current routing table, and uses the healthy instances."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,7 +11,7 @@ from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
-MAX_MISSED_SYNCS = 3  # after which the router's list of instances is stale
+MAX_MISSED_SYNCS = 3  # after which the routing table is stale
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def _not_ready(router: RouterFacts) -> Iterator[Finding]:
 
 
 def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Yield a finding if the router's list of instances is stale.
+    """Yield a finding if the routing table is older than the registry's list.
 
     A registry that the router watches may be silent for half a minute.
     """
