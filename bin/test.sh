@@ -11,7 +11,7 @@ ruff check .
 ruff format --check .
 lint=$(mktemp)
 mypy > "$lint" 2>&1 & mypy=$!
-trap 'kill "$mypy" 2> /dev/null; rm -f "$lint"' EXIT
+trap 'kill "$mypy" 2> /dev/null || true; rm -f "$lint"' EXIT
 tests() { python -m pytest "$@" || [ $? = 5 ]; }  # 5: no test is of that kind
 failed=
 # Most tests wait for processes, so a core bears several; tests/conftest.py has the order of the files.
