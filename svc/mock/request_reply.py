@@ -62,7 +62,7 @@ class MockRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply with a body or with events. Each event has a flag whether it carries a token, which takes time."""
+    """A reply with a body or with events. An event is (whether it carries a token, its bytes)."""
 
     status: int = 200
     body: bytes = b""

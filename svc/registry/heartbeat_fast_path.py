@@ -1,6 +1,7 @@
 """Parse and answer usual heartbeats without Flask, because most requests to a registry are heartbeats. Pure.
 
-The worker passes every request that is unusual in any way to the application.
+`RegistryApi.handle_heartbeat` acts on a heartbeat, and `leases.lease.renew` extends the lease. The worker passes every
+request that is unusual in any way to the application.
 """
 
 import re

@@ -100,7 +100,10 @@ def _under_root(path: Path, site: Site) -> Path:
 def load_configs(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[InstanceConfig]:
-    """Return the configuration of every file, with absolute sources; `lenient`: omit earlier files with errors."""
+    """Return the configurations of `tomls` and of `earlier`, the files that were rendered before, with absolute sources.
+
+    With `lenient`, files of `earlier` that have errors are left out.
+    """
     if not settings.launch.runs("babysitter"):
         return []
     given = {absolute(path): path for path in tomls}

@@ -123,7 +123,7 @@ class RouterState:
             self.replace_targets(self.balancer.table.targets)
 
     def _completed(self, target: Target) -> Target:
-        """Return a target with its discovery and its API key."""
+        """Return a target with its API key, and, if it is a static service, with what was discovered about it."""
         if target.static:
             target = self.discoveries.get(target.name, NO_DISCOVERY).applied_to(target)
         keys = self.upstream_keys

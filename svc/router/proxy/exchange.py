@@ -268,7 +268,7 @@ class Exchange:
         unended = stream.tokens.unended  # whether a part of a long event was passed on
         return (b"\n\n" if unended else b"") + error_event(failure, self.request.head.target)
 
-    # The end.
+    # Failures, and closing the exchange.
 
     def log_failure(self, target: Target, reason: str, level: int = logging.WARNING) -> None:
         request_id = self.request_id.decode("latin-1")

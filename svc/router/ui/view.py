@@ -127,7 +127,7 @@ def counts_of_instances(state: RouterState) -> dict[str, Counts]:
 
 
 def errors_by_kind(model: ModelStatistics) -> dict[str, int]:
-    """Return the numbers of a model's errors by kind: by status, and by end for responses that broke off."""
+    """Return a model's error counts: by HTTP status, and, for responses that broke off, by how they ended."""
     statuses = {
         str(status): count
         for status, count in list(model.statuses.items())
