@@ -100,7 +100,7 @@ def _under_root(path: Path, site: Site) -> Path:
 def load_configs(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[InstanceConfig]:
-    """Return the configurations of `tomls` and of `earlier`, the files that were rendered before, with absolute sources.
+    """Return the configurations of `tomls` and of `earlier`, the files rendered before, with absolute sources.
 
     With `lenient`, files of `earlier` that have errors are left out.
     """

@@ -212,8 +212,8 @@ class Balancer:
     ) -> None:
         """Count the end of an attempt. Call it exactly once for each attempt.
 
-        `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that the instance
-        works; None if the attempt shows neither that it works nor that it is faulty. `answered`: the instance has sent a whole response.
+        `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that it works;
+        None if the attempt shows neither. `answered`: the instance has sent a whole response.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
         """
         name = target.name
