@@ -15,9 +15,9 @@ def main() -> None:
 
         sys.exit(launch.main(sys.argv[2:]))
     if command in GEVENT_COMMANDS:
-        from gevent import monkey
+        from svc.base.gevent_patch import patch_all
 
-        monkey.patch_all()
+        patch_all()
     from svc.cli.main import svc
 
     svc(prog_name="svc")

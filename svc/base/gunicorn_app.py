@@ -7,7 +7,7 @@ from gunicorn.app.base import BaseApplication
 from gunicorn.config import Config
 from gunicorn.glogging import Logger
 
-from svc.base import signals
+from svc.base import gevent_patch, signals
 
 if TYPE_CHECKING:
     from gunicorn.arbiter import Arbiter
@@ -48,6 +48,7 @@ class GunicornApplication(BaseApplication):
 
     def when_ready(self, arbiter: "Arbiter") -> None:
         """Run in the master when it listens."""
+        gevent_patch.skip_plugins()  # gunicorn's gevent worker patches after the fork
         signals.block_during_forks()
 
     def post_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:

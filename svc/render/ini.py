@@ -9,8 +9,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from svc.base import shim_variables
 from svc.config.readers import why_unusable
+from svc.protocol import shim_variables
 
 BREAK = "%(program_name).0s"  # expands to nothing; separates characters that together would be syntax
 # supervisord looks commands up in the program's PATH; the other variables affect the Python and loader of `svc launch`.

@@ -4,8 +4,8 @@ import dataclasses
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from svc.base.shim_variables import decoded
 from svc.protocol.instance_names import babysitter_program, server_program
+from svc.protocol.shim_variables import decoded
 from svc.supervision.program_config import AUTO, GroupConfig, ProgramConfig
 
 

@@ -15,10 +15,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from svc.base import procfs, shim_variables, signals
+from svc.base import procfs, signals
 from svc.base.errors import ConfigError
 from svc.base.printable import escaped
 from svc.base.secret_file import read
+from svc.protocol import shim_variables
 from svc.protocol.engine_key import parse_key
 
 PRIVATE_VARIABLES = (  # used by supervisord and this shim, and removed from an instance's environment

@@ -8,9 +8,9 @@ import shlex
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.base import shim_variables
 from svc.base.address import has_credentials, is_ipv6, without_brackets
 from svc.config.readers import Reader, list_of, nonempty_text, quoted, read_each, text
+from svc.protocol import shim_variables
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")

@@ -7,7 +7,7 @@ from typing import Any
 
 from supervisor.options import ServerOptions
 
-from svc.base.shim_variables import decoded
+from svc.protocol.shim_variables import decoded
 
 
 def programs(root: Path, texts: Mapping[str, str]) -> dict[str, Any]:
