@@ -1,1 +1,1 @@
-"""Supervision of programs: the extension inside supervisord, the client that controls it, and the exec shim."""
+"""Runs programs under supervisord: restart limits, the extension inside supervisord, its client, and the exec shim."""

@@ -41,7 +41,7 @@ class Process:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Restarts:
-    """The number of restarts of a program since its last requested start, and the limit."""
+    """The number of restarts of a program since its last requested start, and the limit (see `restarts`)."""
 
     restarts: int
     max_restarts: int
@@ -121,16 +121,17 @@ class SupervisordClient:
         return SupervisordConfig(payload["root"], parse_groups(payload["groups"]))
 
     def hand_over(self, name: str) -> None:
-        """Replace a babysitter by one with the configuration that `changes` read; its instance stays registered.
+        """Replace a babysitter by one with the configuration that supervisord read last, in `changes`.
 
-        Return at once. The old babysitter ends, then the new one starts and sends the current state to the registry.
+        Return at once. The old babysitter ends and leaves its instance registered. Then the new babysitter starts and
+        sends the current state to the registry.
         """
         self._call_extension("svc.replaceProgram", name, "HUP", about=name)
 
     def replace(self, name: str) -> None:
-        """Stop a program and start it with the configuration that `changes` read, without removing its group.
+        """Stop a program and start it with the configuration that supervisord read last, in `changes`.
 
-        Return when the program was started, before it is RUNNING. A router keeps its listening socket.
+        Return when the program was started, before it is RUNNING. The group stays, so a router keeps its socket.
         """
         self.stop(name)
         self._call_extension("svc.replaceProgram", name, about=name)
@@ -149,11 +150,17 @@ class SupervisordClient:
             raise self._channel.error_of(fault) from None
 
     def start(self, name: str, wait: bool = True) -> bool:
-        """Start a program, or all of "GROUP:*", and with `wait` until it is RUNNING; return False if it ran already."""
+        """Start a program, or all programs of "GROUP:*"; return False if all ran already.
+
+        With `wait`, return when they are RUNNING.
+        """
         return self._start_or_stop("supervisor.startProcess", name, wait, done=ALREADY_STARTED)
 
     def stop(self, name: str, wait: bool = True) -> bool:
-        """Stop a program, or all of "GROUP:*", and with `wait` until it has ended; return False if it did not run."""
+        """Stop a program, or all programs of "GROUP:*"; return False if none ran.
+
+        With `wait`, return when they have ended.
+        """
         return self._start_or_stop("supervisor.stopProcess", name, wait, done=NOT_RUNNING)
 
     def restart(self, name: str, wait: bool = True) -> None:
@@ -167,7 +174,7 @@ class SupervisordClient:
         _raise_failures(results, NOT_RUNNING)
 
     def force_restart(self, name: str, pid: int, reason: str) -> bool:
-        """End a process as if it had crashed, so that the restart counts; return False if the pid does not run."""
+        """End a process as if it had crashed, so that its restart counts; return False if it does not run any more."""
         try:
             return bool(self._channel.call("svc.endProcess", name, pid, reason))
         except Fault as fault:
@@ -186,7 +193,7 @@ class SupervisordClient:
         self._call("supervisor.shutdown")
 
     def changes(self) -> GroupChanges:
-        """Return what `update` would change. supervisord reads its files, but running programs do not change."""
+        """Make supervisord read its files again; return what `update` would change. Running programs do not change."""
         added, changed, removed = self._call("supervisor.reloadConfig")[0]
         return GroupChanges(tuple(added), tuple(changed), tuple(removed))
 
@@ -213,7 +220,7 @@ class SupervisordClient:
         return {process.group for process in self.processes().values()}
 
     def add(self, group: str) -> None:
-        """Add a group with the configuration that `changes` read from the files, and start its programs."""
+        """Add a group with the configuration that supervisord read last, in `changes`, and start its programs."""
         self._call("supervisor.addProcessGroup", group, about=group)
 
     def remove(self, group: str) -> None:
@@ -231,7 +238,7 @@ class SupervisordClient:
             if fault.faultCode == done:
                 return False
             raise self._channel.error_of(fault, name) from None
-        if isinstance(result, list):  # results for a whole group, without the programs that were in that state before
+        if isinstance(result, list):  # one result for each program of a group that was not in the wanted state before
             _raise_failures(result, done)
             return bool(result)
         return True
@@ -269,7 +276,7 @@ def _process(info: dict[str, Any]) -> Process:
 
 
 def _raise_failures(results: list[dict[str, Any]], done: int) -> None:
-    """Raise CommandError with each failure among the results of a group; the status `done` also means success."""
+    """Raise CommandError with every failure among the results for a group. `done` is a status that means success."""
     failures = [
         f"{_full_name(r['group'], r['name'])}: {MEANINGS.get(r['status'], r['description'])}"
         for r in results

@@ -1,6 +1,6 @@
-"""Serializes supervisord's configuration objects, both the running ones and those parsed from changed files.
+"""Serializes supervisord's configuration objects, both running ones and those that supervisord's parser reads.
 
-One function serializes both, so that they differ only if supervisord itself would see a difference.
+The same function serializes both, so that the results differ only if supervisord itself would see a difference.
 """
 
 import signal
@@ -47,7 +47,7 @@ GROUP_KEYS = ("priority", "buffer_size")  # only an event listener has a buffer_
 
 
 def serialize(configs: Iterable[Any]) -> dict[str, Any]:
-    """Return the groups by name as values for JSON, which `program_config.parse_groups` reads."""
+    """Return supervisord's group configurations as JSON values, by name, for `program_config.parse_groups`."""
     return {
         config.name: {
             "keys": _group_keys(config),

@@ -1,7 +1,7 @@
-"""Ends of processes under supervisord: forced restarts, and the exit status of each reaped process.
+"""Forces restarts of processes under supervisord, and describes how each process ended.
 
-supervisord reports neither the exit code nor the signal to its extensions. `Subprocess.finish` gets the wait status
-but keeps nothing of an exit within startsecs, and only -1 for any signal (supervisor 4.3, process.py).
+supervisord 4.3 does not report to its extensions how a process ended. Its `Subprocess.finish` (process.py) gets the
+wait status, but stores no exit code for an exit within startsecs, and -1 for every signal.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class ExitStatuses:
-    """Records the last exit status that supervisord's `options.waitpid` returned.
+    """Records the wait status of the process that supervisord reaped last, by wrapping its `options.waitpid`.
 
     One status is enough, because supervisord handles an exit before it reaps the next process.
     """
@@ -28,12 +28,12 @@ class ExitStatuses:
         return reaped
 
     def describe(self, pid: int) -> str:
-        """Return how the last reaped process ended, or an empty text if `pid` is another process."""
+        """Return how the process `pid` ended, or an empty text if another process was reaped last."""
         return describe_status(self._status) if pid and pid == self._pid else ""
 
 
 def describe_status(status: int) -> str:
-    """Return a text on how a process with this wait status (waitpid(2)) ended."""
+    """Return how a process with this wait status (waitpid(2)) ended, as a text."""
     if not os.WIFSIGNALED(status):
         return f"Exited with code {os.waitstatus_to_exitcode(status)}"
     number = os.WTERMSIG(status)
@@ -45,7 +45,7 @@ def describe_status(status: int) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ForcedRestart:
-    """A process that was sent its stop signal in order to restart its program."""
+    """A forced restart that has begun: the process has got its stop signal, and has not ended yet."""
 
     reason: str
     kill_at: float  # monotonic seconds
@@ -54,26 +54,27 @@ class ForcedRestart:
 class ForcedRestarts:
     """Ends processes that run but do not work, so that each end looks like a crash to supervisord.
 
-    A process gets as much time as for a stop. The caller passes the current time.
+    Each process gets its stop signal, and SIGKILL if it has not ended after stopwaitsecs. The caller passes the
+    current time.
     """
 
     def __init__(self) -> None:
         self._by_pid: dict[int, ForcedRestart] = {}
 
     def begin(self, process: Any, reason: str, now: float) -> None:
-        """Send the stop signal to a running process, unless it was sent already."""
+        """Send a running process its stop signal, unless a forced restart of this process has begun already."""
         if process.pid not in self._by_pid:
             self._by_pid[process.pid] = ForcedRestart(reason, now + process.config.stopwaitsecs)
             process.signal(process.config.stopsignal)
 
     def kill_overdue(self, now: float) -> None:
-        """Kill the processes that have not ended in time; keep each record until `finish` is called."""
+        """Kill the processes that have not ended after stopwaitsecs; `finish` removes their records."""
         for pid, restart in self._by_pid.items():
             if now >= restart.kill_at:
                 kill_group(pid)
 
     def finish(self, pid: int) -> str:
-        """Forget a process that has exited; return the reason of a forced end, or an empty text for any other exit."""
+        """Remove the record of a process that has exited; return the reason of its forced restart, or an empty text."""
         restart = self._by_pid.pop(pid, None)
         return restart.reason if restart else ""
 

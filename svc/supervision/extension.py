@@ -1,20 +1,24 @@
-"""The extension that supervisord loads for restart limits, forced restarts, killing orphans and open sockets.
+"""The extension inside supervisord: applies the restart limits that `restarts` decides on, and keeps sockets open.
 
     [rpcinterface:svc]
     supervisor.rpcinterface_factory = svc.supervision.policy:make
 
-The extension manages the programs with SVC_MAX_RESTARTS and SVC_RESTART_DELAY in
-environment= and leaves all others alone. It relies on this behaviour of supervisord 4.3:
+The managed programs are those with SVC_MAX_RESTARTS and SVC_RESTART_DELAY in their
+environment=. The extension leaves all other programs alone. It relies on this
+behaviour of supervisord 4.3:
 
-- The callbacks of an event run during the change of state that it reports, so a
-  callback may change the state again: it turns an exit into BACKOFF before
-  supervisord acts on the exit.
-- BACKOFF ends at `delay` (Unix seconds) if `backoff` <= startretries, else in
-  FATAL. If `delay` is more than `backoff` seconds ahead, supervisord assumes that
-  the clock was set back, so both are set; startretries must be at least the delay.
-- While an exit is reported, `pid` is still set, so its process group can be killed.
-- A reload (SIGHUP) makes a new Supervisor, clears all subscriptions and calls
-  the factory again; the factory is called once for each HTTP server too.
+- supervisord calls the subscribers of a state event before it acts on the new
+  state, and a subscriber may change the state again. So the extension changes
+  EXITED to BACKOFF.
+- A process in BACKOFF starts at `process.delay` (Unix seconds) if
+  `process.backoff` is at most startretries, else it becomes FATAL. If the delay
+  ends later than `process.backoff` seconds from now, supervisord assumes that the
+  clock was set back. So the extension sets both, and startretries must be at least
+  the restart delay in seconds.
+- `process.pid` is still set during the events of an exit, so that the process group
+  can be killed.
+- supervisord calls `make` once for each of its HTTP servers. After a reload (SIGHUP)
+  it creates a new Supervisor, clears all subscriptions and calls `make` again.
 """
 
 import dataclasses
@@ -43,14 +47,14 @@ STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # only a req
 
 
 class Extension:
-    """The state of the managed programs, and the handlers of the events that change it."""
+    """Handles supervisord's events: counts the restarts of the managed programs, holds sockets and kills orphans."""
 
     def __init__(self, supervisord: Any) -> None:
         self.supervisord = supervisord
         self.logger = supervisord.options.logger
         self.counts: dict[str, RestartCount] = {}
         self.sockets = SocketHolder()
-        self.replaced: set[str] = set()  # programs that were signalled to start anew, by full name
+        self.replaced: set[str] = set()  # full names of programs that got a signal and a new configuration
         self.forced_restarts = ForcedRestarts()
         self.exit_statuses = ExitStatuses(supervisord.options)
         for event, handler in {
@@ -78,7 +82,7 @@ class Extension:
         return self.supervisord.options.mood < SupervisorStates.RUNNING
 
     def state_changed(self, event: Any) -> None:
-        """Update counts, sockets and orphans after a process has changed its state."""
+        """Apply the restart limits to a process that has changed its state; kill its orphans, and hold its socket."""
         process = event.process
         limits = restarts.read_limits(process.config.environment)
         if limits is None:
@@ -103,29 +107,29 @@ class Extension:
             self.sockets.stopped(process.group, time.time())
 
     def group_added(self, event: Any) -> None:
-        """Hold the socket of a new group, because supervisord has only tested its address.
+        """Hold the socket of a new group, so that no other program can bind the group's address.
 
-        Otherwise another program could bind the address, and supervisord exits if it cannot bind it later.
+        supervisord itself only tests the address now, and exits if it cannot bind it when the program starts.
         """
         group = self.supervisord.process_groups[event.group]
         if any(restarts.read_limits(p.config.environment) for p in group.processes.values()):
             self.sockets.added(group)
-            self.sockets.stopped(group, time.time())  # release it later if the program is never started
+            self.sockets.stopped(group, time.time())  # begins the grace period, in case the program is never started
         else:
             self.sockets.release(event.group)
 
     def group_removed(self, event: Any) -> None:
-        """Forget a group; keep its socket if the configuration read last has the same group at the same address."""
+        """Forget the restarts of a removed group; keep its socket if a group of this name and address replaces it."""
         successor = loaded_group(self.supervisord, event.group)
         self.sockets.removed(event.group, getattr(successor, "socket_config", None), time.time())
         for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
             del self.counts[name]
 
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
-        """Give a program a new configuration, and start it, or send it a signal after which it starts anew.
+        """Give a program a new configuration. Start it if it has ended, else send it a signal to end and start again.
 
-        This is one step: even if the caller dies afterwards, the program starts with the new configuration. Raise
-        RPCError for a process that is stopping, or that runs while `signal_name` is empty.
+        The program starts with the new configuration even if the caller dies afterwards. Raise RPCError for a
+        process that is stopping, and for a running process if `signal_name` is empty or the program is not managed.
         """
         is_running = process.get_state() in SIGNALLABLE_STATES and process.get_state() != ProcessStates.STOPPING
         has_ended = process.get_state() in (*STOPPED_STATES, ProcessStates.BACKOFF)
@@ -142,23 +146,23 @@ class Extension:
             process.spawn()
 
     def shutdown_began(self, _event: Any) -> None:
-        """Release every socket, because supervisord ends or binds them again after a reload."""
+        """Release every socket, because supervisord ends, or binds every socket again after a reload."""
         self.sockets.release_all()
 
     def tick(self, event: Any) -> None:
-        """Release the sockets whose grace period is over, and kill the processes whose stop time is over."""
+        """Release the sockets whose grace period is over, and kill the processes whose forced restart is overdue."""
         self.sockets.release_idle(time.time())
         self.forced_restarts.kill_overdue(time.monotonic())
 
     def _started(self, process: Any, requested: bool) -> None:
-        # The shim reads this variable. The pid may have changed since the extension was loaded, when supervisord
-        # became a daemon.
+        # `svc launch` reads this variable. It is set at each start, because supervisord's pid changes when supervisord
+        # becomes a daemon, after it has loaded the extension.
         os.environ["SVC_SUPERVISOR_PID"] = str(os.getpid())
         name = full_name(process)
         self.counts[name] = restarts.after_start(self.counts.get(name, RestartCount()), requested)
         self.replaced.discard(name)
         if requested:
-            process.backoff = 0  # `stop` in BACKOFF does not reset it
+            process.backoff = 0  # supervisord does not reset it when a program in BACKOFF is stopped
         self.sockets.started(process.group)
 
     def _exited(self, process: Any, limits: RestartLimits) -> None:
@@ -177,7 +181,7 @@ class Extension:
         )
         self.counts[name] = count
         if delay is None:
-            process.backoff = process.config.startretries + 1  # supervisord makes it FATAL in its next loop
+            process.backoff = process.config.startretries + 1  # so that supervisord makes the program FATAL
             process.spawnerr = f"{reason}; gave up after {limits.max_restarts} restarts"
         else:
             process.backoff = min(math.ceil(delay), process.config.startretries)
@@ -193,28 +197,30 @@ class Extension:
 
 
 def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Return PATH with svc's directory first, so that commands call this `svc`, and the original PATH as SVC_PATH."""
+    """Return PATH with `directory` in front, so that programs find this `svc`, and the original PATH as SVC_PATH."""
     path = environ.get("PATH", os.defpath)
     if "SVC_PATH" in environ and path.split(os.pathsep)[0] == directory:
-        return {}  # after a reload both are set already
+        return {}  # both were set before a reload
     return {"PATH": directory + os.pathsep + path, "SVC_PATH": path}
 
 
 def _keep_logs_private(options: Any) -> None:
     """Set a umask that keeps other users from reading files of supervisord and of svc's own programs.
 
-    SVC_UMASK keeps the original umask for instances. A daemon later sets the umask in its options, so change both.
+    `svc launch` restores the original umask, in SVC_UMASK, for instances. The umask in `options` changes as well,
+    because supervisord sets it when it becomes a daemon.
     """
     umask = os.umask(0o077)
-    os.environ.setdefault("SVC_UMASK", f"{umask if options.nodaemon else options.umask:03o}")  # a reload keeps it
+    # After a reload SVC_UMASK is set already.
+    os.environ.setdefault("SVC_UMASK", f"{umask if options.nodaemon else options.umask:03o}")
     options.umask |= PRIVATE_UMASK
     os.umask(umask | PRIVATE_UMASK)
     _tighten_logs(options.logfile)
 
 
 def _tighten_logs(path: Any) -> None:
-    """Remove other users' permissions from a log and its rotated files, which an older svc created with the umask."""
-    if isinstance(path, str):  # not a str if supervisord names the log itself
+    """Remove other users' permissions from a log and its rotated files, because an older svc did not restrict them."""
+    if isinstance(path, str):  # supervisord uses other types for a log that it names itself
         for name in [path, *glob.glob(f"{glob.escape(path)}.*")]:
             private_files.tighten(name)
 

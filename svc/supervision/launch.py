@@ -22,7 +22,7 @@ from svc.base.secret_file import read
 from svc.protocol import shim_variables
 from svc.protocol.engine_key import parse_key
 
-PRIVATE_VARIABLES = (  # used by supervisord and this shim, and removed from an instance's environment
+PRIVATE_VARIABLES = (  # used by supervisord's extension and this shim; an instance does not get them
     "SVC_MAX_RESTARTS",
     "SVC_RESTART_DELAY",
     "SVC_SUPERVISOR_PID",
@@ -108,7 +108,10 @@ def launch(
 
 
 def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
-    """Return the variable that carries the API key in a file; raise Refused if the file holds no key."""
+    """Return the variable `name` with the API key in `file`, or no variable if one of the two is not given.
+
+    Raise Refused if the file holds no key.
+    """
     if not name or not file:
         return []
     path = Path(os.path.normpath(file))
@@ -131,8 +134,8 @@ def environment(
 ) -> dict[str, str]:
     """Return the environment of the command. `directory` contains svc's executable; `own`: the command is svc.
 
-    svc's own programs get every variable. An instance gets the operator's PATH, so that it runs the operator's
-    `python3`, followed by svc's directory, so that `svc mock` is found. It gets none of the PRIVATE_VARIABLES.
+    svc's own programs get every variable. An instance gets none of the PRIVATE_VARIABLES. Its PATH is the operator's,
+    so that it runs the operator's `python3`, followed by `directory`, so that `svc mock` is found.
     """
     variables = dict(environ)
     if not own:
@@ -162,7 +165,7 @@ def find_command(command: str, path: Sequence[str]) -> str:
 
 
 def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, ipv6: bool = False) -> None:
-    """Raise Refused with the process that holds the port if the port is not free before the timeout."""
+    """Wait until the port is free. After `timeout_seconds`, raise Refused with the process that holds the port."""
     deadline = time.monotonic() + timeout_seconds
     while is_taken(port, ipv6):
         if time.monotonic() > deadline:
@@ -173,12 +176,12 @@ def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, 
 
 
 def is_taken(port: int, ipv6: bool = False) -> bool:
-    """Return whether a server is unable to listen on the port, on IPv4 or, with `ipv6`, on IPv4 or IPv6."""
+    """Return whether the port is taken on IPv4 or, with `ipv6`, on IPv6."""
     return _in_use(socket.AF_INET, port) or (ipv6 and _in_use(socket.AF_INET6, port))
 
 
 def _in_use(family: socket.AddressFamily, port: int) -> bool:
-    """Return whether any address of one family has a listener on the port, by binding the wildcard address."""
+    """Return whether a socket of this family is bound to the port, by trying to bind the wildcard address."""
     try:
         with socket.socket(family) as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # ignore connections in TIME_WAIT

@@ -14,7 +14,7 @@ from svc.base import procfs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessEntry:
-    """A process. `marks` are the SUPERVISOR_ variables in its environment, as far as they can be read."""
+    """A process. `marks` are the SUPERVISOR_ variables in its environment; none if they cannot be read."""
 
     pid: int
     parent: int
@@ -25,7 +25,7 @@ class ProcessEntry:
 
 
 def parent_died(environ: Mapping[str, str], parent: int) -> bool:
-    """Return whether `parent` (os.getppid()) is no longer the supervisord that started this program."""
+    """Return whether the supervisord that started this program has died; `parent` is os.getppid()."""
     return environ.get("SVC_SUPERVISOR_PID", str(parent)) != str(parent)
 
 
@@ -45,7 +45,7 @@ def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[in
 
 
 def process_tree(pid: int) -> set[int]:
-    """Return the pids of the instance whose server is `pid`: its process group and all their descendants."""
+    """Return the pids of the process group of `pid`, which is an instance's server, and of all descendants."""
     return _members_now(frozenset({"no process has this mark"}), pid, with_marks=False)
 
 
@@ -69,12 +69,13 @@ def marks_of(group: str, server_url: str) -> frozenset[str]:
 def members(
     table: Iterable[ProcessEntry], marks: frozenset[str], known_pid: int | None, own_entry: ProcessEntry
 ) -> set[int]:
-    """Return the pids of an instance, without the caller's own. Either of rules 1 and 2 may fail.
+    """Return the pids of an instance's processes, without the caller's own pid.
 
-    1. The process group that supervisord created for the server, whose id is the server's pid. It counts only in
-       supervisord's and the caller's session, because in another session the pid was reused.
-    2. Processes with the server's variables in their environment, which a process title may overwrite.
-    3. The whole process group of each such process, and all their descendants.
+    1. Members of the process group `known_pid`, which supervisord created for the server. The group must be in the
+       caller's session, because in another session the pid was reused.
+    2. Processes that have all `marks` in their environment. Rule 1 is needed too, because a program that changes its
+       process title may overwrite its environment.
+    3. The process groups of the processes of rule 2, and all descendants of the processes found so far.
     """
     others = [entry for entry in table if not entry.zombie and entry.pid != own_entry.pid]
     groups = {p.group for p in others if p.group == known_pid and p.session == own_entry.session}  # 1
@@ -86,7 +87,7 @@ def members(
 
 
 def processes(with_marks: bool = True) -> Iterator[ProcessEntry]:
-    """Yield every process. Without `with_marks` this takes half the time."""
+    """Yield every process. Without `with_marks` this takes half the time, and every entry has no marks."""
     for pid in procfs.process_ids():
         try:
             stat = procfs.stat(pid)

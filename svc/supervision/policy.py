@@ -1,6 +1,6 @@
-"""The module name under which every supervisord.conf loads the supervisord extension.
+"""An alias of `extension`: every rendered supervisord.conf loads `svc.supervision.policy:make`.
 
-The code is in `extension`. This name stays, because committed files contain `svc.supervision.policy:make`.
+The alias must stay, because operators have committed such files. The restart limits are in `restarts`.
 """
 
 from svc.supervision.extension import make

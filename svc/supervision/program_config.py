@@ -1,18 +1,18 @@
 """The configuration of supervisord's programs as comparable values. Pure.
 
-`config_serializer` creates the payload from supervisord's own objects.
+`parse_groups` reads the values that `config_serializer` creates from supervisord's own objects.
 """
 
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-AUTO = "AUTO"  # a log file that supervisord names itself; equal to any other, as in supervisord
+AUTO = "AUTO"  # the value of a log file that supervisord names; supervisord sees no difference to another log file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramConfig:
-    """The configuration of a program. `keys` are supervisord's (command, directory, stopwaitsecs...), with text values.
+    """The configuration of a program. `keys` are those of its section in supervisord's files, with text values.
 
     Keys without a value are omitted. `environment` is added to supervisord's own environment.
     """
@@ -24,7 +24,7 @@ class ProgramConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """The configuration of a group, the unit of `supervisorctl update`. `keys` are its kind, priority, socket..."""
+    """The configuration of a group, the unit of `supervisorctl update`. `keys` are the group's own: kind, socket..."""
 
     name: str
     keys: Mapping[str, str]
@@ -33,14 +33,14 @@ class GroupConfig:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordConfig:
-    """The configuration that supervisord runs. `root` is the directory of its supervisord.conf, as it was given."""
+    """The configuration that supervisord runs. `root` is the directory of its supervisord.conf."""
 
     root: str
     groups: Mapping[str, GroupConfig]
 
 
 def parse_groups(payload: Mapping[str, Any]) -> dict[str, GroupConfig]:
-    """Return the groups in a payload of `config_serializer.serialize`, by name."""
+    """Return, by name, the groups in a payload that `config_serializer.serialize` created."""
     return {
         name: GroupConfig(
             name,

@@ -1,10 +1,10 @@
-"""Counts restarts and decides when to give a program up. Pure: `extension` applies the decisions in supervisord.
+"""The restart limits: decides when a program starts again and when it is given up. Pure: `extension` applies them.
 
-1. A requested start, such as the first start, resets the count to 0.
+1. A requested start, such as the first start, resets the count of restarts to 0.
 2. A start after an unrequested exit is a restart and adds 1 to the count.
-3. After an unrequested exit, if restarts are left, the program starts again after `delay` seconds (BACKOFF).
-4. If no restarts are left, the program is given up (FATAL). The count stays at `max_restarts`.
-5. While supervisord shuts down, no program is given up, because its exit is not a failure.
+3. After an unrequested exit, a program with fewer than `max_restarts` starts again after `delay` seconds (BACKOFF).
+4. A program with `max_restarts` is given up (FATAL), and keeps its count.
+5. While supervisord shuts down, no program is given up, because an exit is not a failure then.
 6. The reason of the last exit is kept until the next requested start.
 """
 
@@ -29,7 +29,7 @@ class RestartLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RestartCount:
-    """The restarts since the last requested start; `failed`: no restarts were left; `reason`: of the last exit."""
+    """The number of restarts since the last requested start. `failed`: given up. `reason`: of the last exit."""
 
     restarts: int = 0
     failed: bool = False

@@ -1,4 +1,4 @@
-"""The XML-RPC namespace `svc`: the methods that the extension adds to supervisord's own."""
+"""The XML-RPC namespace `svc`: the methods that the extension adds to supervisord's own methods."""
 
 import json
 import platform
@@ -22,13 +22,13 @@ XMLRPC_MAX_INTEGER = 2**31 - 1
 
 
 class RpcInterface:
-    """The methods of the namespace. Every public method of this object can be called through XML-RPC."""
+    """The methods of the namespace. supervisord offers every public method of this object through XML-RPC."""
 
     def __init__(self, extension: "Extension") -> None:
         self._extension = extension
 
     def getRestarts(self) -> dict[str, dict[str, Any]]:  # noqa: N802 - as supervisord's own methods are named
-        """Restarts of the programs that have a limit
+        """Return the restarts of the programs that have a restart limit
 
         @return struct {name: {restarts, max_restarts, failed, reason}}
         """
@@ -36,21 +36,22 @@ class RpcInterface:
         return dict(self._restarts())
 
     def getPrograms(self) -> str:  # noqa: N802
-        """Configuration that runs, of every group and program; the files may have changed since
+        """Return the running configuration of every group and program; the files may have changed since
 
-        @return string JSON {root, groups}: XML-RPC holds neither large numbers nor control characters
+        @return string JSON {root, groups}, because XML-RPC carries neither large numbers nor control characters
         """
         self._refuse_when_shutting_down()
         groups = serialize(group.config for group in self._groups().values())
         return json.dumps({"root": self._extension.supervisord.options.here, "groups": groups})
 
     def replaceProgram(self, name: str, signal_name: str = "") -> bool:  # noqa: N802
-        """Start a program with the configuration that was last read; the rest of its group runs on
+        """Start a program with the configuration that supervisord read last; other programs of its group run on
 
-        The program must be stopped, or be managed by svc and end by the signal: then it starts when it has ended.
+        A stopped program starts at once. A running program must be managed by svc and end on the signal; it starts
+        when it has ended.
 
         @param string name         as supervisorctl writes it
-        @param string signal_name  such as HUP; empty for a program that is stopped
+        @param string signal_name  such as HUP; empty for a stopped program
         @return boolean            always true unless error
         """
         self._refuse_when_shutting_down()
@@ -64,19 +65,19 @@ class RpcInterface:
         return True
 
     def getVersion(self) -> dict[str, str]:  # noqa: N802
-        """Versions of svc, supervisor and Python that run; the installed ones may be newer
+        """Return the running versions of svc, supervisor and Python; newer versions may be installed
 
         @return struct {svc, supervisor, python}
         """
         return {"svc": version.running(), "supervisor": VERSION, "python": platform.python_version()}
 
     def endProcess(self, name: str, pid: int, reason: str) -> bool:  # noqa: N802
-        """End a process that does not work as if it had crashed: its restart counts and waits its delay
+        """End a process as if it had crashed, so that its restart counts and waits for the restart delay
 
-        The process gets its stop signal, and KILL after stopwaitsecs. The reason stands for its exit status.
+        The process gets its stop signal, and KILL after stopwaitsecs. The reason replaces its exit status.
 
         @param string name    Name of the process ('group:name')
-        @param int pid        The process to end: a later process of the same program is left alone
+        @param int pid        The process to end; a later process of the same program is left alone
         @param string reason  Why, for `supervisorctl status`
         @return boolean       Whether it is being ended; False when that process does not run any more
         """
@@ -119,7 +120,7 @@ class RpcInterface:
 
 
 def loaded_group(supervisord: Any, name: str) -> Any:
-    """Return the group's configuration that supervisord read last, which may not run yet, or None if it has none."""
+    """Return the configuration of a group that supervisord read last and may not run yet, or None if there is none."""
     return next((config for config in supervisord.options.process_group_configs if config.name == name), None)
 
 

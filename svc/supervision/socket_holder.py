@@ -1,7 +1,8 @@
 """Keeps the sockets of supervisord's [fcgi-program] groups open while their program restarts.
 
-supervisord counts the references to such a socket and closes it when the last one is released, so whenever its only
-process exits. With one more reference, held here, new connections wait in the backlog instead of being refused.
+supervisord counts the references to such a socket and closes the socket when the last reference is released, which
+is whenever the group's only process exits. SocketHolder holds one more reference, so that new connections wait in the
+backlog instead of being refused.
 
 `supervisorctl update` replaces a changed group, and the new group binds its own address. If the address is the same,
 the new group gets the old group's socket.
@@ -9,7 +10,7 @@ the new group gets the old group's socket.
 
 from typing import Any
 
-STOPPED_GRACE_SECONDS = 3.0  # a stopped program's socket stays open; `supervisorctl restart` needs far less
+STOPPED_GRACE_SECONDS = 3.0  # how long a stopped program's socket stays open; `supervisorctl restart` needs far less
 
 
 class SocketHolder:
@@ -18,7 +19,7 @@ class SocketHolder:
     def __init__(self, grace_seconds: float = STOPPED_GRACE_SECONDS) -> None:
         self.grace_seconds = grace_seconds
         self._references: dict[str, Any] = {}
-        self._addresses: dict[str, Any] = {}  # supervisord's socket configurations, by group
+        self._socket_configs: dict[str, Any] = {}  # by group
         self._idle_since: dict[str, float] = {}
 
     def started(self, group: Any) -> None:
@@ -40,7 +41,7 @@ class SocketHolder:
 
         `successor` is the socket configuration of the group that replaces it, or None if no group does.
         """
-        if name not in self._references or successor is None or successor != self._addresses[name]:
+        if name not in self._references or successor is None or successor != self._socket_configs[name]:
             self.release(name)
             return
         bind = successor.create_and_bind
@@ -52,7 +53,7 @@ class SocketHolder:
         manager = group.socket_manager
         # Take the new reference first, because overwriting the old reference releases it.
         self._references[group.config.name] = manager.get_socket()
-        self._addresses[group.config.name] = manager.config()
+        self._socket_configs[group.config.name] = manager.config()
 
     def stopped(self, group: Any, now: float) -> None:
         """Start the grace period of a group's socket after its program was stopped or given up."""
@@ -66,10 +67,10 @@ class SocketHolder:
                 self.release(name)
 
     def release(self, name: str) -> None:
-        """Release the socket of a group; supervisord closes the socket when it holds no reference itself."""
+        """Release the socket of a group; supervisord closes the socket unless it holds a reference itself."""
         self._idle_since.pop(name, None)
-        self._addresses.pop(name, None)
-        self._references.pop(name, None)  # CPython frees the object at once, which decrements supervisord's count
+        self._socket_configs.pop(name, None)
+        self._references.pop(name, None)  # CPython frees the reference at once, which decrements supervisord's count
 
     def release_all(self) -> None:
         """Release every socket."""

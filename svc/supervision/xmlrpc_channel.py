@@ -24,7 +24,7 @@ MEANINGS = {
 
 
 class XmlRpcChannel:
-    """A client of the XML-RPC server at `url` ("unix:///path/supervisor.sock"). Each call uses a new connection."""
+    """A client of supervisord's XML-RPC server at `url` ("unix:///path/supervisor.sock"), one connection per call."""
 
     def __init__(self, url: str, timeout_seconds: float) -> None:
         if not url.startswith("unix://"):
@@ -33,7 +33,11 @@ class XmlRpcChannel:
         self._timeout_seconds = timeout_seconds
 
     def call(self, method: str, *params: Any, timeout_seconds: float | None = None) -> Any:
-        """Return a method's result. Raise Fault if supervisord refuses, Unavailable if it does not answer."""
+        """Call a method and return its result.
+
+        Raise Fault if supervisord refuses, CommandError if the method fails, Unavailable if supervisord does not
+        answer.
+        """
         transport = UnixTransport(self.url.removeprefix("unix://"), timeout_seconds or self._timeout_seconds)
         try:
             with xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=transport) as server:
