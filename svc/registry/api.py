@@ -61,7 +61,7 @@ class RegistryApi:
         self.started = self.clock()
 
     def handle(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
-        """Return the response of `handler` to Flask's current request; raise SvcError if the client may not make it."""
+        """Return the response of `handler` to Flask's current request; raise SvcError if the client may not send it."""
         client = self._identify(request.remote_addr, request.headers)
         try:
             self._admit(access, request.method, client, request.headers)
@@ -103,7 +103,8 @@ class RegistryApi:
     def services(self, client: Client, now: float) -> Response:
         """Return the services with their latest heartbeats.
 
-        With ?index=, wait until the revision differs or ?wait= is over; that list may lack the latest heartbeats.
+        With ?index=, first wait until the revision differs from that index, but not longer than ?wait= seconds. This
+        list may lack the latest heartbeats.
         """
         passes = validation.parse_filters(request.args)
         watch = validation.parse_watch(request.args)
@@ -218,7 +219,7 @@ class RegistryApi:
         return Response(self.document, mimetype="application/json")
 
     def _check_service_limit(self, name: str) -> None:
-        """Raise RateLimited if `name` is new and max_services are registered already."""
+        """Raise RateLimited if `name` is new and `max_services` services are registered already."""
         if self.store.get(name) is None and len(self.store.snapshot()[1]) >= self.max_services:
             raise RateLimited(
                 f"{self.max_services} services are registered, as many as there may be; remove some (svc remove NAME) "

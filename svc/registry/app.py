@@ -38,7 +38,7 @@ ROUTES = (
     ("GET", "/metrics", READ, "metrics_text"),
     ("GET", "/sd/prometheus", READ, "prometheus"),
     ("GET", "/openapi.json", OPEN, "openapi"),
-)  # method, path, access, handler: the name of a method of RegistryApi
+)  # HTTP method, path, access that the client needs (svc/registry/access/guard.py), and the method of RegistryApi
 
 
 def create_app(
@@ -52,10 +52,10 @@ def create_app(
     max_services: int = MAX_SERVICES,
     hosts: Hosts | None = None,
 ) -> Flask:
-    """Return the application. `probe` sends a GET to a URL and returns the status code, 0 if there is no answer.
+    """Return the application. `probe` sends a GET to a URL and returns the status code, or 0 if there is no answer.
 
     Without a `guard`, only this machine may write. Without an `address_policy`, a service may be in any network.
-    Without `hosts`, a request may name any Host.
+    Without `hosts`, a request may have any Host header.
     """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES

@@ -1,7 +1,7 @@
 """The targets of Prometheus's HTTP service discovery. Pure.
 
-Properties that never change for a service are plain labels, which every sample gets. Properties that change are
-`__meta_...` labels, which only relabelling sees: as plain labels, each change would begin a new time series.
+Properties that rarely or never change are plain labels, which Prometheus adds to every sample. A changed label begins
+a new time series, so properties that often change are `__meta_...` labels, which Prometheus uses for relabelling only.
 """
 
 from collections.abc import Iterable
@@ -50,7 +50,7 @@ def _service_group(service: Service) -> TargetGroup:
 
 
 def _group(url: str, labels: dict[str, str], path: str | None = None) -> TargetGroup:
-    """Return the target group of one URL. `path` is absolute; without it, the metrics are below the path of the URL."""
+    """Return the target group of one URL. `path` is that of its metrics; without it, /metrics below the URL's path."""
     parts = parse_service_url(url)
     location = {
         "__scheme__": parts.scheme,

@@ -1,4 +1,4 @@
-"""Read events: the latest ones, a wait for the next one, or a stream of server-sent events."""
+"""Read events: the latest ones, those after an id, or an endless stream of server-sent events."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,13 +21,13 @@ RETRY_FIELD = b"retry: 1000\n\n"  # milliseconds until a client connects again
 
 
 class EventQuery(NamedTuple):
-    """The events that a request selects. Without `after`, it selects the newest; empty `kinds` select all kinds."""
+    """The events that a request selects."""
 
-    after: int | None = None
+    after: int | None = None  # only events with a higher id; None: the newest events
     limit: int = DEFAULT_EVENT_LIMIT
-    service: str = ""
-    kinds: frozenset[str] = frozenset()
-    wait: float = 0.0
+    service: str = ""  # empty: all services
+    kinds: frozenset[str] = frozenset()  # empty: all kinds
+    wait: float = 0.0  # maximum seconds to wait for the first event
 
     def matches(self, event: Event) -> bool:
         return (not self.service or event.service == self.service) and (not self.kinds or event.kind in self.kinds)
@@ -96,14 +96,14 @@ class EventStreams:
     ) -> Iterator[bytes]:
         """Return a stream of the events that `query` selects; it enters the context `waiting` while it waits for more.
 
-        Raise RateLimited if MAX_EVENT_STREAMS are open, and any error of the store.
+        Raise RateLimited if MAX_EVENT_STREAMS streams are open already, and Unavailable if the store fails.
         """
         if self._open >= MAX_EVENT_STREAMS:
             raise RateLimited(f"{MAX_EVENT_STREAMS} streams are open already; close one", retry_after=5)
         return self._stream(query, waiting, *read_events(self._store, query._replace(wait=0)))
 
     def end(self) -> None:
-        """Make every stream end when its wait is over (Store.wake ends the waits). The clients then reconnect."""
+        """Make every stream end after its current wait, which Store.wake ends at once. The clients then reconnect."""
         self.are_ending = True
 
     def _stream(

@@ -1,9 +1,12 @@
 """Accept events from routers and babysitters: authenticate the source and limit the rate.
 
-The `source` of an event names the role of the reporter, which decides the kinds of events that it may report. The
-source counts as verified if the client is on this machine or may write to the registry, or if it is `babysitter` and
-the client has the secret of the service's registration. To every other source the client's address is added:
-`router-NAME@ADDRESS`.
+The `source` of an event is the role of its reporter: `babysitter`, `router` or `router-NAME`. Each role may report only
+some kinds of events. A source is verified in two cases.
+
+1. The client is on this machine, or sends the write token and no secret.
+2. The source is `babysitter`, and the client sends the secret with which the event's service was registered.
+
+The registry adds the client's address to a source that is not verified: `router-NAME@ADDRESS`.
 """
 
 import math
@@ -41,7 +44,7 @@ class EventReceiver:
         self._limiter = EventRateLimiter(clock)
 
     def receive(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
-        """Store the events in `body` and return them as stored; raise BadRequest, Forbidden or RateLimited."""
+        """Store the events in `body` and return the stored events; raise BadRequest, Forbidden or RateLimited."""
         events = parse_events(body, now)
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
@@ -51,7 +54,7 @@ class EventReceiver:
         return self._store.add_events(events)
 
     def _owned(self, caller: owner.Caller, names: set[str]) -> set[str]:
-        """Return the names whose services the caller owns; raise Forbidden if another caller owns one of them."""
+        """Return those of `names` that the caller owns; raise Forbidden if another caller owns one of them."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)
@@ -75,7 +78,7 @@ def rate_limit_message(address: str, wait: float) -> str:
 
 
 def parse_events(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events in the body of a POST; raise BadRequest for an invalid event or an unaccepted kind."""
+    """Return the events in the body of a POST; raise BadRequest if an event is invalid or not for reporters."""
     events = body.get("events")
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS_PER_REQUEST:
         raise _invalid("events", f"must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events")

@@ -19,11 +19,11 @@ UNHEALTHY_AFTER_FAILURES = 3  # in a row
 HEALTHY_AFTER_SUCCESSES = 2  # in a row, for a service that was unhealthy
 MAX_CONCURRENT_CHECKS = 32  # in one round
 MAX_CONCURRENT_REQUESTED_CHECKS = 32
-MAX_LOGGED_REFUSALS = 1000  # refused addresses that are remembered, so that each is logged once
+MAX_LOGGED_REFUSALS = 1000  # messages about refused addresses that are kept, so that each is logged once
 
 
 def is_success(service: Service, status_code: int) -> bool:
-    """Return whether a health check of the service with this status code was a success (0: no answer).
+    """Return whether a health check that got `status_code` (0: no answer) was a success.
 
     A babysitter's /health returns 503 while its instance is down, but the babysitter itself works. So any answer is a
     success for a service of type babysitter.
@@ -71,7 +71,7 @@ class HealthProbe:
 
 
 class HealthChecker:
-    """Checks each health URL of the running services once in a round, those of unhealthy services last.
+    """Checks the health URLs of the running services in rounds, in each round those of unhealthy services last.
 
     The number of checks that contradict a health status is kept in memory. The health status itself is in the store,
     which is written only when the status changes.
@@ -111,7 +111,7 @@ class HealthChecker:
 
 
 def with_health_status(now: Service, checked: Service, health_status: str) -> Service:
-    """Return `now` with the new health status, or unchanged if it differs from the service that was checked."""
+    """Return the service `now` with the new health status, or unchanged if its state has changed since the check."""
     state, checked_state = ((service.status, service.health_url(), service.health_status) for service in (now, checked))
     return replace(now, health_status=health_status) if state == checked_state else now
 
@@ -159,7 +159,7 @@ class SharedProbe:
 
 
 def for_each(work: Callable[[T], object], items: Iterable[T], concurrency: int) -> None:
-    """Call `work` with every item, `concurrency` at a time, and return when all are done. Log the exceptions.
+    """Call `work` with every item, `concurrency` at a time, and return when all are done. Log what `work` raises.
 
     The threads are daemons, unlike those of an executor: the end of the process does not wait for a slow host.
     """

@@ -16,7 +16,7 @@ FilterKey = tuple[str | None, ...]
 
 
 class ListCache:
-    """Encodes the store's services. The cache is by object: a store returns the same one until the service changes."""
+    """Encodes each Service object once: a store returns the same object for a service until the service changes."""
 
     def __init__(self, store: Store) -> None:
         self.store = store
@@ -26,15 +26,16 @@ class ListCache:
         self._encoded_services: dict[str, tuple[Service, bytes]] = {}
 
     def current(self, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
-        """Return the revision, and the list of the services that the filter passes, with their latest heartbeats."""
+        """Return the revision and the list of the services for which `passes` is true, with their latest heartbeats."""
         with self._lock:
             revision, services = self.store.snapshot()
             return revision, self._encode([s for s in services if passes(s)])
 
     def of_revision(self, revision: int, key: FilterKey, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
-        """Return a revision, which is `revision` or a later one, and its list; that may lack the latest heartbeats.
+        """Return `revision` and its cached list; if that is not in the cache, return the current revision and its list.
 
-        `key` identifies the filter `passes`: calls with equal keys share a cached list.
+        `key` identifies the filter `passes`: calls with equal keys share a cached list. A cached list may lack the
+        latest heartbeats.
         """
         with self._lock:
             if revision == self._revision and key in self._lists:

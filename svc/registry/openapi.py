@@ -49,7 +49,7 @@ class Operation:
     errors: tuple[int, ...] = ()
     query: Mapping[str, tuple[Schema, str]] = dataclasses.field(default_factory=dict)
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    operation_id: str = ""  # empty: the handler's name. Generated clients use it as the name of a function
+    operation_id: str = ""  # the name of the function in generated clients; empty: the handler's name
 
 
 LIST_PARAMETERS: Mapping[str, tuple[Schema, str]] = {

@@ -55,7 +55,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
         )
     check_store(settings)
     listener = bind("registry", settings.host, settings.port)
-    allow_connections(2 * MAX_CONNECTIONS)  # each client may request a health check, which needs another one
+    allow_connections(2 * MAX_CONNECTIONS)  # each client may request a health check, which needs a second connection
     RegistryServer(settings, listener, ready).run()
 
 
@@ -123,7 +123,7 @@ class RegistryServer(GunicornApplication):
         }
 
     def load(self) -> "Flask":
-        """Return the Flask application, and prepare the loops that post_worker_init starts; runs in the worker."""
+        """Return the Flask application, and create the loops; gunicorn calls this in the worker."""
         import gevent
 
         from svc.base.loop import Loop
@@ -182,7 +182,7 @@ class RegistryServer(GunicornApplication):
     def _end_watches(self, worker: Any) -> None:
         """End the long polls once the worker is shutting down, so that their clients connect to the next worker.
 
-        A loop calls this because gunicorn has no hook for it.
+        A loop calls this method, because gunicorn has no hook for the begin of a worker's shutdown.
         """
         if not worker.alive and self.store is not None:
             worker.wsgi.extensions[API_EXTENSION].streams.end()

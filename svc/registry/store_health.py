@@ -15,10 +15,13 @@ KEPT_LEASES = (
 
 
 class StoreHealth:
-    """The status of the registry: `failing` while the store cannot be used, or `degraded`.
+    """The status of the registry: `healthy`, `degraded` or `failing`.
 
-    It is `degraded` while leases are kept beyond their end, and while a store that answers reports a problem: it cannot
-    be written and its list is an older copy, or a corrupt file was renamed.
+    It is `failing` while the store cannot be used. It is `degraded` in three cases.
+
+    1. Leases are kept beyond their end.
+    2. The store cannot be written, and returns an older copy of the list.
+    3. The store has renamed a corrupt file, and the operator has not moved that file away.
     """
 
     def __init__(self, store: Store) -> None:
@@ -48,7 +51,10 @@ class StoreHealth:
         self.failure = reason
 
     def is_usable(self) -> bool:
-        """Return whether the store can be used. At the start and after a failure, check it first; raise Unavailable."""
+        """Return whether the store can be used.
+
+        At the start and after a failure, check the store first; raise Unavailable if the check fails.
+        """
         if self.failure or self.store.degradation() or not self._was_checked:
             self.store.check()
             self._was_checked = True

@@ -200,7 +200,7 @@ def _model_problems(metadata: dict[str, Any]) -> Iterator[str]:
 
 
 METADATA_CHECKS = (_url_problems, _model_problems)
-FIELDS: dict[str, Callable[[Any], str]] = {
+FIELDS: dict[str, Callable[[Any], str]] = {  # field -> function that returns why a value is invalid, or ""
     "name": _name,
     "host": _host,
     "port": _port,

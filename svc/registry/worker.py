@@ -1,8 +1,8 @@
 """The registry's gunicorn worker: heartbeats take a fast path, every other request goes through WSGI.
 
-The fast path answers usual heartbeats (svc/registry/heartbeat_fast_path.py) that are accepted. All other requests go to
-the application unchanged. So do refused heartbeats: a refusal has changed nothing, so the application can process the
-request again.
+The fast path (svc/registry/heartbeat_fast_path.py) answers a usual heartbeat that the registry accepts. Every other
+request goes to the application unchanged. A refused heartbeat goes there, too: the refusal has changed nothing, so the
+application can process the request again and answer with the error.
 
 The deadlines and the connection limit of `svc.perimeter` apply to both paths.
 """
@@ -40,11 +40,11 @@ class RegistryWorker(GeventWorker):
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> StreamServer:
-        """Return the server for a listening socket; gunicorn calls this method of a worker if it exists."""
+        """Return the server for a listening socket; gunicorn calls this for each listening socket."""
         return StreamServer(listener, handle=partial(self.handle, listener), spawn=self._limits.pool)
 
     def notify(self) -> None:
-        """Report to the gunicorn master that the worker is alive, and sweep the connections; called once a second."""
+        """Report to gunicorn that the worker is alive, and sweep the connections; gunicorn calls this once a second."""
         super().notify()
         self._limits.sweep()
 
@@ -74,7 +74,7 @@ class RegistryWorker(GeventWorker):
             super().handle_error(req, client, addr, exc)
 
     def _answer_heartbeats(self, client: ClientSocket) -> bool:
-        """Answer heartbeats; return True at the first request of another kind, False if the connection ends before."""
+        """Answer heartbeats until another request arrives; return True then, False if the connection ends first."""
         while data := _receive(client):
             heartbeat = heartbeat_fast_path.parse_heartbeat(data)
             payload = self._handle_heartbeat(client.address, heartbeat) if heartbeat else None
@@ -96,7 +96,7 @@ class RegistryWorker(GeventWorker):
 
 
 def _receive(client: ClientSocket) -> bytes:
-    """Return the bytes that the client sends, up to the end of a heartbeat; b"" if it has closed the connection."""
+    """Return a whole heartbeat request or the beginning of another request; b"" if the client sends nothing more."""
     data = b""
     while not heartbeat_fast_path.is_complete(data) and (more := client.recv(heartbeat_fast_path.MAX_HEARTBEAT_BYTES)):
         data += more

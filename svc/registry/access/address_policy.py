@@ -33,7 +33,7 @@ class AddressPolicy:
         self.resolve = resolve
 
     def check(self, service: Service, from_own_machine: bool) -> None:
-        """Raise BadRequest, which names every wrong address in the registration.
+        """Raise BadRequest if an address in the registration is wrong; the error names every wrong address.
 
         `from_own_machine`: the registration came from the registry's own machine, so it may use loopback addresses.
         """
@@ -51,8 +51,8 @@ class AddressPolicy:
     def _host_problems(self, service: Service, from_own_machine: bool) -> Iterator[tuple[str, str]]:
         """Yield the field and a message for each problem of the host and the URL.
 
-        A loopback address is a problem because it means another machine to every reader elsewhere; so is an address
-        outside of the allowed networks.
+        A loopback address is a problem if the registration came from another machine: for clients elsewhere it means
+        their own machine. An address outside of the allowed networks is a problem, too.
         """
         fields_by_host = {canonical(parse_service_url(service.url).host): "url", canonical(service.host): "host"}
         for host, key in fields_by_host.items():

@@ -42,7 +42,7 @@ def _matches(file: TokenFile, offered: bytes) -> bool:
 
 
 class Guard:
-    """Decides which requests are admitted; a client on this machine may do everything, unless loopback_needs_token.
+    """Decides which requests are admitted; without loopback_needs_token, clients on this machine may do everything.
 
     Other clients need the write token to write, and the read token or the write token to report events. If there is a
     read token, they need one of the two to read as well; otherwise any client may read.
@@ -63,7 +63,7 @@ class Guard:
     def admit(self, access: str, client: Client, authorization: str) -> None:
         """Raise Unauthorized unless one of these holds.
 
-        1. The endpoint is open, or the client is on this machine, which needs no token.
+        1. The endpoint is open, or the client is on this machine and loopback_needs_token is not set.
         2. The request only reads, and there is no read token.
         3. The request reports events or writes, and --insecure is set.
         4. The client sends a token that is valid for this access.

@@ -9,7 +9,7 @@ from svc.perimeter.local_machine import is_own_address
 from svc.registry.leases import owner
 
 UNKNOWN_ADDRESS = "unknown"
-# A proxy on this machine adds at least one of these. No part of this project sends one for a client of this machine.
+# A proxy on this machine adds at least one of these headers. No program of this project sends them to the registry.
 PROXY_HEADERS = frozenset(
     (
         "forwarded",
@@ -54,7 +54,7 @@ class Client(NamedTuple):
 
     @property
     def source_address(self) -> str:
-        """Return the address added to the source of the client's events; behind a proxy, `proxy-` and the proxy's."""
+        """Return the address for the source of the client's events: its own, or `proxy-` and that of its proxy."""
         return f"proxy-{self.address}" if self.is_forwarded else self.address
 
     @property
@@ -69,7 +69,11 @@ def identify(
     knows_host: Callable[[str], bool] = lambda host: True,
     is_operator: Callable[[str], bool] = lambda authorization: False,
 ) -> Client:
-    """Return the client of a request. `knows_host` returns whether a Host header names this server."""
+    """Return the client of a request.
+
+    `knows_host` returns whether a Host header names this server, `is_operator` whether an Authorization header has the
+    write token.
+    """
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
     is_forwarded = is_rebound or any(headers.get(name) is not None for name in PROXY_HEADERS)

@@ -10,7 +10,7 @@ MAX_BUCKETS = 1000
 
 
 class Bucket(NamedTuple):
-    """A token bucket with `tokens` at the time `at`; negative after a request that took more than were available."""
+    """A token bucket at the time `at`. `tokens` is negative after a request that took more tokens than there were."""
 
     tokens: float
     at: float
@@ -30,10 +30,10 @@ class EventRateLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, reporter: str, count: int) -> float:
-        """Take a token for each of `count` events and return 0; without a token, return the seconds until the next.
+        """Take a token for each of `count` events and return 0; if there is none, return the seconds until the next.
 
-        One token is enough to accept a request. It may take more tokens than there are, and the reporter then waits
-        longer for the next; otherwise a request larger than the bucket could never be accepted.
+        One token is enough to accept all events of a request. If they take more tokens than there are, the reporter
+        waits longer for its next token. Otherwise a request with more events than a full bucket would always fail.
         """
         with self._lock:
             now = self._clock()

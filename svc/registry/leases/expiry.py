@@ -1,8 +1,8 @@
 """Decide which leases end; keep them all if so many lapse at once that a network failure is the likely cause. Pure.
 
 When the registry's own network fails, every lease lapses although every service is healthy. Services send a heartbeat
-every third of a lease. So when the first of them lapses, the others have sent none for at least two thirds of their
-leases. These silent services are counted, too, so that a mass expiry is noticed before the first lease ends.
+every third of a lease. So when the first lease lapses, every other service has been silent for at least two thirds of
+its own lease. Silent services are counted, too, so that a mass expiry is noticed before the first lease ends.
 """
 
 import dataclasses

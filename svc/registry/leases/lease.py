@@ -47,7 +47,7 @@ def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Se
     """Return the service to store for a registration.
 
     Its health status stays `healthy` if the service was healthy at the same URL; otherwise it becomes `unknown`. Raise
-    Forbidden if another caller owns the name; `renew` and `update` do the same.
+    Forbidden if another caller owns the name.
     """
     owner.check(old, caller)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():
@@ -56,13 +56,16 @@ def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Se
 
 
 def renew(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
-    """Return the service after a heartbeat; a `status` of None leaves the status as it was."""
+    """Return the service after a heartbeat; a `status` of None leaves the status as it was.
+
+    Raise the errors of owner.check_heartbeat.
+    """
     owner.check_heartbeat(service, caller)
     return update(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
 
 
 def update(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) -> Service:
-    """Return the service with the new fields.
+    """Return the service with the new fields; raise Forbidden if another caller owns it.
 
     Its health status becomes `unknown` when it starts to run or gets another URL, because earlier checks prove nothing
     about its new state.
@@ -76,5 +79,5 @@ def update(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) 
 
 
 def is_visible_change(old: Service | None, new: Service) -> bool:
-    """Return whether readers of the list must learn of the change: of any but the renewal of a valid lease."""
+    """Return whether readers of the list must learn of the change: whether it changes more than UNWATCHED_FIELDS."""
     return old is None or replace(old, **UNWATCHED_FIELDS) != replace(new, **UNWATCHED_FIELDS)

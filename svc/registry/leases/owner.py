@@ -25,7 +25,7 @@ def digest(secret: str) -> str:
 
 
 def is_owned_by_another(service: Service, caller: Caller) -> bool:
-    """Return whether the service was registered with another secret, even if its lease is over."""
+    """Return whether another caller registered the service with a secret, even if the lease is over."""
     return bool(service.owner) and caller is not OPERATOR and not hmac.compare_digest(service.owner, caller)
 
 

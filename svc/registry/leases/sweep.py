@@ -45,7 +45,10 @@ class LeaseSweep:
             self.store_health.record_failure(error.message)
 
     def end_kept_leases(self) -> list[str]:
-        """End the kept leases on an operator's request, and return the names of their services; raise Unavailable."""
+        """End the kept leases on an operator's request, and return the names of their services.
+
+        Raise Unavailable if the store fails.
+        """
         with self._lock:
             self.expiry.allow_endings(self.clock())
         return self._sweep()

@@ -49,10 +49,10 @@ class Store(Protocol):
         """
 
     def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        """Apply lease.renew to the service on the store's fastest path; return False for an unknown name.
+        """Change the service as lease.renew does, on the store's fastest path; return False for an unknown name.
 
-        Without calling lease.renew, a store may accept a caller that is the owner, or any caller if there is no owner.
-        Only lease.renew may refuse a heartbeat.
+        A store need not call lease.renew if the caller owns the service or if the service has no owner. In all other
+        cases it calls lease.renew, which may refuse the heartbeat.
         """
 
     def drain(self, name: str, drained: bool) -> Service | None:
@@ -62,7 +62,7 @@ class Store(Protocol):
         """
 
     def wait(self, known_revision: int, timeout: float) -> int:
-        """Return the revision as soon as it differs from `known_revision`, or after `timeout` seconds; do not poll."""
+        """Return the revision once it differs from `known_revision`, or after `timeout` seconds; a store does not poll."""
 
     def add_events(self, events: Sequence[Event]) -> list[Event]:
         """Add events of other reporters, or events that are no change of a service; return them with their ids."""

@@ -28,7 +28,7 @@ _event_decoder = msgspec.json.Decoder(Event)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RedisSnapshot:
-    """The content of Redis at one moment. While the counter `writes` is the same, so are the services and drains."""
+    """The content of Redis at one moment. Two snapshots with equal `writes` differ in heartbeats only."""
 
     at: float  # Unix seconds
     revision: int
@@ -42,7 +42,7 @@ class RedisSnapshot:
 
 
 class RedisStore:
-    """A store in Redis. While Redis does not answer, it answers reads from the last snapshot and refuses writes."""
+    """A store in Redis. While Redis does not answer, the store reads from the last snapshot and refuses writes."""
 
     def __init__(self, address: RedisAddress) -> None:
         self._connection = RedisConnection(address)
@@ -170,7 +170,7 @@ class RedisStore:
         raises_revision: int,
         events: Sequence[Event],
     ) -> Record | None:
-        """Replace `record` with the new values and return None; if it has changed meanwhile, return the current one."""
+        """Replace `record` and return None; if another record is in Redis by now, return that one and do nothing."""
         replacement = (service, heartbeat, plain_heartbeat, raises_revision, _join(*events))
         result = self._connection.run(redis_scripts.SWAP, name, *record, *replacement)
         if not result[0]:
@@ -237,6 +237,6 @@ def _decode_event(entry: bytes) -> Event:
 
 
 def _plain_heartbeat(service: Service) -> str:
-    """Return the status and the owner with which a heartbeat only renews the lease, for the script HEARTBEAT."""
+    """Return the status and owner with which a heartbeat only renews the lease, for HEARTBEAT; "" if none does."""
     renewed = lease.renew(service, service.last_heartbeat, None)
     return "" if lease.is_visible_change(service, renewed) else f"{service.status} {service.owner}"

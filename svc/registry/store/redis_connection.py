@@ -28,9 +28,9 @@ CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
 class RedisConnection:
     """Runs scripts in Redis.
 
-    `failure` is the reason why Redis cannot be used. While there is one, only the listener's thread contacts Redis, and
-    retries until it succeeds. A script that got no answer is run once more, because this process may have been busy or
-    the connection stale. That is safe: a script that has already run finds nothing left to do.
+    `failure` is the reason why Redis cannot be used, or "". After a failure, only the listener's thread contacts Redis,
+    until it succeeds. A script that got no answer is run once more, because this process may have been busy or the
+    connection stale. A script that has already run changes nothing the second time; only ADD_EVENTS adds events twice.
     """
 
     def __init__(self, address: RedisAddress) -> None:
@@ -47,7 +47,7 @@ class RedisConnection:
         threading.Thread(target=self._listen, name="redis", daemon=True).start()
 
     def run(self, script: str, *args: str | bytes | int) -> Any:
-        """Run a script and return its answer. Raise Unavailable if Redis fails; at once if it is known to fail."""
+        """Run a script and return its answer. Raise Unavailable if Redis fails; at once if `failure` is set."""
         try:
             if self.closed or self.failure:
                 raise self.unavailable()
@@ -104,7 +104,7 @@ class RedisConnection:
             self._closing.wait(RETRY_INTERVAL_SECONDS)
 
     def _follow_changes(self) -> None:
-        """Receive revisions and event ids until the connection fails; check Redis first to read the current ones."""
+        """Read the current revision and event id, then receive new ones until the connection fails."""
         with self._redis.pubsub(ignore_subscribe_messages=True) as channel:
             watches = {self._key("changes"): self.revision, self._key("told"): self.event_id}
             channel.subscribe(*watches)

@@ -16,7 +16,7 @@ told        channel: the id of each new event
 from svc.protocol.event import OWN_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
-ANY_OWNER = "*"  # as the sender's digest: the heartbeat is accepted whoever the owner is
+ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted, whatever the owner
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
 
 _COMMON = """
@@ -157,8 +157,8 @@ return answer
 )
 
 # Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services and drained, if
-# `writes` differs. Lists are joined by newlines, which no name and no JSON here contains: a client parses two strings
-# faster than 4,000.
+# `writes` differs. Each is one string, joined by newlines, which no name and no JSON here contains: a client parses one
+# long string faster than thousands of short ones.
 SNAPSHOT = (
     _COMMON
     + """

@@ -29,7 +29,7 @@ DELETE FROM events WHERE source = '{OWN_SOURCE}' AND id <= (
 
 
 class SqliteCache:
-    """The cached services and events. `put` and `add_events` take effect with `commit`.
+    """The cached services, revision and last event id. `put` and `add_events` take effect with `commit`.
 
     The file is read again only after another process has written to it.
     """

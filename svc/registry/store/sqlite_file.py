@@ -40,7 +40,7 @@ FILE_SIGNATURE = b"SQLite format 3\0"
 SUFFIXES = ("", "-wal", "-shm")  # SQLite keeps its journal and shared memory beside the file
 BUSY_TIMEOUT_SECONDS = 5
 UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
-CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's: Python has its error codes only since 3.11
+CORRUPTION_MESSAGES = ("not a database", "malformed")  # in SQLite's messages: Python has no codes before 3.11
 DISK_FULL = "its disk is full; make room there"
 READ_ONLY = "it is read-only; make it, its directory and their file system writable"
 SET_ASIDE = (
@@ -115,9 +115,9 @@ def set_aside_before(path: Path) -> str:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    """Return a connection without implicit transactions, which threads may use one after the other.
+    """Return a connection without implicit transactions. Threads may use it one after the other.
 
-    SQLite gives its -wal and -shm files the mode of the database file.
+    First restrict the modes of the existing files. SQLite gives new -wal and -shm files the mode of the database file.
     """
     private_files.prepare(path)
     for suffix in SUFFIXES:
