@@ -62,7 +62,7 @@ class Store(Protocol):
         """
 
     def wait(self, known_revision: int, timeout: float) -> int:
-        """Return the revision once it differs from `known_revision`, or after `timeout` seconds; a store does not poll."""
+        """Return the revision once it differs from `known_revision`, or after `timeout` seconds. Do not poll."""
 
     def add_events(self, events: Sequence[Event]) -> list[Event]:
         """Add events of other reporters, or events that are no change of a service; return them with their ids."""
