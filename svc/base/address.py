@@ -19,12 +19,12 @@ def authority(host: str, port: int) -> str:
 
 
 def has_credentials(url: str) -> bool:
-    """Return whether a URL contains a user or password: logs, open endpoints and process lists would expose it."""
+    """Return whether a URL contains a user or a password, which logs, open endpoints and process lists would expose."""
     return "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
 
 
 def is_ipv6(host: str) -> bool:
-    """Return whether the host is an IPv6 address without a zone, which would be valid on one machine only."""
+    """Return whether `host` is an IPv6 address; False with a zone (`fe80::1%eth0`), which only one machine knows."""
     try:
         return "%" not in host and bool(ipaddress.IPv6Address(host))
     except ValueError:
@@ -43,7 +43,7 @@ def is_loopback(host: str) -> bool:
 
 
 def bind_host(host: str) -> str:
-    """Return the address to listen on for clients that connect to `host`: loopback for a loopback host, else any."""
+    """Return the address to listen on so that clients reach `host`: loopback for a loopback host, else the wildcard."""
     if host.lower() in IPV6_LOOPBACK_NAMES:
         return IPV6_LOOPBACK
     if is_loopback(host):

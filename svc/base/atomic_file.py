@@ -9,13 +9,13 @@ OnOpen = Callable[[int], object]  # called with the descriptor of the new file, 
 
 
 def _ignore(descriptor: int) -> None:
-    """Do nothing with a new file."""
+    """Do nothing: the default of `on_open`."""
 
 
 def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnOpen = _ignore) -> None:
     """Replace the content of `path`; if that fails, raise OSError and leave the file unchanged.
 
-    `durable`: the new content survives a power cut after this call.
+    With `durable`, the new content survives a power failure after this call.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # pid: two processes may write the same file
     try:
@@ -30,7 +30,7 @@ def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnO
 
 
 def stage(temporary: Path, data: bytes, mode: int, durable: bool = True, on_open: OnOpen = _ignore) -> None:
-    """Write the temporary file, for the caller to move with `os.replace`; raise OSError."""
+    """Write `data` to the file `temporary`, which the caller then moves with `os.replace`; raise OSError."""
     temporary.unlink(missing_ok=True)  # left behind by a killed process
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(temporary, flags, mode), "wb") as file:
@@ -42,7 +42,7 @@ def stage(temporary: Path, data: bytes, mode: int, durable: bool = True, on_open
 
 
 def sync_directory(directory: Path) -> None:
-    """Sync a directory, so that new names in it survive a power cut; do nothing if the file system cannot."""
+    """Sync a directory, so that new files in it survive a power failure; ignore a file system that cannot do this."""
     with contextlib.suppress(OSError):
         descriptor = os.open(directory, os.O_RDONLY)
         try:

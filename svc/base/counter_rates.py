@@ -17,12 +17,12 @@ class Counts(NamedTuple):
     requests: int = 0
     errors: int = 0
     tokens: int = 0
-    first_seconds: float = 0.0  # time to the first token, summed over all streams
-    firsts: int = 0  # streams that have begun to answer
+    ttft_seconds: float = 0.0  # time to the first token, summed over the streams that have sent one
+    ttft_streams: int = 0  # streams that have sent their first token
 
 
 class Rates(NamedTuple):
-    """Rates per second. `first_token` is the mean time to the first token in seconds; None if no stream began."""
+    """Rates per second. `first_token` is the mean time to the first token in seconds; None if no stream has sent one."""
 
     requests: float = 0.0
     errors: float = 0.0
@@ -65,20 +65,23 @@ class RateWindow:
 
 
 def rates(before: Counts, now: Counts, seconds: float) -> Rates:
-    """Return the rates between two counts. Counts that have decreased were reset: the instance left and came back."""
+    """Return the rates between two readings of the counters, taken `seconds` apart.
+
+    If the counters have decreased, they were reset: the instance was removed and added again.
+    """
     if now.requests < before.requests:
         before = Counts()
-    firsts = now.firsts - before.firsts
+    streams = now.ttft_streams - before.ttft_streams
     return Rates(
         round((now.requests - before.requests) / seconds, 3),
         round((now.errors - before.errors) / seconds, 3),
         round((now.tokens - before.tokens) / seconds, 3),
-        round((now.first_seconds - before.first_seconds) / firsts, 4) if firsts > 0 else None,
+        round((now.ttft_seconds - before.ttft_seconds) / streams, 4) if streams > 0 else None,
     )
 
 
 class RecentCounts:
-    """The increase of each model's counters, by kind, over the last `points` points of the history."""
+    """The increase of each model's counters over the last `points` samples. A kind of error is one counter."""
 
     def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)
@@ -87,7 +90,7 @@ class RecentCounts:
         self._samples.append(counts)
 
     def increase(self, model: str, now: Mapping[str, int]) -> dict[str, int]:
-        """Return the increase of each counter of `model` that has increased; `now` has the current values by kind."""
+        """Return the increase of each counter of `model` that has increased; `now` has the current values."""
         before = self._samples[0].get(model, {})
         return {kind: count - before.get(kind, 0) for kind, count in now.items() if count > before.get(kind, 0)}
 

@@ -1,4 +1,4 @@
-"""The parts that all Flask apps here share: error responses with the error object, and the version in /health."""
+"""The parts that all Flask apps of svc share: error responses in OpenAI's format, and the version in /health."""
 
 import logging
 
@@ -13,7 +13,7 @@ ERRORS_BY_STATUS: dict[int | None, type[SvcError]] = {404: NotFound, 405: NotAll
 
 
 def install_errors(app: Flask) -> None:
-    """Make the app answer every failure with the error object, never with an HTML page or a traceback."""
+    """Make the app answer every failure with an OpenAI error object, never with an HTML page or a traceback."""
 
     @app.errorhandler(SvcError)
     def svc_error(error: SvcError) -> tuple[Response, int, dict[str, str]]:

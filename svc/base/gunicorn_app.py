@@ -1,4 +1,4 @@
-"""The gunicorn base class of the registry and the router: one worker, which dies with its master."""
+"""The gunicorn application class that the registry and the router extend: one worker, which dies with its master."""
 
 import signal
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class PropagatingLogger(Logger):
-    """Passes gunicorn's log records on to the root logger, so that they have the format of all others."""
+    """Passes gunicorn's log records on to the root logger, so that they have the same format as svc's own records."""
 
     def setup(self, cfg: Config) -> None:
         super().setup(cfg)
@@ -24,9 +24,10 @@ class PropagatingLogger(Logger):
 
 
 class GunicornApplication(BaseApplication):
-    """The base class. A subclass returns its gunicorn settings from `options` and the WSGI application from `load`.
+    """A gunicorn application whose subclass returns gunicorn settings from `options` and a WSGI app from `load`.
 
-    A subclass that overrides a hook must call the hook of this class, too.
+    gunicorn calls the hooks `when_ready`, `post_fork` and `post_worker_init`. A subclass that overrides a hook must
+    call the hook of this class, too.
     """
 
     def options(self) -> dict[str, object]:
@@ -47,16 +48,19 @@ class GunicornApplication(BaseApplication):
                 self.cfg.set(key, value)
 
     def when_ready(self, arbiter: "Arbiter") -> None:
-        """Run in the master when it listens."""
+        """Prepare the fork of the worker. gunicorn calls this hook in the master once the master listens."""
         gevent_patch.skip_plugins()  # gunicorn's gevent worker patches after the fork
         signals.block_during_forks()
 
     def post_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:
-        """Run in the worker right after the fork."""
+        """Let the worker die with the master. gunicorn calls this hook in the worker right after the fork."""
         signals.die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: "Worker") -> None:
-        """Run in the worker after the application is loaded and the signal handlers are installed."""
-        # Ctrl-C reaches the master, too, which then stops the worker. A second Ctrl-C would print a traceback here.
+        """Ignore SIGINT and unblock the stop signals. gunicorn calls this hook once its signal handlers are installed.
+
+        Ctrl-C also reaches the master, which then stops the worker. A second Ctrl-C would make the worker print a
+        traceback.
+        """
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         signals.unblock()

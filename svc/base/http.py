@@ -30,7 +30,7 @@ def fetch(
 ) -> requests.Response:
     """Send a request like requests.request, but use no proxy and no .netrc, and follow no redirects.
 
-    `keepalive`: the loss of the server is detected within seconds, even while the request waits for a slow answer.
+    With `keepalive`, the loss of the server is detected within seconds, even while the request waits for an answer.
     """
     if options.get("verify") is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -43,6 +43,6 @@ def fetch(
 
 
 def system_ca() -> str | None:
-    """Return the path of this machine's CA certificates; requests by itself would use those of certifi."""
+    """Return the path of this machine's CA certificates. By default, the `requests` library uses certifi's instead."""
     paths = ssl.get_default_verify_paths()
     return paths.cafile or paths.capath

@@ -1,4 +1,4 @@
-"""Bind a server's address, and raise the limit of open files for its connections."""
+"""Bind a server's listening socket, and raise the limit of open files so that its connections fit."""
 
 import resource
 import socket
@@ -6,7 +6,7 @@ import socket
 from svc.base.address import authority, without_brackets
 from svc.base.errors import CommandError
 
-OTHER_FILES = 1000  # logs, libraries, connections to other servers
+OTHER_DESCRIPTORS = 1000  # for logs, libraries and connections to other servers
 
 
 def bind(program: str, host: str, port: int) -> socket.socket:
@@ -32,7 +32,7 @@ def bind(program: str, host: str, port: int) -> socket.socket:
 def allow_connections(count: int) -> None:
     """Raise the limit of open files, as far as the system allows, so that `count` connections are possible."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = count + OTHER_FILES
+    needed = count + OTHER_DESCRIPTORS
     limit = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
     if soft != resource.RLIM_INFINITY and soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

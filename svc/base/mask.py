@@ -20,9 +20,9 @@ SECRET_PARTS = {
     "dsn",
 }
 SECRET_ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-# A name that ends with one of these holds the location or the size of a secret, not the secret.
+# A variable whose name ends with one of these words holds the location or the size of a secret, not the secret.
 NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}
-# The lengths are bounded because a long word without a value would otherwise cost quadratic time.
+# The name's length is bounded because a long word without a value would otherwise cost quadratic time.
 NAMED_VALUE = re.compile(
     r"""--?(?P<flag>[A-Za-z][\w.-]{0,99})[ \t]+(?!-)"""  # --api-key VALUE
     r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
@@ -38,7 +38,7 @@ IN_URL = re.compile(r"""(\b\w{1,20}://(?:[^/\s:@"']{0,200}:)?)([^\s"']{1,1000})(
 ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # of a supervisord program
 VARIABLE = re.compile(r"""(\w+=)("[^"]*"|'[^']*'|[^,\s]*)""")
 PUBLIC_VARIABLE = re.compile(r"(?:SVC_(?!ENV_)\w+|CUDA_VISIBLE_DEVICES)=")
-Label = Callable[[str], str]
+Label = Callable[[str], str]  # secret -> the text that replaces it
 
 
 def is_secret(name: str) -> bool:
@@ -52,14 +52,14 @@ def is_secret(name: str) -> bool:
 def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
     """Return the text with each secret replaced by a label.
 
-    Secrets are the values of secret names, bearer tokens and passwords in URLs. In a line `environment=`, every value
-    is one, except those of svc's own variables.
+    Secrets are the values of secret names, bearer tokens and passwords in URLs. In supervisord's `environment=` lines,
+    every value counts as a secret, except the values of svc's own variables.
     """
     masked, end = "", 0
     for line in ENVIRONMENT.finditer(text):
-        masked += _without_shapes_and_names(text[end : line.start()], label) + _without_variables(line[0], label)
+        masked += _without_formats_and_names(text[end : line.start()], label) + _without_variables(line[0], label)
         end = line.end()
-    return masked + _without_shapes_and_names(text[end:], label)
+    return masked + _without_formats_and_names(text[end:], label)
 
 
 def _without_variables(line: str, label: Label) -> str:
@@ -69,7 +69,7 @@ def _without_variables(line: str, label: Label) -> str:
     )
 
 
-def _without_shapes_and_names(text: str, label: Label) -> str:
+def _without_formats_and_names(text: str, label: Label) -> str:
     for pattern in (IN_URL, BEARER, BASIC):
         text = pattern.sub(lambda match: match[1] + label(match[2]), text)
     return _without_named(text, label)

@@ -14,9 +14,9 @@ DIRECTORY_MODE = 0o750
 
 
 def write(path: Path, data: bytes, mode: int = MODE, durable: bool = True) -> None:
-    """Write a file atomically; raise OSError. An existing file keeps a stricter mode, and its owner if root writes.
+    """Write a file atomically; raise OSError. With `durable`, the file survives a power failure after this call.
 
-    `durable`: the file survives a power cut after this call.
+    If the file exists, its mode is kept if it is stricter. Its owner is kept even if root writes.
     """
     atomic_file.write(path, data, limited_mode(path, mode), durable, lambda descriptor: keep_owner(descriptor, path))
 
@@ -29,7 +29,7 @@ def append(path: str | Path, buffer: int = -1) -> IO[bytes]:
 
 
 def prepare(path: Path) -> None:
-    """Create an empty file for a library that would create it by the umask; restrict the mode of an existing one."""
+    """Create an empty file, or restrict the mode of an existing one, for a library that creates files by the umask."""
     with contextlib.suppress(OSError):  # the library's own error is more helpful
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
         tighten(path)
@@ -58,7 +58,10 @@ def limited_mode(path: Path, mode: int) -> int:
 
 
 def keep_owner(descriptor: int, path: Path) -> None:
-    """Set the owner of a new file that root writes to that of `path` or its directory: the reader may not be root."""
+    """Give a file that root has created to the owner of `path`, or of its directory if `path` is missing.
+
+    The program that reads the file may not run as root.
+    """
     if os.geteuid() == 0:
         previous = os.stat(path if path.exists() else path.parent)
         if previous.st_uid != 0:

@@ -1,7 +1,7 @@
 """The only reader of /proc, in which the kernel describes processes and sockets.
 
-`svc launch` imports this module before it starts each program, so the module itself imports little. Functions that
-read one process raise OSError if the process has ended or belongs to another user.
+`svc launch`, which starts every program, imports this module, so the module itself imports little. Functions that read
+one process raise OSError if the process has ended or belongs to another user.
 """
 
 import os

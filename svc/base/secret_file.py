@@ -16,7 +16,10 @@ Version = tuple[int, ...]
 
 
 def read(path: Path, parse: Callable[[bytes, Path], T], setting: str) -> T:
-    """Return the parsed content of the file at `path`; raise ConfigError. `setting` is the setting with the path."""
+    """Return the parsed content of the file at `path`; raise ConfigError.
+
+    `setting` is the name of the setting that holds the path; error messages show it.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -30,7 +33,7 @@ def read_token(path: str | Path) -> str:
 
 
 def unreadable(path: Path, error: OSError, setting: str, missing_cure: str = MAKE_FILE) -> ConfigError:
-    """Return the ConfigError for an unreadable file. `setting` is the setting with its path."""
+    """Return the ConfigError for an unreadable file. `setting` is the name of the setting that holds its path."""
     missing = isinstance(error, FileNotFoundError)
     cure = missing_cure if missing else "check the path and the file's owner and mode"
     return ConfigError(
@@ -46,8 +49,8 @@ def is_world_accessible(mode: int) -> bool:
 class SecretFile(Generic[T]):
     """A file that is read again when it changes; `value` is its parsed content.
 
-    `setting` is the name of the setting with its path. `parse` raises ConfigError for invalid content. While the file
-    is invalid or missing, `value` keeps the last valid content. If `keep_last` is false, `value` becomes `initial`
+    `setting` is the name of the setting that holds the path. `parse` raises ConfigError for invalid content. While the
+    file is invalid or missing, `value` keeps the last valid content. If `keep_last` is false, `value` becomes `initial`
     instead, so that removing the file revokes the secret. A world-readable file causes only a warning, because
     Kubernetes and Docker mount secrets with such a mode.
     """

@@ -1,4 +1,4 @@
-"""Keep signals from being lost during forks and in finalizers, and let a child process die with its parent."""
+"""Prevent the loss of signals during forks and in finalizers, and let a child process die with its parent."""
 
 import ctypes
 import os
@@ -13,10 +13,10 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 
 
 class KeptInterrupt:
-    """A context in which Ctrl-C always raises KeyboardInterrupt: at once, or in the next `sleep` if it was lost.
+    """A context manager that prevents the loss of Ctrl-C in a finalizer: the next `sleep` raises KeyboardInterrupt.
 
-    Python prints and ignores an exception that is raised in a finalizer, and each HTTP request ends with the finalizer
-    of its connection pool.
+    Outside finalizers, Ctrl-C raises KeyboardInterrupt at once. Inside one, Python would print and ignore the
+    exception, and each HTTP request ends with the finalizer of its connection pool.
     """
 
     def __init__(self) -> None:
@@ -73,8 +73,8 @@ def unblock() -> None:
 def die_with_parent(sig: signal.Signals, parent: int = 0) -> None:
     """Make the kernel send `sig` to this process when its parent dies; send it now if the parent is dead already.
 
-    `parent` is the pid of the original parent, 0 the current parent. An exec keeps this setting; a forked child does
-    not inherit it.
+    `parent` is the pid of the parent that must be alive; 0 means the current parent. The setting survives an exec; a
+    forked child does not inherit it.
     """
     expected = parent or os.getppid()
     set_parent_death_signal(sig)
@@ -83,5 +83,8 @@ def die_with_parent(sig: signal.Signals, parent: int = 0) -> None:
 
 
 def set_parent_death_signal(number: int) -> None:
-    """Make the kernel send this signal when the parent dies. The caller must check that the parent still lives."""
+    """Make the kernel send signal `number` to this process when its parent dies.
+
+    The kernel sends nothing if the parent is dead already, so the caller must check that afterwards.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), *[ctypes.c_ulong(0)] * 3)

@@ -24,7 +24,10 @@ def installed() -> str:
 
 @cache
 def running() -> str:
-    """Return the version of the code that this process runs. A server calls it at startup, before any upgrade."""
+    """Return the version of the code that this process runs.
+
+    The first call computes the version, so a server makes it at startup, before an upgrade can replace the files.
+    """
     try:
         return installed()
     except OSError:
