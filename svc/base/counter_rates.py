@@ -22,7 +22,7 @@ class Counts(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Rates per second. `first_token` is the mean time to the first token in seconds; None if no stream has sent one."""
+    """Rates per second. `first_token` is the mean time to the first token in seconds; None without a first token."""
 
     requests: float = 0.0
     errors: float = 0.0

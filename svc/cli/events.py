@@ -9,7 +9,7 @@ from svc.base.errors import CommandError, NotFound
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
-from svc.client.service_names import service_named, services_meant
+from svc.client.service_names import possible_services, service_named
 from svc.protocol.event import EVENT_KINDS
 from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.terminal.event_lines import Event, EventPrinter
@@ -50,7 +50,7 @@ def command(access: Access, follow: bool, count: int, service: str, kinds: tuple
     """
     client, printer = access.client(read=True), EventPrinter(console(), as_json)
     only = {"kind": ",".join(kinds)} if kinds else {}
-    names = services_meant(service)
+    names = possible_services(service)
     with explaining_errors("list the events", client, NOT_FOUND):
         kept, last = client.events(limit=MAX_EVENTS if names else max(count, 1), only=only)
     events = _events_of(kept, names)

@@ -1,1 +1,1 @@
-"""The clients of the registry, the router and the instances: the only code that knows their URLs."""
+"""The HTTP clients of the registry, the router, the babysitters and the instances. Other folders write no URL paths."""

@@ -1,4 +1,4 @@
-"""Send events to the registry; postpone them while it is unreachable or its rate limit is exceeded."""
+"""Send events to the registry; the result says whether the caller must send them again later."""
 
 import logging
 import time
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from svc.base.errors import RateLimited, SvcError, Unavailable
 
-if TYPE_CHECKING:  # at run time, the router imports this module before gevent has patched the client's libraries
+if TYPE_CHECKING:  # not at run time: the router imports this module before gevent has patched what the client imports
     from svc.client.registry import Events, RegistryClient
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ class Delivery(Enum):
 
 
 class EventSender:
-    """Sends events, but not while the registry's rate limit is exceeded. It logs each reason for a refusal once."""
+    """Sends events to the registry. The caller sends none while `is_ready` is false."""
 
     def __init__(self, client: "RegistryClient", clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
@@ -37,7 +37,7 @@ class EventSender:
         return self._clock() >= self._resumes
 
     def send(self, events: "Events") -> Delivery:
-        """Send the events in one request, and return what became of them; raise nothing."""
+        """Send the events in one request and return the result; raise nothing. A repeated refusal is logged once."""
         try:
             self._client.report_events(events)
         except Unavailable:

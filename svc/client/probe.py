@@ -32,7 +32,10 @@ class ModelList(NamedTuple):
 
 
 def is_healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
-    """Return whether a GET returns 200 within `timeout` seconds. `verify` names the CA certificates for https."""
+    """Return whether a GET returns 200 within `timeout` seconds.
+
+    `verify` is the path of the CA certificates for https; True means those of the `requests` library.
+    """
     return status(url, timeout, verify) == 200
 
 
@@ -53,8 +56,8 @@ def answer(
 ) -> tuple[int, bytes]:
     """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
 
-    Redirects are not followed. Raise AddressRefused if every address of the host has a `rejection_reason`. This uses
-    http.client, which costs a third of requests, because a registry may check a thousand servers in each round.
+    Redirects are not followed. Raise AddressRefused if every address of the host has a `rejection_reason`. A registry
+    may check a thousand servers in each round, so this uses http.client: it costs a third of the `requests` library.
     """
     try:
         target = parse_service_url(url)
@@ -77,8 +80,8 @@ def answer(
 def status_is_healthy(status: int, required: bool) -> bool:
     """Return whether the status code of a health endpoint means that the server can serve requests.
 
-    A `required` endpoint is configured, so it must return 2xx. Otherwise its path is a default that many servers do
-    not have (404, 405, 501): only no answer (0) and other 5xx codes are unhealthy.
+    An endpoint is `required` if its path is configured: then only 2xx is healthy. Otherwise the path is a default,
+    which many servers lack, so their 404, 405 and 501 are healthy, too. No answer (0) and other 5xx are unhealthy.
     """
     if required:
         return 200 <= status < 300
@@ -100,7 +103,10 @@ def _connect(
 
 
 def _tls_context(verify: str | bool) -> ssl.SSLContext:
-    """Return a TLS context for a client. `verify` is the path of the CA certificates; True means those of requests."""
+    """Return a TLS context for a client.
+
+    `verify` is the path of the CA certificates. True means those of the `requests` library, False no verification.
+    """
     path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify or None
     is_directory = path is not None and os.path.isdir(path)
     context = ssl.create_default_context(cafile=None if is_directory else path, capath=path if is_directory else None)
@@ -115,9 +121,9 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
     status = 0
     for path in MODEL_LIST_PATHS:
         try:
-            answer = fetch("GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key))
-            status = answer.status_code
-            data = answer.json().get("data") if answer.ok else None
+            response = fetch("GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key))
+            status = response.status_code
+            data = response.json().get("data") if response.ok else None
         except (requests.ConnectionError, requests.Timeout):
             break  # the other path would fail, too
         except (requests.RequestException, ValueError, AttributeError, OSError):

@@ -1,4 +1,4 @@
-"""The client of the registry: the only code that knows its URLs."""
+"""The HTTP client of the registry."""
 
 import dataclasses
 import logging
@@ -36,8 +36,8 @@ class ServiceList:
     """A registry's list of services. `entries` is its JSON text, which a router decodes into its own types."""
 
     entries: Sequence[msgspec.Raw]
-    index: int | None  # the registry's revision, which decreases only if it has lost its data; None if it sent none
-    url: str  # of the registry, because revisions of registries with different stores cannot be compared
+    index: int | None  # the revision of the list, which decreases only if the registry's data was lost; None: unknown
+    url: str  # the registry's: revisions of registries with different stores cannot be compared
 
     @property
     def services(self) -> list[dict[str, Any]]:
@@ -56,8 +56,8 @@ class RegistryClient:
     """Sends each request to the first registry of `urls` that answers, and tries that one first the next time.
 
     Its methods raise NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable
-    if no registry answers, and another SvcError for any other refusal. `timeout` is in seconds. If there is a
-    `secret`, other clients cannot change the registrations of this one.
+    if no registry answers, and another SvcError for any other refusal. `timeout` is in seconds. Only clients with the
+    same `secret` can change what this client registers; without a secret, every client can.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class RegistryClient:
     def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
         """Return the services; with the `index` of the last list, wait up to `wait` seconds until they change.
 
-        The registry answers at once if it is not the one that sent the last list, or if it does not support waiting.
+        Do not wait if another registry sent the last list. A registry that does not support waiting answers at once.
         """
 
         def query(url: str) -> Query:
@@ -140,7 +140,7 @@ class RegistryClient:
     ) -> tuple[Events, int]:
         """Return the events with ids above `after` (None: the newest), oldest first, and the `after` for the next call.
 
-        `only` selects by service and kind. If there is no event, wait up to `wait` seconds for one.
+        `only` filters the events by service and kind. If there is no event, wait up to `wait` seconds for one.
         """
         query = {"limit": str(limit), **(only or {})}
         if after is not None:
@@ -157,7 +157,7 @@ class RegistryClient:
         self._call("POST", "/events", {"events": events})
 
     def end_kept_leases(self) -> list[str]:
-        """End the leases that a degraded registry keeps; return the names of their services."""
+        """End the lapsed leases that the registry keeps after a mass expiry; return the names of their services."""
         return self._call("POST", "/expire")["expired"]
 
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -173,8 +173,8 @@ class RegistryClient:
     ) -> tuple[requests.Response, str]:
         """Return the answer and the URL of the registry that sent it.
 
-        `query` returns the query for a registry's URL. If it is given, the registry may wait `wait` seconds before it
-        answers; the loss of the registry is still detected within seconds.
+        `query` returns the query parameters for a registry's URL. With parameters, the registry may wait up to `wait`
+        seconds before it answers; even then, the loss of the registry is detected within seconds.
         """
         reason = "no registry is configured"
         for url in list(self.urls):
@@ -244,7 +244,7 @@ def _is_event(entry: object) -> bool:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return a short reason, because the text of the error contains memory addresses of urllib3's objects."""
+    """Return a short reason for the error, whose own text contains memory addresses of urllib3's objects."""
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
     return "connection refused" if "refused" in str(error) else type(error).__name__

@@ -13,7 +13,7 @@ LIST_INTERVAL_SECONDS = 0.02  # between two lists, so that a burst of changes co
 
 
 class RegistryWatch:
-    """Watches the list of services: call `next_list` repeatedly, `pause` seconds after each call.
+    """Watches the list of services: call `next_list` repeatedly, and wait `pause` seconds between two calls.
 
     A registry that sends no revision is polled every `interval` seconds. A registry that answers at once although
     nothing has changed is polled less and less often, but at least every `interval` seconds. An unreachable registry

@@ -1,4 +1,4 @@
-"""The client of a router's open endpoints: the only code that knows their URLs."""
+"""The HTTP client of the router's endpoints that need no API key."""
 
 import time
 from typing import Any
@@ -16,7 +16,7 @@ SERVICES_PATH = "/services"
 METRICS_PATH = "/metrics"
 TIMEOUT_SECONDS = 2.0
 UNKNOWN_MODEL = ""  # for an instance whose models the router does not show
-REASONS = {  # part of an error message of requests -> reason
+REASONS = {  # part of an error message of the `requests` library -> the reason that users read
     "refused": "connection refused",
     "resolve": "its name has no address",
     "No route": "no route to its machine",
@@ -28,7 +28,7 @@ REASONS = {  # part of an error message of requests -> reason
 
 
 class RouterClient:
-    """Reads the endpoints of one router that need no API key. `timeout` is the seconds to wait for an answer."""
+    """Reads the state and the metrics of one router. `timeout` is the seconds to wait for an answer."""
 
     def __init__(self, url: str, timeout: float = TIMEOUT_SECONDS) -> None:
         self.url = url
@@ -63,7 +63,7 @@ class RouterClient:
         try:
             answer = self._get(METRICS_PATH)
             if answer.ok:
-                return router_metrics.scrape(answer.text, time.time())
+                return router_metrics.parse_metrics(answer.text, time.time())
         except requests.Timeout:
             raise Unavailable(f"the router does not answer in time at {self.url}") from None
         except requests.RequestException as error:
@@ -76,4 +76,5 @@ class RouterClient:
         raise Unavailable(f"what answers at {self.url} is no router: it answers {answer.status_code} to {METRICS_PATH}")
 
     def _get(self, path: str) -> requests.Response:
-        return fetch("GET", self.url + path, self.timeout, verify=False)  # no secret sent, answer not trusted
+        # The certificate is not verified: the request contains no secret, and the answer is not trusted.
+        return fetch("GET", self.url + path, self.timeout, verify=False)

@@ -1,17 +1,15 @@
-"""Parse those of the router's metrics that commands and babysitters need. Pure."""
+"""Parse the router's metrics that commands and babysitters need. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
-
-from prometheus_client.parser import text_string_to_metric_families
 
 from svc.base.counter_rates import Counts
 
 PREFIX = "svc_router_"
 STATUS_CLIENT_CLOSED_REQUEST = "499"  # not counted as an error of the router or an instance
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
-UP, EJECTED, UNUSED = "up", "ejected", "unused"  # unused: the metrics do not say why
+UP, EJECTED, UNUSED = "up", "ejected", "unused"  # unused: neither used nor ejected; the metrics do not show the reason
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
@@ -35,8 +33,8 @@ class RouterScrape(NamedTuple):
     states: Mapping[str, str]  # of instances: up, ejected, unused
 
 
-def scrape(text: str, now: float) -> RouterScrape:
-    """Return the parsed /metrics of a router; raise ValueError for the metrics of another program."""
+def parse_metrics(text: str, now: float) -> RouterScrape:
+    """Return the parsed /metrics of a router, read at `now`; raise ValueError for the metrics of another program."""
     samples = _samples(text)
     if not samples:
         raise ValueError("no metric of a router")
@@ -86,6 +84,9 @@ def _samples(text: str, *metrics: str) -> Samples:
 
     Only the lines of these metrics are parsed, because a large fleet has many others.
     """
+    # Imported here, because the import takes 45 ms, and `svc up` imports this module but reads no metrics.
+    from prometheus_client.parser import text_string_to_metric_families
+
     starts = tuple(f"{metric}{end}" for metric in metrics for end in ("{", " ")) or (PREFIX,)
     whole, _, _ = text.rpartition("\n")  # a truncated text ends in the middle of a line
     lines = [line for line in whole.split("\n") if line.startswith(starts)]
@@ -109,7 +110,7 @@ def _models(samples: Samples) -> dict[str, Counts]:
     tokens = _by_label(samples, "svc_router_produced_tokens_total", "model")
     seconds = _by_label(samples, "svc_router_ttft_seconds_sum", "model")
     streams = _by_label(samples, "svc_router_ttft_seconds_count", "model")
-    return {  # models with tokens: the first request of a model may be a stream that has not ended
+    return {  # by the token counters, which exist before the first request of a model has ended
         name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(streams.get(name, 0)))
         for name, count in tokens.items()
     }

@@ -32,8 +32,8 @@ def instance_named(name: str, services: Services) -> str:
     return own if name not in services and own in services else service_named(name, services)
 
 
-def services_meant(name: str) -> frozenset[str]:
-    """Return the names of the services that a name may refer to, registered or not; none for an empty name.
+def possible_services(name: str) -> frozenset[str]:
+    """Return the names of all services, registered or not, that `name` may refer to; no name for an empty `name`.
 
     NAME refers to the service of that name and to the instance of the babysitter of that name. NAME:server refers to
     the instance only, NAME:babysitter to the babysitter only.

@@ -1,4 +1,4 @@
-"""The socket of a client, which records what it waits for, so that a sweeper can end it when that takes too long."""
+"""The socket of a client's connection records what the connection waits for, and a sweeper ends overlong waits."""
 
 import select
 import socket
@@ -21,9 +21,9 @@ POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 class ClientSocket(gevent.socket.socket):
     """The connection of one client, created in the greenlet that serves it.
 
-    Operations set no timers: each records its stage, and `ClientSockets.sweep` ends the connections that have stayed
-    in a stage past its deadline. Reading raises RequestTimeout if the request does not arrive in time, and
-    HeadTooLarge if it has more than `max_bytes`.
+    Reading and writing set no timers. They only record the connection's stage, and `ClientSockets.sweep` ends the
+    connections that have stayed in their stage past its deadline. Reading raises RequestTimeout if the request does
+    not arrive in time, and HeadTooLarge if the request has more than `max_bytes`.
     """
 
     def __init__(self, sock: gevent.socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -61,7 +61,10 @@ class ClientSocket(gevent.socket.socket):
 
     @contextmanager
     def polling(self) -> Iterator[None]:
-        """Record that the handler waits for a change (long poll): at its limit the server may close the connection."""
+        """Record that the handler waits for a change (long poll).
+
+        Such a connection may be closed when the server has reached its connection limit.
+        """
         self._enter(ConnectionStage.POLLING)
         try:
             yield
@@ -158,10 +161,10 @@ class ClientSockets:
 
 
 def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
-    """Return the context that a WSGI handler enters while it waits for a change.
+    """Return the context manager that a WSGI handler enters while it waits for a change.
 
-    The socket is in gunicorn's environ. The handler must say that it waits, because method and query do not show it
-    reliably: they can be written in more than one way.
+    gunicorn's environ contains the socket. The server cannot recognise a long poll by the method and the query, because
+    both can be written in more than one way.
     """
     client = environ.get("gunicorn.socket")
     return client.polling() if isinstance(client, ClientSocket) else nullcontext()

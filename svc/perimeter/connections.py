@@ -1,7 +1,7 @@
 """Compute the deadlines of connections, and select connections to close at the connection limit. Pure.
 
-When the connection limit is reached, idle connections are closed (load shedding), starting with those of the client
-that has the most. So one client cannot displace the others. Below the limit, a client may have any number.
+When the connection limit is reached, idle connections are closed (load shedding). The client with the most connections
+loses the first one, so one client cannot displace the others. Below the limit, a client may have any number.
 """
 
 import heapq
@@ -22,7 +22,7 @@ CLOSE_FRACTION = 1 / 16  # of all connections: several are closed at a time, bec
 
 
 class ConnectionStage(IntEnum):
-    """The thing that a connection waits for. Connections in lower stages are closed before those in higher stages."""
+    """What a connection waits for. Connections in lower stages are closed before those in higher stages."""
 
     SILENT = 0  # the first byte of its first request
     IDLE = 1  # the first byte of its next request
@@ -49,7 +49,7 @@ C = TypeVar("C", bound=StagedConnection)
 
 
 class Candidate(NamedTuple, Generic[C]):
-    """A connection that may be closed; the smallest candidate is closed first."""
+    """A connection that may be closed. Candidates compare in the order of closing: the smallest is closed first."""
 
     is_young: bool
     stage: ConnectionStage
@@ -101,7 +101,10 @@ def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]
 
 
 def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
-    """Return `count` connections; each in turn is the first candidate of the group with the most candidates left."""
+    """Return up to `count` connections, selected one by one.
+
+    Each is the first candidate of the group that has the most candidates at that moment.
+    """
     for group in groups.values():
         group.sort(reverse=True)
     sizes = [(-len(group), name) for name, group in groups.items()]

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
-ANY = "*"  # as an allowed host, turns the check off
+ANY = "*"  # an allowed host that turns the check off
 MAX_CACHED_HOSTS = 256
 BROADCAST = ip_address("255.255.255.255")
 NAME = re.compile(r"[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
@@ -70,7 +70,7 @@ def is_host_address(address: Address) -> bool:
 
 
 class Hosts:
-    """The hosts that requests to a server may name: `allowed` by a setting, its own names, its machine's addresses.
+    """The hosts that requests to a server may name: `allowed` (a setting), `own_names`, and its machine's addresses.
 
     Other hosts are refused if the server listens on loopback only, or if `allowed` is not empty.
     """
@@ -88,7 +88,8 @@ class Hosts:
         self.required = (loopback_only or self.listed) and ANY not in allowed
         self._names = {normalise_host(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
         self._is_own_address = is_own_address
-        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)  # not `knows`: the machine's addresses change
+        # The parsing is cached, and not the result of `knows`, because the machine's addresses change.
+        self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)
 
     def admits(self, authority: str | None) -> bool:
         """Return whether a request with this Host is accepted. None (HTTP/1.0) is accepted: no browser sends it."""

@@ -48,8 +48,8 @@ def listed_names(hosts_file: str, hostname: str = "") -> Iterator[str]:
 def is_own_address(address: str) -> bool:
     """Return whether an interface of this machine has the address now.
 
-    The test is to bind a socket to the address. That also works for wildcard and multicast addresses, which are
-    excluded first.
+    The test is whether a socket can be bound to the address. Wildcard and multicast addresses can always be bound, so
+    they are excluded first.
     """
     parsed = address_of(address)
     if parsed is None or not is_host_address(parsed):

@@ -14,7 +14,7 @@ from svc.perimeter.local_machine import is_own_address, loopback_names
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the canonical form of all loopback names and addresses
-EXPLICIT_PREFIXES = {4: 24, 6: 64}  # by IP version; larger networks do not allow metadata services
+EXPLICIT_PREFIXES = {4: 24, 6: 64}  # by IP version: a network with a shorter prefix does not allow a metadata service
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
@@ -58,8 +58,8 @@ def canonical(host: str) -> str:
 class AllowedNetworks:
     """Decides which addresses may be connected to.
 
-    `allowed` are the networks that services may be in; if empty, they may be in any. `own` is the address and port on
-    which the program itself listens.
+    `allowed` are the networks that services may be in; if it is empty, every network is allowed. `own` is the address
+    and port on which the program itself listens. `names` returns the names that /etc/hosts has for loopback.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class AllowedNetworks:
         return any(address in network for network in explicit)
 
     def is_local(self, host: str) -> bool:
-        """Return whether a host is this machine: a loopback name or address, or listed as such in its hosts file."""
+        """Return whether `host` is a loopback name or address, or a name that /etc/hosts has for loopback."""
         spelling = canonical(host)
         return spelling == LOOPBACK or spelling in self._names()
 

@@ -31,5 +31,5 @@ def parse_key(data: bytes, path: Path) -> str:
 
 
 def bearer(key: str) -> dict[str, str]:
-    """Return the Authorization header with the key as a dict; an empty dict for an empty key."""
+    """Return a dict with the Authorization header for the key; the dict is empty if the key is."""
     return {"Authorization": f"Bearer {key}"} if key else {}

@@ -10,7 +10,7 @@ from svc.protocol.service import Service, iso
 
 INFO = "info"
 MAX_MESSAGE_LENGTH = 500
-OWN_SOURCE = "registry"  # no other program may use this source
+REGISTRY_SOURCE = "registry"  # only the registry itself may use this source
 BABYSITTER_SOURCE = "babysitter"
 ROUTER_SOURCE = "router"  # or router-NAME
 BY_OPERATOR = "by an operator"
@@ -64,7 +64,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     time: float  # Unix seconds
     kind: str
     service: str
-    source: str = OWN_SOURCE  # registry, babysitter or router-NAME; @ADDRESS is added if only the address is verified
+    # registry, babysitter or router-NAME; the registry appends @ADDRESS if it cannot verify the reporter
+    source: str = REGISTRY_SOURCE
     message: str = ""  # a sentence that does not name the service
 
     def to_json(self) -> dict[str, Any]:
@@ -73,7 +74,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def reporter_of(event: Event) -> str:
-    """Return the reporter of an event: an address, a babysitter or a router. The store limits the events of each."""
+    """Return the reporter of an event: an address, a babysitter or a router.
+
+    The store keeps a limited number of events of each reporter, so that one reporter cannot displace the others.
+    """
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"
     source, _, address = event.source.partition("@")
@@ -114,7 +118,8 @@ def _changes(old: Service | None, new: Service | None, now: float, why: str) -> 
 def _status_change(old: Service, new: Service) -> tuple[str, str]:
     """Return the kind and message of the event for a changed status.
 
-    A restart reason means that the process ended unexpectedly. A service that was draining before that had hung.
+    The babysitter sends a restart reason if the process ended unexpectedly. If the old status is `draining`, the
+    process hung before it ended.
     """
     restart_reason = new.metadata.get("restart_reason")
     reason = one_line(restart_reason) if isinstance(restart_reason, str) else ""

@@ -46,7 +46,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return self.metadata.get("type") == INSTANCE_TYPE
 
     def health_url(self) -> str:
-        """Return the health check's URL: the registered one, else that of the instance's babysitter or the service."""
+        """Return the URL of the health check: `health_url` in the metadata, else /health at the service's URL.
+
+        The default for an instance is /health of its babysitter.
+        """
         registered = self.metadata.get("health_url")
         if isinstance(registered, str) and registered:
             return registered
@@ -65,7 +68,10 @@ def is_model_id(value: object) -> bool:
 
 
 def models_of(metadata: Mapping[str, Any]) -> list[str]:
-    """Return at most MAX_MODELS model ids from an instance's metadata, because the router keeps a pool for each."""
+    """Return the valid model ids in an instance's metadata.
+
+    At most MAX_MODELS are returned, because the router keeps a pool of instances for each model.
+    """
     models = metadata.get("models")
     return [model for model in models if is_model_id(model)][:MAX_MODELS] if isinstance(models, list) else []
 

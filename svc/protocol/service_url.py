@@ -38,7 +38,10 @@ class ServiceUrl(NamedTuple):
 
 @lru_cache(4096)  # a router parses all URLs again with each change of the registry's list
 def parse_service_url(url: str) -> ServiceUrl:
-    """Return the parts of an http or https URL; raise ValueError for others, or one with user, password or fragment."""
+    """Return the parts of an http or https URL.
+
+    Raise ValueError for any other text, and for a URL with a user, a password or a fragment.
+    """
     match = URL.fullmatch(url) if len(url) <= MAX_URL_LENGTH else None
     if match is None:
         raise ValueError("not like http://HOST:PORT/PATH")

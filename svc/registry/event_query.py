@@ -9,7 +9,7 @@ import msgspec
 
 from svc.base.errors import BadRequest, RateLimited, Unavailable
 from svc.perimeter.browsers import Headers
-from svc.protocol.event import EVENT_KINDS, OWN_SOURCE, Event
+from svc.protocol.event import EVENT_KINDS, REGISTRY_SOURCE, Event
 from svc.registry import validation
 from svc.registry.store.contract import MAX_OWN_EVENTS, Store
 
@@ -80,7 +80,7 @@ def report_start(store: Store) -> None:
         now, services = store.now(), store.snapshot()[1]
         last_heartbeat = max((service.last_heartbeat for service in services), default=now)
         message = f"the last heartbeat was {now - last_heartbeat:.0f} s ago" if services else ""
-        store.add_events([Event(time=now, kind="started", service=OWN_SOURCE, message=message)])
+        store.add_events([Event(time=now, kind="started", service=REGISTRY_SOURCE, message=message)])
 
 
 class EventStreams:

@@ -20,7 +20,7 @@ from svc.base.errors import BadRequest, RateLimited
 from svc.protocol.event import (
     BABYSITTER_SOURCE,
     EVENT_KINDS,
-    OWN_SOURCE,
+    REGISTRY_SOURCE,
     REPORTED_KINDS,
     ROUTER_SOURCE,
     Event,
@@ -93,7 +93,7 @@ def _event(place: str, event: Any, now: float) -> Event:
         raise _invalid(f"{place}.kind", f"must be one of {' '.join(sorted(REPORTED_KINDS))}")
     if not isinstance(service, str) or not validation.NAME_PATTERN.fullmatch(service):
         raise _invalid(f"{place}.service", "must be a service's name")
-    if service == OWN_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
+    if service == REGISTRY_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
         raise _invalid(f"{place}.service", f"only the registry reports {kind} for {service}; leave it out")
     if not isinstance(source, str) or not SOURCE_PATTERN.fullmatch(source):
         raise _invalid(f"{place}.source", "must be router, router-NAME or babysitter")

@@ -13,7 +13,7 @@ reports     list: the last events from other reporters; each entry is the id, a 
 told        channel: the id of each new event
 """
 
-from svc.protocol.event import OWN_SOURCE
+from svc.protocol.event import REGISTRY_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted, whatever the owner
@@ -56,7 +56,7 @@ local function add_events(joined)
   for line in string.gmatch(joined, '[^\\n]+') do
     last = redis.call('HINCRBY', index, 'event', 1)
     local reporter, event = string.match(line, '^(%S+) (.*)$')
-    if reporter == 'OWN_SOURCE' then
+    if reporter == 'REGISTRY_SOURCE' then
       redis.call('RPUSH', events, last .. ' ' .. event)
     else
       redis.call('RPUSH', reports, last .. ' ' .. line)
@@ -75,7 +75,7 @@ for _name, _value in {
     "MAX_EVENTS_PER_REPORTER": MAX_EVENTS_PER_REPORTER,
     "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
     "MAX_OWN_EVENTS": MAX_OWN_EVENTS,
-    "OWN_SOURCE": OWN_SOURCE,
+    "REGISTRY_SOURCE": REGISTRY_SOURCE,
 }.items():
     _COMMON = _COMMON.replace(_name, str(_value))
 

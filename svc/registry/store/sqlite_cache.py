@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from msgspec.structs import replace
 
-from svc.protocol.event import OWN_SOURCE, Event, reporter_of
+from svc.protocol.event import REGISTRY_SOURCE, Event, reporter_of
 from svc.protocol.service import Service
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
@@ -20,11 +20,11 @@ WRITE_SERVICE = f"INSERT OR REPLACE INTO services ({', '.join(COLUMNS)}) VALUES 
 EVENT_COLUMNS = Event.__struct_fields__
 SELECT_EVENT = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events"
 SELECT_EVENTS_AFTER = f"{SELECT_EVENT} WHERE id > ? ORDER BY id"
-SELECT_REPORTED = f"{SELECT_EVENT} WHERE source <> '{OWN_SOURCE}' ORDER BY id DESC"
+SELECT_REPORTED = f"{SELECT_EVENT} WHERE source <> '{REGISTRY_SOURCE}' ORDER BY id DESC"
 INSERT_EVENT = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) VALUES ({', '.join(':' + c for c in EVENT_COLUMNS)})"
 DELETE_OLD_OWN_EVENTS = f"""
-DELETE FROM events WHERE source = '{OWN_SOURCE}' AND id <= (
-    SELECT id FROM events WHERE source = '{OWN_SOURCE}' ORDER BY id DESC LIMIT 1 OFFSET {MAX_OWN_EVENTS})
+DELETE FROM events WHERE source = '{REGISTRY_SOURCE}' AND id <= (
+    SELECT id FROM events WHERE source = '{REGISTRY_SOURCE}' ORDER BY id DESC LIMIT 1 OFFSET {MAX_OWN_EVENTS})
 """
 
 
@@ -63,7 +63,7 @@ class SqliteCache:
             self._pending_events += added
             db.executemany(INSERT_EVENT, [msgspec.to_builtins(event) for event in added])
             db.execute(DELETE_OLD_OWN_EVENTS)
-            if any(event.source != OWN_SOURCE for event in added):
+            if any(event.source != REGISTRY_SOURCE for event in added):
                 reported = [read_event(row) for row in db.execute(SELECT_REPORTED)]
                 db.executemany("DELETE FROM events WHERE id = ?", [(number,) for number in surplus(reported)])
             db.execute("UPDATE revision SET events = ?", (added[-1].id,))

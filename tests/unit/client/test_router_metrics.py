@@ -6,8 +6,8 @@ from svc.client.router_metrics import (
     InstanceLoad,
     answered_attempts,
     instance_loads,
+    parse_metrics,
     queue_lengths,
-    scrape,
     up_and_ejected,
 )
 
@@ -29,7 +29,7 @@ svc_router_queue_limit 100.0
 
 def test_an_instance_is_up_ejected_or_unused():
     assert up_and_ejected(TEXT) == {"a": (True, False), "b": (False, True), "c": (False, False)}
-    assert scrape(TEXT, 0.0).states == {"a": "up", "b": "ejected", "c": "unused"}
+    assert parse_metrics(TEXT, 0.0).states == {"a": "up", "b": "ejected", "c": "unused"}
 
 
 def test_the_load_of_an_instance_is_its_requests_in_flight():
@@ -48,5 +48,5 @@ def test_a_line_that_was_cut_is_left_out():
 
 def test_metrics_of_another_program_are_refused():
     with pytest.raises(ValueError, match="no metric of a router"):
-        scrape("node_load1 0.5\n", 0.0)
+        parse_metrics("node_load1 0.5\n", 0.0)
     assert instance_loads("<html>\n") == {}

@@ -33,7 +33,7 @@ class Router:
     def scrape(self, now):
         registry = CollectorRegistry()
         registry.register(RouterMetrics(self.state))
-        return router_metrics.scrape(generate_latest(registry).decode(), now)
+        return router_metrics.parse_metrics(generate_latest(registry).decode(), now)
 
 
 def test_rates_are_those_between_two_scrapes():
@@ -81,7 +81,7 @@ def text(traffic):
 @pytest.mark.parametrize("text", ["", "svc_registry_services 3\n", "python_info 1\n", "<html>"])
 def test_metrics_of_another_program_are_refused(text):
     with pytest.raises(ValueError, match="."):
-        router_metrics.scrape(text, 0.0)
+        router_metrics.parse_metrics(text, 0.0)
 
 
 def test_a_model_without_instances_has_a_row_while_it_is_asked_for():
