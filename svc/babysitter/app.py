@@ -32,7 +32,7 @@ def create_app(
     clock: Callable[[], float] = time.time,
     hosts: Hosts | None = None,
 ) -> Flask:
-    """Return the application. Without `hosts`, requests may name any host."""
+    """Return the application. Without `hosts`, a request may have any Host header."""
     app = Flask(__name__, static_folder=None)
     install_errors(app)
     install_version(app)
@@ -59,21 +59,21 @@ def create_app(
 
     @app.post("/models/refresh")
     def refresh() -> Response:
-        """Read the engine's model list now, register it at once where it has changed, and answer as /models does.
+        """Read the engine's model list now, register it at once if it has changed, and answer as /models does.
 
-        Any client may send it: callers share one read, and there is at most one a second.
+        Any client may send this request, so concurrent requests share one read, and at most one read begins a second.
         """
         monitor.refresh_models()
         return models()
 
     @app.get("/info")
     def info() -> Response:
-        """All that is known of the instance, and what the babysitter did about it."""
+        """Everything that the babysitter knows about its instance, the registrations and the checks."""
         return jsonify(describe(monitor, registrar, clock()) | describe_checks(hang_probe, limits))
 
     @app.get("/metrics")
     def metrics_text() -> Response:
-        """For Prometheus."""
+        """The babysitter's metrics, for Prometheus."""
         text, content_type = metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 
@@ -126,7 +126,7 @@ def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, An
 
 
 def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | None:
-    """Return why the registry refuses the babysitter, with the setting to change if the token is wrong; None if not."""
+    """Return why the registry refuses the babysitter, with the setting to change if the token is wrong; else None."""
     if refusal is None:
         return None
     cure = (

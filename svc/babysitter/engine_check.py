@@ -19,9 +19,11 @@ NO_MODELS = (
 class EngineCheck:
     """A callable that takes the root URL of an engine and a timeout in seconds, and returns the engine's Readiness.
 
-    1. If the TOML names a health path, it must return 2xx. Otherwise the default path may return anything but a 5xx
-    other than 501 (404, 405 and 501 mean that the server has no such endpoint).
-    2. If the TOML names models, those are the engine's models. Otherwise the engine's own list must not be empty.
+    1. If the TOML names a health path, that path must return 2xx.
+    2. If the TOML names none, the default path must not return 5xx, except 501: like 404 and 405, it means that the
+    server has no such endpoint.
+    3. If the TOML disables the health check, any answer of the engine is enough.
+    4. If the TOML names models, those are the engine's models. Otherwise the engine's own list must not be empty.
 
     A model list alone does not prove readiness: some engines (SGLang) list their models before they are warm.
     """

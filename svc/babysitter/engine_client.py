@@ -21,7 +21,7 @@ def key_setting(config: InstanceConfig) -> str:
 
 
 def get_text(url: str, timeout: float, key: str = "") -> str | None:
-    """Return the body of a 2xx or 3xx answer, "" for another status, None for no answer; check no certificate."""
+    """Return the body of a 2xx or 3xx answer, "" for another status, None for no answer. Check no certificate."""
     try:
         answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
     except requests.RequestException:

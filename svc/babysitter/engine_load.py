@@ -1,12 +1,12 @@
-"""Read the load of the engine by all requests but the probe's: tokens generated, and requests in progress.
+"""Read the load of an engine: how many tokens it has generated, and how many requests are in progress.
 
 The load is read from the first of these sources that reports it:
 
-1. The engine's /metrics: vLLM, sglang (--enable-metrics), llama.cpp (--metrics), `svc mock`.
-Their metric names differ by a prefix, and some in the middle.
+1. The engine's /metrics: vLLM, sglang (--enable-metrics), llama.cpp (--metrics), `svc mock`. The names of the metrics
+differ from engine to engine.
 2. llama.cpp's /slots, which exists without --metrics.
-3. The router's /metrics, if its address is known. The router counts complete answers, which change less often than
-tokens.
+3. The router's /metrics, if its address is known. The router counts complete answers, so its counter changes less often
+than a counter of tokens.
 """
 
 import json
@@ -84,7 +84,7 @@ def parse_slots(text: str) -> EngineLoad | None:
 
 
 def parse_router(text: str, name: str) -> EngineLoad | None:
-    """Return the load of one instance from the router's /metrics, or None if the router does not know it."""
+    """Return the load of one instance from the router's /metrics, or None if the router has no such instance."""
     try:
         attempts = answered_attempts(text, name)
     except ValueError:  # the text is not the router's: another program listens at this address

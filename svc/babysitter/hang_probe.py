@@ -51,7 +51,7 @@ class HangProbe:
         self._load = UNKNOWN_LOAD
 
     def run_round(self) -> None:
-        """Probe the process once; do nothing if it has not listed its models yet: it may still be loading them."""
+        """Probe the engine once; do nothing until it has listed its models, because it may still be loading them."""
         snapshot = self.monitor.snapshot
         if snapshot.process_stage != self._process_stage:
             self._process_stage, self._load, self.last = snapshot.process_stage, UNKNOWN_LOAD, ProbeResult()

@@ -10,7 +10,7 @@ IDLE_SECONDS = 5.0  # without a new token, if no source reports the requests in 
 
 
 class ProbeOutcome(Enum):
-    """The outcome of one probe round; every outcome but SILENT proves that the engine works."""
+    """The outcome of one probe round; only SILENT is a failure: every other outcome shows that the engine works."""
 
     MOVED = "moved"  # other requests received tokens since the last round, so no probe was sent
     GENERATED = "generated"  # the probe was answered
@@ -37,12 +37,12 @@ def generated_between(before: EngineLoad, after: EngineLoad) -> bool:
 
 
 def failures(before: int, outcome: ProbeOutcome) -> int:
-    """Return the number of failed probes in a row, given the number `before` this round."""
+    """Return the number of failed probes in a row after this round; `before` is the number after the last round."""
     return before + 1 if outcome is ProbeOutcome.SILENT else 0
 
 
 def samples_over_limit(before: int, used: int, limit: int) -> int:
-    """Return the number of samples in a row over the memory limit, given the number `before`; values are bytes."""
+    """Return the number of samples in a row over the `limit` in bytes; `before` is that number without this sample."""
     return before + 1 if used > limit else 0
 
 

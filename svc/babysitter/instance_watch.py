@@ -37,7 +37,7 @@ class ProcessSnapshot:
     pid: int = 0  # 0: unknown
     since: float = 0.0  # start of the process, in Unix seconds
     restarts: int = 0
-    failed: bool = False  # supervisord has used up its restarts and stopped trying
+    failed: bool = False  # no restarts were left, so supervisord does not start it again
     reason: str = ""  # why the last process ended, if known
 
     def event(self) -> LifecycleEvent:
@@ -58,7 +58,7 @@ class InstanceWatch(Protocol):
 
 
 class SupervisordWatch:
-    """Polls supervisord over RPC, and requests the restart count only if the process has changed."""
+    """Polls supervisord over RPC, and requests the restart count only if the process has changed or does not run."""
 
     def __init__(self, supervisord: SupervisordClient, program: str) -> None:
         self.supervisord = supervisord

@@ -15,7 +15,7 @@ from enum import Enum
 
 
 class LifecycleState(Enum):
-    """The states of an instance. The babysitter reports them to the registry as `status`, but for UNSEEN and GONE."""
+    """The states of an instance. The babysitter reports each to the registry as `status`, except UNSEEN and GONE."""
 
     UNSEEN = ""  # not polled yet, so the instance is not registered
     STARTING = "starting"  # the engine is not ready yet, or the process waits for its next restart
@@ -45,8 +45,8 @@ class LifecycleEvent(Enum):
     BABYSITTER_ENDS = "the babysitter ends"
 
 
-# These events do not begin a new stage of the process; all others (a start, a stop, an exit) do.
-SAME_PROCESS_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
+# These events do not begin a new stage of the process; all others (a start, a stop, an exit, a pending restart) do.
+SAME_STAGE_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
 
 
 class Action(Enum):

@@ -11,7 +11,7 @@ REFRESH_INTERVAL_SECONDS = 1.0  # minimum between two refreshes, because any cli
 
 
 class ModelRefresh:
-    """A callable that refreshes the model list; a call returns when a refresh that began after the call has ended.
+    """A callable that refreshes the model list; a call returns at the end of a refresh that began after the call.
 
     Callers that wait at the same time share one refresh. Two refreshes begin at least `interval` seconds apart.
     A call raises RateLimited if MAX_WAITING_CALLERS wait already, because each holds a connection of the server open.

@@ -1,4 +1,4 @@
-"""The monitor of one instance: it applies the events of the process and the engine to the lifecycle table."""
+"""The monitor of one instance, which looks up events of its process and engine in the lifecycle table, and acts."""
 
 import dataclasses
 import logging
@@ -9,13 +9,13 @@ from typing import Any
 
 from svc.babysitter.engine_status import NO_ANSWER, EngineStatus, Models
 from svc.babysitter.instance_watch import InstanceWatch, ProcessSnapshot, event_between
-from svc.babysitter.lifecycle import SAME_PROCESS_EVENTS, Action, LifecycleEvent, LifecycleState, step
+from svc.babysitter.lifecycle import SAME_STAGE_EVENTS, Action, LifecycleEvent, LifecycleState, step
 from svc.babysitter.model_refresh import ModelRefresh
 from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
 MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of a running engine's model list
-LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)  # with a model list
+LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)  # their model list is read
 # Only these fields of a model are compared, because others hold times and random numbers (vLLM's `created` and
 # `permission`).
 MODEL_FIELDS = ("id", "root", "parent", "max_model_len")
@@ -26,7 +26,7 @@ class InstanceSnapshot:
     """Everything that the monitor knows about the instance at one moment."""
 
     state: LifecycleState = LifecycleState.UNSEEN
-    process_stage: int = 0  # number of starts, stops and exits so far: a result from an earlier stage is discarded
+    process_stage: int = 0  # number of the current stage: a result from an earlier stage is discarded
     process: ProcessSnapshot | None = None
     models: tuple[dict[str, Any], ...] = ()  # as last listed; kept across a restart until the new process lists its own
 
@@ -110,7 +110,7 @@ class Monitor:
         return self.engine_status.models()
 
     def _log_reason(self, state: LifecycleState) -> None:
-        """Log each new reason why the engine is not ready, except that a starting engine does not answer yet."""
+        """Log each new reason why the engine is not ready, except that a starting engine does not answer."""
         reason, before = self.engine_status.reason, self._reason
         self._reason = reason
         if reason and reason != before and (state is LifecycleState.RUNNING or reason != NO_ANSWER):
@@ -124,7 +124,7 @@ class Monitor:
             if process_stage is not None and process_stage != before.process_stage:
                 return  # the event belongs to an earlier stage
             state, actions = step(before.state, event)
-            after = before.process_stage + (event not in SAME_PROCESS_EVENTS)
+            after = before.process_stage + (event not in SAME_STAGE_EVENTS)
             self.snapshot = dataclasses.replace(before, state=state, process_stage=after, **changes)
         if state is not before.state:
             log.info("%s: %s: %s", self.config.name, state.value, event.value)

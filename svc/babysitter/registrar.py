@@ -1,9 +1,8 @@
 """Keep the babysitter's registrations in the registry up to date.
 
-Each round compares the current registrations with those that the registry last accepted, and sends a
-registration for each that differs and a heartbeat for each other. It never sends a backlog of earlier
-states. So no change overtakes another, and a registry that was away for an hour receives only the
-present state.
+Each round compares the current registrations with those that the registry last accepted. It sends a registration for
+each one that differs, and a heartbeat for each one that is equal. It sends no backlog of earlier states. So changes
+cannot arrive in the wrong order, and a registry that was away for an hour receives only the present state.
 """
 
 import contextlib
@@ -42,7 +41,7 @@ class Registrar:
         self.wanted = wanted
         self.interval = interval
         self.clock = clock
-        self.last_heartbeat: float | None = None  # when the registry last accepted all of them
+        self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
         self.refusal: SvcError | None = None  # why a registry that answers refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
         self._sent: dict[str, None] = {}  # names that the registry may have, even if its answer was lost
@@ -164,7 +163,7 @@ class Registrar:
 
 
 def state_directory(server_url: str) -> Path:
-    """Return the directory var/ with the socket of the supervisord at `server_url`, else the relative path var/."""
+    """Return the var/ directory with the socket of the supervisord at `server_url`; if there is none, the path var/."""
     directory = Path(server_url.removeprefix(UNIX_SOCKET_SCHEME)).parent
     return directory if server_url.startswith(UNIX_SOCKET_SCHEME) and directory.name == "var" else Path("var")
 

@@ -23,7 +23,7 @@ from svc.protocol.service import (
 Model = dict[str, Any]
 RESERVED_BYTES = 1024  # for metadata that is not counted: keys, commas, restart counts
 MIN_LEASE_SECONDS = 30.0
-LEASE_HEARTBEATS = 3.0  # heartbeat intervals in a lease, which so survives two lost heartbeats
+LEASE_HEARTBEATS = 3.0  # heartbeat intervals in a lease: a lease survives two lost heartbeats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def registrations(
     hostname: str,
     process: ProcessSnapshot | None = None,
 ) -> list[Registration]:
-    """Return the current registrations: the babysitter's, and the instance's once its process was polled."""
+    """Return the current registrations: the babysitter's, and also the instance's once its process was polled."""
     url = babysitter_url(config.url)
     shared = {
         "host": config.host,

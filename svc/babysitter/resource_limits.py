@@ -23,7 +23,7 @@ MEMORY_LINES = re.compile(rb"^(VmRSS|VmSwap|Pss|SwapPss):\s+(\d+) kB", re.M)
 class ResourceLimits:
     """Checks both limits: call `run_round` every second.
 
-    `read_load` returns the requests in progress. `measure` has the arguments of `memory_used`.
+    `read_load` returns the load of the engine. `measure` is `memory_used`, or a replacement for it.
     `clock` is monotonic, so that a change of the system time does not count towards a timeout.
     """
 
@@ -111,9 +111,9 @@ class Drain:
 def memory_used(pid: int, limit: int) -> int:
     """Return the memory, resident or swapped out, of the process group of `pid` and all its descendants, in bytes.
 
-    The sum over /proc/PID/status is cheap, but an upper bound, because it counts a shared page
-    once for each process. Only if the sum exceeds `limit`, the more exact PSS is read, which
-    divides shared pages among their processes: for that the kernel walks all page tables.
+    The sum over /proc/PID/status is cheap, but an upper bound, because it counts a shared page once for each process.
+    If the sum exceeds `limit`, return the sum of the PSS (proportional set size), which divides each shared page among
+    its processes. PSS is expensive, because the kernel walks all page tables.
     """
     pids = orphans.process_tree(pid)
     upper_bound = _sum_of_memory(pids, "status")

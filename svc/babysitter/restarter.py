@@ -30,7 +30,10 @@ class Restarter:
         self._last_message_key = ""
 
     def restart(self, process: ProcessSnapshot, kind: str, why: str) -> None:
-        """Request the restart of a process, once even if called again; retry while supervisord does not answer."""
+        """Request the restart of a process, only once even if called again.
+
+        If supervisord does not answer, the next call retries.
+        """
         reason = f"{kind}: {why}"
         if self.end_process is None:
             return self._log(f"{process.since} {kind}", reason + "; nothing supervises it here: restart it yourself")

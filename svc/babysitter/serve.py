@@ -123,7 +123,7 @@ class Babysitter:
             loop.start()
 
     def end(self, deregister: bool = True) -> None:
-        """End the instance if supervisord is gone, then both registrations, the loops and the HTTP server.
+        """End the instance if supervisord has ended; then end both registrations, the loops and the HTTP server.
 
         If `deregister` is false, the registrations stay.
         """
@@ -173,7 +173,7 @@ class Babysitter:
         return wanted
 
     def _warn_of_models(self, count: int, registered: int) -> None:
-        """Log, once for each count, that the registration omits models: requests for them find no instance."""
+        """Log, once for each `count`, that the registration omits models: requests for them find no instance."""
         if registered < count != self._models_warned_of:
             self._models_warned_of = count
             log.warning(

@@ -24,8 +24,8 @@ REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # path -> the ch
 class TokenProbe:
     """Requests a token from the first of `urls` that accepts a connection, within `timeout` seconds in all.
 
-    An engine may not support an API (an embedding model has no chat) and then refuses the request at
-    once. Then the next API is tried; the first one that works is tried first from then on.
+    If the engine refuses the request because it does not support the API (an embedding model has no chat), the next API
+    is tried. An API that has worked is tried first from then on.
     """
 
     def __init__(self, urls: Sequence[str], timeout: float, post: Post) -> None:

@@ -15,7 +15,11 @@ from svc.settings import Settings
 
 
 def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], str]:
-    """Return a function that returns an instance's key: from the TOML with its address, else by name or by model."""
+    """Return a function that returns the API key of an instance.
+
+    The key is that of the TOML with the instance's URL. Without such a TOML, upstream_keys_file gives the key by the
+    instance's name or by one of its models.
+    """
     file = settings.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()
     keys_by_url = dict(_keys_of_site(site, settings))
@@ -23,7 +27,7 @@ def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], st
 
 
 def _keys_of_site(site: Site, settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the address and the key of each instance of this site that has a key.
+    """Yield the URL and the key of each instance of this site that has a key.
 
     Broken files are skipped, because `svc check` reports them.
     """

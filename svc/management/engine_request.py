@@ -29,7 +29,7 @@ class ManagementRequest:
 
     @property
     def changes(self) -> bool:
-        """Whether the request's method is one that may change the engine."""
+        """Return whether the request may change the engine, by its method."""
         return self.method not in ("GET", "HEAD")
 
 
@@ -113,7 +113,7 @@ def _body(answer: requests.Response) -> bytes:
 
 
 def _reason(request: ManagementRequest, error: Exception) -> str:
-    """Return the text that says why there is no response, and whether the request may have taken effect."""
+    """Return why there is no response, and whether the request may have taken effect nevertheless."""
     doubt = "; it may have done it all the same" if request.changes else ""
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.ConnectTimeout):

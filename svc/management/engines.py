@@ -47,7 +47,7 @@ class Engines:
         return lambda: send(request, instance.url, headers, self._verify)
 
     def discover(self, instances: Sequence[EngineInstance]) -> list[EngineInstance]:
-        """Return the instances; one whose file names no models gets the models that the engine lists."""
+        """Return the instances. Those whose file names no models get the models that their engines list."""
         calls = {i.name: self.call(model_lists.LIST, i) for i in instances if i.discovers_models}
         responses = fan_out(model_lists.LIST.timeout, calls)
         lists = {name: model_lists.refreshed_models(response).models or () for name, response in responses.items()}
@@ -63,7 +63,7 @@ class Management:
         self._engines = engines
 
     def run(self, request: ManagementRequest, instances: Sequence[EngineInstance], named: bool) -> list[InstanceResult]:
-        """Send the request to each instance and return the results; if it may change engines, refresh model lists."""
+        """Send the request to each instance and return the results; refresh model lists if it may change them."""
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
         responses = self._send_all(request, sent)

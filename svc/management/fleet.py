@@ -18,7 +18,7 @@ SERVING = ("running", "draining")  # the statuses in which an instance's engine 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineInstance:
-    """An engine with its URL and its models. `static`: it is a static service of this site's router."""
+    """An engine with its URL and its models. `static`: the engine is a static service of this site's router."""
 
     name: str
     url: str
@@ -60,8 +60,8 @@ class Fleet:
 def build_fleet(services: Iterable[Mapping[str, Any]], static: Iterable[EngineInstance] = ()) -> Fleet:
     """Return the fleet of a registry's list and a file of static services.
 
-    A registration does not replace a static service of the same name, because it would receive that service's
-    requests and API key.
+    A registration does not replace a static service of the same name: otherwise the registered instance would receive
+    the requests and the API key of the static service.
     """
     by_name = {instance.name: instance for instance in static}
     entries = {service["name"]: service for service in services}

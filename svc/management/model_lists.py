@@ -18,14 +18,14 @@ STATUSES_NO_SUCH_PATH = (404, 405)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefreshedModels:
-    """The models that an instance lists now. `problem` says why registry or router may not list them yet."""
+    """The models that an instance lists now. `problem`: why the registry or the router may not list them yet."""
 
     models: Sequence[str] | None = None
     problem: str = ""
 
 
 def refreshed_models(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
-    """Return the models in a response of an instance's babysitter, or of the instance if it has none."""
+    """Return the models in the response of an instance's `babysitter`, or of the instance if it has no babysitter."""
     if response.ok:
         return _models_in_answer(response)
     if babysitter is None:

@@ -1,4 +1,4 @@
-"""The entry point of `python -m svc.mock`, which does not import svc's other commands."""
+"""The entry point of `python -m svc.mock`, which imports no other command of svc."""
 
 import sys
 

@@ -50,5 +50,5 @@ class LoraAdapters:
         return f"Success: LoRA adapter '{name}' removed successfully."
 
     def model_fields(self) -> list[dict[str, Any]]:
-        """Return, for each adapter, its fields in the model list that differ from those of a model."""
+        """Return the fields in which each adapter's entry of the model list differs from the entry of a model."""
         return [{"id": name, "root": path, "parent": self.base} for name, path in self._paths.items()]

@@ -1,4 +1,4 @@
-"""The mock as a WSGI application, which counts each request, and replies or misbehaves."""
+"""The mock as a WSGI application, which counts each request, and answers or misbehaves."""
 
 import dataclasses
 import hmac
@@ -59,12 +59,15 @@ class MockApplication:
         self.about = about
         self.api_key = api_key
         self.statistics = MockStatistics()
-        self._requests = 0  # number of requests that the behaviour may have failed
+        self._requests = 0  # number of requests to which Behaviour.fails applies
         self._loaded_at = 0.0
         self.adopt(behaviour, "loading")
 
     def adopt(self, behaviour: Behaviour, *changes: str) -> None:
-        """Use this behaviour from the next request on; restart the times of loading and exit if `changes` has them."""
+        """Use this behaviour from the next request on.
+
+        `changes` are the fields that were set: setting `loading`, `memory` or `exit_after` again starts it anew.
+        """
         self.behaviour = behaviour
         self.api.tokens = behaviour.tokens
         if "loading" in changes:

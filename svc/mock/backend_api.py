@@ -12,7 +12,10 @@ from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_r
 
 
 class BackendApi:
-    """The handlers of all paths. `clock` returns Unix seconds; `tokens` is the length of answers (None: default)."""
+    """The handlers of all paths.
+
+    `clock` returns Unix seconds. `tokens` is the number of tokens in each answer; None: at most NATURAL_TOKENS.
+    """
 
     def __init__(self, name: str, models: tuple[str, ...], clock: Callable[[], float]) -> None:
         self.name = name
@@ -186,7 +189,10 @@ def _answer_reply(
     write_body: Callable[[GeneratedAnswer], bytes],
     write_events: Callable[[GeneratedAnswer], Iterable[tuple[bool, bytes]]],
 ) -> Reply:
-    """Return the answer as a stream of events if the request asks for it, else as a body that takes as long."""
+    """Return the answer as a stream of events if the request wants one, else as one body.
+
+    Both take the same time to generate.
+    """
     if body.stream:
         return Reply(events=write_events(answer))
     return Reply(body=write_body(answer), tokens=max(1, *(len(choice.tokens) for choice in answer.choices)))

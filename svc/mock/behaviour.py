@@ -1,4 +1,4 @@
-"""The options of the mock, and how it misbehaves. Pure."""
+"""The command-line options of the mock, and its misbehaviour. Pure."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Any

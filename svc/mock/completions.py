@@ -19,7 +19,7 @@ class Dialect:
     object: str
     chunk_object: str
     message: Callable[[Choice], dict[str, Any]]
-    delta: Callable[[Choice, str, bool], dict[str, Any]]  # takes a choice, a text, and whether it is the choice's first
+    delta: Callable[[Choice, str, bool], dict[str, Any]]  # takes a choice, a text, and whether that is the first text
     last_delta: dict[str, Any]
 
 

@@ -14,7 +14,7 @@ from svc.base.errors import CommandError
 CHAT_TEMPLATE = """{% for m in messages %}{{ 'A: ' if m.role == 'assistant' else 'Q: ' }}{{ m.content }}
 {% endfor %}A:"""
 STOP_TEXTS = ["\nQ:", "\nA:"]
-REQUIRED_LIBRARY = "libgomp.so.1"  # llama.cpp needs this library, which a minimal Debian lacks
+REQUIRED_LIBRARY = "libgomp.so.1"  # llama.cpp needs this shared library; a minimal Debian lacks it
 INSTALL_HINT = "svc llama needs the llama extra; install it with: pip install 'infinilm-svc[llama]'"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 

@@ -50,7 +50,7 @@ def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _message(answer: GeneratedAnswer, output_tokens: int) -> dict[str, Any]:
-    """Return the message object without content and stop reason, with the usage after `output_tokens`."""
+    """Return the message object without content and stop reason. Its usage counts `output_tokens` tokens."""
     cached = answer.usage["prompt_tokens_details"]["cached_tokens"]
     usage = {
         "input_tokens": answer.usage["prompt_tokens"] - cached,

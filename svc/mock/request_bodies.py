@@ -1,4 +1,4 @@
-"""Those fields of OpenAI's and Anthropic's request bodies that the mock reads. Pure."""
+"""The fields of OpenAI's and Anthropic's request bodies that the mock reads. Pure."""
 
 from typing import Annotated, Any, TypeVar
 

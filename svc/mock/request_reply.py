@@ -1,7 +1,7 @@
 """The types of requests, replies and connections, and the dispatch of paths to handlers.
 
-The mock needs two things that WSGI lacks: to notice while it waits that the client has left, and to close a
-connection in the middle of an answer. For these, the server puts a `Connection` into the environ.
+The mock needs two things that WSGI lacks: to notice during a wait that the client has closed the connection, and to
+close a connection in the middle of an answer. So the server puts a `Connection` into the WSGI environ.
 """
 
 import errno
@@ -62,7 +62,7 @@ class MockRequest:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A reply with a body or with events. An event is (whether it carries a token, its bytes)."""
+    """A reply with a body or with events. Each event is a pair: whether it carries a token, and its bytes."""
 
     status: int = 200
     body: bytes = b""
@@ -100,7 +100,7 @@ def read_body(environ: dict[str, Any]) -> bytes:
 
 
 def dispatch(routes: dict[str, Methods[Owner]], owner: Owner, request: MockRequest) -> Reply:
-    """Return the reply of the handler for the path and method; a HEAD has the handler of the GET."""
+    """Return the reply of the handler for the path and method; a HEAD request gets the handler of GET."""
     methods = routes.get(request.path)
     if methods is None:
         raise NotFound(f"no such path: {request.path}")

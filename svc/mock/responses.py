@@ -21,7 +21,7 @@ def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
 
 
 def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the type and data of each event; begin and end events are nested: response > item > part > deltas."""
+    """Yield the type and data of each event. The begin and end events of response, item and part are nested."""
     choice = answer.choices[0]
     item = {"output_index": 0}
     part = {"item_id": _item_id(answer), **item, "content_index": 0}
