@@ -27,14 +27,14 @@ PATHS_WITHOUT_KEY = ("/health", "/status", "/livez", "/readyz", "/metrics")  # f
 
 
 class ModelId(BaseConverter):
-    """The converter for the id of a model in a URL: any text. An id may begin with a slash, if it is a file's path."""
+    """The URL converter for a model's id, which may be any text. An id that is a file's path begins with a slash."""
 
     regex = ".+"
     part_isolating = False
 
 
 def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, feed: Feed | None = None) -> Flask:
-    """Return the app. It starts nothing and opens nothing: the caller runs the loops that its arguments need."""
+    """Return the app without starting anything: the caller runs the loops that keep the arguments up to date."""
     open_exchanges = open_exchanges or OpenExchanges(state)
     app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]  # only the default provider has it
@@ -46,8 +46,8 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
     app.register_blueprint(page(state, feed or Feed(state)))
 
     @app.before_request
-    def relayed() -> Response | None:
-        """Relay every request that the router does not answer itself, before any other rule applies."""
+    def preflight_or_relay() -> Response | None:
+        """Answer a CORS preflight, relay a request for an instance, and check the origin of any other request."""
         if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
         if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
@@ -57,7 +57,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
 
     @app.after_request
     def allow_origin(response: Response) -> Response:
-        """Add the CORS headers, without which a browser lets no page of another origin read the response."""
+        """Add the CORS headers: only with them does a browser let a page of another origin read the response."""
         for name, value in cors_headers(state.browsers, request.headers.get("Origin")):
             response.headers.add(name, value)
         return response
@@ -66,7 +66,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
 
 
 def preflight(state: RouterState) -> Response:
-    """Return the response that allows a page of another origin to send the request; raise SvcError if it may not."""
+    """Return the response to a CORS preflight from a page of an allowed origin; raise SvcError for any other origin."""
     rules, headers = state.browsers, request.headers
     rules.check(request.method, headers, _from_proxy(state))
     origin = headers["Origin"]
@@ -89,9 +89,9 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @own.before_request
     def require_key() -> None:
-        """Raise Unauthorized for a request without a valid key to a path that needs one, if clients need keys.
+        """Raise Unauthorized if clients need keys and the request has none, unless its path is in PATHS_WITHOUT_KEY.
 
-        If clients need no keys, raise Forbidden for a request for the metrics from a network that may not read them.
+        From a network that may not read the metrics, /metrics needs a key too; raise Forbidden if clients need none.
         """
         if request.path == "/metrics" and not _may_read_metrics(state):
             if state.keys is None:
@@ -154,7 +154,7 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @own.get("/stats")
     def stats() -> dict[str, Any]:
-        """The same counts, summed up."""
+        """Every instance with its counts, and their sums."""
         services = _services(state)
         return {
             "total_services": len(services),
@@ -169,7 +169,7 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @own.get("/metrics")
     def prometheus() -> Response:
-        """The same counts for Prometheus."""
+        """The router's metrics for Prometheus."""
         from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
         from svc.router.telemetry.metrics import RouterMetrics  # imported only when needed: it takes 1.5 MB
@@ -192,7 +192,7 @@ def _may_read_metrics(state: RouterState) -> bool:
 
 
 def _models(state: RouterState) -> dict[str, dict[str, Any]]:
-    """Return the models, by name or alias, for which a request would get an instance now."""
+    """Return the entries for /v1/models, by name: of each model and alias for which a request would get an instance."""
     models: dict[str, dict[str, Any]] = {}
     for name, pool in state.balancer.table.by_model.items():
         if pool.members:

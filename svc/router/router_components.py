@@ -52,7 +52,7 @@ class RouterComponents:
 
 
 def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
-    """Return the components, none of which is started; raise ConfigError for invalid settings or files.
+    """Return the components without starting them; raise ConfigError for invalid settings or files.
 
     `loopback_only`: the router listens on loopback addresses only.
     """

@@ -17,20 +17,20 @@ from svc.perimeter import local_machine
 from svc.router.settings_check import check_settings, tls_context
 from svc.settings import RouterSettings
 
-if TYPE_CHECKING:  # imported in the worker, after gevent has patched it
+if TYPE_CHECKING:  # imported in the worker only, after gevent has patched the standard library
     from flask import Flask
 
 WORKER_CONNECTIONS = 10_000
 DESCRIPTORS_PER_CLIENT = 2  # the client's connection, and one to an instance
 STOP_MARGIN_SECONDS = 3  # by which the master's grace period is longer than the worker's
-SWEEP_INTERVAL_SECONDS = 1.0  # under another WSGI server
+SWEEP_INTERVAL_SECONDS = 1.0  # between two sweeps under another WSGI server
 
 
 class LateWorker(AsyncWorker):
-    """The worker class for gunicorn's master. In the worker's process it becomes the RelayWorker.
+    """The worker class for gunicorn's master. In the worker's process, the instance becomes a RelayWorker.
 
-    So the master does not import gevent and the modules that relay. That saves a quarter of the master's memory, and a
-    HUP loads new code.
+    So the master imports neither gevent nor the modules that relay, which saves a quarter of its memory. A worker that
+    starts after a HUP imports these modules anew, with new code.
     """
 
     def init_process(self) -> None:
@@ -41,7 +41,7 @@ class LateWorker(AsyncWorker):
 
 
 class RouterApplication(GunicornApplication):
-    """The gunicorn application of the router. Its components are built in the worker, after gevent has patched it."""
+    """The router as a gunicorn application. The worker builds its components, after gevent's patch of the modules."""
 
     def __init__(self, settings: RouterSettings, bind: str, loopback_only: bool) -> None:
         self._settings = settings
@@ -73,10 +73,10 @@ class RouterApplication(GunicornApplication):
 def freeze_memory() -> None:
     """Exclude all present objects from later garbage collections, which would write to the memory that forks share.
 
-    Call it before a fork. gevent looks for held locks among the objects that are collected; none is missed, since no
-    lock is held before a fork.
+    Call it before a fork. In the worker, gevent's patch does not find held locks among frozen objects, but no lock is
+    held at a fork.
     """
-    gc.unfreeze()  # so that objects that were frozen before an earlier fork, and are garbage now, are collected
+    gc.unfreeze()  # an object that was frozen before an earlier fork may be garbage by now
     gc.collect()
     gc.freeze()
 

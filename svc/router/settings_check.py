@@ -58,7 +58,7 @@ def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | 
 
 
 def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
-    """Return the TLS context for clients' connections, None if they are not encrypted; raise ConfigError."""
+    """Return the TLS context for clients' connections, None if there is no certificate; raise ConfigError."""
     if not settings.certfile and not settings.keyfile:
         return None
     if not settings.certfile or not settings.keyfile:

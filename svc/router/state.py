@@ -93,7 +93,7 @@ class RouterState:
         return b"%b-%012x" % (self._id_prefix, next(self._ids))
 
     def sweep(self) -> None:
-        """End waits and ejections whose time is over, and write the access log. Call it ten times a second."""
+        """Do the periodic work of balancer and buffers, and write the access log. Call it ten times a second."""
         self.balancer.expire(self.now)
         self.buffers.expire(self.now)
         if self.access_log is not None:
@@ -102,7 +102,7 @@ class RouterState:
     # The table's sources.
 
     def replace_targets(self, targets: Iterable[Target]) -> None:
-        """Replace the table by one of these instances, completed with their discoveries and their API keys."""
+        """Replace the table by one of these instances, each with its discovered properties and its API key."""
         with self._table_lock:
             completed = [self._completed(target) for target in targets]
             for name in self.discoveries.keys() - {target.name for target in completed}:
@@ -110,7 +110,7 @@ class RouterState:
             self.balancer.replace(completed)
 
     def set_discovery(self, name: str, discovery: Discovery) -> None:
-        """Store what a check has discovered of a static service, and apply it to this table and all later ones."""
+        """Store the discovered properties of a static service, and apply them to this table and all later ones."""
         with self._table_lock:
             if self.discoveries.get(name) != discovery:
                 self.discoveries[name] = discovery

@@ -20,7 +20,7 @@ from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
 SWEEP_INTERVAL_SECONDS = 0.1  # between two sweeps of all connections
-PRUNE_INTERVAL_SECONDS = 1.0  # between two prunings of idle connections, counts of streams, and master heartbeats
+PRUNE_INTERVAL_SECONDS = 1.0  # between two rounds of the work that the sweep does less often
 IDLE_GRACE_SECONDS = 1.0  # for which an idle connection is kept while draining: its client may be sending a request
 GC_THRESHOLDS = (10_000, 20, 50)  # requests leave no reference cycles behind, so collections may be rare
 ERROR_TIMEOUT_SECONDS = 2.0  # within which interrupted requests send their errors
@@ -64,7 +64,7 @@ class RelayWorker(GeventWorker):
             self.relay(client, addr)
 
     def relay(self, client: Any, addr: Any) -> None:
-        """Serve one connection until it ends. The sweep covers it from its TLS handshake on."""
+        """Serve one connection until it ends. The sweep also ends a TLS handshake that takes too long."""
         connection = ClientConnection(self._state, self.wsgi, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
@@ -83,7 +83,10 @@ class RelayWorker(GeventWorker):
             connection.close()
 
     def _tick(self) -> None:
-        """Sweep once: end the requests of clients that left and whatever is overdue; each second, prune and notify."""
+        """Sweep once: end the requests of clients that have left, and whatever is overdue.
+
+        Once a second, also count the tokens of streams, close stale idle connections, and notify gunicorn's master.
+        """
         state = self._state
         state.now, before = time.monotonic(), state.now
         for descriptor, _ in self._poll.poll(0):
@@ -130,7 +133,7 @@ class RelayWorker(GeventWorker):
         self.app.components.stop()
 
     def _close_idle(self) -> None:
-        """Close idle connections. If a request has just arrived on one, it is answered with `Connection: close`."""
+        """Close idle connections, except those where a request has arrived: its response has `Connection: close`."""
         idle = [c for c in self._open.values() if c.idle and self._state.now - c.idle_since > IDLE_GRACE_SECONDS]
         with_request = readable(c.sock.fileno() for c in idle)
         for connection in idle:

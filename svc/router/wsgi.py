@@ -1,4 +1,4 @@
-"""Conversion between parsed requests and WSGI, both ways, with which the worker calls the Flask app."""
+"""Converts parsed requests to WSGI, for the router's own Flask app, and back, for requests from other WSGI servers."""
 
 import io
 import sys

@@ -26,11 +26,9 @@ OnWait = Callable[[Waiter], None]
 
 
 class Balancer:
-    """The load balancer: it picks an instance for each request, and counts the requests in flight at each instance.
+    """The load balancer. `pick` decides at once; `admit` waits in the request queue if necessary.
 
-    `pick` decides at once; `admit` waits in the request queue if necessary; `begin_attempt` and `end_attempt` count
-    attempts. The routing table is an immutable snapshot: one writer at a time replaces it, under a lock that readers
-    do not take.
+    The routing table is an immutable snapshot: one writer at a time replaces it, under a lock that readers do not take.
     """
 
     def __init__(
@@ -41,11 +39,11 @@ class Balancer:
         self.statistics = statistics
         self.queue = RequestQueue(settings.queue_size)
         self.loads: dict[str, int] = {}  # requests in flight by instance
-        self.full: set[str] = set()  # names of the instances whose requests in flight have reached their limit
+        self.full: set[str] = set()  # names of the instances with as many requests in flight as they may have
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
         self.retries = 0  # attempts after the first of a request, since the start
-        self.unlisted_model_requested = False  # since the last discovery; an engine may have loaded that model since
+        self.unlisted_model_requested = False  # since the last discovery; a static service may have it by now
         self.aliases = dict(settings.aliases)
         self.fallbacks = dict(settings.fallbacks)
         self._settings = settings
@@ -53,7 +51,9 @@ class Balancer:
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-        self._first_attempt = self._context(())  # for most requests; built only once, as it refers to the live counts
+        self._first_attempt = self._context(
+            ()
+        )  # the context of most requests, built once: it refers to the live counts
         self._lock = threading.RLock()  # held while the table is replaced
 
     # Choosing an instance.
@@ -68,9 +68,9 @@ class Balancer:
         return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
-        """Return the instance for a request, None if all candidates are busy, excluded, or about to return.
+        """Return the instance for a request, None if the request has to wait for a busy or returning instance.
 
-        Raise Unavailable if there is no candidate.
+        Raise Unavailable if there is nothing to wait for: no candidate, and no instance that is about to return.
         """
         pool = self.table.pool(request.model)
         if pool is None or not pool.members:
@@ -87,7 +87,7 @@ class Balancer:
         return member.target if member else None
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
-        """Return an instance at which this request has not failed, None if no such instance can take it now."""
+        """Return an instance for a retry, other than the failed ones (see `_unchanged_names`); None if none is free."""
         try:
             return self.pick(request, self._unchanged_names(failed))
         except Unavailable:
@@ -114,16 +114,18 @@ class Balancer:
     def admit_again(
         self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]
     ) -> Target | None:
-        """Return an instance for a request whose connections were `refused`, None if there is none in time.
+        """Return an instance for a request after the instances in `refused` refused a connection; None if none is free.
 
-        Wait REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or other
-        instances are only busy, then wait `queue_timeout`. Instances that have `taken` the request do not get it again.
-        Raise as `admit` does.
+        First wait REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or
+        other instances are only busy, wait up to `queue_timeout` more. The instances in `taken` have received the
+        request, and do not get it again. Raise RateLimited and Unavailable as `admit` does.
         """
         unchanged = {target.name for target in refused}
 
         def choose() -> Target | None:
-            unchanged.intersection_update(self._unchanged_names(refused))  # an instance may change back
+            unchanged.intersection_update(
+                self._unchanged_names(refused)
+            )  # a changed entry stays out, even if it changes back
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
@@ -133,7 +135,7 @@ class Balancer:
         excluded = (*self._unchanged_names(refused), *taken)
         if request.model in self.table.returning or self.table.has_other_members(request.model, excluded):
             return self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
-        return self.pick(request, taken)  # an instance may have been away too briefly for the registry to list that
+        return self.pick(request, taken)  # an instance may have been away too briefly for the registry to notice
 
     def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
         """Return the names of the failed instances whose entry in the table has not changed since the failure."""
@@ -165,7 +167,7 @@ class Balancer:
         return None
 
     def retry_after(self) -> int:
-        """Return the whole seconds after which an instance may be free: the mean duration of a request."""
+        """Return the seconds after which an instance may be free: the mean duration of a request, as a whole number."""
         mean = self.statistics.mean_request_seconds()
         return max(1, min(MAX_RETRY_AFTER_SECONDS, round(DEFAULT_REQUEST_SECONDS if mean is None else mean)))
 
@@ -194,8 +196,8 @@ class Balancer:
             with self._lock:
                 self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
 
-    def answer_begun(self, target: Target | None) -> None:
-        """Record that an instance has begun a good response, which ends its trial, however long the rest takes."""
+    def record_response_begun(self, target: Target | None) -> None:
+        """Record that an instance has begun a good response. A trial succeeds by that, however long the rest takes."""
         if target is not None and (health := self.health.by_instance.get(target.name)) and health.in_trial:
             with self._lock:
                 self._rebuild_if(self.health.record_success(target.name, self.table.targets))
@@ -212,8 +214,8 @@ class Balancer:
     ) -> None:
         """Count the end of an attempt. Call it exactly once for each attempt.
 
-        `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that it works;
-        None if the attempt shows neither. `answered`: the instance has sent a whole response.
+        `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that the
+        instance works; None if the attempt shows neither. `answered`: a POST got a whole response with status 2xx.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
         """
         name = target.name
@@ -257,19 +259,19 @@ class Balancer:
             self._rebuild_if(self.health.record_check(name, passed, first_decides, self.table.targets))
 
     def expire(self, now: float) -> None:
-        """End the waits and the ejections whose time is over. Call it ten times a second."""
+        """End the waits whose time is over, and make trials of ejected instances due. Call it ten times a second."""
         if self.queue.waiting:
             self.queue.expire(now)
         if names := self.health.lapsed_ejections(now):
             with self._lock:
-                self._rebuild_if(self.health.end_ejections(names, now, self.table.targets))
+                self._rebuild_if(self.health.make_trials_due(names, now, self.table.targets))
 
     def _rebuild_if(self, changed: bool) -> None:
         if changed:
             self.replace(self.table.targets)
 
     def replace(self, targets: Iterable[Target]) -> None:
-        """Replace the table, and reset the health of each instance that was restarted, moved or away since the last."""
+        """Replace the table, and reset the health of each instance that is new, restarted or moved in the new one."""
         with self._lock:
             previous = {target.name: target for target in self.table.targets}
             targets = tuple(targets)

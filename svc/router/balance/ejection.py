@@ -3,7 +3,7 @@
 An instance's health has two sources, and neither overrules the other:
 
 1. Health checks. An instance is unhealthy after `max_errors` failed checks in a row, and healthy after two passed
-   checks in a row, or after one as long as no check has decided before.
+   checks in a row. An instance that is neither yet is healthy after one passed check.
 2. Requests. An instance is ejected after `max_errors` failed requests in a row. Only transport failures and 502, 503
    and 504 count, never a failure that a client can cause. After a time that doubles with each ejection in a row, one
    trial request decides whether the ejection ends. The trial is due at once if health checks have seen the instance
@@ -17,12 +17,14 @@ import msgspec
 CHECKS_UNTIL_HEALTHY = 2  # passed checks in a row
 BASE_EJECTION_SECONDS = 5.0  # of the first ejection
 MAX_EJECTION_SECONDS = 300.0
-EJECTION_JITTER_RATIO = 0.25  # of its time, more or less: instances that failed together do not return together
+EJECTION_JITTER_RATIO = (
+    0.25  # added to an ejection's time, or subtracted: instances that failed together do not return together
+)
 MAX_COUNTED_EJECTIONS = 16
 
 
 class InstanceHealth(msgspec.Struct, frozen=True):
-    """The health of one instance: its equal results in a row, and the end of its ejection."""
+    """The health of one instance: its health checks and failed requests in a row, and its ejection."""
 
     healthy: bool | None = None  # according to health checks; None before they have decided
     failed_checks: int = 0
@@ -32,7 +34,7 @@ class InstanceHealth(msgspec.Struct, frozen=True):
     ejected_until: float = 0.0  # monotonic seconds; 0: it is not ejected
     trial_due: bool = False  # the ejection's time is over: one request may try the instance
     in_trial: bool = False  # the trial request is in flight
-    reported: bool = False  # the ejection was reported as an event, since health checks had not failed before
+    reported: bool = False  # the ejection was reported as an event: the instance did not fail its checks then
 
     def is_usable(self) -> bool:
         return not self.ejected_until or self.trial_due
@@ -82,7 +84,7 @@ def after_failure(
 
 
 def after_success(before: InstanceHealth) -> InstanceHealth:
-    """Return the instance's health after a good response. It resets the failures; in a trial it ends the ejection."""
+    """Return the instance's health after a good response, which resets the failures and ends a trial's ejection."""
     if before.ejected_until and not before.in_trial:
         return before
     return msgspec.structs.replace(before, failures=0, ejections=0, ejected_until=0.0, in_trial=False, reported=False)
@@ -94,7 +96,7 @@ def after_inconclusive(before: InstanceHealth) -> InstanceHealth:
 
 
 def with_trial_begun(before: InstanceHealth) -> InstanceHealth:
-    """Return the instance's health once its trial request is in flight; it gets no other request until that ends."""
+    """Return the instance's health once its trial request is in flight, until whose end it gets no other request."""
     return msgspec.structs.replace(before, trial_due=False, in_trial=True)
 
 

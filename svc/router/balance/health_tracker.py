@@ -1,4 +1,4 @@
-"""The health of all instances, from the results of requests and health checks. Its changes are logged and reported."""
+"""The health of all instances, from the results of requests and health checks. Changes are logged and reported."""
 
 import logging
 import random
@@ -21,7 +21,7 @@ UNKNOWN_HEALTH = InstanceHealth()
 class HealthTracker:
     """The health of each instance that was checked or has failed.
 
-    The methods that change it return whether the table has to be rebuilt. The caller holds the lock of the table.
+    Each method that changes a health returns whether the table has to be rebuilt. Its caller holds the table's lock.
     """
 
     def __init__(
@@ -78,15 +78,15 @@ class HealthTracker:
         return self._change(name, before, ejection.with_trial_begun(before), targets)
 
     def lapsed_ejections(self, now: float) -> list[str]:
-        """Return the names of the ejected instances whose time is over and whose trial is not due or in flight yet."""
+        """Return the instances whose ejection's time is over, and whose trial is neither due nor in flight, by name."""
         return [
             name
             for name, health in self.by_instance.items()
             if health.ejected_until and now >= health.ejected_until and not (health.trial_due or health.in_trial)
         ]
 
-    def end_ejections(self, names: Iterable[str], now: float, targets: Iterable[Target]) -> bool:
-        """Make a trial due for each of these instances whose ejection's time is over: one request may try it."""
+    def make_trials_due(self, names: Iterable[str], now: float, targets: Iterable[Target]) -> bool:
+        """Allow one trial request for each of these instances, if the time of its ejection is over."""
         changes = []
         for name in names:
             before = self.by_instance.get(name, UNKNOWN_HEALTH)
@@ -120,5 +120,5 @@ class HealthTracker:
 
 
 def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
-    """Return whether the registry reports the instance as unhealthy: then a router that starts need not report it."""
+    """Return whether the registry lists the instance as unhealthy: then a router that starts need not report that."""
     return any(target.healthy is False for target in targets if target.name == name)

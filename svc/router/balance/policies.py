@@ -15,7 +15,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
 MASK_64_BITS = (1 << 64) - 1
-MAX_SESSION_LOAD_RATIO = 1.25  # of an instance's share of the load; above it, its sessions go to another instance
+MAX_SESSION_LOAD_RATIO = 1.25  # times an instance's share of the load: above that, its sessions go to others
 PREFIX_BYTES = 1024
 MAX_CYCLE_LENGTH = 10_000
 CACHE_KEY_SEPARATOR = "\0"  # in a pool's key, before the cache type
@@ -127,7 +127,10 @@ def session(pool: Pool, request: RoutingRequest, context: PickContext) -> Member
 
 
 def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return a member as `session` does, but by the beginning of the prompt: equal beginnings share a cache."""
+    """Return the member that `rendezvous` selects for the beginning of the prompt: equal beginnings share a cache.
+
+    Use round robin without a prompt.
+    """
     start = prompt(request.body)[:PREFIX_BYTES]
     return rendezvous(pool, start, context) if start else round_robin(pool, request, context)
 
@@ -147,9 +150,9 @@ def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | 
 
 
 def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
-    """Return the member with the highest score for the key whose load is not far over its share.
+    """Return the member with the highest score for the key, among those whose load is not far over their share.
 
-    If all members are over that limit, return the one with the highest score.
+    If the load of all members is, return the member with the highest score.
     """
     key_hash = digest(key)
     scores = {
@@ -205,7 +208,7 @@ def _allowed(pool: Pool, context: PickContext) -> list[Member]:
 
 
 def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
-    """Return the members of a cache type, with that field emptied, so that their pool is not divided again."""
+    """Return the members of a cache type, with `cache_type` emptied, so that their pool is not divided again."""
     return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)
 
 

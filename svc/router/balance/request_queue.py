@@ -31,7 +31,7 @@ class Waiter:
 
 
 class RequestQueue:
-    """A line of waiters for each model, and one under None for requests that any model can serve."""
+    """A line of waiters for each model, and one under None for requests that name no model."""
 
     def __init__(self, size: int) -> None:
         self.size = size

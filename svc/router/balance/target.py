@@ -19,7 +19,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool = False
     status: str = "running"
     drained: bool = False
-    # In files, this field and the next have the names of the format "svc router table 1".
+    # In the file of a saved table (format "svc router table 1"), this field and the next have other names.
     healthy: bool | None = msgspec.field(default=None, name="well")  # according to the registry; None: not checked
     lease_valid: bool = msgspec.field(default=True, name="heard")
     registered: str = ""  # when it registered, as the registry reports it
@@ -100,8 +100,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 class Discovery(msgspec.Struct, frozen=True):
     """The properties of a static service that the router's checks have discovered."""
 
-    babysitter: bool = False  # whether one answers on the next port
-    models: tuple[dict[str, Any], ...] | None = None  # as the service lists them; None: no list, or the file names them
+    babysitter: bool = False  # whether a babysitter answers on the port after the service's
+    models: tuple[dict[str, Any], ...] | None = (
+        None  # as the service lists them; None: it has no list, or the file names them
+    )
 
     def applied_to(self, target: Target) -> Target:
         """Return the target with the discovered babysitter and models."""

@@ -136,7 +136,7 @@ _decode_store_fields = msgspec.json.Decoder(_StoreFields).decode
 
 
 def creates_response(target: bytes, body: bytes) -> bool:
-    """Return whether the instance stores the response, according to the body's fields `store` and `background`.
+    """Return whether a request asks the instance to store its response, with the fields `store` or `background`.
 
     Return True for a body that cannot be parsed, False for a body without `store`: OpenAI's default is true, but vLLM
     stores nothing by default, and SGLang only in the instance's memory, which is lost with the instance.

@@ -14,7 +14,7 @@ KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a ke
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
-    """Return the SHA-256 of each API key in these two headers (empty: not sent), that of Authorization first."""
+    """Return the SHA-256 of the API key in each of these headers (empty: not sent), Authorization first."""
     bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
     return tuple(hashlib.sha256(secret).digest() for secret in (bearer, x_api_key) if secret)
 

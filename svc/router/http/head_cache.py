@@ -6,10 +6,10 @@ Only llhttp parses heads. The cache recognizes a head by its bytes, and only if 
 
 from typing import Generic, TypeVar
 
-MAX_CACHED_HEADS = 256  # then the cache is cleared; frequent heads are soon in it again
+MAX_CACHED_HEADS = 256  # a full cache is cleared; frequent heads are soon in it again
 MAX_CACHED_HEAD_BYTES = 4 << 10
 CONTENT_LENGTH_PREFIX = b"\r\ncontent-length: "
-LENGTH_MARK = b"ength: "  # the end of the name, which is found faster than all spellings of the whole name
+LENGTH_MARK = b"ength: "  # the end of that name: one search finds every usual spelling of the whole name
 
 T = TypeVar("T")
 

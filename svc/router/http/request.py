@@ -11,8 +11,9 @@ from svc.router.http.allowed_paths import AllowedPaths, is_inference, is_own
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 from svc.router.http.credentials import drop_credentials, drop_query_credentials, key_digests
 
-# Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Bodies are passed on
-# decoded. The router checks Origin and Sec-Fetch-Site itself: an instance (Ollama) may refuse an origin it allows.
+# Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Content-Encoding is
+# dropped because bodies are passed on decoded. Origin and Sec-Fetch-Site are dropped because the router checks them
+# itself: an instance (Ollama) may refuse an origin that the router allows.
 HOP_HEADERS = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
@@ -62,7 +63,7 @@ class RequestHead:
         "headers",  # the headers that are passed on
         "http10",  # whether the client speaks HTTP/1.0
         "id",  # the request's id that the client sent, if it is printable ASCII without blanks
-        "is_inference",  # whether the request only asks for inference, judged by its path, or is a tunnel
+        "is_inference",  # whether the request only asks for inference, judged by its path, or opens a tunnel
         "keep_alive",  # whether the client keeps the connection open
         "key_digests",  # SHA-256 of the API keys in the head
         "loops",  # whether this router has forwarded the request before
@@ -191,7 +192,7 @@ class Request:
         """Return the message for an instance, without hop-by-hop headers and without a body over COPIED_BYTES.
 
         `authorization`: None to pass on the client's credentials; otherwise the header line that replaces them (it
-        begins with a line break), empty to only remove them.
+        begins with a line break), empty to remove them without a replacement.
         """
         head, body = self.head, self.body
         before, after = head._before, head._after

@@ -23,7 +23,7 @@ from svc.router.http.request import (
 
 MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
-UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # a plain body is not all that follows such a head
+UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not a plain body
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
 MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
 MAX_BODY_PIECES = 4096  # then they are joined: many small pieces take more memory than their content
@@ -62,9 +62,8 @@ class RequestHeadCache(HeadCache[RequestHead]):
         head = self._by_content.get(key)
         if head is None:
             head = RequestHead(method, target, headers, special, http10, keep_alive, self.rules)
-            if not (
-                head.id or head.traced or head.size > MAX_CACHED_HEAD_BYTES
-            ):  # a head with one of these is unlikely to come again
+            is_likely_unique = head.id or head.traced  # these headers differ in each request
+            if not (is_likely_unique or head.size > MAX_CACHED_HEAD_BYTES):
                 if len(self._by_content) >= MAX_CACHED_HEADS:
                     self._by_content.clear()
                 self._by_content[key] = head
@@ -191,10 +190,10 @@ class RequestParser:
     def close(self) -> None:
         """Break the parser's reference cycles: only a garbage collection would free a large body in a cycle."""
         del self._parser  # it refers to this object
-        self.error = None  # so do the frames in the error's traceback
+        self.error = None  # the frames in its traceback refer to this object, too
 
     def _ignore_upgrade(self, rest: bytes) -> bytes:
-        """Return the bytes of a request without its ignored Upgrade, to be parsed again (allowed by RFC 9110, 7.8).
+        """Return the bytes of a request without its Upgrade, which may be ignored (RFC 9110, 7.8), to be parsed again.
 
         `rest`: the bytes after the request's head. CONNECT is refused: `error` is set, and nothing is left to parse.
         """
@@ -236,7 +235,7 @@ class RequestParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
-            return  # trailers end here
+            return  # trailers are not passed on
         self._head_size += len(name) + len(value)
         if self._head_size > MAX_HEAD_BYTES or len(self._headers) >= MAX_HEADERS:
             raise HeadTooLarge(f"the request's head is over {MAX_HEAD_BYTES} bytes or {MAX_HEADERS} headers")

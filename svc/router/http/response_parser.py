@@ -36,10 +36,8 @@ class ResponseHead:
         self.bodiless = status in BODILESS_STATUSES
         by_name = {name.lower(): value for name, value in headers}
         content_type = by_name.get(b"content-type", b"")
-        if status not in (
-            STATUS_SWITCHING_PROTOCOLS,
-            204,
-        ):  # a 304 updates the headers of the response in the browser's cache
+        # A 304 gets security headers too: it replaces the headers of the response in the browser's cache.
+        if status not in (STATUS_SWITCHING_PROTOCOLS, 204):
             headers = [*security_headers(headers, content_type, len(by_name) == len(headers)), *headers]
         self.headers = headers
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
@@ -134,9 +132,8 @@ class ResponseParser:
                 raise UpstreamError(
                     f"its answer is not HTTP: {error.__context__ or error}", AttemptOutcome.BEGUN
                 ) from None
-        self.at_chunk_boundary = (
-            self.at_chunk_boundary and data[-1:] == b"\n"
-        )  # otherwise the size of a chunk has begun
+        # If the last byte is not a line end, the size of the next chunk has begun.
+        self.at_chunk_boundary = self.at_chunk_boundary and data[-1:] == b"\n"
         if self.head is None:
             self._size += len(data)
             if self._size > MAX_RESPONSE_HEAD_BYTES:
@@ -162,7 +159,7 @@ class ResponseParser:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is not None:
-            return  # trailers end here
+            return  # trailers are not passed on
         key = name.lower()
         if key not in DROPPED_HEADERS:
             self._headers.append((name, value))

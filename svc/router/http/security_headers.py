@@ -37,7 +37,7 @@ def security_headers(headers: Headers, content_type: bytes, unique: bool) -> tup
     """Return the security headers to put before a response's own headers.
 
     `content_type`: the response's last Content-Type header; `unique`: no header name occurs twice. If there are two
-    Content-Type headers, a browser may use the other one.
+    Content-Type headers, a browser may use either.
     """
     if unique and content_type in COMMON_API_TYPES:
         return ()

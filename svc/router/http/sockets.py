@@ -1,8 +1,8 @@
 """Reads and writes of sockets on the hot path: gevent sockets, plain sockets, and sockets under TLS.
 
-gevent's `recv` tries first and waits only after the system call has failed, and its `send` and `recv` each cost a
-frame of Python. Here the greenlet waits first and then calls the plain socket inside the gevent socket, which makes a
-relayed request a fifth cheaper.
+gevent's `recv` waits only after a system call has failed, and its `send` and `recv` each cost a frame of Python. Here
+the greenlet waits first and then calls the plain socket inside the gevent socket. This makes a relayed request a fifth
+cheaper.
 """
 
 import fcntl
@@ -56,8 +56,8 @@ def pump(
 
     Bytes for which `passes` is true are sent in gevent's hub, without waking this greenlet: a streamed event costs a
     third less. `send` is the sender of `sink`, for bytes that the socket does not take at once. The function returns
-    empty bytes at the end of `source`, and raises OSError if `sink` is broken. Without gevent and under TLS, such a
-    function is impossible: then return None.
+    empty bytes at the end of `source`, and raises OSError if `sink` is broken. Return None without
+    gevent and under TLS, where this is impossible.
     """
     plain_source, plain_sink = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if (
@@ -161,7 +161,7 @@ def poller() -> "select.poll":
 
 
 def readable(descriptors: Iterable[int]) -> set[int]:
-    """Return the descriptors with something to read. If an idle connection is among them, it has ended."""
+    """Return those of the descriptors at which bytes, or the end of the connection, wait to be read."""
     poll = poller()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

@@ -23,7 +23,7 @@ class ArrivingBody:
         self._progress_bytes = 0  # how many bytes of the body had arrived by then
 
     def allocate(self, size: int, received: int) -> float:
-        """Allocate memory for `size` bytes in all, of which `received` have arrived; return how many seconds it waited.
+        """Allocate memory for `size` bytes in all, of which `received` have arrived; return the seconds spent waiting.
 
         Raise SvcError if no memory becomes free in time, ConnectionResetError if the client leaves during the wait.
         """

@@ -56,7 +56,7 @@ class Attempt(msgspec.Struct, gc=False):
         )
 
     def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:
-        """Return the instance's failure, empty if it did nothing wrong, None if the attempt proves neither."""
+        """Return the instance's failure, empty if the instance worked well, None if the attempt proves neither."""
         if self.ejection_reason or self.failed:
             return self.ejection_reason or None
         if not is_inference or (interruption and not status):

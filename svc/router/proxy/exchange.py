@@ -39,7 +39,7 @@ class TruncatedResponse(Exception):
 class Exchange:
     """One relayed request. The caller reads the response's body to the end, and always closes the exchange.
 
-    `deadline` and `interrupt` are for the sweeper, which runs in another greenlet.
+    `deadline` and `interrupt` are for the worker's sweep, which runs in another greenlet.
     """
 
     upstream: UpstreamConnection | None = None  # of the attempt in progress
@@ -59,11 +59,11 @@ class Exchange:
     counted_key: "ApiKey | None" = None  # the client's API key, once the request counts for its limits
     allocation: Allocation | None = None  # of memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
-    reset_by = ""  # the instance that reset a kept connection when the request arrived, so that it was sent again
+    reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
-    body_start = body_end = b""  # which hold the usage of a response that is not an event stream
+    body_start = body_end = b""  # of a response that is not an event stream: these bytes hold its usage
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
@@ -71,7 +71,7 @@ class Exchange:
         self.client = client
         self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
-        self.deadline = self.limit = state.now + state.settings.proxy_timeout
+        self.deadline = self.limit = state.now + state.settings.proxy_timeout  # of the present stage, and of all
         self._idle_timeout = state.settings.idle_timeout
 
     # Before the response.
@@ -196,7 +196,7 @@ class Exchange:
     def passes(self, data: bytes) -> bool:
         """Return whether these bytes can be passed on unparsed: they are exactly one chunk that holds whole events.
 
-        Return True only if no other reading is possible: the chunk's size is written just as the router writes it.
+        To exclude any other reading, the chunk's size must be written exactly as the router writes it.
         """
         size, stream = len(data) - data.find(b"\r\n", 0, 10) - 4, self.stream
         if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size):
@@ -235,7 +235,7 @@ class Exchange:
         self.body_bytes += size
 
     def _end_wrong_length(self, upstream: UpstreamConnection, length: int) -> None:
-        """Raise TruncatedResponse. As the last guard: the parser and the head cache reject such responses before."""
+        """Raise TruncatedResponse for a body of another length, which the parser and the head cache should prevent."""
         upstream.persistent = False
         self.fail_attempt()
         self.end = "cut"
@@ -244,7 +244,7 @@ class Exchange:
         raise TruncatedResponse(reason)
 
     def _end_broken(self, upstream: UpstreamConnection, error: UpstreamError) -> bytes:
-        """Return the last bytes for the client of an event stream that broke off: its rest, or an error event.
+        """Return the last bytes of an event stream that broke off: its rest if that is complete, else an error event.
 
         Raise TruncatedResponse for any other response, ClientGone if the client has left.
         """

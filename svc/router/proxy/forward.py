@@ -74,7 +74,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if result.events:
         exchange.stream = ResponseStream()
     if result.status not in FAULTY_STATUSES and exchange.request.head.is_inference and exchange.attempt is not None:
-        state.balancer.answer_begun(exchange.attempt.target)
+        state.balancer.record_response_begun(exchange.attempt.target)
 
 
 def _retry(
@@ -140,7 +140,7 @@ def _read_routing_request(exchange: Exchange) -> RoutingRequest:
         if large:
             time.sleep(0)
         exchange.request = with_model(request, exchange.model)
-        request.body, request = b"", exchange.request  # frees the old body, though its connection still refers to it
+        request.body, request = b"", exchange.request  # frees the old body: the connection still holds the old request
         routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body)
     return routing
 
@@ -198,7 +198,7 @@ def _wait_for_registry(
 def _remember_poisoned(
     exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
 ) -> PoisonedRequest:
-    """Add a request that kills instances to the poison list, send events about it, and return its error."""
+    """Add a request that kills instances to the poison list, report events, and return the error for the client."""
     state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
     state.poison.add(routing.body, state.now)
     state.poison_counts[exchange.key_name] += 1
@@ -265,7 +265,7 @@ def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
 
 
 def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> FailedAttempt:
-    """Mark the attempt as failed and return the failure. If the exchange was interrupted, raise that error instead.
+    """Mark the attempt as failed and return the failure; if the exchange was interrupted, raise the cause instead.
 
     `connected`: the instance had accepted the connection.
     """

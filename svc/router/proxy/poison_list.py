@@ -1,4 +1,4 @@
-"""Requests that kill instances. They are refused for a while, so that a client's retry kills no other. Pure."""
+"""Requests that kill instances: refused for a while, so that a client's retry kills no other instance. Pure."""
 
 from collections import OrderedDict
 from hashlib import blake2b

@@ -11,7 +11,7 @@ MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on 
 
 
 class ResponseStream:
-    """One event stream: the incomplete event that is held back, the tokens so far, and how many the metrics have."""
+    """One event stream: the incomplete event that is held back, its tokens, and how many of these the metrics have."""
 
     __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
 
@@ -56,7 +56,7 @@ class ResponseStream:
         return is_done(self.held) or self.tokens.complete()
 
     def take_rest(self, clock: Callable[[], float]) -> bytes:
-        """Count and return the held event, with the empty line that ends an event: clients drop one that lacks it."""
+        """Count and return the held event, with an empty line at its end: clients drop an event without."""
         data, self.held = bytes(self.held), b""
         self.add(data, clock)
         if not data or data.endswith(EVENT_ENDS):
@@ -64,7 +64,7 @@ class ResponseStream:
         return data + (b"\n" if data.endswith(b"\n") else b"\n\n")
 
     def new_tokens(self, total: int) -> int:
-        """Return how many of `total` tokens the metrics do not have yet, and remember them as counted."""
+        """Return how many of the stream's `total` tokens the metrics lack; the caller adds these to the metrics."""
         new = max(0, total - self._counted_tokens)
         self._counted_tokens += new
         return new
@@ -81,5 +81,5 @@ class ResponseStream:
         return self.first_token_at
 
     def usage_excerpt(self) -> bytes:
-        """Return the beginning and end of the stream, which hold its usage (in Anthropic's streams, a part each)."""
+        """Return the beginning and end of the stream, which hold its usage. Anthropic splits it between both."""
         return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-USAGE_TAIL_BYTES:])

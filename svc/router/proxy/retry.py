@@ -3,7 +3,7 @@
 | outcome | the attempt | retried |
 |---|---|---|
 | UNSENT | refused, no connection in time, TLS failed, or closed before the whole request was taken | up to the limit |
-| UNREADY | the instance's own 503, or a 401 to the router's key, of which nothing was passed on | up to the limit |
+| UNREADY | the instance answered 503, or 401 to the router's key, and none of it was passed on | up to the limit |
 | UNKNOWN | closed or reset after the whole request was taken | once, and inference requests only |
 | BEGUN | part of a response arrived, or bytes that are not HTTP | never |
 """

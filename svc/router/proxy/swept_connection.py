@@ -11,7 +11,9 @@ from svc.router.proxy.exchange import Exchange
 from svc.router.state import RouterState
 
 IDLE_TIMEOUT_SECONDS = 75.0  # without a request, after which a kept connection is closed
-MAX_UNREAD_BYTES = 32 << 10  # after a request in progress; more may fill the TCP window and hide that the client left
+MAX_UNREAD_BYTES = (
+    32 << 10
+)  # sent after the request in progress; more may fill the TCP window and hide that the client left
 MAX_UNREAD_SECONDS = 5.0
 
 
@@ -50,7 +52,7 @@ class SweptConnection:
         self._blocked_since = 0.0  # when the client stopped reading what is sent to it; 0: it reads
         self._expired = False  # whether the connection's receiving side was shut down
         self._stalled = False  # whether it was shut down because the body made no progress
-        self._unread_since = 0.0  # when more than MAX_UNREAD_BYTES began to wait after the request in progress; 0: no
+        self._unread_since = 0.0  # when the unread bytes after the request became too many; 0: they are not
 
     @property
     def stage(self) -> ConnectionStage:
@@ -95,7 +97,7 @@ class SweptConnection:
             return  # the queue has a deadline of its own
         elif self.exchange is None and not self._expired:
             self._shut_receiving()
-        else:  # its greenlet was woken before, and the connection is still open: sending is blocked
+        else:  # the connection's greenlet was woken before and has not closed it: sending is blocked
             self.shut()
         self.deadline = now + 1
 

@@ -18,7 +18,7 @@ from svc.router.http.response_parser import ResponseHead, ResponseParser
 from svc.router.http.sockets import poller, readable, receiver, sender
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
-CONNECT_TIMEOUT_SECONDS = 5.0  # seconds
+CONNECT_TIMEOUT_SECONDS = 5.0
 SIOCOUTQNSD = 0x894B  # ioctl: the number of bytes that a TCP socket has not sent yet
 LIVENESS_TIMEOUT_SECONDS = 1.0  # within which an instance must accept a connection or refuse it
 LIVENESS_INTERVAL_SECONDS = 0.1  # before the second attempt to connect
@@ -57,7 +57,7 @@ class UpstreamConnection(ResponseParser):
         self.sock = sock
         self.idle_since = 0.0
         self.relay: Callable[[], bytes] | None = None
-        self.aborted = False  # whether either side broke it off: then its end does not end a response
+        self.aborted = False  # whether either side broke the connection off: then its end is not the end of a response
         self.sent = False  # whether the kernel has taken the whole request
         self._was_reset = False  # whether the instance reset the connection
         self.poll_readable = _readable_poll(sock)
@@ -197,7 +197,9 @@ class UpstreamPool:
                 f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s", AttemptOutcome.UNSENT, timeout=True
             ) from None
         except OSError as error:
-            if error.errno == errno.EMFILE and self._idle:  # closing them suffices: the number of clients is limited
+            if (
+                error.errno == errno.EMFILE and self._idle
+            ):  # closing idle connections suffices: the number of clients is limited
                 self.close()
                 return self.connect(target)
             refused = isinstance(error, ConnectionRefusedError)
@@ -219,7 +221,7 @@ class UpstreamPool:
     def prune(self, now: float) -> None:
         """Close the idle connections that the instance has closed, and those that were idle for too long."""
         for key in list(self._idle):
-            idle = self._idle.pop(key)  # before the check: with real threads, another thread could take one of these
+            idle = self._idle.pop(key)  # removed first: with real threads, another thread could take one of these
             stale = readable(u.sock.fileno() for u in idle)
             usable = [u for u in idle if u.sock.fileno() not in stale and now - u.idle_since < IDLE_TIMEOUT_SECONDS]
             for upstream in set(idle) - set(usable):
@@ -238,7 +240,7 @@ class UpstreamPool:
 
 
 def _readable_poll(sock: socket.socket) -> Callable[[int], object]:
-    """Return a function that waits up to a number of milliseconds for something to read; with 0 it takes 0.3 us."""
+    """Return a function that waits for bytes to read, for a number of milliseconds at most; with 0 it takes 0.3 us."""
     poll = poller()
     poll.register(sock.fileno(), select.POLLIN)
     return (lambda wait: sock.pending() or poll.poll(wait)) if isinstance(sock, ssl.SSLSocket) else poll.poll

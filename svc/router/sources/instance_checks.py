@@ -78,7 +78,7 @@ class InstanceChecks:
     def _check(self, target: Target) -> None:
         try:
             healthy = self._static(target) if target.static else self._is_healthy(target)
-            unready = target.static and healthy is False  # the service itself says that it is not ready
+            unready = target.static and healthy is False  # the service itself reports that it is not ready
             self._state.balancer.record_check(target.name, bool(healthy), first_decides=unready)
         finally:
             self._due[target.name] = self._clock() + self._interval(target)

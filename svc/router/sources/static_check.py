@@ -34,8 +34,8 @@ class StaticCheck:
         self._clock = clock
         self._timeout = timeout
         self._verify = verify
-        self._without_models: set[str] = set()  # services that list no models, once that was logged
-        self._refused: dict[str, str] = {}  # the refused key by service, once that was logged
+        self._without_models: set[str] = set()  # the services about whose missing models a warning was logged
+        self._refused: dict[str, str] = {}  # the refused key about which a warning was logged, by service
         self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and when to try them again
 
     def __call__(self, target: Target) -> bool | None:

@@ -36,7 +36,7 @@ class TableFile:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._is_table = True  # whether the file may be overwritten
+        self._is_table = True  # whether the file holds a table or nothing, so that it may be overwritten
         self._failing = False
 
     def load(self, registries: Sequence[str]) -> CachedTable | None:

@@ -40,8 +40,8 @@ class TableSync:
         self._cached = cached
         self._interval = state.settings.registry_sync_interval
         self._watch = RegistryWatch(client, self._interval, clock) if client else None
-        self._missing: dict[str, float] = {}  # names that vanished without a deletion, and the time of that
-        self._shadowed: set[str] = set()  # registered names that static services have too, once that was logged
+        self._missing: dict[str, float] = {}  # when each name vanished from the list without a deletion
+        self._shadowed: set[str] = set()  # the registered names that static services have too; they were logged
         self._unusable: set[str] = set()  # the logged messages about entries that cannot be used
 
     def once(self) -> float:
@@ -182,7 +182,7 @@ def _name_or_entry(entry: msgspec.Raw) -> Any:
 
 
 def _has_valid_lease(service: ListedService) -> bool:
-    """Return whether the lease is valid: if nothing else explains why a service is not healthy, it has expired."""
+    """Return whether the lease is valid. It has expired if nothing else explains why the service is not healthy."""
     if service.healthy or service.status != "running":
         return True
     return service.drained or service.health_status == "unhealthy"

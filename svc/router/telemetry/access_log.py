@@ -75,7 +75,7 @@ def _is_at(file: IO[bytes], path: str) -> bool:
 
 
 def _escape_controls(lines: bytes) -> bytes:
-    """Return the lines with control characters of terminals escaped, which occur only in strings."""
+    """Return the lines with the control characters of terminals escaped. These occur only in quoted strings."""
     if lines.isascii() and b"\x7f" not in lines:  # JSON has escaped the other control characters
         return lines
     return escaped_json(lines.decode(errors="replace")).encode()

@@ -1,4 +1,4 @@
-"""Events of ejections and health checks that the router reports to the registry. A loop sends them, not requests."""
+"""The events that the router reports to the registry, such as ejections. A loop sends them: no request waits."""
 
 import re
 import socket

@@ -9,7 +9,7 @@ from collections import deque
 
 from svc.router.http.sse import split
 
-MAX_EXAMINED_EVENTS = 1000  # without a token; after that, each event counts as a token without examination
+MAX_EXAMINED_EVENTS = 1000  # in a row without a token; every later event counts as a token
 RECENT_EVENTS = 6  # a stream of Responses ends with four events that carry no token
 EXAMINED_BYTES = 4096  # at the beginning of an event
 KEPT_BYTES = 4096  # at the end of a long event, which hold its usage
@@ -54,7 +54,7 @@ def ends_stream(event: bytes) -> bool:
 
 
 def without_start_tokens(data: bytes) -> bytes:
-    """Return the data with the output tokens in Anthropic's message_start hidden: they do not count the response."""
+    """Return the data without the key `output_tokens` of Anthropic's message_start, which is not the final count."""
     return START_TOKENS.sub(rb'\1""', data) if b"message_start" in data else data
 
 

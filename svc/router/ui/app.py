@@ -56,22 +56,22 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
 
     @ui.get("")
     def index() -> Response:
-        """The page; there is nothing in it yet, so no key is needed."""
+        """The page without data; it needs no key."""
         return _file(INDEX)
 
     @ui.get("/")
     def slash() -> WerkzeugResponse:
-        """To /ui."""
+        """Redirects to /ui."""
         return redirect("/ui", 308)
 
     @ui.get("/<path:name>")
     def file(name: str) -> Response:
-        """What the page is made of; no key is needed."""
+        """A file of the page; it needs no key."""
         return _file(name)
 
     @ui.get("/stream")
     def stream() -> Response:
-        """Everything that the page shows, as server-sent events; 429 where too many pages are open."""
+        """Everything that the page shows, as server-sent events; 429 if too many pages are open."""
         identify(state)
         if state.draining:
             raise Unavailable("the router is stopping")
@@ -84,13 +84,13 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
 
     @ui.post("/undrain/<name>")
     def undrain(name: str) -> dict[str, Any]:
-        """Take the drain mark of the instance away. Needs the operator's token in X-Operator-Token."""
+        """Undrain the instance: it gets new requests again. Needs the operator's token in X-Operator-Token."""
         return _set_drained(name, False)
 
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:
         """Drain or undrain an instance in the registry, with the operator's token and address.
 
-        The router's own token and address are not used: on the registry's machine, no token may be needed.
+        The router's own are not used: the registry may require no token of a client on its own machine.
         """
         identify(state)
         settings = state.settings

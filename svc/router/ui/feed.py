@@ -51,7 +51,7 @@ class Feed:
         self._history = RateHistory()
         self._recent, self._last_minute = RecentCounts(), RecentCounts(POINTS_PER_MINUTE)
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
-        self._site: dict[str, Any] = {}  # the site that was sent last
+        self._site: dict[str, Any] = {}  # the result of `view.site` that was sent last
         self._instances: dict[str, Any] = {}  # the numbers of instances that were sent last
 
     def open(self) -> Subscriber:
