@@ -3,14 +3,14 @@
 import sys
 from types import TracebackType
 
-GEVENT_COMMANDS = ("babysitter", "mock")  # they serve with gevent in this process; gunicorn patches by itself
+GEVENT_COMMANDS = ("babysitter", "mock")  # they run gevent in this process; registry and router leave it to gunicorn
 
 
 def main() -> None:
     """Run the command line; the console script `svc`."""
     sys.excepthook = print_exception
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "launch":  # it stands in front of every program, so it starts without click
+    if command == "launch":  # `svc launch` starts every program, so it must be quick: it does not import click
         from svc.supervision import launch
 
         sys.exit(launch.main(sys.argv[2:]))

@@ -15,7 +15,6 @@ from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
 from svc.base.errors import SvcError, Unauthorized, Unavailable
 from svc.base.flask_app import install_errors, install_version
-from svc.config.instance.digest import digest
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
@@ -113,7 +112,7 @@ def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, An
         "uptime": round(now - monitor.started, 3),
         "restart_count": process.restarts if process else 0,
         "max_restarts": config.max_restarts,
-        "config": digest(config),
+        "config": config.digest(),
         "restart_reason": (process.reason if process else "") or None,
         "registry_url": registrar.client.urls[0] if registrar.client.urls else None,
         "registry_urls": list(registrar.client.urls),

@@ -149,7 +149,7 @@ REQUIRED = ("sha256", "created")
 
 
 def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
-    """Yield the names of each key that has the same secret as an earlier key, and of that earlier key."""
+    """Yield pairs of names: a key, and an earlier key that has the same secret."""
     first_names: dict[str, str] = {}
     for name, entry in entries.items():
         if (other := first_names.setdefault(entry.sha256, name)) != name:
@@ -157,18 +157,18 @@ def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
 
 
 def _entry(table: Any, path: Path, where: str, problems: list[str]) -> KeyEntry | None:
-    if not isinstance(table, dict):  # perhaps a secret, so the message does not show it
+    if not isinstance(table, dict):  # the value may be a secret, so the message does not show it
         problems.append(f"{path}: {where}: must be a section; write [{where}]")
         return None
-    misfits = [f"{key}: missing; make the key anew with `svc keys add`" for key in REQUIRED if key not in table]
+    wrong = [f"{key}: missing; make the key anew with `svc keys add`" for key in REQUIRED if key not in table]
     values = {}
     for key, value in table.items():
         try:
             values[key] = _reader_of(key, value)(value)
         except ValueError as error:
-            misfits.append(f"{_toml_key(key)}: {error}")
-    problems += [f"{path}: {where}.{misfit}" for misfit in misfits]
-    return None if misfits else KeyEntry(**values)
+            wrong.append(f"{_toml_key(key)}: {error}")
+    problems += [f"{path}: {where}.{problem}" for problem in wrong]
+    return None if wrong else KeyEntry(**values)
 
 
 def _reader_of(key: str, value: Any) -> Callable[[Any], Any]:
@@ -241,7 +241,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file beside the file of keys, because the file of keys itself is replaced."""
+    """Hold a lock on a file beside the file of keys, which cannot be locked itself because each write replaces it."""
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

@@ -40,7 +40,7 @@ def quoted(value: Any) -> str:
 
 
 def why_unusable(text: str) -> str:
-    """Return why a command's argument or supervisord's files cannot hold a text, or an empty text if both can."""
+    """Return the reason why an argument or supervisord's files cannot contain `text`; "" if both can."""
     if "\0" in text:
         return "has a NUL character, which no argument or variable can hold; leave it out"
     if "\r" in text:
@@ -57,7 +57,7 @@ class MultipleErrors(ValueError):
 
 
 def text(value: Any) -> str:
-    """Read any text that an argument and supervisord's files can hold."""
+    """Read any text that arguments and supervisord's files can contain."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {quoted(value)}; put it in quotes")
     if blank := PLACEHOLDER.fullmatch(value):
@@ -123,9 +123,9 @@ def list_of(read: Reader) -> Reader:
 
 
 def read_each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
-    """Apply `read` to the second item of each pair and return the values; raise MultipleErrors with every problem.
+    """Return the values that `read` returns for the items; raise MultipleErrors with every problem.
 
-    In messages the first item of the pair is appended to the key.
+    Each pair has an item and, before it, the suffix of the item in error messages, such as `[0]` or `.NAME`.
     """
     values, problems = [], []
     for suffix, value in pairs:

@@ -53,7 +53,7 @@ class Site:
 
     @property
     def var_conf_d(self) -> Path:
-        """The directory that `svc up` renders to if environment variables would change the files in conf.d."""
+        """The directory that `svc up` renders to instead of conf.d/ if environment variables change the settings."""
         return self.var / "conf.d"
 
     @property
@@ -61,20 +61,20 @@ class Site:
         return self.var / "supervisord.conf"
 
     @property
-    def keeps_logs(self) -> bool:
-        """Whether programs can write to logs/."""
+    def logs_are_writable(self) -> bool:
+        """Whether programs can create files in logs/, which need not exist yet."""
         return is_writable(self.logs)
 
     def make_missing_dirs(self) -> None:
         """Make logs/ and var/ if they are missing, because supervisord does not start without them.
 
-        Each gets a .gitignore, so that git commits the directory with the site and ignores the files in it.
+        Each gets a .gitignore, so that a repository of the site contains the directory without its files.
         """
         for path in (self.logs, self.var):
             _make_missing_dir(path)
 
     def make_dirs(self, logs: bool = True) -> None:
-        """Make var/, and with `logs` also logs/; raise CommandError for a directory that is not writable."""
+        """Make var/, and also logs/ if `logs` is true; raise CommandError for a directory that is not writable."""
         for path in (self.logs, self.var) if logs else (self.var,):
             _make_missing_dir(path)
             with _write_errors(path):
@@ -88,7 +88,10 @@ class Site:
             )
 
     def tomls(self, given: tuple[str, ...] = (), configs: str = "") -> list[Path]:
-        """Return the babysitter TOML files: `given`, else `configs`, else every config/*.toml except svc.toml."""
+        """Return the babysitter TOML files: `given`, else `configs`, else every config/*.toml except svc.toml.
+
+        `configs` contains names separated by blanks.
+        """
         names = list(given) or configs.split()
         if not names:
             return sorted(p for p in self.config.glob("*.toml") if p.name != "svc.toml")

@@ -1,4 +1,4 @@
-"""The file of upstream API keys, by instance or by model. The operator writes it by hand, and it holds secrets:
+"""The file of the API keys that the router sends to instances, by instance or by model. An operator writes it:
 
 [instances]
 qwen-server = "..."               # the name that `svc services` shows
@@ -44,9 +44,9 @@ def load(path: Path) -> UpstreamKeys:
 
 
 def parse(data: bytes, path: Path) -> UpstreamKeys:
-    """Return the keys in `data`, the bytes of `path`; raise ConfigError with every problem.
+    """Return the keys in `data`, the content of the file `path`; raise ConfigError with every problem.
 
-    A file without sections is refused, so that a half-written file is not taken for a file without keys.
+    A file without sections is refused, because it may be a file that is only partly written.
     """
     try:
         tables = parse_toml(data)

@@ -1,1 +1,1 @@
-"""Renders the types of `config` to the files that supervisord, systemd, logrotate and nginx read."""
+"""Renders a site's settings and instances to the files that supervisord, systemd, logrotate and nginx read."""

@@ -18,7 +18,7 @@ from svc.base.mask import both_without_secrets
 from svc.render.paths import RenderPaths
 
 MADE_BY = '; made by "svc render" from '
-FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')  # a comment in the syntax of each program
+FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')  # `;` begins a comment of supervisord, `#` the others'
 
 
 def source_of(path: Path) -> str | None:
@@ -85,7 +85,7 @@ class Change:
         return [path for path, before, after in self.edits if after is None]
 
     def diff(self) -> str:
-        """Return a unified diff of every file with secrets masked; a line is shown even if only its secret changed."""
+        """Return a unified diff of every file. Secrets are masked, but a changed secret shows as a changed line."""
         return "".join(line for edit in self.edits for line in _diff(*edit))
 
     def write(self) -> None:

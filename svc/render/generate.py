@@ -25,7 +25,7 @@ OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], M
 
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
-    """Return the texts of the site's files, for comparing settings; raise ConfigError with every problem."""
+    """Return the texts of the site's files by path, without writing them; raise ConfigError with every problem."""
     return render(load_configs(tomls, settings), settings, RenderPaths.of(site.root))
 
 
@@ -47,22 +47,23 @@ def plan_site(
     exact: bool = False,
     logs_to_stdout: bool = False,
 ) -> files.Change:
-    """Return the change after which `out` (default: the site's conf.d) matches the TOML files.
+    """Return the change after which `out` (default: the site's conf.d) matches the TOML files. Nothing is written.
 
-    1. The files of the given sources are rendered. With `partial`, no other files are rendered.
-    2. Files of sources that were given earlier, but not now, are rendered again as long as the source exists.
-    3. A file is removed if its source no longer exists, if it is now rendered under another name, or if the settings
-       no longer need it. `partial`: only in the second case. `exact`: also every file that is not rendered now.
-    4. Files that svc did not generate stay; it is an error if one has the name of a rendered file.
+    1. The files of `tomls` are rendered.
+    2. The existing TOML files from which the files in `out` were generated earlier are rendered again, too. With
+       `partial` or `exact`, they are not.
+    3. A generated file in `out` that is not rendered now is removed: its source no longer exists, or the settings no
+       longer need it. With `partial`, it is removed only if its source is now rendered to a file of another name.
+    4. Files that svc did not generate stay. If one has the name of a rendered file, this is an error.
 
-    Raise ConfigError with every problem. This function writes nothing.
+    Raise ConfigError with every problem.
     """
     out = out or site.conf_d
     paths = dataclasses.replace(RenderPaths.of(site.root, out), logs_to_stdout=logs_to_stdout)
     _check_site_path(paths.site)
     existing = files.generated_files(out)
     earlier = [] if exact else earlier_sources(site, out)
-    configs = load_configs(tomls, settings, earlier, lenient=partial)
+    configs = load_configs(tomls, settings, earlier, lenient=partial)  # 2; with `partial`, only to find collisions
     if partial:
         given = {absolute(path) for path in tomls}
         configs = [config for config in configs if config.source in given]

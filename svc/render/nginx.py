@@ -24,7 +24,7 @@ SECTION = "config/svc.toml: [nginx]"
 SERVER_NAME = re.compile(r"(_|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)")
 LISTEN = re.compile(r"(?:(?P<host>[0-9.]+|\[[0-9A-Fa-f:]+\]|\*):)?(?P<port>[1-9][0-9]{0,4})")
 CERTIFICATE_PATH = re.compile(r"/[^\0-\x1f\x7f\"'\\$;{}#]*")
-TIMEOUT_MARGIN_SECONDS = 10  # so that the router reports its own timeout before nginx does
+TIMEOUT_MARGIN_SECONDS = 10  # nginx waits longer than the router, so that the router reports the timeout
 ERRORS = (
     (404, "invalid_request_error", "not_found", "nothing is here for clients"),
     (413, "invalid_request_error", "request_too_large", "the body is larger than this server takes"),
@@ -89,7 +89,7 @@ def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> 
 
 
 def check_listed(settings: Settings) -> None:
-    """Raise ConfigError if the settings do not make the upstream of the instances that the registry lists."""
+    """Raise ConfigError unless [nginx] upstream is `instances`, because a registry lists only instances."""
     if settings.nginx.upstream != "instances":
         raise ConfigError(
             f'{SECTION} upstream: the registry lists instances; set it to "instances", or leave --from-registry out'
@@ -177,7 +177,7 @@ def _server_at(url: Any, name: str = "", weight: int = 1) -> UpstreamServer | No
 
 
 def _ipv4(host: str) -> str:
-    """Return the host, with 127.0.0.1 for localhost: nginx would also resolve it to ::1, where no server listens."""
+    """Return 127.0.0.1 for localhost, which nginx would also resolve to ::1, where no server listens; else `host`."""
     return "127.0.0.1" if host == "localhost" else host
 
 

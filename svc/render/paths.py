@@ -11,7 +11,7 @@ HERE = "%(here)s/"  # supervisord expands it to the directory of the file that i
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RenderPaths:
-    """The absolute directories. Generated files contain relative paths, so that the site can be moved."""
+    """The directories of a site, as absolute paths. Generated files contain relative paths: the site can be moved."""
 
     site: Path  # the working directory of programs
     conf_d: Path  # in the same directory as supervisord.conf
@@ -26,18 +26,21 @@ class RenderPaths:
         return cls(site, conf_d if conf_d.is_relative_to(site) else site / "conf.d", site)
 
     def relative(self, path: Path, start: Path | None = None) -> str:
-        """Return a path relative to `start` (default: conf.d), or absolute if they share neither site nor state."""
+        """Return a path relative to `start` (default: conf.d).
+
+        The path stays absolute if `site` does not contain both, and `state` does not either.
+        """
         path, start = absolute(path), start or self.conf_d
         shared = any(path.is_relative_to(top) and start.is_relative_to(top) for top in (self.site, self.state))
         return os.path.relpath(path, start) if shared else str(path)
 
     def bare(self, path: Path, start: Path | None = None) -> str:
-        """Return a path as an unquoted value in supervisord's files."""
+        """Return a path as an unquoted value in a supervisord file."""
         name = self.relative(path, start)
         return ini.bare(name) if os.path.isabs(name) else HERE + ini.bare(name)
 
     def work_dir(self, path: str) -> str:
-        """Return a TOML file's working directory as a value in supervisord's files, relative to the site."""
+        """Return `path`, the work_dir of a TOML file, as a value in a supervisord file; it is relative to the site."""
         if os.path.isabs(path):
             return ini.bare(path)
         return f"{self.bare(self.site)}/{ini.bare(path)}" if path else self.bare(self.site)

@@ -19,7 +19,7 @@ from svc.settings import LogSettings, Settings, TextList
 
 SETTINGS_SOURCE = "the site's settings"  # the source that registry.conf, router.conf and supervisord.conf name
 OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # the limits of svc's own programs
-SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # a user with access to the socket can run any program as its owner
+SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # access to the socket allows to run any program as the socket's owner
 STOP_WAIT_SECONDS = 30  # the time that an instance gets to end after SIGTERM
 BABYSITTER_STOP_WAIT_SECONDS = 15
 
@@ -121,7 +121,10 @@ def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:
 
 
 def _babysitter_command(config: InstanceConfig, paths: RenderPaths) -> str:
-    """Return the babysitter's command, with flags for what settings may override. A flag holds only one registry."""
+    """Return the babysitter's command. Its flags contain the values that the site's settings may override.
+
+    --registry-url takes one URL, so the babysitter reads a list of registries from its TOML.
+    """
     shim = ini.arguments(["svc", "launch", "--own", "--port", str(config.babysitter_port), *_ipv6_flags(config)])
     shim += " --death-signal TERM --"
     flags = ["--host", config.host]
@@ -161,7 +164,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
 
 
 def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
-    """Return supervisord's rotation limits for a log: 0 if logrotate rotates it or if the log is not a file."""
+    """Return supervisord's rotation limits for a log: 0 if logrotate rotates the log, or if it is not a file."""
     supervisord_rotates = logs.rotate == "supervisord" and not paths.logs_to_stdout
     return {
         "log_bytes": logs.max_size if supervisord_rotates else 0,
@@ -170,7 +173,7 @@ def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
 
 
 def _flags(section: Any, **instead: str) -> str:
-    """Return the settings of a section as flags, which environment variables cannot change; `instead` replaces some."""
+    """Return a section's settings as flags, which no environment variable overrides; `instead` replaces some values."""
     flags = []
     for field in dataclasses.fields(section):
         value = instead.get(field.name, getattr(section, field.name))

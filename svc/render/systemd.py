@@ -12,7 +12,7 @@ from svc.settings import Settings, SystemdSettings
 
 UNIT_NAME = "infinilm-svc.service"
 DEFAULT_STOP_WAIT_SECONDS = 10  # supervisord's default for stopwaitsecs
-STOP_MARGIN_SECONDS = 30  # for `svc down` to start, supervisord to end, and a check for leftovers
+STOP_MARGIN_SECONDS = 30  # for the start of `svc down`, the end of supervisord and a check for leftover processes
 STATE_DIRECTORIES = "/var/lib/"  # where systemd creates the state directories of services
 
 

@@ -13,7 +13,6 @@ from supervisor.options import ServerOptions
 from svc.base import procfs
 from svc.base.errors import CommandError, ConfigError
 from svc.client.babysitter import read_info
-from svc.config.instance.digest import digest
 from svc.config.instance.load import load
 from svc.config.site import Site
 from svc.render.files import MADE_BY, Change
@@ -142,6 +141,6 @@ def loaded_config_digest(component: Component) -> str | None:
 def config_digest(source: Path, settings: Settings) -> str | None:
     """Return the digest of a TOML, or None if it is invalid or missing, so that no babysitter could start."""
     try:
-        return digest(load([source], settings)[0])
+        return load([source], settings)[0].digest()
     except ConfigError:
         return None

@@ -91,7 +91,7 @@ def plan(
             f"{', '.join(variables)} in the environment would change what runs, and what runs was started from "
             f"{site.conf_d}; unset it, or write it into {site.svc_toml}, or `svc down` first"
         )
-    logs_to_stdout = allow_read_only and not site.keeps_logs
+    logs_to_stdout = allow_read_only and not site.logs_are_writable
     if options.only:
         return _plan_single_components(site, options, site_settings, running, runs_from_var, logs_to_stdout)  # 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)

@@ -60,7 +60,7 @@ def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     )
     components = start_plan.components()
     refuse_taken(components, supervisord, start_plan.changed_components())
-    site.make_dirs(logs=site.keeps_logs or not runs_from_var)
+    site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
     start_plan.write()
     for note in [*start_plan.notes, *_other_registries(components)]:
         console.print_line(note)

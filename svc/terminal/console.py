@@ -18,7 +18,10 @@ class Console(rich.console.Console):
         super().__init__(markup=False, emoji=False, highlight=False, **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Return the segments to print, live displays included; only rich's own segments are `control`."""
+        """Yield the segments to print, with control characters in their text replaced.
+
+        Segments marked `control` contain the escape sequences of rich itself, so they stay unchanged.
+        """
         for segment in super().render(renderable, options):
             yield segment if segment.control else segment._replace(text=printable(segment.text, keep="\n\t"))
 

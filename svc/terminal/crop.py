@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from rich.text import Text
 
-SEVERITY_RANK = {"red": 0, "yellow": 1}  # 0 is shown first; every other style is healthy and comes last
+SEVERITY_RANK = {"red": 0, "yellow": 1}  # 0 is shown first; every other style means healthy and is shown last
 
 
 class Block(NamedTuple):

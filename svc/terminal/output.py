@@ -1,4 +1,4 @@
-"""The output of commands. All output goes through this module or `console`, which escape control characters."""
+"""The output of commands. All of it passes through this module or `console`, because both escape control characters."""
 
 import json
 import os
@@ -11,7 +11,7 @@ import click
 from svc.base.errors import CommandError
 from svc.base.printable import RESET, escaped_json, log_lines, printable
 
-MAX_LINE_BYTES = 1 << 16  # after which an unfinished line is written
+MAX_LINE_BYTES = 1 << 16  # an unfinished line that is longer is written
 PREFIX_COLOURS = (36, 33, 32, 35, 34, 31)  # ANSI colours of program names on a terminal
 
 
@@ -53,7 +53,7 @@ class LogOutput:
 
 
 class LogPrinter:
-    """Writes log lines of several programs, with `prefixed` each after the name of its program."""
+    """Writes log lines of several programs. With `prefixed`, each line begins with the name of its program."""
 
     def __init__(self, output: LogOutput, prefixed: bool) -> None:
         self.output = output
@@ -80,7 +80,7 @@ class LogStream:
         self._rest = b""
 
     def __call__(self, data: bytes) -> None:
-        """Write the complete lines. Keep the rest, because it may end within an escape sequence."""
+        """Write the complete lines in `data`. Keep the rest, because it may end within an escape sequence."""
         *lines, rest = (self._rest + data).split(b"\n")
         updates, _, last = rest.rpartition(b"\r")
         if updates and last:  # a progress bar writes its first line break when it ends

@@ -14,12 +14,15 @@ UNLIMITED_COLUMNS = 10_000
 
 
 def width_of(out: Console) -> int:
-    """Return the width of the terminal, or COLUMNS. Output to a pipe is unlimited, because `grep` needs whole rows."""
+    """Return the width of the terminal, or COLUMNS. A pipe's width is unlimited, because `grep` needs whole rows."""
     return out.width if out.is_terminal or "COLUMNS" in os.environ else UNLIMITED_COLUMNS
 
 
 class Screen:
-    """Shows lines on a terminal in place of the previous ones. SIGTERM acts as Ctrl-C, to restore the terminal."""
+    """Shows lines on a terminal in place of the previous ones.
+
+    SIGTERM raises KeyboardInterrupt as Ctrl-C does, so that the terminal is restored.
+    """
 
     def __init__(self, out: Console) -> None:
         self._out = out

@@ -40,9 +40,9 @@ class Traffic(NamedTuple):
 
 
 def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
-    """Return the rates of the models and instances that exist now; a new counter is compared with 0.
+    """Return the rates of the models and instances that exist now. The counters of a new one start at zero.
 
-    A model without an instance is listed while requests name it.
+    A model without an instance is listed as long as requests name it.
     """
     seconds = max(now.time - before.time, 0.001)
     models = [
@@ -94,7 +94,7 @@ def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height
 
 
 def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | None) -> tuple[int | None, int | None]:
-    """Return the heights of the two tables: half for each, plus the lines that the other table does not need."""
+    """Return the heights of the two tables: half of `height` for each, plus the lines that the other does not need."""
     if height is None:
         return None, None
     needed = [sum(len(block.lines) for block in blocks) for blocks in (models, instances)]

@@ -20,7 +20,7 @@ from svc.settings import Settings
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
 SECTIONS = ("babysitter", "backend", "metadata")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
-Report = Callable[[str, str], None]  # appends a problem: its key and its message
+Report = Callable[[str, str], None]  # called with the key and the message of each problem
 
 
 def load_one(path: Path, settings: Settings) -> InstanceConfig:
@@ -166,7 +166,7 @@ def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report
 
 
 def _check_reachable(values: dict[str, Any], report: Report) -> None:
-    """Report a loopback host of an instance whose registry is on another machine: its clients cannot reach it."""
+    """Report an instance with a loopback host and a registry on another machine: clients there cannot reach it."""
     host, urls = values.get("host"), values.get("registry_url") or ()
     remote_urls = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
     if host and remote_urls and is_loopback(host):

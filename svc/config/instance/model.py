@@ -1,6 +1,8 @@
 """The configuration of one instance, as one babysitter TOML holds it, and the command of each type of backend."""
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -97,8 +99,8 @@ class InstanceConfig:
     probe_threshold: int = 3  # consecutive failures
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
-    allowed_hosts: tuple[str, ...] = ()  # that requests to the babysitter may name, besides the machine's names
-    health_path: str | None = None  # must answer 2xx; empty: no check; None: the server's default path, if any
+    allowed_hosts: tuple[str, ...] = ()  # the hosts that requests to the babysitter may name, besides this machine's
+    health_path: str | None = None  # must answer 2xx; empty: no check; None: DEFAULT_HEALTH_PATH, if the server has it
     backend: Backend
     metadata: dict[str, Any]
     source: Path
@@ -140,10 +142,29 @@ class InstanceConfig:
 
     @property
     def api_key_variable(self) -> str:
-        """The variable that passes the API key to the instance; empty if it has no key or reads the key itself."""
+        """The variable that passes the API key to the instance; empty if the instance gets no key in a variable."""
         return (self.backend.api_key_variable or self.backend.key_variable) if self.backend.api_key_file else ""
 
     @property
     def work_dir(self) -> str:
         """The working directory of the instance, as the TOML gives it."""
         return self.backend.work_dir
+
+    def digest(self) -> str:
+        """Return the digest of the values that a babysitter reads, which shows whether it has loaded the current TOML.
+
+        Two kinds of values are left out: those in the babysitter's command line, which `svc plan` compares by itself,
+        and those that only the instance's server uses. Comments and the order of keys do not change the digest.
+        """
+        values: dict[str, Any] = {
+            field.name: getattr(self, field.name)
+            for field in dataclasses.fields(self)
+            if field.name not in ("source", "host", "router_url", "backend")
+        }
+        values["type"] = self.backend.type
+        if self.backend.api_key_file:
+            values["api_key_file"] = self.backend.api_key_file
+        if len(self.registry_urls) == 1:
+            del values["registry_urls"]
+        values = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}  # 5 is 5.0
+        return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

@@ -14,7 +14,6 @@ from svc.base.address import is_loopback
 from svc.base.errors import SvcError
 from svc.base.parallel import run_parallel
 from svc.config import upstream_keys
-from svc.config.instance.digest import digest
 from svc.config.instance.model import InstanceConfig
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
@@ -74,7 +73,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         supervisord=supervisord,
         components=components,
         configs=configs,
-        digests={name: digest(config) for name, config in configs.items()},
+        digests={name: config.digest() for name, config in configs.items()},
         pending_changes=_collected(local, "what runs", cast("list[str]", []), uncollected),
         logs={
             name: machine_facts.log_end(Path(process.logfile))

@@ -13,7 +13,6 @@ from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import Restarter
 from svc.base.errors import Forbidden, Unauthorized
 from svc.client.registry import RegistryClient
-from svc.config.instance.digest import digest
 from tests.unit.babysitter.fake_instance import FakeInstance, models
 from tests.unit.instance_configs import instance_config
 
@@ -144,7 +143,7 @@ def test_info_of_a_running_instance(instance, client):
         "memory": None,
         "max_memory": None,
         "restarts_asked": {"hung": 0, "startup": 0, "memory": 0},
-        "config": digest(instance.monitor.config),
+        "config": instance.monitor.config.digest(),
         "registry_url": "http://localhost:18000",
         "registry_urls": ["http://localhost:18000"],
         "router_url": "http://localhost:8000",

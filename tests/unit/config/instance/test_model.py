@@ -1,8 +1,7 @@
-"""The digest that shows which TOML a babysitter has read."""
+"""The digest of an instance's configuration, which shows the TOML that a babysitter has read."""
 
 import pytest
 
-from svc.config.instance.digest import digest
 from svc.config.instance.model import CommandBackend, MockBackend
 from tests.unit.instance_configs import instance_config
 
@@ -21,7 +20,7 @@ from tests.unit.instance_configs import instance_config
     ],
 )
 def test_a_value_that_the_babysitter_reads_changes_the_digest(changed):
-    assert digest(instance_config(**changed)) != digest(instance_config())
+    assert instance_config(**changed).digest() != instance_config().digest()
 
 
 @pytest.mark.parametrize(
@@ -36,8 +35,8 @@ def test_a_value_that_the_babysitter_reads_changes_the_digest(changed):
     ],
 )
 def test_a_value_in_the_commands_does_not_change_the_digest(changed):
-    assert digest(instance_config(**changed)) == digest(instance_config())
+    assert instance_config(**changed).digest() == instance_config().digest()
 
 
 def test_the_order_of_a_table_does_not_matter():
-    assert digest(instance_config(metadata={"a": 1, "b": 2})) == digest(instance_config(metadata={"b": 2, "a": 1}))
+    assert instance_config(metadata={"a": 1, "b": 2}).digest() == instance_config(metadata={"b": 2, "a": 1}).digest()
