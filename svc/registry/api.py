@@ -9,20 +9,20 @@ from typing import Any
 import msgspec
 from flask import Response, request
 
-from svc.base.errors import Forbidden, Misdirected, NotFound, RateLimited, Unauthorized, Unavailable, error_object
+from svc.base.errors import Forbidden, Misdirected, RateLimited, Unauthorized, Unavailable, error_object
 from svc.client.probe import USER_AGENT
-from svc.perimeter.browsers import BrowserRules, Headers, SettingNames
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.protocol.event import BY_OPERATOR
 from svc.protocol.service import Service, iso
 from svc.registry import discovery, event_query, validation
 from svc.registry.access.address_policy import AddressPolicy
-from svc.registry.access.guard import WRITE, Guard
-from svc.registry.access.identity import Client, identify
+from svc.registry.access.admission import Admission
+from svc.registry.access.guard import Guard
+from svc.registry.access.identity import Client
 from svc.registry.event_reports import EventReceiver
 from svc.registry.health_checker import SharedProbe, is_success
-from svc.registry.heartbeat_fast_path import Heartbeat
+from svc.registry.heartbeats import HeartbeatHandler
 from svc.registry.leases import lease, owner
 from svc.registry.leases.sweep import LeaseSweep
 from svc.registry.list_cache import ListCache, service_counts
@@ -31,7 +31,6 @@ from svc.registry.store.contract import Store
 from svc.registry.store_health import FAILING, STORE_TROUBLE
 
 log = logging.getLogger(__name__)
-SETTING_NAMES = SettingNames("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
 FULL_RETRY_SECONDS = 60
 ADDRESS_FIELDS = {"host", "port", "hostname", "url", "metadata"}  # the address policy checks a change of any of these
 INDEX_HEADER = "X-Registry-Index"
@@ -53,7 +52,8 @@ class RegistryApi:
     document: bytes  # the OpenAPI document, as JSON
 
     def __post_init__(self) -> None:
-        self.browsers = BrowserRules(self.hosts, SETTING_NAMES)
+        self.admission = Admission(self.guard, self.hosts)
+        self.heartbeat_handler = HeartbeatHandler(self.store, self.admission, self.metrics, self.clock)
         self.list_cache = ListCache(self.store)
         self.shared_probe = SharedProbe(self.probe)
         self.streams = event_query.EventStreams(self.store)
@@ -62,9 +62,9 @@ class RegistryApi:
 
     def handle(self, access: str, handler: Callable[..., Any], **path: str) -> Response:
         """Return the response of `handler` to Flask's current request; raise SvcError if the client may not send it."""
-        client = self._identify(request.remote_addr, request.headers)
+        client = self.admission.identify(request.remote_addr, request.headers)
         try:
-            self._admit(access, request.method, client, request.headers)
+            self.admission.check(access, request.method, client, request.headers)
             result = handler(client, self.clock(), **path)
         except (Misdirected, Unauthorized, Forbidden):
             self.metrics.refusals.inc()
@@ -75,14 +75,6 @@ class RegistryApi:
                 raise
             raise Unavailable(STORE_TROUBLE) from None
         return result if isinstance(result, Response) else _json(result)
-
-    def _identify(self, peer: str | None, headers: Headers) -> Client:
-        return identify(peer, headers, self.browsers.hosts.knows, self.guard.is_operator)
-
-    def _admit(self, access: str, method: str, client: Client, headers: Headers) -> None:
-        """Raise SvcError for a request that the client may not make."""
-        self.browsers.check(method, headers)
-        self.guard.admit(access, client, headers.get("authorization") or "")
 
     def health(self, client: Client, now: float) -> Response:
         """Answer 200 while the registry works, even if it is degraded; 503 while its store fails."""
@@ -143,19 +135,13 @@ class RegistryApi:
     def remove(self, client: Client, now: float, name: str) -> dict[str, Any]:
         why = "it deregistered" if client.secret_digest else BY_OPERATOR  # only babysitters send a secret
         if not self.store.remove(name, lambda service: owner.check(service, client.caller), why):
-            raise _unknown(name)
+            raise validation.unknown_service(name)
         self.metrics.removals.labels("request").inc()
         log.info("%s removed", name)
         return {"message": f"{name} is removed", "timestamp": iso(now)}
 
     def heartbeat(self, client: Client, now: float, name: str) -> dict[str, Any]:
-        return self._renew_lease(client, now, name, request.get_data(cache=False))
-
-    def handle_heartbeat(self, peer: str, heartbeat: Heartbeat) -> bytes:
-        """Return the JSON that answers a heartbeat of the fast path, outside of Flask; raise SvcError to refuse it."""
-        client = self._identify(peer, heartbeat.headers)
-        self._admit(WRITE, "POST", client, heartbeat.headers)
-        return msgspec.json.encode(self._renew_lease(client, self.clock(), heartbeat.name, heartbeat.body))
+        return self.heartbeat_handler.renew_lease(client, now, name, request.get_data(cache=False))
 
     def check(self, client: Client, now: float, name: str) -> dict[str, Any]:
         """Check the service now.
@@ -227,13 +213,6 @@ class RegistryApi:
                 retry_after=FULL_RETRY_SECONDS,
             )
 
-    def _renew_lease(self, client: Client, now: float, name: str, body: bytes) -> dict[str, Any]:
-        status = validation.parse_heartbeat_status(validation.parse_body(body))
-        if not self.store.heartbeat(name, now, status, client.caller):
-            raise _unknown(name)
-        self.metrics.heartbeats.inc()
-        return {"message": f"{name} is alive", "timestamp": iso(now)}
-
     def _set_drained(self, name: str, drained: bool) -> dict[str, Any]:
         service = _known(name, self.store.drain(name, drained))
         log.info("%s %s by the operator", name, "drained" if drained else "undrained")
@@ -242,14 +221,8 @@ class RegistryApi:
 
 def _known(name: str, service: Service | None) -> Service:
     if service is None:
-        raise _unknown(name)
+        raise validation.unknown_service(name)
     return service
-
-
-def _unknown(name: str) -> NotFound:
-    return NotFound(
-        f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
-    )
 
 
 def _body() -> dict[str, Any]:

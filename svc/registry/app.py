@@ -13,12 +13,12 @@ from svc.registry import openapi
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE, Guard
 from svc.registry.api import RegistryApi
-from svc.registry.heartbeat_fast_path import API_EXTENSION
 from svc.registry.leases.sweep import LeaseSweep
 from svc.registry.metrics import RegistryMetrics
 from svc.registry.store.contract import Store
 from svc.settings import MAX_SERVICES
 
+API_EXTENSION = "svc.registry.api"  # key in Flask's app.extensions under which the worker finds the RegistryApi
 MAX_BODY_BYTES = 256 << 10
 ROUTES = (
     ("GET", "/health", OPEN, "health"),
@@ -77,7 +77,7 @@ def create_app(
     for method, path, access, handler in ROUTES:
         view = partial(api.handle, access, getattr(api, handler))
         app.add_url_rule(path, f"{method} {path}", view, methods=[method])
-    app.extensions[API_EXTENSION] = api  # the worker calls the API directly for heartbeats of the fast path
+    app.extensions[API_EXTENSION] = api
     flask_app.install_errors(app)
     flask_app.install_version(app)
     app.after_request(_add_challenge)

@@ -20,7 +20,6 @@ from svc.perimeter import local_machine
 from svc.perimeter.networks import AllowedNetworks, parse_networks
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import Guard, parse_token, token_file
-from svc.registry.heartbeat_fast_path import API_EXTENSION
 from svc.registry.store import redis_address
 from svc.settings import RegistrySettings
 
@@ -185,6 +184,8 @@ class RegistryServer(GunicornApplication):
         A loop calls this method, because gunicorn has no hook for the begin of a worker's shutdown.
         """
         if not worker.alive and self.store is not None:
+            from svc.registry.app import API_EXTENSION
+
             worker.wsgi.extensions[API_EXTENSION].streams.end()
             self.store.wake()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from svc.base.errors import BadRequest
+from svc.base.errors import BadRequest, NotFound
 from svc.protocol.service import (
     DEFAULT_LEASE_SECONDS,
     MAX_METADATA_BYTES,
@@ -41,6 +41,13 @@ def parse_body(body: bytes) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise BadRequest("the body must be a JSON object, {...}", code="invalid_json")
     return payload
+
+
+def unknown_service(name: str) -> NotFound:
+    """Return the error for a request that names a service that is not registered."""
+    return NotFound(
+        f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
+    )
 
 
 def parse_registration(payload: dict[str, Any], now: float) -> Service:

@@ -1,8 +1,8 @@
 """The registry's gunicorn worker: heartbeats take a fast path, every other request goes through WSGI.
 
-The fast path (svc/registry/heartbeat_fast_path.py) answers a usual heartbeat that the registry accepts. Every other
-request goes to the application unchanged. A refused heartbeat goes there, too: the refusal has changed nothing, so the
-application can process the request again and answer with the error.
+The fast path (svc/registry/heartbeats.py) answers a usual heartbeat that the registry accepts. Every other request goes
+to the application unchanged. A refused heartbeat goes there, too: the refusal has changed nothing, so the application
+can process the request again and answer with the error.
 
 The deadlines and the connection limit of `svc.perimeter` apply to both paths.
 """
@@ -11,7 +11,7 @@ import gc
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gevent.server import StreamServer
 from gunicorn.workers.ggevent import GeventWorker
@@ -20,10 +20,8 @@ from svc.base.errors import SvcError
 from svc.perimeter.client_socket import ClientSocket
 from svc.perimeter.connection_pool import ConnectionLimits
 from svc.perimeter.connections import ConnectionDeadlines
-from svc.registry import heartbeat_fast_path
-
-if TYPE_CHECKING:
-    from svc.registry.api import RegistryApi
+from svc.registry import heartbeats
+from svc.registry.heartbeats import Heartbeat, HeartbeatHandler
 
 MAX_HEAD_BYTES = 64 << 10  # of a request that the application handles
 MAX_DISCARDED_BYTES = 1 << 20  # the unread rest of a body that the application refused
@@ -33,7 +31,9 @@ DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
 class RegistryWorker(GeventWorker):
     def run(self) -> None:
-        self._api: RegistryApi = self.wsgi.extensions[heartbeat_fast_path.API_EXTENSION]
+        from svc.registry.app import API_EXTENSION  # not earlier: see svc/registry/serve.py
+
+        self._heartbeat_handler: HeartbeatHandler = self.wsgi.extensions[API_EXTENSION].heartbeat_handler
         self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_PER_CLIENT)
         gc.collect()
         gc.freeze()  # all objects so far live as long as the process: garbage collections can skip them
@@ -76,21 +76,21 @@ class RegistryWorker(GeventWorker):
     def _answer_heartbeats(self, client: ClientSocket) -> bool:
         """Answer heartbeats until another request arrives; return True then, False if the connection ends first."""
         while data := _receive(client):
-            heartbeat = heartbeat_fast_path.parse_heartbeat(data)
+            heartbeat = heartbeats.parse_heartbeat(data)
             payload = self._handle_heartbeat(client.address, heartbeat) if heartbeat else None
             if heartbeat is None or payload is None:
                 client.unread(data)
                 return True
             closes = heartbeat.closes_connection or not self.alive or not self.cfg.keepalive
-            client.sendall(heartbeat_fast_path.response(payload, time.time(), closes))
+            client.sendall(heartbeats.response(payload, time.time(), closes))
             if closes:
                 return False
             client.begin_waiting(MAX_HEAD_BYTES)
         return False
 
-    def _handle_heartbeat(self, peer: str, heartbeat: heartbeat_fast_path.Heartbeat) -> bytes | None:
+    def _handle_heartbeat(self, peer: str, heartbeat: Heartbeat) -> bytes | None:
         try:
-            return self._api.handle_heartbeat(peer, heartbeat)
+            return self._heartbeat_handler.handle(peer, heartbeat)
         except Exception:  # noqa: BLE001 - the application processes the request again, and reports the error
             return None
 
@@ -98,7 +98,7 @@ class RegistryWorker(GeventWorker):
 def _receive(client: ClientSocket) -> bytes:
     """Return a whole heartbeat request or the beginning of another request; b"" if the client sends nothing more."""
     data = b""
-    while not heartbeat_fast_path.is_complete(data) and (more := client.recv(heartbeat_fast_path.MAX_HEARTBEAT_BYTES)):
+    while not heartbeats.is_complete(data) and (more := client.recv(heartbeats.MAX_HEARTBEAT_BYTES)):
         data += more
     return data
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.registry import heartbeat_fast_path
+from svc.registry import heartbeats
 
 BODY = b'{"status": "running"}'
 USUAL = (
@@ -12,14 +12,14 @@ USUAL = (
 
 
 def test_a_usual_heartbeat_is_parsed():
-    heartbeat = heartbeat_fast_path.parse_heartbeat(USUAL)
+    heartbeat = heartbeats.parse_heartbeat(USUAL)
     assert (heartbeat.name, heartbeat.body, heartbeat.closes_connection) == ("qwen-server", BODY, False)
     assert heartbeat.headers["x-service-secret"] == "s"
-    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(b"keep-alive", b"close")).closes_connection
+    assert heartbeats.parse_heartbeat(USUAL.replace(b"keep-alive", b"close")).closes_connection
 
 
 def test_a_heartbeat_without_a_body_is_parsed():
-    heartbeat = heartbeat_fast_path.parse_heartbeat(b"POST /services/q/heartbeat HTTP/1.1\r\nHost: h\r\n\r\n")
+    heartbeat = heartbeats.parse_heartbeat(b"POST /services/q/heartbeat HTTP/1.1\r\nHost: h\r\n\r\n")
     assert (heartbeat.name, heartbeat.body) == ("q", b"")
 
 
@@ -55,35 +55,35 @@ def test_a_heartbeat_without_a_body_is_parsed():
     ],
 )
 def test_an_unusual_request_is_left_to_the_application(part, replacement):
-    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(part, replacement)) is None
+    assert heartbeats.parse_heartbeat(USUAL.replace(part, replacement)) is None
 
 
 def test_an_incomplete_heartbeat_is_waited_for():
     head = USUAL.index(b"\r\n\r\n")
     for cut in (0, 1, 5, 20, head, head + 4, len(USUAL) - 1):
-        assert not heartbeat_fast_path.is_complete(USUAL[:cut]), cut
-        assert heartbeat_fast_path.parse_heartbeat(USUAL[:cut]) is None
-    assert heartbeat_fast_path.is_complete(USUAL)
+        assert not heartbeats.is_complete(USUAL[:cut]), cut
+        assert heartbeats.parse_heartbeat(USUAL[:cut]) is None
+    assert heartbeats.is_complete(USUAL)
 
 
 @pytest.mark.parametrize(
     "data", [b"G", b"GET / HTTP/1.1\r\n", b"POST /services HTTP/1.1\r\n", b"\x16\x03\x01", b"\r\n"]
 )
 def test_another_request_is_not_waited_for(data):
-    assert heartbeat_fast_path.is_complete(data)
+    assert heartbeats.is_complete(data)
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "CF-Connecting-IP"])
 def test_a_forwarded_heartbeat_is_left_to_the_application(name):
-    assert heartbeat_fast_path.parse_heartbeat(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
+    assert heartbeats.parse_heartbeat(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
 
 
 def test_a_request_over_the_size_limit_is_not_waited_for():
-    assert heartbeat_fast_path.is_complete(b"POST /services/" + b"x" * heartbeat_fast_path.MAX_HEARTBEAT_BYTES)
+    assert heartbeats.is_complete(b"POST /services/" + b"x" * heartbeats.MAX_HEARTBEAT_BYTES)
 
 
 def test_the_response_is_valid_http():
-    response = heartbeat_fast_path.response(b"{}", 0.0, closes_connection=True)
+    response = heartbeats.response(b"{}", 0.0, closes_connection=True)
     assert response == (
         b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"

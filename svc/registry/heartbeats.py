@@ -1,16 +1,27 @@
-"""Parse and answer usual heartbeats without Flask, because most requests to a registry are heartbeats. Pure.
+"""Handle heartbeats: renew the lease of the service that sends one.
 
-`RegistryApi.handle_heartbeat` acts on a heartbeat, and `leases.lease.renew` extends the lease. The worker passes every
-request that is unusual in any way to the application.
+Most requests to a registry are heartbeats. So the worker reads the bytes of each request first, and answers a usual
+heartbeat without Flask. It passes every request that is unusual in any way to the application, which handles the other
+heartbeats with the same HeartbeatHandler.
 """
 
 import re
+from collections.abc import Callable
 from email.utils import formatdate
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from svc.registry.access.identity import PROXY_HEADERS
+import msgspec
 
-API_EXTENSION = "svc.registry.api"  # key in Flask's app.extensions under which the worker finds the RegistryApi
+from svc.protocol.service import iso
+from svc.registry import validation
+from svc.registry.access.admission import Admission
+from svc.registry.access.guard import WRITE
+from svc.registry.access.identity import PROXY_HEADERS, Client
+from svc.registry.store.contract import Store
+
+if TYPE_CHECKING:
+    from svc.registry.metrics import RegistryMetrics
+
 MAX_HEARTBEAT_BYTES = 8192  # the application handles longer ones
 REQUEST_START = b"POST /services/"
 REQUEST_LINE = re.compile(rb"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1")
@@ -33,6 +44,32 @@ class Heartbeat(NamedTuple):
     @property
     def closes_connection(self) -> bool:
         return self.headers.get("connection", "").lower() == "close"
+
+
+class HeartbeatHandler:
+    """Renews leases in the store (leases.lease.renew says how a heartbeat changes a service)."""
+
+    def __init__(
+        self, store: Store, admission: Admission, metrics: "RegistryMetrics", clock: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._admission = admission
+        self._metrics = metrics
+        self._clock = clock
+
+    def renew_lease(self, client: Client, now: float, name: str, body: bytes) -> dict[str, Any]:
+        """Renew the lease of the service `name` and return the answer; raise SvcError to refuse the heartbeat."""
+        status = validation.parse_heartbeat_status(validation.parse_body(body))
+        if not self._store.heartbeat(name, now, status, client.caller):
+            raise validation.unknown_service(name)
+        self._metrics.heartbeats.inc()
+        return {"message": f"{name} is alive", "timestamp": iso(now)}
+
+    def handle(self, peer: str, heartbeat: Heartbeat) -> bytes:
+        """Admit a heartbeat from the address `peer`, renew the lease, and return the answer as JSON; raise SvcError."""
+        client = self._admission.identify(peer, heartbeat.headers)
+        self._admission.check(WRITE, "POST", client, heartbeat.headers)
+        return msgspec.json.encode(self.renew_lease(client, self._clock(), heartbeat.name, heartbeat.body))
 
 
 def parse_heartbeat(data: bytes) -> Heartbeat | None:
