@@ -6,8 +6,7 @@ from rich.text import Text
 
 from svc.protocol.health_state import WARNING, level_of
 from svc.site.status import UNKNOWN, ProgramStatus, SiteStatus
-from svc.terminal.crop import Block, crop
-from svc.terminal.table import COLUMN_GAP, TableRow, duration, table_blocks, wrapped
+from svc.terminal.table import COLUMN_GAP, Block, TableRow, crop, duration, table_blocks, wrapped
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
 OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order on a narrow terminal

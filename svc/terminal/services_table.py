@@ -9,8 +9,7 @@ from rich.text import Text
 from svc.base.errors import CommandError
 from svc.protocol.health_state import BAD, GOOD, WARNING, level_of, state_of
 from svc.protocol.service import INSTANCE_TYPE, listed_models
-from svc.terminal.crop import crop
-from svc.terminal.table import TableRow, duration, table_blocks
+from svc.terminal.table import TableRow, crop, duration, table_blocks
 
 Service = Mapping[str, Any]  # an entry of the registry's list
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")

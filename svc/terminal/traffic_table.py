@@ -7,8 +7,7 @@ from rich.text import Text
 
 from svc.base.counter_rates import Counts, Rates, rates
 from svc.client.router_metrics import EJECTED, UNUSED, RouterScrape
-from svc.terminal.crop import Block, crop
-from svc.terminal.table import TableRow, table_blocks
+from svc.terminal.table import Block, TableRow, crop, table_blocks
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
 NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # by the label in the router's metrics

@@ -3,7 +3,7 @@
 import pytest
 
 from svc.base.errors import NotFound
-from svc.client.service_names import instance_named
+from svc.client.service_names import instance_named, possible_services
 from tests.unit.client.listed_services import BABYSITTER, service
 
 BOTH = {"qwen": BABYSITTER, "qwen-server": service()}
@@ -29,3 +29,17 @@ def test_an_instance_is_named_by_its_own_name_or_its_babysitters():
 def test_a_name_without_a_service_is_refused_with_a_cure(name, services, message):
     with pytest.raises(NotFound, match=message.replace("?", r"\?")):
         instance_named(name, services)
+
+
+@pytest.mark.parametrize(
+    ("name", "services"),
+    [
+        ("qwen", {"qwen", "qwen-server"}),
+        ("qwen:server", {"qwen-server"}),
+        ("qwen:babysitter", {"qwen"}),
+        ("qwen:other", {"qwen:other", "qwen:other-server"}),
+        ("", set()),
+    ],
+)
+def test_a_name_may_refer_to_services_that_are_not_registered(name, services):
+    assert possible_services(name) == services
