@@ -1,4 +1,4 @@
-// One answer as it streams: its text, its reasoning, the instance that gave it and its speed.
+// One answer of a model as it streams: its text, its reasoning, its instance and its speed.
 
 import { make, put } from "./dom.js";
 import { NONE, rate, seconds, whole } from "./figures.js";
@@ -6,28 +6,28 @@ import { authorization } from "./keys.js";
 import { eventsOf } from "./sse.js";
 import { reason } from "./stream.js";
 
-const EVERY = 100; // ms: words gather for so long, since each time the browser has to lay out the paragraph anew
-const LONG = 2000; // characters after which a line's end begins a new paragraph, for the same reason
+const UPDATE_INTERVAL_MS = 100; // between two updates of the text: each costs a layout of the paragraph
+const MAX_PARAGRAPH_CHARS = 2000; // after which a line's end begins a new paragraph, so that a layout stays cheap
 
 export class Answer {
   #node;
   #facts;
-  #block = null; // the paragraph that grows
+  #block = null; // the text node to which new text is added
   #thinks = false;
   #gathered = "";
   #timer = 0;
   #began = performance.now();
-  #first = 0; // ms, of the first token
-  #tokens = 0; // chunks with text, until the usage arrives
+  #first = 0; // when the first token arrived, in ms
+  #tokens = 0; // from the usage; until that arrives, the number of chunks with text
   #streamed = false;
-  #end = ""; // why the model ended, in its words
+  #end = ""; // the finish_reason
   #tools = false;
 
   constructor(node, facts) {
     this.#node = node;
     this.#facts = facts;
     node.replaceChildren();
-    node.setAttribute("aria-busy", "true"); // a screen reader reads it as a whole once it is complete
+    node.setAttribute("aria-busy", "true"); // a screen reader reads the answer once it is complete
   }
 
   async ask(request, signal) {
@@ -53,7 +53,7 @@ export class Answer {
     this.#flush();
     if (this.#end === "length") this.#note("muted", "It ended at the limit of tokens.");
     if (this.#tools) this.#note("muted", "It calls a tool, which nobody runs here.");
-    this.#tell();
+    this.#showSpeed();
     put(this.#facts.total, seconds((performance.now() - this.#began) / 1000));
     this.#node.removeAttribute("aria-busy");
   }
@@ -77,7 +77,7 @@ export class Answer {
     if (thinks !== this.#thinks) this.#block = null;
     this.#thinks = thinks;
     this.#gathered += text;
-    this.#timer ||= setTimeout(() => this.#flush(), EVERY);
+    this.#timer ||= setTimeout(() => this.#flush(), UPDATE_INTERVAL_MS);
   }
 
   #flush() {
@@ -89,11 +89,11 @@ export class Answer {
     this.#gathered = "";
     if (below) this.#node.scrollTop = this.#node.scrollHeight;
     if (this.#streamed) put(this.#facts.first, seconds((this.#first - this.#began) / 1000));
-    this.#tell();
+    this.#showSpeed();
   }
 
   #write(text) {
-    const ends = this.#block?.length > LONG ? text.indexOf("\n") : -1;
+    const ends = this.#block?.length > MAX_PARAGRAPH_CHARS ? text.indexOf("\n") : -1;
     if (ends >= 0) {
       this.#block.appendData(text.slice(0, ends));
       this.#block = null;
@@ -101,16 +101,16 @@ export class Answer {
     const rest = text.slice(ends + 1);
     if (this.#block) return this.#block.appendData(rest);
     const first = this.#node.childElementCount === 0;
-    this.#block = document.createTextNode(first ? rest.trimStart() : rest); // many models begin with a blank
+    this.#block = document.createTextNode(first ? rest.trimStart() : rest); // many models begin with white space
     this.#node.append(make("div", { class: this.#thinks ? "thought" : "said" }, this.#block));
   }
 
   #note = (kind, words) => this.#node.append(make("p", { class: kind }, words));
 
-  // How fast, so far
-  #tell() {
+  // Shows the speed and the number of tokens so far.
+  #showSpeed() {
     const spent = (performance.now() - (this.#streamed && this.#first ? this.#first : this.#began)) / 1000;
-    const after = this.#streamed ? this.#tokens - 1 : this.#tokens; // the first one ends the wait, not the writing
+    const after = this.#streamed ? this.#tokens - 1 : this.#tokens; // the time before the first token does not count, nor does that token
     put(this.#facts.speed, after > 0 && spent > 0 ? rate(after / spent) : NONE);
     put(this.#facts.tokens, this.#tokens ? whole(this.#tokens) : NONE);
   }

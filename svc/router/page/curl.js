@@ -1,4 +1,4 @@
-// The equivalent curl command, without the key itself. Pure.
+// The curl command that sends the same request, with a shell variable in place of the key. Pure.
 
 const quote = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 

@@ -1,4 +1,4 @@
-// Elements and their texts. Text of others is always set as text, never as HTML.
+// Creates and updates elements. Text is always set as text, never as HTML: it may come from instances and clients.
 
 export const byId = (id) => document.getElementById(id);
 
@@ -9,7 +9,7 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-// Sets the text of an element that holds nothing else. An equal text is not set again, to avoid a layout.
+// Sets the text of an element that holds only text. Setting an equal text again would cost a layout.
 export function put(node, text) {
   const held = node.firstChild;
   if (held === null) {
@@ -21,8 +21,8 @@ export function set(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-// Puts `nodes` into `parent` in their order, and moves only those that are elsewhere. It keeps the focus; where the
-// focused element is gone, its surroundings get the focus.
+// Makes `nodes` the children of `parent`, in this order; a node that is in its place already is not moved. The focus stays
+// on its element. If that element is removed, the nearest focusable element around it gets the focus.
 export function arrange(parent, nodes) {
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
   let at = parent.firstElementChild;
@@ -40,8 +40,7 @@ export function arrange(parent, nodes) {
 
 export const mark = (level) => make("span", { class: "mark", "data-level": level, "aria-hidden": "true" });
 
-// Scrolls to an element and focuses it. Rows out of sight have an estimated height until they come near, so it scrolls
-// twice.
+// Scrolls to an element and focuses it. It scrolls twice: rows out of sight have an estimated height until they come near.
 export function go(node) {
   const look = () => node.scrollIntoView({ block: "center" });
   look();

@@ -5,8 +5,8 @@ import { count } from "./figures.js";
 import { authorization, operatorToken } from "./keys.js";
 import { reason } from "./stream.js";
 
-const PATIENCE = 15_000; // ms
-const FALLBACKS = 8; // of fallbacks
+const TIMEOUT_MS = 15_000;
+const MAX_FALLBACK_STEPS = 8; // in a chain of fallbacks, as in the router
 
 export class Drain {
   #dialog = byId("drain");
@@ -19,7 +19,7 @@ export class Drain {
     byId("drain-cancel").addEventListener("click", () => this.#dialog.close());
     this.#dialog.addEventListener("close", () => {
       const back = document.activeElement !== document.body && !this.#dialog.contains(document.activeElement);
-      if (!back) byId("instances").focus({ preventScroll: true }); // the row that it came from has left
+      if (!back) byId("instances").focus({ preventScroll: true }); // the row whose button opened the dialog is gone
     });
     this.#dialog.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -48,7 +48,7 @@ export class Drain {
     byId("drain-cancel").focus();
   }
 
-  // Returns what would be lost by draining the instance.
+  // Returns the consequences of draining the instance, as text.
   #loss(name) {
     const flying = this.#site.numbers.get(name)?.in_flight ?? 0;
     const finish = flying ? `It finishes its ${count(flying, "request")} and` : "It";
@@ -61,14 +61,14 @@ export class Drain {
 
   #without(model) {
     let other = model;
-    for (let step = 0; step < FALLBACKS && other; step++) {
+    for (let step = 0; step < MAX_FALLBACK_STEPS && other; step++) {
       other = this.#site.snapshot.models.find(({ name }) => name === other.fallback);
       if (other && this.#able(other)) return `${other.name} will answer for ${model.name}.`;
     }
     return `Nobody else answers for ${model.name}: such requests will fail.`;
   }
 
-  // Shows an error also where the dialog was closed meanwhile, or is about another instance by now.
+  // Sends the request. An error is shown even if the dialog was closed meanwhile, or shows another instance.
   async #send(request) {
     request.sent = true;
     this.refresh();
@@ -82,12 +82,12 @@ export class Drain {
   }
 }
 
-// Returns the error message, or "".
+// Sends a request to drain or undrain; returns the error message, "" for success.
 async function ask({ verb, name }) {
   try {
     const headers = { ...authorization(), "X-Operator-Token": operatorToken() };
     const path = `/ui/${verb.toLowerCase()}/${encodeURIComponent(name)}`;
-    const answer = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(PATIENCE) });
+    const answer = await fetch(path, { method: "POST", headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
     return answer.ok ? "" : await reason(answer);
   } catch {
     return "The router does not answer; try again.";

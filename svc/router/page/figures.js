@@ -20,7 +20,7 @@ export const whole = (value) => (value === undefined || value === null ? NONE : 
 
 const narrow = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
-// A number for a table cell, such as 12.3K
+// Returns a number for a table cell, such as 12.3K.
 export const short = (value) => (value < 10_000 ? whole(value) : value ? narrow.format(value) : NONE);
 
 export const count = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
@@ -30,5 +30,5 @@ const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" 
 
 export const timeOf = (date) => clock.format(date);
 
-// A time, with its date unless it is today
+// Returns the time of day, after the date unless that is today.
 export const when = (date) => (date.toDateString() === new Date().toDateString() ? timeOf(date) : `${day.format(date)} ${timeOf(date)}`);

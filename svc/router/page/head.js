@@ -9,7 +9,7 @@ const LINKS = {
   lost: "link lost, trying again",
   keyless: "an API key is needed",
 };
-// the shapes of a green circle, a yellow triangle and a red square
+// The tab's icons: a green circle, a yellow triangle, a red square, and a grey circle.
 const ICONS = {
   unknown: '<circle cx="8" cy="8" r="6" fill="#8a9099"/>',
   good: '<circle cx="8" cy="8" r="6" fill="#2da44e"/>',
@@ -22,7 +22,7 @@ export class Head {
   #totals = new Map();
   #leads;
 
-  // leads(name): shows the row of an instance
+  // leads(name) shows the row of an instance.
   constructor(leads) {
     this.#leads = leads;
     for (const [name, label] of [
@@ -38,7 +38,7 @@ export class Head {
     }
   }
 
-  // `why`: the router's error message; `last`: when the last message came, if any
+  // `why`: the router's error message; `last`: the time of the last message, if any.
   link(state, why, last) {
     set(document.documentElement, "data-link", state);
     put(byId("connection-text"), LINKS[state]);

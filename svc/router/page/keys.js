@@ -4,7 +4,7 @@ import { byId, put } from "./dom.js";
 
 const API_KEY = "api-key";
 const OPERATOR_TOKEN = "operator-token";
-const FOREIGN = /[^\x21-\x7e]/; // what no header can carry, such as a dash that was made longer
+const FOREIGN = /[^\x21-\x7e]/; // characters that a header cannot carry, such as a long dash that an editor has put in
 
 export const apiKey = () => sessionStorage.getItem(API_KEY) ?? "";
 export const operatorToken = () => sessionStorage.getItem(OPERATOR_TOKEN) ?? "";
@@ -23,7 +23,7 @@ export class Keys {
     byId("keys-cancel").addEventListener("click", () => this.#dialog.close());
     byId("keys-forget").addEventListener("click", () => {
       sessionStorage.clear();
-      location.reload(); // so that nothing stays of what they let us see
+      location.reload(); // so that no data remain that the old keys gave access to
     });
     this.#dialog.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -32,7 +32,7 @@ export class Keys {
     this.#dialog.addEventListener("close", () => this.#dialog.querySelectorAll("input").forEach((input) => (input.value = "")));
   }
 
-  // `why` is the router's own sentence, where it refused what was sent.
+  // `why`: the router's error message if it refused the key.
   ask(why = "") {
     this.#say(why);
     if (this.#dialog.open) return;

@@ -1,4 +1,4 @@
-// Messages from the link go into the site; what has changed is drawn once a frame.
+// The start of the page: stores each message of the event stream in `site`, and draws what has changed once a frame.
 
 import { Drain } from "./drain.js";
 import { Head } from "./head.js";
@@ -29,7 +29,7 @@ let drawing = false;
 
 function take(name, data) {
   for (const instance of site.take(name, data)) names.add(instance);
-  if (site.snapshot) head.verdict(site); // at once: a hidden tab gets no frames, and its title is the alarm
+  if (site.snapshot) head.verdict(site); // at once: a hidden tab gets no frames, and its title shows the verdict
   changed(name === "history" ? "tick" : name);
 }
 

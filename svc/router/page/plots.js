@@ -5,7 +5,7 @@ import { make, put } from "./dom.js";
 import { rate, seconds, timeOf } from "./figures.js";
 
 const HEIGHT = 56;
-const SPAN = 300; // seconds
+const PLOT_SECONDS = 300;
 const PLOTS = [
   { label: "requests/s", series: ["requests", "errors"], colours: ["--line", "--bad"], figure: rate },
   { label: "first token", series: ["first_token"], colours: ["--line-2"], figure: seconds },
@@ -40,7 +40,7 @@ export class Plots {
     };
   }
 
-  // Its model is gone: nothing holds it any more.
+  // Releases the observers and plots, once the model is gone.
   end() {
     this.#ends();
     this.#plots.forEach((plot) => plot.end());
@@ -57,7 +57,7 @@ export class Plots {
   }
 }
 
-// Without errors no line is drawn along the bottom.
+// Returns the values, or nulls if all are zero, so that no line is drawn along the bottom.
 const unlessNone = (list) => (list.some(Boolean) ? list : list.map(() => null));
 
 class Plot {
@@ -128,7 +128,7 @@ class Plot {
       axes: [{ show: false }, { show: false }],
       cursor: { y: false, drag: { setScale: false, x: false }, points: { size: 5 }, sync: { key: this.#model } },
       scales: {
-        x: { time: true, range: (_, __, end) => [end - SPAN, end] },
+        x: { time: true, range: (_, __, end) => [end - PLOT_SECONDS, end] },
         y: { range: (_, __, most) => [0, most > 0 ? most * 1.05 : 1] },
       },
       series: [{}, ...this.#kind.colours.map(line)],

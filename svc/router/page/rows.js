@@ -1,4 +1,4 @@
-// One instance's row. Only cells whose text has changed are touched.
+// One instance's row in the table. Only cells whose text has changed are updated.
 
 import { make, mark, put, set } from "./dom.js";
 import { rate, seconds, short } from "./figures.js";
@@ -26,7 +26,7 @@ export class Row {
   #button = make("button", { type: "button", class: "small" });
   #info;
 
-  // act(instance): what the button asks for
+  // act(instance) is called when the button is pressed.
   constructor(name, act) {
     this.node = make("tr", { role: "row", "data-instance": name, tabindex: "-1" });
     for (const [column, label] of COLUMNS) {

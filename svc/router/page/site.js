@@ -1,24 +1,24 @@
-// The data that the router has sent so far. Nothing here touches the page.
+// The data that the router has sent so far. This module does not draw.
 
 const MAX_EVENTS = 200;
 const PLOT_SECONDS = 300;
 const SERIES = ["requests", "errors", "first_token", "tokens"];
 
 export class Site {
-  snapshot = null; // the last `site`
-  tick = null; // the last `tick`
+  snapshot = null; // the last message `site`
+  tick = null; // the last message `tick`
   numbers = new Map(); // of each instance
   history = new Map(); // of each model: {time: [], requests: [], ...}
   events = []; // oldest first
   version = ""; // of the router that served this page
   #fresh = true;
 
-  // A new link sends everything again.
+  // Prepares for a new event stream, which sends all events again.
   begin() {
     this.#fresh = true;
   }
 
-  // Takes a message, and returns the names of the instances to draw again.
+  // Stores a message, and returns the names of the instances to draw again.
   take(name, data) {
     if (name === "site") return this.#site(data);
     if (name === "tick") return this.#tick(data);
@@ -51,7 +51,7 @@ export class Site {
     if (!this.history.has(model)) this.history.set(model, { time: [], ...empty() });
     const past = this.history.get(model);
     const last = past.time.at(-1);
-    if (last > time + 5) for (const list of Object.values(past)) list.length = 0; // its clock was set back
+    if (last > time + 5) for (const list of Object.values(past)) list.length = 0; // the router's clock was set back
     else if (last >= time) return;
     past.time.push(time);
     for (const name of SERIES) past[name].push(numbers[name]);

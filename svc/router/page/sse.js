@@ -1,4 +1,4 @@
-// Reads an event stream from the body of a response. EventSource cannot send the key in a header.
+// Reads an event stream from the body of a response: the browser's EventSource cannot send a key in a header.
 
 export async function* eventsOf(body, onBytes = () => {}) {
   const decoder = new TextDecoder();

@@ -1,10 +1,10 @@
-// The link to the router: one event stream, which is opened again whenever it is lost.
+// The link to the router: one event stream, which is opened again whenever it breaks off.
 
 import { eventsOf } from "./sse.js";
 
-const SILENCE = 5000; // ms without a byte: the router sends some every second
-const FIRST_WAIT = 500;
-const LONGEST_WAIT = 5000;
+const SILENCE_TIMEOUT_MS = 5000; // without a byte, after which the link is lost: the router sends a message every second
+const MIN_RETRY_MS = 500;
+const MAX_RETRY_MS = 5000;
 
 export class Link {
   #key;
@@ -12,13 +12,14 @@ export class Link {
   #turn;
   #abort = null;
   #lastReceived = 0; // performance.now() of the last message, or of the last request before it
-  #last = null; // when something came, ever
-  #wait = FIRST_WAIT;
+  #last = null; // the time of the last message, if any
+  #wait = MIN_RETRY_MS;
   #timer = 0;
-  #silence = SILENCE;
+  #silence = SILENCE_TIMEOUT_MS;
 
-  // key(): the API key or ""; tell(name, data): what came; turn(state, why, last): live, lost or keyless, the router's
-  // own words where it refused, and when something was heard
+  // key() returns the API key or "". tell(name, data) is called for each message. turn(state, why, last) is called for
+  // each new state, which is live, lost or keyless: `why` is the router's error message or "", `last` the time of the last
+  // message.
   constructor(key, tell, turn) {
     this.#key = key;
     this.#tell = tell;
@@ -34,7 +35,7 @@ export class Link {
     this.again();
   }
 
-  // Asks anew and at once, as with another key.
+  // Opens the stream anew and at once, for example with another key.
   again() {
     clearTimeout(this.#timer);
     this.#timer = 0;
@@ -53,17 +54,17 @@ export class Link {
     try {
       why = await this.#read(abort.signal);
     } catch {
-      // The network's own words help nobody: the link is lost.
+      // A network error is not shown: its message says no more than that the link is lost.
     }
-    if (this.#abort !== abort) return; // another one has taken over
+    if (this.#abort !== abort) return; // `again` has opened another stream
     this.#abort = null;
     if (why === null) return;
     this.#turn("lost", why, this.#last);
     this.#timer = setTimeout(() => this.again(), this.#wait * (0.75 + Math.random() / 2));
-    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+    this.#wait = Math.min(this.#wait * 2, MAX_RETRY_MS);
   }
 
-  // Reads until the stream ends. Returns why it was refused, or null where a key is needed.
+  // Reads until the stream ends. Returns the error message of a refusal, "" if there is none, null if a key is needed.
   async #read(signal) {
     const key = this.#key();
     const headers = key ? { Authorization: `Bearer ${key}` } : {};
@@ -75,28 +76,28 @@ export class Link {
       return null;
     }
     let first = true;
-    for await (const { name, data } of eventsOf(answer.body, () => this.#hear())) {
+    for await (const { name, data } of eventsOf(answer.body, () => this.#noteReceived())) {
       const message = JSON.parse(data);
       if (first) this.#turn("live", "", this.#last);
-      if (first) this.#wait = FIRST_WAIT;
+      if (first) this.#wait = MIN_RETRY_MS;
       first = false;
-      if (name === "site") this.#silence = Math.max(SILENCE, message.every * 3000);
+      if (name === "site") this.#silence = Math.max(SILENCE_TIMEOUT_MS, message.every * 3000);
       try {
         this.#tell(name, message);
       } catch (error) {
-        reportError(error); // an error of the page is no lost link
+        reportError(error); // an error in the page does not mean that the link is lost
       }
     }
     return "";
   }
 
-  #hear() {
+  #noteReceived() {
     this.#lastReceived = performance.now();
     this.#last = new Date();
   }
 }
 
-// Returns the message of an error response: of the router's or OpenAI's error format, or the beginning of its text.
+// Returns the message of an error response: from its JSON, or else the beginning of its text.
 export async function reason(answer) {
   const text = await answer.text().catch(() => "");
   try {

@@ -25,7 +25,7 @@ export class Table {
     });
   }
 
-  // The row of an instance, or of a babysitter's; undefined where there is none
+  // Returns the row of an instance, or of a babysitter's instance; undefined if there is none.
   has = (name) => this.#rows.get(name) ?? this.#rows.get(`${name}-server`);
 
   show = (name) => {
@@ -38,7 +38,7 @@ export class Table {
     go(row.node);
   };
 
-  // `acts`: whether draining can be offered
+  // `acts`: whether the rows have buttons to drain
   site(site, acts) {
     this.#site = site;
     set(this.#table, "data-acts", String(acts));
@@ -95,7 +95,7 @@ class Group {
 const wanted = ({ name, host, port, models, state }, sought) =>
   !sought || [name, `${host}:${port}`, state, ...models].some((text) => text.toLowerCase().includes(sought));
 
-// Pairs of host and instances: the worst first, then by name
+// Returns pairs of a host and its instances: the worst first, then by name.
 export function grouped(instances) {
   const sorted = [...instances].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
   const hosts = new Map();

@@ -35,7 +35,7 @@ export class Timeline {
   }
 }
 
-// A registry that has lost its data counts event ids from the start again.
+// The id of an event alone is not unique: a registry that has lost its data starts to count again.
 const keyOf = ({ id, time }) => `${id} ${time}`;
 
 function none(registry) {
@@ -58,7 +58,7 @@ class Item {
     this.node = make("li", { "data-event": String(id), "data-kind": kind, "data-level": level }, this.#time, mark(level), text);
   }
 
-  // `row`: whether there is one to lead to. Yesterday's need their day.
+  // Draws the time anew, as an event of yesterday shows its date. `row`: whether the event's instance has a row.
   show(row) {
     put(this.#time, when(this.#date));
     this.#name.disabled = !row;

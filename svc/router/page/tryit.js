@@ -1,4 +1,4 @@
-// The form to send one prompt as any client would, and its answer.
+// The form that sends one prompt as any client would, and shows the answer.
 
 import { Answer } from "./answer.js";
 import { curl } from "./curl.js";
@@ -6,7 +6,7 @@ import { byId, make, put } from "./dom.js";
 import { NONE } from "./figures.js";
 import { apiKey } from "./keys.js";
 
-// Messages for errors that each browser words differently
+// The messages for errors whose own message depends on the browser, by name of the error
 const WORDS = { AbortError: "stopped", TypeError: "The router does not answer.", SyntaxError: "The answer is no JSON." };
 const FACTS = { instance: "instance", first: "first token", speed: "tokens a second", tokens: "tokens", total: "total" };
 
@@ -39,7 +39,7 @@ export class TryIt {
     const chosen = byId("model").value;
     const names = models.flatMap(({ name, aliases }) => [name, ...aliases]);
     const shown = names.map((name) => [name, name]);
-    if (chosen && !names.includes(chosen)) shown.push([chosen, `${chosen} (nobody has it)`]); // nobody chose another
+    if (chosen && !names.includes(chosen)) shown.push([chosen, `${chosen} (nobody has it)`]); // keep the user's choice
     this.#offer(shown, chosen);
     this.#equal();
   }

@@ -8,8 +8,8 @@ const WORST_FIRST = ["bad", "warning", "good", "info"];
 
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
-// Returns lines of {level, words, names: instances to link, more: the number of further instances}, the worst first.
-// `version`: that of the router which served this page.
+// Returns the lines, the worst first. A line is {level, words, names, more}: `names` are the instances to link, `more` is
+// the number of instances that are not named. `version`: the version of the router that served this page.
 export function verdictOf(site, tick, version) {
   const lines = [...ofInstances(site.instances), ...ofModels(site.models), ...ofRequests(tick), ...aside(site, version)];
   if (!lines.some(({ level }) => rank(level) < rank("good"))) lines.push(allWell(site.instances.length));
