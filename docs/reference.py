@@ -215,7 +215,7 @@ def _registry() -> Iterable[Metric]:
 
     with tempfile.TemporaryDirectory() as directory:
         store = SqliteStore(Path(directory) / "registry.db")
-        metrics_registry: CollectorRegistry = RegistryMetrics(store, LeaseSweep(store, store.now).store_health).registry
+        metrics_registry: CollectorRegistry = RegistryMetrics(store, LeaseSweep(store, store.now).health).registry
         collected = list(metrics_registry.collect())
         store.close()
     return collected

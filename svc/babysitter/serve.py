@@ -97,8 +97,8 @@ class Babysitter:
             self.loops.append(Loop("probe", self.hang_probe.run_round, config.probe_interval))
         if has_limits:
             self.loops.append(Loop("limits", self.limits.run_round, LIMITS_INTERVAL_SECONDS))
-        effects[Action.REPORT] = self.heartbeat_loop.poke
-        effects[Action.CHECK_ENGINE] = self.engine_loop.poke
+        effects[Action.REPORT] = self.heartbeat_loop.wake
+        effects[Action.CHECK_ENGINE] = self.engine_loop.wake
         effects[Action.DEREGISTER] = self.registrar.deregister
         hosts = local_machine.hosts(config.allowed_hosts, config.host, is_loopback(config.bind_host))
         app = create_app(self.monitor, self.registrar, self.hang_probe, self.limits, hosts=hosts)
@@ -148,9 +148,9 @@ class Babysitter:
             return
         self.monitor.poll_process()
         if self.registrar.outdated:
-            self.heartbeat_loop.poke()
+            self.heartbeat_loop.wake()
         if not self.engine_checked.is_set():
-            self.engine_loop.poke()
+            self.engine_loop.wake()
 
     def _check_engine(self) -> None:
         polled = self.monitor.snapshot.state is not LifecycleState.UNSEEN

@@ -1,4 +1,4 @@
-"""Run a function repeatedly in the background until it is stopped."""
+"""Run a function in rounds in the background, until the loop is stopped."""
 
 import logging
 import threading
@@ -10,17 +10,17 @@ log = logging.getLogger(__name__)
 
 
 class Loop:
-    """Runs `work` repeatedly in a thread (a greenlet if gevent has patched threading).
+    """Runs `work` in rounds in a thread (a greenlet if gevent has patched threading).
 
-    `work` returns the seconds until its next run, or None for `interval`. If it raises, the exception is logged and
-    the next run is after `interval`. `poke` starts the next run at once.
+    `work` returns the seconds until the next round, or None for `interval`. If `work` raises, the exception is logged
+    and the next round is after `interval`. `wake` starts the next round at once.
     """
 
     def __init__(self, name: str, work: Callable[[], float | None], interval: float) -> None:
         self.name = name
         self.work = work
         self.interval = interval
-        self._wake = threading.Event()
+        self._woken = threading.Event()
         self._stopping = False
         self._thread: threading.Thread | None = None
 
@@ -28,26 +28,26 @@ class Loop:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self._thread.start()
 
-    def poke(self) -> None:
-        """Start the next run at once, or as soon as the current run ends."""
-        self._wake.set()
+    def wake(self) -> None:
+        """Start the next round at once, or as soon as the current round ends."""
+        self._woken.set()
 
     def stop(self, timeout: float = 5) -> None:
-        """End the loop; wait up to `timeout` seconds for the current run to end."""
+        """End the loop; wait up to `timeout` seconds for the current round to end."""
         self._stopping = True
-        self._wake.set()
+        self._woken.set()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout)
 
     def _run(self) -> None:
         while not self._stopping:
-            self._wake.clear()
-            pause = self._run_once()
+            self._woken.clear()
+            pause = self._run_round()
             if not self._stopping:
-                self._wake.wait(pause)
+                self._woken.wait(pause)
 
-    def _run_once(self) -> float:
-        """Run `work` once, and return the seconds until the next run."""
+    def _run_round(self) -> float:
+        """Call `work` once, and return the seconds until the next round."""
         pause = None
         try:
             pause = self.work()

@@ -27,8 +27,8 @@ from svc.registry.leases import lease, owner
 from svc.registry.leases.sweep import LeaseSweep
 from svc.registry.list_cache import ListCache, service_counts
 from svc.registry.metrics import RegistryMetrics
+from svc.registry.registry_health import FAILING, STORE_TROUBLE
 from svc.registry.store.contract import Store
-from svc.registry.store_health import FAILING, STORE_TROUBLE
 
 log = logging.getLogger(__name__)
 FULL_RETRY_SECONDS = 60
@@ -70,7 +70,7 @@ class RegistryApi:
             self.metrics.refusals.inc()
             raise
         except Unavailable as error:
-            self.sweep.store_health.record_failure(error.message)
+            self.sweep.health.record_store_failure(error.message)
             if client.may_see_details:
                 raise
             raise Unavailable(STORE_TROUBLE) from None
@@ -78,15 +78,15 @@ class RegistryApi:
 
     def health(self, client: Client, now: float) -> Response:
         """Answer 200 while the registry works, even if it is degraded; 503 while its store fails."""
-        store_health = self.sweep.store_health
+        registry_health = self.sweep.health
         service_numbers = {}
         try:
             _, services = self.store.snapshot()
             healthy = sum(s.is_healthy() for s in services)
             service_numbers = {"registered_services": len(services), "healthy_services": healthy}
         except Unavailable as error:
-            store_health.record_failure(error.message)
-        status, reason = store_health.status(detailed=client.may_see_details)
+            registry_health.record_store_failure(error.message)
+        status, reason = registry_health.status(detailed=client.may_see_details)
         report = {"status": status, "registry": "running", **service_numbers, "timestamp": iso(now)}
         if reason:
             report["reason"] = reason

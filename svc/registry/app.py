@@ -61,7 +61,7 @@ def create_app(
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.url_map.merge_slashes = False  # otherwise a path with an empty service name would match another endpoint
     sweep = sweep or LeaseSweep(store, clock)
-    metrics = metrics or RegistryMetrics(store, sweep.store_health)
+    metrics = metrics or RegistryMetrics(store, sweep.health)
     api = RegistryApi(
         store,
         probe,

@@ -10,14 +10,14 @@ from prometheus_client.registry import Collector
 
 from svc.protocol.event import EVENT_KINDS
 from svc.protocol.service import STATUSES
+from svc.registry.registry_health import DEGRADED, FAILING, RegistryHealth
 from svc.registry.store.contract import Store
-from svc.registry.store_health import DEGRADED, FAILING, StoreHealth
 
 
 class RegistryMetrics:
     """The registry's metrics, whose names begin with svc_registry_."""
 
-    def __init__(self, store: Store, store_health: StoreHealth) -> None:
+    def __init__(self, store: Store, registry_health: RegistryHealth) -> None:
         own = self.registry = CollectorRegistry()
         self.registrations = Counter("svc_registry_registrations", "Registrations taken", registry=own)
         self.heartbeats = Counter("svc_registry_heartbeats", "Heartbeats taken", registry=own)
@@ -31,7 +31,7 @@ class RegistryMetrics:
             self.removals.labels(reason)
         for result in ("ok", "failed"):
             self.checks.labels(result)
-        own.register(_StoreCollector(store, store_health))
+        own.register(_StoreCollector(store, registry_health))
 
     def count_check(self, succeeded: bool) -> None:
         self.checks.labels("ok" if succeeded else "failed").inc()
@@ -43,9 +43,9 @@ class RegistryMetrics:
 
 
 class _StoreCollector(Collector):
-    def __init__(self, store: Store, store_health: StoreHealth) -> None:
+    def __init__(self, store: Store, registry_health: RegistryHealth) -> None:
         self.store = store
-        self.store_health = store_health
+        self.health = registry_health
 
     def describe(self) -> list[Metric]:
         return []  # without this method, prometheus_client would call `collect`, which reads the store, at registration
@@ -55,7 +55,7 @@ class _StoreCollector(Collector):
         for kind in EVENT_KINDS:
             events.add_metric([kind], self.store.event_counts[kind])
         yield events
-        status, _ = self.store_health.status()
+        status, _ = self.health.status()
         for state, meaning in (
             (DEGRADED, "leases are kept, or the store has a problem"),
             (FAILING, "the store fails"),

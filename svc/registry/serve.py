@@ -147,7 +147,7 @@ class RegistryServer(GunicornApplication):
         probe = HealthProbe(limited_status)
         store = self.store = open_store(settings)
         sweep = LeaseSweep(store, store.now, lambda: metrics.expirations.inc())
-        metrics = RegistryMetrics(store, sweep.store_health)
+        metrics = RegistryMetrics(store, sweep.health)
         health_checker = HealthChecker(store, probe, metrics.count_check)
         count_removal = metrics.removals.labels("silence").inc
         cleanup = ServiceCleanup(store, settings.forget_after, store.now, sweep.listening_since, count_removal)

@@ -91,9 +91,9 @@ def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
         return RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
 
     following = Loop("registry events", EventFollower(feed, client()).once, RETRY_INTERVAL_SECONDS)
-    feed.on_open = following.poke
+    feed.on_open = following.wake
     reporting = Loop("event reports", EventForwarder(state.event_reporter, client()).once, SEND_INTERVAL_SECONDS)
-    state.event_reporter.on_added = reporting.poke
+    state.event_reporter.on_added = reporting.wake
     state.event_reporter.add("started", "router")
     return [following, reporting]
 

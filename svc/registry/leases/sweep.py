@@ -8,8 +8,8 @@ from svc.base.errors import Unavailable
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.expiry import MAX_ROUND_GAP_SECONDS, LeaseExpiry
+from svc.registry.registry_health import RegistryHealth
 from svc.registry.store.contract import Store
-from svc.registry.store_health import StoreHealth
 
 log = logging.getLogger(__name__)
 SWEEP_INTERVAL_SECONDS = 1.0
@@ -29,7 +29,7 @@ class LeaseSweep:
         self.store = store
         self.clock = clock
         self.count_expiry = count_expiry
-        self.store_health = StoreHealth(store)
+        self.health = RegistryHealth(store)
         self.expiry = LeaseExpiry(clock())
         self._lock = threading.Lock()  # an operator's request may arrive during a round
 
@@ -39,10 +39,10 @@ class LeaseSweep:
 
     def run_round(self) -> None:
         try:
-            if self.store_health.is_usable():
+            if self.health.is_store_usable():
                 self._sweep()
         except Unavailable as error:
-            self.store_health.record_failure(error.message)
+            self.health.record_store_failure(error.message)
 
     def end_kept_leases(self) -> list[str]:
         """End the kept leases on an operator's request, and return the names of their services.
@@ -62,7 +62,7 @@ class LeaseSweep:
                 if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # this time came from a clock that was ahead
                     self.store.change(service.name, lambda s: s and lease.limit_heartbeat_to_now(s, now))
             ended = [s.name for s in decision.ending if self._end(s, now)]
-            self.store_health.record_kept_leases(len(decision.kept), decision.live)
+            self.health.record_kept_leases(len(decision.kept), decision.live)
             return ended
 
     def _end(self, service: Service, now: float) -> bool:

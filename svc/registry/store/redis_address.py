@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from svc.base import secret_file
 from svc.base.address import authority
 from svc.base.errors import ConfigError
 
@@ -77,12 +78,15 @@ def masked(url: str) -> str:
 
 
 def read_password(path: str) -> str:
-    """Return the password in a file; raise ConfigError if it cannot be read."""
+    """Return the password in the file that store_password_file names; raise ConfigError if there is none."""
+    return secret_file.read(Path(path), _parse_password, "store_password_file")
+
+
+def _parse_password(data: bytes, path: Path) -> str:
     try:
-        password = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not text"
-        raise ConfigError(f"{path}: cannot read the store's password: {reason}") from None
+        password = data.decode().strip()
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the password is not UTF-8; correct the file") from None
     if not password:
         raise ConfigError(f"{path}: the file is empty; write the store's password into it")
     return password

@@ -235,7 +235,7 @@ def test_an_error_at_the_start_is_one_clear_line(tmp_path):
     assert "give sqlite:PATH" in start_error(tmp_path, "--store", "mysql://localhost")
     assert "nowhere: cannot read the file that token_file names" in start_error(tmp_path, "--token-file", "nowhere")
     redis = ("--store", "redis://localhost", "--store-password-file", "nowhere")
-    assert "nowhere: cannot read the store's password" in start_error(tmp_path, *redis)
+    assert "nowhere: cannot read the file that store_password_file names" in start_error(tmp_path, *redis)
     assert "store: cannot use 'redis://***@host/x'" in start_error(tmp_path, "--store", "redis://:secret@host/x")
 
 

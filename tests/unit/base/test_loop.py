@@ -11,7 +11,7 @@ NEVER = 1000.0
 
 def run(work, interval=NEVER):
     """Run the work once, as the loop does; return the seconds until its next run."""
-    return Loop("test", work, interval)._run_once()
+    return Loop("test", work, interval)._run_round()
 
 
 def test_the_work_returns_its_next_pause():
@@ -33,12 +33,12 @@ def test_a_failure_is_logged_and_the_work_runs_again_after_the_interval(caplog):
     assert unexpected.exc_info is not None
 
 
-def test_poke_starts_the_next_run_at_once_and_stop_ends_the_loop():
+def test_wake_starts_the_next_round_at_once_and_stop_ends_the_loop():
     runs = threading.Semaphore(0)
     loop = Loop("test", lambda: runs.release(), NEVER)
     loop.start()
     assert runs.acquire(timeout=10)
-    loop.poke()
+    loop.wake()
     assert runs.acquire(timeout=10)
     loop.stop()
     wait_until(lambda: not loop._thread.is_alive())

@@ -334,7 +334,7 @@ def test_a_read_only_store_still_lists_and_is_reported(client, store):
 
 def test_a_degraded_registry_reports_it_until_an_operator_ends_it(store, environment):
     sweep = LeaseSweep(store, environment.clock)
-    metrics = RegistryMetrics(store, sweep.store_health)
+    metrics = RegistryMetrics(store, sweep.health)
     client = create_app(store, environment.probe, sweep=sweep, metrics=metrics, clock=environment.clock).test_client()
     for n in range(3):
         client.post("/services", json=registration(f"s{n}", lease_seconds=2))

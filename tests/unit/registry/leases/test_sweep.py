@@ -52,20 +52,20 @@ def run_rounds(sweep, seconds):
 
 
 def test_kept_leases_are_reported_until_their_heartbeats_return(store, kept):
-    status, reason = kept.store_health.status()
+    status, reason = kept.health.status()
     assert (status, names(store)) == ("degraded", [])
     assert "4 of 4" in reason
     assert "svc services expire" in reason
     for n in range(4):
         store.heartbeat(f"s{n}", kept.now[0], None)
     run_rounds(kept, 1)
-    assert kept.store_health.status() == ("healthy", "")
+    assert kept.health.status() == ("healthy", "")
 
 
 def test_an_operator_ends_kept_leases(store, kept):
     assert kept.end_kept_leases() == ["s0", "s1", "s2", "s3"]
     assert names(store) == ["s3", "s2", "s1", "s0"]
-    assert (kept.store_health.status(), len(kept.ended)) == (("healthy", ""), 4)
+    assert (kept.health.status(), len(kept.ended)) == (("healthy", ""), 4)
 
 
 def test_a_heartbeat_in_the_future_is_set_to_now(store):
@@ -85,7 +85,7 @@ def test_a_clock_jump_ends_no_lease_and_removes_no_service(store, jump):
     now[0] += jump
     run_rounds(sweep, 1)
     cleanup.run_round()
-    assert (sweep.store_health.status()[0], names(store)) == ("healthy", ["gone"])
+    assert (sweep.health.status()[0], names(store)) == ("healthy", ["gone"])
     assert store.heartbeat("a", now[0], None)
     assert store.get("a").last_heartbeat == now[0]
     run_rounds(sweep, 31)
@@ -104,7 +104,7 @@ def test_leases_start_anew_after_a_failure_of_the_store(store, monkeypatch):
     now = [NOW]
     sweep = LeaseSweep(store, lambda: now[0])
     sweep.now = now
-    sweep.store_health.record_failure("the store is full")
+    sweep.health.record_store_failure("the store is full")
     check = store.check
 
     def fails():
@@ -112,10 +112,10 @@ def test_leases_start_anew_after_a_failure_of_the_store(store, monkeypatch):
 
     monkeypatch.setattr(store, "check", fails)
     run_rounds(sweep, 100)
-    assert (sweep.store_health.status()[0], names(store)) == ("failing", [])
+    assert (sweep.health.status()[0], names(store)) == ("failing", [])
     monkeypatch.setattr(store, "check", check)
     run_rounds(sweep, 32)
-    assert (sweep.store_health.status()[0], names(store)) == ("healthy", []), "it could not send heartbeats"
+    assert (sweep.health.status()[0], names(store)) == ("healthy", []), "it could not send heartbeats"
     run_rounds(sweep, 4)
     assert names(store)
 

@@ -62,5 +62,8 @@ def test_the_password_file_is_read_as_text(tmp_path):
     file.write_text("\n")
     with pytest.raises(ConfigError, match=f"{file}: the file is empty"):
         read_password(str(file))
-    with pytest.raises(ConfigError, match="nowhere: cannot read the store's password: No such file"):
+    file.write_bytes(b"w\xf6rd\n")
+    with pytest.raises(ConfigError, match=f"{file}: the password is not UTF-8"):
+        read_password(str(file))
+    with pytest.raises(ConfigError, match="nowhere: cannot read the file that store_password_file names: No such file"):
         read_password("nowhere")

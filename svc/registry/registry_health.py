@@ -14,7 +14,7 @@ KEPT_LEASES = (
 )
 
 
-class StoreHealth:
+class RegistryHealth:
     """The status of the registry: `healthy`, `degraded` or `failing`.
 
     It is `failing` while the store cannot be used. It is `degraded` in three cases.
@@ -43,14 +43,14 @@ class StoreHealth:
         reason = "; ".join(filter(None, (self.kept_leases, *problems)))
         return (DEGRADED, reason) if reason else (HEALTHY, "")
 
-    def record_failure(self, reason: str) -> None:
+    def record_store_failure(self, reason: str) -> None:
         self._successes = 0
         if not self.failure:
             log.error("%s", reason)
             self._status_of_failure = DEGRADED if self.store.degradation() else FAILING
         self.failure = reason
 
-    def is_usable(self) -> bool:
+    def is_store_usable(self) -> bool:
         """Return whether the store can be used.
 
         At the start and after a failure, check the store first; raise Unavailable if the check fails.
