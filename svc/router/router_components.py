@@ -37,7 +37,7 @@ class RouterComponents:
 
     def start(self) -> None:
         """Fill the table, then start the loops."""
-        self.sync.once()
+        self.sync.run_round()
         self.checks.discover_models()
         for loop in self.loops:
             loop.start()
@@ -45,7 +45,7 @@ class RouterComponents:
     def stop(self) -> None:
         for loop in self.loops:
             loop.stop(timeout=0)  # 0: a loop may be blocked by a request to the registry
-        self.cache.once()
+        self.cache.run_round()
         if self.state.access_log is not None:
             self.state.access_log.flush()
         self.state.upstream_pool.close()
@@ -74,9 +74,9 @@ def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
     checks = InstanceChecks(state, time.monotonic)
     feed = Feed(state)
     loops = [
-        Loop("sync", sync.once, RETRY_INTERVAL_SECONDS),
-        Loop("checks", checks.once, min(MAX_CHECK_INTERVAL_SECONDS, settings.health_interval)),
-        Loop("save", cache.once, SAVE_INTERVAL_SECONDS),
+        Loop("sync", sync.run_round, RETRY_INTERVAL_SECONDS),
+        Loop("checks", checks.run_round, min(MAX_CHECK_INTERVAL_SECONDS, settings.health_interval)),
+        Loop("save", cache.run_round, SAVE_INTERVAL_SECONDS),
         Loop("page feed", feed.update, UPDATE_INTERVAL_SECONDS),
         *(_registry_event_loops(state, feed) if settings.registry_url else ()),
         *_key_loops(state, feed, upstream_keys),
@@ -90,9 +90,9 @@ def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
     def client() -> RegistryClient:
         return RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
 
-    following = Loop("registry events", EventFollower(feed, client()).once, RETRY_INTERVAL_SECONDS)
+    following = Loop("registry events", EventFollower(feed, client()).run_round, RETRY_INTERVAL_SECONDS)
     feed.on_open = following.wake
-    reporting = Loop("event reports", EventForwarder(state.event_reporter, client()).once, SEND_INTERVAL_SECONDS)
+    reporting = Loop("event reports", EventForwarder(state.event_reporter, client()).run_round, SEND_INTERVAL_SECONDS)
     state.event_reporter.on_added = reporting.wake
     state.event_reporter.add("started", "router")
     return [following, reporting]

@@ -25,7 +25,7 @@ def spawn(work: Callable[[Target], None], target: Target) -> None:
 
 
 class InstanceChecks:
-    """The health checks of all instances. `once`, called every second, checks the instances that are due.
+    """The health checks of all instances. `run_round`, called every second, checks the instances that are due.
 
     Candidates are due each `health_interval`, other instances more often.
     """
@@ -42,7 +42,7 @@ class InstanceChecks:
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
-    def once(self) -> None:
+    def run_round(self) -> None:
         now = self._clock()
         targets = [target for target in self._state.balancer.table.targets if target.admitted()]
         self._due = {target.name: self._due.get(target.name, now) for target in targets}

@@ -92,7 +92,7 @@ class TableFile:
 
 
 class TableCache:
-    """The job that saves the table when it has changed. Call `once` every second."""
+    """The job that saves the table when it has changed. Call `run_round` every second."""
 
     def __init__(self, state: RouterState, file: TableFile | None) -> None:
         self._state = state
@@ -100,7 +100,7 @@ class TableCache:
         self._confirmed_at: float | None = None
         self._last: CachedTable | None = None
 
-    def once(self) -> None:
+    def run_round(self) -> None:
         origin = self._state.origin
         if self._file is None or origin is None or origin.source != "registry":
             return

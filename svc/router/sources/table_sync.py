@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class TableSync:
     """The job that follows the registry's list and replaces the table.
 
-    While no registry answers, the last good table is kept. Call `once` again and again: it blocks until the registry
-    has a new list or a wait ends, and returns the seconds to pause before the next call.
+    While no registry answers, the last good table is kept. Call `run_round` again and again: it blocks until the
+    registry has a new list or a wait ends, and returns the seconds to pause before the next call.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class TableSync:
         self._shadowed: set[str] = set()  # the registered names that static services have too; they were logged
         self._unusable: set[str] = set()  # the logged messages about entries that cannot be used
 
-    def once(self) -> float:
+    def run_round(self) -> float:
         """Read the registry's list once; return the seconds to pause before the next call. A failure is logged once."""
         if self._watch is None:
             self._replace_table([], Origin("static"))

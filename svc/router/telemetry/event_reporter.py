@@ -65,7 +65,7 @@ class EventReporter:
 
 
 class EventForwarder:
-    """The job that sends the kept events to the registry. Call `once` again and again."""
+    """The job that sends the kept events to the registry. Call `run_round` again and again."""
 
     def __init__(
         self, reporter: EventReporter, client: "RegistryClient", clock: Callable[[], float] = time.monotonic
@@ -73,7 +73,7 @@ class EventForwarder:
         self._reporter = reporter
         self._sender = EventSender(client, clock)
 
-    def once(self) -> None:
+    def run_round(self) -> None:
         """Send the kept events until none is left, or the registry cannot take more now.
 
         Events that the registry refuses are dropped and counted in `EventReporter.dropped`.

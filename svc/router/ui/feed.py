@@ -153,7 +153,7 @@ class Feed:
 class EventFollower:
     """The job that follows the registry's events while a page is open.
 
-    Call `once` again and again, each time after the seconds that it returned, or at once when a page opens.
+    Call `run_round` again and again, each time after the seconds that it returned, or at once when a page opens.
     """
 
     def __init__(self, feed: Feed, client: RegistryClient) -> None:
@@ -162,7 +162,7 @@ class EventFollower:
         self._last_id: int | None = None
         self._away = False
 
-    def once(self) -> float:
+    def run_round(self) -> float:
         """Read new events into the feed; return the seconds to pause before the next call.
 
         The first of several failures is logged; the page itself shows that the registry does not answer.

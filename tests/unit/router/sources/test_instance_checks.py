@@ -25,7 +25,7 @@ class World:
     def due(self, after: float = 0) -> list[str]:
         """Return the instances whose check starts now."""
         self.clock.now += after
-        self.checks.once()
+        self.checks.run_round()
         return [t.name for _, t in self.started]
 
     def finish(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,7 +195,7 @@ def test_an_instance_is_checked_at_its_babysitter_or_directly(
     if neighbour:
         targets.append(target("b", port=port + 1, url=f"http://127.0.0.1:{port + 1}", static=static))
     made = state(*targets, max_errors=1)
-    InstanceChecks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).once()
+    InstanceChecks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).run_round()
     assert ("a" in made.balancer.table.candidates) is well
 
 
@@ -209,7 +209,7 @@ def test_a_health_url_is_checked_and_must_exist(serve, static: bool, handler, we
     made = state(
         target("a", port=1, url="http://127.0.0.1:1", static=static, metadata={"health_url": url}), max_errors=1
     )
-    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).once()
+    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).run_round()
     assert ("a" in made.balancer.table.candidates) is well
 
 
@@ -221,5 +221,5 @@ def test_a_babysitter_in_the_metadata_is_checked(serve):
             "a", port=1, url="http://127.0.0.1:1", static=True, metadata={"babysitter": f"http://127.0.0.1:{port + 1}"}
         )
     )
-    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).once()
+    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).run_round()
     assert made.health.by_instance["a"].healthy

@@ -92,21 +92,21 @@ def test_only_a_changed_table_is_written():
     disk, clock = Disk(), Clock()
     made = state(target("a", "m"), target("s", "m", static=True), clock=clock)
     keeper = TableCache(made, disk)
-    keeper.once()
+    keeper.run_round()
     for origin in (Origin("static"), Origin("saved", 990.0, "http://r", 5)):
         made.origin = origin
-        keeper.once()
+        keeper.run_round()
     assert disk.did == [], "only what a registry told"
     made.origin = Origin("registry", 1000.0, "http://r", 5)
     clock.now = 1001.0
-    keeper.once()
-    keeper.once()
+    keeper.run_round()
+    keeper.run_round()
     assert disk.did == [["a"], 1.0]
     made.origin = Origin("registry", 1030.0, "http://r", 5)
     clock.now = 1030.0
-    keeper.once()
+    keeper.run_round()
     assert disk.did == [["a"], 1.0, 0.0], "confirmed, not changed"
     made.replace_targets([target("a", "m", "n")])
     made.origin = Origin("registry", 1031.0, "http://r", 6)
-    keeper.once()
+    keeper.run_round()
     assert disk.did[3:] == [["a"], -1.0]

@@ -43,7 +43,7 @@ class World:
             self.client.services = list(services)
         if index is not None:
             self.client.index = index
-        self.pause = self.sync.once()
+        self.pause = self.sync.run_round()
         return [t.name for t in self.state.balancer.table.targets]
 
 
@@ -106,7 +106,7 @@ def test_the_registry_is_tried_often_while_it_is_away():
     world.client.services = None
     world.look()
     assert 0.1 < world.pause <= 1
-    assert World(target("s", "m", static=True)).sync.once() == 10
+    assert World(target("s", "m", static=True)).sync.run_round() == 10
 
 
 def test_a_wait_ends_with_the_first_grace_period():

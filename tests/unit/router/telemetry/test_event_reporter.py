@@ -29,8 +29,8 @@ def test_events_are_sent_once_and_in_order(registry):
     forwarder = EventForwarder(made, registry)
     made.add("ejected", "a", "3 failures")
     made.add("readmitted", "a")
-    forwarder.once()
-    forwarder.once()
+    forwarder.run_round()
+    forwarder.run_round()
     assert registry.received == [("ejected", "a"), ("readmitted", "a")]
 
 
@@ -40,9 +40,9 @@ def test_events_are_kept_up_to_a_limit_while_the_registry_is_away(registry, monk
     registry.trouble = Unavailable("away")
     for number in range(5):
         made.add("ejected", f"n{number}")
-        EventForwarder(made, registry).once()
+        EventForwarder(made, registry).run_round()
     registry.trouble = None
-    EventForwarder(made, registry).once()
+    EventForwarder(made, registry).run_round()
     assert [name for _, name in registry.received] == ["n2", "n3", "n4"]
     assert made.dropped == 2
 
@@ -53,7 +53,7 @@ def test_refused_events_are_dropped_and_logged_once(registry, caplog):
     registry.trouble = BadRequest("no such path")
     for _ in range(3):
         made.add("ejected", "a")
-        forwarder.once()
+        forwarder.run_round()
     assert (made.dropped, made.next_batch()) == (3, [])
     assert len([r for r in caplog.records if "takes no events" in r.message]) == 1
 
@@ -63,14 +63,14 @@ def test_a_rate_limit_of_the_registry_is_respected(registry):
     forwarder = EventForwarder(made, registry, clock)
     registry.trouble = RateLimited("too many", retry_after=30)
     made.add("ejected", "a")
-    forwarder.once()
+    forwarder.run_round()
     registry.trouble = None
     made.add("readmitted", "a")
     clock.now += 29
-    forwarder.once()
+    forwarder.run_round()
     assert registry.received == []
     clock.now += 1
-    forwarder.once()
+    forwarder.run_round()
     assert (registry.received, made.dropped) == ([("ejected", "a"), ("readmitted", "a")], 0)
 
 
