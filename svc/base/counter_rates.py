@@ -33,7 +33,7 @@ class Rates(NamedTuple):
 class Sample(NamedTuple):
     """The counters of all models and instances at one moment."""
 
-    time: float  # of a monotonic clock
+    time: float  # seconds of a monotonic clock
     models: Mapping[str, Counts]
     instances: Mapping[str, Counts]
 
@@ -81,7 +81,7 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
 
 
 class RecentCounts:
-    """The increase of each model's counters over the last `points` samples. A kind of error is one counter."""
+    """The increase of each model's counters over the last `points` samples, such as its errors by kind."""
 
     def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)

@@ -57,7 +57,7 @@ class GunicornApplication(BaseApplication):
         signals.die_with_parent(signal.SIGKILL, worker.ppid)
 
     def post_worker_init(self, worker: "Worker") -> None:
-        """Ignore SIGINT and unblock the stop signals. gunicorn calls this hook once its signal handlers are installed.
+        """Ignore SIGINT and unblock the stop signals. gunicorn calls this hook after it has installed its handlers.
 
         Ctrl-C also reaches the master, which then stops the worker. A second Ctrl-C would make the worker print a
         traceback.

@@ -17,7 +17,7 @@ TCP_OPTIONS = {
 
 
 class KeepaliveAdapter(HTTPAdapter):
-    """A requests adapter for long polls: TCP keepalive checks every second whether the server still exists."""
+    """An adapter of the `requests` library for long polls: TCP keepalive checks every second that the server exists."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         socket_options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in TCP_OPTIONS.items()]
@@ -28,7 +28,7 @@ class KeepaliveAdapter(HTTPAdapter):
 def fetch(
     method: str, url: str, timeout: float | tuple[float, float], keepalive: bool = False, **options: Any
 ) -> requests.Response:
-    """Send a request like requests.request, but use no proxy and no .netrc, and follow no redirects.
+    """Send a request like `requests.request`, but use no proxy and no .netrc, and follow no redirects.
 
     With `keepalive`, the loss of the server is detected within seconds, even while the request waits for an answer.
     """

@@ -85,7 +85,7 @@ def secret_names(text: str) -> list[str]:
 
 
 def both_without_secrets(old: str, new: str) -> tuple[str, str]:
-    """Return two versions of a text without their secrets; if a secret differs, its labels differ."""
+    """Return two versions of a text without their secrets. A secret that only `new` has becomes CHANGED_MASK."""
     known: set[str] = set()
 
     def remember(secret: str) -> str:

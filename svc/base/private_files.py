@@ -16,7 +16,7 @@ DIRECTORY_MODE = 0o750
 def write(path: Path, data: bytes, mode: int = MODE, durable: bool = True) -> None:
     """Write a file atomically; raise OSError. With `durable`, the file survives a power failure after this call.
 
-    If the file exists, its mode is kept if it is stricter. Its owner is kept even if root writes.
+    An existing file keeps its owner, even if root writes, and its mode if that is stricter than `mode`.
     """
     atomic_file.write(path, data, limited_mode(path, mode), durable, lambda descriptor: keep_owner(descriptor, path))
 
@@ -29,7 +29,10 @@ def append(path: str | Path, buffer: int = -1) -> IO[bytes]:
 
 
 def prepare(path: Path) -> None:
-    """Create an empty file, or restrict the mode of an existing one, for a library that creates files by the umask."""
+    """Create an empty private file before a library opens it, because the library would use the umask for its mode.
+
+    Restrict the mode of an existing file.
+    """
     with contextlib.suppress(OSError):  # the library's own error is more helpful
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
         tighten(path)

@@ -16,7 +16,7 @@ TCP_LISTEN = "0A"  # include/net/tcp_states.h
 
 
 class ProcessStat(NamedTuple):
-    """The fields of /proc/PID/stat that are used here."""
+    """The fields of /proc/PID/stat that svc uses."""
 
     state: str
     parent: int
@@ -96,7 +96,7 @@ def tcp_sockets() -> Iterator[TcpSocket]:
 
 
 def socket_owners(inodes: Collection[str]) -> Iterator[tuple[int, str]]:
-    """Yield the pid and the inode for each process that has one of these sockets open."""
+    """Yield the pid and the inode for each process that has one of the sockets in `inodes` open."""
     links = {f"socket:[{inode}]": inode for inode in inodes}
     for pid in process_ids():
         with suppress(OSError):  # the process has ended, or belongs to another user

@@ -33,11 +33,11 @@ class EventSender:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether events may be sent now: the registry's rate limit is not known to be exceeded."""
+        """Return whether events may be sent now; False until the time that the registry's last 429 response gave."""
         return self._clock() >= self._resumes
 
     def send(self, events: "Events") -> Delivery:
-        """Send the events in one request and return the result; raise nothing. A repeated refusal is logged once."""
+        """Send the events in one request; return the result and raise nothing. A repeated refusal is logged once."""
         try:
             self._client.report_events(events)
         except Unavailable:

@@ -73,7 +73,7 @@ def answer(
             connection.close()
     except AddressRefused:
         raise
-    except (OSError, HTTPException, ValueError):  # OSError: also if the CA file is missing
+    except (OSError, HTTPException, ValueError):  # a missing CA file raises OSError, too
         return 0, b""
 
 
@@ -116,7 +116,7 @@ def _tls_context(verify: str | bool) -> ssl.SSLContext:
 
 
 def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "") -> ModelList:
-    """Return the model list of a server from /v1/models, or from /models if that lists none."""
+    """Return the model list of a server from /v1/models, or from /models if /v1/models lists no model."""
     listed: list[dict[str, Any]] | None = None
     status = 0
     for path in MODEL_LIST_PATHS:

@@ -56,8 +56,8 @@ class RegistryClient:
     """Sends each request to the first registry of `urls` that answers, and tries that one first the next time.
 
     Its methods raise NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable
-    if no registry answers, and another SvcError for any other refusal. `timeout` is in seconds. Only clients with the
-    same `secret` can change what this client registers; without a secret, every client can.
+    if no registry answers, and another SvcError for any other refusal. `timeout` is in seconds. With a `secret`,
+    clients without the same secret cannot change what this client registers.
     """
 
     def __init__(

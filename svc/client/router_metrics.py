@@ -22,15 +22,15 @@ class InstanceLoad(NamedTuple):
 
 
 class RouterScrape(NamedTuple):
-    """Everything that `svc top` shows, at one moment."""
+    """A router's metrics at one moment, as far as `svc top` shows them."""
 
     time: float
     models: Mapping[str, Counts]
     instances: Mapping[str, Counts]
-    queue: Mapping[str, int]  # by model; "": requests for any model
-    serving: Mapping[str, int]  # instances by model
-    in_flight: Mapping[str, int]  # by instance
-    states: Mapping[str, str]  # of instances: up, ejected, unused
+    queue: Mapping[str, int]  # number of queued requests by model; "": requests for any model
+    serving: Mapping[str, int]  # number of instances by model
+    in_flight: Mapping[str, int]  # number of requests in flight by instance
+    states: Mapping[str, str]  # state by instance: up, ejected, unused
 
 
 def parse_metrics(text: str, now: float) -> RouterScrape:
@@ -80,7 +80,7 @@ def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | No
 
 
 def _samples(text: str, *metrics: str) -> Samples:
-    """Return the samples of the given metrics, or of all metrics if none is given; raise ValueError.
+    """Return the samples of `metrics`, or of all the router's metrics if `metrics` is empty; raise ValueError.
 
     Only the lines of these metrics are parsed, because a large fleet has many others.
     """

@@ -21,7 +21,7 @@ def service_named(name: str, services: Services) -> str:
 
 
 def instance_named(name: str, services: Services) -> str:
-    """Return the name of the instance: `name` itself, or the instance of the babysitter with this name."""
+    """Return the name of the service that `name` refers to. The name of a babysitter refers to its instance."""
     own = instance_service(name)
     if name in services and services[name].get("metadata", {}).get("type") == BABYSITTER_TYPE:
         server = services[name].get("metadata", {}).get("server")
@@ -35,8 +35,8 @@ def instance_named(name: str, services: Services) -> str:
 def possible_services(name: str) -> frozenset[str]:
     """Return the names of all services, registered or not, that `name` may refer to; no name for an empty `name`.
 
-    NAME refers to the service of that name and to the instance of the babysitter of that name. NAME:server refers to
-    the instance only, NAME:babysitter to the babysitter only.
+    NAME refers to the services NAME and NAME-server, because an instance and its babysitter have these names.
+    NAME:server refers to the instance only, NAME:babysitter to the babysitter only.
     """
     base, colon, program = name.partition(":")
     if colon and program in ("server", "babysitter"):

@@ -73,9 +73,9 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 
 
 def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
-    """Return the keys in `data`, the bytes of `path`; raise ConfigError with every problem.
+    """Return the keys in `data`, the content of the file `path`; raise ConfigError with every problem.
 
-    A file without [keys] is refused, so that a half-written file is not taken for a file without keys.
+    A file without [keys] is refused, because it may be a file that is only partly written.
     """
     try:
         document = parse_toml(data)

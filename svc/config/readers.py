@@ -49,7 +49,7 @@ def why_unusable(text: str) -> str:
 
 
 class MultipleErrors(ValueError):
-    """Several errors inside one value. Each of `problems` is a suffix of the key and a message."""
+    """Several errors inside one value. Each of the `problems` is a pair: a suffix of the key, and a message."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(message for _, message in problems))

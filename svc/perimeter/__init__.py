@@ -1,1 +1,1 @@
-"""Rules that every server here applies to its clients: hosts, origins, connection limits and deadlines."""
+"""Rules that every server of svc applies to its clients: hosts, origins, connection limits and deadlines."""

@@ -13,7 +13,7 @@ from svc.perimeter.hosts import ANY, Hosts, split_authority
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed the URL
 DEFAULT_PORTS = {"http": 80, "https": 443}
-MAX_SHOWN_CHARACTERS = 100  # of a header in an error message
+MAX_SHOWN_CHARACTERS = 100  # longer header values are cut in error messages
 
 
 class Headers(Protocol):
@@ -30,7 +30,7 @@ class SettingNames(NamedTuple):
 
 
 class BrowserRules:
-    """The rules of one server. Pages of the `origins` may write to it."""
+    """The rules of one server. Web pages from `origins` may send it write requests."""
 
     def __init__(self, hosts: Hosts, setting_names: SettingNames, origins: Collection[str] = ()) -> None:
         self.hosts = hosts
@@ -52,13 +52,12 @@ class BrowserRules:
     def admits_host(self, host: str | None, from_proxy: bool = False) -> bool:
         """Return whether the Host header names the server.
 
-        A request from a trusted proxy has the host name that the proxy's clients use, which only the setting
-        `allowed_hosts` can list.
+        A trusted proxy may send any Host that its clients use, unless the setting `allowed_hosts` lists the hosts.
         """
         return self.hosts.admits(host) or (from_proxy and not self.hosts.listed)
 
     def allows(self, origin: str | None) -> bool:
-        """Return whether the setting of allowed origins lets pages of this origin write."""
+        """Return whether `origins` lets web pages from this origin write."""
         return bool(origin) and (ANY in self.origins or str(origin).lower() in self.origins)
 
     def refuses_origin(
@@ -66,8 +65,8 @@ class BrowserRules:
     ) -> bool:
         """Return whether a write request comes from a page that may not write.
 
-        A proxy reports the host name that its clients use in X-Forwarded-Host. That header can be believed from any
-        sender: a page of another origin can send it only after a preflight request, which is refused.
+        In X-Forwarded-Host, a proxy reports the host name that its clients use. The header is trusted from every
+        sender, because a page of another origin needs a preflight request to send it, and that request is refused.
         """
         if not origin and not site:
             return False

@@ -1,4 +1,4 @@
-"""The socket of a client's connection records what the connection waits for, and a sweeper ends overlong waits."""
+"""Client connections that record what they wait for, so that a sweeper can end those that wait too long."""
 
 import select
 import socket
@@ -122,7 +122,7 @@ class ClientSocket(gevent.socket.socket):
     # Methods for the sweeper, which runs in another greenlet.
 
     def expire(self, seconds: float) -> None:
-        """End a connection that has waited too long: answer an unfinished request with 408, else close at once."""
+        """End the connection, which has waited too long: answer an unfinished request with 408, else close at once."""
         if self._stage is ConnectionStage.REQUEST and self._error is None:
             self._error = RequestTimeout(f"the request did not arrive within {seconds:g} s")
             self._shut(socket.SHUT_RD)
@@ -163,8 +163,8 @@ class ClientSockets:
 def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
     """Return the context manager that a WSGI handler enters while it waits for a change.
 
-    gunicorn's environ contains the socket. The server cannot recognise a long poll by the method and the query, because
-    both can be written in more than one way.
+    The handler must report the wait itself: from outside, a long poll cannot be recognised by its method and query,
+    because both can be written in more than one way.
     """
     client = environ.get("gunicorn.socket")
     return client.polling() if isinstance(client, ClientSocket) else nullcontext()
@@ -173,7 +173,7 @@ def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
 def _closed_by_client(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
     """Return the connections whose client has closed its side.
 
-    Only the system's poll() reports that; gevent's poll() never does.
+    This calls the system's poll(), because gevent's poll() does not report a closed side.
     """
     poll, by_descriptor = monkey.get_original("select", "poll")(), {}
     for client in clients:
@@ -183,7 +183,7 @@ def _closed_by_client(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
 
 
 def error_answer(error: SvcError) -> bytes:
-    """Return a complete HTTP response with the error object, for a request that never reaches the application."""
+    """Return a complete HTTP error response for a request that never reaches the application."""
     payload = msgspec.json.encode(error_object(error))
     return (
         f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}\r\nConnection: close\r\n"

@@ -16,8 +16,8 @@ from svc.perimeter.hosts import address_of
 YOUNG_SECONDS = 1.0  # the first request of a new connection usually follows at once
 STALLED_SECONDS = 5.0  # a client that reads nothing for this long has stopped reading, and is not just slow
 IPV6_PREFIX = 64  # one machine may use all addresses of a /64 network
-RESERVED_DESCRIPTORS = 128  # listening sockets, logs, the store, checks, other servers
-MAX_RESERVED_FRACTION = 1 / 4  # of the descriptor limit, if that is low
+RESERVED_DESCRIPTORS = 128  # for listening sockets, logs, the store, health checks and connections to other servers
+MAX_RESERVED_FRACTION = 1 / 4  # of the descriptor limit: with a low limit, fewer descriptors are reserved
 CLOSE_FRACTION = 1 / 16  # of all connections: several are closed at a time, because selecting them is costly
 
 

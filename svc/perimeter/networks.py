@@ -98,7 +98,7 @@ class AllowedNetworks:
         return ""
 
     def _is_explicitly_allowed(self, address: Address) -> bool:
-        """Return whether a network small enough to mean this address (EXPLICIT_PREFIXES) allows it."""
+        """Return whether an allowed network contains the address and is small enough by EXPLICIT_PREFIXES."""
         explicit = (network for network in self.allowed if network.prefixlen >= EXPLICIT_PREFIXES[network.version])
         return any(address in network for network in explicit)
 

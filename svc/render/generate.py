@@ -52,8 +52,9 @@ def plan_site(
     1. The files of `tomls` are rendered.
     2. The existing TOML files from which the files in `out` were generated earlier are rendered again, too. With
        `partial` or `exact`, they are not.
-    3. A generated file in `out` that is not rendered now is removed: its source no longer exists, or the settings no
-       longer need it. With `partial`, it is removed only if its source is now rendered to a file of another name.
+    3. A generated file in `out` that is not rendered now is removed: its source no longer exists, the settings no
+       longer need it, or `exact` is true. With `partial`, it is removed only if its source is now rendered to a file
+       of another name.
     4. Files that svc did not generate stay. If one has the name of a rendered file, this is an error.
 
     Raise ConfigError with every problem.
@@ -138,10 +139,10 @@ def _check_site_path(site: Path) -> None:
 def plan_output(
     site: Site, settings: Settings, name: str, tomls: Sequence[Path], out: Path | None = None
 ) -> files.Change:
-    """Return the change after which `out` (default: the directory `name`) matches the TOML files and settings.
+    """Return the change after which `out` (default: the directory `name`) has the files of OUTPUTS[name].
 
-    Generated files that are no longer needed are removed from the directory `name`. Raise ConfigError with every
-    problem. This function writes nothing.
+    Generated files that are no longer needed are removed from the directory `name`, but not from another `out`.
+    Raise ConfigError with every problem. Nothing is written.
     """
     directory = site.root / name
     texts = OUTPUTS[name](load_configs(tomls, settings), settings, RenderPaths.of(site.root))

@@ -1,6 +1,6 @@
 """Quotes text for supervisord's INI files, so that the child process receives exactly that text.
 
-First configparser reads a file: it ends a value at a `;` or `#` after a blank, strips every line, and joins
+First, configparser reads a file: it ends a value at a `;` or `#` after a blank, strips every line, and joins
 continuation lines. Then supervisord replaces `%(here)s` and expands `%` once. Last, shlex splits `command` (by POSIX
 rules) and `environment` (by older rules in supervisor 4.3, by POSIX rules in 4.4; the quoting here suits both).
 """

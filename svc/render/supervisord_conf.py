@@ -19,7 +19,7 @@ from svc.settings import LogSettings, Settings, TextList
 
 SETTINGS_SOURCE = "the site's settings"  # the source that registry.conf, router.conf and supervisord.conf name
 OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # the limits of svc's own programs
-SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # access to the socket allows to run any program as the socket's owner
+SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # users of the socket can run any program as the socket's owner
 STOP_WAIT_SECONDS = 30  # the time that an instance gets to end after SIGTERM
 BABYSITTER_STOP_WAIT_SECONDS = 15
 

@@ -13,14 +13,14 @@ SEVERITY_RANK = {"red": 0, "yellow": 1}  # 0 is shown first; every other style m
 
 
 class Block(NamedTuple):
-    """Lines that are shown or omitted together, and their colour, which shows how healthy their subject is."""
+    """Lines about one thing, which are shown or omitted together. `style` is the colour of its health."""
 
     lines: Sequence[Text]
     style: str
 
 
 class TableRow(NamedTuple):
-    """A row of a table: its cells, of which the first is the name, and the lines below them."""
+    """A row of a table: its cells, and the lines below them. The first cell is the name."""
 
     cells: Sequence[str]
     style: str

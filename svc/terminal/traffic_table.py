@@ -19,7 +19,7 @@ STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # colours by the last c
 
 
 class TrafficRow(NamedTuple):
-    """A row for a model, with its queue and its number of instances, or for an instance, with its load and its state.
+    """A row for one model or one instance.
 
     The rates of an instance count attempts; one request may have several attempts.
     """

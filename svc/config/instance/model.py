@@ -166,5 +166,6 @@ class InstanceConfig:
             values["api_key_file"] = self.backend.api_key_file
         if len(self.registry_urls) == 1:
             del values["registry_urls"]
-        values = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}  # 5 is 5.0
+        # 5 and 5.0 have the same digest.
+        values = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]
