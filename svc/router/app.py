@@ -21,7 +21,7 @@ from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import RouterState
 from svc.router.ui.app import identify, page
 from svc.router.ui.feed import Feed
-from svc.router.wsgi import target_of
+from svc.router.wsgi import uri_of
 
 PATHS_WITHOUT_KEY = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus
 
@@ -50,7 +50,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
         """Answer a CORS preflight, relay a request for an instance, and check the origin of any other request."""
         if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
-        if not is_own(request.method.encode("latin-1"), target_of(request.environ)):
+        if not is_own(request.method.encode("latin-1"), uri_of(request.environ)):
             return relay(state, open_exchanges)
         state.browsers.check(request.method, request.headers, _from_proxy(state))
         return None

@@ -57,13 +57,13 @@ def call(app: Callable[..., Any], request: Request, address: str) -> WsgiRespons
 def environ(request: Request, address: str) -> dict[str, Any]:
     """Return the WSGI environment (PEP 3333) of a request. HEAD becomes GET: the body of the response is not sent."""
     head = request.head
-    path, _, query = head.target.partition(b"?")
+    path, _, query = head.uri.partition(b"?")
     variables: dict[str, Any] = {
-        "REQUEST_METHOD": "GET" if head.verb == "HEAD" else head.verb,
+        "REQUEST_METHOD": "GET" if head.method_text == "HEAD" else head.method_text,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
         "QUERY_STRING": query.decode("latin-1"),
-        "RAW_URI": head.path,
+        "RAW_URI": head.uri_text,
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.0" if head.http10 else "HTTP/1.1",
@@ -101,7 +101,7 @@ def head_of(
             headers.append((name, value.encode("latin-1")))
     headers = list(drop_hop_headers(headers, special.get(b"connection", b"")))
     special.pop(b"upgrade", None)  # ignored: a WSGI server cannot hand its connection over
-    return RequestHead(environ["REQUEST_METHOD"].encode("latin-1"), target_of(environ), headers, special, rules=rules)
+    return RequestHead(environ["REQUEST_METHOD"].encode("latin-1"), uri_of(environ), headers, special, rules=rules)
 
 
 def declared_size(environ: Mapping[str, Any]) -> int | None:
@@ -128,13 +128,13 @@ def discard_body(environ: Mapping[str, Any], limit: int) -> None:
             remaining -= len(data)
 
 
-def target_of(environ: Mapping[str, Any]) -> bytes:
+def uri_of(environ: Mapping[str, Any]) -> bytes:
     """Return path and query as the client has sent them, or rebuilt if the server has not kept them."""
-    target = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _target(environ)
-    return origin_form(target.encode("latin-1"))
+    uri = environ.get("RAW_URI") or environ.get("REQUEST_URI") or _rebuilt_uri(environ)
+    return origin_form(uri.encode("latin-1"))
 
 
-def _target(environ: Mapping[str, Any]) -> str:
+def _rebuilt_uri(environ: Mapping[str, Any]) -> str:
     from urllib.parse import quote
 
     path = quote(environ.get("PATH_INFO", "/").encode("latin-1"), safe="/:@!$&'()*+,;=~")

@@ -23,7 +23,7 @@ from svc.router.app import create_app as create_router_app
 from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, rows
 from tests.integration.router.routers import BIN, service, static
 from tests.unit.registry.services import registration
-from tests.unit.router.made import state
+from tests.unit.router.examples import state
 from tests.waiting import free_port, free_port_pair, other_address, wait_until
 
 REGISTRY_BY_DEFAULT = """

@@ -43,10 +43,10 @@ def with_model(request: Request, model: str) -> Request:
 
 
 def _with_query_model(head: RequestHead, model: str) -> RequestHead:
-    path, _, query = head.path.partition("?")
+    path, _, query = head.uri_text.partition("?")
     fields = [
         f"model={quote(model, safe='')}" if unquote_plus(field.partition("=")[0]) == "model" else field
         for field in query.split("&")
     ]
-    target = f"{path}?{'&'.join(fields)}".encode("latin-1")
-    return RequestHead(head.method, target, head.headers, head.special, head.http10, head.keep_alive, head.rules)
+    uri = f"{path}?{'&'.join(fields)}".encode("latin-1")
+    return RequestHead(head.method, uri, head.headers, head.special, head.http10, head.keep_alive, head.rules)

@@ -68,7 +68,7 @@ def _form_model(head: RequestHead, body: bytes) -> str | None:
 
 def _query_model(head: RequestHead) -> str | None:
     """Return the model that the query names, None if it names none; raise BadRequest for an invalid query."""
-    query = head.path.partition("?")[2]
+    query = head.uri_text.partition("?")[2]
     try:
         values = parse_qs(query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")
     except ValueError:

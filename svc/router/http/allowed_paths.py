@@ -79,18 +79,18 @@ def normalise(path: bytes) -> bytes:
     return b"/" + b"/".join(segment for segment in path.split(b"/") if segment)
 
 
-def is_inference(method: bytes, target: bytes) -> bool:
+def is_inference(method: bytes, uri: bytes) -> bool:
     """Return whether a request only asks for inference, so that it changes nothing at the instance."""
-    return method == b"POST" and target.partition(b"?")[0] in INFERENCE_PATHS
+    return method == b"POST" and uri.partition(b"?")[0] in INFERENCE_PATHS
 
 
-def is_own(method: bytes, target: bytes) -> bool:
+def is_own(method: bytes, uri: bytes) -> bool:
     """Return whether the router answers a request itself; all other requests are for instances."""
     if method == b"POST":
-        return target.startswith(OWN_POST_PREFIXES)
+        return uri.startswith(OWN_POST_PREFIXES)
     if method not in (b"GET", b"HEAD"):
         return False
-    path = target.partition(b"?")[0]
+    path = uri.partition(b"?")[0]
     return path in OWN_PATHS or path.startswith((b"/v1/models/", b"/ui/"))
 
 
@@ -106,9 +106,9 @@ class AllowedPaths:
         self._all = "*" in patterns
         self._patterns = re.compile(b"|".join(map(_expression, patterns))) if patterns else None
 
-    def allow(self, method: bytes, target: bytes) -> bool:
+    def allow(self, method: bytes, uri: bytes) -> bool:
         """Return whether a request may be relayed; its query does not matter."""
-        path = target.partition(b"?")[0]
+        path = uri.partition(b"?")[0]
         if self._all or (method == b"POST" and path in INFERENCE_PATHS) or (method, path) in AUXILIARY_ROUTES:
             return True
         line = b"%b %b" % (method, path)
@@ -135,13 +135,13 @@ class _StoreFields(msgspec.Struct):
 _decode_store_fields = msgspec.json.Decoder(_StoreFields).decode
 
 
-def creates_response(target: bytes, body: bytes) -> bool:
+def creates_response(uri: bytes, body: bytes) -> bool:
     """Return whether a request asks the instance to store its response, with the fields `store` or `background`.
 
     Return True for a body that cannot be parsed, False for a body without `store`: OpenAI's default is true, but vLLM
     stores nothing by default, and SGLang only in the instance's memory, which is lost with the instance.
     """
-    if not target.partition(b"?")[0].endswith(b"/responses"):
+    if not uri.partition(b"?")[0].endswith(b"/responses"):
         return False
     try:
         fields = _decode_store_fields(body)

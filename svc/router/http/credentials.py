@@ -32,9 +32,9 @@ def drop_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[b
             yield name, value
 
 
-def drop_query_credentials(target: bytes) -> bytes:
-    """Return a target without the query parameters that may be a client's credentials, such as Google's `key`."""
-    path, mark, query = target.partition(b"?")
+def drop_query_credentials(uri: bytes) -> bytes:
+    """Return a URI without the query parameters that may be a client's credentials, such as Google's `key`."""
+    path, mark, query = uri.partition(b"?")
     passed_on = [field for field in query.split(b"&") if not _is_credential_field(field)]
     return path + mark + b"&".join(passed_on) if passed_on else path
 

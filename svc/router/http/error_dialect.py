@@ -22,20 +22,20 @@ ANTHROPIC_TYPES = {
 }
 
 
-def error_body(error: SvcError, target: bytes = b"") -> bytes:
+def error_body(error: SvcError, uri: bytes = b"") -> bytes:
     """Return the JSON body of an error response.
 
-    `target`: the path of the request, which decides the API's format, empty if it is unknown.
+    `uri`: the request's URI, whose path decides the API's format, empty if it is unknown.
     """
-    return msgspec.json.encode(_error_fields(error, target.startswith(ANTHROPIC_PATH_PREFIX)))
+    return msgspec.json.encode(_error_fields(error, uri.startswith(ANTHROPIC_PATH_PREFIX)))
 
 
-def error_event(error: SvcError, target: bytes) -> bytes:
+def error_event(error: SvcError, uri: bytes) -> bytes:
     """Return the last event for an event stream that broke off, so that the client receives the error.
 
-    `target`: the path of the request, which decides the API's format.
+    `uri`: the request's URI, whose path decides the API's format.
     """
-    if target.startswith(ANTHROPIC_PATH_PREFIX):
+    if uri.startswith(ANTHROPIC_PATH_PREFIX):
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_error_fields(error, True))
     return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(error_object(error))
 

@@ -73,44 +73,44 @@ class RequestHead:
         "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response
         "own",  # whether the router answers the request itself
         "passes",  # whether its path is relayed for every client
-        "path",  # the target as text, for records
+        "uri_text",  # the URI as text
         "rules",
         "session",  # the identifier of the request's session, for session affinity
         "special",  # the headers that are not passed on, by name in lower case, without Content-Length
-        "target",
+        "uri",  # path and query, as the client sent them
         "traced",  # whether there is a traceparent header
         "upgrade",  # the protocol to change to
-        "verb",  # the method as text
+        "method_text",  # the method as text
     )
 
     def __init__(
         self,
         method: bytes,
-        target: bytes,
+        uri: bytes,
         headers: Iterable[tuple[bytes, bytes]],
         special: dict[bytes, bytes],
         http10: bool = False,
         keep_alive: bool = True,
         rules: HeadRules = DEFAULT_RULES,
     ) -> None:
-        self.method, self.verb = method, method.decode("latin-1")
-        self.target, self.path = target, target.decode("latin-1")
+        self.method, self.method_text = method, method.decode("latin-1")
+        self.uri, self.uri_text = uri, uri.decode("latin-1")
         self.headers = tuple(headers)
         self.special = {name: value for name, value in special.items() if name != b"content-length"}
         self.http10 = http10
-        self.own = is_own(method, target) or is_preflight(self.verb, lambda name: name.encode() in special)
+        self.own = is_own(method, uri) or is_preflight(self.method_text, lambda name: name.encode() in special)
         self.has_body = b"content-length" in special or b"transfer-encoding" in special
         self.coding = special.get(b"content-encoding", b"")
         self.upgrade = requested_protocol(method, special) if b"upgrade" in special and not http10 else b""
         self.keep_alive = keep_alive and not self.upgrade
-        self.is_inference = bool(self.upgrade) or is_inference(method, target)
+        self.is_inference = bool(self.upgrade) or is_inference(method, uri)
         self.rules = rules
         via = special.get(b"via", b"")
         self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()
-        self.passes = rules.paths.allow(method, target)
+        self.passes = rules.paths.allow(method, uri)
         self.origin_decision = ADMITTED
         if not self.own:
-            self.origin_decision = decide(rules.browsers, self.verb, bool(self.upgrade), self._text)
+            self.origin_decision = decide(rules.browsers, self.method_text, bool(self.upgrade), self._text)
         refused = self.origin_decision.host_refused or self.origin_decision.origin_refused
         self.needs_authorization = self.loops or not self.passes or refused
         self.key_digests = key_digests(special.get(b"authorization", b""), special.get(b"x-api-key", b""))
@@ -133,7 +133,7 @@ class RequestHead:
         self.id = request_id[:MAX_REQUEST_ID_BYTES] if PRINTABLE_ASCII.fullmatch(request_id) else b""
         forwarded = special.get(b"x-forwarded-for")
         self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
-        self._before = _before_host(method, target)
+        self._before = _before_host(method, uri)
         self._via = _via(via, http10, rules.pseudonym)
         self._after = self._after_host(self.headers)
         self._without_credentials: tuple[bytes, bytes] | None = None
@@ -169,7 +169,7 @@ class RequestHead:
     def without_credentials(self) -> tuple[bytes, bytes]:
         """Return the head before and after the value of Host, without the client's credentials."""
         if self._without_credentials is None:
-            before = _before_host(self.method, drop_query_credentials(self.target))
+            before = _before_host(self.method, drop_query_credentials(self.uri))
             self._without_credentials = before, self._after_host(drop_credentials(self.headers))
         return self._without_credentials
 
@@ -212,8 +212,8 @@ class Request:
         return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (before, host, after, client, request_id)
 
 
-def _before_host(method: bytes, target: bytes) -> bytes:
-    return b"%b %b HTTP/1.1\r\nHost: " % (method, target)
+def _before_host(method: bytes, uri: bytes) -> bytes:
+    return b"%b %b HTTP/1.1\r\nHost: " % (method, uri)
 
 
 def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
@@ -251,7 +251,7 @@ def drop_hop_headers(headers: Iterable[tuple[bytes, bytes]], connection: bytes) 
     return (h for h in headers if h[0].lower() not in dropped)
 
 
-def origin_form(target: bytes) -> bytes:
-    """Return path and query of a target that may be in absolute form, as for proxies (RFC 9112, 3.2.2); `*` stays."""
-    path = SCHEME_AND_AUTHORITY.sub(b"", target, count=1)
+def origin_form(uri: bytes) -> bytes:
+    """Return path and query of a URI that may be in absolute form, as for proxies (RFC 9112, 3.2.2); `*` stays."""
+    path = SCHEME_AND_AUTHORITY.sub(b"", uri, count=1)
     return path if path[:1] in (b"/", b"*") else b"/" + path

@@ -46,7 +46,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
     def make(
         self,
         method: bytes,
-        target: bytes,
+        uri: bytes,
         headers: list[tuple[bytes, bytes]],
         special: dict[bytes, bytes],
         http10: bool,
@@ -58,10 +58,10 @@ class RequestHeadCache(HeadCache[RequestHead]):
         """
         content = special.copy()
         has_length = content.pop(b"content-length", None) is not None
-        key = (method, target, http10, keep_alive, has_length, *headers, *content.items())
+        key = (method, uri, http10, keep_alive, has_length, *headers, *content.items())
         head = self._by_content.get(key)
         if head is None:
-            head = RequestHead(method, target, headers, special, http10, keep_alive, self.rules)
+            head = RequestHead(method, uri, headers, special, http10, keep_alive, self.rules)
             is_likely_unique = head.id or head.traced  # these headers differ in each request
             if not (is_likely_unique or head.size > MAX_CACHED_HEAD_BYTES):
                 if len(self._by_content) >= MAX_CACHED_HEADS:
@@ -96,7 +96,7 @@ class RequestParser:
         "error",
         "max_body",
         "ready",
-        "target",
+        "uri",
         "upgrading",
         "wants_continue",
     )
@@ -133,9 +133,9 @@ class RequestParser:
     def head(self) -> RequestHead:
         """Return the head of the request whose body is arriving."""
         if self._head is None:
-            target = self.target if self.target[:1] == b"/" else origin_form(self.target)
+            uri = self.uri if self.uri[:1] == b"/" else origin_form(self.uri)
             method, keep_alive = self._parser.get_method(), self._parser.should_keep_alive()
-            self._head = self._heads.make(method, target, self._headers, self._special, self._http10, keep_alive)
+            self._head = self._heads.make(method, uri, self._headers, self._special, self._http10, keep_alive)
         return self._head
 
     def declared_size(self) -> int:
@@ -206,7 +206,7 @@ class RequestParser:
         headers.append((b"connection", b"keep-alive" if head.keep_alive else b"close"))
         return b"%b %b HTTP/1.%d\r\n%b\r\n%b" % (
             head.method,
-            head.target,
+            head.uri,
             0 if head.http10 else 1,
             b"".join(b"%b: %b\r\n" % h for h in headers),
             rest,
@@ -220,7 +220,7 @@ class RequestParser:
                 f"over {MAX_PIPELINED} requests were sent before the first was answered; wait for answers, or use "
                 "more connections"
             )
-        self.target = b""
+        self.uri = b""
         self._headers: list[tuple[bytes, bytes]] = []
         self._special: dict[bytes, bytes] = {}
         self._body = []
@@ -230,7 +230,7 @@ class RequestParser:
         self.arriving = False
 
     def on_url(self, url: bytes) -> None:
-        self.target += url
+        self.uri += url
         self._head_size += len(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:

@@ -55,11 +55,11 @@ def _check_origin(exchange: Exchange, peer: bytes) -> None:
 
 def _not_relayed(head: RequestHead, keyed: bool) -> NotFound:
     """Return the error for a path that is not relayed. `keyed`: the client sent a valid key."""
-    return NotFound(f"{_route(head.verb, head.target)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
+    return NotFound(f"{_route(head.method_text, head.uri)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
 
 
 def _cure(head: RequestHead, keyed: bool) -> str:
-    path = head.target.partition(b"?")[0]
+    path = head.uri.partition(b"?")[0]
     if suggestion := _similar_route(head, normalise(path)):
         return f"; did you mean {suggestion}?"
     by_key = "send an operator's key (svc keys add NAME --operator)"
@@ -73,11 +73,11 @@ def _cure(head: RequestHead, keyed: bool) -> str:
 def _similar_route(head: RequestHead, path: bytes) -> str:
     """Return a valid method and path that resemble those of the request, empty if there are none."""
     if head.rules.paths.allow(head.method, path) or is_own(head.method, path):
-        return _route(head.verb, path)
+        return _route(head.method_text, path)
     return _route("POST", path) if path in INFERENCE_PATHS else ""
 
 
-def _route(method: str, target: bytes) -> str:
+def _route(method: str, uri: bytes) -> str:
     """Return method and path for an error message, without the query, cut at MAX_SHOWN_PATH_CHARS."""
-    path = target.partition(b"?")[0].decode("latin-1")
+    path = uri.partition(b"?")[0].decode("latin-1")
     return f"{method} {path}" if len(path) <= MAX_SHOWN_PATH_CHARS else f"{method} {path[:MAX_SHOWN_PATH_CHARS]}..."

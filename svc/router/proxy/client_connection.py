@@ -189,10 +189,8 @@ class ClientConnection(SweptConnection):
     ) -> None:
         head = request.head if request is not None else None
         origin = head.header(b"origin") if head is not None else self._reader.origin
-        target = head.target if head is not None else self._reader.target
-        response = error_response(
-            error, target, request_id, cors_headers(self._state.browsers, origin.decode("latin-1"))
-        )
+        uri = head.uri if head is not None else self._reader.uri
+        response = error_response(error, uri, request_id, cors_headers(self._state.browsers, origin.decode("latin-1")))
         with suppress(OSError):
             self._send(whole_response(response, head, keep))
 

@@ -266,7 +266,7 @@ class Exchange:
         stream.held = b""
         assert isinstance(failure, SvcError)
         unended = stream.tokens.unended  # whether a part of a long event was passed on
-        return (b"\n\n" if unended else b"") + error_event(failure, self.request.head.target)
+        return (b"\n\n" if unended else b"") + error_event(failure, self.request.head.uri)
 
     # Failures, and closing the exchange.
 

@@ -165,7 +165,7 @@ def _next_target(exchange: Exchange, routing: RoutingRequest, failures: tuple[Fa
     state, head = exchange.state, exchange.request.head
     if kills(failures):
         raise _remember_poisoned(exchange, routing, failures)
-    if not is_retryable(failures, head.is_inference and not creates_response(head.target, routing.body)):
+    if not is_retryable(failures, head.is_inference and not creates_response(head.uri, routing.body)):
         return None
     if counts_for_budget(failures) and not state.balancer.may_retry():
         return None

@@ -9,12 +9,12 @@ from svc.router.http.request import RequestHead
 from svc.router.wsgi import WsgiResponse
 
 
-def error_response(error: SvcError, target: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiResponse:
-    """Return the response to a request that failed. `target`: the request's path, which decides the API's format."""
+def error_response(error: SvcError, uri: bytes, request_id: bytes, cors: Iterable[tuple[str, str]]) -> WsgiResponse:
+    """Return the response to a request that failed. `uri`: the request's URI, whose path decides the format."""
     headers = [("Content-Type", "application/json"), *error.headers().items(), *cors]
     if request_id:
         headers.append(("x-request-id", request_id.decode("latin-1")))
-    return WsgiResponse(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, target))
+    return WsgiResponse(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, uri))
 
 
 def whole_response(answer: WsgiResponse, head: RequestHead | None, keep: bool) -> bytes:

@@ -55,7 +55,7 @@ def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
         exchange.drop_body()
         response = _response(exchange)
     except SvcError as error:
-        payload = error_body(error, head.target)
+        payload = error_body(error, head.uri)
         response = Response(payload, error.status, error.headers(), mimetype="application/json")
     response.headers["x-request-id"] = exchange.request_id.decode("latin-1")
     return response

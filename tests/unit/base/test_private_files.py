@@ -17,7 +17,7 @@ from svc.rollout.journal import Journal
 from svc.router.sources.table_cache import TableFile
 from svc.router.telemetry.access_log import AccessLog
 from svc.site import rollout_lock
-from tests.unit.router.made import TABLE
+from tests.unit.router.examples import TABLE
 from tests.unit.router.telemetry.records import record
 
 CONF = files.MADE_BY + "x.toml\n"

@@ -15,7 +15,7 @@ from svc.management.fleet import (
     without_models,
 )
 from tests.unit.management.engines import engine
-from tests.unit.router.made import service
+from tests.unit.router.examples import service
 
 
 def babysitter(name: str) -> dict:

@@ -8,11 +8,11 @@ from svc.router.app import create_app
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import Origin
 from svc.router.state import RouterState
-from tests.unit.router.made import state, target
+from tests.unit.router.examples import state, target
 
 
 @pytest.fixture
-def made() -> RouterState:
+def router() -> RouterState:
     listed = [{"id": "m", "object": "model", "created": 5, "owned_by": "vllm", "max_model_len": 9}]
     return state(
         target("a", "m", "n", metadata={"models_list": listed}, weight=2),
@@ -24,8 +24,8 @@ def made() -> RouterState:
 
 
 @pytest.fixture
-def client(made: RouterState) -> FlaskClient:
-    return create_app(made).test_client()
+def client(router: RouterState) -> FlaskClient:
+    return create_app(router).test_client()
 
 
 def json(client: FlaskClient, path: str, status: int = 200) -> Any:
@@ -35,8 +35,8 @@ def json(client: FlaskClient, path: str, status: int = 200) -> Any:
 
 
 @pytest.mark.parametrize("path", ["/health", "/status"])
-def test_health_reports_the_router_and_its_table(client: FlaskClient, made: RouterState, path: str):
-    made.origin = Origin("registry", made.clock() - 2.5)
+def test_health_reports_the_router_and_its_table(client: FlaskClient, router: RouterState, path: str):
+    router.origin = Origin("registry", router.clock() - 2.5)
     payload = json(client, path)
     assert payload.pop("timestamp").endswith("Z")
     assert payload == {
@@ -48,8 +48,8 @@ def test_health_reports_the_router_and_its_table(client: FlaskClient, made: Rout
         "table_age_seconds": 2.5,
         "message": "3 of 4 instances can be used",
     }
-    made.replace_targets([])
-    made.origin = None
+    router.replace_targets([])
+    router.origin = None
     payload = json(client, path)
     assert (payload["status"], payload["table_source"], payload["table_age_seconds"]) == ("degraded", None, None)
 
@@ -72,9 +72,9 @@ def test_a_model_is_returned_by_its_id(client: FlaskClient):
 
 def test_every_listed_model_is_returned_by_its_id():
     ids = ["/data/models/qwen", "//x", "a/b c", "é%2F", "m?x=1#y", "trailing/"]
-    made = state(target("a", *ids))
-    made.ready = True
-    client = create_app(made).test_client()
+    router = state(target("a", *ids))
+    router.ready = True
+    client = create_app(router).test_client()
     assert sorted(model["id"] for model in json(client, "/v1/models")["data"]) == sorted(ids)
     for name in ids:
         assert json(client, "/v1/models/" + quote(name, safe="/"))["id"] == name
@@ -83,20 +83,20 @@ def test_every_listed_model_is_returned_by_its_id():
 
 def test_the_listed_models_are_those_that_requests_get():
     """A model whose only instance fails its checks is tried all the same, so it is listed."""
-    made = state(target("a", "m", "both"), target("b", "both"))
-    for _ in range(made.settings.max_errors):
-        made.balancer.record_check("a", passed=False)
-    client = create_app(made).test_client()
+    router = state(target("a", "m", "both"), target("b", "both"))
+    for _ in range(router.settings.max_errors):
+        router.balancer.record_check("a", passed=False)
+    client = create_app(router).test_client()
     listed = {model["id"]: model["owned_by"] for model in json(client, "/v1/models")["data"]}
     assert listed == {"m": "a", "both": "b"}
     for name in listed:
-        assert made.balancer.pick(RoutingRequest(name))
+        assert router.balancer.pick(RoutingRequest(name))
 
 
-def test_services_have_their_counts(client: FlaskClient, made: RouterState):
-    made.balancer.begin_attempt(target("a"))
-    made.balancer.end_attempt(target("a"), 0.5, failed=True)
-    made.balancer.begin_attempt(target("a"))
+def test_services_have_their_counts(client: FlaskClient, router: RouterState):
+    router.balancer.begin_attempt(target("a"))
+    router.balancer.end_attempt(target("a"), 0.5, failed=True)
+    router.balancer.begin_attempt(target("a"))
     payload = json(client, "/services")
     assert (payload["total"], payload["registry_url"]) == (4, "http://r:1")
     first = payload["services"][0]
@@ -121,11 +121,11 @@ def test_services_have_their_counts(client: FlaskClient, made: RouterState):
     assert not payload["services"][3]["healthy"]
 
 
-def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, made: RouterState):
+def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, router: RouterState):
     for _ in range(3):
-        made.balancer.begin_attempt(target("b"))
-        made.balancer.end_attempt(target("b"), 0.5, failed=False)
-    made.balancer.begin_attempt(target("b"))
+        router.balancer.begin_attempt(target("b"))
+        router.balancer.end_attempt(target("b"), 0.5, failed=False)
+    router.balancer.begin_attempt(target("b"))
     payload = json(client, "/stats")
     assert (
         payload["total_services"],
@@ -139,12 +139,12 @@ def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, made: Route
     assert 'svc_router_instance_up{instance="d"} 0.0' in lines
 
 
-def test_liveness_and_readiness(client: FlaskClient, made: RouterState):
+def test_liveness_and_readiness(client: FlaskClient, router: RouterState):
     assert json(client, "/livez") == {"status": "alive"}
     json(client, "/readyz", 503)
-    made.ready = True
+    router.ready = True
     json(client, "/readyz")
-    made.draining = True
+    router.draining = True
     assert json(client, "/readyz", 503) == {"status": "draining"}
 
 

@@ -18,7 +18,7 @@ from svc.router.http.response_parser import MAX_RESPONSE_HEAD_BYTES
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.upstream import UpstreamConnection
 from tests.messages import CRLF, broken, broken_answers, framed_answers, sound_requests, split
-from tests.unit.router.made import target
+from tests.unit.router.examples import target
 
 MAX_BODY = 2000
 few = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
@@ -39,11 +39,11 @@ def read(parts: list[bytes], heads: RequestHeadCache | None = None) -> RequestPa
     return reader
 
 
-def told(request: Request) -> tuple[Any, ...]:
+def parts_of(request: Request) -> tuple[Any, ...]:
     head = request.head
     return (
         head.method,
-        head.target,
+        head.uri,
         head.headers,
         sorted(head.special.items()),
         request.body,
@@ -53,7 +53,7 @@ def told(request: Request) -> tuple[Any, ...]:
 
 
 def verdict(reader: RequestParser) -> tuple[Any, ...]:
-    return [told(r) for r in reader.ready], type(reader.error)
+    return [parts_of(r) for r in reader.ready], type(reader.error)
 
 
 def forwarded(request: Request) -> bytes:
@@ -76,7 +76,7 @@ def read_again(message: bytes) -> tuple[h11.Request, bytes]:
 
 def assert_read_alike(request: Request) -> None:
     head, body = read_again(forwarded(request))
-    assert (head.method, head.target, body) == (request.head.method, request.head.target, request.body)
+    assert (head.method, head.target, body) == (request.head.method, request.head.uri, request.body)
     ours = [(b"host", b"instance:8100"), *((k.lower(), v.strip(b" \t")) for k, v in request.head.headers)]
     assert [h for h in head.headers if h[0] not in (b"x-forwarded-for", b"x-request-id", b"content-length")] == ours
     lengths = [value for name, value in head.headers if name == b"content-length"]

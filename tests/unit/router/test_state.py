@@ -1,5 +1,5 @@
 from svc.config.upstream_keys import UpstreamKeys
-from tests.unit.router.made import state, target
+from tests.unit.router.examples import state, target
 
 A = target("a", "m")
 

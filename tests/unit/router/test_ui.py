@@ -13,7 +13,7 @@ from svc.router.ui import subscribers, view
 from svc.router.ui.app import INDEX, page_files
 from svc.router.ui.feed import Feed
 from svc.router.ui.subscribers import KEEPALIVE_COMMENT, MAX_SUBSCRIBERS, MAX_UNREAD_MESSAGES, Subscribers
-from tests.unit.router.made import Clock, state, target
+from tests.unit.router.examples import Clock, state, target
 
 
 def events_by_name(data: bytes) -> dict[str, list]:
@@ -46,10 +46,10 @@ def test_the_state_is_that_of_the_registry(more: dict, word: str):
 
 def test_the_router_adds_what_it_has_observed_itself():
     of = target("a", "m")
-    made = state(of, max_errors=1)
-    made.balancer.begin_attempt(of, False)
-    made.balancer.end_attempt(of, 0.1, failed=True, ejection_reason=True)
-    assert view.instance_state(made, of) == "ejected"
+    router = state(of, max_errors=1)
+    router.balancer.begin_attempt(of, False)
+    router.balancer.end_attempt(of, 0.1, failed=True, ejection_reason=True)
+    assert view.instance_state(router, of) == "ejected"
     other = state(of, max_errors=1)
     other.balancer.record_check("a", False)
     assert view.instance_state(other, of) == "unhealthy"
@@ -75,13 +75,13 @@ def test_restarts_and_aliases_are_shown():
     )
 
 
-def fates(made) -> dict[str, tuple]:
-    return {model["name"]: (model["fate"], model.get("by")) for model in view.site(made)["models"]}
+def fates(router) -> dict[str, tuple]:
+    return {model["name"]: (model["fate"], model.get("by")) for model in view.site(router)["models"]}
 
 
 def test_the_availability_of_each_model_is_shown():
     out = target("out", "tried")
-    made = state(
+    router = state(
         target("well", "served"),
         out,
         target("soon", "waits", status="starting"),
@@ -91,9 +91,9 @@ def test_the_availability_of_each_model_is_shown():
         max_ejected=1.0,
         fallbacks=(("replaced", "served"),),
     )
-    made.balancer.begin_attempt(out, False)
-    made.balancer.end_attempt(out, 0.1, failed=True, ejection_reason=True)
-    assert fates(made) == {
+    router.balancer.begin_attempt(out, False)
+    router.balancer.end_attempt(out, 0.1, failed=True, ejection_reason=True)
+    assert fates(router) == {
         "served": ("served", None),
         "tried": ("tried", None),
         "waits": ("waits", None),
@@ -103,19 +103,19 @@ def test_the_availability_of_each_model_is_shown():
 
 
 def test_errors_for_unknown_models_are_shown_together():
-    made, lately = state(target("a", "m")), RecentCounts()
-    made.statistics.models["m"].statuses[503] = 9
+    router, lately = state(target("a", "m")), RecentCounts()
+    router.statistics.models["m"].statuses[503] = 9
     for label in ("", "unknown", "left"):
-        made.statistics.models[label].statuses[503] = 2
-    assert view.unserved(made, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
+        router.statistics.models[label].statuses[503] = 2
+    assert view.unserved(router, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
 
 
 def test_errors_of_clients_are_no_failed_requests():
-    made = state(target("a", "m"))
-    meter = made.statistics.models["m"]
+    router = state(target("a", "m"))
+    meter = router.statistics.models["m"]
     meter.statuses.update({200: 5, 400: 3, 429: 1, 499: 2, 503: 4})
     meter.broken.update({"cut": 1, "timeout": 1, "stopping": 1})
-    assert view.outcomes_by_model(made) == {"m": {"requests": 15, "failed": 6}}
+    assert view.outcomes_by_model(router) == {"m": {"requests": 15, "failed": 6}}
     assert dict(meter.broken) == {"cut": 1, "timeout": 1, "stopping": 1}, "looking leaves no trace"
 
 
@@ -130,32 +130,32 @@ def test_each_error_is_counted_under_one_kind():
 
 
 def test_a_subscriber_that_does_not_read_is_ended():
-    made = Subscribers()
-    page = made.add([b"first"])
+    pages = Subscribers()
+    page = pages.add([b"first"])
     for _ in range(MAX_UNREAD_MESSAGES - 1):
-        made.send(b"x")
-    made.send(b"one too many")
+        pages.send(b"x")
+    pages.send(b"one too many")
     assert list(page) == []
     page.close()
-    assert len(made) == 0
+    assert len(pages) == 0
 
 
 def test_a_subscriber_gets_all_its_messages_or_a_keepalive_comment(monkeypatch):
     monkeypatch.setattr(subscribers, "KEEPALIVE_INTERVAL_SECONDS", 0.01)
-    made = Subscribers()
-    page = made.add([b"a", b"b"])
+    pages = Subscribers()
+    page = pages.add([b"a", b"b"])
     assert [next(page), next(page)] == [b"ab", KEEPALIVE_COMMENT]
-    made.end()
+    pages.end()
     assert list(page) == []
 
 
 def test_the_number_of_subscribers_is_limited():
-    made = Subscribers()
-    opened = [made.add([]) for _ in range(MAX_SUBSCRIBERS)]
+    pages = Subscribers()
+    opened = [pages.add([]) for _ in range(MAX_SUBSCRIBERS)]
     with pytest.raises(RateLimited):
-        made.add([])
+        pages.add([])
     opened[0].close()
-    made.add([])
+    pages.add([])
 
 
 # The pulse.

@@ -3,12 +3,12 @@ import io
 import pytest
 
 from svc.router.http.request import Request, RequestHead
-from svc.router.wsgi import body_of, call, environ, head_of, target_of
-from tests.unit.router.made import request
+from svc.router.wsgi import body_of, call, environ, head_of, uri_of
+from tests.unit.router.examples import request
 
 
 def test_a_request_becomes_an_environ():
-    made = environ(
+    variables = environ(
         Request(
             RequestHead(
                 b"GET",
@@ -20,10 +20,14 @@ def test_a_request_becomes_an_environ():
         ),
         "10.0.0.1",
     )
-    assert (made["PATH_INFO"], made["QUERY_STRING"], made["REMOTE_ADDR"]) == ("/v1/models/a/b", "x=%41", "10.0.0.1")
-    assert (made["HTTP_X_A"], made["CONTENT_TYPE"], made["CONTENT_LENGTH"]) == ("1, 2", "t", "2")
-    assert made["HTTP_HOST"] == "h"
-    assert made["wsgi.input"].read() == b"hi"
+    assert (variables["PATH_INFO"], variables["QUERY_STRING"], variables["REMOTE_ADDR"]) == (
+        "/v1/models/a/b",
+        "x=%41",
+        "10.0.0.1",
+    )
+    assert (variables["HTTP_X_A"], variables["CONTENT_TYPE"], variables["CONTENT_LENGTH"]) == ("1, 2", "t", "2")
+    assert variables["HTTP_HOST"] == "h"
+    assert variables["wsgi.input"].read() == b"hi"
 
 
 def test_the_app_is_called_and_its_response_closed():
@@ -66,7 +70,7 @@ def test_an_environ_becomes_a_request():
         "wsgi.input": io.BytesIO(b"body and more"),
     }
     head = head_of(environment)
-    assert (head.method, head.target, body_of(environment, 100)) == (b"POST", b"/a%20b?x=1", b"body")
+    assert (head.method, head.uri, body_of(environment, 100)) == (b"POST", b"/a%20b?x=1", b"body")
     assert sorted(head.headers) == [(b"Content-Type", b"t"), (b"X-A", b"1")]
     assert head.has_body
 
@@ -77,9 +81,9 @@ def test_a_too_large_body_is_read_only_as_far_as_needed(environment: dict[str, s
 
 
 def test_the_target_is_unchanged_where_the_server_has_kept_it():
-    assert target_of({"RAW_URI": "/%41?b", "PATH_INFO": "/A"}) == b"/%41?b"
-    assert target_of({"REQUEST_URI": "http://h/x"}) == b"/x"
-    assert target_of({"PATH_INFO": "/\u00c3\u00a4"}) == b"/%C3%A4"
+    assert uri_of({"RAW_URI": "/%41?b", "PATH_INFO": "/A"}) == b"/%41?b"
+    assert uri_of({"REQUEST_URI": "http://h/x"}) == b"/x"
+    assert uri_of({"PATH_INFO": "/\u00c3\u00a4"}) == b"/%C3%A4"
 
 
 def test_another_server_ignores_an_upgrade():

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from svc.client import router_metrics
 from svc.router.telemetry.metrics import RouterMetrics
 from svc.terminal import traffic_table
-from tests.unit.router.made import state, target
+from tests.unit.router.examples import state, target
 from tests.unit.router.telemetry.records import record
 
 

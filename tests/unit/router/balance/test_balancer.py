@@ -9,7 +9,7 @@ from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.state import RouterState
-from tests.unit.router.made import Clock, state, target
+from tests.unit.router.examples import Clock, state, target
 
 M, ANY = RoutingRequest("m"), RoutingRequest()
 A, B = target("a", "m"), target("b", "m")

@@ -2,7 +2,7 @@ import pytest
 
 from svc.router.balance.model_aliases import MAX_FALLBACK_STEPS, resolve, with_model
 from svc.router.balance.routing_request import parse
-from tests.unit.router.made import request
+from tests.unit.router.examples import request
 
 ALIASES = {"gpt-4": "qwen", "old": "gone"}
 FALLBACKS = {"gone": "qwen", "lost": "gone", "x": "y", "y": "x"}
@@ -57,7 +57,7 @@ def test_the_model_of_a_json_body_changes():
 
 def test_the_model_of_a_query_changes():
     sdp = (b"Content-Type", b"application/sdp")
-    changed = with_model(request(b"v=0", sdp, target=b"/v1/realtime/calls?a=%20b&mod%65l=old&c"), "a/b &c")
-    assert (changed.head.target, changed.body) == (b"/v1/realtime/calls?a=%20b&model=a%2Fb%20%26c&c", b"v=0")
+    changed = with_model(request(b"v=0", sdp, uri=b"/v1/realtime/calls?a=%20b&mod%65l=old&c"), "a/b &c")
+    assert (changed.head.uri, changed.body) == (b"/v1/realtime/calls?a=%20b&model=a%2Fb%20%26c&c", b"v=0")
     assert changed.head.headers == (sdp,)
     assert parse(changed).model == "a/b &c"

@@ -18,7 +18,7 @@ from svc.router.balance.policies import (
     prompt,
 )
 from svc.router.balance.routing_request import RoutingRequest
-from tests.unit.router.made import target
+from tests.unit.router.examples import target
 
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=6)
 loads = st.lists(st.integers(0, 30), min_size=6, max_size=6)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from svc.base.errors import BadRequest, UnsupportedMedia
 from svc.router.balance.routing_request import parse
-from tests.unit.router.made import request
+from tests.unit.router.examples import request
 
 
 @pytest.mark.parametrize(
@@ -41,11 +41,11 @@ def test_a_body_of_a_type_that_is_not_read_needs_its_model_in_the_query():
     sdp = (b"Content-Type", b"application/sdp")
     with pytest.raises(UnsupportedMedia, match="application/sdp"):
         parse(request(b"v=0", sdp))
-    assert parse(request(b"v=0", sdp, target=b"/v1/realtime/calls?model=a%2Fb")).model == "a/b"
+    assert parse(request(b"v=0", sdp, uri=b"/v1/realtime/calls?model=a%2Fb")).model == "a/b"
 
 
 def test_the_query_names_no_model_where_the_body_is_read():
-    assert parse(request(b"{}", target=b"/v1/x?model=m")).model is None
+    assert parse(request(b"{}", uri=b"/v1/x?model=m")).model is None
 
 
 def form(*fields: tuple[str, bytes]) -> bytes:

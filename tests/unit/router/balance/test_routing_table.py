@@ -1,5 +1,5 @@
 from svc.router.balance.routing_table import build
-from tests.unit.router.made import target
+from tests.unit.router.examples import target
 
 
 def test_candidates_are_running_not_drained_and_usable():

@@ -3,7 +3,7 @@ import pytest
 
 from svc.protocol.service import Service
 from svc.router.balance.target import Target, from_service
-from tests.unit.router.made import service, target
+from tests.unit.router.examples import service, target
 
 
 def from_registry(**changes: object) -> Target | None:

@@ -4,7 +4,7 @@ from svc.router.http.allowed_paths import AllowedPaths, creates_response, is_inf
 
 
 @pytest.mark.parametrize(
-    "target",
+    "uri",
     [
         b"/v1/chat/completions",
         b"/chat/completions",
@@ -18,13 +18,13 @@ from svc.router.http.allowed_paths import AllowedPaths, creates_response, is_inf
         b"/completion",
     ],
 )
-def test_a_path_that_only_infers(target: bytes):
-    assert is_inference(b"POST", target)
-    assert not is_inference(b"GET", target)
+def test_a_path_that_only_infers(uri: bytes):
+    assert is_inference(b"POST", uri)
+    assert not is_inference(b"GET", uri)
 
 
 @pytest.mark.parametrize(
-    "target",
+    "uri",
     [
         b"/v1/files",
         b"/v1/batches",
@@ -39,8 +39,8 @@ def test_a_path_that_only_infers(target: bytes):
         b"//v1/messages",
     ],
 )
-def test_a_path_that_does_more(target: bytes):
-    assert not is_inference(b"POST", target)
+def test_a_path_that_does_more(uri: bytes):
+    assert not is_inference(b"POST", uri)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +146,8 @@ DISGUISED = (
 
 
 def allowed(paths: AllowedPaths, line: str) -> bool:
-    method, target = line.encode().split(b" ", 1)
-    return paths.allow(method, target)
+    method, uri = line.encode().split(b" ", 1)
+    return paths.allow(method, uri)
 
 
 @pytest.mark.parametrize("line", INFERENCE)

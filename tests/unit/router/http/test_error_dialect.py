@@ -30,17 +30,17 @@ ANTHROPICS = {
 }
 
 
-@pytest.mark.parametrize("target", [b"", b"/", b"/v1/chat/completions", b"/v1/message", b"/x/v1/messages"])
-def test_openais_everywhere_else(target: bytes):
-    told = json.loads(error_body(NotFound("no", param="model"), target))
-    assert told == {"error": {"message": "no", "type": "invalid_request_error", "param": "model", "code": "not_found"}}
+@pytest.mark.parametrize("uri", [b"", b"/", b"/v1/chat/completions", b"/v1/message", b"/x/v1/messages"])
+def test_openais_everywhere_else(uri: bytes):
+    body = json.loads(error_body(NotFound("no", param="model"), uri))
+    assert body == {"error": {"message": "no", "type": "invalid_request_error", "param": "model", "code": "not_found"}}
 
 
 @pytest.mark.parametrize(("kind", "name"), ANTHROPICS.items(), ids=lambda value: str(value))
-@pytest.mark.parametrize("target", [b"/v1/messages", b"/v1/messages?beta=true", b"/v1/messages/count_tokens"])
-def test_anthropics_on_its_own_paths(kind: type[SvcError], name: str, target: bytes):
-    told = json.loads(error_body(kind("no"), target))
-    assert told == {"type": "error", "error": {"type": name, "message": "no"}}
+@pytest.mark.parametrize("uri", [b"/v1/messages", b"/v1/messages?beta=true", b"/v1/messages/count_tokens"])
+def test_anthropics_on_its_own_paths(kind: type[SvcError], name: str, uri: bytes):
+    body = json.loads(error_body(kind("no"), uri))
+    assert body == {"type": "error", "error": {"type": name, "message": "no"}}
 
 
 def test_what_ends_a_stream():
@@ -50,10 +50,10 @@ def test_what_ends_a_stream():
         b"data: [DONE]",
         b"",
     )
-    told = error_event(BadGateway("broke\noff"), b"/v1/messages")
-    assert told.startswith(b"event: error\ndata: {")
-    assert told.endswith(b"}\n\n")
-    assert told.count(b"\n") == 3
+    body = error_event(BadGateway("broke\noff"), b"/v1/messages")
+    assert body.startswith(b"event: error\ndata: {")
+    assert body.endswith(b"}\n\n")
+    assert body.count(b"\n") == 3
 
 
 @pytest.mark.parametrize(

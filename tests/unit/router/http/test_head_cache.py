@@ -6,17 +6,17 @@ HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
 
 
 def test_a_cached_head_is_found_with_any_content_length():
-    seen: HeadCache[str] = HeadCache()
-    assert seen.find(HEAD % 2 + b"hi") is None
-    seen.add(HEAD % 2 + b"hi", "told", 2)
-    assert seen.find(HEAD % 2 + b"ho") == ("told", b"ho")
-    assert seen.find(HEAD % 12 + b"hello, world") == ("told", b"hello, world")
-    assert seen.find(HEAD % 0) == ("told", b"")
+    cache: HeadCache[str] = HeadCache()
+    assert cache.find(HEAD % 2 + b"hi") is None
+    cache.add(HEAD % 2 + b"hi", "head", 2)
+    assert cache.find(HEAD % 2 + b"ho") == ("head", b"ho")
+    assert cache.find(HEAD % 12 + b"hello, world") == ("head", b"hello, world")
+    assert cache.find(HEAD % 0) == ("head", b"")
 
 
 def test_only_exactly_one_message_is_found():
-    seen: HeadCache[str] = HeadCache()
-    seen.add(HEAD % 2 + b"hi", "told", 2)
+    cache: HeadCache[str] = HeadCache()
+    cache.add(HEAD % 2 + b"hi", "head", 2)
     for other in (
         HEAD % 2 + b"h",
         HEAD % 2 + b"hi!",
@@ -30,41 +30,41 @@ def test_only_exactly_one_message_is_found():
         b"\r\n" + HEAD % 2 + b"hi",
         b"",
     ):
-        assert seen.find(other) is None, other
+        assert cache.find(other) is None, other
 
 
 def test_one_without_a_body_is_known_by_all_its_bytes():
-    seen: HeadCache[str] = HeadCache()
-    seen.add(b"GET / HTTP/1.1\r\n\r\n", "told", None)
-    assert seen.find(b"GET / HTTP/1.1\r\n\r\n") == ("told", b"")
-    assert seen.find(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n") is None
+    cache: HeadCache[str] = HeadCache()
+    cache.add(b"GET / HTTP/1.1\r\n\r\n", "head", None)
+    assert cache.find(b"GET / HTTP/1.1\r\n\r\n") == ("head", b"")
+    assert cache.find(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n") is None
 
 
 def test_another_header_that_ends_like_the_length_is_none():
-    seen: HeadCache[str] = HeadCache()
+    cache: HeadCache[str] = HeadCache()
     strong = b"GET / HTTP/1.1\r\nX-Strength: 3\r\n\r\n"
-    seen.add(strong, "told", None)
-    assert seen.find(strong) is None
+    cache.add(strong, "head", None)
+    assert cache.find(strong) is None
     both = b"POST / HTTP/1.1\r\nX-Strength: 3\r\nContent-Length: 1\r\n\r\n1"
-    seen.add(both, "told", 1)
-    assert seen.find(both) is None
+    cache.add(both, "head", 1)
+    assert cache.find(both) is None
 
 
 def test_an_incomplete_message_is_not_cached():
-    seen: HeadCache[str] = HeadCache()
-    seen.add(HEAD % 2 + b"h", "told", 2)
-    seen.add(HEAD % 2 + b"hi", "told", 3)
-    seen.add(b"GET / HTTP/1.1\r\n\r\nmore", "told", None)
-    seen.add(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * MAX_CACHED_HEAD_BYTES), "told", None)
-    assert not seen._heads  # noqa: SLF001 - nothing is kept of them
+    cache: HeadCache[str] = HeadCache()
+    cache.add(HEAD % 2 + b"h", "head", 2)
+    cache.add(HEAD % 2 + b"hi", "head", 3)
+    cache.add(b"GET / HTTP/1.1\r\n\r\nmore", "head", None)
+    cache.add(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * MAX_CACHED_HEAD_BYTES), "head", None)
+    assert not cache._heads  # noqa: SLF001 - nothing is kept of them
 
 
 def test_no_more_is_kept_than_a_few_hundred_heads():
-    seen: HeadCache[int] = HeadCache()
+    cache: HeadCache[int] = HeadCache()
     for n in range(3 * MAX_CACHED_HEADS):
-        seen.add(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
-        assert seen.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) == (n, b"")
-        assert len(seen._heads) <= MAX_CACHED_HEADS  # noqa: SLF001 - what a stranger can fill
+        cache.add(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
+        assert cache.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) == (n, b"")
+        assert len(cache._heads) <= MAX_CACHED_HEADS  # noqa: SLF001 - what a stranger can fill
 
 
 def test_a_reader_learns_only_heads_that_come_again():
@@ -92,8 +92,8 @@ def test_what_is_known_is_bound_by_the_reader_s_own_limit():
 
 
 def test_responses_are_found_in_the_cache_in_any_order():
-    seen: HeadCache = HeadCache()
-    reader = ResponseParser(seen)
+    cache: HeadCache = HeadCache()
+    reader = ResponseParser(cache)
     plain = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b"
     chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     for data, body in (
@@ -110,7 +110,7 @@ def test_responses_are_found_in_the_cache_in_any_order():
         assert reader.head.status == 200
         assert b"".join(reader.body) == body
         reader.body.clear()
-    assert len(seen._heads) == 1  # noqa: SLF001
+    assert len(cache._heads) == 1  # noqa: SLF001
     reader.begin(True)  # to a HEAD request, the same head is another answer
     reader.feed(plain % (2, b""))
     assert (reader.done, reader.body) == (True, [])

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.unit.router.made import request
+from tests.unit.router.examples import request
 
 
 def test_a_request_brings_its_id_by_several_names():
@@ -12,13 +12,13 @@ def test_a_request_brings_its_id_by_several_names():
 
 
 def test_credentials_pass_to_an_instance_without_a_key_only():
-    asked = request(b"", (b"Authorization", b"Bearer c"), (b"X-API-Key", b"c"), (b"Accept", b"*/*"))
-    assert b"Authorization: Bearer c\r\nX-API-Key: c\r\nAccept" in asked.outgoing(b"h", b"1", b"id")
+    sent = request(b"", (b"Authorization", b"Bearer c"), (b"X-API-Key", b"c"), (b"Accept", b"*/*"))
+    assert b"Authorization: Bearer c\r\nX-API-Key: c\r\nAccept" in sent.outgoing(b"h", b"1", b"id")
     for _ in range(2):
-        told = asked.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
-        assert b"\r\nHost: h\r\nAuthorization: Bearer ours\r\nAccept: */*\r\n" in told
-        assert b"Bearer c" not in told
-    assert b"Bearer ours" not in asked.outgoing(b"h", b"1", b"id")
+        message = sent.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
+        assert b"\r\nHost: h\r\nAuthorization: Bearer ours\r\nAccept: */*\r\n" in message
+        assert b"Bearer c" not in message
+    assert b"Bearer ours" not in sent.outgoing(b"h", b"1", b"id")
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_whatever_may_be_a_credential_reaches_no_instance_with_a_key(name: str):
 
 
 @pytest.mark.parametrize(
-    ("target", "passed"),
+    ("uri", "passed"),
     [
         (b"/v1/messages?key=c", b"/v1/messages"),
         (b"/v1/messages?beta=true&api_key=c&a=%26", b"/v1/messages?beta=true&a=%26"),
@@ -55,11 +55,11 @@ def test_whatever_may_be_a_credential_reaches_no_instance_with_a_key(name: str):
         (b"/v1/messages?prompt_cache_key=x&", b"/v1/messages?prompt_cache_key=x&"),
     ],
 )
-def test_a_key_in_the_query_reaches_no_instance_with_a_key(target: bytes, passed: bytes):
-    sent = request(b"", target=target)
+def test_a_key_in_the_query_reaches_no_instance_with_a_key(uri: bytes, passed: bytes):
+    sent = request(b"", uri=uri)
     message = sent.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
     assert message.startswith(b"POST %b HTTP/1.1\r\n" % passed)
-    assert sent.outgoing(b"h", b"1", b"id").startswith(b"POST %b HTTP/1.1\r\n" % target)
+    assert sent.outgoing(b"h", b"1", b"id").startswith(b"POST %b HTTP/1.1\r\n" % uri)
 
 
 def test_the_operators_token_reaches_no_instance():
@@ -68,8 +68,8 @@ def test_the_operators_token_reaches_no_instance():
 
 def test_a_key_among_the_subprotocols_is_a_credential_too():
     def sent(protocols: bytes) -> bytes:
-        asked = request(b"", (b"Sec-WebSocket-Protocol", protocols), method=b"GET")
-        return asked.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
+        upgrade = request(b"", (b"Sec-WebSocket-Protocol", protocols), method=b"GET")
+        return upgrade.outgoing(b"h", b"1", b"id", b"\r\nAuthorization: Bearer ours")
 
     assert b"Sec-WebSocket-Protocol: realtime, beta\r\n" in sent(b"realtime,openai-insecure-api-key.sk-1, beta")
     assert b"Protocol" not in sent(b"openai-insecure-api-key.sk-1")

@@ -28,7 +28,7 @@ def test_what_passes_on_stands_apart_from_what_is_for_us():
     request = only(read(HEAD + b"X-A: 1\r\nx-empty:\r\nTE: trailers\r\nContent-Length: 2\r\nX-A: 2\r\n\r\nhi"))
     assert request.head.headers == ((b"X-A", b"1"), (b"x-empty", b""), (b"X-A", b"2"))
     assert request.head.special == {b"host": b"r", b"te": b"trailers"}
-    assert (request.head.method, request.head.target, request.body) == (b"POST", b"/x", b"hi")
+    assert (request.head.method, request.head.uri, request.body) == (b"POST", b"/x", b"hi")
     assert request.head.keep_alive
     assert not request.head.http10
     assert request.head.header(b"x-a") == b"1"
@@ -84,16 +84,16 @@ def test_connect_is_not_for_us():
 
 
 @pytest.mark.parametrize(
-    "told", [b"Content-Length: 1001\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3E9\r\n" + b"x" * 1001]
+    "fields", [b"Content-Length: 1001\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3E9\r\n" + b"x" * 1001]
 )
-def test_the_limit_of_the_body(told: bytes):
-    assert isinstance(read(HEAD + told).error, TooLarge)
+def test_the_limit_of_the_body(fields: bytes):
+    assert isinstance(read(HEAD + fields).error, TooLarge)
 
 
-@pytest.mark.parametrize("told", [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3E8\r\n"])
-def test_a_body_of_just_the_limit(told: bytes):
-    end = b"\r\n0\r\n\r\n" if b"chunked" in told else b""
-    assert len(only(read(HEAD + told + b"x" * 1000 + end)).body) == 1000
+@pytest.mark.parametrize("fields", [b"Content-Length: 1000\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n3E8\r\n"])
+def test_a_body_of_just_the_limit(fields: bytes):
+    end = b"\r\n0\r\n\r\n" if b"chunked" in fields else b""
+    assert len(only(read(HEAD + fields + b"x" * 1000 + end)).body) == 1000
 
 
 def test_the_limits_of_the_head():
@@ -123,23 +123,23 @@ def test_bodies_do_not_count_as_head():
 
 def test_many_small_pieces_make_one_body():
     size = 3 * MAX_BODY_PIECES + 7
-    told = HEAD + b"Content-Length: %d\r\n\r\n" % size
+    fields = HEAD + b"Content-Length: %d\r\n\r\n" % size
     body = bytes(n % 251 for n in range(size))
-    assert only(read(told, *[body[n : n + 1] for n in range(size)], max_body=size)).body == body
+    assert only(read(fields, *[body[n : n + 1] for n in range(size)], max_body=size)).body == body
 
 
 def test_when_a_client_waits_for_100_continue():
-    told = HEAD + b"Content-Length: 2\r\nExpect: 100-Continue \r\n\r\n"
-    reader = read(told)
+    fields = HEAD + b"Content-Length: 2\r\nExpect: 100-Continue \r\n\r\n"
+    reader = read(fields)
     assert reader.wants_continue
     reader.feed(b"hi")
     assert not reader.wants_continue
-    assert not read(told + b"hi").wants_continue
-    assert not read(told.replace(b"1.1", b"1.0")).wants_continue
+    assert not read(fields + b"hi").wants_continue
+    assert not read(fields.replace(b"1.1", b"1.0")).wants_continue
 
 
 @pytest.mark.parametrize(
-    ("target", "origin"),
+    ("uri", "origin"),
     [
         (b"http://h:1/a?b=http://c/", b"/a?b=http://c/"),
         (b"http://h", b"/"),
@@ -148,10 +148,10 @@ def test_when_a_client_waits_for_100_continue():
         (b"HTTP://u:p@[::1]:1/", b"/"),
     ],
 )
-def test_targets_of_other_forms(target: bytes, origin: bytes):
-    assert origin_form(target) == origin
-    method = b"OPTIONS" if target == b"*" else b"GET"
-    assert only(read(b"%b %b HTTP/1.1\r\nHost: r\r\n\r\n" % (method, target))).head.target == origin
+def test_targets_of_other_forms(uri: bytes, origin: bytes):
+    assert origin_form(uri) == origin
+    method = b"OPTIONS" if uri == b"*" else b"GET"
+    assert only(read(b"%b %b HTTP/1.1\r\nHost: r\r\n\r\n" % (method, uri))).head.uri == origin
 
 
 bodies = st.binary(max_size=300)

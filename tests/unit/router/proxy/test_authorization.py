@@ -12,7 +12,7 @@ from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import close_unanswered
 from svc.router.state import RouterState
-from tests.unit.router.made import state
+from tests.unit.router.examples import state
 
 CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 
@@ -26,24 +26,24 @@ def keyed(tmp_path: Path) -> RouterState:
         "operator": keyfile.KeyEntry(keyfile.digest("operator"), CREATED, operator=True),
     }
     file.write_text(keyfile.render(entries))
-    made = state()
-    made.keys = ApiKeys(file)
-    made.keys.load()
-    return made
+    router = state()
+    router.keys = ApiKeys(file)
+    router.keys.load()
+    return router
 
 
 def exchange(
-    made: RouterState, key: str = "", line: str = "POST /v1/messages", rules: HeadRules = DEFAULT_RULES, via: str = ""
+    router: RouterState, key: str = "", line: str = "POST /v1/messages", rules: HeadRules = DEFAULT_RULES, via: str = ""
 ):
-    method, target = line.encode("latin-1").split(b" ")
+    method, uri = line.encode("latin-1").split(b" ")
     special = {b"x-api-key": key.encode(), b"via": via.encode()}
-    return Exchange(made, Request(RequestHead(method, target, (), special, rules=rules), b""), "")
+    return Exchange(router, Request(RequestHead(method, uri, (), special, rules=rules), b""), "")
 
 
-def refusal(made: Exchange) -> SvcError:
+def refusal(refused: Exchange) -> SvcError:
     with pytest.raises(SvcError) as raised:
-        authorize(made, b"127.0.0.1")
-    assert made.counted_key is None
+        authorize(refused, b"127.0.0.1")
+    assert refused.counted_key is None
     return raised.value
 
 

@@ -42,9 +42,9 @@ def buffers() -> BodyBuffers:
 
 
 def taken(buffers: BodyBuffers, size: int, on_wait: Callable[[Waiter], None] = never) -> Allocation:
-    made = Allocation(buffers)
-    made.grow(size, 100.0, on_wait)
-    return made
+    allocation = Allocation(buffers)
+    allocation.grow(size, 100.0, on_wait)
+    return allocation
 
 
 def test_what_is_counted_is_given_back(buffers: BodyBuffers):

@@ -10,16 +10,16 @@ from svc.perimeter.connections import ConnectionStage
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS
 from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.swept_connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS
-from tests.unit.router.made import state
+from tests.unit.router.examples import state
 
 
 @pytest.fixture
 def pair():
     """A connection, and its client's end."""
     ours, theirs = socket.socketpair()
-    made = ClientConnection(state(), lambda environ, start: [], ours, "10.0.0.1")
-    yield made, theirs
-    made.close()
+    connection = ClientConnection(state(), lambda environ, start: [], ours, "10.0.0.1")
+    yield connection, theirs
+    connection.close()
     theirs.close()
 
 
@@ -64,9 +64,9 @@ def test_pipelined_requests_take_turns_with_other_connections(monkeypatch):
         start("200 OK", [])
         return [b"x"]
 
-    made = ClientConnection(state(), app, ours, "10.0.0.1")
-    made.serve()
-    made.close()
+    connection = ClientConnection(state(), app, ours, "10.0.0.1")
+    connection.serve()
+    connection.close()
     answers = b"".join(iter(lambda: theirs.recv(65536), b""))
     theirs.close()
     assert answers.count(b"200 OK") == 3
@@ -75,19 +75,19 @@ def test_pipelined_requests_take_turns_with_other_connections(monkeypatch):
 
 def test_a_body_that_waits_for_memory_has_no_less_time_to_arrive(pair, monkeypatch):
     """Its deadline moves by the time of the wait, and the next wait is shorter by as much."""
-    made, waits = pair[0], []
+    connection, waits = pair[0], []
 
     def wait(size, deadline, on_wait):
-        waits.append(deadline - made._state.now)
-        made._state.now += 10
+        waits.append(deadline - connection._state.now)
+        connection._state.now += 10
 
-    made._reader.feed(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
-    made.idle, made.deadline = False, made._state.now + READ_TIMEOUT_SECONDS
-    deadline = made.deadline
+    connection._reader.feed(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
+    connection.idle, connection.deadline = False, connection._state.now + READ_TIMEOUT_SECONDS
+    deadline = connection.deadline
     monkeypatch.setattr("svc.router.proxy.exchange.Exchange.allocate", lambda self, *args: wait(*args))
-    made._admit_body()
-    made._admit_body()
-    assert made.deadline == deadline + 20
+    connection._admit_body()
+    connection._admit_body()
+    assert connection.deadline == deadline + 20
     assert waits == [READ_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS - 10]
 
 

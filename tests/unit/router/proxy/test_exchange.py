@@ -11,7 +11,7 @@ from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.state import RouterState
 from svc.router.telemetry.statistics import UNKNOWN_MODEL
 from svc.router.telemetry.token_count import RECENT_EVENTS
-from tests.unit.router.made import Clock, request, state, target
+from tests.unit.router.examples import Clock, request, state, target
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"}}]}\n\n'
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -59,10 +59,10 @@ def clock() -> Clock:
 def stream(clock: Clock) -> Exchange:
     """A stream from `a`, of the model m, that has been asked for and says nothing yet."""
     a = target("a", "m")
-    made = Exchange(state(a, clock=clock), request(b"{}"), "127.0.0.1")
-    made.model, made.stream, made.status = "m", ResponseStream(), 200
-    made.begin_attempt(a)
-    return made
+    exchange = Exchange(state(a, clock=clock), request(b"{}"), "127.0.0.1")
+    exchange.model, exchange.stream, exchange.status = "m", ResponseStream(), 200
+    exchange.begin_attempt(a)
+    return exchange
 
 
 def give(stream: Exchange, *events: bytes) -> None:
@@ -133,11 +133,11 @@ def test_a_stream_without_usage_is_counted_by_its_events(stream: Exchange):
     assert counted(stream) == (5, 1)
 
 
-@pytest.mark.parametrize(("told", "tokens"), [(30, 30), (18, 18), (3, 21 - RECENT_EVENTS)])
-def test_the_usage_has_the_last_word_but_takes_nothing_back(stream: Exchange, told: int, tokens: int):
+@pytest.mark.parametrize(("usage_tokens", "tokens"), [(30, 30), (18, 18), (3, 21 - RECENT_EVENTS)])
+def test_the_usage_has_the_last_word_but_takes_nothing_back(stream: Exchange, usage_tokens: int, tokens: int):
     give(stream, *[WORD] * 21)
     count_running_stream(stream)
-    give(stream, USAGE % told)
+    give(stream, USAGE % usage_tokens)
     stream.close()
     assert counted(stream) == (tokens, 1)
 
@@ -149,10 +149,10 @@ def test_a_short_stream_is_counted_at_its_end(stream: Exchange):
 
 
 def test_a_model_whose_instances_are_stopped_keeps_its_label(clock: Clock):
-    made = Exchange(state(target("a", "m", status="stopped"), clock=clock), request(b"{}"), "127.0.0.1")
-    made.model, made.status, made.end = "m", 503, "refused"
-    made.close()
-    assert made.state.statistics.models["m"].statuses == {503: 1}
+    exchange = Exchange(state(target("a", "m", status="stopped"), clock=clock), request(b"{}"), "127.0.0.1")
+    exchange.model, exchange.status, exchange.end = "m", 503, "refused"
+    exchange.close()
+    assert exchange.state.statistics.models["m"].statuses == {503: 1}
 
 
 def test_what_clients_call_their_models_is_no_label(stream: Exchange):

@@ -12,7 +12,7 @@ from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import forward
 from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
-from tests.unit.router.made import request, state, target
+from tests.unit.router.examples import request, state, target
 
 STATE = state()
 
@@ -40,17 +40,17 @@ class ResponseBody:
         return b""
 
 
-def exchange(parts: list[bytes], breaks: bool = False) -> Exchange:
-    made = Exchange(STATE, request(), "")
-    made.stream = ResponseStream()
-    made.upstream = ResponseBody(parts, breaks)  # type: ignore[assignment]
-    return made
+def exchange_with(parts: list[bytes], breaks: bool = False) -> Exchange:
+    exchange = Exchange(STATE, request(), "")
+    exchange.stream = ResponseStream()
+    exchange.upstream = ResponseBody(parts, breaks)  # type: ignore[assignment]
+    return exchange
 
 
-def read_all(made: Exchange) -> list[bytes]:
+def read_all(exchange: Exchange) -> list[bytes]:
     pieces = []
-    while not made.finished():
-        pieces.append(made.read())
+    while not exchange.finished():
+        pieces.append(exchange.read())
     return [p for p in pieces if p]
 
 
@@ -67,7 +67,7 @@ def split(data: bytes, cuts: list[int]) -> list[bytes]:
 @given(events, st.sampled_from([b"", b"data: rest", b"\n"]), st.lists(st.integers(0, 99), max_size=20))
 def test_however_events_are_split_whole_ones_pass(events: list[bytes], rest: bytes, cuts: list[int]):
     sent = b"".join(events)
-    pieces = read_all(exchange(split(sent + rest, cuts)))
+    pieces = read_all(exchange_with(split(sent + rest, cuts)))
     assert b"".join(pieces) == sent + rest
     assert all(p.endswith((b"\n\n", b"\r\n\r\n")) for p in pieces[:-1])
 
@@ -94,7 +94,7 @@ def event_ends(data: bytes) -> set[int]:
 @given(odd_events, st.sampled_from([b"", b"data: rest", b"data: rest\r"]), st.lists(st.integers(0, 99), max_size=20))
 def test_events_with_any_line_ends_split_anywhere_pass_whole(events: list[bytes], rest: bytes, cuts: list[int]):
     sent = b"".join(events) + rest
-    pieces = read_all(exchange(split(sent, cuts)))
+    pieces = read_all(exchange_with(split(sent, cuts)))
     assert b"".join(pieces) == sent
     assert {sum(map(len, pieces[:n])) for n in range(1, len(pieces))} <= event_ends(sent)
 
@@ -102,8 +102,10 @@ def test_events_with_any_line_ends_split_anywhere_pass_whole(events: list[bytes]
 @given(st.sampled_from([b"\n\n", b"\r\n\r\n", b"\r\r", b"\n\r\n", b"\r\n\n"]), st.integers(1, 9))
 def test_no_event_waits_for_the_one_after_it(end: bytes, size: int):
     event = b"data: 1" + end
-    made = exchange([part for at in range(0, len(event), size) if (part := event[at : at + size])], breaks=True)
-    assert made.read() in (event, event[:-1])
+    exchange = exchange_with(
+        [part for at in range(0, len(event), size) if (part := event[at : at + size])], breaks=True
+    )
+    assert exchange.read() in (event, event[:-1])
 
 
 @given(events, st.sampled_from([b"", b"data: re", b"data: 1\n"]), st.lists(st.integers(0, 99), max_size=20))
@@ -111,7 +113,7 @@ def test_wherever_a_stream_breaks_off_whole_events_and_the_error_pass(
     events: list[bytes], rest: bytes, cuts: list[int]
 ):
     sent = b"".join(events)
-    said = b"".join(read_all(exchange(split(sent + rest, cuts), breaks=True)))
+    said = b"".join(read_all(exchange_with(split(sent + rest, cuts), breaks=True)))
     assert said.startswith(sent + b'data: {"error":{')
     assert said.endswith(b"}}\n\ndata: [DONE]\n\n")
     assert said.count(b"[DONE]") == 1
@@ -159,54 +161,54 @@ def test_whole_chunks_pass_unread_and_nothing_is_lost_or_mixed(chunks: list[byte
 
 
 def test_what_is_no_event_is_not_held_for_ever():
-    made = exchange([b"x" * (MAX_HELD_BYTES // 2 + 1)] * 2 + [b"y"])
-    assert len(made.read()) > MAX_HELD_BYTES
+    exchange = exchange_with([b"x" * (MAX_HELD_BYTES // 2 + 1)] * 2 + [b"y"])
+    assert len(exchange.read()) > MAX_HELD_BYTES
 
 
 def test_the_report_is_made_once():
-    made = state(target("a", "m", static=True))
-    one = Exchange(made, request(b'{"model": "m"}'), "")
+    router = state(target("a", "m", static=True))
+    exchange = Exchange(router, request(b'{"model": "m"}'), "")
 
     def refuse(target: object) -> None:
-        assert made.balancer.loads == {"a": 1}
+        assert router.balancer.loads == {"a": 1}
         raise UpstreamError("connection refused", AttemptOutcome.UNSENT)
 
-    made.upstream_pool.connect = refuse  # type: ignore[assignment]
+    router.upstream_pool.connect = refuse  # type: ignore[assignment]
     with pytest.raises(BadGateway, match="a: connection refused"):
-        forward(one, b"")
-    one.close()
-    assert made.balancer.loads == {"a": 0}
-    assert made.statistics.instances["a"].requests == 1
+        forward(exchange, b"")
+    exchange.close()
+    assert router.balancer.loads == {"a": 0}
+    assert router.statistics.instances["a"].requests == 1
 
 
 def test_an_unexpected_exception_is_answered_with_500(caplog: pytest.LogCaptureFixture):
-    made = state(target("a", "m"))
+    router = state(target("a", "m"))
 
     def breaks(*_: object) -> None:
         raise ZeroDivisionError
 
-    made.upstream_pool.take = breaks  # type: ignore[method-assign]
-    one = Exchange(made, request(b'{"model": "m"}', x_request_id=b"mine"), "")
+    router.upstream_pool.take = breaks  # type: ignore[method-assign]
+    exchange = Exchange(router, request(b'{"model": "m"}', x_request_id=b"mine"), "")
     with pytest.raises(SvcError, match="under mine") as caught:
-        forward(one, b"")
-    assert (caught.value.status, one.status, one.end, one.closed) == (500, 500, "failed", True)
-    assert made.balancer.loads == {"a": 0}
+        forward(exchange, b"")
+    assert (caught.value.status, exchange.status, exchange.end, exchange.closed) == (500, 500, "failed", True)
+    assert router.balancer.loads == {"a": 0}
     assert "ZeroDivisionError" in caplog.text
 
 
 @pytest.mark.parametrize("cut", ["", "client"])
 def test_a_connection_is_kept_unless_the_request_was_cut(cut: str):
     """Even where the answer was whole before the client left: what was cut is shut down."""
-    made = state(target("a", "m"))
+    router = state(target("a", "m"))
     ours, theirs = socket.socketpair()
     theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    made.upstream_pool.connect = lambda asked: UpstreamConnection(asked, ours)  # type: ignore[method-assign]
-    one = Exchange(made, request(b'{"model": "m"}'), "")
-    forward(one, b"")
-    assert one.read() == b"ok"
+    router.upstream_pool.connect = lambda asked: UpstreamConnection(asked, ours)  # type: ignore[method-assign]
+    exchange = Exchange(router, request(b'{"model": "m"}'), "")
+    forward(exchange, b"")
+    assert exchange.read() == b"ok"
     if cut:
-        one.interrupt(cut)
-    one.close()
-    assert made.upstream_pool.idle_count() == (0 if cut else 1)
+        exchange.interrupt(cut)
+    exchange.close()
+    assert router.upstream_pool.idle_count() == (0 if cut else 1)
     ours.close()
     theirs.close()

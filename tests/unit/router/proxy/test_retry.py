@@ -2,7 +2,7 @@ import pytest
 
 from svc.router.http.upstream_error import AttemptOutcome
 from svc.router.proxy.retry import MAX_ATTEMPTS, FailedAttempt, counts_for_budget, explanation, is_retryable, kills
-from tests.unit.router.made import target
+from tests.unit.router.examples import target
 
 U, R, K, B = AttemptOutcome.UNSENT, AttemptOutcome.UNREADY, AttemptOutcome.UNKNOWN, AttemptOutcome.BEGUN
 

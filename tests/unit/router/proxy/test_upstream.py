@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from svc.router.http.response_parser import BODILESS_STATUSES
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.upstream import IDLE_TIMEOUT_SECONDS, UpstreamConnection, UpstreamPool, refuses_connections
-from tests.unit.router.made import target
+from tests.unit.router.examples import target
 
 Pair = tuple[UpstreamConnection, socket.socket]
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -16,10 +16,10 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 @pytest.fixture
 def pair() -> Iterator[Pair]:
-    made = _pair()
-    yield made
-    made[0].close()
-    made[1].close()
+    connections = _pair()
+    yield connections
+    connections[0].close()
+    connections[1].close()
 
 
 def _pair() -> Pair:
@@ -207,10 +207,10 @@ def test_an_instance_that_listens_no_more_has_died():
     assert refuses_connections(target("a", port=port))
 
 
-@pytest.mark.parametrize("told", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
-def test_half_an_answer(pair: Pair, told: bytes):
+@pytest.mark.parametrize("length_header", [b"Content-Length: 3", b"Transfer-Encoding: chunked"])
+def test_half_an_answer(pair: Pair, length_header: bytes):
     with pytest.raises(UpstreamError, match="in the middle of its answer"):
-        answer(pair, b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % told, closes=True)
+        answer(pair, b"HTTP/1.1 200 OK\r\n%b\r\n\r\n" % length_header, closes=True)
 
 
 @given(st.binary(max_size=200), st.booleans())

@@ -8,7 +8,7 @@ from svc.base.errors import Unavailable
 from svc.client.probe import ModelList
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.sources.instance_checks import UNHEALTHY_INTERVAL_SECONDS, InstanceChecks
-from tests.unit.router.made import Clock, state, target
+from tests.unit.router.examples import Clock, state, target
 from tests.waiting import free_port_pair
 
 
@@ -194,9 +194,9 @@ def test_an_instance_is_checked_at_its_babysitter_or_directly(
     targets = [target("a", port=port, url=f"http://127.0.0.1:{port}", static=static)]
     if neighbour:
         targets.append(target("b", port=port + 1, url=f"http://127.0.0.1:{port + 1}", static=static))
-    made = state(*targets, max_errors=1)
-    InstanceChecks(made, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).run_round()
-    assert ("a" in made.balancer.table.candidates) is well
+    router = state(*targets, max_errors=1)
+    InstanceChecks(router, Clock(), lambda work, checked: work(checked) if checked.name == "a" else None).run_round()
+    assert ("a" in router.balancer.table.candidates) is well
 
 
 @pytest.mark.parametrize(
@@ -206,20 +206,20 @@ def test_a_health_url_is_checked_and_must_exist(serve, static: bool, handler, we
     port = free_port_pair()
     serve(port, handler)
     url = f"http://127.0.0.1:{port}/health"
-    made = state(
+    router = state(
         target("a", port=1, url="http://127.0.0.1:1", static=static, metadata={"health_url": url}), max_errors=1
     )
-    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).run_round()
-    assert ("a" in made.balancer.table.candidates) is well
+    InstanceChecks(router, Clock(), lambda work, checked: work(checked)).run_round()
+    assert ("a" in router.balancer.table.candidates) is well
 
 
 def test_a_babysitter_in_the_metadata_is_checked(serve):
     port = free_port_pair()
     serve(port + 1)
-    made = state(
+    router = state(
         target(
             "a", port=1, url="http://127.0.0.1:1", static=True, metadata={"babysitter": f"http://127.0.0.1:{port + 1}"}
         )
     )
-    InstanceChecks(made, Clock(), lambda work, checked: work(checked)).run_round()
-    assert made.health.by_instance["a"].healthy
+    InstanceChecks(router, Clock(), lambda work, checked: work(checked)).run_round()
+    assert router.health.by_instance["a"].healthy

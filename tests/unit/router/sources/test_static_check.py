@@ -8,7 +8,7 @@ import pytest
 from svc.config.upstream_keys import UpstreamKeys
 from svc.router.balance.target import Target
 from svc.router.sources.static_check import BABYSITTER_RETRY_SECONDS, StaticCheck, is_babysitter
-from tests.unit.router.made import Clock, state, target
+from tests.unit.router.examples import Clock, state, target
 from tests.waiting import free_port_pair
 
 BABYSITTER = {"status": "healthy", "service": "q", "babysitter": "running"}
@@ -69,14 +69,14 @@ class World:
 
 @pytest.fixture
 def make() -> Iterator:
-    made = []
+    worlds = []
 
     def make(discovers_models: bool = True) -> World:
-        made.append(World(discovers_models))
-        return made[-1]
+        worlds.append(World(discovers_models))
+        return worlds[-1]
 
     yield make
-    for world in made:
+    for world in worlds:
         world.close()
 
 

@@ -19,35 +19,35 @@ def read(tmp_path: Path, content: object) -> list:
     "content", [[ONE], {"services": [ONE]}, {"static_services": {"services": [ONE]}}, {"static_services": [ONE]}]
 )
 def test_the_file_has_three_formats(tmp_path: Path, content: object):
-    (found,) = read(tmp_path, content)
-    assert (found.name, found.url, found.weight, found.static) == ("a", "http://10.0.0.7:8100", 1, True)
-    assert found.admitted()
+    (service,) = read(tmp_path, content)
+    assert (service.name, service.url, service.weight, service.static) == ("a", "http://10.0.0.7:8100", 1, True)
+    assert service.admitted()
 
 
 def test_all_fields_of_a_service_are_read(tmp_path: Path):
     content = {**ONE, "host": "::1", "weight": 3, "metadata": {"type": "openai-api", "models": ["m"]}, "comment": 1}
-    (found,) = read(tmp_path, [content])
-    assert (found.host, found.url, found.weight, found.models) == ("::1", "http://[::1]:8100", 3, ("m",))
+    (service,) = read(tmp_path, [content])
+    assert (service.host, service.url, service.weight, service.models) == ("::1", "http://[::1]:8100", 3, ("m",))
     (secure,) = read(tmp_path, [{**ONE, "url": "https://api:8443/"}])
     assert (secure.host, secure.port, secure.secure) == ("api", 8443, True)
 
 
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
 def test_an_ipv6_host_may_have_brackets(tmp_path: Path, host: str):
-    (found,) = read(tmp_path, [{**ONE, "host": host}])
-    assert (found.host, found.url, found.authority) == ("::1", "http://[::1]:8100", b"[::1]:8100")
+    (service,) = read(tmp_path, [{**ONE, "host": host}])
+    assert (service.host, service.url, service.authority) == ("::1", "http://[::1]:8100", b"[::1]:8100")
 
 
 def test_missing_models_are_discovered_and_an_empty_list_means_none(tmp_path: Path):
     empty, named = ({**ONE, "name": name, "metadata": {"models": models}} for name, models in (("b", []), ("c", ["m"])))
-    assert [found.discovers_models for found in read(tmp_path, [ONE, empty, named])] == [True, False, False]
+    assert [service.discovers_models for service in read(tmp_path, [ONE, empty, named])] == [True, False, False]
 
 
 @pytest.mark.parametrize("entry", [{"health_url": "http://h/up"}, {"metadata": {"health_url": "http://h/up"}}])
 def test_a_health_url_may_be_in_the_entry_or_its_metadata(tmp_path: Path, entry: dict):
-    (found,) = read(tmp_path, [{**ONE, **entry}])
-    assert found.health_url == "http://h/up"
-    assert found.babysitter_url is None
+    (service,) = read(tmp_path, [{**ONE, **entry}])
+    assert service.health_url == "http://h/up"
+    assert service.babysitter_url is None
 
 
 def test_an_empty_file_is_no_error(tmp_path: Path):

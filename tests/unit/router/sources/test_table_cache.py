@@ -6,7 +6,7 @@ import pytest
 
 from svc.router.balance.routing_table import Origin
 from svc.router.sources.table_cache import CachedTable, TableCache, TableFile
-from tests.unit.router.made import TABLE, Clock, state, target
+from tests.unit.router.examples import TABLE, Clock, state, target
 
 HERE = ["http://r"]
 
@@ -90,23 +90,23 @@ class Disk:
 
 def test_only_a_changed_table_is_written():
     disk, clock = Disk(), Clock()
-    made = state(target("a", "m"), target("s", "m", static=True), clock=clock)
-    keeper = TableCache(made, disk)
+    router = state(target("a", "m"), target("s", "m", static=True), clock=clock)
+    keeper = TableCache(router, disk)
     keeper.run_round()
     for origin in (Origin("static"), Origin("saved", 990.0, "http://r", 5)):
-        made.origin = origin
+        router.origin = origin
         keeper.run_round()
-    assert disk.did == [], "only what a registry told"
-    made.origin = Origin("registry", 1000.0, "http://r", 5)
+    assert disk.did == [], "only a table that a registry has listed"
+    router.origin = Origin("registry", 1000.0, "http://r", 5)
     clock.now = 1001.0
     keeper.run_round()
     keeper.run_round()
     assert disk.did == [["a"], 1.0]
-    made.origin = Origin("registry", 1030.0, "http://r", 5)
+    router.origin = Origin("registry", 1030.0, "http://r", 5)
     clock.now = 1030.0
     keeper.run_round()
     assert disk.did == [["a"], 1.0, 0.0], "confirmed, not changed"
-    made.replace_targets([target("a", "m", "n")])
-    made.origin = Origin("registry", 1031.0, "http://r", 6)
+    router.replace_targets([target("a", "m", "n")])
+    router.origin = Origin("registry", 1031.0, "http://r", 6)
     keeper.run_round()
     assert disk.did[3:] == [["a"], -1.0]

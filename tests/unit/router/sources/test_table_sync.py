@@ -8,7 +8,7 @@ from svc.client.registry import ServiceList
 from svc.router.balance.routing_table import Origin
 from svc.router.sources.table_cache import CachedTable
 from svc.router.sources.table_sync import TableSync
-from tests.unit.router.made import Clock, service, state, target
+from tests.unit.router.examples import Clock, service, state, target
 
 
 class Client:

@@ -8,7 +8,7 @@ import pytest
 from svc.base.printable import is_unsafe
 from svc.router.telemetry.access_log import AccessLog
 from svc.router.telemetry.statistics import RequestRecord
-from tests.unit.router.made import state
+from tests.unit.router.examples import state
 from tests.unit.router.telemetry.records import record
 
 

@@ -4,7 +4,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from svc.router.balance.routing_table import Origin
 from svc.router.state import RouterState
 from svc.router.telemetry.metrics import RouterMetrics
-from tests.unit.router.made import state, target
+from tests.unit.router.examples import state, target
 from tests.unit.router.telemetry.records import record
 
 

@@ -1,4 +1,4 @@
-"""Requests, instances and states to test with."""
+"""Example requests, instances and router states for tests."""
 
 from typing import Any
 
@@ -21,29 +21,29 @@ def request(
     body: bytes = b"",
     *headers: tuple[bytes, bytes],
     method: bytes = b"POST",
-    target: bytes = b"/v1/chat/completions",
+    uri: bytes = b"/v1/chat/completions",
     **special: bytes,
 ) -> Request:
     named = {name.replace("_", "-").encode(): value for name, value in special.items()}
-    return Request(RequestHead(method, target, headers, named), body)
+    return Request(RequestHead(method, uri, headers, named), body)
 
 
 def target(name: str, *models: str, **more: Any) -> Target:
-    told = {"host": "127.0.0.1", "port": 8100, "url": f"http://{name}:8100", **more}
-    return Target(name=name, models=models, **told)
+    fields = {"host": "127.0.0.1", "port": 8100, "url": f"http://{name}:8100", **more}
+    return Target(name=name, models=models, **fields)
 
 
 def state(*targets: Target, clock: Clock | None = None, **settings: Any) -> RouterState:
-    made = RouterState(RouterSettings(**settings), clock or Clock())
-    made.replace_targets(targets)
-    return made
+    router = RouterState(RouterSettings(**settings), clock or Clock())
+    router.replace_targets(targets)
+    return router
 
 
 def service(name: str, *models: str, **more: Any) -> dict[str, Any]:
-    """As the registry lists it."""
+    """Return a service as the registry lists it."""
     metadata = {"type": "openai-api", "models": list(models), **more.pop("metadata", {})}
-    told = {"name": name, "host": "h", "port": 8100, "hostname": "h", "url": "http://h:8100", "status": "running"}
-    return {**told, "metadata": metadata, **more}
+    fields = {"name": name, "host": "h", "port": 8100, "hostname": "h", "url": "http://h:8100", "status": "running"}
+    return {**fields, "metadata": metadata, **more}
 
 
 TABLE = CachedTable(
