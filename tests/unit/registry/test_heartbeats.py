@@ -1,8 +1,18 @@
-"""The heartbeats that the fast path answers; every other request is left to the application."""
+"""Heartbeats: which requests are usual ones, and how they are handled; the application gets every other request."""
+
+import json
 
 import pytest
 
+from svc.base.errors import BadRequest, NotFound, Unauthorized
+from svc.perimeter.hosts import Hosts
 from svc.registry import heartbeats
+from svc.registry.access.admission import Admission
+from svc.registry.access.guard import Guard
+from svc.registry.metrics import RegistryMetrics
+from svc.registry.registry_health import RegistryHealth
+from svc.registry.store.sqlite import SqliteStore
+from tests.unit.registry.services import NOW, service
 
 BODY = b'{"status": "running"}'
 USUAL = (
@@ -88,3 +98,38 @@ def test_the_response_is_valid_http():
         b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = SqliteStore(tmp_path / "registry.db")
+    store.change("qwen-server", lambda old: service("qwen-server", status="starting"))
+    yield store
+    store.close()
+
+
+def handler(store):
+    metrics = RegistryMetrics(store, RegistryHealth(store))
+    return heartbeats.HeartbeatHandler(store, Admission(Guard(), Hosts()), metrics, lambda: NOW + 5)
+
+
+def test_a_heartbeat_renews_the_lease_and_sets_the_status(store):
+    answer = json.loads(handler(store).handle("127.0.0.1", heartbeats.parse_heartbeat(USUAL)))
+    assert answer["message"] == "qwen-server is alive"
+    renewed = store.get("qwen-server")
+    assert (renewed.last_heartbeat, renewed.status) == (NOW + 5, "running")
+
+
+@pytest.mark.parametrize(
+    ("peer", "change", "error"),
+    [
+        ("127.0.0.1", (b"qwen-server", b"unknown"), NotFound),
+        ("127.0.0.1", (b"running", b"walking"), BadRequest),
+        ("10.0.0.9", (b"User-Agent: x", b"User-Agent: y"), Unauthorized),
+    ],
+)
+def test_a_refused_heartbeat_changes_nothing(store, peer, change, error):
+    before = store.get("qwen-server")
+    with pytest.raises(error):
+        handler(store).handle(peer, heartbeats.parse_heartbeat(USUAL.replace(*change)))
+    assert store.get("qwen-server") == before
