@@ -186,9 +186,9 @@ def _server(settings: Settings) -> str:
     problems = [f"{SECTION} {problem}" for problem in _problems(nginx)]
     if problems:
         raise ConfigError(*problems)
-    reason, limit = "As long as the router would wait.", max(router.first_byte_timeout, router.idle_timeout)
+    reason, limit = "The router's limits for an instance.", max(router.first_byte_timeout, router.idle_timeout)
     if nginx.upstream == "router":
-        reason, limit = "The router's own limits end a request first.", router.proxy_timeout + TIMEOUT_MARGIN_SECONDS
+        reason, limit = "The router ends a request before nginx does.", router.proxy_timeout + TIMEOUT_MARGIN_SECONDS
     return render_template(
         "nginx/server.conf.j2",
         source=SETTINGS_SOURCE,
