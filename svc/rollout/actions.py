@@ -13,7 +13,7 @@ from svc.supervision.client import SupervisordClient
 class InstanceActions:
     """Stops, changes, drains and deregisters instances.
 
-    `registry` is None if the operator allows a rollout without registry; then no instance is drained.
+    `registry` is None if the operator allows a rollout without a registry. Then no instance is drained.
     """
 
     supervisord: SupervisordClient
@@ -57,7 +57,7 @@ class InstanceActions:
         return True
 
     def deregister(self, task: Task) -> bool:
-        """Remove an instance and its babysitter from the registry, if one is used; return whether this succeeded."""
+        """Remove an instance and its babysitter from the registry; return False if the registry fails or refuses."""
         if self.registry is None:
             return True
         try:

@@ -27,7 +27,7 @@ UPDATES_THAT_LISTEN = (Update.ADD, Update.REPLACE, Update.REPLACE_PROGRAM)
 
 
 def apply(site: Site, settings: Settings, tomls: Sequence[str], options: RolloutOptions, console: Console) -> None:
-    """Write the files and update the running components to match; `settings` are those of the files.
+    """Write the files and update the running components to match; `settings` must not depend on the environment.
 
     Raise ConfigError or CommandError before anything changes if the update is refused. Raise CommandError at the
     first component that does not become ready again.
@@ -62,7 +62,7 @@ class _Apply:
         )
         context = self._context(stops, required=not moves_servers)
         if context:
-            self._tasks(context, operations, port_waits)
+            context.require_availability(self._tasks(context, operations, port_waits), self.journal)
         if self.options.dry_run:
             self._print(operations)
             return
@@ -72,7 +72,9 @@ class _Apply:
         self._renew([change for change in others if change not in removed])
         if context is None or moves_servers:
             context = open_context(self.site, self.options, self.console, self.supervisord, stops)
+        # `require_availability` is not repeated: the engine waits for an instance that is unhealthy for a moment.
         tasks = self._tasks(context, operations, port_waits)
+        context.require_listing_routers(tasks)
         self.journal.begin("apply", time.time())
         context.run(tasks, self._components(), self.journal)
         for change in removed:
@@ -80,7 +82,10 @@ class _Apply:
             self.console.print_line(f"{change.name}: removed")
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
-        """Return the context, or None if registry or router does not answer but this update may cure it."""
+        """Return the context. If registry or router does not answer, return None unless the context is `required`.
+
+        The context is not required if this update starts or moves registry or router.
+        """
         try:
             return open_context(self.site, self.options, self.console, self.supervisord, stops)
         except CommandError:
@@ -94,19 +99,17 @@ class _Apply:
     def _tasks(
         self, context: RolloutContext, operations: Mapping[str, InstanceOperation], port_waits: Mapping[str, set[str]]
     ) -> list[Task]:
-        """Return the ordered tasks. Raise CommandError or ConfigError if they would cause downtime."""
+        """Return the ordered tasks for the instances, including those that an earlier rollout left unfinished."""
         context = dataclasses.replace(context, components={**context.components, **self._components()})
         tasks = [context.task(name, operation, port_waits.get(name, ())) for name, operation in operations.items()]
         tasks += context.unfinished_tasks(self.journal, list(operations))
-        tasks = ordered(tasks, context.observation)
-        context.require_availability(tasks, self.journal)
-        return tasks
+        return ordered(tasks, context.observation)
 
     def _port_waits(self, operations: Mapping[str, InstanceOperation]) -> dict[str, set[str]]:
-        """Return, by instance, the instances that must stop first because the instance needs their ports.
+        """Return, for each instance in `operations`, the instances that must stop first because they hold its ports.
 
-        Raise ConfigError for a port that is taken. Router and registry are updated before the instances, and
-        supervisord exits if it cannot bind the router's address, so they cannot take over an instance's port.
+        Raise ConfigError for a taken port. Router and registry cannot take over an instance's port, because they are
+        updated before the instances, and supervisord exits if it cannot bind the router's address.
         """
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
@@ -124,7 +127,7 @@ class _Apply:
             renew(changes, self._components(), self.supervisord, progress, self.options.limits.timeout)
 
     def _print(self, operations: Mapping[str, InstanceOperation]) -> None:
-        """Print what `svc apply` would do; `svc plan` prints the reasons."""
+        """Print what `svc apply` would do, without the reasons, which `svc plan` prints."""
         files = self.proposal.files
         for row in file_rows(files.added, files.changed, files.removed):
             self.console.print_line(f"{row.path}: {row.change}")

@@ -44,8 +44,8 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
     """Return the models that would lose their last healthy instance if the rollout began now.
 
     Instances restart one after the other, and removals come last. So any other serving instance can replace a
-    restarted instance, but only a remaining instance can replace a removed one. An instance that serves nothing now
-    and that this rollout starts first counts for the models that it listed.
+    restarted instance, but only a remaining instance can replace a removed one. The rollout starts the instances that
+    serve nothing now before it stops any other, so they count for the models that the registry lists for them.
     """
     steps = list(steps)
     removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}
@@ -65,8 +65,8 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
 def refused_losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
     """Return the losses for which a rollout is refused before it begins.
 
-    Return none if the rollout starts an instance whose models are unknown, because it may serve the missing model.
-    If it does not, the rollout stops before it drains the last healthy instance.
+    Return none if the rollout starts an instance whose models are unknown, because that instance may serve the lost
+    model. If it does not serve the model, the rollout stops before it drains the last healthy instance.
     """
     steps = list(steps)
     unknown = any(not observation.models(step.task.service_name) for step in _returning(steps, observation))

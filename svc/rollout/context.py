@@ -27,7 +27,7 @@ from svc.terminal.progress import waiting
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutOptions:
-    """The operator's options for a rollout; `settings` contain the registry, the routers and the token."""
+    """The operator's options for a rollout; `settings` have the URLs of registry and routers, and the token file."""
 
     settings: Settings
     limits: RolloutLimits
@@ -58,9 +58,10 @@ class RolloutContext:
         return shares_registry(Component("", "", "", (), (), registry_url=",".join(registry.urls)), component)
 
     def task(self, name: str, operation: InstanceOperation, after: Collection[str] = ()) -> Task:
-        """Return the task for an instance. Raise CommandError if the running instance uses another registry.
+        """Return the task for an instance.
 
-        A drain would have no effect there: the routers of the other registry would go on sending it requests.
+        Raise CommandError if the instance runs and registers at another registry than this command's. A drain in
+        this command's registry would not stop the routers of the other registry from sending requests.
         """
         component = self.components.get(name)
         task = Task(name, operation, self.is_listed(component), frozenset(after))
@@ -81,20 +82,14 @@ class RolloutContext:
         ]
 
     def require_availability(self, tasks: Iterable[Task], journal: Journal) -> None:
-        """Raise ConfigError with a line for each instance whose stop would leave a model without instances.
+        """Raise ConfigError with a line for each instance whose stop would leave a model without healthy instances.
 
-        Raise CommandError for a router that lists none of the instances, because it cannot report their requests in
-        flight.
+        Raise CommandError as `require_listing_routers` does.
         """
         if self.options.limits.allow_downtime:
             return
         tasks = list(tasks)
-        names = [task.service_name for task in tasks if task.listed and task.operation.stops]
-        for index in routers_without(names, self.observation):
-            raise CommandError(
-                f"the router at {self.observer.router_urls[index]} knows nothing of "
-                f"{', '.join(task.name for task in tasks)}; give the one that sends them requests with --router-url"
-            )
+        self.require_listing_routers(tasks)
         steps = [Step(task, owns_drain=task.service_name in journal.drained) for task in tasks]
         models: dict[str, list[str]] = {}
         for loss in refused_losses(steps, self.observation):
@@ -102,6 +97,19 @@ class RolloutContext:
         if models:
             cure = "start another first, or give --allow-downtime"
             raise ConfigError(*(f"{name}: {last_instance_text(lost)}; {cure}" for name, lost in models.items()))
+
+    def require_listing_routers(self, tasks: Sequence[Task]) -> None:
+        """Raise CommandError for a router that lists none of the instances that stop.
+
+        Such a router cannot report the requests in flight of these instances.
+        """
+        names = [task.service_name for task in tasks if task.listed and task.operation.stops]
+        indices = [] if self.options.limits.allow_downtime else routers_without(names, self.observation)
+        for index in indices:
+            raise CommandError(
+                f"the router at {self.observer.router_urls[index]} knows nothing of "
+                f"{', '.join(task.name for task in tasks)}; give the one that sends them requests with --router-url"
+            )
 
     def print_tasks(self, tasks: Iterable[Task]) -> None:
         for task in tasks:
@@ -145,7 +153,10 @@ class RolloutContext:
 def open_context(
     site: Site, options: RolloutOptions, console: Console, supervisord: SupervisordClient, stops: bool = True
 ) -> RolloutContext:
-    """Return the context. Raise CommandError if registry or router does not answer and an instance has to stop."""
+    """Return the context. `stops`: the rollout stops an instance.
+
+    Raise CommandError if an instance stops and the registry or a router does not answer, unless downtime is allowed.
+    """
     conf_d = supervisord_process.conf_d(supervisord, site)
     components = {component.name: component for component in read_components(conf_d)}
     required = stops and not options.limits.allow_downtime

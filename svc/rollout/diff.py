@@ -28,9 +28,9 @@ class Update(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edit:
-    """A changed key, such as `command` or `environment.CUDA_VISIBLE_DEVICES`. A value of None: the key is absent.
+    """A changed key, such as `command` or `environment.CUDA_VISIBLE_DEVICES`, with its old and its new value.
 
-    The values include secrets, which `svc.rollout.diff_text` masks.
+    A value is None if the key is absent. The values include secrets, which `diff_text` masks.
     """
 
     key: str
@@ -47,23 +47,26 @@ class ProgramChange:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupChange:
-    """A change of a supervisord group: an instance with its babysitter, registry, router, or a foreign group."""
+    """A change of a supervisord group: an instance with its babysitter, the registry, the router, or a foreign group.
+
+    A foreign group comes from a file that svc did not render.
+    """
 
     name: str
     kind: ChangeKind
-    component_kind: str  # registry, router or babysitter (an instance); empty: a group that svc did not make
+    component_kind: str  # registry, router or babysitter (an instance); empty for a foreign group
     edits: tuple[Edit, ...] = ()  # edits of the group's own keys
     programs: tuple[ProgramChange, ...] = ()
     stale_config: bool = False  # the babysitter has loaded another version of its TOML
-    members: tuple[str, ...] = ()  # the names of all its programs, old and new
+    members: tuple[str, ...] = ()  # the names of all programs of the group, old and new
 
     @property
     def update(self) -> Update:
         """The smallest update that carries out the change.
 
         1. A group that is added, removed or foreign, or whose own keys or set of programs changed, is updated whole.
-        2. Of registry and router, the only program is replaced.
-        3. An instance is replaced if its server has changed, else only its babysitter is.
+        2. The registry and the router have one program each, which is replaced.
+        3. An instance is replaced if its server has changed; otherwise only its babysitter is replaced.
         """
         babysitter = babysitter_program(self.name)
         if self.kind is not ChangeKind.CHANGED:
@@ -124,7 +127,7 @@ def _group_change(
 def _programs(old: GroupConfig | None, new: GroupConfig | None) -> Iterator[ProgramChange]:
     before: Mapping[str, ProgramConfig] = old.programs if old else {}
     after: Mapping[str, ProgramConfig] = new.programs if new else {}
-    for name in {**after, **before}:  # keys in the order of the new files
+    for name in {**after, **before}:  # in the order of the new files
         kind = (
             ChangeKind.ADDED if name not in before else ChangeKind.REMOVED if name not in after else ChangeKind.CHANGED
         )

@@ -11,7 +11,7 @@ from svc.rollout.diff import Edit
 Argument = tuple[str, ...]  # a flag with its value, or a single word
 
 ASSIGNMENT = re.compile(r"(-*([A-Za-z_][\w.-]*)=).+", re.DOTALL)
-DETOUR = "/conf.d/.."  # part of rendered paths, which are relative to conf.d
+DETOUR = "/conf.d/.."  # occurs in rendered paths, because they are relative to conf.d
 
 
 def masked_edits(edits: Sequence[Edit]) -> Iterator[Edit]:
@@ -35,7 +35,7 @@ def command_differences(old: str | None, new: str | None) -> Iterator[tuple[str 
 
 
 def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield the old and the new value of each flag that both sides have, then the remaining arguments of both sides."""
+    """Yield the old and the new argument of each flag in both lists, then all other arguments of the two lists."""
     before, after = _by_flag(old), _by_flag(new)
     common = [flag for flag in before if flag in after]
     for flag in common:
@@ -46,13 +46,13 @@ def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[s
 
 
 def _by_flag(arguments: Sequence[Argument]) -> dict[str, Argument]:
-    """Return, by flag, the arguments that have a value and whose flag occurs only once."""
+    """Return, by flag, the arguments that are a flag with its value, if the flag occurs only once."""
     flags = [_flag(argument) for argument in arguments]
     return {flag: a for flag, a in zip(flags, arguments, strict=True) if len(a) == 2 and flags.count(flag) == 1}
 
 
 def _flag(argument: Argument) -> str:
-    """Return the flag of an argument; `--env` of `svc launch` is repeated, so the variable's name is added to it."""
+    """Return the flag of an argument. `svc launch` has one `--env` per variable, so the variable's name is appended."""
     return f"--env {argument[1].partition('=')[0]}" if argument[0] == "--env" and len(argument) == 2 else argument[0]
 
 

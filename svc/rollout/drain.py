@@ -1,4 +1,7 @@
-"""`svc drain`, `svc undrain` and `svc remove`: drain or remove instances by hand."""
+"""Drains, undrains and removes instances by hand, for `svc drain`, `svc undrain` and `svc remove`.
+
+A drained instance has a drain mark in the registry: routers send it no new requests, and its requests in flight finish.
+"""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -16,12 +19,15 @@ POLL_INTERVAL_SECONDS = 0.2
 
 
 def drain(client: RegistryClient, names: Sequence[str]) -> list[str]:
-    """Drain these instances in the registry; return their names in the registry."""
+    """Set the drain mark of these instances in the registry; return their service names.
+
+    A name is that of an instance or of its babysitter.
+    """
     return _for_each("drain", client, names, instance_named, client.drain)
 
 
 def undrain(client: RegistryClient, names: Sequence[str]) -> list[str]:
-    """Clear the drain mark of these instances; return their names in the registry."""
+    """Clear the drain mark of these instances; return their service names."""
     return _for_each("undrain", client, names, instance_named, lambda name: client.drain(name, drained=False))
 
 
@@ -37,7 +43,10 @@ def _for_each(
     resolve: Callable[[str, Mapping[str, Mapping[str, Any]]], str],
     act: Callable[[str], object],
 ) -> list[str]:
-    """Call `act` with the service of each name and return the services; act on none if one name has no service."""
+    """Resolve all names to service names, then call `act` with each of them, and return them.
+
+    Raise NotFound before the first call of `act` if a name has no service.
+    """
     with explaining_errors(f"{verb} {', '.join(names)}", client):
         services = {service["name"]: service for service in client.services()}
         resolved = list(dict.fromkeys(resolve(name, services) for name in names))

@@ -1,4 +1,4 @@
-"""The loop of a rollout, which observes, lets `steps` decide, writes the journal, and acts."""
+"""The loop of a rollout: it observes, has `steps` decide on the next actions, writes the journal, and acts."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -35,7 +35,7 @@ class Acting(Protocol):
 
 
 class RolloutStopped(CommandError):
-    """The error for an instance that did not become ready again; instances not begun yet are unchanged.
+    """The error for an instance that did not become ready again. The waiting instances of the rollout are unchanged.
 
     `program` is the program whose log shows the reason, or empty.
     """
@@ -100,7 +100,7 @@ class RolloutEngine:
             raise self._stopped(self._failure)
 
     def interrupt(self) -> Iterator[str]:
-        """Undrain the instances that were not stopped yet; yield a line for each instance that is not done."""
+        """Undrain the drained instances that still run; yield a line for each instance that is not done."""
         for name, step in list(self._steps.items()):
             if step.stage is RolloutStage.DRAINING:
                 try:

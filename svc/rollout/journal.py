@@ -1,4 +1,4 @@
-"""The journal of a rollout in var/rollout.json, written before each action, so that a later run can finish it.
+"""The journal of a rollout in var/rollout.json, written before each action, for finishing an interrupted rollout.
 
 The journal also distinguishes drain marks that rollouts set from drain marks that the operator set.
 """
@@ -14,12 +14,12 @@ from svc.base.errors import CommandError
 from svc.config.site import Site
 from svc.protocol.instance_names import instance_name
 
-RESUME_TIMEOUT_SECONDS = 3600.0  # a command that is repeated within this time resumes
+RESUME_TIMEOUT_SECONDS = 3600.0  # a command that is repeated within this time skips the instances that are done
 
 
 @dataclasses.dataclass(slots=True)
 class Journal:
-    """The journal of rollouts: `drained` holds names of services in the registry; `begun` and `done`, of instances."""
+    """The journal of rollouts. `drained` holds service names as in the registry; `begun` and `done` instance names."""
 
     path: Path
     command: str = ""
@@ -45,7 +45,7 @@ class Journal:
             ) from None
 
     def begin(self, command: str, now: float) -> None:
-        """Record the start of a command. Clear `done` unless the same command is resumed; keep the drain marks."""
+        """Record the start of a command. Clear `done`, unless the last command is repeated soon enough to resume it."""
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()
 
@@ -65,7 +65,10 @@ class Journal:
             ) from None
 
     def end(self, complete: bool) -> None:
-        """Record the end of a command, for the next rollout to finish; `complete`: every task was done."""
+        """Record the end of a command; `complete`: every task was done.
+
+        Remove the file if the next rollout has nothing to finish.
+        """
         if complete:
             self.done = set()
         if self.drained or self.begun or self.done:

@@ -6,12 +6,16 @@ from typing import Any
 
 from svc.protocol.service import listed_models
 
-RouterInstances = Mapping[str, tuple[bool, int]]  # by service: (router uses it, its requests in flight)
+# By service name: whether the router uses the instance, and the number of the instance's requests in flight there.
+RouterInstances = Mapping[str, tuple[bool, int]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutObservation:
-    """The reports of all servers; `services`, or an item of `routers`, is None if that server did not answer."""
+    """The reports of supervisord, the registry and the routers.
+
+    `services` is None if the registry did not answer. An item of `routers` is None if that router did not answer.
+    """
 
     now: float
     services: Mapping[str, Mapping[str, Any]] | None  # as the registry lists them
@@ -34,7 +38,7 @@ def is_healthy(service_name: str, observation: RolloutObservation) -> bool:
 
 
 def is_used(service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether every router that answers sends requests to an instance."""
+    """Return whether every router that answers uses an instance, that is, sends it requests."""
     return all(router is None or router.get(service_name, (False, 0))[0] for router in observation.routers)
 
 
@@ -44,7 +48,10 @@ def is_serving(service_name: str, observation: RolloutObservation) -> bool:
 
 
 def routers_without(service_names: Collection[str], observation: RolloutObservation) -> list[int]:
-    """Return the indices of routers that list none of these instances, although some are healthy in the registry."""
+    """Return the indices of the routers that list none of the healthy instances among these.
+
+    A router counts only if it answers, and an instance is healthy if the registry says so.
+    """
     healthy = [name for name in service_names if is_healthy(name, observation)]
     return [
         index
@@ -54,7 +61,7 @@ def routers_without(service_names: Collection[str], observation: RolloutObservat
 
 
 def requests_in_flight(service_name: str, routers: Sequence[RouterInstances | None]) -> int | None:
-    """Return the number of an instance's requests at all routers, or None if a router does not answer.
+    """Return the number of an instance's requests in flight at all routers, or None if a router does not answer.
 
     A router that still uses the instance counts as at least one request, because it may send one at any time.
     """

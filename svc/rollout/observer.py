@@ -28,7 +28,7 @@ class Observer:
     clock: Callable[[], float] = time.monotonic
 
     def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation:
-        """Return an observation of this moment. Ask the babysitters of `awaited` instances whether these answer."""
+        """Return an observation of this moment; ask the babysitter of each `awaited` instance for its health."""
         return RolloutObservation(
             self.clock(),
             self._services(),

@@ -16,12 +16,12 @@ from svc.rollout.tasks import InstanceOperation, Step, Task, instance_operations
 from svc.settings import Settings
 from svc.site.access import explaining_errors
 
-# A function that returns a client of the registry and the URLs of the routers; called only if an instance has to stop.
+# Returns a client of the registry and the URLs of the routers. Called only if an instance has to stop.
 Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
 
 
 def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
-    """Return a report of what `svc apply` would do, without changing anything; `settings` are those of the files."""
+    """Return a report of what `svc apply` would do; change nothing. `settings` must not depend on the environment."""
     proposal = propose(site, settings, tomls)
     supervisord, notes = proposal.supervisord, list(_proposal_notes(site, proposal))
     lost: list[Loss] | None = None
@@ -60,16 +60,21 @@ def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) 
 def predicted_losses(
     steps: Sequence[Step], observation: RolloutObservation, router_urls: Sequence[str]
 ) -> tuple[list[Loss], list[str]]:
-    """Return the losses, and a note for each router that is ignored because it lists none of the instances."""
+    """Return the losses, and a note for each router that does not count.
+
+    A router does not count if it does not answer, or if it lists none of the instances that would stop.
+    """
     names = [step.task.service_name for step in steps if step.task.operation.stops]
+    silent = [index for index, router in enumerate(observation.routers) if router is None]
     wrong = routers_without(names, observation)
     routers = [router for index, router in enumerate(observation.routers) if index not in wrong]
-    notes = [_wrong_router_note(router_urls[index]) for index in wrong]
+    notes = [_silent_router_note(router_urls[index]) for index in silent]
+    notes += [_wrong_router_note(router_urls[index]) for index in wrong]
     return losses(steps, dataclasses.replace(observation, routers=routers)), notes
 
 
 def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
-    """Return the initial steps of `svc apply`, including those that an earlier rollout left unfinished."""
+    """Return the initial steps of `svc apply`, including steps for what an earlier rollout left unfinished."""
     operations = instance_operations(proposal.changes)
     known = {component.name for component in proposal.components}
     for name in journal.unfinished(operations):
@@ -86,6 +91,13 @@ def _proposal_notes(site: Site, proposal: Proposal) -> Iterator[str]:
         )
     for name in proposal.silent:
         yield f"{name}: its babysitter does not answer, so it is not known whether it has read its TOML as it is now"
+
+
+def _silent_router_note(url: str) -> str:
+    return (
+        f"the router at {url} does not answer, so which instances it uses is unknown; "
+        "`svc apply` stops an instance only when it answers, or with --allow-downtime"
+    )
 
 
 def _wrong_router_note(url: str) -> str:

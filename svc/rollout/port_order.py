@@ -12,7 +12,7 @@ Ports = Mapping[str, Collection[int]]
 
 
 def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
-    """Return the ports of each running group that its commands or its socket contain."""
+    """Return, by group, the ports that the group's commands and socket contain."""
     ports: dict[str, set[int]] = {}
     for name, group in groups.items():
         commands = (program.keys.get("command", "") for program in group.programs.values())
@@ -22,7 +22,7 @@ def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
 
 
 def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str, set[str]]:
-    """Return, by name in `wanted`, the names in `leaving` whose ports it needs. Raise ConfigError for a cycle."""
+    """Return, for each name in `wanted`, the names in `leaving` that hold its ports. Raise ConfigError for a cycle."""
     waits = {
         name: {other for other in leaving if other != name and set(held.get(other, ())) & set(ports)}
         for name, ports in wanted.items()
@@ -37,7 +37,10 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
 
 
 def _names_in_cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the names that remain after repeatedly removing every name that waits for no remaining name."""
+    """Return the names that wait for a cycle of names or are part of one.
+
+    Names that wait for no other name are removed until none is left to remove.
+    """
     rest = dict(edges)
     while True:
         free = [name for name, others in rest.items() if not any(other in rest for other in others)]

@@ -17,7 +17,10 @@ from svc.supervision.client import SupervisordClient
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Proposal:
-    """A proposed update. `changes` is empty if what runs matches the files; without supervisord, all is added."""
+    """A proposed update. `changes` is empty if the running groups match the files.
+
+    If no supervisord runs, every component counts as added.
+    """
 
     files: Change
     components: tuple[Component, ...]  # the components that svc renders, after the update
@@ -32,9 +35,9 @@ class Proposal:
 
 
 def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Proposal:
-    """Return the differences between what `svc render [TOML...]` would write and what runs; change nothing.
+    """Return the files that `svc render [TOML...]` would write, and how the running groups would change.
 
-    Raise ConfigError for errors in the site's files, and CommandError when supervisord runs from other files.
+    Change nothing. Raise ConfigError for errors in the site's files, and CommandError if supervisord runs from var/.
     """
     sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
     change = plan_site(site, settings, sources, partial=bool(tomls))

@@ -1,4 +1,4 @@
-"""Updates programs without stopping an instance: registry, router, a babysitter alone, and foreign programs."""
+"""Updates programs that need no drain: registry, router, babysitters, and programs that svc did not render."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,7 +14,7 @@ from svc.supervision.client import SupervisordClient
 from svc.terminal.progress import Waiting
 
 POLL_INTERVAL_SECONDS = 0.2
-ORDER = {"registry": 0, "router": 1, "babysitter": 2}  # foreign programs come last
+ORDER = {"registry": 0, "router": 1, "babysitter": 2}  # programs that svc did not render come last
 
 Ready = Callable[[], bool]
 
@@ -71,7 +71,10 @@ def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
 
 
 def _readiness(change: GroupChange, component: Component | None, supervisord: SupervisordClient) -> Ready:
-    """Return a function that checks whether a change has taken effect; for a foreign program it checks nothing."""
+    """Return a function that checks whether a change has taken effect.
+
+    It always returns True for a program that svc did not render.
+    """
     if component is None:
         return lambda: True
     if change.component_kind == "babysitter":

@@ -22,7 +22,11 @@ SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the
 
 
 def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: Console) -> None:
-    """Restart the selected components. Raise CommandError or ConfigError before it begins, or at the first failure."""
+    """Restart the components that `names` select.
+
+    Raise ConfigError or CommandError before anything changes if the restart is refused. Raise CommandError at the
+    first component that does not become ready again.
+    """
     site.make_dirs()
     with rollout_lock.exclusive(site, ["rollout", "restart", *names]):
         instance_names = [name for name in names if name not in SERVERS]
@@ -54,7 +58,7 @@ def _tasks(context: RolloutContext, names: Sequence[str], journal: Journal) -> l
 
 
 def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> None:
-    """Raise ConfigError for a TOML that the restarted babysitter would refuse when it starts."""
+    """Raise ConfigError if the TOML file of an instance is invalid, because its babysitter would not start again."""
     problems: list[str] = []
     for component in (context.components[task.name] for task in tasks if task.name in context.components):
         settings = context.options.settings
@@ -74,7 +78,7 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
 
 
 def _require_running_servers(context: RolloutContext, names: Sequence[str]) -> None:
-    """Raise CommandError if a named registry or router does not run here; in a dry run, only print a line."""
+    """Raise CommandError if `names` has a registry or router that does not run here; in a dry run, print its update."""
     for name, text in SERVERS.items():
         if name in names and context.observation.program_states.get(name) != "RUNNING":
             raise CommandError(f"{name}: it does not run on this host; `svc up` starts what is stopped")

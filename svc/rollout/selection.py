@@ -1,4 +1,4 @@
-"""The instances that the arguments of `svc rollout restart` select. Pure."""
+"""Selects the instances that the arguments of `svc rollout restart` name. Pure."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -18,9 +18,13 @@ def select_instances(
     services: Mapping[str, Mapping[str, Any]],
     program_states: Mapping[str, str],
 ) -> list[Component]:
-    """Return the selected instances: 1. by the name of instance or babysitter; 2. by model; 3. all, with `all`.
+    """Return the selected instances. An argument is one of these, in this order:
 
-    Only its name selects an instance that was stopped by hand. Raise CommandError for an unknown argument.
+    1. the name of an instance or of its babysitter;
+    2. a model, which selects the instances that list it;
+    3. `all`.
+
+    An instance that was stopped by hand is selected only by its name. Raise CommandError for an unknown argument.
     """
     instances = {component.name: component for component in components if component.kind == "babysitter"}
     started = [i for name, i in instances.items() if program_states.get(server_program(name), "STOPPED") != "STOPPED"]

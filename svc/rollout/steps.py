@@ -5,7 +5,7 @@
        +--cancel drain----+     an instance that does not come back: FAILED, and no further instance is drained
 
 An instance that is added or only started goes from WAITING directly to RETURNING. An instance that is removed goes
-from STOPPING directly to DONE.
+from STOPPING directly to DONE. `engine` has one method for each action.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class RolloutAction(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    """The next action on an instance. `program` is the program that failed, if the action follows a failure."""
+    """The next action on the instance `name`. `program` is the program that failed, if one did."""
 
     name: str
     action: RolloutAction
@@ -59,7 +59,7 @@ Steps = Mapping[str, Step]  # by the name of the instance
 def decide(
     steps: Steps, observation: RolloutObservation, limits: RolloutLimits, halted: bool = False
 ) -> list[Decision]:
-    """Return the next actions in their order. `halted`: drains are cancelled, and no further instance is drained."""
+    """Return the next actions in their order. If `halted`, cancel all drains and begin no further instance."""
     decisions = [decision for step in steps.values() if (decision := _decide_step(step, observation, limits, halted))]
     if not halted and not any(decision.action is RolloutAction.CANCEL_DRAIN for decision in decisions):
         decisions += _begin_waiting(steps, observation, limits)
@@ -67,7 +67,11 @@ def decide(
 
 
 def ordered(tasks: Iterable[Task], observation: RolloutObservation) -> list[Task]:
-    """Return the tasks sorted: unfinished, added, then instances that serve nothing, other instances, removals."""
+    """Return the tasks in the order in which they begin.
+
+    Instances that an earlier rollout left unfinished come first, then additions, then restarts and replacements, then
+    removals. Among equals, the instances that serve nothing now come first.
+    """
     return sorted(
         tasks,
         key=lambda task: (ORDER[task.operation], is_serving(task.service_name, observation), task.name),
@@ -92,8 +96,8 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
     3. No instance is drained while the registry does not answer.
     4. The last healthy instance of a model is not drained.
 
-    An instance that may not begin waits, because an instance on another host may become healthy again. It fails
-    after `timeout`, or at once if no other instance lists the model.
+    An instance that may not begin waits, because an instance on another host may become healthy again. If nothing
+    else is going on, the first waiting instance fails after `timeout`, or at once if no other instance lists the model.
     """
     waiting = [step for step in steps.values() if step.stage is RolloutStage.WAITING]
     free = limits.parallel - sum(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())  # 1
@@ -126,7 +130,7 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
 
 
 def _listed_elsewhere(lost: Collection[str], service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether, for each of these models, another instance lists it although it does not serve now."""
+    """Return whether other instances list all of the `lost` models; these instances do not serve them now."""
     names = set(observation.services or {}) - {service_name}
     return set(lost) <= {model for name in names for model in observation.models(name)}
 
@@ -158,7 +162,8 @@ def _decide_step(step: Step, observation: RolloutObservation, limits: RolloutLim
 def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLimits, halted: bool) -> Decision | None:
     """Return the action that follows a drain, or None to wait.
 
-    1. The drain is cancelled if the instance is needed, because another has failed, perhaps on another host.
+    1. The drain is cancelled if the rollout is halted, or if the instance has become the last healthy one of a model,
+       for example because an instance on another host has failed.
     2. The instance stops when it has no request in flight.
     3. After `drain_timeout` the instance stops, and its requests are cut.
     """
@@ -177,7 +182,7 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
 
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether an instance answers, according to its babysitter and to the registry if that lists it."""
+    """Return whether an instance answers, according to its babysitter, and to the registry if that lists it."""
     running = all(observation.program_states.get(program) == "RUNNING" for program in step.task.programs)
     if not running or step.task.name not in observation.answering:
         return False
@@ -189,7 +194,7 @@ def _answers(step: Step, observation: RolloutObservation) -> bool:
 
 
 def _is_routed(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether every router uses an instance; true for one that the operator drained, which none will use."""
+    """Return whether every router uses an instance, or the operator has drained it, so that no router uses it."""
     if not step.task.listed:
         return True
     if observation.services is None:

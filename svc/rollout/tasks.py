@@ -57,7 +57,7 @@ class RolloutLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """An operation on an instance. `after`: instances whose tasks must be done first, to free their ports."""
+    """An operation on an instance. `after`: instances whose tasks must be done first, because they hold its ports."""
 
     name: str
     operation: InstanceOperation
@@ -76,7 +76,7 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """The progress of a task. `owns_drain`: a rollout, not the operator, set the instance's drain mark."""
+    """The progress of a task. `owns_drain`: a rollout has set the instance's drain mark, not the operator."""
 
     task: Task
     stage: RolloutStage = RolloutStage.WAITING

@@ -19,8 +19,10 @@ def test_a_model_whose_other_instance_a_router_has_ejected_is_lost():
     assert predicted({"a-server": (True, 0), "b-server": (False, 0)}) == ([Loss("m", "a", False)], [])
 
 
-def test_a_router_that_does_not_answer_does_not_count():
-    assert predicted(None) == ([], [])
+def test_a_router_that_does_not_answer_does_not_count_and_is_noted():
+    losses, [note] = predicted({"a-server": (True, 0), "b-server": (True, 0)}, None)
+    assert losses == []
+    assert note.startswith("the router at http://router1 does not answer")
 
 
 def test_a_router_that_knows_no_instance_does_not_count_and_is_noted():
