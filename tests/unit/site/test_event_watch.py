@@ -1,0 +1,41 @@
+"""The events that `svc events` selects, and a name that no registered service has."""
+
+import pytest
+
+from svc.base.errors import CommandError
+from svc.client.service_names import possible_services
+from svc.site.event_watch import events_of, require_service
+from tests.unit.client.listed_services import BABYSITTER, service
+
+EVENTS = [{"service": name, "kind": "registered"} for name in ("qwen", "qwen-server", "llama-server")]
+
+
+class ListedServices:
+    """A client of a registry that lists some services."""
+
+    urls = ("http://registry",)
+
+    def services(self):
+        return [service("qwen-server"), BABYSITTER]
+
+
+def test_a_babysitters_name_selects_the_events_of_its_instance_too():
+    assert [event["service"] for event in events_of(EVENTS, possible_services("qwen"))] == ["qwen", "qwen-server"]
+
+
+def test_without_a_name_all_events_are_selected():
+    assert events_of(EVENTS, possible_services("")) == EVENTS
+
+
+def test_a_registered_service_without_events_is_no_error():
+    require_service(ListedServices(), "qwen:server", possible_services("qwen:server"), follow=False)
+
+
+def test_a_name_that_no_service_has_is_an_error():
+    with pytest.raises(CommandError, match="no event of qwem is kept, and no service 'qwem' is registered"):
+        require_service(ListedServices(), "qwem", possible_services("qwem"), follow=False)
+
+
+def test_a_service_that_is_followed_may_still_register(capsys):
+    require_service(ListedServices(), "late", possible_services("late"), follow=True)
+    assert "waiting for it" in capsys.readouterr().err
