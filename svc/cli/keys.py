@@ -1,10 +1,7 @@
 """`svc keys`: add, list and revoke API keys of the router."""
 
-import datetime
-import difflib
 import json
 import os
-import secrets
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,12 +13,13 @@ from svc.base.errors import CommandError
 from svc.base.private_files import make_directory
 from svc.cli.options import HERE, settings
 from svc.config import keyfile
+from svc.config.key_changes import add_key, discard_key, revoke_key
 from svc.terminal.output import echo, echo_json
+from svc.terminal.table import aligned_lines
 
 DEFAULT_FILE = "keys.toml"  # in var/
-SECRET_PREFIX = "svc-"
-SECRET_BYTES = 32
-DIGEST_DIGITS = 8  # that are shown
+DIGEST_DIGITS = 8  # the number of digits of the SHA-256 that are shown
+HEAD = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
 
 COUNT = click.IntRange(min=1)
 name_argument = click.argument("name")
@@ -52,28 +50,20 @@ def command() -> None:
 def add(
     name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None
 ) -> None:
-    """Make a key and print its secret, this once: only its SHA-256 is kept.
+    """Make a key and print its secret, which is shown only now: the file keeps only its SHA-256.
 
-    NAME is what logs and metrics call it. Only the secret goes to stdout.
+    Logs and metrics show the key as NAME. Only the secret goes to stdout.
     """
     _check_argument("NAME", keyfile.check_name, name)
     _check_argument("--note", keyfile.check_note, note)
     path, router_reads_it = _keys_file(file)
-    secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     if path.parent == HERE.var:
         make_directory(HERE.var)
-    now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-    with keyfile.editing(path) as entries:
-        if name in entries:
-            raise CommandError(
-                f"{path}: there is a key {name!r} already; choose another name, or first `svc keys revoke {name}`"
-            )
-        entries[name] = keyfile.KeyEntry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
+    secret = add_key(path, name, requests_per_minute, concurrency, operator, note)
     try:
         echo(secret)
     except OSError as error:  # the secret is lost
-        with keyfile.editing(path) as entries:
-            entries.pop(name, None)
+        discard_key(path, name)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest of stdout at exit
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
@@ -86,14 +76,15 @@ def add(
 @click.option("--json", "as_json", is_flag=True, help="for programs: an object with a list `keys`")
 @file_option
 def list_keys(as_json: bool, file: Path | None) -> None:
-    """Show every key: name, when it was made, limits, whether it is an operator's, digits of its SHA-256, note."""
+    """Show every key: name, time of creation, limits, whether it is an operator's, start of its SHA-256, note."""
     path, _ = _keys_file(file)
     entries = keyfile.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
         echo_json({"keys": rows}, indent=2)
     elif rows:
-        _print(rows)
+        for line in aligned_lines([HEAD, *(tuple(_cell(value) for value in row.values()) for row in rows)]):
+            echo(line)
     else:
         echo(f"{path}: no keys; make one with `svc keys add NAME`", err=True)
 
@@ -102,16 +93,9 @@ def list_keys(as_json: bool, file: Path | None) -> None:
 @name_argument
 @file_option
 def revoke(name: str, file: Path | None) -> None:
-    """Take a key back: the router refuses it within a second. Its begun requests finish."""
+    """Revoke a key: the router refuses it within a second. Its requests in flight finish."""
     path, _ = _keys_file(file)
-    if not path.exists():
-        raise CommandError(f"{path}: there is no such file, so no key {name!r}; give the file with --file")
-    with keyfile.editing(path) as entries:
-        if name not in entries:
-            close = difflib.get_close_matches(name, entries, 1)
-            cure = f"did you mean {close[0]}?" if close else "`svc keys list` shows those there are"
-            raise CommandError(f"{path}: there is no key {name!r}; {cure}")
-        del entries[name]
+    revoke_key(path, name)
     echo(f"{path}: key {name!r} revoked", err=True)
 
 
@@ -152,11 +136,3 @@ def _cell(value: Any) -> str:
     if value is None or value is False:
         return "-"
     return "yes" if value is True else str(value)
-
-
-def _print(rows: list[dict[str, Any]]) -> None:
-    head = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
-    lines = [head, *(tuple(_cell(value) for value in row.values()) for row in rows)]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
-    for line in lines:
-        echo("  ".join(f"{cell:{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())

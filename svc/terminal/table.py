@@ -113,6 +113,12 @@ def _omitted_line(blocks: Sequence[Block]) -> Text:
     return Text(f"… {len(blocks)} more{health}", style=unhealthy[0].style if unhealthy else "dim")
 
 
+def aligned_lines(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield each row as one line, with every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return (_aligned(row, widths) for row in rows)
+
+
 def duration(seconds: int | None) -> str:
     """Return a duration in its two largest units; empty for None."""
     if seconds is None:

@@ -1,0 +1,61 @@
+"""API keys are added to the file of keys and revoked, and no secret is kept."""
+
+import pytest
+
+from svc.base.errors import CommandError
+from svc.config import keyfile
+from svc.config.key_changes import add_key, discard_key, revoke_key
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "keys.toml"
+
+
+def add(path, name="ci"):
+    return add_key(path, name, requests_per_minute=60, concurrency=None, operator=False, note="nightly")
+
+
+def test_the_file_keeps_the_digest_of_a_secret_only(path):
+    secret = add(path)
+    entry = keyfile.read(path)["ci"]
+    assert (entry.sha256, entry.requests_per_minute, entry.note) == (keyfile.digest(secret), 60, "nightly")
+    assert secret not in path.read_text()
+
+
+def test_two_keys_have_different_secrets(path):
+    assert add(path, "ci") != add(path, "demo")
+
+
+def test_a_name_is_given_only_once(path):
+    add(path)
+    before = path.read_text()
+    with pytest.raises(CommandError, match=r"there is a key 'ci' already.*svc keys revoke ci"):
+        add(path)
+    assert path.read_text() == before
+
+
+def test_a_revoked_key_leaves_the_others(path):
+    add(path, "ci")
+    add(path, "demo")
+    revoke_key(path, "ci")
+    assert list(keyfile.read(path)) == ["demo"]
+
+
+def test_a_key_that_is_not_there_is_refused_with_a_similar_name(path):
+    add(path, "nightly")
+    with pytest.raises(CommandError, match=r"no key 'nightli'; did you mean nightly\?"):
+        revoke_key(path, "nightli")
+
+
+def test_revoking_without_a_file_creates_none(path):
+    with pytest.raises(CommandError, match="there is no such file"):
+        revoke_key(path, "ci")
+    assert not path.exists()
+
+
+def test_a_key_whose_secret_was_lost_can_be_discarded_twice(path):
+    add(path)
+    discard_key(path, "ci")
+    discard_key(path, "ci")
+    assert keyfile.read(path) == {}
