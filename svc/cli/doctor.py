@@ -1,4 +1,4 @@
-"""`svc doctor`: what is wrong with a site, how that is known, and the command that cures it."""
+"""`svc doctor`: show what is wrong with a site, the evidence, and the command that cures it."""
 
 import contextlib
 import os
@@ -24,25 +24,27 @@ from svc.terminal.output import echo_json
 @click.option("--model", default="", metavar="NAME", help="also say why this model is not found")
 @click.option("--json", "as_json", is_flag=True, help="for programs: see below")
 def command(model: str, as_json: bool) -> None:
-    """Say what is wrong with the site here, why, and the command that cures it. It changes nothing.
+    """Show what is wrong with this site, why, and the command that cures it. It changes nothing.
 
     Looks at the site's files, supervisord, ports, tokens, disks, the registry, the router, every
-    babysitter and instance, GPUs, clocks and versions. What comes of something else stands below it:
-    begin at the top, and ask again. Exits with 0 when there are no problems (warnings there may be),
-    with 1 when there are.
+    babysitter and instance, GPUs, clocks and versions. A consequence is shown below its cause, so
+    begin at the top, and run the command again. Exits with 0 without problems (there may be
+    warnings), and with 1 if there are problems.
 
     \b
     --json prints one object:
       ok            true when there are no problems
-      problems      how many there are; warnings: how many of those
-      findings      a list of objects, what to do first at the beginning:
-        key           what it is about: registry.silent, program.NAME:server, model.NAME ...
+      problems      the number of problems
+      warnings      the number of warnings
+      findings      a list of objects; the one to cure first is at the beginning:
+        key           the subject: registry.silent, program.NAME:server, model.NAME ...
         severity      problem or warning
-        what          what is wrong; why: how that is known
-        first         what a person has to do before the command, "" where nothing
+        what          what is wrong
+        why           the evidence
+        first         what a person has to do before the command; empty for nothing
         fix           the command that cures it, or shows more
-        consequences  a list of the same objects: what comes of it
-      well          a list of texts: the subjects that nothing is wrong with
+        consequences  a list of such objects: the consequences of this finding
+      well          a list of texts: the subjects without findings
     """
     with _progress(quiet=as_json) as progress:
         facts = collect(HERE, os.environ, model, progress)
@@ -59,7 +61,7 @@ def command(model: str, as_json: bool) -> None:
 
 
 def supervisorctl(site: Site) -> str:
-    """Return the command that calls supervisorctl from here, with its configuration."""
+    """Return the command by which the user can call supervisorctl for this site from the current directory."""
     svc = Path(command_name())
     program = "supervisorctl" if svc.name == str(svc) else str(svc.with_name("supervisorctl"))
     if not site.supervisord_conf.exists() and site.var_supervisord_conf.exists():

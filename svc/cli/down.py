@@ -10,9 +10,9 @@ from svc.terminal.progress import waiting
 
 @click.command("down")
 @click.option("--only", type=click.Choice(COMPONENTS), help="only this; the rest runs on")
-@click.option("--port", type=int, help="with --only babysitter: the instance at this port, or whose babysitter is")
+@click.option("--port", type=int, help="with --only babysitter: the instance with this port, or its babysitter's")
 def command(only: str | None, port: int | None) -> None:
-    """Stop everything in order: the router once its requests are done, the babysitters, the rest, supervisord."""
+    """Stop the site: first the router, which finishes its requests, then babysitters, the rest and supervisord."""
     if port is not None and only != "babysitter":
         raise click.UsageError("--port goes with --only babysitter")
     with waiting(console()) as progress:

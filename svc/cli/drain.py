@@ -1,4 +1,4 @@
-"""`svc drain`: give instances no new requests."""
+"""`svc drain`: send instances no new requests. The code that drains is in `svc.rollout.drain`."""
 
 import click
 

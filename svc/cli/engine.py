@@ -1,4 +1,4 @@
-"""`svc engine`: management requests to the engines themselves, at all replicas of a model or at named ones."""
+"""`svc engine`: send a management request to the engines of a model, or to named instances, without the router."""
 
 import json
 import re
@@ -81,7 +81,7 @@ def command(
     output: str,
     upstream_keys_file: str | None,
 ) -> None:
-    """Send a management request to the engines themselves, past the router, which relays none.
+    """Send a management request to the engines themselves, without the router.
 
     \b
       svc engine POST /v1/load_lora_adapter --model qwen \\
@@ -89,13 +89,14 @@ def command(
       svc engine GET /version --all
 
     The instances come from the registry, and from the static services of this site's router. --model
-    means every instance that lists it, drained ones too; of these, one that does not run (starting,
-    stopped, failed) is skipped. --instance takes the instance's name, or that of its babysitter.
+    selects every instance that lists the model, drained ones too, but skips those that do not run
+    (starting, stopped, failed). --instance takes the name of an instance or of its babysitter.
 
-    After anything but GET and HEAD each instance's model list is read again; the command ends once the
-    registry has what changed, so that the next request for a new model is routed.
+    After any method but GET and HEAD, each instance's model list is read again. The command ends when
+    the registry has the new lists, so that the router routes the next request for a new model.
 
-    An engine that wants an API key gets that of upstream_keys_file, or of its own TOML at this site.
+    An engine that wants an API key gets the key in upstream_keys_file, or the key that its TOML at
+    this site names.
 
     Exits with 0 when all instances answered 2xx, with 1 otherwise.
 
@@ -124,7 +125,7 @@ def command(
 
 
 def _has_registry(access: Access, site_settings: Settings) -> bool:
-    """Return whether a registry can be asked. A site whose router has only static services has none."""
+    """Return whether the site uses a registry. A site whose router has only static services uses none."""
     configured = access.registry_url or site_settings.launch.registry_url or site_settings.router.registry_url
     return bool(configured) or site_settings.launch.runs("registry") or not site_settings.router.static_services
 

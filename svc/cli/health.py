@@ -1,4 +1,4 @@
-"""`svc health`: whether the components that run here can be used, for HEALTHCHECK and other programs."""
+"""`svc health`: report whether this machine's components can be used, for example to a container's HEALTHCHECK."""
 
 import click
 

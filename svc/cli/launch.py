@@ -1,4 +1,4 @@
-"""`svc launch`: the program in front of every program in conf.d. `svc.__main__` runs it without loading click."""
+"""`svc launch`: listed here as a command; `svc.__main__` runs `svc.supervision.launch` without loading click."""
 
 import click
 

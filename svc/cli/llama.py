@@ -18,8 +18,8 @@ from svc.mock import llama
 def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int, parallel: int, temp: float) -> None:
     """Serve a real model, small and on the CPU: Gemma 3 270M in llama.cpp's own server.
 
-    For demos and tests. It answers OpenAI's API, /health, /slots and /metrics, once the model is loaded. The flags
-    have the names of llama-server's.
+    It is meant for demos and tests. It answers OpenAI's API, /health, /slots and /metrics once the model is loaded.
+    The flags have the same names as those of llama-server.
     """
     model, engine = llama.prepared()
     params = engine.CommonParams()

@@ -1,4 +1,4 @@
-"""`svc logs`: the ends of the log files of a site's programs, and what is written next."""
+"""`svc logs`: show the last lines of the programs' log files, and follow new lines."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ from svc.terminal.output import LogOutput, LogPrinter, echo
     "-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="lines of each to begin with"
 )
 def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
-    """Show the ends of log files: of all programs, or of those named.
+    """Show the last lines of log files, of all programs or of the named ones.
 
     \b
     NAME is
@@ -26,7 +26,7 @@ def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
       NAME:server          an instance
       NAME:babysitter      its babysitter
       NAME                 both
-      supervisord          supervisord's own: starts, exits and restarts of all
+      supervisord          supervisord itself: starts, exits and restarts of all programs
       all                  everything, as without a name
 
     With several programs, each line begins with the name of its program. --follow continues through

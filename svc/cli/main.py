@@ -1,4 +1,4 @@
-"""The command line of `svc`: its commands, and how the failure of one is reported."""
+"""The command line of `svc`: the list of commands, and the report of a command's failure."""
 
 import importlib
 import sys
@@ -11,8 +11,8 @@ from svc.terminal.output import echo
 
 INTERRUPTED_EXIT_CODE = 130  # as shells report Ctrl-C
 
-# Each command NAME is `command` in svc/cli/NAME.py, which is loaded when the command runs: so each one starts with
-# no more imports than it needs.
+# The command NAME is the function `command` in svc/cli/NAME.py. The file is loaded only when its command is used, so
+# that a command does not wait for the imports of all others.
 COMMANDS = (
     "apply",
     "babysitter",
@@ -44,7 +44,7 @@ COMMANDS = (
 
 
 class CommandTable(click.Group):
-    """Loads a command when it is needed, and reports a failure in one line for each problem."""
+    """Loads a command when it is used, and reports its failure with one line for each problem."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
@@ -76,11 +76,11 @@ def svc() -> None:
 
     \b
     A site is a directory with config/*.toml. Work on the current directory:
-      svc check      are the files right?
-      svc render     write conf.d/ from them
+      svc check      validate the files
+      svc render     write conf.d/ from the files
       svc up         start everything and wait until it answers
-      svc status     what is there, and how it is
-      svc doctor     what is wrong, why, and what cures it
+      svc status     show every program and its health
+      svc doctor     show what is wrong, why, and what cures it
       svc down       stop everything
-    supervisorctl start, stop and restart work as ever.
+    supervisorctl start, stop and restart work as usual.
     """

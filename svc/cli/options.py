@@ -1,4 +1,4 @@
-"""Options that several commands share, and the command line flags that are made of the settings."""
+"""Options that several commands share, and flags that are generated from the settings."""
 
 import dataclasses
 import os
@@ -23,7 +23,10 @@ config_file_option = click.option("--config-file", required=True, metavar="TOML"
 
 
 def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
-    """Add a flag for every setting of a section, with `more` names for some; the value of an absent flag is None."""
+    """Add a flag for every setting of a section; the value of an absent flag is None.
+
+    `more` has further names for the flag of a setting.
+    """
 
     def add(function: Any) -> Any:
         for field in reversed(dataclasses.fields(cls)):
@@ -35,7 +38,10 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
 
 
 def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
-    """Return the site's settings: flags first, then the environment if wanted, then config/svc.toml."""
+    """Return the site's settings. `flags` win over the environment, and the environment over config/svc.toml.
+
+    Without `environ` the environment is not read.
+    """
     return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
 
 
@@ -59,7 +65,7 @@ def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    """Return what a setting is, then in brackets its variable and its default, as far as it has them."""
+    """Return the help of a setting, followed by its environment variable and its default in brackets, if any."""
     rules, default = s.rules_of(field), field.default
     if default in ("", False, ()):
         return rules.help + (f"  [{rules.variable}]" if rules.variable else "")

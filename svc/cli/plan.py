@@ -24,12 +24,12 @@ EXIT_CODE_CHANGES = 2
 def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
     """Show what `svc apply` would do to what runs here, and change nothing.
 
-    It renders in memory, as `svc render [TOML...]` would write it, and compares program by program
-    with the configuration that supervisord runs by: a command word by word, the environment
-    variable by variable. What looks like a secret is shown as ***. Where only the babysitter is
-    concerned (its own program, or keys of the TOML that only it reads), the server runs on.
-    The registry and the router are asked which models would have no healthy instance on any host
-    meanwhile, by the rule that `svc apply` refuses by.
+    It renders the files in memory, as `svc render [TOML...]` would write them, and compares each
+    program with the configuration that supervisord runs: its command argument by argument, its
+    environment variable by variable. What looks like a secret is shown as ***. If only the
+    babysitter is concerned (its own program, or keys of the TOML that only it reads), the server
+    runs on. The registry and the router report which models would have no healthy instance on any
+    host meanwhile, because `svc apply` refuses that.
 
     Exits with 0 when there is nothing to do, with 2 when there are changes, with 1 on an error.
 
@@ -42,20 +42,20 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
         change        new, changed or gone
       parts        what would change of what runs, a list of objects:
         name
-        type          instance, registry, router, or other (a group of a file that is not svc's)
+        type          instance, registry, router, or other (a group of a file that svc did not render)
         change        added, removed or changed
-        effect        what happens to it, in words
-        edits         of the group itself (such as the router's socket), as below
-        programs      those that do not just run on, a list of objects:
+        effect        a text on what happens to it
+        edits         changes of the group itself (such as the router's socket), as below
+        programs      the programs that start, stop or restart, a list of objects:
           name          as supervisorctl writes it
           effect        starts, stops or restarts
-          edits         a list of objects: key (a key of supervisord's, or environment.NAME), old, new;
-                        null where there is none; of a command each difference by itself
-      without_instance  null when the registry does not tell, else a list of objects:
+          edits         a list of objects: key (supervisord's, or environment.NAME), old, new (null
+                        for none); a command has an object for each argument that differs
+      without_instance  null when the registry does not answer, else a list of objects:
         model
-        instance      the last healthy one that serves it
-        forever       true when that one is removed, false when it restarts
-      foreign      files of conf.d that svc did not make, and that run as well
+        instance      the last healthy instance that serves the model
+        forever       true when the instance is removed, false when it restarts
+      foreign      files of conf.d that svc did not render, and that run as well
       notes        a list of texts
     """
 

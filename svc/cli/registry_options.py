@@ -1,4 +1,4 @@
-"""The options that say which registry a command speaks to, and with which token."""
+"""The options for the registry's URL and token, which several commands share."""
 
 import dataclasses
 from collections.abc import Callable
@@ -24,14 +24,14 @@ class Access:
     token_file: str | None
 
     def settings(self, router_url: str | None = None) -> Settings:
-        """Return the site's settings, in which these options replace what the site says."""
+        """Return the site's settings, with the values of these options in place of the site's."""
         return settings(
             launch={"registry_url": self.registry_url, "router_url": router_url},
             registry={"token_file": self.token_file},
         )
 
     def client(self, read: bool = False) -> RegistryClient:
-        """Return a client of the registry; one that only reads may use the token for reads."""
+        """Return a client of the registry. With `read` it uses the site's read token, unless --token-file is given."""
         site_settings = self.settings()
         read_token = site_settings.registry.read_token_file if read and not self.token_file else ""
         return access.registry_client(site_settings, read_token)

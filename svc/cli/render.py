@@ -1,4 +1,4 @@
-"""`svc render`: write the files that supervisord, systemd, logrotate and nginx run from."""
+"""`svc render`: write the configuration files of supervisord, systemd, logrotate and nginx."""
 
 from pathlib import Path
 
@@ -71,9 +71,9 @@ def _nginx_from_registry(
 ) -> files.Change:
     """Return the change of nginx's files whose upstreams are the healthy instances of the registry.
 
-    Raise CommandError where no registry answers, ConfigError where it has no instance.
+    Raise CommandError if no registry answers, and ConfigError if the registry has no healthy instance.
     """
-    from svc.cli.registry_options import Access  # here, so that every other output needs no HTTP client
+    from svc.cli.registry_options import Access  # here, so that other outputs do not load an HTTP client
     from svc.site.access import explaining_errors
 
     nginx.check_listed(site_settings)

@@ -12,7 +12,7 @@ from svc.rollout.context import RolloutOptions
 
 @click.group("rollout")
 def command() -> None:
-    """Renew what runs on this host while it serves: see `svc rollout restart --help`."""
+    """Restart what runs on this host while it serves requests: see `svc rollout restart --help`."""
 
 
 @command.command()
@@ -21,23 +21,25 @@ def command() -> None:
 def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
     """Restart instances one after the other, without failing a request.
 
-    NAME selects an instance, MODEL all instances of this host that list it, `all` all instances of
-    this host. An instance that was stopped by hand is restarted only if it is named. Each instance is
-    drained in the registry. When no router has a request in flight for it, supervisord restarts it and
-    its babysitter. When it lists its models again it is undrained, and when the router uses it the
-    next one follows. An instance that the operator has drained stays drained.
+    NAME selects an instance, MODEL selects all instances of this host that list the model, and `all`
+    selects all instances of this host. An instance that was stopped by hand is restarted only if it is
+    named. Each instance is drained in the registry. When no router has a request in flight for it,
+    supervisord restarts it and its babysitter. When it lists its models again, it is undrained. When
+    the router uses it, the next instance follows. An instance that the operator has drained stays
+    drained.
 
     \b
-    - The last healthy instance of a model, on all hosts, is refused unless --allow-downtime.
+    - The last healthy instance of a model on all hosts is not restarted without --allow-downtime.
     - After --drain-timeout, requests in flight are cut. The default is as long as the router lets
       a request take.
-    - At the first instance that does not come back, the command stops with exit code 1: that one
-      stays drained, the others are not touched. Repeated within an hour, it goes on from there.
-    - On Ctrl-C, instances that are only drained serve again, and the others are listed. A killed
-      command is finished by running it again.
+    - At the first instance that does not come back, the command stops with exit code 1: that instance
+      stays drained, the waiting instances are unchanged. Repeated within an hour, the command goes on
+      from there.
+    - On Ctrl-C, instances that were only drained serve again, and the command lists the others. A
+      killed command is finished by running it again.
 
     `registry` and `router` are names as well: the router is replaced without a pause (SIGHUP), and
     routers keep their table while the registry restarts.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM ends it as Ctrl-C does
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C
     rolling_restart.restart(HERE, names, options, console())

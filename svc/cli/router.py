@@ -13,7 +13,7 @@ from svc.settings import RouterSettings
 @click.option("--fd", type=int, help="listen on this open socket instead (supervisord's, 0)")
 @flags_of(RouterSettings, port=["--router-port"])
 def command(fd: int | None, **flags: Any) -> None:
-    """Run the router in the foreground: the one OpenAI-compatible address.
+    """Run the router in the foreground: the OpenAI-compatible address that clients use.
 
     It needs a registry URL or a file of static services, or both.
     """

@@ -1,4 +1,4 @@
-"""`svc status`: every program of the site, and how it is."""
+"""`svc status`: show every program of the site and its health."""
 
 import dataclasses
 import signal
@@ -20,9 +20,9 @@ from svc.terminal.screen import width_of
 def command(as_json: bool, watch: bool) -> None:
     """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
 
-    The health of a program is the registry's view of it; an instance must also be used by the router.
-    Exits with 0 when everything is healthy, else with 1; an unused instance of another machine that this
-    site's router should use counts, too. --watch goes on until Ctrl-C.
+    The health of a program comes from the registry; an instance must also be used by the router.
+    Exits with 0 when everything is healthy, else with 1. An instance on another machine counts too, if
+    this site's router should use it and does not. --watch goes on until Ctrl-C.
 
     \b
     --json prints one object:
@@ -44,7 +44,7 @@ def command(as_json: bool, watch: bool) -> None:
     registry = settings().registry
     token_file, out = registry.read_token_file or registry.token_file, console()
     if watch:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: the terminal is left in order
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C: the terminal is restored
         status_watch.watch(HERE, token_file, out, as_json)
     status = site_status(observe.snapshot(HERE, token_file))
     if as_json:

@@ -1,4 +1,4 @@
-"""`svc top`: what the router does now, by model and by instance."""
+"""`svc top`: show the router's current traffic, by model and by instance."""
 
 import sys
 
@@ -23,8 +23,8 @@ def command(every: float, count: int | None, sort: str, as_json: bool, router_ur
     """Show what the router does now: requests, errors and tokens a second, by model and by instance.
 
     FIRST is the mean time to the first token of streams; QUEUE counts requests that wait for an
-    instance. The rates are those between two lines. The command reads the router's open /metrics, so it
-    needs no key. With -n it exits with 1 if the router did not answer for the last line.
+    instance. The rates are averages since the previous output. The command reads the router's open
+    /metrics, so it needs no key. With -n it exits with 1 if the router did not answer the last time.
 
     \b
     --json prints one object a line:

@@ -1,4 +1,4 @@
-"""`svc undrain`: give drained instances requests again."""
+"""`svc undrain`: send drained instances requests again. The code that undrains is in `svc.rollout.drain`."""
 
 import click
 

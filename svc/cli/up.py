@@ -20,13 +20,13 @@ from svc.site.start_plan import StartOptions
 def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreground: bool) -> None:
     """Start the site, or bring a running one up to date, and wait until every component answers.
 
-    It renders first. If the environment changes what is rendered, conf.d is left alone and
-    var/supervisord.conf runs instead. Ctrl-C stops what this call has started.
+    The command renders the files first. If environment variables change the files, conf.d stays as it
+    is, and supervisord runs from var/supervisord.conf. Ctrl-C stops what this call has started.
 
-    With --foreground it stays until SIGTERM or Ctrl-C, which stops everything in order as svc down
-    does. The programs' output goes to stdout as well as to logs/, or to stdout alone where logs/
-    cannot be written. An instance that fails is started again; a registry or a router that cannot
-    start ends it with 1.
+    With --foreground the command runs until SIGTERM or Ctrl-C, then stops everything in order as
+    svc down does. The programs' output goes to stdout as well as to logs/, or to stdout alone if logs/
+    cannot be written. An instance that fails is started again; if the registry or the router cannot
+    start, the command ends with exit code 1.
     """
     options = StartOptions(tomls, only, os.environ)
     if foreground:

@@ -22,7 +22,7 @@ def command_text(fix: str, svc: str, supervisorctl: str) -> str:
 def lines(
     nodes: Sequence[Node], healthy: Sequence[str], svc: str = "svc", ctl: str = "supervisorctl"
 ) -> Iterator[Text]:
-    """Yield the lines of a diagnosis, with the finding to cure first at the top."""
+    """Yield the lines of a diagnosis. The finding to cure first is at the top."""
     for node in nodes:
         yield from _cause_lines(node, svc, ctl)
     if healthy:

@@ -52,7 +52,7 @@ class SiteFiles:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordFacts:
-    """The report of supervisord. `problem` says why a running supervisord does not report; else it is empty."""
+    """What supervisord reports. `problem` is the reason why a running supervisord reports nothing, or empty."""
 
     pid: int | None = None
     problem: str = ""
@@ -62,9 +62,9 @@ class SupervisordFacts:
     has_extension: bool = True  # whether svc's extension is loaded
     version: str = ""  # the version of supervisor
     svc_version: str = ""  # empty: the extension reports none
-    python: str = ""  # the directory of its Python, if this command runs in another environment
-    pid_without_socket: int | None = None  # of a supervisord that runs although its socket is missing
-    last_error: str = ""  # the last error in its log, if it does not run
+    python: str = ""  # the directory of supervisord's Python, if this command runs in another environment
+    pid_without_socket: int | None = None  # the pid of a supervisord that runs although its socket is missing
+    last_error: str = ""  # the last error in supervisord's log, if supervisord does not run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class InstanceProbe:
     info: HttpResult
     health: HttpResult
     models: HttpResult  # the response of the instance's /v1/models
-    models_from_outside: HttpResult | None = None  # the same at the registered address; None: that is loopback
+    models_from_outside: HttpResult | None = None  # the same from the registered address; None if that is loopback
     inference: HttpResult | None = None  # the response to a GET of an inference path with the router's key
     router_key: bool = False  # whether upstream_keys_file has a key for the instance
 
@@ -118,7 +118,7 @@ class RouterFacts:
     ready: HttpResult
     services: HttpResult
     metrics: HttpResult
-    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by instance; empty: none
+    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by instance; empty text: connected
 
     def instances(self) -> dict[str, dict[str, Any]]:
         """Return the instances in the router's list, by name."""
@@ -195,7 +195,7 @@ class UnfinishedRollout:
     command: str
     drained: Sequence[str] = ()  # services that the rollout has drained
     begun: Sequence[str] = ()  # instances that the rollout has stopped
-    at_work: str = ""  # the text in its lock file; empty: the rollout was interrupted
+    at_work: str = ""  # the text in the lock file of a running rollout; empty: the rollout was interrupted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -219,7 +219,7 @@ class Facts:
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"
     digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # digests of the TOML files, by instance
     logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # the last lines of logs, by program
-    last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program ended
+    last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program last ended
     listeners: Mapping[int, PortHolder] = dataclasses.field(default_factory=dict)
     registries: Sequence[RegistryFacts] = ()
     instance_probes: Mapping[str, InstanceProbe] = dataclasses.field(default_factory=dict)  # by instance
@@ -249,7 +249,7 @@ class Facts:
         return process.state if process else ""
 
     def uptime(self, program: str) -> int:
-        """Return the seconds since a running program was started."""
+        """Return the seconds since a running program was started, or 0 if it does not run."""
         process = self.supervisord.processes.get(program)
         return process.now - process.start if process and process.state == "RUNNING" else 0
 

@@ -56,7 +56,7 @@ def _is_url(text: str) -> bool:
 def explaining_errors(action: str, client: RegistryClient, not_found: str = "") -> Iterator[None]:
     """Raise CommandError with the cure if the registry refuses a request or does not answer.
 
-    `not_found` explains a 404 from a server that is not a registry; if it is empty, NotFound is raised unchanged.
+    `not_found` is the error text for a 404 response; if it is empty, NotFound is raised unchanged.
     """
     try:
         yield

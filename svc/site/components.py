@@ -20,7 +20,7 @@ class Component:
     name: str
     kind: str  # registry, router or babysitter; an instance with its babysitter is of kind babysitter
     host: str  # the address at which other machines reach the component
-    ports: tuple[int, ...]  # its listening ports; an instance has its own and its babysitter's
+    ports: tuple[int, ...]  # the listening ports; for an instance, the server's port and the babysitter's port
     programs: tuple[str, ...]  # full names, as supervisorctl writes them
     registry_url: str = ""  # the registry that the component uses, if the file names one
     source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
@@ -121,7 +121,7 @@ def _host_port(url: str) -> tuple[str, int | None]:
 
 
 def _component(path: Path, text: str) -> Component:
-    # The same parser options as supervisord's, without % expansion, because the values read here have none.
+    # The same parser options as supervisord's, without % expansion, because the values that are read contain no %.
     ini = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     ini.read_string(text)
     try:
@@ -147,7 +147,10 @@ def _component(path: Path, text: str) -> Component:
 
 
 def _flags(command: str, shim: bool = False) -> dict[str, str]:
-    """Return the flags of a command and their values: of `svc launch` with `shim`, else of the command it runs."""
+    """Return the flags and their values in a program's command, which is `svc launch FLAGS -- COMMAND FLAGS`.
+
+    With `shim`, return the flags of `svc launch`, else the flags of the command behind it.
+    """
     arguments: Sequence[str] = shlex.split(command)
     end = arguments.index("--")
     arguments = arguments[:end] if shim else arguments[end + 1 :]

@@ -1,4 +1,4 @@
-"""`svc up --foreground`: a site that runs as long as this process does, as in a container."""
+"""`svc up --foreground`: runs a site until this process ends, as in a container."""
 
 import contextlib
 import os
@@ -84,7 +84,10 @@ def _ensure_temporary_directory(site: Site) -> None:
 
 
 class ReadinessReporter:
-    """Reports once when a component is ready or has failed; supervisord restarts a failed component."""
+    """Reports each component once when it is ready, and once if it fails or is late.
+
+    supervisord restarts a failed component, so it may become ready later.
+    """
 
     def __init__(self, components: Sequence[Component], timeout: float, progress: LineProgress) -> None:
         self.components = components
@@ -95,7 +98,7 @@ class ReadinessReporter:
         self.deadline = time.monotonic() + timeout
 
     def update(self, supervisord: SupervisordClient) -> None:
-        """Report every change; raise CommandError if the registry or router fails before it was ever ready."""
+        """Report what has changed; raise CommandError if the registry or the router fails before it was ever ready."""
         if len(self.ready) == len(self.components):
             return
         observation = observe(supervisord, self.components, self.router, self.ready)
@@ -130,7 +133,7 @@ def _run_until_stopped(
     stopping: threading.Event,
     reporter: ReadinessReporter,
 ) -> None:
-    """Report readiness until the site is to stop, then stop its programs in order."""
+    """Report readiness until `stopping` is set or supervisord ends; then stop the programs in order."""
     supervisord: SupervisordClient | None = None
     try:
         while not stopping.wait(POLL_INTERVAL_SECONDS):
@@ -191,7 +194,7 @@ class LogCopier:
             log.read_last(0)  # an earlier run wrote these lines
 
     def keep(self, output: bytes) -> None:
-        """Keep the end of supervisord's own output, which its log file normally repeats."""
+        """Keep the end of supervisord's own output, which is printed only if nothing was copied from the log files."""
         self.kept = (self.kept + output)[-KEPT_OUTPUT_BYTES:]
 
     def copy(self) -> None:

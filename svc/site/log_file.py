@@ -63,7 +63,7 @@ class LogFile:
         files = _open_rotations(self.path)
         if self._file is not None:
             yield self._file.read()  # read again: programs write to a file until shortly after its rotation
-            files = _begun_after(files, self._file)
+            files = _newer_files(files, self._file)
         for file in reversed(files):
             yield file.read()
             if self._file is not None:
@@ -71,7 +71,7 @@ class LogFile:
             self._file = file
 
     def _has_its_name(self) -> bool:
-        """Return whether the open file still has the log's name, so that it was not rotated."""
+        """Return whether the open file is still the file at `path`, so that it was not rotated."""
         assert self._file
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
@@ -109,8 +109,8 @@ def last_lines(file: IO[bytes], count: int) -> list[bytes]:
 def _open_rotations(path: Path) -> list[IO[bytes]]:
     """Open the log file and its rotated files and return them, the newest first.
 
-    FILE itself may be missing during a rotation. A file that is renamed during this call is opened twice and
-    returned once, so that none is missed.
+    FILE itself may be missing during a rotation. A file that is renamed during this call may be opened under both
+    names; it is returned once.
     """
     files: list[IO[bytes]] = []
     for number in range(MAX_FILES):
@@ -124,17 +124,17 @@ def _open_rotations(path: Path) -> list[IO[bytes]]:
     return files
 
 
-def _begun_after(files: list[IO[bytes]], than: IO[bytes]) -> list[IO[bytes]]:
-    """Return the files that are newer than `than`, and close the others.
+def _newer_files(files: list[IO[bytes]], current: IO[bytes]) -> list[IO[bytes]]:
+    """Return the files that are newer than `current`, and close the others. `files` begins with the newest file.
 
-    If `than` was removed or compressed, return the files that were modified after it.
+    If `current` was removed or compressed, return the files that were modified after it.
     """
-    known = next((n for n, file in enumerate(files) if _is_same_file(file, than)), None)
-    if known is None:
-        known = next((n for n, file in enumerate(files) if n and _modified_ns(file) < _modified_ns(than)), len(files))
-    for file in files[known:]:
+    end = next((n for n, file in enumerate(files) if _is_same_file(file, current)), None)
+    if end is None:
+        end = next((n for n, file in enumerate(files) if n and _modified_ns(file) < _modified_ns(current)), len(files))
+    for file in files[end:]:
         file.close()
-    return files[:known]
+    return files[:end]
 
 
 def _modified_ns(file: IO[bytes]) -> int:

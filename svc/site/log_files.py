@@ -23,7 +23,7 @@ FIRST_PROGRAMS = ("registry", "router")
 def log_files(site: Site) -> dict[str, Path]:
     """Return the log file of each program that has one, by the program's name.
 
-    The paths come from the running supervisord; if none runs, from the files that it would run from.
+    The running supervisord reports the paths. If no supervisord runs, the paths come from supervisord's files.
     """
     supervisord = supervisord_process.find(site)
     pairs = _paths_of_running(supervisord) if supervisord else _paths_in_files(site)
@@ -87,7 +87,7 @@ def follow_logs(
     For a program that appears later, first print the last `line_count` lines of its log.
     """
     reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # reports only that the other end is closed
+    reader.register(sys.stdout.fileno(), 0)  # without events, poll reports only that the other end is closed
     listed = time.monotonic()
     while True:
         for name, log in logs.items():
@@ -104,7 +104,7 @@ def follow_logs(
 
 
 def _select_again(site: Site, names: Sequence[str]) -> dict[str, Path]:
-    """Return the selected log files, or none while supervisord starts or ends, or its files are being changed."""
+    """Return the selected log files, or none if they cannot be listed now, for example because supervisord ends."""
     with suppress(SvcError):
         return select_logs(names, log_files(site))
     return {}

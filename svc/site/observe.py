@@ -26,7 +26,10 @@ def observe(
     router: Component | None,
     already_healthy: Collection[str] = (),
 ) -> Observation:
-    """Return the observation of these components for `readiness`; do not check `already_healthy` ones again."""
+    """Return the observation of these components for `readiness`.
+
+    The components named in `already_healthy` are not checked again.
+    """
     states = {name: process.state for name, process in supervisord.processes().items()}
     routed = RouterClient(router.own_url).services() if router else None
     components = list(components)
@@ -120,7 +123,10 @@ def _registry_url(components: Sequence[Component]) -> str:
 
 
 def _list_registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
-    """Return the registry's services by name (None if it lists none), and the reason if it refuses the request."""
+    """Return the registry's services by name, and the reason if the registry refuses to list them.
+
+    The services are None if the registry refuses or does not answer.
+    """
     if not url:
         return None, ""
     try:

@@ -12,11 +12,10 @@ from svc.supervision.launch import holder_of, is_taken
 def refuse_taken(
     components: Iterable[Component], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
 ) -> None:
-    """Raise ConfigError with a line for each port that another program holds.
+    """Raise ConfigError with a line for each port that a program outside this site holds.
 
-    The programs of `supervisord` may hold the ports of their components. `touched` are the components that will
-    be stopped and started again. The check matters most for the router: supervisord itself exits if it cannot
-    bind the router's address.
+    Only the ports of components that do not run, or that are in `touched` because they will be restarted, are
+    checked. The check matters most for the router: supervisord itself exits if it cannot bind the router's address.
     """
     processes = supervisord.processes() if supervisord else {}
     ours = {process.pid for process in processes.values() if process.pid}
@@ -38,7 +37,10 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 
 
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
-    """Return the process that holds the port, or an empty text if it descends from `ours` or does not exist."""
+    """Return a text on the process that holds the port.
+
+    The text is empty if the port is free, or if the process or one of its ancestors has a pid in `ours`.
+    """
     if not is_taken(port, ipv6):
         return ""
     holder = holder_of(port)

@@ -1,4 +1,4 @@
-"""Returns supervisord's program groups, both those that run and those that would run after a change."""
+"""Reads supervisord's program groups: those that run, and those that would run after a change of the files."""
 
 import dataclasses
 import os
@@ -23,7 +23,8 @@ from svc.supervision.config_serializer import serialize
 from svc.supervision.program_config import GroupConfig, SupervisordConfig, parse_groups
 
 PARALLEL_REQUESTS = 16  # requests to babysitters at a time
-AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)  # lists the environment
+# The part of supervisord's error messages that lists the variables of the environment.
+AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)
 HTTP_TIMEOUT_SECONDS = 2.0
 
 
@@ -96,7 +97,7 @@ def _require_utf8(path: Path, text: bytes) -> None:
 def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
     """Return the environment that supervisord was started with, to which `%(ENV_X)s` in its files refers.
 
-    If it cannot be read, return the environment of this process.
+    If that environment cannot be read, return the environment of this process.
     """
     try:
         variables = procfs.environment(supervisord.pid())
@@ -109,7 +110,10 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
 def stale_babysitters(
     components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
-    """Return the instances whose babysitter loaded another TOML, and the instances whose babysitter is silent."""
+    """Return the instances whose babysitter loaded another version of its TOML, and those whose babysitter is silent.
+
+    Only running babysitters count. A silent babysitter does not answer, so the TOML that it loaded is unknown.
+    """
     states = {name: process.state for name, process in supervisord.processes().items()}
     supervised = [
         component
@@ -139,7 +143,7 @@ def loaded_config_digest(component: Component) -> str | None:
 
 
 def config_digest(source: Path, settings: Settings) -> str | None:
-    """Return the digest of a TOML, or None if it is invalid or missing, so that no babysitter could start."""
+    """Return the digest of a TOML, or None if the TOML is invalid or missing."""
     try:
         return load([source], settings)[0].digest()
     except ConfigError:

@@ -23,7 +23,7 @@ class ReadinessStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why an engine is not ready or the registry refuses it. `misconfigured`: only an edit helps, not waiting."""
+    """Why an engine is not ready, or why the registry refuses an instance. `misconfigured`: waiting does not help."""
 
     reason: str
     misconfigured: bool = False
@@ -35,9 +35,9 @@ class Observation:
 
     states: Mapping[str, str]  # supervisord's state of each program
     healthy: Collection[str]  # names of the components whose health check passes
-    routed: Mapping[str, Sequence[str]]  # by instance: the models for which the router sends requests to it
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the registry, by component
+    routed: Mapping[str, Sequence[str]]  # the models of each instance that the router uses, by service name
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why its engine is not
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why the registry does so
 
     def reason(self, component: Component) -> str:
         """Return the reason that a babysitter reports for a component that is not ready, or an empty text."""

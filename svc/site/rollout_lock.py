@@ -14,7 +14,7 @@ from svc.config.site import Site
 
 @contextlib.contextmanager
 def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
-    """Hold the lock exclusively for a rollout. Raise CommandError with the command that holds it already.
+    """Hold the lock exclusively, for a rollout. Raise CommandError with the command that holds the lock already.
 
     The kernel releases the lock when the process ends.
     """
@@ -32,7 +32,7 @@ def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(site: Site) -> Iterator[None]:
-    """Hold the lock together with other sharers. Raise CommandError with the rollout's command if one runs."""
+    """Hold the lock shared with other calls of `svc up`. Raise CommandError with the rollout's command if one runs."""
     with _open(site) as file:
         _lock(file, fcntl.LOCK_SH)
         yield

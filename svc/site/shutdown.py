@@ -57,7 +57,7 @@ def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> Non
 
 
 def kind_of(process: Process) -> str:
-    """Return the kind of component that a program belongs to; empty for a program that svc did not render."""
+    """Return the kind of the component of a program, or an empty text for a program that svc did not render."""
     if process.name in ("server", "babysitter") and process.group != process.name:
         return "babysitter"
     return process.name if process.name in ("registry", "router") else ""
@@ -103,7 +103,7 @@ def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waitin
 
 
 def kill_leftovers(site: Site, progress: Waiting) -> None:
-    """Kill the processes of this site that outlived their supervisord, for example because it was killed."""
+    """Kill the processes of this site that outlived their supervisord, which happens if supervisord is killed."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
     while (pids := _leftovers(site)) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -114,7 +114,7 @@ def kill_leftovers(site: Site, progress: Waiting) -> None:
 
 
 def _leftovers(site: Site) -> Collection[int]:
-    """Return the pids of the processes that inherited this site's variable, which supervisord sets in its programs."""
+    """Return the pids of the processes whose environment names this site's supervisord as the one that started them."""
     socket = os.path.realpath(site.socket)
     return [
         process.pid

@@ -1,4 +1,4 @@
-"""The plan of `svc up`: the files to write, and the supervisord.conf to run (the site's own or the one in var/)."""
+"""The plan of `svc up`: the files to write, and the supervisord.conf to run, which is the site's or the one in var/."""
 
 import dataclasses
 import os
@@ -16,12 +16,12 @@ from svc.site.components import Component, foreign_files, parse_components, rend
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartPlan:
-    """The changes to write, then `conf` to run, which includes the files in `conf_d`. `notes` are for the operator."""
+    """The changes of files, and the supervisord.conf to run after them, which includes the files in `conf_d`."""
 
     changes: tuple[Change, ...]
     conf: Path
     conf_d: Path
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # for the operator
 
     def components(self) -> list[Component]:
         """Return all components that will run."""
@@ -74,14 +74,14 @@ def plan(
 ) -> StartPlan:
     """Return the plan. `running`: a supervisord runs here; `runs_from_var`: it was started with var/supervisord.conf.
 
-    1. When nothing runs or `runs_from_var`, single components are added to var/conf.d.
+    1. If the options select kinds of components, these are added to the directory that the running supervisord reads,
+       or to var/conf.d if none runs.
     2. If environment variables change the rendered files, all files go to var/conf.d, and conf.d stays unchanged.
-       With `allow_read_only` the same is done if conf.d is not writable, and logs go to stdout if logs/ is not
-       writable.
-    3. Otherwise conf.d is brought up to date, and also var/conf.d if supervisord runs from it.
+       With `allow_read_only`, the same is done if conf.d or logs/ is not writable. If logs/ is not, logs go to stdout.
+    3. Otherwise conf.d is brought up to date, and also var/conf.d if supervisord runs from var/.
 
-    Raise CommandError if rule 2 applies and the running supervisord was started with the site's supervisord.conf,
-    because it does not read var/conf.d.
+    Raise CommandError if environment variables change the rendered files and the running supervisord does not read
+    var/conf.d.
     """
     site_settings = load_settings(site.svc_toml, options.environ)
     variables = sorted(name for name in ENVIRONMENT_VARIABLES if options.environ.get(name))
@@ -142,7 +142,7 @@ def _environment_changes_files(site: Site, options: StartOptions, site_settings:
 
 
 def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
-    """Return these sources and the earlier sources of conf.d, whose instances run as well."""
+    """Return these sources and the sources of the files in conf.d, because the instances of both are to run."""
     by_path = {os.path.abspath(path): path for path in [*earlier_sources(site), *sources]}
     return list(by_path.values())
 

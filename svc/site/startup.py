@@ -93,11 +93,12 @@ def _start_or_update(
 ) -> SupervisordClient:
     """Start supervisord, or update the running one and start the chosen programs that are stopped.
 
-    A change of the instance's own settings changes its program in supervisord's files. Other settings, such as
-    metadata, are read only by the babysitter, so a babysitter that loaded an older file is replaced.
+    supervisord restarts the programs whose configuration in its files has changed. Some keys of a TOML, such as
+    metadata, are not in these files, because only the babysitter reads them. So a babysitter that has loaded an older
+    version of its TOML is replaced.
     """
     if supervisord is None:
-        # Without the variables of settings, because the files that were just written contain those settings.
+        # The variables of settings are left out, because the files that were just written contain these settings.
         environ = {key: value for key, value in options.environ.items() if key not in ENVIRONMENT_VARIABLES}
         return supervisord_process.start(site, start_plan.conf, environ)
     supervisord.update()
@@ -111,7 +112,7 @@ def _start_or_update(
 
 
 def _replace_babysitters(supervisord: SupervisordClient, names: Sequence[str]) -> None:
-    """Start a successor of each babysitter; wait until all successors run, or for HANDOVER_TIMEOUT_SECONDS."""
+    """Replace each babysitter by a new process; wait for the new processes, but at most HANDOVER_TIMEOUT_SECONDS."""
     before = supervisord.processes()
     for name in names:
         supervisord.hand_over(name)

@@ -25,14 +25,17 @@ HEALTH_OF_STATE = {  # the health of a program that supervisord reports as not R
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SiteSnapshot:
-    """The reports of all sources. `registry` and `router` are services by name, or None without an answer."""
+    """What supervisord, the registry, the router and the babysitters report.
+
+    `registry` and `router` are the services that each of them lists, by name, or None if it does not answer.
+    """
 
     components: Sequence[Component]
     supervisord: int | None = None  # supervisord's pid; None: it does not run
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # engines, by component
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by the registry, by component
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why its engine is not
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why the registry does so
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # the problem that the registry reports about itself
@@ -205,7 +208,10 @@ def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
 
 
 def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield the problems of the registry. The row of this site's registry shows already that it does not run."""
+    """Yield the problem that the registry reports, or that it does not answer.
+
+    Yield nothing if this site's registry does not run, because another line reports that.
+    """
     process = snapshot.processes.get("registry")
     runs_registry = any(component.kind == "registry" for component in snapshot.components)
     if runs_registry and (process is None or process.state != "RUNNING"):
@@ -231,7 +237,7 @@ def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any])
 
     1. It is healthy if the router uses it.
     2. Bad health in the registry explains why the router does not use it.
-    3. Otherwise the router's own state counts, which lags a little behind the registry's.
+    3. Otherwise the state in the router's list is the result, although it lags a little behind the registry.
     """
     if routed["healthy"]:
         return "healthy"  # 1

@@ -11,7 +11,7 @@ from svc.terminal.table import COLUMN_GAP, Block, TableRow, crop, duration, tabl
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
 OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order on a narrow terminal
 TRANSIENT_STATES = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # supervisord's
-MIN_PROGRAM_LINES = 3  # kept beside any number of problems: the head, one program, and the number of the others
+MIN_PROGRAM_LINES = 3  # always shown: the head, one program, and a line with the number of the other programs
 
 
 def status_lines(status: SiteStatus, width: int, height: int | None = None) -> Iterator[Text]:
@@ -44,8 +44,8 @@ def _problem(problem: str, styles: Mapping[str, str], width: int | None) -> Bloc
 def _style(program: ProgramStatus) -> str:
     """Return the colour of a program; only failures are red.
 
-    A transient state, or a state that an operator requested, is not a failure. Neither is unknown health: there
-    the failure is the source that does not answer.
+    A transient state, or a state that an operator requested, is not a failure. Unknown health is not a failure of the
+    program, but of the server that should report it.
     """
     transient = program.state in TRANSIENT_STATES and (level_of(program.health) == WARNING or program.health == UNKNOWN)
     return "" if program.ok else "yellow" if transient else "red"
@@ -62,7 +62,7 @@ def _lines_below(program: ProgramStatus, width: int) -> Sequence[str]:
 
 
 def _abbreviated(number: int) -> str:
-    """Return a number with its unit, such as 1M for 1000000, which is a limit that no program reaches."""
+    """Return a round number with a unit, such as 1M for 1000000, because large limits would widen the column."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= size and number % size == 0:
             return f"{number // size}{unit}"

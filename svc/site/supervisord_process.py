@@ -28,9 +28,10 @@ OutputSink = Callable[[bytes], object]
 
 
 def find(site: Site) -> SupervisordClient | None:
-    """Return the supervisord that runs on this site, with whichever configuration, or None if none runs.
+    """Return a client of the supervisord that runs on this site, or None if none runs.
 
-    Raise CommandError for a supervisord without svc's extension, on which restart limits and more depend.
+    The supervisord may run from the site's supervisord.conf or from the one in var/. Raise CommandError if it lacks
+    svc's extension, for example because it was started by another program.
     """
     path = str(site.socket.absolute())
     with socket.socket(socket.AF_UNIX) as sock:
@@ -111,12 +112,13 @@ def foreground_supervisord(
     """Run supervisord as a child process that ends with this process, even if this process is killed.
 
     supervisord has its own session, so that Ctrl-C reaches only this process. `sink` gets the output of supervisord
-    and of programs that log to its stdout, through a pipe, because /dev/stdout cannot be opened if it is a socket.
+    and of the programs that log to supervisord's stdout. That stdout is a pipe, because programs cannot open
+    /dev/stdout if it is a socket.
     """
     parent = os.getpid()
     process = subprocess.Popen(
         [str(program()), "-n", "-c", str(conf.absolute())],
-        # The files already contain the settings of the variables that are left out here.
+        # The variables of settings are left out, because the rendered files contain these settings.
         env={key: value for key, value in environ.items() if key not in ENVIRONMENT_VARIABLES},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -167,7 +169,7 @@ def wait_until_gone(site: Site, pid: int) -> None:
 
 
 def clean_up(site: Site) -> None:
-    """Remove the files that a killed supervisord left behind."""
+    """Remove the socket and the pid file, which a killed supervisord leaves behind."""
     for path in (site.socket, site.pidfile):
         path.unlink(missing_ok=True)
 

@@ -50,7 +50,7 @@ def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
 
 
 def _scrape(router: RouterClient) -> RouterScrape | str:
-    """Return the router's metrics, or the problem of the program that answers at its URL."""
+    """Return the router's metrics, or the error message if they cannot be read."""
     try:
         return router.scrape()
     except SvcError as error:

@@ -25,7 +25,7 @@ from svc.doctor.findings import WARNING, Finding
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """A check of one subject. If `applies` returns False, facts are missing, and no finding does not mean healthy."""
+    """A check of one subject. If `applies` returns False, the check lacks facts, and the subject may be unhealthy."""
 
     subject: str
     find: Callable[[Facts], Iterator[Finding]]

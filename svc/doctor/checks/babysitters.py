@@ -35,7 +35,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _shares_registry(facts: Facts, router: Component, component: Component) -> bool:
     """Return whether an instance registers at a registry that the router reads.
 
-    Different URLs may name one registry: if both name this machine, or if the router lists the instance.
+    Different URLs may lead to the same registry. That is assumed if both name this machine, or if the router lists
+    the instance.
     """
     if shares_registry(router, component):
         return True
@@ -174,13 +175,16 @@ def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> I
 
 
 def _is_local(facts: Facts, component: Component) -> bool:
-    """Return whether the address belongs to this machine; another machine may forward its requests here."""
+    """Return whether the instance's registered host is this machine; else another machine may forward requests."""
     name = facts.host_names.get(component.host)
     return name is not None and name.is_local
 
 
 def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
-    """Yield findings on the instance's response to a request for its models, unless the TOML names the models."""
+    """Yield a finding if an instance does not answer, is not ready, or does not list its models.
+
+    An instance need not list its models if its TOML names them.
+    """
     name, response, key = component.programs[0], probe.models, f"models.{component.name}"
     uptime, restart = facts.uptime(name), f"supervisorctl restart {name}"
     config = facts.configs.get(component.name)

@@ -159,7 +159,7 @@ def _first_models(names: Iterable[str]) -> str:
 
 
 def _spelling_hint(name: str, names: list[str]) -> str:
-    """Return a hint at names with a similar spelling, or that differ only in case or in a leading path."""
+    """Return a hint at the names that differ from `name` only in case, in a leading path or slightly in spelling."""
     lower = {known.lower(): known for known in names}
     close = difflib.get_close_matches(name.lower(), lower, 2, 0.6)
     tails = [known for key, known in lower.items() if key.rpartition("/")[2] == name.lower().rpartition("/")[2]]

@@ -8,7 +8,7 @@ from svc.doctor.log_patterns import LogDiagnosis, diagnose
 from svc.site.components import Component
 
 MANY_RESTARTS, RECENT_SECONDS = 3, 300
-JUST_RESTARTED_SECONDS = 10  # after a restart, the time in which even a single one is reported
+JUST_RESTARTED_SECONDS = 10  # the time for which a single restart is reported
 KILLED = "terminated by SIGKILL"
 MAX_LINE_WIDTH = 200
 

@@ -102,7 +102,7 @@ def _refusals(facts: Facts, registry: RegistryFacts) -> Iterator[Finding]:
 
 
 def _read_setting(facts: Facts) -> str:
-    """Return the setting of the token with which this site reads a registry: the router's, if it has a router."""
+    """Return the name of the setting for the token with which the router, or else a command, reads the registry."""
     if facts.component("router"):
         return "registry_token_file under [router] (and read_token_file under [registry] for commands)"
     return "read_token_file under [registry]"

@@ -6,8 +6,8 @@ from svc.doctor.facts import Disk, Facts, OpenFiles
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 FULL_BYTES, LOW_BYTES = 100 << 20, 1 << 30  # free bytes of a full disk, and of a nearly full one
-LOW_SHARE = 0.02  # too few are free below this share of the inodes, or of a small disk's bytes
-MAX_OPEN_SHARE = 0.8  # the share of the limit on open files that is a problem
+LOW_SHARE = 0.02  # a smaller free share of the inodes, or of the bytes of a small disk, means nearly full
+MAX_OPEN_SHARE = 0.8  # a larger share of the limit on open files is a problem
 MIN_OPEN_FILE_LIMIT = 1024
 
 

@@ -75,9 +75,9 @@ def _not_ready(router: RouterFacts) -> Iterator[Finding]:
 
 
 def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Yield a finding if the routing table is older than the registry's list.
+    """Yield a finding if the routing table is too old, or is the one that the router saved before it started.
 
-    A registry that the router watches may be silent for half a minute.
+    An age of half a minute is normal, because the registry answers a watching router so late if nothing changes.
     """
     source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
     interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0

@@ -63,7 +63,7 @@ def _release(code: str) -> str:
 
 
 def check_clocks(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding for each clock that differs so much that a heartbeat looks old or comes from the future."""
+    """Yield a finding for each clock that differs so much that heartbeats look too old, or later than now."""
     responses: list[tuple[str, HttpResult]] = []
     responses += [(f"the registry at {registry.url}", registry.health) for registry in facts.registries]
     if facts.router:

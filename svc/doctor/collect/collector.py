@@ -47,7 +47,7 @@ Progress = Callable[[list[str]], object]  # receives the subjects that are not c
 
 
 def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: Progress | None = None) -> Facts:
-    """Return the facts without changing anything. Never raise: facts that cannot be collected are listed as such."""
+    """Return the facts; change nothing. Facts that cannot be collected are listed in `uncollected`."""
     uncollected: list[Uncollected] = []
     settings = _settings(site, environ)
     first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
@@ -105,7 +105,10 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
 
 
 def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
-    """Return the settings, as far as they are valid; the facts of the site's files include the errors."""
+    """Return the settings of file and environment; if these are invalid, those of the file, else the defaults.
+
+    The facts of the site's files include the errors.
+    """
     for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
         with suppress(SvcError):
             return load_settings(source, variables)
@@ -155,7 +158,7 @@ def _local(
 
 
 def _upstream_keys(site: Site, settings: Settings) -> UpstreamKeys | None:
-    """Return the upstream keys of the local router, or None if the file cannot be read, which is another fact."""
+    """Return the upstream keys of the local router, or None if their file cannot be read, which `secrets` reports."""
     if not settings.router.upstream_keys_file:
         return UpstreamKeys()
     with suppress(SvcError):
@@ -201,7 +204,7 @@ def _remote(
 def registry_urls(
     settings: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
 ) -> dict[str, bool]:
-    """Return, by URL, whether the site runs the registry itself, for each registry that it uses."""
+    """Return the URL of each registry that the site uses, and whether the site runs that registry itself."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
     used = [url for component in components for url in component.registry_url.split(",") if url]

@@ -1,4 +1,4 @@
-"""Sends requests that change nothing to the registry, the router, babysitters and instances."""
+"""Asks the registry, the router, babysitters and instances, with requests that change nothing."""
 
 import dataclasses
 import functools
@@ -60,7 +60,10 @@ def ask(
 
 
 def unix_time(timestamp: Any, date: str | None) -> float | None:
-    """Return the Unix seconds of a timestamp, else of a Date header, which has whole seconds, else None."""
+    """Return the Unix seconds of a timestamp, or without one those of a Date header; None if neither can be read.
+
+    Half a second is added to a Date header, because it has only whole seconds.
+    """
     try:
         if isinstance(timestamp, str):
             return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
@@ -70,7 +73,7 @@ def unix_time(timestamp: Any, date: str | None) -> float | None:
 
 
 def error_text(error: BaseException) -> str:
-    """Return a text on why there is no response, which names what to check."""
+    """Return why there is no response, as a text for the operator."""
     error_name = repr(error)
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
@@ -94,10 +97,9 @@ def error_text(error: BaseException) -> str:
 
 
 def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str], instances: list[str]) -> RegistryFacts:
-    """Return a registry's health, its list, its check of each of `instances`, and whether its tokens may write.
+    """Return the facts of a registry: its health, its list, its checks of `instances`, and its answer to each token.
 
-    An empty registration tests a write token: the registry refuses its content if the token is valid, and refuses
-    the token if it is not.
+    Each write token is tested with an empty registration. A registry that accepts the token refuses the content.
     """
     url = url.rstrip("/")
     reads: dict[str, Callable[[], HttpResult]] = {
@@ -129,10 +131,10 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
 
 
 def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
-    """Return the responses of an instance and its babysitter.
+    """Return the responses of an instance and its babysitter. `keys` is None if the router's keys are unknown.
 
-    An instance may listen only on its registered address. A GET of an inference path generates nothing: an engine
-    answers it with 401 or 405. `keys` is None if the router's keys are unknown.
+    The instance is asked on loopback and at its registered address, because it may listen only there. A GET of an
+    inference path shows whether the engine accepts the router's key. It generates nothing: the answer is 401 or 405.
     """
     inside = ask(f"{component.own_url}/v1/models")
     outside = None if is_loopback(component.host) else ask(f"{component.url}/v1/models")

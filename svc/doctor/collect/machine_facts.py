@@ -156,7 +156,7 @@ def host_name(host: str) -> HostName:
 
 
 def is_local(address: str) -> bool:
-    """Return whether an address is this machine's, by binding it, because other addresses cannot be bound."""
+    """Return whether an address is this machine's, by trying to bind it: no other address can be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.bind((address, 0))

@@ -20,7 +20,7 @@ from svc.site.components import rendered_files
 
 
 def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
-    """Return the valid configurations of instances, by name, including sources in `conf_d` outside config/."""
+    """Return the valid configurations of instances, by name: those in config/ and those that `conf_d` was made from."""
     configs = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
@@ -34,7 +34,7 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
 
 
 def files(site: Site, from_var: bool) -> SiteFiles:
-    """Return the state of the files. `from_var`: supervisord runs from var/, so conf.d/ is not compared."""
+    """Return the state of the files. `from_var`: supervisord runs from var/, so conf.d/ may differ from config/."""
     present = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or from_var)
     if not present:
         return SiteFiles(present=False)

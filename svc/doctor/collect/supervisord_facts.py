@@ -15,7 +15,7 @@ from svc.doctor.facts import SupervisordFacts
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
-MAX_LOG_LINES = 6  # number of last lines of the log that are searched for why supervisord does not run
+MAX_LOG_LINES = 6  # the number of last lines of supervisord's log that are searched for an error
 
 
 def supervisord(site: Site) -> SupervisordFacts:
