@@ -60,7 +60,7 @@ def create_app(
     def refresh() -> Response:
         """Read the engine's model list now, register it at once if it has changed, and answer as /models does.
 
-        Any client may send this request, so concurrent requests share one read, and at most one read begins a second.
+        Any client may send this request, so concurrent requests share a read, and reads begin at least a second apart.
         """
         monitor.refresh_models()
         return models()
@@ -125,7 +125,7 @@ def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, An
 
 
 def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | None:
-    """Return why the registry refuses the babysitter, with the setting to change if the token is wrong; else None."""
+    """Return why the registry refuses the babysitter, or None. If the token is wrong, name the setting to change."""
     if refusal is None:
         return None
     cure = (

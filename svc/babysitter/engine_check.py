@@ -19,6 +19,8 @@ NO_MODELS = (
 class EngineCheck:
     """A callable that takes the root URL of an engine and a timeout in seconds, and returns the engine's Readiness.
 
+    An engine is ready by these rules.
+
     1. If the TOML names a health path, that path must return 2xx.
     2. If the TOML names none, the default path must not return 5xx, except 501: like 404 and 405, it means that the
     server has no such endpoint.

@@ -28,7 +28,7 @@ class ProbeResult:
 class HangProbe:
     """Probes the engine for hangs: call `run_round` every `probe_interval` seconds.
 
-    `request_token` makes a model generate one token; `read_load` returns the load of other requests.
+    `request_token` makes a model generate one token; `read_load` returns the load of the engine.
     """
 
     def __init__(

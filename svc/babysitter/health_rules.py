@@ -37,12 +37,12 @@ def generated_between(before: EngineLoad, after: EngineLoad) -> bool:
 
 
 def failures(before: int, outcome: ProbeOutcome) -> int:
-    """Return the number of failed probes in a row after this round; `before` is the number after the last round."""
+    """Return the number of failed probes in a row after a round; `before` is the number before that round."""
     return before + 1 if outcome is ProbeOutcome.SILENT else 0
 
 
 def samples_over_limit(before: int, used: int, limit: int) -> int:
-    """Return the number of samples in a row over the `limit` in bytes; `before` is that number without this sample."""
+    """Return the number of samples in a row over `limit` bytes, `used` included; `before` is the number before it."""
     return before + 1 if used > limit else 0
 
 

@@ -45,7 +45,7 @@ class LifecycleEvent(Enum):
     BABYSITTER_ENDS = "the babysitter ends"
 
 
-# These events do not begin a new stage of the process; all others (a start, a stop, an exit, a pending restart) do.
+# Every other event (a start, a stop, an exit, a pending restart) begins a new stage of the process.
 SAME_STAGE_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
 
 

@@ -42,9 +42,9 @@ class Registrar:
         self.interval = interval
         self.clock = clock
         self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
-        self.refusal: SvcError | None = None  # why a registry that answers refused a registration in the last round
+        self.refusal: SvcError | None = None  # the answer of a registry that refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
-        self._sent: dict[str, None] = {}  # names that the registry may have, even if its answer was lost
+        self._sent: dict[str, None] = {}  # names that may be registered: the answer may have been lost
         self._lock = threading.Lock()  # one call at a time, so that nothing registers again after `deregister`
         self._ended = False
         self._last_round: list[Registration] = []

@@ -85,7 +85,7 @@ def model_metadata(models: Sequence[Model], others: dict[str, Any]) -> dict[str,
     """Return the metadata fields `models` (ids) and `models_list` (objects), small enough to fit beside `others`.
 
     If the objects are too large together, they are shortened; if even the ids alone do not fit, models are left out.
-    vLLM's objects have 500 bytes each, most of which are permissions.
+    A model object of vLLM has 500 bytes, mostly permissions.
     """
     rest = {key: value for key, value in others.items() if key not in ("models", "models_list")}
     budget = MAX_METADATA_BYTES - RESERVED_BYTES - json_bytes(rest)

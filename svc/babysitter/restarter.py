@@ -20,7 +20,7 @@ KINDS = ("hung", "startup", "memory")
 class Restarter:
     """Requests restarts of one instance from its supervisor.
 
-    `end_process` ends a process as if it had crashed; it is None if the instance has no supervisor.
+    `end_process` ends a process as a crash would, so that supervisord restarts it. It is None without a supervisor.
     """
 
     def __init__(self, name: str, end_process: Callable[[int, str], bool] | None) -> None:

@@ -206,7 +206,7 @@ class Babysitter:
 
 
 def with_deadline(check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-    """Return the check with a deadline of twice its timeout, which holds even if an answer arrives slowly."""
+    """Return `check` with a deadline of twice its timeout, even for an answer that arrives slowly."""
 
     def limited(url: str, timeout: float) -> Readiness:
         with gevent.Timeout(2 * timeout, False):

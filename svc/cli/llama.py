@@ -21,7 +21,7 @@ def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int
     It is meant for demos and tests. It answers OpenAI's API, /health, /slots and /metrics once the model is loaded.
     The flags have the same names as those of llama-server.
     """
-    model, engine = llama.prepared()
+    model, engine = llama.prepare()
     params = engine.CommonParams()
     params.model.path, params.model_alias = str(model), {alias}
     params.hostnames, params.port = [host], port

@@ -29,7 +29,7 @@ class ManagementRequest:
 
     @property
     def changes(self) -> bool:
-        """Return whether the request may change the engine, by its method."""
+        """Return whether a request with this method may change the engine."""
         return self.method not in ("GET", "HEAD")
 
 

@@ -36,7 +36,7 @@ class InstanceResult:
 
 
 class Engines:
-    """Sends requests to engines. `key` returns an instance's upstream API key, or an empty text."""
+    """Sends requests to engines. `key` returns an instance's upstream API key, or ""."""
 
     def __init__(self, key: Callable[[EngineInstance], str], upstream_ca: str = "") -> None:
         self._key = key
@@ -63,7 +63,7 @@ class Management:
         self._engines = engines
 
     def run(self, request: ManagementRequest, instances: Sequence[EngineInstance], named: bool) -> list[InstanceResult]:
-        """Send the request to each instance and return the results; refresh model lists if it may change them."""
+        """Send the request to each instance and return the results; if it may change engines, refresh the lists."""
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
         responses = self._send_all(request, sent)

@@ -120,7 +120,7 @@ def _none_of(model: str, models: Sequence[str]) -> str:
 
 
 def skip_reason(instance: EngineInstance, named: bool) -> str:
-    """Return why no request is sent to an instance, or an empty text.
+    """Return why no request is sent to an instance, or "".
 
     A request is sent to an instance in any state if the operator named the instance.
     """
@@ -128,7 +128,7 @@ def skip_reason(instance: EngineInstance, named: bool) -> str:
 
 
 def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
-    """Return why an instance on another machine's loopback address is unreachable, or an empty text."""
+    """Return why an instance on another machine's loopback address is unreachable, or ""."""
     if registry_is_here or not is_loopback(str(entry["host"])) or entry.get("hostname") == hostname:
         return ""
     return f"it is registered at {entry['host']}, which is reached on {entry.get('hostname')} only; run this there"

@@ -60,7 +60,10 @@ def await_registry(
     sleep: Callable[[float], object] = time.sleep,
     timeout: float = REGISTRY_TIMEOUT_SECONDS,
 ) -> dict[str, str]:
-    """Wait until the registry lists these models for each instance; return the reasons, by instance, if it does not."""
+    """Wait until the registry lists these models for each instance.
+
+    Return, by name, the reason for each instance whose models it does not list in time.
+    """
     watch, deadline = RegistryWatch(client), clock() + timeout
     missing: dict[str, str] = {}
     while (remaining := deadline - clock()) > 0:

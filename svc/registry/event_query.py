@@ -94,7 +94,7 @@ class EventStreams:
     def open(
         self, query: EventQuery, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[bytes]:
-        """Return a stream of the events that `query` selects; it enters the context `waiting` while it waits for more.
+        """Return a stream of the events that `query` selects. It waits for more events in the context `waiting`.
 
         Raise RateLimited if MAX_EVENT_STREAMS streams are open already, and Unavailable if the store fails.
         """

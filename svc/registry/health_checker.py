@@ -71,7 +71,7 @@ class HealthProbe:
 
 
 class HealthChecker:
-    """Checks the health URLs of the running services in rounds, in each round those of unhealthy services last.
+    """Checks the health URLs of the running services in rounds. Each round checks those of unhealthy services last.
 
     The number of checks that contradict a health status is kept in memory. The health status itself is in the store,
     which is written only when the status changes.

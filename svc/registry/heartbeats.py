@@ -14,8 +14,7 @@ import msgspec
 
 from svc.protocol.service import iso
 from svc.registry import validation
-from svc.registry.access.admission import Admission
-from svc.registry.access.guard import WRITE
+from svc.registry.access.guard import WRITE, Admission
 from svc.registry.access.identity import PROXY_HEADERS, Client
 from svc.registry.store.contract import Store
 
@@ -93,7 +92,7 @@ def parse_heartbeat(data: bytes) -> Heartbeat | None:
 
 
 def is_complete(data: bytes) -> bool:
-    """Return whether `data` is enough for `parse_heartbeat`: a complete request, or surely not a usual heartbeat."""
+    """Return whether `data` is a complete request, or cannot be the beginning of a usual heartbeat."""
     if not data or len(data) >= MAX_HEARTBEAT_BYTES or not data.startswith(REQUEST_START[: len(data)]):
         return bool(data)
     head, end, body = data.partition(b"\r\n\r\n")
@@ -102,6 +101,6 @@ def is_complete(data: bytes) -> bool:
 
 
 def response(payload: bytes, now: float, closes_connection: bool) -> bytes:
-    """Return the whole HTTP response with `payload`, with the same headers as the application's responses."""
+    """Return the whole HTTP response: the same headers as in the application's responses, and `payload`."""
     connection = b"close" if closes_connection else b"keep-alive"
     return RESPONSE % (formatdate(now, usegmt=True).encode(), connection, len(payload), payload)

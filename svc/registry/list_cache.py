@@ -10,7 +10,7 @@ import msgspec
 from svc.protocol.service import Service
 from svc.registry.store.contract import Store
 
-MAX_CACHED_LISTS = 16  # for one revision: one list for each filter that clients use
+MAX_CACHED_LISTS = 16  # lists of one revision, each for another filter
 EncodedList = tuple[bytes, int]  # a JSON array, and the number of services in it
 FilterKey = tuple[str | None, ...]
 

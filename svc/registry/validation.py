@@ -51,7 +51,7 @@ def unknown_service(name: str) -> NotFound:
 
 
 def parse_registration(payload: dict[str, Any], now: float) -> Service:
-    """Return the service that a registration describes, with its last heartbeat `now`."""
+    """Return the service that a registration describes, with `now` as its last heartbeat."""
     missing = [key for key in REQUIRED_FIELDS if payload.get(key) is None]
     problem = f"{', '.join(missing)}: missing; a registration needs {' '.join(REQUIRED_FIELDS)}"
     fields = _checked_fields(payload, [(",".join(missing), problem)] if missing else [])
@@ -108,7 +108,7 @@ def parse_watch(args: Mapping[str, str]) -> tuple[int, float] | None:
 
 
 def wait_seconds(wait: str | None) -> float:
-    """Return `?wait=` in seconds, at most MAX_WAIT_SECONDS."""
+    """Return the value of `?wait=`, at most MAX_WAIT_SECONDS; 0 if there is none."""
     if wait is not None and not SECONDS_PATTERN.fullmatch(wait):
         raise BadRequest(f"wait: must be seconds, not {wait!r}", param="wait")
     return min(float(wait or 0), MAX_WAIT_SECONDS)

@@ -1,12 +1,15 @@
-"""Decide by a client's address and token whether it may read, report events or write."""
+"""Decide whether the registry admits a request: by its Host and Origin, and by the client's address and token."""
 
 import hmac
 from pathlib import Path
 
 from svc.base.errors import ConfigError, Unauthorized
 from svc.base.secret_file import SecretFile
-from svc.registry.access.identity import Client
+from svc.perimeter.browsers import BrowserRules, Headers, SettingNames
+from svc.perimeter.hosts import Hosts
+from svc.registry.access.identity import Client, identify
 
+SETTING_NAMES = SettingNames("allowed_hosts (--allowed-hosts, or under [registry] in config/svc.toml)")
 OPEN, READ, REPORT, WRITE = "open", "read", "report", "write"
 NO_TOKEN = (
     "this registry takes writes from its own machine only; to let others write, give it a token (--token-file, "
@@ -42,10 +45,11 @@ def _matches(file: TokenFile, offered: bytes) -> bool:
 
 
 class Guard:
-    """Decides which requests are admitted; without loopback_needs_token, clients on this machine may do everything.
+    """Decides by address and token which requests are admitted.
 
-    Other clients need the write token to write, and the read token or the write token to report events. If there is a
-    read token, they need one of the two to read as well; otherwise any client may read.
+    Without loopback_needs_token, a client on this machine may do everything. Other clients need the write token to
+    write, and the read token or the write token to report events. If there is a read token, they need one of the two to
+    read as well; otherwise any client may read.
     """
 
     def __init__(
@@ -87,6 +91,23 @@ class Guard:
 
     def _is_reader(self, authorization: str) -> bool:
         return self.read is not None and _matches(self.read, _bearer(authorization))
+
+
+class Admission:
+    """Applies the rules for Host and Origin (`hosts`), then those for address and token (`guard`)."""
+
+    def __init__(self, guard: Guard, hosts: Hosts) -> None:
+        self._guard = guard
+        self._browsers = BrowserRules(hosts, SETTING_NAMES)
+
+    def identify(self, peer: str | None, headers: Headers) -> Client:
+        """Return the client that sent a request with these headers from the address `peer`."""
+        return identify(peer, headers, self._browsers.hosts.knows, self._guard.is_operator)
+
+    def check(self, access: str, method: str, client: Client, headers: Headers) -> None:
+        """Raise SvcError unless the client may send a request with this method to an endpoint with this access."""
+        self._browsers.check(method, headers)
+        self._guard.admit(access, client, headers.get("authorization") or "")
 
 
 def _bearer(header: str) -> bytes:

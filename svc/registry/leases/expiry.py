@@ -48,7 +48,7 @@ class ExpiryDecision:
 class LeaseExpiry:
     """Decides which leases end. `listening_since` is when this registry began to listen for heartbeats.
 
-    Its state is three more times: when the last round ran, until when lapsed leases are kept after a mass expiry, and
+    Three other times are its state: when the last round ran, until when lapsed leases are kept after a mass expiry, and
     until when they end nevertheless because an operator allowed it.
     """
 

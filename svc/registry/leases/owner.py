@@ -45,7 +45,7 @@ def check(service: Service | None, caller: Caller) -> bool:
 def check_heartbeat(service: Service, caller: Caller) -> None:
     """Raise Forbidden as `check` does; raise NotFound if another caller owned the service and its lease is over.
 
-    A heartbeat must not revive the registration of another caller. NotFound makes the sender register itself.
+    A heartbeat must not revive the registration of another caller. After NotFound, the sender registers again.
     """
     check(service, caller)
     if is_owned_by_another(service, caller):

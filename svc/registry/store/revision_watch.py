@@ -8,8 +8,8 @@ UNKNOWN = -1
 class RevisionWatch:
     """The latest known revision of a store, and a way to wait for the next one.
 
-    `value` may be older than the store's revision for as long as a message takes. `changed` is the threading.Event of
-    the current `value`: it is set, and replaced by a new one, when `value` changes.
+    `value` may be older than the store's revision until the store's message arrives. `changed` is a threading.Event for
+    the current `value`. When `value` changes, the Event is set, and a new Event takes its place.
     """
 
     def __init__(self) -> None:

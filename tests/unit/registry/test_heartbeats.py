@@ -7,8 +7,7 @@ import pytest
 from svc.base.errors import BadRequest, NotFound, Unauthorized
 from svc.perimeter.hosts import Hosts
 from svc.registry import heartbeats
-from svc.registry.access.admission import Admission
-from svc.registry.access.guard import Guard
+from svc.registry.access.guard import Admission, Guard
 from svc.registry.metrics import RegistryMetrics
 from svc.registry.registry_health import RegistryHealth
 from svc.registry.store.sqlite import SqliteStore
