@@ -1,11 +1,10 @@
 """A router that requires API keys: the page asks for one."""
 
-import subprocess
-
 import pytest
 
 from tests.browser.screen import Screen
-from tests.integration.router.routers import BIN, router, service, static
+from tests.fork_server import run_svc
+from tests.integration.router.routers import router, service, static
 from tests.waiting import free_port, wait_until
 
 
@@ -13,8 +12,7 @@ from tests.waiting import free_port, wait_until
 def keyed(tmp_path):
     """Yield a router that requires keys, and a valid key."""
     file = tmp_path / "keys.toml"
-    made = [BIN / "svc", "keys", "add", "viewer", "--file", str(file)]
-    secret = subprocess.run(made, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    secret = run_svc("keys", "add", "viewer", "--file", file)[0].strip()
     services = static(tmp_path / "static.json", [service("one", free_port(), "m")])
     with router("--static-services", services, "--keys-file", file) as running:
         yield running, secret

@@ -16,6 +16,7 @@ import requests
 from svc.base.errors import SvcError
 from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision.client import SupervisordClient
+from tests.fork_server import SERVER_COMMANDS, ForkedCommand
 from tests.waiting import free_port_pair
 
 BIN = Path(sys.executable).parent
@@ -55,8 +56,10 @@ class Site:
         )
         return path
 
-    def start(self, *command: str, out: IO[str] | None = None, **environ: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, out: IO[str] | None = None, **environ: str) -> subprocess.Popen[str] | ForkedCommand:
         """Start a command in the site's directory, in a process group of its own; `out` gets all its output."""
+        if command[0] == "svc" and command[1] not in SERVER_COMMANDS:
+            return ForkedCommand(command[1:], self.root, clean_environ() | environ, out)
         program = BIN / command[0] if command[0] in ("svc", "supervisorctl", "supervisord") else self.root / command[0]
         return subprocess.Popen(
             [str(program), *command[1:]],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.e2e.sites import clean_environ
+from tests.fork_server import run_svc
 from tests.integration.registry.process import Registry
 from tests.integration.router.registry import instance
 
@@ -24,16 +25,7 @@ def environ(registry: Registry) -> dict[str, str]:
 
 def run(registry: Registry, *arguments: str, status: int = 0, **more: str) -> tuple[str, str]:
     """Run a command that must exit with `status`; return its stdout and stderr."""
-    completed = subprocess.run(
-        [SVC, *arguments],
-        cwd=registry.place,
-        env={**environ(registry), **more},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert completed.returncode == status, completed
-    return completed.stdout, completed.stderr
+    return run_svc(*arguments, cwd=registry.place, env=environ(registry) | more, status=status)
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from svc.registry.app import create_app
 from svc.registry.store import sqlite_file
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from svc.registry.store.sqlite import SqliteStore
+from tests.fork_server import run_svc
 from tests.integration.registry.process import Registry
 from tests.integration.registry.stores import put
 from tests.unit.registry.services import registration, service
@@ -492,7 +493,6 @@ def test_svc_events_follow_misses_nothing_during_a_restart(registry, tmp_path):
 @pytest.fixture
 def svc(tmp_path):
     def run(*arguments):
-        command = [sys.executable, "-m", "svc", *arguments]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30, cwd=tmp_path).stdout
+        return run_svc(*arguments, cwd=tmp_path)[0]
 
     return run

@@ -1,12 +1,12 @@
 """What passes the router by default, and what is judged before a body is read."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.fork_server import run_svc
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest, ok
 from tests.integration.router.routers import BIN, Router, router, running, service, static
@@ -34,8 +34,7 @@ class Site:
 
 
 def add_key(file: Path, name: str, *flags: str) -> str:
-    words = [BIN / "svc", "keys", "add", name, "--file", str(file), *flags]
-    return subprocess.run(words, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    return run_svc("keys", "add", name, "--file", file, *flags)[0].strip()
 
 
 @pytest.fixture(scope="module")

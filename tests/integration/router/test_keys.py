@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ from typing import Any
 import pytest
 import requests
 
+from tests.fork_server import run_svc
 from tests.integration.router.client import Client, post
 from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, ok
-from tests.integration.router.routers import BIN, Router, router, service, static
+from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
 ASK = {"model": "m"}
@@ -39,8 +39,7 @@ class Site:
         self._keys("revoke", name)
 
     def _keys(self, *words: object) -> str:
-        command = [BIN / "svc", "keys", *map(str, words), "--file", str(self.file)]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout
+        return run_svc("keys", *words, "--file", self.file)[0]
 
     def post(self, secret: str = "", path: str = "/v1/chat/completions", **headers: str) -> requests.Response:
         if secret:

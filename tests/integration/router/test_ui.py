@@ -2,7 +2,6 @@
 
 import json
 import signal
-import subprocess
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ import pytest
 import requests
 
 from svc.client.registry import RegistryClient
+from tests.fork_server import run_svc
 from tests.integration.router.client import Client, get, post
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import BIN, Router, router, running, service, static
@@ -161,8 +161,7 @@ def test_the_stream_needs_a_key_and_ends_when_it_is_revoked(services: Path, tmp_
 
 
 def _keys(verb: str, name: str, file: Path) -> str:
-    command = [BIN / "svc", "keys", verb, name, "--file", str(file)]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout.strip()
+    return run_svc("keys", verb, name, "--file", file)[0].strip()
 
 
 # Draining.
