@@ -1,8 +1,83 @@
-"""Health by the status of an answer."""
+"""Health by the status of an answer, and the model lists of servers."""
+
+import json
+from collections.abc import Iterator
 
 import pytest
 
+from svc.base.dial import AddressRefused
 from svc.client import probe
+from tests.unit.client.page_server import PageServer
+
+MODELS = json.dumps({"data": [{"id": "a"}, {"id": ""}, "b", {"id": "c"}]})
+
+
+@pytest.fixture
+def server() -> Iterator[PageServer]:
+    started = PageServer({"/health": (200, "x" * 100), "/moved": (302, ""), "/v1/models": (200, MODELS)})
+    yield started
+    started.close()
+
+
+def names(models: probe.ModelList) -> list[str] | None:
+    return None if models.models is None else [model["id"] for model in models.models]
+
+
+def test_an_answer_is_its_status_and_the_beginning_of_its_body(server):
+    assert probe.answer(server.url + "/health?a=b", 10) == (404, b"")
+    assert probe.answer(server.url + "/health", 10, max_body=7) == (200, b"x" * 7)
+    assert server.paths == ["/health?a=b", "/health"]
+
+
+def test_a_redirect_is_not_followed(server):
+    assert probe.status(server.url + "/moved", 10) == 302
+    assert server.paths == ["/moved"]
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1/"])
+def test_an_unusable_url_has_no_answer(url):
+    assert probe.answer(url, 10) == (0, b"")
+
+
+def test_a_server_that_is_away_has_no_answer(server):
+    server.close()
+    assert probe.answer(server.url + "/health", 10) == (0, b"")
+    assert probe.model_list(server.url, 10) == (None, 0)
+
+
+def test_an_address_that_is_not_allowed_gets_no_request(server):
+    with pytest.raises(AddressRefused, match="not in the cluster"):
+        probe.answer(server.url + "/health", 10, rejection_reason=lambda *address: "not in the cluster")
+    assert server.paths == []
+
+
+def test_a_key_is_sent_as_a_bearer_token(server):
+    probe.status(server.url + "/health", 10, key="secret")
+    probe.model_list(server.url, 10, key="secret")
+    assert server.authorizations == ["Bearer secret"] * 2
+
+
+def test_unusable_entries_of_a_model_list_are_left_out(server):
+    models = probe.model_list(server.url + "/", 10)
+    assert (names(models), models.status) == (["a", "c"], 200)
+
+
+@pytest.mark.parametrize("page", [(404, ""), (200, "<html>"), (200, '{"data": []}'), (200, "[]")])
+def test_a_server_without_a_list_at_v1_is_asked_at_models(server, page):
+    server.pages |= {"/v1/models": page, "/models": (200, MODELS)}
+    assert names(probe.model_list(server.url, 10)) == ["a", "c"]
+
+
+def test_an_empty_list_is_a_list(server):
+    server.pages["/v1/models"] = (200, '{"data": []}')
+    assert names(probe.model_list(server.url, 10)) == []
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_refused_key_is_not_sent_a_second_time(server, status):
+    server.pages["/v1/models"] = (status, "{}")
+    assert probe.model_list(server.url, 10, key="wrong") == (None, status)
+    assert server.paths == ["/v1/models"]
 
 
 @pytest.mark.parametrize("status", [200, 204])

@@ -1,16 +1,14 @@
 """The requests of a router's client, against an HTTP server with the answers of a router."""
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
 from svc.base.errors import Unavailable
 from svc.client.router import UNKNOWN_MODEL, RouterClient
 from svc.client.router_metrics import InstanceLoad
+from tests.unit.client.page_server import PageServer
 
 METRICS = """svc_router_instance_up{instance="a"} 1.0
 svc_router_instance_ejected{instance="a"} 0.0
@@ -19,33 +17,12 @@ svc_router_requests_in_flight{instance="a"} 2.0
 SERVICES = [{"name": "a", "healthy": True, "models": ["m"]}]
 
 
-class Router:
-    """A server that answers with `pages`, by path: a status and a body."""
+class Router(PageServer):
+    """A server with the pages of a router, and its client."""
 
     def __init__(self) -> None:
-        self.pages: dict[str, tuple[int, str]] = {
-            "/services": (200, json.dumps({"services": SERVICES})),
-            "/metrics": (200, METRICS),
-        }
-        pages = self.pages
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                status, body = pages[self.path]
-                self.send_response(status)
-                self.end_headers()
-                self.wfile.write(body.encode())
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.client = RouterClient(f"http://127.0.0.1:{self.http.server_port}", timeout=10)
-        threading.Thread(target=self.http.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self.http.shutdown()
-        self.http.server_close()
+        super().__init__({"/services": (200, json.dumps({"services": SERVICES})), "/metrics": (200, METRICS)})
+        self.client = RouterClient(self.url, timeout=10)
 
 
 @pytest.fixture
