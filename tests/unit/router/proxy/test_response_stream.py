@@ -32,6 +32,15 @@ def test_a_split_event_is_held_until_its_end_has_arrived():
     assert (stream.held, sizes) == (b"", [12, 5])
 
 
+@pytest.mark.parametrize("end", [b"\n\n", b"\r\n\r\n", b"\r\r"])
+def test_the_end_of_an_event_may_itself_be_split(end: bytes):
+    for at in range(1, len(end)):
+        stream = ResponseStream()
+        body = Body(end[at:] + b"data: b", b"x")
+        assert stream.whole_events(b"data: a" + end[:at], body, lambda size: None) == b"data: a" + end
+        assert stream.held == b"data: b"
+
+
 def test_the_body_ends_with_the_held_bytes():
     stream = ResponseStream()
     assert stream.whole_events(b"data: on", Body(b"e"), lambda size: None) == b"data: one"
