@@ -51,9 +51,7 @@ class Balancer:
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-        self._first_attempt = self._context(
-            ()
-        )  # the context of most requests, built once: it refers to the live counts
+        self._first_attempt = self._context(())  # of most requests; built once, as it refers to the live counts
         self._lock = threading.RLock()  # held while the table is replaced
 
     # Choosing an instance.
@@ -123,9 +121,7 @@ class Balancer:
         unchanged = {target.name for target in refused}
 
         def choose() -> Target | None:
-            unchanged.intersection_update(
-                self._unchanged_names(refused)
-            )  # a changed entry stays out, even if it changes back
+            unchanged.intersection_update(self._unchanged_names(refused))  # a changed entry may change back
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)

@@ -24,9 +24,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
         )
     _check_origin(exchange, peer)
     key = None
-    asks_for_options = (
-        head.method == b"OPTIONS" and not head.key_digests
-    )  # browsers and probes send no key with OPTIONS
+    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # as browsers and probes do, without a key
     if state.keys is not None and not asks_for_options:
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name

@@ -11,9 +11,7 @@ from svc.router.proxy.exchange import Exchange
 from svc.router.state import RouterState
 
 IDLE_TIMEOUT_SECONDS = 75.0  # without a request, after which a kept connection is closed
-MAX_UNREAD_BYTES = (
-    32 << 10
-)  # sent after the request in progress; more may fill the TCP window and hide that the client left
+MAX_UNREAD_BYTES = 32 << 10  # behind the request in progress; more may fill the TCP window and hide the client's end
 MAX_UNREAD_SECONDS = 5.0
 
 
