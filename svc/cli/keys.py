@@ -50,7 +50,7 @@ def command() -> None:
 def add(
     name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None
 ) -> None:
-    """Make a key and print its secret, which is shown only now: the file keeps only its SHA-256.
+    """Make a key and print its secret. It is shown only now, because the file keeps only the secret's SHA-256.
 
     Logs and metrics show the key as NAME. Only the secret goes to stdout.
     """

@@ -16,7 +16,7 @@ from svc.mock import llama
 @click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="slots: requests at a time")
 @click.option("--temp", type=click.FloatRange(0), default=0.8, show_default=True, help="0: always the likeliest word")
 def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int, parallel: int, temp: float) -> None:
-    """Serve a real model, small and on the CPU: Gemma 3 270M in llama.cpp's own server.
+    """Serve a small real model on the CPU: Gemma 3 270M in llama.cpp's own server.
 
     It is meant for demos and tests. It answers OpenAI's API, /health, /slots and /metrics once the model is loaded.
     The flags have the same names as those of llama-server.

@@ -13,8 +13,8 @@ from svc.terminal.output import echo
 def command(access: Access, names: tuple[str, ...]) -> None:
     """Remove a service that is gone for good from the registry.
 
-    While its babysitter sends heartbeats, this needs the registry's token, and the service registers again
-    with the next heartbeat: stop it first, or drain it instead.
+    While its babysitter sends heartbeats, the command needs the registry's token, and the service registers
+    again with the next heartbeat. So stop the service first, or drain it instead.
     """
     for name in remove(access.client(), names):
         echo(f"{name} is removed")

@@ -86,8 +86,8 @@ class RegistryFacts:
     is_local: bool
     health: HttpResult
     listing: HttpResult
-    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # by token file
-    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # of /services/NAME/health, by service
+    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # responses to writes, by token file
+    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # responses of its checks, by service
 
     def services(self) -> dict[str, dict[str, Any]]:
         """Return the services in the registry's list by name, without entries that lack a required field."""

@@ -43,7 +43,7 @@ class Node:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Node]:
-    """Return the root causes as trees with their consequences; trees that contain a problem come first."""
+    """Return one tree for each root cause, with its consequences. Trees that contain a problem come first."""
     unique = list({finding.key: finding for finding in reversed(list(findings))}.values())[::-1]
     parents: dict[str, str] = {}
     for finding in unique:

@@ -78,7 +78,7 @@ def last_instance_text(models: Iterable[str]) -> str:
 
 
 def _returning(steps: Iterable[Step], observation: RolloutObservation) -> list[Step]:
-    """Return the steps of instances that serve nothing now and that the rollout starts; omit operator-drained ones."""
+    """Return the steps that start an instance that serves nothing now, unless the operator drained the instance."""
     return [
         step
         for step in steps

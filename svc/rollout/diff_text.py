@@ -35,7 +35,7 @@ def command_differences(old: str | None, new: str | None) -> Iterator[tuple[str 
 
 
 def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield the old and the new argument of each flag in both lists, then all other arguments of the two lists."""
+    """Yield the old and the new argument of each flag that both lists have, then the other arguments of both lists."""
     before, after = _by_flag(old), _by_flag(new)
     common = [flag for flag in before if flag in after]
     for flag in common:
@@ -46,7 +46,7 @@ def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[s
 
 
 def _by_flag(arguments: Sequence[Argument]) -> dict[str, Argument]:
-    """Return, by flag, the arguments that are a flag with its value, if the flag occurs only once."""
+    """Return, by flag, each argument that is a flag with a value; omit flags that occur more than once."""
     flags = [_flag(argument) for argument in arguments]
     return {flag: a for flag, a in zip(flags, arguments, strict=True) if len(a) == 2 and flags.count(flag) == 1}
 

@@ -1,6 +1,7 @@
-"""The journal of a rollout in var/rollout.json, written before each action, for finishing an interrupted rollout.
+"""The journal of a rollout in var/rollout.json, from which the next command finishes an interrupted rollout.
 
-The journal also distinguishes drain marks that rollouts set from drain marks that the operator set.
+It is written before each action. It also distinguishes drain marks that rollouts set from drain marks that the
+operator set.
 """
 
 import dataclasses

@@ -48,9 +48,9 @@ def is_serving(service_name: str, observation: RolloutObservation) -> bool:
 
 
 def routers_without(service_names: Collection[str], observation: RolloutObservation) -> list[int]:
-    """Return the indices of the routers that list none of the healthy instances among these.
+    """Return the indices of the routers that answer and list none of these instances.
 
-    A router counts only if it answers, and an instance is healthy if the registry says so.
+    Instances that are not healthy in the registry are ignored. If none is healthy, no router is returned.
     """
     healthy = [name for name in service_names if is_healthy(name, observation)]
     return [

@@ -172,7 +172,7 @@ def _instance_effect(change: GroupChange) -> str:
 
 
 def _edit_text(edit: Edit) -> str:
-    """Return an edit as "key: old -> new", or a note that a secret changed if both sides are masked."""
+    """Return an edit as "key: old -> new", with a note if the values look equal because they are masked."""
     key = edit.key.replace("environment.", "env ", 1)
     if edit.old is None:
         return f"{key}: + {edit.new}"

@@ -37,9 +37,9 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
 
 
 def _names_in_cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
-    """Return the names that wait for a cycle of names or are part of one.
+    """Return the names that are part of a cycle or wait for one.
 
-    Names that wait for no other name are removed until none is left to remove.
+    Every other name is removed, in rounds: each round removes the names that wait for no remaining name.
     """
     rest = dict(edges)
     while True:

@@ -194,7 +194,7 @@ def _answers(step: Step, observation: RolloutObservation) -> bool:
 
 
 def _is_routed(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether every router uses an instance, or the operator has drained it, so that no router uses it."""
+    """Return whether every router uses an instance; also True if the operator drained it, as no router will use it."""
     if not step.task.listed:
         return True
     if observation.services is None:

@@ -1,4 +1,4 @@
-"""`svc up --foreground`: runs a site until this process ends, as in a container."""
+"""`svc up --foreground`: runs a site for the lifetime of this process, as in a container."""
 
 import contextlib
 import os

@@ -101,7 +101,7 @@ def _babysitter_reports(components: Iterable[Component], states: Mapping[str, st
 
 
 def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
-    """Return the reason under this key of each report that has one, by the component's name."""
+    """Return, by component, the reason that its report has under `key`; omit reports without such a reason."""
     return {
         name: NotReady(str(report[key]), report.get("misconfigured") is True)
         for name, report in reports.items()

@@ -51,7 +51,7 @@ def files_after(site: Site, change: Change) -> SupervisordFiles:
 
 
 def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordConfig:
-    """Return the programs that supervisord runs; raise CommandError if it does not run from the site's own files."""
+    """Return the configuration that supervisord runs; raise CommandError if supervisord runs from other files."""
     programs = supervisord.configuration()
     if not os.path.samefile(programs.root, site.root):
         raise CommandError(

@@ -31,13 +31,16 @@ class NotReady:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """What supervisord, the components and the router report at one moment."""
+    """What supervisord, the components and the router report at one moment.
+
+    `not_ready` has the components whose engine is not ready, and `refused` those that the registry refuses.
+    """
 
     states: Mapping[str, str]  # supervisord's state of each program
     healthy: Collection[str]  # names of the components whose health check passes
     routed: Mapping[str, Sequence[str]]  # the models of each instance that the router uses, by service name
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why its engine is not
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why the registry does so
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
 
     def reason(self, component: Component) -> str:
         """Return the reason that a babysitter reports for a component that is not ready, or an empty text."""

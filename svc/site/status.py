@@ -28,14 +28,15 @@ class SiteSnapshot:
     """What supervisord, the registry, the router and the babysitters report.
 
     `registry` and `router` are the services that each of them lists, by name, or None if it does not answer.
+    `not_ready` has the components whose engine is not ready, and `refused` those that the registry refuses.
     """
 
     components: Sequence[Component]
     supervisord: int | None = None  # supervisord's pid; None: it does not run
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why its engine is not
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)  # by component: why the registry does so
+    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
+    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # the problem that the registry reports about itself

@@ -71,7 +71,7 @@ class ChangeWaiter:
 
 
 def _statuses(site: Site, changes: ChangeWaiter, token_file: str) -> Iterator[tuple[SiteStatus, bool]]:
-    """Yield each new status, and whether it differs from the previous one in more than uptimes."""
+    """Yield each status, and whether anything but uptimes has changed since the previous one."""
     last: SiteStatus | None = None
     url = ""
     while True:

@@ -60,7 +60,7 @@ def program() -> Path:
 def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClient:
     """Start supervisord as a daemon and return its client.
 
-    Raise CommandError with its output, or with the end of its log, if it does not start.
+    Raise CommandError with supervisord's output, or with the end of its log, if supervisord does not start.
     """
     log = site.logs / "supervisord.log"
     old_log_bytes = log.stat().st_size if log.exists() else 0

@@ -121,7 +121,7 @@ class SupervisordClient:
         return SupervisordConfig(payload["root"], parse_groups(payload["groups"]))
 
     def hand_over(self, name: str) -> None:
-        """Replace a babysitter by one with the configuration that supervisord read last, in `changes`.
+        """Replace a babysitter by one with the configuration that supervisord read last (see `changes`).
 
         Return at once. The old babysitter ends and leaves its instance registered. Then the new babysitter starts and
         sends the current state to the registry.
@@ -129,7 +129,7 @@ class SupervisordClient:
         self._call_extension("svc.replaceProgram", name, "HUP", about=name)
 
     def replace(self, name: str) -> None:
-        """Stop a program and start it with the configuration that supervisord read last, in `changes`.
+        """Stop a program and start it with the configuration that supervisord read last (see `changes`).
 
         Return when the program was started, before it is RUNNING. The group stays, so a router keeps its socket.
         """
@@ -220,7 +220,7 @@ class SupervisordClient:
         return {process.group for process in self.processes().values()}
 
     def add(self, group: str) -> None:
-        """Add a group with the configuration that supervisord read last, in `changes`, and start its programs."""
+        """Add a group with the configuration that supervisord read last (see `changes`), and start its programs."""
         self._call("supervisor.addProcessGroup", group, about=group)
 
     def remove(self, group: str) -> None:

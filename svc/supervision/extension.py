@@ -197,10 +197,10 @@ class Extension:
 
 
 def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Return PATH with `directory` in front, so that programs find this `svc`, and the original PATH as SVC_PATH."""
+    """Return two variables: PATH, with `directory` in front so that `svc` is found, and SVC_PATH, the original PATH."""
     path = environ.get("PATH", os.defpath)
     if "SVC_PATH" in environ and path.split(os.pathsep)[0] == directory:
-        return {}  # both were set before a reload
+        return {}  # after a reload, both variables are set already
     return {"PATH": directory + os.pathsep + path, "SVC_PATH": path}
 
 

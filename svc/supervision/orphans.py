@@ -45,7 +45,7 @@ def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[in
 
 
 def process_tree(pid: int) -> set[int]:
-    """Return the pids of the process group of `pid`, which is an instance's server, and of all descendants."""
+    """Return the pids of a server's process group and of all descendants; `pid` is the server's pid."""
     return _members_now(frozenset({"no process has this mark"}), pid, with_marks=False)
 
 

@@ -29,7 +29,7 @@ class RestartLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RestartCount:
-    """The number of restarts since the last requested start. `failed`: given up. `reason`: of the last exit."""
+    """The number of restarts since the last requested start. `failed`: given up. `reason`: why it exited last."""
 
     restarts: int = 0
     failed: bool = False
@@ -69,7 +69,7 @@ def after_start(count: RestartCount, requested: bool) -> RestartCount:
 def after_exit(
     count: RestartCount, limits: RestartLimits, shutting_down: bool = False, reason: str = ""
 ) -> tuple[RestartCount, float | None]:
-    """Return the count after an unrequested exit, and the seconds until the next start, or None to give up."""
+    """Return the count after an unrequested exit, and the seconds until the next start (None: given up)."""
     if shutting_down or count.restarts < limits.max_restarts:
         return RestartCount(count.restarts, reason=reason), limits.delay  # 3, 5, 6
     return RestartCount(count.restarts, failed=True, reason=reason), None  # 4

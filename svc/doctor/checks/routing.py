@@ -75,9 +75,9 @@ def _not_ready(router: RouterFacts) -> Iterator[Finding]:
 
 
 def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Yield a finding if the routing table is too old, or is the one that the router saved before it started.
+    """Yield a finding if the routing table is too old, or if the router still uses its saved table.
 
-    An age of half a minute is normal, because the registry answers a watching router so late if nothing changes.
+    An age of half a minute is normal: if the list does not change, the registry answers the router after that time.
     """
     source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
     interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0

@@ -1,4 +1,4 @@
-"""Checks files with tokens, passwords and keys, and command lines for secrets, which every local user can read."""
+"""Checks the files of tokens, passwords and keys, and finds secrets in command lines, which every user can read."""
 
 from collections.abc import Iterator
 

@@ -133,8 +133,9 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
 def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
     """Return the responses of an instance and its babysitter. `keys` is None if the router's keys are unknown.
 
-    The instance is asked on loopback and at its registered address, because it may listen only there. A GET of an
-    inference path shows whether the engine accepts the router's key. It generates nothing: the answer is 401 or 405.
+    The instance is asked on loopback and at its registered address, because some instances listen at only one of them.
+    A GET of an inference path shows whether the engine accepts the router's key, and generates nothing: the engine
+    answers 401 or 405.
     """
     inside = ask(f"{component.own_url}/v1/models")
     outside = None if is_loopback(component.host) else ask(f"{component.url}/v1/models")

@@ -53,7 +53,10 @@ def processes_of(socket_path: Path) -> dict[int, str]:
 
 
 def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]:
-    """Return the started processes that outlived their supervisord, without this command and its ancestors."""
+    """Return the processes among `started` that outlived their supervisord, without this command and its ancestors.
+
+    `started` are the pids of `processes_of`, and `supervisord` is the pid of the running supervisord.
+    """
     own = set(ancestors(os.getpid()))
     pids = (pid for pid in started if pid not in own and supervisord not in set(ancestors(pid)))
     return [Leftover(pid, command) for pid in sorted(pids) if (command := command_of(pid))]

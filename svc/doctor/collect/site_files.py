@@ -52,7 +52,7 @@ def files(site: Site, from_var: bool) -> SiteFiles:
 
 
 def pending_changes(site: Site, from_var: bool) -> list[str]:
-    """Return the differences between running groups and supervisord's files; `from_var`: the files in var/."""
+    """Return the differences between the running groups and supervisord's files, which are in var/ if `from_var`."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return []
