@@ -80,7 +80,7 @@ def plan_site(
 
 
 def _private_files(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
-    """Return the generated files that contain environment variables of instances, some of which are secrets."""
+    """Return the generated files that contain environment variables of instances, because these may be secrets."""
     return [conf_d / f"{config.name}.conf" for config in configs if config.env]
 
 

@@ -31,9 +31,10 @@ from svc.config.readers import choice, list_of, nonempty_text, number, text, who
 
 TOP_LEVEL: dict[str, Field] = {
     "name": Field(
-        name, help="the instance's name; left out: TYPE-PORT. It registers as NAME-server, its babysitter as NAME"
+        name,
+        help="the instance's name; left out: TYPE-PORT. The instance registers as NAME-server, its babysitter as NAME",
     ),
-    "host": Field(host, "localhost", help="the address that other machines reach it by"),
+    "host": Field(host, "localhost", help="the address at which other machines reach the instance"),
     "port": Field(
         whole_number(1, 65534),
         required="give the instance's port, such as port = 8100",
@@ -41,10 +42,10 @@ TOP_LEVEL: dict[str, Field] = {
     ),
     "registry_url": Field(
         urls,
-        help="the registry, or a list of registries: it registers with the first that answers; left out: the site's",
+        help="the registry, or a list: the first registry that answers is used; left out: the site's",
     ),
     "router_url": Field(
-        url, "", help="the router, whose counts tell whether the instance is idle; left out: the site's"
+        url, "", help="the router, whose metrics show whether the instance is idle; left out: the site's"
     ),
     "token_file": Field(
         nonempty_text, "", help="file with the registry's write token, for a registry on another machine"
@@ -52,7 +53,7 @@ TOP_LEVEL: dict[str, Field] = {
     "metadata": Field(
         metadata,
         {},
-        help="what else routers are to know: cache_type, weight, max_concurrency, or anything of yours; "
+        help="data for the routers: cache_type, weight, max_concurrency, or any other key; "
         "models: the models of a server that has no list of its own",
     ),
 }
@@ -61,54 +62,58 @@ BABYSITTER: dict[str, Field] = {
     "max_restarts": Field(
         whole_number(0, 10**9),
         10000,
-        help="restarts in all since it was last started by hand; after them it is given up",
+        help="restarts after which the instance is not restarted again; a start by an operator resets the count",
     ),
-    "restart_delay": Field(number(0, 86400), 5, help="seconds until it is started again"),
+    "restart_delay": Field(number(0, 86400), 5, help="seconds between the end of the instance and its restart"),
     "heartbeat_interval": Field(number(0.1, 3600), 30, help="seconds between two heartbeats to the registry"),
     "probe": Field(
         choice("models", "generate"),
         DEFAULTS["probe"],
-        help="what proves that it is alive: it lists its models, or it generates a token after a quiet time",
+        help="the proof that the instance works: it lists its models, or it generates a token after an idle time",
     ),
     "probe_interval": Field(number(0.1, 86400), DEFAULTS["probe_interval"], help="seconds between two probes"),
-    "probe_timeout": Field(number(0.1, 3600), DEFAULTS["probe_timeout"], help="seconds that one may take"),
+    "probe_timeout": Field(number(0.1, 3600), DEFAULTS["probe_timeout"], help="seconds that a probe may take"),
     "probe_threshold": Field(
-        whole_number(1, 1000), DEFAULTS["probe_threshold"], help="failures in a row after which it is restarted"
+        whole_number(1, 1000),
+        DEFAULTS["probe_threshold"],
+        help="failed probes in a row after which the instance is restarted",
     ),
     "health_path": Field(
         health_path,
         DEFAULTS["health_path"],
-        help="path of the engine's own health, which must answer 2xx before it gets requests; empty: not asked; "
-        "left out: /health, where the engine has one",
+        help="path of the engine's own health check, which must answer 2xx before the instance gets requests; "
+        "empty: no check; left out: /health, if the engine has it",
     ),
     "allowed_hosts": Field(
         list_of(allowed_host),
         DEFAULTS["allowed_hosts"],
-        help="hosts that requests to the babysitter may name, beside this machine's own",
+        help="hosts that requests to the babysitter may name, besides this machine's own",
     ),
     "startup_timeout": Field(
         number(0, 604800),
         DEFAULTS["startup_timeout"],
-        help="seconds until it must be ready, else it is started again; 0: any",
+        help="seconds in which the instance must become ready, else it is restarted; 0: no limit",
     ),
     "max_memory": Field(
         size,
         DEFAULTS["max_memory"],
-        help="of the whole group, such as 40GiB; over it, it is drained and restarted; 0: any",
+        help="memory of all its processes, such as 40GiB, above which it is drained and restarted; 0: no limit",
     ),
 }
 EVERY_PROCESS: dict[str, Field] = {
-    "work_dir": Field(work_dir, "", help="where it runs; left out: the site's directory"),
-    "env": Field(env, {}, help="its environment's variables, beside supervisord's"),
+    "work_dir": Field(work_dir, "", help="the working directory; left out: the site's directory"),
+    "env": Field(env, {}, help="environment variables, in addition to supervisord's"),
     "api_key_file": Field(
-        nonempty_text, "", help="file with the API key that it requires; relative to the site's directory"
+        nonempty_text, "", help="file with the API key that the server requires; relative to the site's directory"
     ),
     "api_key_variable": Field(
-        variable, "", help="the variable in which it gets that key at its start; vllm: VLLM_API_KEY; else it gets none"
+        variable,
+        "",
+        help="the environment variable that passes this key to the server; left out: the type's, such as VLLM_API_KEY",
     ),
 }
 EVERY_BACKEND: dict[str, Field] = {
-    "args": Field(list_of(text), (), help="more arguments, each unchanged"),
+    "args": Field(list_of(text), (), help="additional arguments, which are passed unchanged"),
     **EVERY_PROCESS,
 }
 BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
@@ -134,7 +139,7 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
             "models": Field(
                 models,
                 required='name its models, such as models = ["demo"]',
-                help="names of the models that it pretends to have",
+                help="names of the models that the mock lists",
             ),
             **EVERY_BACKEND,
         },
@@ -143,7 +148,9 @@ BACKENDS: dict[str, tuple[type[Backend], dict[str, Field]]] = {
         InfinilmBackend,
         {
             "model_path": Field(nonempty_text, required="give the path of the model", help="the path of the model"),
-            "launch_script": Field(nonempty_text, "", help="the server's script; left out: looked up"),
+            "launch_script": Field(
+                nonempty_text, "", help="the server's script; left out: searched in the working directory"
+            ),
             **EVERY_BACKEND,
         },
     ),
