@@ -2,8 +2,9 @@ import os
 
 import pytest
 
-from svc.base.errors import Unauthorized
-from svc.registry.access.guard import OPEN, READ, READ_TOKEN, REPORT, WRITE, Guard, token_file
+from svc.base.errors import Misdirected, Unauthorized
+from svc.perimeter.hosts import Hosts
+from svc.registry.access.guard import OPEN, READ, READ_TOKEN, REPORT, WRITE, Admission, Guard, token_file
 from svc.registry.access.identity import identify
 
 FAR = "10.0.0.7"
@@ -109,3 +110,16 @@ def test_a_missing_token_file_is_logged_once_until_it_is_back(files, caplog):
     assert "token_file names: No such file" in caplog.text
     files[0].path.write_text("w-secret")
     assert not rejection(guard, WRITE, token="w-secret")
+
+
+def test_a_web_page_of_another_host_is_refused_before_its_token_is_checked(files):
+    admission = Admission(Guard(*files), Hosts(loopback_only=True))
+    headers = {"host": "evil.example", "authorization": "Bearer w-secret"}
+    client = admission.identify("127.0.0.1", headers)
+    assert (client.is_local, client.is_operator) == (False, True)
+    with pytest.raises(Misdirected):
+        admission.check(WRITE, "POST", client, headers)
+    headers["host"] = "localhost"
+    client = admission.identify("127.0.0.1", headers)
+    assert client.is_local
+    admission.check(WRITE, "POST", client, headers)
