@@ -24,7 +24,7 @@ def has_credentials(url: str) -> bool:
 
 
 def is_ipv6(host: str) -> bool:
-    """Return whether `host` is an IPv6 address; False with a zone (`fe80::1%eth0`), which only one machine knows."""
+    """Return whether `host` is an IPv6 address; False with a zone (`fe80::1%eth0`), which is valid on one machine."""
     try:
         return "%" not in host and bool(ipaddress.IPv6Address(host))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Make the standard library cooperate with gevent, before any other import."""
+"""Patch the standard library so that it cooperates with gevent. A program does this before any other import."""
 
 from gevent import events, monkey
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from svc.base.errors import RateLimited, SvcError, Unavailable
 
-if TYPE_CHECKING:  # not at run time: the router imports this module before gevent has patched what the client imports
+if TYPE_CHECKING:  # not at run time: the router loads this module before gevent patches the client's libraries
     from svc.client.registry import Events, RegistryClient
 
 log = logging.getLogger(__name__)

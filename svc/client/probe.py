@@ -80,8 +80,9 @@ def answer(
 def status_is_healthy(status: int, required: bool) -> bool:
     """Return whether the status code of a health endpoint means that the server can serve requests.
 
-    An endpoint is `required` if its path is configured: then only 2xx is healthy. Otherwise the path is a default that
-    many servers lack, and they answer 404, 405 or 501. Then only no answer (0) and other 5xx codes are unhealthy.
+    1. A `required` endpoint, whose path is configured, must return 2xx.
+    2. Any other endpoint has a default path, which many servers lack: they return 404, 405 or 501. So only no answer
+       (0) and the other 5xx codes are unhealthy.
     """
     if required:
         return 200 <= status < 300

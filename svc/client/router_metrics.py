@@ -9,7 +9,7 @@ from svc.base.counter_rates import Counts
 PREFIX = "svc_router_"
 STATUS_CLIENT_CLOSED_REQUEST = "499"  # not counted as an error of the router or an instance
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
-UP, EJECTED, UNUSED = "up", "ejected", "unused"  # unused: neither used nor ejected; the metrics do not show the reason
+UP, EJECTED, UNUSED = "up", "ejected", "unused"  # unused: not up, for a reason that the metrics do not show
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 

@@ -16,7 +16,7 @@ SECRET_BYTES = 32
 def add_key(
     path: Path, name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str
 ) -> str:
-    """Add a key to the file and return its secret, of which the file keeps only the digest.
+    """Add a key to the file and return its secret. The file contains only the digest of the secret.
 
     Raise CommandError if the file has a key of this name already.
     """

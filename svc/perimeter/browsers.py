@@ -52,7 +52,7 @@ class BrowserRules:
     def admits_host(self, host: str | None, from_proxy: bool = False) -> bool:
         """Return whether the Host header names the server.
 
-        A trusted proxy may send any Host that its clients use, unless the setting `allowed_hosts` lists the hosts.
+        If the setting `allowed_hosts` is empty, a trusted proxy may send any Host, because its clients use other names.
         """
         return self.hosts.admits(host) or (from_proxy and not self.hosts.listed)
 
@@ -94,7 +94,7 @@ class BrowserRules:
 
 
 def check_media(content_type: str) -> None:
-    """Raise UnsupportedMedia unless the type is JSON: browsers send bodies of some other types without preflight."""
+    """Raise UnsupportedMedia for a type other than JSON, because browsers send some types without a preflight."""
     media = content_type.partition(";")[0].strip().lower()
     if media and media != "application/json":
         raise UnsupportedMedia(f"Content-Type: {shown(media)} is not accepted; send application/json")

@@ -49,7 +49,7 @@ def normalise_host(host: str) -> str:
 
 
 def address_of(host: str) -> Address | None:
-    """Return the address in a text, an IPv4-mapped one as IPv4; None for a name or an address with a zone."""
+    """Return the parsed address, an IPv4-mapped one as IPv4; None for a name and for an address with a zone."""
     if "%" in host:
         return None
     try:
@@ -88,7 +88,7 @@ class Hosts:
         self.required = (loopback_only or self.listed) and ANY not in allowed
         self._names = {normalise_host(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
         self._is_own_address = is_own_address
-        # The parsing is cached, and not the result of `knows`, because the machine's addresses change.
+        # The parsed host is cached. The result of `knows` is not, because the machine's addresses change.
         self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)
 
     def admits(self, authority: str | None) -> bool:

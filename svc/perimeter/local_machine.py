@@ -11,7 +11,7 @@ MAX_HOSTS_FILE_BYTES = 64 << 10  # the rest is ignored: a blocklist may be far l
 
 
 def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:
-    """Return the hosts that requests may name to a server that is configured to listen on `configured_host`."""
+    """Return the hosts that requests to a server may name if its settings have the address `configured_host`."""
     names = (configured_host, *own_names())
     return Hosts(allowed, names, loopback_only=loopback_only, is_own_address=is_own_address)
 

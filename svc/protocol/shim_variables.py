@@ -1,4 +1,4 @@
-"""Encode the environment variables of an instance so that `svc launch` passes them on without being affected. Pure.
+"""Encode the environment variables of an instance, so that they pass through `svc launch` but do not affect it. Pure.
 
 On a command line, every user could read the variables. Under their own names in the environment of `svc launch`, some
 (PATH, LD_PRELOAD) would affect `svc launch` itself, and supervisord's environment= cannot hold every value. So the

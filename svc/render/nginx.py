@@ -89,7 +89,7 @@ def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> 
 
 
 def check_listed(settings: Settings) -> None:
-    """Raise ConfigError unless [nginx] upstream is `instances`, because a registry lists only instances."""
+    """Raise ConfigError if nginx should send requests to routers, because the registry lists no routers."""
     if settings.nginx.upstream != "instances":
         raise ConfigError(
             f'{SECTION} upstream: the registry lists instances; set it to "instances", or leave --from-registry out'
@@ -117,7 +117,7 @@ def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str
 
 
 def routers(settings: Settings) -> list[UpstreamServer]:
-    """Return the routers in [nginx] routers, else those at the configured router URL, else the site's own router."""
+    """Return the routers in [nginx] routers, else the one in [launch] router_url, else the site's own router."""
     router = settings.router
     if settings.nginx.routers:
         return [_router(address.strip(), f"{SECTION} routers") for address in settings.nginx.routers.split(",")]

@@ -26,7 +26,7 @@ class RenderPaths:
         return cls(site, conf_d if conf_d.is_relative_to(site) else site / "conf.d", site)
 
     def relative(self, path: Path, start: Path | None = None) -> str:
-        """Return a path relative to `start` (default: conf.d) if `site` or `state` contains both; else absolute."""
+        """Return a path relative to `start` (default: conf.d) if `site` or `state` has both paths; else absolute."""
         path, start = absolute(path), start or self.conf_d
         shared = any(path.is_relative_to(top) and start.is_relative_to(top) for top in (self.site, self.state))
         return os.path.relpath(path, start) if shared else str(path)

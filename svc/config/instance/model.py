@@ -64,7 +64,7 @@ class MockBackend(Backend):
 class InfinilmBackend(Backend):
     type = "infinilm"
     model_path: str
-    launch_script: str = ""  # `load` sets it if the TOML does not
+    launch_script: str = ""  # if the TOML does not set it, `svc.config.instance.load` searches the script
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
         server = ["python3", self.launch_script, "--port", str(config.port), "--host", config.bind_host]
