@@ -68,7 +68,7 @@ def create_app(
     @app.get("/info")
     def info() -> Response:
         """Everything that the babysitter knows about its instance, the registrations and the checks."""
-        return jsonify(describe(monitor, registrar, clock()) | describe_checks(hang_probe, limits))
+        return jsonify(describe_instance(monitor, registrar, clock()) | describe_checks(hang_probe, limits))
 
     @app.get("/metrics")
     def metrics_text() -> Response:
@@ -91,7 +91,7 @@ def describe_health(monitor: Monitor, healthy: bool, now: float) -> dict[str, An
     }
 
 
-def describe(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, Any]:
+def describe_instance(monitor: Monitor, registrar: Registrar, now: float) -> dict[str, Any]:
     """Return the first part of /info: the instance and its registrations."""
     config, snapshot = monitor.config, monitor.snapshot
     process = snapshot.process

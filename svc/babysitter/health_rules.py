@@ -46,8 +46,8 @@ def samples_over_limit(before: int, used: int, limit: int) -> int:
     return before + 1 if used > limit else 0
 
 
-def drained(waited: float, running: int | None, idle: float) -> bool:
-    """Return whether a draining instance may be ended.
+def is_drained(waited: float, running: int | None, idle: float) -> bool:
+    """Return whether the drain of an instance is over, so that the instance may be ended.
 
     `waited` is the seconds since the drain began, `idle` the seconds since the instance last generated a token.
 

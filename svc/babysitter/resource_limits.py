@@ -105,7 +105,7 @@ class Drain:
         if health_rules.generated_between(self._load, load) or not load.counters:
             self._last_token = now
         self._load = load
-        return health_rules.drained(now - self._begun, load.running, now - self._last_token)
+        return health_rules.is_drained(now - self._begun, load.running, now - self._last_token)
 
 
 def memory_used(pid: int, limit: int) -> int:

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import msgspec
 
 from svc.base.errors import BadRequest, RateLimited, Unavailable
 from svc.perimeter.browsers import Headers
-from svc.protocol.event import EVENT_KINDS, REGISTRY_SOURCE, Event
+from svc.protocol.event import EVENT_KINDS, Event
 from svc.registry import validation
 from svc.registry.store.contract import MAX_OWN_EVENTS, Store
 
@@ -70,17 +70,6 @@ def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
         if matching or not events or not remaining:
             return matching, last
         after = last
-
-
-def report_start(store: Store) -> None:
-    """Add the event that this registry was restarted; do nothing if the store is new or fails."""
-    with suppress(Unavailable):
-        if not store.events(0)[1]:
-            return
-        now, services = store.now(), store.snapshot()[1]
-        last_heartbeat = max((service.last_heartbeat for service in services), default=now)
-        message = f"the last heartbeat was {now - last_heartbeat:.0f} s ago" if services else ""
-        store.add_events([Event(time=now, kind="started", service=REGISTRY_SOURCE, message=message)])
 
 
 class EventStreams:

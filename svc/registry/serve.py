@@ -9,15 +9,17 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from svc.base.errors import ConfigError
+from svc.base.errors import ConfigError, Unavailable
 from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.secret_file import read
 from svc.perimeter import local_machine
 from svc.perimeter.networks import AllowedNetworks, parse_networks
+from svc.protocol.event import REGISTRY_SOURCE, Event
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import Guard, parse_token, token_file
 from svc.registry.store import redis_address
@@ -169,11 +171,10 @@ class RegistryServer(GunicornApplication):
 
     def post_worker_init(self, worker: Any) -> None:
         from svc.base.loop import Loop
-        from svc.registry import event_query
 
         super().post_worker_init(worker)
         if self.store is not None:  # in its own thread, because Redis may be slow to answer
-            threading.Thread(target=event_query.report_start, args=(self.store,), daemon=True).start()
+            threading.Thread(target=report_start, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("shutdown", lambda: self._end_watches(worker), SHUTDOWN_POLL_INTERVAL_SECONDS))
         for loop in self.loops:
             loop.start()
@@ -201,3 +202,14 @@ def create_guard(settings: RegistrySettings) -> Guard:
     write_token = token_file(settings.token_file) if settings.token_file else None
     read_token = token_file(settings.read_token_file, "read_token_file") if settings.read_token_file else None
     return Guard(write_token, read_token, settings.insecure, settings.loopback_needs_token)
+
+
+def report_start(store: "Store") -> None:
+    """Add the event that this registry was restarted; do nothing if the store has no events yet, or fails."""
+    with suppress(Unavailable):
+        if not store.events(0)[1]:
+            return
+        now, services = store.now(), store.snapshot()[1]
+        last_heartbeat = max((service.last_heartbeat for service in services), default=now)
+        message = f"the last heartbeat was {now - last_heartbeat:.0f} s ago" if services else ""
+        store.add_events([Event(time=now, kind="started", service=REGISTRY_SOURCE, message=message)])

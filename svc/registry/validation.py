@@ -129,45 +129,45 @@ def _checked_fields(payload: dict[str, Any], problems: list[tuple[str, str]]) ->
     return fields
 
 
-def _name(value: Any) -> str:
+def _name_problem(value: Any) -> str:
     if isinstance(value, str) and NAME_PATTERN.fullmatch(value):
         return ""
     return f"must be at most 128 of A-Z a-z 0-9 _ . -, the first a letter or digit, not {_quoted(value)}"
 
 
-def _host(value: Any) -> str:
+def _host_problem(value: Any) -> str:
     is_valid = isinstance(value, str) and is_service_host(value)
     return "" if is_valid else f"must be a host name or address, not {_quoted(value)}"
 
 
-def _port(value: Any) -> str:
+def _port_problem(value: Any) -> str:
     return "" if _is_integer(value) and 1 <= value <= 65535 else f"must be 1 to 65535, not {_quoted(value)}"
 
 
-def _url(value: Any) -> str:
+def _url_problem(value: Any) -> str:
     is_valid = is_service_url(value, query=False)
     return "" if is_valid else f"must be like http://HOST:PORT or https://HOST, not {_quoted(value)}"
 
 
-def _status(value: Any) -> str:
+def _status_problem(value: Any) -> str:
     return "" if value in STATUSES else f"must be one of {' '.join(STATUSES)}, not {_quoted(value)}"
 
 
-def _weight(value: Any) -> str:
+def _weight_problem(value: Any) -> str:
     return "" if _is_integer(value) and 0 <= value <= 1000 else f"must be 0 to 1000, not {_quoted(value)}"
 
 
-def _lease(value: Any) -> str:
+def _lease_problem(value: Any) -> str:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return "" if is_number and 1 <= value <= 86400 else f"must be 1 to 86400 seconds, not {_quoted(value)}"
 
 
-def _timestamp(value: Any) -> str:
+def _timestamp_problem(value: Any) -> str:
     is_valid = isinstance(value, str) and TIMESTAMP_PATTERN.fullmatch(value)
     return "" if is_valid else f"must be a time in ISO 8601, not {_quoted(value)}"
 
 
-def _metadata(value: Any) -> str:
+def _metadata_problem(value: Any) -> str:
     if not isinstance(value, dict):
         return f"must be an object, not {_quoted(value)}"
     if _is_nested_deeper(value, MAX_METADATA_DEPTH):
@@ -177,7 +177,7 @@ def _metadata(value: Any) -> str:
     return next((reason for check in METADATA_CHECKS for reason in check(value)), "")
 
 
-def _url_problems(metadata: dict[str, Any]) -> Iterator[str]:
+def _metadata_url_problems(metadata: dict[str, Any]) -> Iterator[str]:
     """Yield the problems of the metadata URLs to which the registry and the routers send requests."""
     health_url, babysitter = metadata.get("health_url"), metadata.get("babysitter")
     if health_url is not None and not is_service_url(health_url):
@@ -187,7 +187,7 @@ def _url_problems(metadata: dict[str, Any]) -> Iterator[str]:
         yield f"babysitter must be like http://HOST:PORT, not {_quoted(babysitter)}"
 
 
-def _model_problems(metadata: dict[str, Any]) -> Iterator[str]:
+def _metadata_model_problems(metadata: dict[str, Any]) -> Iterator[str]:
     """Yield the problems of the models. Their number is limited: each costs every router memory, metrics and time."""
     for key in ("models", "models_list"):
         models = metadata.get(key)
@@ -206,18 +206,18 @@ def _model_problems(metadata: dict[str, Any]) -> Iterator[str]:
             )
 
 
-METADATA_CHECKS = (_url_problems, _model_problems)
+METADATA_CHECKS = (_metadata_url_problems, _metadata_model_problems)
 FIELDS: dict[str, Callable[[Any], str]] = {  # field -> function that returns why a value is invalid, or ""
-    "name": _name,
-    "host": _host,
-    "port": _port,
-    "hostname": _host,
-    "url": _url,
-    "status": _status,
-    "timestamp": _timestamp,
-    "lease_seconds": _lease,
-    "weight": _weight,
-    "metadata": _metadata,
+    "name": _name_problem,
+    "host": _host_problem,
+    "port": _port_problem,
+    "hostname": _host_problem,
+    "url": _url_problem,
+    "status": _status_problem,
+    "timestamp": _timestamp_problem,
+    "lease_seconds": _lease_problem,
+    "weight": _weight_problem,
+    "metadata": _metadata_problem,
 }
 
 

@@ -155,7 +155,7 @@ class SqliteStore:
     def close(self) -> None:
         with self._lock:
             self._closed = True
-            self._drop()
+            self._disconnect()
 
     def _revision(self) -> int:
         with self._transaction("BEGIN"):
@@ -198,7 +198,7 @@ class SqliteStore:
                 self.event_counts.update(event.kind for event in added)
             except (OSError, sqlite3.Error) as error:
                 if sqlite_file.must_reopen(error):
-                    self._drop()
+                    self._disconnect()
                     self.wake()  # each waiting caller then tries the store itself
                 raise Unavailable(sqlite_file.reason(self.path, error)) from error
             except ConfigError as error:
@@ -218,7 +218,7 @@ class SqliteStore:
         if self._closed:
             raise sqlite3.ProgrammingError("it is closed")
         if self._db is not None and sqlite_file.identity(self.path) != self._file_id:
-            self._drop()  # the file was removed or replaced: writes to the old one would be lost
+            self._disconnect()  # the file was removed or replaced: writes to the old one would be lost
         if self._db is None:
             db = sqlite_file.open_database(self.path)
             try:
@@ -229,7 +229,7 @@ class SqliteStore:
             self._db, self._file_id = db, sqlite_file.identity(self.path)
         return self._db
 
-    def _drop(self) -> None:
+    def _disconnect(self) -> None:
         if self._db is not None:
             self._db.close()
             self._db = None

@@ -46,7 +46,7 @@ def test_only_samples_in_a_row_over_the_limit_count():
     ],
 )
 def test_when_a_draining_instance_may_be_ended(waited, running, idle, expected):
-    assert health_rules.drained(waited, running, idle) is expected
+    assert health_rules.is_drained(waited, running, idle) is expected
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import pytest
 from svc.base.errors import BadRequest, RateLimited
 from svc.protocol.event import Event
 from svc.registry import event_query
-from svc.registry.event_query import EventQuery, EventStreams, parse_event_query, read_events, report_start
+from svc.registry.event_query import EventQuery, EventStreams, parse_event_query, read_events
 from svc.registry.store.sqlite import SqliteStore
-from tests.unit.registry.services import NOW, service
+from tests.unit.registry.services import NOW
 
 
 @pytest.fixture
@@ -83,11 +83,3 @@ def test_more_streams_than_the_limit_are_refused_until_one_ends(store, monkeypat
         streams.open(EventQuery())
     stream.close()
     next(streams.open(EventQuery()))
-
-
-def test_a_restart_is_an_event_but_the_first_start_is_none(store):
-    report_start(store)
-    assert store.events(0) == ([], 0)
-    store.change("qwen", lambda old: service())
-    report_start(store)
-    assert [event.kind for event in store.events(0)[0]] == ["registered", "started"]
