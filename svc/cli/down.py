@@ -9,7 +9,7 @@ from svc.terminal.progress import waiting
 
 
 @click.command("down")
-@click.option("--only", type=click.Choice(COMPONENTS), help="only this; the rest runs on")
+@click.option("--only", type=click.Choice(COMPONENTS), help="stop only this kind; the rest runs on")
 @click.option("--port", type=int, help="with --only babysitter: the instance with this port, or its babysitter's")
 def command(only: str | None, port: int | None) -> None:
     """Stop the site: first the router, which finishes its requests, then babysitters, the rest and supervisord."""

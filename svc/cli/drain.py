@@ -12,8 +12,8 @@ from svc.terminal.progress import waiting
 
 @click.command("drain")
 @names_argument
-@click.option("--wait", is_flag=True, help="until no request is in flight at the router")
-@click.option("--timeout", type=float, default=600, show_default=True, help="with --wait: seconds, at most")
+@click.option("--wait", is_flag=True, help="wait until no request is in flight at the router")
+@click.option("--timeout", type=float, default=600, show_default=True, help="with --wait: at most this many seconds")
 @click.option("--router-url", metavar="URL", help="with --wait: the router  [ROUTER_URL; default: the site's]")
 @registry_options
 def command(access: Access, names: tuple[str, ...], wait: bool, timeout: float, router_url: str | None) -> None:

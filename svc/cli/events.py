@@ -22,15 +22,13 @@ def _kinds(context: click.Context, option: click.Parameter, values: tuple[str, .
 
 
 @click.command("events", epilog=f"The kinds: {', '.join(EVENT_KINDS)}. docs/EVENTS.md says what each means.")
-@click.option("-f", "--follow", is_flag=True, help="go on with what happens, until Ctrl-C")
-@click.option("-n", "count", type=click.IntRange(0, MAX_EVENTS), default=20, show_default=True, help="the last so many")
+@click.option("-f", "--follow", is_flag=True, help="go on with new events, until Ctrl-C")
+@click.option("-n", "count", type=click.IntRange(0, MAX_EVENTS), default=20, show_default=True, help="the last N")
+@click.option("--service", metavar="NAME", default="", help="only events of this one: NAME-server, NAME or NAME:server")
 @click.option(
-    "--service", metavar="NAME", default="", help="only what happened to it: NAME-server, NAME or NAME:server"
+    "--kind", "kinds", multiple=True, metavar="KIND[,KIND]", callback=_kinds, help="only these kinds; may be repeated"
 )
-@click.option(
-    "--kind", "kinds", multiple=True, metavar="KIND[,KIND]", callback=_kinds, help="only these (also said repeatedly)"
-)
-@click.option("--json", "as_json", is_flag=True, help="one object a line, for programs")
+@click.option("--json", "as_json", is_flag=True, help="for programs: one object a line")
 @registry_options
 def command(access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], as_json: bool) -> None:
     """Show what happened: which services registered, left, were ejected or restarted, and why.

@@ -42,10 +42,17 @@ def command() -> None:
 
 @command.command()
 @name_argument
-@click.option("--requests-per-minute", type=COUNT, metavar="N", help="how many it may send  [default: no limit]")
-@click.option("--concurrency", type=COUNT, metavar="N", help="how many it may have open at once  [default: no limit]")
+@click.option(
+    "--requests-per-minute",
+    type=COUNT,
+    metavar="N",
+    help="requests that the key may send a minute  [default: no limit]",
+)
+@click.option(
+    "--concurrency", type=COUNT, metavar="N", help="requests that it may have in flight at once  [default: no limit]"
+)
 @click.option("--operator", is_flag=True, help="may send management requests to instances: any path and method")
-@click.option("--note", default="", metavar="TEXT", help="what or whom it is for")
+@click.option("--note", default="", metavar="TEXT", help="what or whom the key is for")
 @file_option
 def add(
     name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None

@@ -11,10 +11,22 @@ from svc.mock import llama
 @click.option("--host", default="127.0.0.1", show_default=True, help="the address to listen at")
 @click.option("--port", type=click.IntRange(1, 65535), default=8080, show_default=True)
 @click.option("--alias", metavar="NAME", default="gemma-3-270m", show_default=True, help="what clients call the model")
-@click.option("--threads", type=click.IntRange(1), help="of the CPU  [default: one for each core]")
-@click.option("--ctx-size", type=click.IntRange(64), default=4096, show_default=True, help="tokens, of all slots")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: one for each core]")
+@click.option(
+    "--ctx-size",
+    type=click.IntRange(64),
+    default=4096,
+    show_default=True,
+    help="context size in tokens, of all slots together",
+)
 @click.option("--parallel", type=click.IntRange(1), default=4, show_default=True, help="slots: requests at a time")
-@click.option("--temp", type=click.FloatRange(0), default=0.8, show_default=True, help="0: always the likeliest word")
+@click.option(
+    "--temp",
+    type=click.FloatRange(0),
+    default=0.8,
+    show_default=True,
+    help="temperature; 0: always the likeliest token",
+)
 def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int, parallel: int, temp: float) -> None:
     """Serve a small real model on the CPU: Gemma 3 270M in llama.cpp's own server.
 

@@ -13,9 +13,14 @@ from svc.terminal.output import LogOutput, LogPrinter, echo
 
 @click.command("logs")
 @click.argument("names", nargs=-1, metavar="[NAME...]")
-@click.option("-f", "--follow", is_flag=True, help="go on with what is written next, until Ctrl-C")
+@click.option("-f", "--follow", is_flag=True, help="go on with new lines, until Ctrl-C")
 @click.option(
-    "-n", "--lines", type=click.IntRange(0), default=20, show_default=True, help="lines of each to begin with"
+    "-n",
+    "--lines",
+    type=click.IntRange(0),
+    default=20,
+    show_default=True,
+    help="the last lines of each log to begin with",
 )
 def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
     """Show the last lines of log files, of all programs or of the named ones.

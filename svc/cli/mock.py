@@ -19,7 +19,7 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 
 
 @click.command("mock", context_settings={"show_default": True})
-@click.option("--name", default="mock", metavar="N", help="Its name: in its answers, and in the header x-mock-name.")
+@click.option("--name", default="mock", metavar="N", help="The name in its answers, and in the header x-mock-name.")
 @click.option(
     "--port", type=click.IntRange(0, 65535), metavar="N", default=8100, help="The port to listen on; 0 for a free one."
 )
@@ -29,7 +29,7 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
     "--tokens",
     type=click.IntRange(1, 1_000_000),
     metavar="N",
-    help="Length of an answer, where the client sets no lower.",
+    help="Tokens in an answer, unless the client asks for fewer.",
 )
 @click.option("--first-token-delay", type=SECONDS, metavar="S", default=0, help="Seconds before the first token.")
 @click.option("--token-delay", type=SECONDS, metavar="S", default=0, help="Seconds between tokens.")
@@ -37,16 +37,16 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
     "--cut-after",
     type=COUNT,
     metavar="N",
-    help="Close the connection in mid-stream, after so many events; 0 sends nothing.",
+    help="Close the connection in mid-stream after N events; 0 sends nothing.",
 )
 @click.option(
     "--cut-bytes",
     type=COUNT,
     metavar="N",
-    help="Close it after so many bytes of the next event, or of a body; 0 sends the head.",
+    help="Close the connection after N bytes of the next event, or of a body; 0 sends only the head.",
 )
 @click.option("--drop", is_flag=True, help="Close the connection instead of answering.")
-@click.option("--reset", is_flag=True, help="Close with a TCP reset, where it cuts or drops.")
+@click.option("--reset", is_flag=True, help="Cut and drop connections with a TCP reset.")
 @click.option(
     "--fail-status", type=click.IntRange(400, 599), metavar="N", help="Answer with this error.  [500 with the next two]"
 )
@@ -55,14 +55,14 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 )
 @click.option("--fail-every", type=click.IntRange(min=1), metavar="N", help="Fail each Nth request.")
 @click.option("--hang", is_flag=True, help="Take requests and never answer.")
-@click.option("--hang-after", type=COUNT, metavar="N", help="Stop in mid-stream after so many events, without closing.")
+@click.option("--hang-after", type=COUNT, metavar="N", help="Stop in mid-stream after N events, without closing.")
 @click.option("--everywhere", is_flag=True, help="Fail, hang and drop on /health, /models and /metrics too.")
 @click.option(
     "--loading", type=SECONDS, metavar="S", default=0, help="Seconds of 503 'Loading model' on every path, at first."
 )
-@click.option("--memory", type=COUNT, metavar="MB", default=0, help="Hold so much memory besides.")
-@click.option("--exit-after", type=SECONDS, metavar="S", help="Die after so many seconds.")
-@click.option("--exit-code", type=click.IntRange(0, 255), metavar="N", default=1, help="With this exit code.")
+@click.option("--memory", type=COUNT, metavar="MB", default=0, help="Use MB more memory.")
+@click.option("--exit-after", type=SECONDS, metavar="S", help="Exit after S seconds.")
+@click.option("--exit-code", type=click.IntRange(0, 255), metavar="N", default=1, help="The exit code of --exit-after.")
 @click.option(
     "--api-key",
     metavar="KEY",
@@ -70,32 +70,32 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
     envvar="SVC_MOCK_API_KEY",
     show_envvar=True,
     show_default=False,
-    help="Want this key under /v1, as vLLM does.",
+    help="Require this API key under /v1, as vLLM does.",
 )
 @click.option("--child", is_flag=True, help="Fork a child that holds the port too, as a server's workers may.")
 def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: str, child: bool, **flags: Any) -> None:
-    """A fake OpenAI backend, for trying things out and for tests.
+    """Run a fake OpenAI backend, for trying things out and for tests.
 
     It answers as the clients of OpenAI and Anthropic expect: chat (with tools),
-    completions, responses, messages, streams too; embeddings, rerank, audio, images
-    and models. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter and
-    /v1/unload_lora_adapter, as vLLM does. Its answers repeat what was asked:
+    completions, responses and messages, also as streams; embeddings, rerank, audio,
+    images and models. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
+    and /v1/unload_lora_adapter, as in vLLM. Its answers repeat the request:
 
     \b
         svc mock --name alpha --port 8100 --models qwen,llama
         curl localhost:8100/v1/chat/completions -H 'content-type: application/json' \\
              -d '{"model": "qwen", "messages": [{"role": "user", "content": "Hello"}]}'
 
-    Everything from --tokens to --exit-code can be changed while it runs, under the same
-    names with underscores; null takes a flag back:
+    The flags from --tokens to --exit-code can be changed while it runs, under the same
+    names with underscores; null resets a flag:
 
     \b
         curl localhost:8100/mock/behave -d '{"token_delay": 0.1, "cut_after": 5}'
         curl localhost:8100/mock/behave -d '{"cut_after": null}'
         curl localhost:8100/mock/stats
 
-    /metrics counts the tokens that it has made and the requests that it serves.
-    /echo answers with the request that reached it: method, headers, length and digest of the body.
+    /metrics counts the tokens that it has generated and the requests that it serves.
+    /echo returns the request that reached it: method, headers, length and digest of the body.
     """
     from svc.mock.server import serve  # here, so that --help does not load gevent
 

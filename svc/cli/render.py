@@ -15,14 +15,16 @@ from svc.terminal.output import echo, echo_block
 @click.command("render")
 @tomls_argument
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="the directory to write to  [default: conf.d]")
-@click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if what is there is stale")
-@click.option("--diff", is_flag=True, help="show how what is there differs, or changes")
+@click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if the files are stale")
+@click.option("--diff", is_flag=True, help="show how the files differ or change")
 @click.option("--systemd", "output", flag_value="systemd", help="write systemd/ instead: a unit that runs the site")
 @click.option("--logrotate", "output", flag_value="logrotate", help="write logrotate/ instead: see [logs]")
 @click.option("--nginx", "output", flag_value="nginx", help="write nginx/ instead: TLS in front of the router")
-@click.option("--from-registry", is_flag=True, help="with --nginx: its upstream, from what is healthy now")
-@click.option("--registry-url", metavar="URL", help="with --from-registry: where it is  [REGISTRY_URL]")
-@click.option("--token-file", metavar="FILE", help="with --from-registry: its token  [REGISTRY_READ_TOKEN_FILE]")
+@click.option(
+    "--from-registry", is_flag=True, help="with --nginx: the upstreams are the instances that are healthy now"
+)
+@click.option("--registry-url", metavar="URL", help="with --from-registry: the registry  [REGISTRY_URL]")
+@click.option("--token-file", metavar="FILE", help="with --from-registry: the token  [REGISTRY_READ_TOKEN_FILE]")
 def command(
     tomls: tuple[str, ...],
     out: Path | None,

@@ -22,14 +22,14 @@ OPTIONS = (
         type=click.FloatRange(min=0),
         default=DEFAULTS.timeout,
         show_default=True,
-        help="seconds until each instance must be back",
+        help="seconds in which each instance must be ready again",
     ),
     click.option(
         "--drain-timeout",
         type=click.FloatRange(min=0),
         default=DEFAULTS.drain_timeout,
         show_default=True,
-        help="seconds for requests in flight; then they are cut",
+        help="seconds after which requests in flight are cut",
     ),
     click.option(
         "--parallel",

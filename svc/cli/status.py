@@ -16,7 +16,9 @@ from svc.terminal.screen import width_of
 
 @click.command("status")
 @click.option("--json", "as_json", is_flag=True, help="for programs: see below")
-@click.option("--watch", is_flag=True, help="go on: in place on a terminal, else a table (or a line of JSON) a change")
+@click.option(
+    "--watch", is_flag=True, help="go on: in place on a terminal, else one table (or line of JSON) per change"
+)
 def command(as_json: bool, watch: bool) -> None:
     """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
 

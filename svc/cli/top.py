@@ -8,16 +8,23 @@ from svc.cli.options import console, settings
 from svc.site import access, traffic_watch
 from svc.terminal import traffic_table
 
-URL = "where the router is  [ROUTER_URL; default: the site's]"
+URL = "the router  [ROUTER_URL; default: the site's]"
 
 
 @click.command("top")
-@click.option("--every", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, help="seconds")
-@click.option("-n", "count", type=click.IntRange(1), help="so many times  [default: until Ctrl-C]")
 @click.option(
-    "-s", "--sort", type=click.Choice(traffic_table.SORTS), default="name", show_default=True, help="the largest first"
+    "--every", type=click.FloatRange(0.2, 3600), default=2.0, show_default=True, help="seconds between two outputs"
 )
-@click.option("--json", "as_json", is_flag=True, help="one object a line, for programs")
+@click.option("-n", "count", type=click.IntRange(1), help="the number of outputs  [default: until Ctrl-C]")
+@click.option(
+    "-s",
+    "--sort",
+    type=click.Choice(traffic_table.SORTS),
+    default="name",
+    show_default=True,
+    help="the column to sort by",
+)
+@click.option("--json", "as_json", is_flag=True, help="for programs: one object a line")
 @click.option("--router-url", metavar="URL", help=URL)
 def command(every: float, count: int | None, sort: str, as_json: bool, router_url: str | None) -> None:
     """Show what the router does now: requests, errors and tokens a second, by model and by instance.

@@ -14,9 +14,11 @@ from svc.site.start_plan import StartOptions
 
 @click.command("up")
 @tomls_argument
-@click.option("--only", multiple=True, type=click.Choice(COMPONENTS), help="only this, beside what else runs")
+@click.option(
+    "--only", multiple=True, type=click.Choice(COMPONENTS), help="start only this kind; what runs already runs on"
+)
 @click.option("--timeout", type=float, default=600, show_default=True, help="seconds to wait until all is ready")
-@click.option("--foreground", is_flag=True, help="stay: all logs to stdout, and SIGTERM ends the site (for containers)")
+@click.option("--foreground", is_flag=True, help="run until SIGTERM, with all logs on stdout (for containers)")
 def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreground: bool) -> None:
     """Start the site, or bring a running one up to date, and wait until every component answers.
 
