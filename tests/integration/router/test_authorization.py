@@ -127,9 +127,13 @@ def test_a_body_that_is_refused_is_not_kept_and_its_answer_arrives(site: Site, p
 
 def test_a_client_that_never_finishes_its_body_gives_its_place_back(site: Site):
     with site.router.client() as slow:
-        slow.send(announced(100, site.key("client")) + b"x")
-        wait_until(lambda: site.send("POST", "/v1/messages", "client").status_code == 429, 30, "the place to be taken")
-    wait_until(lambda: site.send("POST", "/v1/messages", "client").status_code == 200, 30, "the place to be free")
+        answer = slow.send(announced(100, b"Expect: 100-continue", site.key("client"))).answer()
+        assert answer.status == 100, "it has the key's only place"
+        slow.send(b"x")
+        assert site.send("POST", "/v1/messages", "client").status_code == 429
+    wait_until(
+        lambda: site.send("POST", "/v1/messages", "client").status_code == 200, description="the place to be free"
+    )
 
 
 # The memory for bodies.
