@@ -192,7 +192,7 @@ def _may_read_metrics(state: RouterState) -> bool:
 
 
 def _models(state: RouterState) -> dict[str, dict[str, Any]]:
-    """Return the entries for /v1/models, by name: of each model and alias for which a request would get an instance."""
+    """Return the /v1/models entry of each model and alias whose requests would get an instance now, by name."""
     models: dict[str, dict[str, Any]] = {}
     for name, pool in state.balancer.table.by_model.items():
         if pool.members:

@@ -41,7 +41,7 @@ class LateWorker(AsyncWorker):
 
 
 class RouterApplication(GunicornApplication):
-    """The router as a gunicorn application. The worker builds its components, after gevent's patch of the modules."""
+    """The router as a gunicorn application. Its components are built in the worker, once gevent has patched Python."""
 
     def __init__(self, settings: RouterSettings, bind: str, loopback_only: bool) -> None:
         self._settings = settings

@@ -56,7 +56,7 @@ class RouterState:
         self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), SETTING_NAMES, settings.cors_origins)
         self.clock = clock
         self.now = clock()
-        self.origin: Origin | None = None  # of the table
+        self.origin: Origin | None = None  # where the table comes from; None: there is no table
         self.ready = False  # whether there is a table
         self.registry_away = False  # whether no registry answers
         self.draining = False
@@ -80,7 +80,7 @@ class RouterState:
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
         self.upstream_keys = upstream_keys or UpstreamKeys()  # the API keys that instances require, by name or model
-        self.discoveries: dict[str, Discovery] = {}  # of static services, by name
+        self.discoveries: dict[str, Discovery] = {}  # what was discovered about each static service, by name
         self._table_lock = threading.RLock()  # held while a new table is composed and put in place
         self._ids = itertools.count(random.getrandbits(40))
         self._id_prefix = b"-".join(str(uuid.uuid4()).encode().split(b"-")[:4])

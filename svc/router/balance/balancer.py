@@ -43,7 +43,7 @@ class Balancer:
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
         self.retries = 0  # attempts after the first of a request, since the start
-        self.unlisted_model_requested = False  # since the last discovery; a static service may have it by now
+        self.unlisted_model_requested = False  # whether a request named a model that no instance listed then
         self.aliases = dict(settings.aliases)
         self.fallbacks = dict(settings.fallbacks)
         self._settings = settings
@@ -85,7 +85,7 @@ class Balancer:
         return member.target if member else None
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
-        """Return an instance for a retry, other than the failed ones (see `_unchanged_names`); None if none is free."""
+        """Return an instance for a retry, None if none is free. A failed one is excluded until its entry changes."""
         try:
             return self.pick(request, self._unchanged_names(failed))
         except Unavailable:
@@ -121,7 +121,7 @@ class Balancer:
         unchanged = {target.name for target in refused}
 
         def choose() -> Target | None:
-            unchanged.intersection_update(self._unchanged_names(refused))  # a changed entry may change back
+            unchanged.intersection_update(self._unchanged_names(refused))  # only removes: an entry may change back
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
@@ -240,7 +240,7 @@ class Balancer:
             self.queue.wake((*target.models, None))
 
     def _release_full(self, name: str) -> None:
-        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # the present limit
+        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # in the present table
         if self.loads[name] < limit or not limit:
             self.full.discard(name)
 

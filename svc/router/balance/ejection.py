@@ -91,12 +91,12 @@ def after_success(before: InstanceHealth) -> InstanceHealth:
 
 
 def after_inconclusive(before: InstanceHealth) -> InstanceHealth:
-    """Return the instance's health after a request that proves nothing, as its client left. A trial is due again."""
+    """Return the instance's health after a request that proves nothing. If it was the trial, a trial is due again."""
     return msgspec.structs.replace(before, trial_due=True, in_trial=False) if before.in_trial else before
 
 
 def with_trial_begun(before: InstanceHealth) -> InstanceHealth:
-    """Return the instance's health once its trial request is in flight, until whose end it gets no other request."""
+    """Return the instance's health during its trial request: it gets no other request until the trial ends."""
     return msgspec.structs.replace(before, trial_due=False, in_trial=True)
 
 

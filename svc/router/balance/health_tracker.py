@@ -120,5 +120,5 @@ class HealthTracker:
 
 
 def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
-    """Return whether the registry lists the instance as unhealthy: then a router that starts need not report that."""
+    """Return whether the registry lists the instance as unhealthy: a starting router does not report that again."""
     return any(target.healthy is False for target in targets if target.name == name)

@@ -152,7 +152,7 @@ def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | 
 def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
     """Return the member with the highest score for the key, among those whose load is not far over their share.
 
-    If the load of all members is, return the member with the highest score.
+    If all members are loaded that far, return the one with the highest score.
     """
     key_hash = digest(key)
     scores = {

@@ -23,8 +23,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
 def parse(request: Request) -> RoutingRequest:
     """Return the model, the session and the body of a request. JSON or a form without a model is for any model.
 
-    Raise BadRequest for a body that cannot be parsed. For any other type of body the query must name the model, or else
-    UnsupportedMedia is raised. For a change of the protocol it must, too, or else UpgradeRequired is raised.
+    Raise BadRequest for a body that cannot be parsed. A body of any other type, and a change of the protocol, need a
+    model in the query; without one, raise UnsupportedMedia or UpgradeRequired.
     """
     head, body = request.head, request.body
     if head.upgrade:

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 MAX_CACHED_HEADS = 256  # a full cache is cleared; frequent heads are soon in it again
 MAX_CACHED_HEAD_BYTES = 4 << 10
 CONTENT_LENGTH_PREFIX = b"\r\ncontent-length: "
-LENGTH_MARK = b"ength: "  # the end of that name: one search finds every usual spelling of the whole name
+LENGTH_MARK = b"ength: "  # the end of the name Content-Length, which is the same in all its usual spellings
 
 T = TypeVar("T")
 

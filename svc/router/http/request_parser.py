@@ -25,8 +25,8 @@ MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
 UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not a plain body
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
-MAX_LENGTH_DIGITS = 20  # as many as 64 bits have; Python converts no more than 4,300
-MAX_BODY_PIECES = 4096  # then they are joined: many small pieces take more memory than their content
+MAX_LENGTH_DIGITS = 20  # of a Content-Length of 64 bits; Python's int() refuses more than 4,300
+MAX_BODY_PIECES = 4096  # more are joined: many small pieces take more memory than their content
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 

@@ -139,7 +139,7 @@ def shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:
 
     Raise OSError if the socket is not connected any more.
     """
-    plain = getattr(sock, "_sock", None)  # gevent's sockets have one inside
+    plain = getattr(sock, "_sock", None)  # a gevent socket has a plain socket inside
     (plain if plain is not None else super(socket.socket, sock)).shutdown(how)  # type: ignore[union-attr]  # gevent's socket has no such super
 
 

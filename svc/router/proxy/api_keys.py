@@ -120,7 +120,7 @@ class ApiKeys:
 
     def load(self) -> None:
         """Read the file; raise ConfigError with every problem in it."""
-        self._take(self._file.load())
+        self._apply(self._file.load())
 
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether its new content is in use.
@@ -129,10 +129,10 @@ class ApiKeys:
         """
         if not self._file.refresh():
             return False
-        self._take(self._file.value)
+        self._apply(self._file.value)
         return True
 
-    def _take(self, entries: dict[str, keyfile.KeyEntry]) -> None:
+    def _apply(self, entries: dict[str, keyfile.KeyEntry]) -> None:
         """Replace the limits and digests by those of the file. The counts of requests stay with the name of a key."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         listed = {name: self._keys.get(name) or ApiKey(name) for name in entries}

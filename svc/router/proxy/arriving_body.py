@@ -18,7 +18,7 @@ class ArrivingBody:
         self.exchange = exchange
         self.waiter: Waiter | None = None
         self.client_left = False
-        self._waited_seconds = 0.0  # for memory
+        self._waited_seconds = 0.0  # how long the body has waited for memory
         self._progress_at = now  # when the body last made progress
         self._progress_bytes = 0  # how many bytes of the body had arrived by then
 

@@ -114,10 +114,10 @@ class BodyBuffers:
 
     def expire(self, now: float) -> None:
         """End the waits whose deadline has passed."""
-        for place in list(self._queue):
-            if place.deadline <= now:
-                place.expired = True
-                place.wake()
+        for waiter in list(self._queue):
+            if waiter.deadline <= now:
+                waiter.expired = True
+                waiter.wake()
 
     def _take(self, allocation: Allocation, size: int) -> bool:
         with self._lock:
@@ -136,16 +136,16 @@ class BodyBuffers:
                 self._queue[0].wake()
 
     def _wait(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
-        place = Waiter(deadline, next(self._numbers))
-        self._queue.append(place)
+        waiter = Waiter(deadline, next(self._numbers))
+        self._queue.append(waiter)
         try:
-            while not place.expired:
-                on_wait(place)
-                if self._queue[0] is place and self._take(allocation, size):
+            while not waiter.expired:
+                on_wait(waiter)
+                if self._queue[0] is waiter and self._take(allocation, size):
                     return
-                place.wait()
+                waiter.wait()
         finally:
-            self._queue.remove(place)
+            self._queue.remove(waiter)
             self._wake_first()
         raise Overloaded(
             "the bodies of other requests use all the memory that the router has for them; send the request again, "

@@ -59,7 +59,7 @@ class ClientConnection(SweptConnection):
             self.deadline = self.idle_since + IDLE_TIMEOUT_SECONDS
             self.idle = not self._reader.begun and not self._reader.ready
             if self._reader.ready:
-                time.sleep(0)  # pipelined requests take turns with other connections and with the sweeper
+                time.sleep(0)  # pipelined requests take turns with other connections and with the sweep
         if self._reader.error or self._reader.begun or self._reader.ready or self._reader.upgrading:
             self._linger()
 

@@ -42,10 +42,10 @@ class Exchange:
     `deadline` and `interrupt` are for the worker's sweep, which runs in another greenlet.
     """
 
-    upstream: UpstreamConnection | None = None  # of the attempt in progress
-    attempt: Attempt | None = None  # the one in progress
+    upstream: UpstreamConnection | None = None  # the connection of the attempt in progress
+    attempt: Attempt | None = None  # the attempt in progress
     stream: ResponseStream | None = None  # set if the response is an event stream
-    head: ResponseHead | None = None  # of the response that is passed on
+    head: ResponseHead | None = None  # the head of the response that is passed on
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
     status = attempts = 0
@@ -55,15 +55,15 @@ class Exchange:
     answered = False  # whether a part of the response was sent to the client
     closed = False
     authorized = False  # whether the request's head was checked, and not refused
-    key_name = ""  # of the client's API key
+    key_name = ""  # the name of the client's API key
     counted_key: "ApiKey | None" = None  # the client's API key, once the request counts for its limits
-    allocation: Allocation | None = None  # of memory for the request's body, if that is large
+    allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
-    body_start = body_end = b""  # of a response that is not an event stream: these bytes hold its usage
+    body_start = body_end = b""  # the ends of a response that is not an event stream: they hold its usage
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
@@ -71,7 +71,7 @@ class Exchange:
         self.client = client
         self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
-        self.deadline = self.limit = state.now + state.settings.proxy_timeout  # of the present stage, and of all
+        self.deadline = self.limit = state.now + state.settings.proxy_timeout  # of the present stage, of the request
         self._idle_timeout = state.settings.idle_timeout
 
     # Before the response.
@@ -101,7 +101,7 @@ class Exchange:
             self.allocation.shrink(0)
 
     def on_wait(self, waiter: "Waiter") -> None:
-        """Remember the request's waiter in a queue, so that `interrupt` can wake it; raise if it was interrupted."""
+        """Store the request's waiter, so that `interrupt` can wake it; raise if the exchange was interrupted."""
         self._waiter = waiter
         self.deadline = self.limit
         if self.interruption:
@@ -124,14 +124,14 @@ class Exchange:
         state = self.state
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.persistent = upstream.persistent and not self.interruption  # an interrupted one is shut down
+            upstream.persistent = upstream.persistent and not self.interruption  # `interrupt` shuts the connection down
             state.upstream_pool.release(upstream, state.now)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:
             attempt.report(state, self.request.head, upstream, self.interruption, state.clock() if now is None else now)
 
     def fail_attempt(self, reason: str = "", on_any_path: bool = False) -> None:
-        """Mark the attempt in progress as failed. `reason` is the instance's failure, empty if it made none."""
+        """Mark the attempt in progress as failed. `reason` is the instance's failure, empty if it made no mistake."""
         if self.attempt is not None:
             self.attempt.fail(self.request.head, reason, on_any_path)
 

@@ -34,7 +34,7 @@ def count_running_stream(exchange: "Exchange") -> None:
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:
-    """Bring a stream's tokens in the metrics up to `total`, and add its time to first token if they lack that."""
+    """Raise a stream's tokens in the metrics to `total`, and add its time to first token once."""
     first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
     if tokens or first_token_at:
         first = first_token_at - exchange.started if first_token_at else None

@@ -17,21 +17,21 @@ def error_response(error: SvcError, uri: bytes, request_id: bytes, cors: Iterabl
     return WsgiResponse(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, uri))
 
 
-def whole_response(answer: WsgiResponse, head: RequestHead | None, keep: bool) -> bytes:
+def whole_response(response: WsgiResponse, head: RequestHead | None, keep: bool) -> bytes:
     """Return the bytes of head and body of a response.
 
     `head`: the head of the request, None if it could not be read; `keep`: whether the connection is kept open.
     """
-    headers = [] if answer.status.startswith("304") else [("Content-Length", str(len(answer.body)))]
+    headers = [] if response.status.startswith("304") else [("Content-Length", str(len(response.body)))]
     if not keep:
         headers.append(("Connection", "close"))
     elif head is not None and head.http10:
         headers.append(("Connection", "keep-alive"))
     head_only = head is not None and head.method == b"HEAD"
-    return response_head(answer, headers) + (b"" if head_only else answer.body)
+    return response_head(response, headers) + (b"" if head_only else response.body)
 
 
-def response_head(answer: WsgiResponse, more: list[tuple[str, str]]) -> bytes:
+def response_head(response: WsgiResponse, more: list[tuple[str, str]]) -> bytes:
     """Return the bytes of the head of a response, with the headers in `more` added."""
-    lines = "".join(f"{name}: {value}\r\n" for name, value in (*answer.headers, *more))
-    return f"HTTP/1.1 {answer.status}\r\n{lines}\r\n".encode("latin-1")
+    lines = "".join(f"{name}: {value}\r\n" for name, value in (*response.headers, *more))
+    return f"HTTP/1.1 {response.status}\r\n{lines}\r\n".encode("latin-1")

@@ -56,7 +56,7 @@ class ResponseStream:
         return is_done(self.held) or self.tokens.complete()
 
     def take_rest(self, clock: Callable[[], float]) -> bytes:
-        """Count and return the held event, with an empty line at its end: clients drop an event without."""
+        """Count and return the held event, with an empty line at its end: clients drop an event without one."""
         data, self.held = bytes(self.held), b""
         self.add(data, clock)
         if not data or data.endswith(EVENT_ENDS):
@@ -81,5 +81,5 @@ class ResponseStream:
         return self.first_token_at
 
     def usage_excerpt(self) -> bytes:
-        """Return the beginning and end of the stream, which hold its usage. Anthropic splits it between both."""
+        """Return the beginning and end of the stream, where its usage is (Anthropic's: a part in each)."""
         return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-USAGE_TAIL_BYTES:])

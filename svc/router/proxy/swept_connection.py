@@ -1,4 +1,4 @@
-"""A client's connection as the worker's sweeper handles it: its stage, its deadline, and the ways to end it."""
+"""A client's connection as the worker's sweep handles it: its stage, its deadline, and the ways to end it."""
 
 import math
 import socket
@@ -16,7 +16,7 @@ MAX_UNREAD_SECONDS = 5.0
 
 
 class SweptConnection:
-    """The part of a client's connection that the sweeper uses, from another greenlet, to end whatever is overdue."""
+    """The part of a client's connection with which the sweep, in another greenlet, ends whatever is overdue."""
 
     __slots__ = (
         "_arriving",
@@ -39,14 +39,14 @@ class SweptConnection:
     def __init__(self, state: RouterState, sock: socket.socket, address: str) -> None:
         self.sock = sock
         self.address = address
-        self.exchange: Exchange | None = None  # of the request being relayed
+        self.exchange: Exchange | None = None  # the exchange of the request being relayed
         self.idle = True  # while no request is arriving or in progress
         self.streaming = False  # while the client reads one of the router's own event streams
         self.closing = False
         self.idle_since = self._opened_at = state.now
         self.deadline = state.now + IDLE_TIMEOUT_SECONDS
         self._state = state
-        self._arriving: ArrivingBody | None = None  # of a request whose head has arrived and whose body has not
+        self._arriving: ArrivingBody | None = None  # the body of a request whose head has arrived
         self._blocked_since = 0.0  # when the client stopped reading what is sent to it; 0: it reads
         self._expired = False  # whether the connection's receiving side was shut down
         self._stalled = False  # whether it was shut down because the body made no progress

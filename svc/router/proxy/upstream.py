@@ -172,7 +172,7 @@ class UpstreamPool:
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if not upstream.poll_readable(0):  # 4
+            if not upstream.poll_readable(0):  # condition 4
                 return upstream
             upstream.close()
         return None
@@ -197,9 +197,8 @@ class UpstreamPool:
                 f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s", AttemptOutcome.UNSENT, timeout=True
             ) from None
         except OSError as error:
-            if (
-                error.errno == errno.EMFILE and self._idle
-            ):  # closing idle connections suffices: the number of clients is limited
+            # Closing the idle connections frees enough descriptors, as the number of clients is limited.
+            if error.errno == errno.EMFILE and self._idle:
                 self.close()
                 return self.connect(target)
             refused = isinstance(error, ConnectionRefusedError)
@@ -209,7 +208,7 @@ class UpstreamPool:
     def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Keep a connection for the next request, or close it if it cannot carry another request."""
         upstream.relay = None
-        if not (upstream.sent and upstream.persistent) or upstream.body:  # 1, 2, 3
+        if not (upstream.sent and upstream.persistent) or upstream.body:  # conditions 1, 2 and 3
             upstream.close()
             return
         upstream.idle_since = now

@@ -38,7 +38,7 @@ class InstanceChecks:
         self._verify = state.settings.upstream_ca or system_ca() or True
         self._static = StaticCheck(state, clock, self._timeout, self._verify)
         self._networks = AllowedNetworks()
-        self._refusals: dict[str, str] = {}  # instances whose address must not be connected to, with the logged message
+        self._refusals: dict[str, str] = {}  # the logged message about each instance whose address is not allowed
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 

@@ -18,7 +18,7 @@ from svc.router.balance.target import NO_DISCOVERY, Target
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
-BABYSITTER_TIMEOUT_SECONDS = 1.0  # of the first request to a port where a babysitter may listen
+BABYSITTER_TIMEOUT_SECONDS = 1.0  # for requests to a port until a babysitter has answered there
 BABYSITTER_RETRY_SECONDS = 60.0  # until a port without a babysitter is tried again
 BABYSITTER_KEYS = ("babysitter", "service")  # in the JSON of a babysitter's /health
 

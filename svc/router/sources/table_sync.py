@@ -140,7 +140,7 @@ class TableSync:
 
 
 def _may_have_lost_data(before: Origin | None, now: Origin) -> bool:
-    """Return whether the list may lack instances that still run: the registry has lost its data, or is another one."""
+    """Return whether the list may lack instances that run: the registry has lost its data, or is another registry."""
     if before is None or not before.registry:
         return False
     return now.registry != before.registry or (now.index or 0) < (before.index or 0)

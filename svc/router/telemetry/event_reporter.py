@@ -23,7 +23,7 @@ class EventReporter:
     """The router's unsent events, which are kept until `EventForwarder` has sent them."""
 
     def __init__(self, port: int) -> None:
-        self.dropped = 0  # since the start
+        self.dropped = 0  # the number of events dropped since the start
         self.on_added: Callable[[], object] = lambda: None  # called for each new event
         self._kept: deque[dict[str, str]] = deque()
         host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:MAX_HOST_CHARS]

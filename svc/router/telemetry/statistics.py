@@ -9,7 +9,7 @@ import msgspec
 _BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
-USAGE_TAIL_BYTES = 1024  # at the end of a response, which hold its usage
+USAGE_TAIL_BYTES = 1024  # the bytes at the end of a response in which its usage is looked for
 USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
 TOKEN_KINDS = {
     b"prompt_tokens": "prompt",
@@ -81,8 +81,8 @@ class InstanceStatistics:
         self.answered = 0  # POST requests that got a whole response with status 2xx
         self.ejections = 0
         self.seconds = 0.0  # the duration of all requests together
-        self.tokens = 0  # of completions, from `usage`; in streams without usage, each event counts as a token
-        self.first_token_seconds = 0.0  # until the first token, of all streams together
+        self.tokens = 0  # tokens of completions, from `usage`; in streams without it, each event counts as a token
+        self.first_token_seconds = 0.0  # the time to the first token, of all streams together
         self.first_tokens = 0  # streams that had a first token
 
     def mean_seconds(self) -> float:
@@ -107,9 +107,9 @@ class ModelStatistics:
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
         self.failures: defaultdict[str, int] = defaultdict(int)  # requests whose end is not "done", by end
-        self.broken: defaultdict[str, int] = defaultdict(int)  # the failures whose client had got a good status, by end
+        self.broken: defaultdict[str, int] = defaultdict(int)  # failures after a good status was sent, by end
         self.tokens: defaultdict[str, int] = defaultdict(int)  # from `usage`, by kind
-        self.produced_tokens = 0  # of completions, from `usage` or from the events of streams
+        self.produced_tokens = 0  # tokens of completions, from `usage` or from the events of streams
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
         self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
         self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # of streams, after the first token

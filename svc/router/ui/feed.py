@@ -31,7 +31,7 @@ UPDATE_INTERVAL_SECONDS = 0.5  # between two comparisons of the table
 TICK_INTERVAL_SECONDS = 1.0  # between two messages with numbers
 MAX_EVENTS = 100  # the registry's last events, which a new page receives
 EVENTS_TIMEOUT_SECONDS = 20.0  # for which the registry may wait for a new event
-EVENTS_RETRY_SECONDS = 1.0  # after a failure, and while no page is open
+EVENTS_RETRY_SECONDS = 1.0  # between two reads, after a failure or while no page is open
 
 encode = msgspec.json.encode
 

@@ -8,7 +8,9 @@ from svc.base.errors import RateLimited
 
 MAX_SUBSCRIBERS = 64
 MAX_UNREAD_MESSAGES = 40  # the messages of about twenty seconds
-KEEPALIVE_INTERVAL_SECONDS = 10.0  # without a message, after which a comment is sent: proxies close silent connections
+KEEPALIVE_INTERVAL_SECONDS = (
+    10.0  # after which a comment is sent if there was no message: proxies close silent connections
+)
 KEEPALIVE_COMMENT = b": still here\n\n"
 
 

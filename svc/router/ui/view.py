@@ -11,7 +11,7 @@ from svc.router.state import RouterState
 from svc.router.telemetry.statistics import InstanceStatistics, ModelStatistics
 
 STATUS_CLIENT_GONE = 499  # not an error: the client left
-INSTANCE_FAULTS = ("cut", "timeout")  # ends of a response that the instance causes, whatever status the client got
+INSTANCE_FAULTS = ("cut", "timeout")  # how responses end that an instance breaks off, whatever their status
 MAX_REASON_CHARS = 200
 NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
@@ -50,7 +50,7 @@ def _availability(state: RouterState, model: str) -> dict[str, str]:
     """Return what `Balancer.admit` would do now with a request for the model, as `fate`.
 
     `served`: an instance serves it; `tried`: all instances are unhealthy or ejected, and get requests all the same;
-    `waits`: it waits for an instance that is about to return; `replaced`: the model in `by` serves it; `refused`.
+    `waits`: requests wait for an instance that is about to return; `replaced`: the model in `by` serves it; `refused`.
     """
     table, resolved = state.balancer.table, state.balancer.resolve_model(model)
     if resolved is not None and resolved != model:
@@ -141,7 +141,7 @@ def errors_by_model(state: RouterState) -> dict[str, dict[str, int]]:
 
 
 def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
-    """Return the number of requests for each model, and of those that failed without a fault of the client."""
+    """Return the number of requests for each model, and of those that failed through no fault of the client."""
     return {
         name: {
             "requests": sum(model.statuses.values()),
