@@ -2,8 +2,8 @@
 
 1. A requested start, such as the first start, resets the count of restarts to 0.
 2. A start after an unrequested exit is a restart and adds 1 to the count.
-3. After an unrequested exit, a program with fewer than `max_restarts` starts again after `delay` seconds (BACKOFF).
-4. A program with `max_restarts` is given up (FATAL), and keeps its count.
+3. After an unrequested exit, a program whose count is below `max_restarts` starts again after `delay` s (BACKOFF).
+4. A program whose count has reached `max_restarts` is given up (FATAL), and keeps its count.
 5. While supervisord shuts down, no program is given up, because an exit is not a failure then.
 6. The reason of the last exit is kept until the next requested start.
 """
