@@ -1,4 +1,4 @@
-"""Looks up the API keys that engines require in requests."""
+"""Look up the API keys that engines require in requests."""
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress

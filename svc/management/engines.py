@@ -1,4 +1,4 @@
-"""Sends a management request directly to instances, and refreshes their model lists afterwards."""
+"""Send a management request directly to instances, and refresh their model lists afterwards."""
 
 import dataclasses
 import socket

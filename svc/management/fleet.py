@@ -1,4 +1,4 @@
-"""Selects the instances for a management request: by model, by name, or all. Pure."""
+"""Select the instances for a management request: by model, by name, or all. Pure."""
 
 import dataclasses
 import difflib

@@ -1,4 +1,4 @@
-"""Refreshes the model lists of instances after a change, and waits until the registry lists them."""
+"""Refresh the model lists of instances after a change, and wait until the registry has the new lists."""
 
 import dataclasses
 import time

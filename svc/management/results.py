@@ -1,4 +1,4 @@
-"""Formats the results of a management request as text and as JSON. Pure."""
+"""Format the results of a management request as text and as JSON. Pure."""
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence

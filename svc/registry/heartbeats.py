@@ -1,8 +1,8 @@
 """Handle heartbeats: renew the lease of the service that sends one.
 
-Most requests to a registry are heartbeats. So the worker reads the bytes of each request first, and answers a usual
-heartbeat without Flask. It passes every request that is unusual in any way to the application, which handles the other
-heartbeats with the same HeartbeatHandler.
+Most requests to a registry are heartbeats. So the worker answers a usual heartbeat without Flask: an HTTP/1.1 request
+of at most MAX_HEARTBEAT_BYTES, without repeated headers and without headers of proxies or browsers. Every other request
+goes to the Flask application, which handles unusual heartbeats with the same HeartbeatHandler.
 """
 
 import re
