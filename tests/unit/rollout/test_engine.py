@@ -80,6 +80,20 @@ def test_the_last_instance_of_a_model_is_not_drained_and_the_others_are_not_begu
     assert [call for call in site.calls if "a" in call.split()] == []
 
 
+def test_an_instance_that_is_unhealthy_for_a_moment_is_waited_for(engine):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+    site.instances["b"].runs = False
+
+    def sleep(seconds: float) -> None:
+        SimulatedSite.sleep(site, seconds)
+        site.instances["b"].runs = site.now > 5
+
+    site.sleep = sleep
+    engine(site).run(restart("a"))
+    assert site.now > 5
+    assert site.lines == ["a: back"]
+
+
 def test_an_operator_s_drain_is_kept(engine, journal):
     site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
     site.instances["a"].drained = True
