@@ -30,11 +30,11 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def fake() -> Iterator[FakeRouter]:
-    made = FakeRouter(12)
-    yield made
-    made.cut.set()
-    made.shutdown()
-    made.server_close()
+    router = FakeRouter(12)
+    yield router
+    router.cut.set()
+    router.shutdown()
+    router.server_close()
 
 
 @pytest.fixture

@@ -39,8 +39,8 @@ class FakeRouter(ThreadingHTTPServer):
         self.slow: Event | None = None  # a drain is answered once it is set
         self.operated: list[str] = []  # what was drained and undrained
         self.every = 1.0
-        self.version = 0  # of what `site` tells
-        self.busy: set[str] = set()  # where any: only of these is more told after the first tick
+        self.version = 0  # of the message `site`
+        self.busy: set[str] = set()  # if any: after the first tick, only their numbers are sent
         self.pace = 0.05  # seconds between tokens
         self.script: list[Any] | None = None  # what a stream has instead, without [DONE] at its end
         self.failed = {"503": 4, "timeout": 1}  # of the second model: ever, and lately
@@ -140,11 +140,11 @@ class FakeRouter(ThreadingHTTPServer):
         }
 
     def history(self) -> dict[str, Any]:
-        now, told = time.time(), {}
+        now, models = time.time(), {}
         for at, model in enumerate(self.models):
             past = [self.numbers(now - 300 + 2 * i, at) for i in range(150)]
-            told[model] = {name: [point[name] for point in past] for name in past[0]}
-        return {"every": 2.0, "end": now, "models": told}
+            models[model] = {name: [point[name] for point in past] for name in past[0]}
+        return {"every": 2.0, "end": now, "models": models}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -179,7 +179,7 @@ class Handler(BaseHTTPRequestHandler):
         return self.server.key in ("", self.headers.get("Authorization", "").removeprefix("Bearer "))
 
     def _stream(self) -> None:
-        router, told, last = self.server, -1, 0
+        router, sent_version, last = self.server, -1, 0
         while router.silent.is_set() and not router.cut.is_set():
             router.cut.wait(0.1)
         if router.cut.is_set():
@@ -188,8 +188,8 @@ class Handler(BaseHTTPRequestHandler):
         self._head(200, "text/event-stream")
         first = True
         while not router.cut.is_set():
-            if told != router.version:
-                told = router.version
+            if sent_version != router.version:
+                sent_version = router.version
                 self._event("site", router.site())
             if first:
                 self._event("history", router.history())

@@ -7,11 +7,11 @@ from typing import Any
 from tests.waiting import wait_until
 
 DESK, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
-# Notes when each state and each event first shows: the test may look later than it happens.
+# Notes the time at which each state and each event is first shown, since a test may look later.
 NOTES = """
 (() => {
   window.shown = {states: [], events: []};
-  const last = new Map(), told = new Set();
+  const last = new Map(), knownEvents = new Set();
   const now = () => Date.now() / 1000;
   const look = () => {
     for (const row of document.querySelectorAll('tr[data-instance]')) {
@@ -21,7 +21,7 @@ NOTES = """
     }
     for (const item of document.querySelectorAll('ol[aria-label="Events"] > li')) {
       const text = item.innerText;
-      if (!told.has(text)) { told.add(text); shown.events.push([now(), text]); }
+      if (!knownEvents.has(text)) { knownEvents.add(text); shown.events.push([now(), text]); }
     }
   };
   new MutationObserver(look).observe(document, {subtree: true, childList: true, characterData: true, attributes: true});
@@ -40,7 +40,7 @@ class Screen:
         self.page = self.context.new_page()
         self.page.add_init_script(NOTES)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._check_address)
         self.page.on("load", lambda _: self._loaded())
 
     def open(self) -> "Screen":
@@ -72,21 +72,21 @@ class Screen:
         states = [state for _, of, state in self.page.evaluate("shown.states") if of == name]
         return states[-1] if states else ""
 
-    def showed(self, name: str, fits: Callable[[str], bool], since: float, timeout: float = 20) -> float:
-        """Return when a matching state was first shown, in Unix seconds."""
+    def state_shown_at(self, name: str, fits: Callable[[str], bool], since: float, timeout: float = 20) -> float:
+        """Return when a matching state of an instance was first shown, in Unix seconds."""
 
         def found() -> list[float]:
-            noted = self.page.evaluate("shown.states")
-            return [at for at, of, state in noted if of == name and at >= since and fits(state)]
+            notes = self.page.evaluate("shown.states")
+            return [at for at, of, state in notes if of == name and at >= since and fits(state)]
 
         return wait_until(found, timeout, description=f"{name} to show it; {self.state(name)!r} is what shows")[0]
 
-    def told(self, *words: str, since: float, timeout: float = 20) -> float:
+    def event_shown_at(self, *words: str, since: float, timeout: float = 20) -> float:
         """Return when an event with all these words was first shown, in Unix seconds."""
 
         def found() -> list[float]:
-            noted = self.page.evaluate("shown.events")
-            return [at for at, text in noted if at >= since and all(re.search(word, text) for word in words)]
+            notes = self.page.evaluate("shown.events")
+            return [at for at, text in notes if at >= since and all(re.search(word, text) for word in words)]
 
         return wait_until(found, timeout, description=f"the event {words}")[0]
 
@@ -102,9 +102,9 @@ class Screen:
         if not refused:
             dialog.wait_for(state="hidden")
 
-    def _asked(self, request: Any) -> None:
+    def _check_address(self, request: Any) -> None:
         if not request.url.startswith((self.router, "data:", "blob:")):
-            self.problems.append(f"asks {request.url}")
+            self.problems.append(f"requests {request.url}")
 
     def _loaded(self) -> None:
         self.loads += 1

@@ -78,5 +78,5 @@ def test_a_long_answer_does_not_block_the_page(page, fake):
     measured.send("Performance.enable")
 
     def layouts() -> float:
-        told = measured.send("Performance.getMetrics")["metrics"]
-        return next(entry["value"] for entry in told if entry["name"] == "LayoutCount")
+        metrics = measured.send("Performance.getMetrics")["metrics"]
+        return next(entry["value"] for entry in metrics if entry["name"] == "LayoutCount")

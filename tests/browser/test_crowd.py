@@ -65,9 +65,9 @@ FILTER = """
 class Crowd:
     """200 registrations of one mock: four models on 25 addresses."""
 
-    def __init__(self, own: Router, registry: RegistryClient, backend: Mock) -> None:
-        self.url = own.url
-        self.own = own
+    def __init__(self, router_process: Router, registry: RegistryClient, backend: Mock) -> None:
+        self.url = router_process.url
+        self.router = router_process
         self.backend = backend
         self.names = [f"gpu{at // 8:02}-{at % 8}-server" for at in range(COUNT)]
         self._registry = registry
@@ -130,13 +130,14 @@ def crowd(tmp_path_factory) -> Iterator[Crowd]:
         registry = RegistryClient(url)
         wait_until(lambda: _answers(url), description="the registry")
         flags = ("--registry-url", url, "--registry-sync-interval", 0.5, "--policy", "round_robin")
-        own = stack.enter_context(router(*flags, ready=False))
-        made = Crowd(own, registry, backend)
-        made.register()
+        router_process = stack.enter_context(router(*flags, ready=False))
+        instances = Crowd(router_process, registry, backend)
+        instances.register()
         wait_until(
-            lambda: own.ready() and own.get("/stats").json()["total_services"] == COUNT, description="all of them"
+            lambda: router_process.ready() and router_process.get("/stats").json()["total_services"] == COUNT,
+            description="all of them",
         )
-        yield stack.enter_context(made)
+        yield stack.enter_context(instances)
 
 
 @pytest.mark.parametrize("viewport", [DESK, PHONE], ids=["desk", "phone"])

@@ -42,7 +42,7 @@ def test_a_killed_instance_shows_its_restart_and_its_return(whole, screen):
         wait_until(lambda: float(screen.cell(ALPHA, "requests") or 0) > 0, description="its requests to be counted")
         killed = time.time()
         os.kill(first, signal.SIGKILL)
-        gone = screen.showed(ALPHA, lambda state: state != "healthy", since=killed)
+        gone = screen.state_shown_at(ALPHA, lambda state: state != "healthy", since=killed)
         assert gone - killed < SOON
         wait_until(
             lambda: whole.pid("alpha:server") not in (0, first),
@@ -51,10 +51,10 @@ def test_a_killed_instance_shows_its_restart_and_its_return(whole, screen):
             interval=0.02,
         )
         started = time.time()
-        assert screen.told("alpha", "restarted", since=killed) - started < SOON
+        assert screen.event_shown_at("alpha", "restarted", since=killed) - started < SOON
         wait_until(lambda: ALPHA in whole.routed(), timeout=30, description="the router to take it back", interval=0.02)
         back = time.time()
-        assert screen.showed(ALPHA, lambda state: state == "healthy", since=gone) - back < SOON
+        assert screen.state_shown_at(ALPHA, lambda state: state == "healthy", since=gone) - back < SOON
     wait_until(lambda: screen.cell(ALPHA, "restarts") == "1", description="the restart to be counted")
     assert screen.state(BETA) == "healthy"
     assert screen.loads == 1, "no reload"
@@ -66,15 +66,15 @@ def test_an_ejection_and_its_end_are_shown(whole, screen):
     with Traffic(whole.router, DEMO, max_tokens=2):
         wait_until(lambda: whole.look(ALPHA)["ejected"], description="the router to eject it", interval=0.02)
         known = time.time()
-        assert screen.showed(ALPHA, lambda state: state == "ejected", since=begun) - known < SOON
-        assert screen.told("alpha", "ejected", since=begun) - known < SOON
+        assert screen.state_shown_at(ALPHA, lambda state: state == "ejected", since=begun) - known < SOON
+        assert screen.event_shown_at("alpha", "ejected", since=begun) - known < SOON
         whole.behave(ALPHA, fail_status=None)
         wait_until(
             lambda: not whole.look(ALPHA)["ejected"], timeout=60, description="a trial to go well", interval=0.02
         )
         back = time.time()
-        assert screen.showed(ALPHA, lambda state: state == "healthy", since=known, timeout=30) - back < SOON
-        assert screen.told("alpha", "readmitted", since=known) - back < SOON
+        assert screen.state_shown_at(ALPHA, lambda state: state == "healthy", since=known, timeout=30) - back < SOON
+        assert screen.event_shown_at("alpha", "readmitted", since=known) - back < SOON
     assert int(screen.cell(ALPHA, "ejections")) >= 1
     assert screen.loads == 1, "no reload"
 
@@ -104,14 +104,14 @@ def test_an_instance_is_drained_after_a_confirmation_and_undrained(whole, screen
     screen.button(f"Drain {ALPHA}").click()
     clicked = time.time()
     asked.get_by_role("button", name="Drain").click()
-    assert screen.showed(ALPHA, lambda state: state == "drained", since=clicked) - clicked < SOON
-    assert screen.told("alpha", "drained", since=clicked) - clicked < SOON
+    assert screen.state_shown_at(ALPHA, lambda state: state == "drained", since=clicked) - clicked < SOON
+    assert screen.event_shown_at("alpha", "drained", since=clicked) - clicked < SOON
     assert ALPHA not in whole.routed()
 
     screen.button(f"Undrain {ALPHA}").click()
     clicked = time.time()
     screen.page.get_by_role("dialog", name=f"Undrain {ALPHA}?").get_by_role("button", name="Undrain").click()
-    assert screen.showed(ALPHA, lambda state: state == "healthy", since=clicked) - clicked < SOON
+    assert screen.state_shown_at(ALPHA, lambda state: state == "healthy", since=clicked) - clicked < SOON
     assert whole.routed() >= MOCKS
 
 
@@ -193,7 +193,7 @@ def test_a_page_that_returns_shows_what_happened_meanwhile(whole, screen):
     whole.svc("drain", "alpha")
     screen.context.set_offline(False)
     screen.live()
-    screen.told("alpha", "drained", since=since)
+    screen.event_shown_at("alpha", "drained", since=since)
     assert screen.state(ALPHA) == "drained"
     whole.svc("undrain", "alpha")
     wait_until(lambda: screen.state(ALPHA) == "healthy", description="it to be back")

@@ -24,7 +24,7 @@ def test_the_page_asks_for_the_key_and_works_with_it(keyed, look):
     dialog = screen.page.get_by_role("dialog", name="Keys")
     dialog.wait_for()
     assert "API key" in dialog.inner_text()
-    assert screen.page.locator("tr[data-instance]").count() == 0, "nothing is told without a key"
+    assert screen.page.locator("tr[data-instance]").count() == 0, "nothing is shown without a key"
 
     screen.give(key="not-the-key", refused=True)
     wait_until(lambda: "Incorrect" in dialog.inner_text(), description="it to be asked for again")

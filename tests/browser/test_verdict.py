@@ -22,9 +22,9 @@ def test_a_registry_that_is_away_is_shown_with_the_age_of_the_table(page, fake):
     fake.registry |= {"answers": False, "age": 3600.0}
     open_page(page, fake)
     expect(verdict(page)).to_contain_text(re.compile(r"does not answer; .* what it knew at .*\d\d:\d\d:\d\d$"))
-    told = verdict(page).inner_text().split()[-1]
-    shown = [time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(3600, 3660)]
-    assert told in shown
+    shown_time = verdict(page).inner_text().split()[-1]
+    expected = [time.strftime("%H:%M:%S", time.localtime(time.time() - ago)) for ago in range(3600, 3660)]
+    assert shown_time in expected
     expect(page).to_have_title(re.compile("^The registry does not answer"))
 
 
