@@ -131,7 +131,7 @@ TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = "token", "engine key", "upstream ke
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SecretFileFacts:
-    """The facts of a file with a token, a password or a key, which the setting `setting` names."""
+    """The facts of a file with a token, a password or a key. `setting` is the name of the setting with its path."""
 
     path: str
     setting: str

@@ -1,4 +1,4 @@
-"""Findings with their evidence and their cures, and their order, which puts causes before consequences. Pure."""
+"""The findings of the doctor, and their order, in which causes come before their consequences. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence

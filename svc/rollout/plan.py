@@ -41,9 +41,9 @@ def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect)
 
 
 def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) -> list[Loss]:
-    """Return the losses that `svc apply` would refuse; connect to registry and routers only if an instance has to stop.
+    """Return the models that would lose their last healthy instance, and append warnings about routers to `notes`.
 
-    Append warnings about routers to `notes`.
+    Connect to registry and routers only if an instance has to stop.
     """
     if proposal.supervisord is None or not any(change.interrupts for change in proposal.changes):
         return []

@@ -62,7 +62,10 @@ class StartPlan:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartOptions:
-    """The operator's options for a start. Empty `tomls`: the site's TOML files. Empty `only`: all components."""
+    """The operator's options for a start.
+
+    Without `tomls`, all TOML files of the site are used. Without `only`, all kinds of components are started.
+    """
 
     tomls: tuple[str, ...]
     only: tuple[str, ...]

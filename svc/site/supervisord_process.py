@@ -175,7 +175,7 @@ def clean_up(site: Site) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether the process runs. A zombie, which remains if init does not reap it, does not run."""
+    """Return whether the process runs; a zombie, which remains if init does not reap it, does not count."""
     try:
         return not procfs.stat(pid).has_ended
     except OSError:

@@ -1,4 +1,4 @@
-"""Checks whether config/ and conf.d/ are valid, up to date and match what runs, and whether a rollout is unfinished."""
+"""Checks whether config/ is valid, whether conf.d/ and what runs match it, and whether a rollout is unfinished."""
 
 from collections.abc import Iterator, Sequence
 
