@@ -9,7 +9,7 @@ from urllib.parse import unquote_to_bytes
 
 from svc.router.http.request import (
     DEFAULT_RULES,
-    HOP_HEADERS,
+    DROPPED_HEADERS,
     HeadRules,
     Request,
     RequestHead,
@@ -87,7 +87,7 @@ def environ(request: Request, address: str) -> dict[str, Any]:
 
 
 def head_of(
-    environ: Mapping[str, Any], not_passed: frozenset[bytes] = HOP_HEADERS, rules: HeadRules = DEFAULT_RULES
+    environ: Mapping[str, Any], not_passed: frozenset[bytes] = DROPPED_HEADERS, rules: HeadRules = DEFAULT_RULES
 ) -> RequestHead:
     """Return the head of a request that another WSGI server has parsed. `not_passed`: the headers not to pass on."""
     headers, special = [], {}

@@ -14,14 +14,14 @@ from svc.router.http.credentials import drop_credentials, drop_query_credentials
 # Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Content-Encoding is
 # dropped because bodies are passed on decoded. Origin and Sec-Fetch-Site are dropped because the router checks them
 # itself: an instance (Ollama) may refuse an origin that the router allows.
-HOP_HEADERS = frozenset(
+DROPPED_HEADERS = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
     b"x-served-by via origin sec-fetch-site access-control-request-method "
     b"x-operator-token".split()  # the registry's token, for the router's own page
 )
 MAX_REQUEST_ID_BYTES = 128
-COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head; a larger body is not copied
+MAX_COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head; a larger body is not copied
 PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # the ids that logs and other servers accept
 SCHEME_AND_AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
@@ -153,7 +153,7 @@ class RequestHead:
         """Return the first value of the header `name` as text, None if there is none."""
         key = name.encode()
         value = self.special.get(key)
-        if value is None and key not in HOP_HEADERS:
+        if value is None and key not in DROPPED_HEADERS:
             value = self.header(key) or None
         return None if value is None else value.decode("latin-1")
 
@@ -189,7 +189,7 @@ class Request:
         return body
 
     def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
-        """Return the message for an instance, without hop-by-hop headers and without a body over COPIED_BYTES.
+        """Return the message for an instance, without hop-by-hop headers and without a body over MAX_COPIED_BYTES.
 
         `authorization`: None to pass on the client's credentials; otherwise the header line that replaces them (it
         begins with a line break), empty to remove them without a replacement.
@@ -207,7 +207,7 @@ class Request:
                 client,
                 request_id,
                 len(body),
-                body if len(body) <= COPIED_BYTES else b"",
+                body if len(body) <= MAX_COPIED_BYTES else b"",
             )
         return b"%b%b%b%b\r\nx-request-id: %b\r\n\r\n" % (before, host, after, client, request_id)
 

@@ -13,7 +13,7 @@ from svc.router.http.credentials import CREDENTIAL_HEADERS
 from svc.router.http.head_cache import MAX_CACHED_HEAD_BYTES, MAX_CACHED_HEADS, HeadCache
 from svc.router.http.request import (
     DEFAULT_RULES,
-    HOP_HEADERS,
+    DROPPED_HEADERS,
     HeadRules,
     Request,
     RequestHead,
@@ -40,7 +40,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
     def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
         super().__init__()
         self.rules = rules
-        self.not_passed = HOP_HEADERS | CREDENTIAL_HEADERS if keyed else HOP_HEADERS
+        self.not_passed = DROPPED_HEADERS | CREDENTIAL_HEADERS if keyed else DROPPED_HEADERS
         self._by_content: dict[tuple[object, ...], RequestHead] = {}
 
     def make(

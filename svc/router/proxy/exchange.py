@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from svc.base.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.balance.target import Target
 from svc.router.http.error_dialect import error_event
-from svc.router.http.request import COPIED_BYTES, Request
+from svc.router.http.request import MAX_COPIED_BYTES, Request
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.sockets import shut
 from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS
@@ -96,7 +96,7 @@ class Exchange:
 
         A smaller body stays until the end: freeing it here, in the midst of other work, costs more than it saves.
         """
-        if self.allocation is not None and len(self.request.body) > COPIED_BYTES:
+        if self.allocation is not None and len(self.request.body) > MAX_COPIED_BYTES:
             self.request.body = b""
             self.allocation.shrink(0)
 

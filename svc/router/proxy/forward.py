@@ -13,7 +13,7 @@ from svc.router.balance.routing_request import RoutingRequest, parse
 from svc.router.balance.target import Target
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
-from svc.router.http.request import COPIED_BYTES
+from svc.router.http.request import MAX_COPIED_BYTES
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.attempt import FAULTY_STATUSES
@@ -228,7 +228,7 @@ def _attempt(
     state, request = exchange.state, exchange.request
     exchange.begin_attempt(target, counts_for_budget)
     message = request.outgoing(target.authority, client_address, exchange.request_id, target.authorization)
-    body = request.body if len(request.body) > COPIED_BYTES else b""
+    body = request.body if len(request.body) > MAX_COPIED_BYTES else b""
     head_only = request.head.method == b"HEAD"
     upstream = state.upstream_pool.take(target)
     reused = upstream is not None
