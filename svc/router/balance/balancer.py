@@ -43,7 +43,7 @@ class Balancer:
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
         self.retries = 0  # attempts after the first of a request, since the start
-        self.unlisted_model_requested = False  # whether a request named a model that no instance listed then
+        self.unlisted_model_requested = False  # since the models of static services were last read
         self.aliases = dict(settings.aliases)
         self.fallbacks = dict(settings.fallbacks)
         self._settings = settings
@@ -121,7 +121,8 @@ class Balancer:
         unchanged = {target.name for target in refused}
 
         def choose() -> Target | None:
-            unchanged.intersection_update(self._unchanged_names(refused))  # only removes: an entry may change back
+            # Names are only removed: a changed entry may change back.
+            unchanged.intersection_update(self._unchanged_names(refused))
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)

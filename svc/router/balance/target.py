@@ -87,7 +87,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "running" and not self.drained
 
     def is_restart_of(self, before: "Target") -> bool:
-        """Return whether the instance was restarted, moved, away or given another key since its state `before`.
+        """Return whether the instance has restarted, moved, returned or got another key since its state `before`.
 
         If so, its earlier failures no longer count.
         """

@@ -191,7 +191,7 @@ def _wait_for_registry(
     exchange.end_attempt()
     try:
         return exchange.state.balancer.admit_again(routing, exchange.on_wait, refused, taken)
-    except RateLimited:  # the queue is full: the error of the instances tells the client more
+    except RateLimited:  # the queue is full: the error of the instances explains more
         return None
 
 

@@ -1,7 +1,7 @@
 """Counts the tokens of an event stream: finds the events that carry a token, and the last event. Pure.
 
-The module knows OpenAI's Chat Completions, Completions and Responses, Anthropic's Messages, and their variants in vLLM,
-SGLang, llama.cpp, TGI and Ollama. An event in any other format counts as a token.
+The known formats are OpenAI's Chat Completions, Completions and Responses, Anthropic's Messages, and their variants in
+vLLM, SGLang, llama.cpp, TGI and Ollama. An event in any other format counts as a token.
 """
 
 import re

@@ -50,7 +50,8 @@ def _availability(state: RouterState, model: str) -> dict[str, str]:
     """Return what `Balancer.admit` would do now with a request for the model, as `fate`.
 
     `served`: an instance serves it; `tried`: all instances are unhealthy or ejected, and get requests all the same;
-    `waits`: requests wait for an instance that is about to return; `replaced`: the model in `by` serves it; `refused`.
+    `waits`: requests wait for an instance that is about to return; `replaced`: the model in `by` serves it;
+    `refused`: the router answers 503.
     """
     table, resolved = state.balancer.table, state.balancer.resolve_model(model)
     if resolved is not None and resolved != model:
