@@ -189,7 +189,7 @@ class Request:
         return body
 
     def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
-        """Return the head for an instance, and the body up to MAX_COPIED_BYTES: a larger body is sent separately.
+        """Return the head for an instance, with the body after it unless that is over MAX_COPIED_BYTES.
 
         `authorization`: None to pass on the client's credentials; otherwise the header line that replaces them (it
         begins with a line break), empty to remove them without a replacement.
