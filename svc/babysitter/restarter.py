@@ -1,6 +1,6 @@
 """Have supervisord restart an instance that hangs, starts too slowly or uses too much memory; report each restart.
 
-supervisord limits the number of restarts and delays each one: see svc/supervision/restarts.py.
+supervisord limits the number of restarts and delays each one: see svc/supervision/restart_limits.py.
 """
 
 import logging

@@ -12,8 +12,8 @@ import click
 from svc.base.errors import CommandError
 from svc.base.private_files import make_directory
 from svc.cli.options import HERE, settings
-from svc.config import keyfile
-from svc.config.key_changes import add_key, discard_key, revoke_key
+from svc.config import router_keys
+from svc.config.router_key_changes import add_key, discard_key, revoke_key
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
@@ -61,8 +61,8 @@ def add(
 
     Logs and metrics show the key as NAME. Only the secret goes to stdout.
     """
-    _check_argument("NAME", keyfile.check_name, name)
-    _check_argument("--note", keyfile.check_note, note)
+    _check_argument("NAME", router_keys.check_name, name)
+    _check_argument("--note", router_keys.check_note, note)
     path, router_reads_it = _keys_file(file)
     if path.parent == HERE.var:
         make_directory(HERE.var)
@@ -85,7 +85,7 @@ def add(
 def list_keys(as_json: bool, file: Path | None) -> None:
     """Show every key: name, time of creation, limits, whether it is an operator's, start of its SHA-256, note."""
     path, _ = _keys_file(file)
-    entries = keyfile.read(path) if path.exists() else {}
+    entries = router_keys.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
         echo_json({"keys": rows}, indent=2)
@@ -127,7 +127,7 @@ def _setting_hint(path: Path) -> str:
     )
 
 
-def _row(name: str, entry: keyfile.KeyEntry) -> dict[str, Any]:
+def _row(name: str, entry: router_keys.KeyEntry) -> dict[str, Any]:
     return {
         "name": name,
         "created": entry.created.strftime("%Y-%m-%dT%H:%M:%SZ"),

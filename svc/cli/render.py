@@ -71,7 +71,7 @@ def command(
 def _nginx_from_registry(
     site_settings: Settings, registry_url: str | None, token_file: str | None, out: Path | None
 ) -> files.Change:
-    """Return the change of nginx's files whose upstreams are the healthy instances of the registry.
+    """Return the change that makes the registry's healthy instances the upstreams in nginx's files.
 
     Raise CommandError if no registry answers, and ConfigError if the registry has no healthy instance.
     """

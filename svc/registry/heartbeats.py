@@ -46,7 +46,7 @@ class Heartbeat(NamedTuple):
 
 
 class HeartbeatHandler:
-    """Renews leases in the store (leases.lease.renew says how a heartbeat changes a service)."""
+    """Admits heartbeats and renews the leases of their services. The renewal itself is `Store.renew_lease`."""
 
     def __init__(
         self, store: Store, admission: Admission, metrics: "RegistryMetrics", clock: Callable[[], float]
@@ -59,7 +59,7 @@ class HeartbeatHandler:
     def renew_lease(self, client: Client, now: float, name: str, body: bytes) -> dict[str, Any]:
         """Renew the lease of the service `name` and return the answer; raise SvcError to refuse the heartbeat."""
         status = validation.parse_heartbeat_status(validation.parse_body(body))
-        if not self._store.heartbeat(name, now, status, client.caller):
+        if not self._store.renew_lease(name, now, status, client.caller):
             raise validation.unknown_service(name)
         self._metrics.heartbeats.inc()
         return {"message": f"{name} is alive", "timestamp": iso(now)}

@@ -20,7 +20,7 @@ RESUME_TIMEOUT_SECONDS = 3600.0  # a command that is repeated within this time s
 
 @dataclasses.dataclass(slots=True)
 class Journal:
-    """The journal of rollouts. `drained` holds service names as in the registry; `begun` and `done` instance names."""
+    """The journal of rollouts: `drained` is a set of service names, `begun` and `done` are sets of instance names."""
 
     path: Path
     command: str = ""

@@ -1,4 +1,4 @@
-"""The extension inside supervisord: applies the restart limits that `restarts` decides on, and keeps sockets open.
+"""The extension inside supervisord: applies the restart limits of `restart_limits`, and keeps sockets open.
 
     [rpcinterface:svc]
     supervisor.rpcinterface_factory = svc.supervision.policy:make
@@ -36,9 +36,9 @@ from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates,
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc.base import private_files, version
-from svc.supervision import restarts
+from svc.supervision import restart_limits
 from svc.supervision.exits import ExitStatuses, ForcedRestarts, kill_group
-from svc.supervision.restarts import RestartCount, RestartLimits
+from svc.supervision.restart_limits import RestartCount, RestartLimits
 from svc.supervision.rpc import RpcInterface, full_name, loaded_group
 from svc.supervision.socket_holder import SocketHolder
 
@@ -84,7 +84,7 @@ class Extension:
     def state_changed(self, event: Any) -> None:
         """Apply the restart limits to a process that has changed its state; kill its orphans, and hold its socket."""
         process = event.process
-        limits = restarts.read_limits(process.config.environment)
+        limits = restart_limits.read_limits(process.config.environment)
         if limits is None:
             return
         kind = type(event)
@@ -96,7 +96,7 @@ class Extension:
             process.change_state(ProcessStates.BACKOFF)  # this handler is called again, for BACKOFF
         elif kind is events.ProcessStateBackoffEvent:
             kill_group(process.pid)
-            self._exited(process, limits)
+            self._apply_restart_limits(process, limits)
         elif kind is events.ProcessStateStoppedEvent:
             kill_group(process.pid)
             self.forced_restarts.finish(process.pid)
@@ -112,7 +112,7 @@ class Extension:
         supervisord itself only tests the address now, and exits if it cannot bind it when the program starts.
         """
         group = self.supervisord.process_groups[event.group]
-        if any(restarts.read_limits(p.config.environment) for p in group.processes.values()):
+        if any(restart_limits.read_limits(p.config.environment) for p in group.processes.values()):
             self.sockets.added(group)
             self.sockets.stopped(group, time.time())  # begins the grace period, in case the program is never started
         else:
@@ -133,7 +133,9 @@ class Extension:
         """
         is_running = process.get_state() in SIGNALLABLE_STATES and process.get_state() != ProcessStates.STOPPING
         has_ended = process.get_state() in (*STOPPED_STATES, ProcessStates.BACKOFF)
-        if not has_ended and not (is_running and signal_name and restarts.read_limits(process.config.environment)):
+        if not has_ended and not (
+            is_running and signal_name and restart_limits.read_limits(process.config.environment)
+        ):
             raise RPCError(Faults.STILL_RUNNING, full_name(process))
         number = signal_number(signal_name) if is_running else 0
         config.create_autochildlogs()
@@ -159,13 +161,13 @@ class Extension:
         # becomes a daemon, after it has loaded the extension.
         os.environ["SVC_SUPERVISOR_PID"] = str(os.getpid())
         name = full_name(process)
-        self.counts[name] = restarts.after_start(self.counts.get(name, RestartCount()), requested)
+        self.counts[name] = restart_limits.after_start(self.counts.get(name, RestartCount()), requested)
         self.replaced.discard(name)
         if requested:
             process.backoff = 0  # supervisord does not reset it when a program in BACKOFF is stopped
         self.sockets.started(process.group)
 
-    def _exited(self, process: Any, limits: RestartLimits) -> None:
+    def _apply_restart_limits(self, process: Any, limits: RestartLimits) -> None:
         name = full_name(process)
         reason = (
             self.forced_restarts.finish(process.pid)
@@ -176,7 +178,7 @@ class Extension:
         if name in self.replaced:
             process.delay = time.time()
             return
-        count, delay = restarts.after_exit(
+        count, delay = restart_limits.after_exit(
             self.counts.get(name, RestartCount()), limits, self.is_shutting_down(), reason
         )
         self.counts[name] = count

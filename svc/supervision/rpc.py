@@ -10,9 +10,9 @@ from supervisor.states import ProcessStates
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc.base import version
-from svc.supervision import restarts
+from svc.supervision import restart_limits
 from svc.supervision.config_serializer import serialize
-from svc.supervision.restarts import RestartCount
+from svc.supervision.restart_limits import RestartCount
 
 if TYPE_CHECKING:
     from svc.supervision.extension import Extension
@@ -103,7 +103,7 @@ class RpcInterface:
         for group in self._groups().values():
             for process in group.processes.values():
                 try:
-                    limits = restarts.read_limits(process.config.environment)
+                    limits = restart_limits.read_limits(process.config.environment)
                 except ValueError:  # the extension logged the invalid limits when the program started
                     continue
                 if limits is not None:

@@ -17,7 +17,7 @@ import pytest
 from flask import Flask
 from werkzeug.exceptions import HTTPException
 
-from svc.config import keyfile
+from svc.config import router_keys
 from svc.registry.app import ROUTES
 from svc.router.app import create_app as create_router_app
 from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, rows
@@ -215,10 +215,10 @@ def test_a_router_with_keys(start: Start, tmp_path: Path):
     services = static(tmp_path / "static.json", [service("a", free_port(), "m")])
     keys = tmp_path / "keys.toml"
     entries = {
-        name: keyfile.KeyEntry(keyfile.digest(name), CREATED, operator=name == "operator")
+        name: router_keys.KeyEntry(router_keys.digest(name), CREATED, operator=name == "operator")
         for name in ("client", "operator")
     }
-    keys.write_text(keyfile.render(entries))
+    keys.write_text(router_keys.render(entries))
     start(port, "router", "--port", port, "--host", "0.0.0.0", "--static-services", services, "--keys-file", keys)
     compare(port, ROUTER_WITH_KEYS, network(client="client", operator="operator"))
 

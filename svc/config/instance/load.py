@@ -79,8 +79,8 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
     document |= {key: value for key, value in overrides.items() if value}
     sections = {name: _section(document, name, report) for name in ("babysitter", "backend")}
     top = {key: value for key, value in document.items() if key not in sections}
-    values = _read_table(top, schema.TOP_LEVEL, "", report)
-    values |= _read_table(sections["babysitter"], schema.BABYSITTER, "babysitter.", report)
+    values = _validate_table(top, schema.TOP_LEVEL, "", report)
+    values |= _validate_table(sections["babysitter"], schema.BABYSITTER, "babysitter.", report)
     values |= _backend(sections["backend"], "backend" in document, report)
     if "registry_url" in values and values["registry_url"] is None:
         values["registry_url"] = (settings.registry_url().rstrip("/"),)
@@ -101,7 +101,9 @@ def _section(document: dict[str, Any], name: str, report: Report) -> dict[str, A
     return section
 
 
-def _read_table(table: Mapping[str, Any], known: Mapping[str, Field], prefix: str, report: Report) -> dict[str, Any]:
+def _validate_table(
+    table: Mapping[str, Any], known: Mapping[str, Field], prefix: str, report: Report
+) -> dict[str, Any]:
     """Return the valid values of one table, with the defaults."""
     for key in table:
         if key not in known:
@@ -149,7 +151,7 @@ def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str,
         report("backend.type", f"there is no type {quoted(table['type'])}; {cure}")
         return {}
     cls, known = schema.BACKENDS[table["type"]]
-    values = _read_table({k: v for k, v in table.items() if k != "type"}, known, "backend.", report)
+    values = _validate_table({k: v for k, v in table.items() if k != "type"}, known, "backend.", report)
     _check_api_key(values, cls, report)
     kind = {"type": table["type"]}
     return kind | {"backend": cls(**values)} if len(values) == len(known) else kind

@@ -17,7 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from svc.base import procfs
 from svc.base.errors import ConfigError
-from svc.config import keyfile, upstream_keys
+from svc.config import router_keys, upstream_keys
 from svc.doctor.facts import (
     API_KEYS,
     TOKEN,
@@ -176,7 +176,7 @@ def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
         if kind == UPSTREAM_KEYS:
             upstream_keys.load(path)
         elif kind == API_KEYS:
-            keyfile.read(path)
+            router_keys.read(path)
     except FileNotFoundError:
         return SecretFileFacts(str(path), setting, missing=True, kind=kind)
     except OSError as error:

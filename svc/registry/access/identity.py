@@ -59,7 +59,7 @@ class Client(NamedTuple):
 
     @property
     def is_on_own_machine(self) -> bool:
-        """Return whether the client is on the registry's machine: over loopback or from any other address of it."""
+        """Return whether the client runs on the registry's machine, that is, connects from an address of it."""
         return not self.is_forwarded and is_own_address(self.address)
 
 

@@ -55,7 +55,7 @@ def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Se
     return replace(new, health_status="unknown")
 
 
-def renew(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
+def after_heartbeat(service: Service, now: float, status: str | None, caller: Caller = OPERATOR) -> Service:
     """Return the service after a heartbeat; a `status` of None leaves the status as it was.
 
     Raise the errors of owner.check_heartbeat.

@@ -48,11 +48,11 @@ class Store(Protocol):
         If `when` raises, nothing is removed. `why` is the message of the event.
         """
 
-    def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        """Change the service as lease.renew does, on the store's fastest path; return False for an unknown name.
+    def renew_lease(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
+        """Renew the lease of a service; return False for an unknown name, raise SvcError if the caller may not do it.
 
-        A store need not call lease.renew if the caller owns the service or if the service has no owner. In all other
-        cases it calls lease.renew, which may refuse the heartbeat.
+        The usual heartbeat only moves the time of the last heartbeat: the store does that in one statement, if the
+        status stays and the service has no owner or the caller is it. Otherwise lease.after_heartbeat decides.
         """
 
     def drain(self, name: str, drained: bool) -> Service | None:

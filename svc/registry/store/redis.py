@@ -95,11 +95,11 @@ class RedisStore:
             record = self._swap(name, record, b"", "", "", 1, events)
         return True
 
-    def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
+    def renew_lease(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
         owner = redis_scripts.ANY_OWNER if caller is OPERATOR else caller
-        if self._connection.run(redis_scripts.HEARTBEAT, name, repr(now), status or "", owner):
+        if self._connection.run(redis_scripts.RENEW_UNCHANGED, name, repr(now), status or "", owner):
             return True
-        return self.change(name, lambda s: s and lease.renew(s, now, status, caller)) is not None
+        return self.change(name, lambda s: s and lease.after_heartbeat(s, now, status, caller)) is not None
 
     def drain(self, name: str, drained: bool) -> Service | None:
         kind = "drained" if drained else "undrained"
@@ -237,6 +237,6 @@ def _decode_event(entry: bytes) -> Event:
 
 
 def _plain_heartbeat(service: Service) -> str:
-    """Return the status and owner with which a heartbeat only renews the lease, for HEARTBEAT; "" if none does."""
-    renewed = lease.renew(service, service.last_heartbeat, None)
+    """Return the status and owner of heartbeats that RENEW_UNCHANGED may handle; "" if it may handle none."""
+    renewed = lease.after_heartbeat(service, service.last_heartbeat, None)
     return "" if lease.is_visible_change(service, renewed) else f"{service.status} {service.owner}"

@@ -104,8 +104,8 @@ return {1, count_write(ARGV[8] == '1')}
 )
 
 # Arguments: name, time, status (empty: none), digest of the sender's secret or ANY_OWNER.
-# Result: 1 if the heartbeat only renewed the lease; 0 if nothing was done, because lease.renew has to decide.
-HEARTBEAT = (
+# Result: 1 if the heartbeat only renewed the lease; 0 if nothing was done, because lease.after_heartbeat has to decide.
+RENEW_UNCHANGED = (
     _COMMON
     + """
 local status, owner = string.match(redis.call('HGET', calm, ARGV[1]) or '', '^(%S+) ?(%S*)$')

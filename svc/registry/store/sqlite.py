@@ -22,7 +22,7 @@ from svc.registry.store.contract import Change, Condition
 from svc.registry.store.sqlite_cache import SELECT_EVENTS_AFTER, WRITE_SERVICE, SqliteCache, read_event, to_row
 
 log = logging.getLogger(__name__)
-RENEW = """
+RENEW_UNCHANGED = """
 UPDATE services SET last_heartbeat = :now
 WHERE name = :name AND NOT expired AND (:status IS NULL OR status = :status)
 AND (:caller IS NULL OR owner IN ('', :caller))
@@ -92,15 +92,15 @@ class SqliteStore:
             self._raise_revision(db)
             return True
 
-    def heartbeat(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
+    def renew_lease(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
         with self._transaction("") as db:  # a single statement needs no BEGIN
-            renewal = db.execute(RENEW, {"name": name, "now": now, "status": status, "caller": caller})
+            renewal = db.execute(RENEW_UNCHANGED, {"name": name, "now": now, "status": status, "caller": caller})
             service = self._cache.services.get(name) if renewal.rowcount else None
             if service:
                 self._cache.put(name, replace(service, last_heartbeat=now))
         if renewal.rowcount:
             return True
-        return self.change(name, lambda s: s and lease.renew(s, now, status, caller)) is not None
+        return self.change(name, lambda s: s and lease.after_heartbeat(s, now, status, caller)) is not None
 
     def drain(self, name: str, drained: bool) -> Service | None:
         with self._transaction() as db:

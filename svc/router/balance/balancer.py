@@ -91,7 +91,7 @@ class Balancer:
         except Unavailable:
             return None
 
-    def admit(self, request: RoutingRequest, on_wait: OnWait) -> Target:
+    def choose_or_wait(self, request: RoutingRequest, on_wait: OnWait) -> Target:
         """Return the instance for a request; wait for one up to `queue_timeout`, behind requests that wait already.
 
         `on_wait` is called with the waiter before and after each wait, and may raise.
@@ -109,7 +109,7 @@ class Balancer:
             )
         raise Unavailable(no_services(request.model))
 
-    def admit_again(
+    def choose_again_or_wait(
         self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]
     ) -> Target | None:
         """Return an instance for a request after the instances in `refused` refused a connection; None if none is free.

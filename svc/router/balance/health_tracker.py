@@ -58,7 +58,7 @@ class HealthTracker:
     def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
         """Record a failed request. `reason` is the instance's failure."""
         ejected = sum(1 for target in targets if self.is_ejected(target.name))
-        may_eject = ejection.may_eject(ejected, sum(target.admitted() for target in targets), self._max_ejected)
+        may_eject = ejection.may_eject(ejected, sum(target.accepts_requests() for target in targets), self._max_ejected)
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         after = ejection.after_failure(before, self._clock(), random.random, self._max_errors, may_eject)
         return self._change(name, before, after, targets, reason)

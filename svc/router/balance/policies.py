@@ -1,7 +1,7 @@
 """The load balancing policies, which choose a member of a pool. Pure: loads, turns and random numbers are arguments.
 
-Two routers with the same pool agree on the member of a session without communication: rendezvous hashing (Thaler and
-Ravishankar, 1998) depends only on names and weights.
+Two routers with the same pool choose the same member for a session without communicating, because rendezvous hashing
+(Thaler and Ravishankar, 1998) depends only on names and weights.
 """
 
 import math

@@ -55,7 +55,7 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
     may be broken (Envoy's panic threshold).
     """
     ordered = tuple(sorted(targets, key=lambda target: target.name))
-    admitted = [target for target in ordered if target.admitted()]
+    admitted = [target for target in ordered if target.accepts_requests()]
     usable = frozenset(target.name for target in admitted if is_usable(target))
     members = {target.name: Member(target.name, target, target.weight, target.cache_type) for target in admitted}
     by_model: dict[str, list[Member]] = {}

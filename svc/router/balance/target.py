@@ -82,7 +82,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         cache_type = self.metadata.get("cache_type")
         return cache_type if isinstance(cache_type, str) else ""
 
-    def admitted(self) -> bool:
+    def accepts_requests(self) -> bool:
         """Return whether the registration allows requests: the instance runs and is not drained."""
         return self.status == "running" and not self.drained
 

@@ -143,7 +143,7 @@ class _Buffer(ctypes.Structure):
 
 
 def _address(data: bytes | msgspec.Raw) -> int:
-    """Return the memory address of bytes or of a Raw. Two addresses give the position of a Raw without a search."""
+    """Return the memory address of bytes, or of a Raw. The difference is the position of the Raw in the bytes."""
     view = _Buffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), 0)
     try:

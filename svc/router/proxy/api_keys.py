@@ -10,7 +10,7 @@ from pathlib import Path
 
 from svc.base.errors import RateLimited, Unauthorized
 from svc.base.secret_file import SecretFile
-from svc.config import keyfile
+from svc.config import router_keys
 from svc.router.http.credentials import key_digests
 
 INVALID_KEY_CODE = "invalid_api_key"
@@ -93,8 +93,8 @@ class ApiKeys:
     """The API keys in a file. `refresh` reads the file again after a change. Before `load` every request is refused."""
 
     def __init__(self, path: Path) -> None:
-        self._file: SecretFile[dict[str, keyfile.KeyEntry]] = SecretFile(
-            path, keyfile.parse, "keys_file", {}, missing_cure=keyfile.CREATE_HINT
+        self._file: SecretFile[dict[str, router_keys.KeyEntry]] = SecretFile(
+            path, router_keys.parse, "keys_file", {}, missing_cure=router_keys.CREATE_HINT
         )
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
         self._keys: dict[str, ApiKey] = {}  # also removed keys with requests in flight: the file may list them again
@@ -132,7 +132,7 @@ class ApiKeys:
         self._apply(self._file.value)
         return True
 
-    def _apply(self, entries: dict[str, keyfile.KeyEntry]) -> None:
+    def _apply(self, entries: dict[str, router_keys.KeyEntry]) -> None:
         """Replace the limits and digests by those of the file. The counts of requests stay with the name of a key."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         listed = {name: self._keys.get(name) or ApiKey(name) for name in entries}

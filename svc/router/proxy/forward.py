@@ -65,7 +65,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     routing = _read_routing_request(exchange)
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
-    target = state.balancer.admit(routing, exchange.on_wait)
+    target = state.balancer.choose_or_wait(routing, exchange.on_wait)
     exchange.attempts = 1
     result = _attempt(exchange, target, client_address)
     if isinstance(result, FailedAttempt) or result.status in REFUSAL_STATUSES:
@@ -95,7 +95,7 @@ def _retry(
             assert isinstance(result, ResponseHead)
             return result
         failures = (*failures, failure)
-        next_target = _next_target(exchange, routing, failures)
+        next_target = _target_for_retry(exchange, routing, failures)
         if next_target is None:
             if isinstance(result, ResponseHead) and result.status == 503:
                 return result  # the instance's own error explains best what is wrong
@@ -157,7 +157,9 @@ def _decode_body(exchange: Exchange) -> None:
         exchange.allocation.shrink(len(request.body))
 
 
-def _next_target(exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]) -> Target | None:
+def _target_for_retry(
+    exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
+) -> Target | None:
     """Return the instance for the next attempt, None if the request may not be retried or no instance can take it.
 
     Raise PoisonedRequest for a request that kills instances.
@@ -190,7 +192,7 @@ def _wait_for_registry(
     exchange.waited_for_registry = True
     exchange.end_attempt()
     try:
-        return exchange.state.balancer.admit_again(routing, exchange.on_wait, refused, taken)
+        return exchange.state.balancer.choose_again_or_wait(routing, exchange.on_wait, refused, taken)
     except RateLimited:  # the queue is full: the error of the instances explains more
         return None
 
@@ -242,14 +244,19 @@ def _attempt(
             upstream.send_request(message, head_only, bool(request.head.upgrade), body)
             return upstream.read_head()
         except UpstreamError as error:
-            if upstream is None or not reused or exchange.interruption or not _was_stale(exchange, error):
+            if (
+                upstream is None
+                or not reused
+                or exchange.interruption
+                or not _may_resend_on_new_connection(exchange, error)
+            ):
                 return _failed_attempt(exchange, error, target, connected=upstream is not None)
         upstream.close()
         exchange.upstream = upstream = None
         reused = False
 
 
-def _was_stale(exchange: Exchange, error: UpstreamError) -> bool:
+def _may_resend_on_new_connection(exchange: Exchange, error: UpstreamError) -> bool:
     """Return whether a kept connection had ended while it was idle, which is not a failure of the instance.
 
     Either the request was not acknowledged, or the connection was reset when the request arrived: the kernel resets a

@@ -19,8 +19,8 @@ def write_response(
 ) -> bool:
     """Send the response's head and body; return whether the client's connection can be kept.
 
-    `head`: the head of the request; `keep`: whether client and router allow to keep the connection; `send`: the sender
-    of `sock`, the client's socket; `reader`: the parser of the client's requests.
+    `head` is the request's head. `keep` is false if the client or the router wants the connection closed. `sock` is the
+    client's socket, `send` writes to it, and `reader` parses the requests that arrive on it.
     """
     upstream, answer = exchange.upstream, exchange.head
     assert upstream is not None

@@ -1,4 +1,6 @@
-"""Decides which requests are retried after a failed attempt, and how often. Pure; docs/ROUTER.md explains the reasons.
+"""The rules for retries: after which failed attempts a request is tried again, and how often. Pure.
+
+`forward` applies them, with the retry budget of `Balancer.may_retry`; docs/ROUTER.md explains the reasons.
 
 | outcome | the attempt | retried |
 |---|---|---|

@@ -44,7 +44,7 @@ class InstanceChecks:
 
     def run_round(self) -> None:
         now = self._clock()
-        targets = [target for target in self._state.balancer.table.targets if target.admitted()]
+        targets = [target for target in self._state.balancer.table.targets if target.accepts_requests()]
         self._due = {target.name: self._due.get(target.name, now) for target in targets}
         for target in targets:
             if self._due[target.name] <= now and target.name not in self._busy:

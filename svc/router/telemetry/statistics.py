@@ -106,8 +106,10 @@ class ModelStatistics:
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
-        self.failures: defaultdict[str, int] = defaultdict(int)  # requests whose end is not "done", by end
-        self.broken: defaultdict[str, int] = defaultdict(int)  # failures after a good status was sent, by end
+        self.failures: defaultdict[str, int] = defaultdict(int)  # requests by how they ended, except "done"
+        self.broken: defaultdict[str, int] = defaultdict(
+            int
+        )  # those of `failures` that came after a good status was sent
         self.tokens: defaultdict[str, int] = defaultdict(int)  # from `usage`, by kind
         self.produced_tokens = 0  # tokens of completions, from `usage` or from the events of streams
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)

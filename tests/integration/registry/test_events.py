@@ -56,10 +56,10 @@ def test_each_change_has_its_event(store):
 def test_only_heartbeats_that_change_something_make_events(store):
     put(store, service("a"))
     before = store.events(0)[1]
-    store.heartbeat("a", 2e9, None)
-    store.heartbeat("a", 2e9 + 1, "running")
+    store.renew_lease("a", 2e9, None)
+    store.renew_lease("a", 2e9 + 1, "running")
     assert store.events(before) == ([], before)
-    store.heartbeat("a", 2e9 + 2, "stopping")
+    store.renew_lease("a", 2e9 + 2, "stopping")
     assert kinds(store, before) == ["stopping"]
 
 

@@ -34,7 +34,7 @@ def test_a_change_that_raises_changes_nothing(store):
     with pytest.raises(ZeroDivisionError):
         store.change("qwen", lambda old: 1 / 0)
     assert store.snapshot() == (1, [service()])
-    assert store.heartbeat("qwen", NOW + 1, None)
+    assert store.renew_lease("qwen", NOW + 1, None)
 
 
 def test_a_wait_ends_with_a_change_and_not_with_a_heartbeat(store):
@@ -46,7 +46,7 @@ def test_a_wait_ends_with_a_change_and_not_with_a_heartbeat(store):
     watchers = [threading.Thread(target=lambda: revisions.append(store.wait(1, 60))) for _ in range(3)]
     for watcher in watchers:
         watcher.start()
-    store.heartbeat("qwen", NOW + 1, "running")
+    store.renew_lease("qwen", NOW + 1, "running")
     assert not revisions
     store.drain("qwen", True)
     for watcher in watchers:
@@ -70,18 +70,18 @@ def test_a_service_stays_expired_until_its_next_heartbeat(store, reopen):
     store.close()
     again = reopen()
     assert again.get("qwen").expired
-    assert again.heartbeat("qwen", NOW + 91, None)
+    assert again.renew_lease("qwen", NOW + 91, None)
     assert (revision(again), again.get("qwen").expired) == (3, False)
 
 
 def test_only_heartbeats_that_change_something_raise_the_revision(store):
     put(store, service(lease_seconds=30))
-    assert store.heartbeat("qwen", NOW + 10, None)
-    assert store.heartbeat("qwen", NOW + 20, "running")
+    assert store.renew_lease("qwen", NOW + 10, None)
+    assert store.renew_lease("qwen", NOW + 20, "running")
     assert (revision(store), store.get("qwen").last_heartbeat) == (1, NOW + 20)
-    assert store.heartbeat("qwen", NOW + 30, "draining")
+    assert store.renew_lease("qwen", NOW + 30, "draining")
     assert (revision(store), store.get("qwen").status) == (2, "draining")
-    assert not store.heartbeat("other", NOW, "running")
+    assert not store.renew_lease("other", NOW, "running")
     assert revision(store) == 2
 
 
@@ -90,25 +90,25 @@ def test_heartbeats_are_accepted_from_the_owner_and_the_operator(store):
     put(store, service("mine", owner=mine))
     put(store, service("free"))
     for caller in (mine, owner.OPERATOR):
-        assert store.heartbeat("mine", NOW + 1, "running", caller)
+        assert store.renew_lease("mine", NOW + 1, "running", caller)
     for caller in (mine, owner.ANONYMOUS, owner.OPERATOR):
-        assert store.heartbeat("free", NOW + 1, "running", caller)
+        assert store.renew_lease("free", NOW + 1, "running", caller)
     for caller in (others, owner.ANONYMOUS):
         for status in ("running", "draining", None):
             with pytest.raises(Forbidden):
-                store.heartbeat("mine", NOW + 9, status, caller)
+                store.renew_lease("mine", NOW + 9, status, caller)
     assert (store.get("mine").last_heartbeat, store.get("mine").status, revision(store)) == (NOW + 1, "running", 2)
     store.change("mine", lambda old: replace(old, expired=True))
     with pytest.raises(NotFound):
-        store.heartbeat("mine", NOW + 9, "running", others)
-    assert store.heartbeat("mine", NOW + 9, "running", mine)
+        store.renew_lease("mine", NOW + 9, "running", others)
+    assert store.renew_lease("mine", NOW + 9, "running", mine)
 
 
 def test_a_new_owner_alone_does_not_raise_the_revision(store):
     put(store, service(owner="a"))
     put(store, service(owner="b"))
     assert (store.get("qwen").owner, revision(store)) == ("b", 1)
-    assert store.heartbeat("qwen", NOW + 1, "running", "b")
+    assert store.renew_lease("qwen", NOW + 1, "running", "b")
 
 
 def test_a_removal_whose_condition_raises_removes_nothing(store):
@@ -123,7 +123,7 @@ def test_a_list_has_the_latest_heartbeats_at_the_same_revision(store, reopen):
     for name in ("a", "b", "c"):
         put(store, service(name))
     before = store.snapshot(), other.snapshot()
-    store.heartbeat("b", NOW + 20, None)
+    store.renew_lease("b", NOW + 20, None)
     put(store, service("c", timestamp="2030-01-01T00:00:00Z"))
     for mine, (index, listed) in zip((store, other), before, strict=True):
         now, current = mine.snapshot()
@@ -148,7 +148,7 @@ def test_the_drain_mark_outlives_changes_and_registrations(store):
     assert revision(store) == 2
     assert store.drain("qwen", True).drained
     assert revision(store) == 2, "it was drained already"
-    store.heartbeat("qwen", NOW + 1, "starting")
+    store.renew_lease("qwen", NOW + 1, "starting")
     store.change("qwen", lambda old: replace(old, drained=False))
     assert put(store, service()).drained
     store.remove("qwen")
@@ -160,7 +160,7 @@ def test_the_drain_mark_outlives_changes_and_registrations(store):
 def test_a_reopened_store_has_everything(store, reopen):
     put(store, service())
     store.drain("qwen", True)
-    store.heartbeat("qwen", NOW + 5, None)
+    store.renew_lease("qwen", NOW + 5, None)
     before = store.snapshot()
     store.close()
     assert reopen().snapshot() == before
@@ -188,7 +188,7 @@ def test_a_closed_store_is_unavailable(store):
     with pytest.raises(Unavailable):
         store.snapshot()
     with pytest.raises(Unavailable):
-        store.heartbeat("qwen", NOW, None)
+        store.renew_lease("qwen", NOW, None)
 
 
 def test_the_mark_of_an_unknown_name_can_be_cleared_but_not_set(store, reopen):

@@ -8,7 +8,7 @@ import pytest
 
 from svc.babysitter import registrar
 from svc.base import private_files
-from svc.config import keyfile
+from svc.config import router_keys
 from svc.config.site import Site
 from svc.registry.store import sqlite_file
 from svc.registry.store.sqlite import SqliteStore
@@ -46,7 +46,7 @@ def write_everything(root: Path) -> None:
     with rollout_lock.exclusive(site, ["apply"]):
         pass
     registrar.load_or_create_secret(site.var / "qwen.secret")
-    with keyfile.editing(site.var / "keys.toml"):
+    with router_keys.editing(site.var / "keys.toml"):
         pass
     log = AccessLog(str(site.logs / "access.log"), text=False)
     log.add(record())

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from svc.cli.main import svc
-from svc.config import keyfile
+from svc.config import router_keys
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def test_only_the_secret_goes_to_stdout(run, tmp_path):
     added = run("add", "ci", "--requests-per-minute", "60")
     assert added.exit_code == 0
     [secret] = added.stdout.splitlines()
-    assert keyfile.read(tmp_path / "var/keys.toml")["ci"].sha256 == keyfile.digest(secret)
+    assert router_keys.read(tmp_path / "var/keys.toml")["ci"].sha256 == router_keys.digest(secret)
 
 
 def test_a_file_that_the_router_does_not_read_is_followed_by_the_setting(run, monkeypatch):

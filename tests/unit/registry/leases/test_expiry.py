@@ -38,7 +38,7 @@ class Simulation:
     def send_heartbeats(self):
         for name, known in self.services.items():
             if name not in self.silent and self.now - known.last_heartbeat >= self.interval:
-                self.services[name] = lease.renew(known, self.now, None)
+                self.services[name] = lease.after_heartbeat(known, self.now, None)
 
     def run_round(self, on_expired=lambda name: None):
         decision = self.expiry.decide(list(self.services.values()), self.now)

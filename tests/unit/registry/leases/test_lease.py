@@ -40,20 +40,20 @@ def test_a_new_registration_keeps_healthy_and_resets_unhealthy():
 
 def test_a_new_url_or_a_restart_resets_the_health_status():
     bad = service(health_status="unhealthy")
-    assert lease.renew(bad, NOW + 1, "running").health_status == "unhealthy"
-    again = lease.renew(lease.renew(bad, NOW + 1, "starting"), NOW + 2, "running")
+    assert lease.after_heartbeat(bad, NOW + 1, "running").health_status == "unhealthy"
+    again = lease.after_heartbeat(lease.after_heartbeat(bad, NOW + 1, "starting"), NOW + 2, "running")
     assert (again.status, again.health_status) == ("running", "unknown")
     assert lease.update(bad, {"url": "http://10.0.0.9:8100"}).health_status == "unknown"
     assert lease.update(bad, {"weight": 3}).health_status == "unhealthy"
 
 
 def test_a_heartbeat_without_a_status_only_renews_the_lease():
-    assert lease.renew(service(), NOW + 7, None) == replace(service(), last_heartbeat=NOW + 7)
+    assert lease.after_heartbeat(service(), NOW + 7, None) == replace(service(), last_heartbeat=NOW + 7)
 
 
 def test_a_heartbeat_revives_a_service_and_other_changes_do_not():
     silent = service(expired=True)
-    assert not lease.renew(silent, NOW + 7, None).expired
+    assert not lease.after_heartbeat(silent, NOW + 7, None).expired
     assert lease.update(silent, {"weight": 3}).expired
     assert not lease.register(silent, service(last_heartbeat=NOW + 7)).expired
 

@@ -220,7 +220,7 @@ def taken(balancer: Balancer, *requests: RoutingRequest) -> list[str]:
     """Return the instances of these requests, none of which ends."""
     names = []
     for request in requests:
-        instance = balancer.admit(request, never)
+        instance = balancer.choose_or_wait(request, never)
         balancer.begin_attempt(instance)
         names.append(instance.name)
     return names
@@ -246,7 +246,7 @@ def test_no_policy_exceeds_a_limit(policy: str):
     router = state(*instances, policy=policy)
     for n in range(40):
         request = RoutingRequest("m", session=b"s%d" % n, body=b'{"messages": "%d"}' % n)
-        instance = router.balancer.admit(request, never)
+        instance = router.balancer.choose_or_wait(request, never)
         router.balancer.begin_attempt(instance)
         assert router.balancer.loads.get("a", 0) <= 1
         assert router.balancer.loads.get("b", 0) <= 2
@@ -263,7 +263,9 @@ def test_a_full_cache_type_spills_to_the_other():
 def test_a_waiting_request_is_served_when_an_instance_is_free():
     router = state(limited())
     taken(router.balancer, M)
-    instance = router.balancer.admit(M, once(lambda: router.balancer.end_attempt(limited(), 1.0, failed=False)))
+    instance = router.balancer.choose_or_wait(
+        M, once(lambda: router.balancer.end_attempt(limited(), 1.0, failed=False))
+    )
     assert instance.name == "a"
     assert router.balancer.queue.waiting == 0
 
@@ -274,7 +276,7 @@ def test_a_new_request_does_not_pass_those_that_wait():
     before = router.balancer.queue.join("m", router.now + 9, 1)
     router.balancer.end_attempt(limited(), 1.0, failed=False)  # free, but another request is first
     with pytest.raises(RateLimited):
-        router.balancer.admit(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
+        router.balancer.choose_or_wait(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
     assert router.balancer.queue.is_first("m", before)
 
 
@@ -282,18 +284,20 @@ def test_waiting_too_long_for_a_busy_instance_is_429():
     router = state(limited(), queue_timeout=5)
     taken(router.balancer, M)
     with pytest.raises(RateLimited, match="none was free within 5 s"):
-        router.balancer.admit(M, once(lambda: router.balancer.queue.expire(router.now + 5)))
+        router.balancer.choose_or_wait(M, once(lambda: router.balancer.queue.expire(router.now + 5)))
     assert router.balancer.queue.waiting == 0
 
 
 @pytest.mark.parametrize("status", ["starting", "draining", "stopping"])
 def test_a_request_waits_for_a_model_that_is_about_to_return(status: str):
     router = state(target("a", "m", status=status), target("b", "other"))
-    instance = router.balancer.admit(M, once(lambda: router.replace_targets([target("a", "m"), target("b", "other")])))
+    instance = router.balancer.choose_or_wait(
+        M, once(lambda: router.replace_targets([target("a", "m"), target("b", "other")]))
+    )
     assert instance.name == "a"
     router.replace_targets([target("a", "m", status=status)])
     with pytest.raises(Unavailable, match="for model 'm'"):
-        router.balancer.admit(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
+        router.balancer.choose_or_wait(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
 
 
 @pytest.mark.parametrize(
@@ -301,15 +305,15 @@ def test_a_request_waits_for_a_model_that_is_about_to_return(status: str):
 )
 def test_a_request_does_not_wait_for_a_model_that_will_not_return(changes: dict[str, object]):
     with pytest.raises(Unavailable, match="for model 'm'"):
-        state(target("a", "m", **changes)).balancer.admit(M, never)
+        state(target("a", "m", **changes)).balancer.choose_or_wait(M, never)
     with pytest.raises(Unavailable, match="for model 'unknown'"):
-        state(target("a", "m")).balancer.admit(RoutingRequest("unknown"), never)
+        state(target("a", "m")).balancer.choose_or_wait(RoutingRequest("unknown"), never)
 
 
 def test_the_wait_ends_at_once_when_the_model_is_deleted():
     router = state(target("a", "m", status="starting"))
     with pytest.raises(Unavailable):
-        router.balancer.admit(M, once(lambda: router.replace_targets([])))
+        router.balancer.choose_or_wait(M, once(lambda: router.replace_targets([])))
     assert router.balancer.queue.waiting == 0
 
 
@@ -323,7 +327,7 @@ def test_a_request_that_gives_up_leaves_the_queue():
     router = state(limited())
     taken(router.balancer, M)
     with pytest.raises(Gone):
-        router.balancer.admit(M, once(leave))
+        router.balancer.choose_or_wait(M, once(leave))
     assert router.balancer.queue.lengths() == {}
 
 
@@ -369,14 +373,14 @@ def test_an_instance_that_refused_gets_the_request_once_its_entry_has_changed():
     router = state(A)
     restarted = target("a", "m", registered="later")
     back = steps(lambda: router.replace_targets([A]), lambda: router.replace_targets([restarted]))
-    assert router.balancer.admit_again(M, back, (A,), ()) is restarted
+    assert router.balancer.choose_again_or_wait(M, back, (A,), ()) is restarted
 
 
 def test_another_instance_that_becomes_free_gets_the_request():
     router = state(A, limited("b"))
     router.balancer.begin_attempt(limited("b"))
     free = steps(lambda: router.balancer.end_attempt(limited("b"), 1.0, failed=False))
-    again = router.balancer.admit_again(M, free, (A,), ())
+    again = router.balancer.choose_again_or_wait(M, free, (A,), ())
     assert again is not None
     assert again.name == "b"
 
@@ -385,15 +389,15 @@ def test_a_request_waits_longer_for_instances_that_restart():
     router = state(target("a", "m", status="starting"))
     restarted = target("a", "m", registered="later")
     late = steps(expire(router), lambda: router.replace_targets([restarted]))
-    assert router.balancer.admit_again(M, late, (A,), ()) is restarted
+    assert router.balancer.choose_again_or_wait(M, late, (A,), ()) is restarted
 
 
 def test_an_instance_that_returned_unnoticed_is_tried_in_the_end():
     router = state(A)
-    assert router.balancer.admit_again(M, steps(expire(router)), (A,), ()) is A
+    assert router.balancer.choose_again_or_wait(M, steps(expire(router)), (A,), ()) is A
 
 
 def test_an_instance_that_has_taken_the_request_does_not_get_it_again():
     router = state(A, B)
-    assert router.balancer.admit_again(M, steps(expire(router), expire(router)), (A,), ("b",)) is A
-    assert router.balancer.admit_again(M, steps(expire(router), expire(router)), (), ("a", "b")) is None
+    assert router.balancer.choose_again_or_wait(M, steps(expire(router), expire(router)), (A,), ("b",)) is A
+    assert router.balancer.choose_again_or_wait(M, steps(expire(router), expire(router)), (), ("a", "b")) is None

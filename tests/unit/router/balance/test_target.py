@@ -17,7 +17,7 @@ def test_a_target_is_made_of_a_registration():
     assert instance is not None
     assert (instance.host, instance.port, instance.secure, instance.url) == ("h", 8443, True, "https://h:8443")
     assert (instance.weight, instance.models, instance.cache_type) == (3, ("m",), "paged")
-    assert not instance.admitted()
+    assert not instance.accepts_requests()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.base.errors import ConfigError, RateLimited, Unauthorized
-from svc.config import keyfile
+from svc.config import router_keys
 from svc.router.proxy.api_keys import ApiKey, ApiKeys, take_token
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
@@ -19,12 +19,12 @@ rates = st.integers(1, 10_000)
 pauses = st.lists(st.floats(0, 120), min_size=1, max_size=200)
 
 
-def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> keyfile.KeyEntry:
-    return keyfile.KeyEntry(keyfile.digest(secret), NOON, requests_per_minute, concurrency)
+def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> router_keys.KeyEntry:
+    return router_keys.KeyEntry(router_keys.digest(secret), NOON, requests_per_minute, concurrency)
 
 
-def write(path: Path, **entries: keyfile.KeyEntry) -> None:
-    with keyfile.editing(path) as keys:
+def write(path: Path, **entries: router_keys.KeyEntry) -> None:
+    with router_keys.editing(path) as keys:
         keys.clear()
         keys.update(entries)
 
@@ -224,7 +224,9 @@ def test_a_request_without_a_key_gets_instructions(keys, authorization):
     assert "x-api-key" in error.message
 
 
-@pytest.mark.parametrize("secret", [b"svc-c", b"svc-ci2", b"SVC-CI", b"\xff\x00", keyfile.digest("svc-ci").encode()])
+@pytest.mark.parametrize(
+    "secret", [b"svc-c", b"svc-ci2", b"SVC-CI", b"\xff\x00", router_keys.digest("svc-ci").encode()]
+)
 def test_a_wrong_key_is_refused_and_not_shown(keys, secret):
     for error in (refused(keys, b"Bearer " + secret), refused(keys, b"", secret)):
         assert (error.status, error.code) == (401, "invalid_api_key")
@@ -243,7 +245,7 @@ def test_nothing_printed_or_logged_shows_a_secret_or_a_digest(keys, path, caplog
     keys.refresh()
     shown = caplog.text + repr(keys) + repr(keys.identify(b"Bearer svc-ci")) + str(refused(keys, b"Bearer svc-no"))
     assert caplog.text
-    for hidden in ("svc-", keyfile.digest("svc-ci")):
+    for hidden in ("svc-", router_keys.digest("svc-ci")):
         assert hidden not in shown.replace("`svc keys", "")
 
 
@@ -268,7 +270,7 @@ def test_a_key_that_is_added_holds_and_one_that_is_revoked_does_not(keys, path):
 @pytest.mark.parametrize("changed", ["mtime", "size", "inode"])
 def test_a_change_shows_in_time_size_or_inode(keys, path, changed):
     was = path.stat()
-    text = path.read_text().replace(keyfile.digest("svc-dev"), keyfile.digest("svc-new"))
+    text = path.read_text().replace(router_keys.digest("svc-dev"), router_keys.digest("svc-new"))
     if changed == "inode":
         (path.parent / "other").write_text(text)
         (path.parent / "other").replace(path)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from svc.base.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
-from svc.config import keyfile
+from svc.config import router_keys
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import DEFAULT_RULES, HeadRules, Request, RequestHead
 from svc.router.proxy.api_keys import ApiKeys
@@ -22,10 +22,10 @@ def keyed(tmp_path: Path) -> RouterState:
     """Its keys are `client`, for one request at once, and `operator`; each is its own secret."""
     file = tmp_path / "keys.toml"
     entries = {
-        "client": keyfile.KeyEntry(keyfile.digest("client"), CREATED, concurrency=1),
-        "operator": keyfile.KeyEntry(keyfile.digest("operator"), CREATED, operator=True),
+        "client": router_keys.KeyEntry(router_keys.digest("client"), CREATED, concurrency=1),
+        "operator": router_keys.KeyEntry(router_keys.digest("operator"), CREATED, operator=True),
     }
-    file.write_text(keyfile.render(entries))
+    file.write_text(router_keys.render(entries))
     router = state()
     router.keys = ApiKeys(file)
     router.keys.load()

@@ -21,7 +21,7 @@ def read(tmp_path: Path, content: object) -> list:
 def test_the_file_has_three_formats(tmp_path: Path, content: object):
     (service,) = read(tmp_path, content)
     assert (service.name, service.url, service.weight, service.static) == ("a", "http://10.0.0.7:8100", 1, True)
-    assert service.admitted()
+    assert service.accepts_requests()
 
 
 def test_all_fields_of_a_service_are_read(tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Adds and revokes API keys of the router in the file of keys, which `keyfile` reads and writes."""
+"""Adds and revokes API keys of the router in the file of keys, which `router_keys` reads and writes."""
 
 import datetime
 import difflib
@@ -6,8 +6,8 @@ import secrets
 from pathlib import Path
 
 from svc.base.errors import CommandError
-from svc.config import keyfile
-from svc.config.keyfile import KeyEntry
+from svc.config import router_keys
+from svc.config.router_keys import KeyEntry
 
 SECRET_PREFIX = "svc-"
 SECRET_BYTES = 32
@@ -22,18 +22,18 @@ def add_key(
     """
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
-    with keyfile.editing(path) as entries:
+    with router_keys.editing(path) as entries:
         if name in entries:
             raise CommandError(
                 f"{path}: there is a key {name!r} already; choose another name, or first `svc keys revoke {name}`"
             )
-        entries[name] = KeyEntry(keyfile.digest(secret), now, requests_per_minute, concurrency, operator, note)
+        entries[name] = KeyEntry(router_keys.digest(secret), now, requests_per_minute, concurrency, operator, note)
     return secret
 
 
 def discard_key(path: Path, name: str) -> None:
     """Remove a key from the file, if the file has it."""
-    with keyfile.editing(path) as entries:
+    with router_keys.editing(path) as entries:
         entries.pop(name, None)
 
 
@@ -41,7 +41,7 @@ def revoke_key(path: Path, name: str) -> None:
     """Remove a key from the file; raise CommandError if there is no such file or key."""
     if not path.exists():
         raise CommandError(f"{path}: there is no such file, so no key {name!r}; give the file with --file")
-    with keyfile.editing(path) as entries:
+    with router_keys.editing(path) as entries:
         if name not in entries:
             close = difflib.get_close_matches(name, entries, 1)
             cure = f"did you mean {close[0]}?" if close else "`svc keys list` shows those there are"

@@ -3,8 +3,8 @@
 import pytest
 
 from svc.base.errors import CommandError
-from svc.config import keyfile
-from svc.config.key_changes import add_key, discard_key, revoke_key
+from svc.config import router_keys
+from svc.config.router_key_changes import add_key, discard_key, revoke_key
 
 
 @pytest.fixture
@@ -18,8 +18,8 @@ def add(path, name="ci"):
 
 def test_the_file_keeps_the_digest_of_a_secret_only(path):
     secret = add(path)
-    entry = keyfile.read(path)["ci"]
-    assert (entry.sha256, entry.requests_per_minute, entry.note) == (keyfile.digest(secret), 60, "nightly")
+    entry = router_keys.read(path)["ci"]
+    assert (entry.sha256, entry.requests_per_minute, entry.note) == (router_keys.digest(secret), 60, "nightly")
     assert secret not in path.read_text()
 
 
@@ -39,7 +39,7 @@ def test_a_revoked_key_leaves_the_others(path):
     add(path, "ci")
     add(path, "demo")
     revoke_key(path, "ci")
-    assert list(keyfile.read(path)) == ["demo"]
+    assert list(router_keys.read(path)) == ["demo"]
 
 
 def test_a_key_that_is_not_there_is_refused_with_a_similar_name(path):
@@ -58,4 +58,4 @@ def test_a_key_whose_secret_was_lost_can_be_discarded_twice(path):
     add(path)
     discard_key(path, "ci")
     discard_key(path, "ci")
-    assert keyfile.read(path) == {}
+    assert router_keys.read(path) == {}

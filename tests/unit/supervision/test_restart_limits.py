@@ -1,6 +1,6 @@
 import pytest
 
-from svc.supervision.restarts import RestartCount, RestartLimits, after_exit, after_start, read_limits
+from svc.supervision.restart_limits import RestartCount, RestartLimits, after_exit, after_start, read_limits
 
 
 def lifetime(limits: RestartLimits) -> list[float]:

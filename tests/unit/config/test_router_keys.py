@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.main import svc
-from svc.config import keyfile
+from svc.config import router_keys
 from tests.e2e.sites import ROOT
 from tests.integration.fakes import SVC
 
@@ -27,10 +27,12 @@ DIGEST = "ab" * 32
 SECRET = re.compile(r"svc-[A-Za-z0-9_-]{43}")
 
 counts = st.none() | st.integers(1, 2**40)
-texts = st.text(st.characters(exclude_categories=keyfile.CATEGORIES_NOT_IN_NOTES), max_size=keyfile.MAX_NOTE_CHARACTERS)
+texts = st.text(
+    st.characters(exclude_categories=router_keys.CATEGORIES_NOT_IN_NOTES), max_size=router_keys.MAX_NOTE_CHARACTERS
+)
 moments = st.datetimes(min_value=datetime.datetime(1970, 1, 2), max_value=datetime.datetime(9000, 1, 1))
 entries = st.builds(
-    keyfile.KeyEntry,
+    router_keys.KeyEntry,
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
     created=moments.map(lambda naive: naive.replace(tzinfo=datetime.timezone.utc)),
     requests_per_minute=counts,
@@ -41,7 +43,7 @@ entries = st.builds(
 
 def problems(text: str | bytes) -> list[str]:
     with pytest.raises(ConfigError) as caught:
-        keyfile.parse(text if isinstance(text, bytes) else text.encode(), Path("keys.toml"))
+        router_keys.parse(text if isinstance(text, bytes) else text.encode(), Path("keys.toml"))
     return list(caught.value.problems)
 
 
@@ -53,15 +55,15 @@ def table(name: str = "ci", **values: str) -> str:
 # The file.
 
 
-@given(st.dictionaries(st.from_regex(keyfile.NAME, fullmatch=True), entries, max_size=5))
+@given(st.dictionaries(st.from_regex(router_keys.NAME, fullmatch=True), entries, max_size=5))
 def test_written_keys_are_read_back(made):
     assume(len({entry.sha256 for entry in made.values()}) == len(made))
-    assert keyfile.parse(keyfile.render(made).encode(), Path("keys.toml")) == made
+    assert router_keys.parse(router_keys.render(made).encode(), Path("keys.toml")) == made
 
 
 def test_times_of_any_offset_and_digests_in_capitals_are_read():
     told = table(sha256=f'"{DIGEST.upper()}"', created="2026-01-02T13:00:00+01:00")
-    assert keyfile.parse(told.encode(), Path("f")) == {"ci": keyfile.KeyEntry(DIGEST, NOON)}
+    assert router_keys.parse(told.encode(), Path("f")) == {"ci": router_keys.KeyEntry(DIGEST, NOON)}
 
 
 @pytest.mark.parametrize(
@@ -107,9 +109,9 @@ def test_no_error_shows_a_value_that_may_be_a_secret():
 
 def test_a_file_that_cannot_be_read_is_reported_with_a_cure(tmp_path):
     with pytest.raises(ConfigError, match="No such file.*; make it with `svc keys add NAME`"):
-        keyfile.read(tmp_path / "none")
+        router_keys.read(tmp_path / "none")
     with pytest.raises(ConfigError, match="Is a directory; check the path"):
-        keyfile.read(tmp_path)
+        router_keys.read(tmp_path)
 
 
 # Changing it.
@@ -119,17 +121,17 @@ def test_only_the_owner_may_read_a_changed_file(tmp_path):
     path = tmp_path / "keys.toml"
     path.write_text("[keys]\n")
     path.chmod(0o644)
-    with keyfile.editing(path) as keys:
-        keys["ci"] = keyfile.KeyEntry(DIGEST, NOON)
+    with router_keys.editing(path) as keys:
+        keys["ci"] = router_keys.KeyEntry(DIGEST, NOON)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert keyfile.read(path) == {"ci": keyfile.KeyEntry(DIGEST, NOON)}
+    assert router_keys.read(path) == {"ci": router_keys.KeyEntry(DIGEST, NOON)}
     assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
 
 
 def test_a_block_that_fails_changes_nothing(tmp_path):
     path = tmp_path / "keys.toml"
     path.write_text(table())
-    with contextlib.suppress(CommandError), keyfile.editing(path) as keys:
+    with contextlib.suppress(CommandError), router_keys.editing(path) as keys:
         keys.clear()
         raise CommandError("no")
     assert path.read_text() == table()
@@ -143,7 +145,7 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(CommandError, match="No space left.*nothing was changed"), keyfile.editing(path) as keys:
+    with pytest.raises(CommandError, match="No space left.*nothing was changed"), router_keys.editing(path) as keys:
         keys.clear()
     assert path.read_text() == table()
     assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
@@ -152,7 +154,7 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
 def test_an_invalid_file_is_not_overwritten(tmp_path):
     path = tmp_path / "keys.toml"
     path.write_text("[keys")
-    with pytest.raises(ConfigError), keyfile.editing(path):
+    with pytest.raises(ConfigError), router_keys.editing(path):
         pass
     assert path.read_text() == "[keys"
 
@@ -160,10 +162,10 @@ def test_an_invalid_file_is_not_overwritten(tmp_path):
 def test_a_symbolic_link_stays_a_link(tmp_path):
     (tmp_path / "real.toml").write_text("[keys]\n")
     (tmp_path / "link.toml").symlink_to("real.toml")
-    with keyfile.editing(tmp_path / "link.toml") as keys:
-        keys["ci"] = keyfile.KeyEntry(DIGEST, NOON)
+    with router_keys.editing(tmp_path / "link.toml") as keys:
+        keys["ci"] = router_keys.KeyEntry(DIGEST, NOON)
     assert (tmp_path / "link.toml").is_symlink()
-    assert "ci" in keyfile.read(tmp_path / "real.toml")
+    assert "ci" in router_keys.read(tmp_path / "real.toml")
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
@@ -171,7 +173,7 @@ def test_a_file_that_root_writes_keeps_its_owner(tmp_path):
     os.chown(tmp_path, 12345, 12346)
     path = tmp_path / "keys.toml"
     for _ in range(2):  # new, and there
-        with keyfile.editing(path):
+        with router_keys.editing(path):
             pass
         for made in (path, tmp_path / ".keys.toml.lock"):
             assert (made.stat().st_uid, made.stat().st_gid) == (12345, 12346)
@@ -184,15 +186,15 @@ def test_two_concurrent_changes_lose_nothing(tmp_path):
     def add(prefix: str) -> None:
         for number in range(20):
             both.wait(timeout=10)
-            with keyfile.editing(path) as keys:
-                keys[f"{prefix}{number}"] = keyfile.KeyEntry(keyfile.digest(f"{prefix}{number}"), NOON)
+            with router_keys.editing(path) as keys:
+                keys[f"{prefix}{number}"] = router_keys.KeyEntry(router_keys.digest(f"{prefix}{number}"), NOON)
 
     adders = [threading.Thread(target=add, args=(prefix,)) for prefix in "ab"]
     for adder in adders:
         adder.start()
     for adder in adders:
         adder.join(timeout=30)
-    assert set(keyfile.read(path)) == {f"{prefix}{number}" for prefix in "ab" for number in range(20)}
+    assert set(router_keys.read(path)) == {f"{prefix}{number}" for prefix in "ab" for number in range(20)}
 
 
 # The command.
@@ -205,8 +207,8 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(svc, ["keys", *arguments])
 
 
-def kept() -> dict[str, keyfile.KeyEntry]:
-    return keyfile.read(Path("var/keys.toml"))
+def kept() -> dict[str, router_keys.KeyEntry]:
+    return router_keys.read(Path("var/keys.toml"))
 
 
 def test_add_prints_the_secret_and_stores_only_its_digest(run):
@@ -233,7 +235,7 @@ def test_add_says_how_to_make_the_router_require_keys(run):
 def test_the_file_is_that_of_the_routers_setting(run, monkeypatch):
     monkeypatch.setenv("ROUTER_KEYS_FILE", "mine.toml")
     done = run("add", "ci")
-    assert set(keyfile.read(Path("mine.toml"))) == {"ci"}
+    assert set(router_keys.read(Path("mine.toml"))) == {"ci"}
     assert "keys_file" not in done.stderr
     assert "keys_file" in run("add", "ci", "--file", "other.toml").stderr
 
@@ -321,7 +323,7 @@ def test_revoke_of_an_unknown_key_lists_the_keys(run):
 
 def test_the_file_option_names_the_file(run):
     assert run("add", "ci", "--file", "mine.toml").exit_code == 0
-    assert set(keyfile.read(Path("mine.toml"))) == {"ci"}
+    assert set(router_keys.read(Path("mine.toml"))) == {"ci"}
     assert not Path("var").exists()
 
 
@@ -340,9 +342,9 @@ def test_two_concurrent_commands_both_take_effect(tmp_path):
     assert [process.returncode for process in running] == [0, 0], told
     secrets = [out.removesuffix("\n") for out, _ in told]
     assert all(SECRET.fullmatch(secret) for secret in secrets)
-    found = keyfile.read(tmp_path / "keys.toml")
+    found = router_keys.read(tmp_path / "keys.toml")
     assert {name: entry.sha256 for name, entry in found.items()} == dict(
-        zip(("ci", "dev"), map(keyfile.digest, secrets), strict=True)
+        zip(("ci", "dev"), map(router_keys.digest, secrets), strict=True)
     )
 
 
@@ -354,10 +356,10 @@ def test_a_key_is_not_stored_when_its_secret_cannot_be_printed(tmp_path):
     assert done.returncode == 1
     assert "cannot write the secret to stdout: No space left on device; no key was added" in done.stderr
     assert "Traceback" not in done.stderr
-    assert keyfile.read(tmp_path / "var" / "keys.toml") == {}
+    assert router_keys.read(tmp_path / "var" / "keys.toml") == {}
 
 
 def test_the_file_in_the_documentation_is_valid():
     text = (ROOT / "docs" / "KEYS.md").read_text()
     example = re.findall(r"```toml\n(.*?)```", text, re.S)[0]
-    assert set(keyfile.parse(example.encode(), Path("docs/KEYS.md"))) == {"ci"}
+    assert set(router_keys.parse(example.encode(), Path("docs/KEYS.md"))) == {"ci"}
