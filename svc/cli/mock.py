@@ -76,9 +76,10 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: str, child: bool, **flags: Any) -> None:
     """Run a fake OpenAI backend, for trying things out and for tests.
 
-    It answers as the clients of OpenAI and Anthropic expect: chat (with tools),
-    completions, responses and messages, also as streams; embeddings, rerank, audio,
-    images and models. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
+    It answers as the clients of OpenAI and Anthropic expect: chat, responses and
+    messages (with tools and JSON schemas) and completions, also as streams; embeddings,
+    rerank, audio, images and models. It calls a tool only if the request requires
+    one. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
     and /v1/unload_lora_adapter, as in vLLM. Its answers repeat the request:
 
     \b

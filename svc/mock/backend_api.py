@@ -3,11 +3,23 @@
 import hashlib
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from svc.base.errors import NotFound
 from svc.mock import completions, media, messages, request_bodies, responses, retrieval
 from svc.mock.adapters import LoadAdapterBody, LoraAdapters, UnloadAdapterBody
 from svc.mock.completions import Dialect
-from svc.mock.generation import Choice, GeneratedAnswer, PrefixCache, call_function, count_tokens, echo_prompt, usage
+from svc.mock.generation import (
+    Choice,
+    GeneratedAnswer,
+    PrefixCache,
+    call_function,
+    count_tokens,
+    echo_prompt,
+    follow_format,
+    usage,
+)
+from svc.mock.json_schema import example
 from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_reply, text_reply
 
 
@@ -39,11 +51,7 @@ class BackendApi:
 
     def chat(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.ChatBody)
-        prompt, function = body.last_user_text(), body.required_function()
-        if function is None:
-            return self._complete(body, completions.CHAT, [body.transcript()], [prompt])
-        call = call_function(function.name, function.arguments(prompt))
-        return _completion_reply(body, completions.CHAT, self._answer(body, "chatcmpl-", [body.transcript()], [call]))
+        return self._complete(body, completions.CHAT, [body.transcript()], [body.last_user_text()])
 
     def completions(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.CompletionBody)
@@ -68,6 +76,11 @@ class BackendApi:
         choices = self._choices(body, [body.last_user_text()])
         answer = self._answer(body, "msg-", [body.transcript()], choices)
         return _answer_reply(body, answer, messages.body, messages.events)
+
+    def count_tokens(self, request: MockRequest) -> Reply:
+        body = request_bodies.parse(request.body, request_bodies.CountBody)
+        self._model_name(body.model)
+        return json_reply({"input_tokens": count_tokens(body.transcript())})
 
     def rerank(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.RerankBody)
@@ -131,14 +144,24 @@ class BackendApi:
     ) -> Reply:
         """Return the reply to chat or completions. The model reads `inputs`; its answers repeat `prompts`."""
         answer = self._answer(body, dialect.id_prefix, inputs, self._choices(body, prompts))
-        return _completion_reply(body, dialect, answer)
+        return _answer_reply(
+            body,
+            answer,
+            lambda answer: completions.body(answer, dialect),
+            lambda answer: completions.events(answer, dialect, body.wants_usage),
+        )
 
     def _choices(self, body: request_bodies.GenerationBody, prompts: list[str]) -> list[Choice]:
-        return [
-            echo_prompt(self.name, prompt, self.tokens, body.limit, body.stops)
-            for prompt in prompts
-            for _ in range(body.n or 1)
-        ]
+        return [self._choice(body, prompt) for prompt in prompts for _ in range(body.n or 1)]
+
+    def _choice(self, body: request_bodies.GenerationBody, prompt: str) -> Choice:
+        """Return a call of the function that the request requires, JSON if it requires that, else a text."""
+        if (function := body.required_function()) is not None:
+            return call_function(function.name, function.arguments(prompt))
+        if (schema := body.answer_schema()) is not None:
+            value = example(schema, f"{self.name} heard: {prompt}")
+            return follow_format(msgspec.json.encode(value).decode(), body.limit)
+        return echo_prompt(self.name, prompt, self.tokens, body.limit, body.stops)
 
     def _answer(
         self, body: request_bodies.GenerationBody, id_prefix: str, inputs: list[str], choices: list[Choice]
@@ -174,15 +197,6 @@ class BackendApi:
         return model
 
 
-def _completion_reply(body: request_bodies.GenerationBody, dialect: Dialect, answer: GeneratedAnswer) -> Reply:
-    return _answer_reply(
-        body,
-        answer,
-        lambda answer: completions.body(answer, dialect),
-        lambda answer: completions.events(answer, dialect, body.wants_usage),
-    )
-
-
 def _answer_reply(
     body: request_bodies.GenerationBody,
     answer: GeneratedAnswer,
@@ -208,6 +222,7 @@ ROUTES: dict[str, Methods[BackendApi]] = {
     "/v1/embeddings": {"POST": BackendApi.embeddings},
     "/v1/responses": {"POST": BackendApi.responses},
     messages.PATH: {"POST": BackendApi.messages},
+    f"{messages.PATH}/count_tokens": {"POST": BackendApi.count_tokens},
     "/rerank": {"POST": BackendApi.rerank},
     "/v1/rerank": {"POST": BackendApi.rerank},
     "/v1/audio/transcriptions": {"POST": BackendApi.transcriptions},

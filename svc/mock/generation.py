@@ -54,6 +54,14 @@ def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, s
     return Choice(generated, "stop", stop=stop)
 
 
+def follow_format(text: str, limit: int | None) -> Choice:
+    """Return a choice with a text whose format the client requires; only the client's limit cuts it."""
+    generated = list(split_tokens(text))
+    if limit is not None and len(generated) > limit:
+        return Choice(generated[:limit], "length")
+    return Choice(generated, "stop")
+
+
 def call_function(function: str, arguments: str) -> Choice:
     """Return a choice that calls a function in place of a text."""
     return Choice(list(split_tokens(arguments)), "tool_calls", function)

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from svc.base.errors import SvcError
-from svc.mock.generation import GeneratedAnswer
+from svc.mock.generation import Choice, GeneratedAnswer
 
 PATH = "/v1/messages"
 ERROR_TYPES = {
@@ -17,13 +17,13 @@ ERROR_TYPES = {
     429: "rate_limit_error",
     529: "overloaded_error",
 }
+STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
 def body(answer: GeneratedAnswer) -> bytes:
     """Return the body of an answer that is not streamed."""
-    text = {"type": "text", "text": answer.choices[0].text}
     message = _message(answer, answer.usage["completion_tokens"])
-    return msgspec.json.encode(message | {"content": [text]} | _stop_fields(answer))
+    return msgspec.json.encode(message | {"content": [_block(answer.choices[0])]} | _stop_fields(answer))
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
@@ -38,15 +38,33 @@ def error_body(error: SvcError, status: int) -> dict[str, Any]:
 
 
 def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
+    choice = answer.choices[0]
     yield "message_start", {"message": _message(answer, output_tokens=1)}
-    yield "content_block_start", {"index": 0, "content_block": {"type": "text", "text": ""}}
+    yield "content_block_start", {"index": 0, "content_block": _empty_block(choice)}
     yield "ping", {}
-    for token in answer.choices[0].tokens:
-        yield "content_block_delta", {"index": 0, "delta": {"type": "text_delta", "text": token}}
+    for token in choice.tokens:
+        delta = {"type": "text_delta", "text": token}
+        if choice.call:
+            delta = {"type": "input_json_delta", "partial_json": token}
+        yield "content_block_delta", {"index": 0, "delta": delta}
     yield "content_block_stop", {"index": 0}
     usage = {"output_tokens": answer.usage["completion_tokens"]}
     yield "message_delta", {"delta": _stop_fields(answer), "usage": usage}
     yield "message_stop", {}
+
+
+def _block(choice: Choice) -> dict[str, Any]:
+    """Return the content block of an answer: a text, or the call of a function with its arguments."""
+    if choice.call:
+        return _empty_block(choice) | {"input": msgspec.Raw(choice.text.encode())}
+    return {"type": "text", "text": choice.text}
+
+
+def _empty_block(choice: Choice) -> dict[str, Any]:
+    """Return the block as it stands at the beginning of a stream."""
+    if choice.call:
+        return {"type": "tool_use", "id": f"toolu_{choice.call}", "name": choice.call, "input": {}}
+    return {"type": "text", "text": ""}
 
 
 def _message(answer: GeneratedAnswer, output_tokens: int) -> dict[str, Any]:
@@ -72,5 +90,5 @@ def _message(answer: GeneratedAnswer, output_tokens: int) -> dict[str, Any]:
 
 def _stop_fields(answer: GeneratedAnswer) -> dict[str, Any]:
     choice = answer.choices[0]
-    reason = "stop_sequence" if choice.stop else "max_tokens" if choice.finish == "length" else "end_turn"
+    reason = "stop_sequence" if choice.stop else STOP_REASONS[choice.finish]
     return {"stop_reason": reason, "stop_sequence": choice.stop}

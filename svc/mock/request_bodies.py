@@ -1,10 +1,12 @@
 """The fields of OpenAI's and Anthropic's request bodies that the mock reads. Pure."""
 
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
 
 from svc.base.errors import BadRequest
+from svc.mock.json_schema import Schema
+from svc.mock.tools import ChatTool, Function, MessagesTool, ToolChoice, required_function
 
 T = TypeVar("T")
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -28,36 +30,29 @@ class Message(msgspec.Struct):
         return self.content or ""
 
 
-class FunctionSchema(msgspec.Struct):
-    """The part of a JSON Schema from which the arguments of a function call are generated."""
-
-    properties: dict[str, dict[str, Any]] = {}
-
-
-class Function(msgspec.Struct):
-    name: str
-    parameters: FunctionSchema = msgspec.field(default_factory=FunctionSchema)
-
-    def arguments(self, prompt: str) -> str:
-        """Return the arguments of a function call as JSON: the prompt for each property that accepts a text."""
-        types = {name: schema.get("type") for name, schema in self.parameters.properties.items()}
-        return msgspec.json.encode({name: prompt for name, type_ in types.items() if type_ == "string"}).decode()
-
-
-class Tool(msgspec.Struct):
-    function: Function
-
-
-class FunctionName(msgspec.Struct):
-    name: str
-
-
-class ToolChoice(msgspec.Struct):
-    function: FunctionName
-
-
 class StreamOptions(msgspec.Struct):
     include_usage: bool = False
+
+
+class AnswerFormat(msgspec.Struct):
+    """The required format of an answer. Chat Completions nests the schema once more, in `json_schema`."""
+
+    type: str = "text"  # text | json_object | json_schema
+    schema: Schema | None = None
+    json_schema: "AnswerFormat | None" = None
+
+    def answer_schema(self) -> Schema | None:
+        """Return the schema of the answer, or None for a text."""
+        if self.type == "json_object":
+            return {"type": "object", "required": ["answer"]}
+        nested = self.json_schema or self
+        return nested.schema if self.type == "json_schema" else None
+
+
+class FormatField(msgspec.Struct):
+    """The object in which Responses (`text`) and Messages (`output_config`) put the format."""
+
+    format: AnswerFormat | None = None
 
 
 class GenerationBody(msgspec.Struct, kw_only=True):
@@ -82,6 +77,21 @@ class GenerationBody(msgspec.Struct, kw_only=True):
     def wants_usage(self) -> bool:
         return self.stream_options is not None and self.stream_options.include_usage
 
+    @property
+    def answer_format(self) -> AnswerFormat | None:
+        return None
+
+    def answer_schema(self) -> Schema | None:
+        """Return the JSON Schema that the answer must follow, or None for a text."""
+        return self.answer_format.answer_schema() if self.answer_format else None
+
+    def required_function(self) -> Function | None:
+        """Return the function that the answer must call, or None if the model may answer with a text.
+
+        Raise BadRequest if the request's tools do not include that function.
+        """
+        return None
+
 
 class ConversationBody(GenerationBody, kw_only=True):
     """A request whose prompt is a list of messages."""
@@ -100,55 +110,80 @@ class ConversationBody(GenerationBody, kw_only=True):
 
 class ChatBody(ConversationBody, kw_only=True):
     max_completion_tokens: Positive | None = None
-    tools: Annotated[list[Tool], msgspec.Meta(max_length=128)] | None = None
+    tools: Annotated[list[ChatTool], msgspec.Meta(max_length=128)] | None = None
     tool_choice: str | ToolChoice | None = None
+    response_format: AnswerFormat | None = None
 
     @property
     def limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
 
-    def required_function(self) -> Function | None:
-        """Return the function that the answer must call, or None if the model may answer with a text.
-
-        Raise BadRequest if the request's tools do not include that function.
-        """
-        choice = self.tool_choice
-        if isinstance(choice, str | None) and choice != "required":
-            return None
-        name = choice.function.name if isinstance(choice, ToolChoice) else None
-        for tool in self.tools or []:
-            if name in (None, tool.function.name):
-                return tool.function
-        raise BadRequest(f"cannot call {name or 'a tool'}: it is not among the request's tools", param="tool_choice")
-
-
-class MessagesBody(ConversationBody, kw_only=True):
-    """A request to Anthropic's /v1/messages."""
-
-    max_tokens: Positive
-    system: str | list[ContentPart] = ""
-    stop_sequences: list[str] | None = None
-
     @property
-    def stops(self) -> list[str]:
-        return self.stop_sequences or []
+    def answer_format(self) -> AnswerFormat | None:
+        return self.response_format
+
+    def required_function(self) -> Function | None:
+        return required_function((tool.function for tool in self.tools or ()), self.tool_choice)
+
+
+class CountBody(ConversationBody, kw_only=True):
+    """A request to Anthropic's /v1/messages/count_tokens."""
+
+    system: str | list[ContentPart] = ""
+    tools: list[MessagesTool] | None = None
 
     def transcript(self) -> str:
         return f"system: {Message('system', self.system).text}\n{super().transcript()}"
 
 
+class MessagesBody(CountBody, kw_only=True):
+    """A request to Anthropic's /v1/messages."""
+
+    max_tokens: Positive
+    stop_sequences: list[str] | None = None
+    tool_choice: ToolChoice | None = None
+    output_config: FormatField | None = None
+
+    @property
+    def stops(self) -> list[str]:
+        return self.stop_sequences or []
+
+    @property
+    def answer_format(self) -> AnswerFormat | None:
+        return self.output_config.format if self.output_config else None
+
+    def required_function(self) -> Function | None:
+        return required_function((tool.function for tool in self.tools or ()), self.tool_choice)
+
+
+class InputItem(Message):
+    """An item of Responses' input: a message, or a call of a function or its result, which have no role."""
+
+    role: str = ""
+
+
 class ResponsesBody(GenerationBody, kw_only=True):
-    input: str | Annotated[list[Message], msgspec.Meta(min_length=1)]
+    input: str | Annotated[list[InputItem], msgspec.Meta(min_length=1)]
     instructions: str | None = None
     max_output_tokens: Positive | None = None
+    tools: list[Function] | None = None
+    tool_choice: str | ToolChoice | None = None
+    text: FormatField | None = None
 
     @property
     def limit(self) -> int | None:
         return self.max_output_tokens
 
+    @property
+    def answer_format(self) -> AnswerFormat | None:
+        return self.text.format if self.text else None
+
     def conversation(self) -> ConversationBody:
         messages = [Message("user", self.input)] if isinstance(self.input, str) else self.input
         return ConversationBody(messages=[Message("system", self.instructions), *messages])
+
+    def required_function(self) -> Function | None:
+        return required_function(self.tools or (), self.tool_choice)
 
 
 class CompletionBody(GenerationBody, kw_only=True):

@@ -121,5 +121,5 @@ def text_reply(text: str, tokens: int = 0) -> Reply:
 def error_reply(error: SvcError, path: str, status: int | None = None) -> Reply:
     """Return the reply for an error in the format of the path's API; `status` replaces the error's own status."""
     status = status or error.status
-    body = messages.error_body(error, status) if path == messages.PATH else errors.error_object(error)
+    body = messages.error_body(error, status) if path.startswith(messages.PATH) else errors.error_object(error)
     return json_reply(body, status)

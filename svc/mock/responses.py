@@ -17,24 +17,35 @@ def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
     """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
     for number, (event_type, fields) in enumerate(_events(answer)):
         data = msgspec.json.encode({"type": event_type, "sequence_number": number, **fields})
-        yield event_type == "response.output_text.delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
+        yield event_type.endswith(".delta"), b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
 
 
 def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the type and data of each event. The begin and end events of response, item and part are nested."""
-    choice = answer.choices[0]
-    item = {"output_index": 0}
-    part = {"item_id": _item_id(answer), **item, "content_index": 0}
     yield "response.created", {"response": _response(answer, done=False)}
     yield "response.in_progress", {"response": _response(answer, done=False)}
-    yield "response.output_item.added", {**item, "item": _item(answer, done=False)}
+    yield "response.output_item.added", {"output_index": 0, "item": _item(answer, done=False)}
+    yield from _call_events(answer) if answer.choices[0].call else _text_events(answer)
+    yield "response.output_item.done", {"output_index": 0, "item": _item(answer, done=True)}
+    yield f"response.{_status(answer)}", {"response": _response(answer, done=True)}
+
+
+def _text_events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
+    choice = answer.choices[0]
+    part = {"item_id": _item_id(answer), "output_index": 0, "content_index": 0}
     yield "response.content_part.added", {**part, "part": _part("")}
     for token in choice.tokens:
         yield "response.output_text.delta", {**part, "delta": token, "logprobs": []}
     yield "response.output_text.done", {**part, "text": choice.text, "logprobs": []}
     yield "response.content_part.done", {**part, "part": _part(choice.text)}
-    yield "response.output_item.done", {**item, "item": _item(answer, done=True)}
-    yield f"response.{_status(answer)}", {"response": _response(answer, done=True)}
+
+
+def _call_events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
+    choice = answer.choices[0]
+    item = {"item_id": _item_id(answer), "output_index": 0}
+    for token in choice.tokens:
+        yield "response.function_call_arguments.delta", {**item, "delta": token}
+    yield "response.function_call_arguments.done", {**item, "name": choice.call, "arguments": choice.text}
 
 
 def _response(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
@@ -58,13 +69,16 @@ def _response(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
 
 
 def _item(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
-    content = [_part(answer.choices[0].text)] if done else []
-    status = _status(answer) if done else "in_progress"
-    return {"id": _item_id(answer), "type": "message", "role": "assistant", "status": status, "content": content}
+    choice = answer.choices[0]
+    item = {"id": _item_id(answer), "status": _status(answer) if done else "in_progress"}
+    if choice.call:
+        call = {"call_id": f"call_{answer.id}", "name": choice.call, "arguments": choice.text if done else ""}
+        return {**item, "type": "function_call", **call}
+    return {**item, "type": "message", "role": "assistant", "content": [_part(choice.text)] if done else []}
 
 
 def _item_id(answer: GeneratedAnswer) -> str:
-    return f"msg_{answer.id}"
+    return f"{'fc' if answer.choices[0].call else 'msg'}_{answer.id}"
 
 
 def _part(text: str) -> dict[str, Any]:

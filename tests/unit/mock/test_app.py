@@ -270,6 +270,29 @@ def test_a_required_tool_is_called(choice):
     assert (function["name"], json.loads(function["arguments"])) == ("f", {"q": "x y"})
 
 
+def test_an_answer_follows_the_required_schema_and_is_cut_only_by_the_client():
+    schema = {
+        "type": "object",
+        "properties": {"colours": {"type": "array", "items": {"type": "string"}, "minItems": 99}},
+    }
+    fields = {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}}
+    mock = InProcessMock()
+    choice = mock.json("POST", CHAT, CHAT_BODY | fields)["choices"][0]
+    assert choice["finish_reason"] == "stop"
+    assert json.loads(choice["message"]["content"]) == {"colours": ["m heard: x y"] * 99}
+    choice = mock.json("POST", CHAT, CHAT_BODY | fields | {"max_tokens": 3})["choices"][0]
+    assert choice["finish_reason"] == "length"
+
+
+def test_tokens_are_counted_as_in_the_answer_to_the_same_message():
+    mock = InProcessMock()
+    body = {"model": "a", "messages": [{"role": "user", "content": "x y" * 99}], "system": "be brief"}
+    usage = mock.json("POST", "/v1/messages", body | {"max_tokens": 1})["usage"]
+    assert mock.json("POST", "/v1/messages/count_tokens", body) == {"input_tokens": usage["input_tokens"]}
+    refusal = mock.json("POST", "/v1/messages/count_tokens", body | {"model": "zzz"})
+    assert (refusal["type"], refusal["error"]["type"]) == ("error", "not_found_error")
+
+
 def test_metrics_count_generated_tokens():
     mock = InProcessMock(tokens=7)
     mock.call("POST", "/v1/chat/completions", {"model": "a", "messages": [{"role": "user", "content": "Hi"}]})

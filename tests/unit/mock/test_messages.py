@@ -41,6 +41,7 @@ def test_an_answer_that_is_not_streamed():
         (Choice(["m"], "stop"), "end_turn", None),
         (Choice(["m"], "length"), "max_tokens", None),
         (Choice(["m"], "stop", stop="x"), "stop_sequence", "x"),
+        (Choice(["{}"], "tool_calls", "f"), "tool_use", None),
     ],
 )
 def test_the_reason_of_the_end_is_in_body_and_stream(choice, reason, stop):
@@ -65,6 +66,15 @@ def test_the_events_of_a_stream():
     start = events[0]["message"]
     assert (start["content"], start["stop_reason"], start["usage"]["input_tokens"]) == ([], None, 4)
     assert events[-2]["usage"] == {"output_tokens": 2}
+
+
+def test_a_call_is_a_block_of_its_own_kind():
+    call = answer(Choice(['{"q": ', '"x"}'], "tool_calls", "f"))
+    (block,) = json.loads(messages.body(call))["content"]
+    assert (block["type"], block["name"], block["input"]) == ("tool_use", "f", {"q": "x"})
+    events = parsed_events(call)
+    assert events[1]["content_block"] == block | {"input": {}}
+    assert "".join(e["delta"]["partial_json"] for e in events if e["type"] == "content_block_delta") == '{"q": "x"}'
 
 
 def test_only_the_deltas_carry_tokens():

@@ -8,14 +8,8 @@ from svc.base.errors import BadRequest
 from svc.mock.request_bodies import (
     ChatBody,
     CompletionBody,
-    Function,
-    FunctionName,
-    FunctionSchema,
-    Message,
     MessagesBody,
     ResponsesBody,
-    Tool,
-    ToolChoice,
     parse,
     prompt_texts,
 )
@@ -107,31 +101,33 @@ def test_an_empty_list_of_prompts_is_refused():
         prompt_texts([])
 
 
-PARAMETERS = FunctionSchema({"city": {"type": "string"}, "days": {"type": "integer"}})
-WEATHER, CLOCK = Function("weather", PARAMETERS), Function("clock")
-TOOLS = [Tool(WEATHER), Tool(CLOCK)]
+SCHEMA = {"type": "object"}
+FORMAT = {"type": "json_schema", "schema": SCHEMA}
 
 
-def required_function(tools, choice):
-    return ChatBody(messages=[Message("user", "hi")], tools=tools, tool_choice=choice).required_function()
+@pytest.mark.parametrize(
+    ("body_type", "fields"),
+    [
+        (ChatBody, {"response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": SCHEMA}}}),
+        (MessagesBody, {"output_config": {"format": FORMAT}}),
+        (ResponsesBody, {"text": {"format": {"name": "n", **FORMAT}}}),
+    ],
+)
+def test_each_api_has_its_own_field_for_the_schema_of_the_answer(body_type, fields):
+    common = {"messages": [{"role": "user"}], "max_tokens": 9, "input": "hi"}
+    assert parse(json.dumps(common | fields).encode(), body_type).answer_schema() == SCHEMA
+    assert parse(json.dumps(common).encode(), body_type).answer_schema() is None
 
 
-@pytest.mark.parametrize("choice", [None, "auto", "none"])
-def test_no_function_is_called_unless_it_is_required(choice):
-    assert required_function(TOOLS, choice) is None
+def test_a_chat_may_require_json_without_a_schema():
+    assert chat(response_format={"type": "json_object"}).answer_schema()["required"] == ["answer"]
+    assert chat(response_format={"type": "text"}).answer_schema() is None
 
 
-def test_the_named_function_is_called_else_the_first():
-    assert required_function(TOOLS, ToolChoice(FunctionName("clock"))) is CLOCK
-    assert required_function(TOOLS, "required") is WEATHER
-
-
-@pytest.mark.parametrize(("tools", "choice"), [(TOOLS, ToolChoice(FunctionName("sun"))), ([], "required")])
-def test_a_function_that_the_tools_lack_cannot_be_called(tools, choice):
-    with pytest.raises(BadRequest, match="not among the request's tools"):
-        required_function(tools, choice)
-
-
-def test_arguments_fill_in_only_the_text_properties():
-    assert json.loads(WEATHER.arguments('in "Bergen"')) == {"city": 'in "Bergen"'}
-    assert CLOCK.arguments("now") == "{}"
+def test_the_input_of_responses_may_have_calls_and_their_results():
+    items = [
+        {"role": "user", "content": "hi"},
+        {"type": "function_call", "call_id": "c", "name": "clock", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "noon"},
+    ]
+    assert parse(json.dumps({"input": items}).encode(), ResponsesBody).conversation().last_user_text() == "hi"

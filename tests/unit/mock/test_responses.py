@@ -58,6 +58,28 @@ def test_only_the_deltas_carry_tokens():
     assert [has_token for has_token, _ in responses.events(answer())] == [False] * 4 + [True] * 2 + [False] * 4
 
 
+def test_a_call_is_an_item_of_its_own_kind():
+    call = GeneratedAnswer("resp-1", 7, "a", [Choice(['{"q": ', '"x"}'], "tool_calls", "f")], answer().usage)
+    body = json.loads(responses.body(call))
+    (item,) = body["output"]
+    assert (body["status"], item["type"], item["name"], item["arguments"]) == (
+        "completed",
+        "function_call",
+        "f",
+        '{"q": "x"}',
+    )
+    events = parsed_events(call)
+    assert [event["type"].removeprefix("response.") for event in events[2:-1]] == [
+        "output_item.added",
+        "function_call_arguments.delta",
+        "function_call_arguments.delta",
+        "function_call_arguments.done",
+        "output_item.done",
+    ]
+    assert events[2]["item"] == item | {"status": "in_progress", "arguments": ""}
+    assert events[-2]["item"] == item
+
+
 def test_an_answer_that_reaches_its_limit_is_incomplete():
     assert parsed_events(answer("length"))[-1]["type"] == "response.incomplete"
     body = json.loads(responses.body(answer("length")))
