@@ -4,7 +4,6 @@ Everything that a user meets needs a description in the code; the build fails wi
 """
 
 import dataclasses
-import inspect
 import re
 import tempfile
 from collections import Counter
@@ -17,6 +16,7 @@ import click
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
+from svc.base.flask_app import routes
 from svc.base.version import installed
 from svc.config.instance import schema
 from svc.config.instance.fields import Field
@@ -264,14 +264,7 @@ def http() -> Iterator[str]:
 
 
 def _views(app: Any) -> list[Sequence[str]]:
-    rows = []
-    for rule in sorted(app.url_map.iter_rules(), key=str):
-        if rule.endpoint == "static":
-            continue
-        description = required(str(rule), inspect.getdoc(app.view_functions[rule.endpoint]))
-        methods = ", ".join(sorted(rule.methods - {"HEAD", "OPTIONS"}))
-        rows.append((methods, code(rule), " ".join(description.split())))
-    return rows
+    return [(route.method, code(route.path), required(route.path, route.summary)) for route in routes(app)]
 
 
 def _router_app() -> Any:

@@ -1,4 +1,4 @@
-"""The babysitter's HTTP endpoints: /health, /models, /models/refresh, /info, /metrics."""
+"""The babysitter's HTTP endpoints: /health, /models, /models/refresh, /info, /metrics, /openapi.json."""
 
 import os
 import time
@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Flask, Response, jsonify, request
 
+from svc.babysitter import openapi
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.metrics import BabysitterMetrics
 from svc.babysitter.monitor import Monitor, model_ids
@@ -14,7 +15,7 @@ from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
 from svc.base.errors import SvcError, Unauthorized, Unavailable
-from svc.base.flask_app import install_errors, install_version
+from svc.base.flask_app import install_errors, install_version, routes
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
@@ -75,6 +76,11 @@ def create_app(
         """The babysitter's metrics, for Prometheus."""
         text, content_type = metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
+
+    @app.get("/openapi.json")
+    def openapi_document() -> Response:
+        """This document (OpenAPI 3.1)."""
+        return jsonify(openapi.document(routes(app)))
 
     return app
 

@@ -1,6 +1,9 @@
-"""The parts that all Flask apps of svc share: error responses in OpenAI's format, and the version in /health."""
+"""The parts that all Flask apps of svc share: errors in OpenAI's format, the version in /health, the list of routes."""
 
+import inspect
 import logging
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
@@ -41,3 +44,23 @@ def install_version(app: Flask) -> None:
         if request.path == "/health":
             response.headers[version.HEADER] = running_version
         return response
+
+
+class Route(NamedTuple):
+    method: str
+    path: str  # as Flask writes it
+    endpoint: str
+    summary: str  # the docstring of its function in one line; "" where it has none
+
+
+def routes(app: Flask) -> list[Route]:
+    """Return the app's routes, sorted by path, without HEAD and OPTIONS, which Flask adds."""
+    return [
+        Route(method, str(rule), rule.endpoint, _summary(app.view_functions[rule.endpoint]))
+        for rule in sorted(app.url_map.iter_rules(), key=str)
+        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
+    ]
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    return " ".join((inspect.getdoc(function) or "").split())

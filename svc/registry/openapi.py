@@ -1,30 +1,31 @@
 """The OpenAPI document, /openapi.json: each route with its parameters, its responses and its errors."""
 
-import dataclasses
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from svc.protocol import openapi
 from svc.protocol.event import EVENT_KINDS
+from svc.protocol.openapi import FLAG, JSON_TYPE, TEXT, ErrorResponses, Operation, Schema
 from svc.registry import validation
 from svc.registry.access.guard import OPEN, WRITE
 from svc.registry.event_query import DEFAULT_EVENT_LIMIT
-from svc.registry.schemas import EXAMPLE, FLAG, NAME, SCHEMAS, STATUS, TEXT, Schema, ref
+from svc.registry.schemas import EXAMPLE, NAME, SCHEMAS, STATUS
 from svc.registry.store.contract import MAX_OWN_EVENTS
 
-JSON_TYPE = "application/json"
 Route = tuple[str, str, str, str]  # method, path, access, handler
 
-ERROR_RESPONSES = {
-    400: ("wrong-request", "The request is wrong; `param` names the fields, and the message every problem"),
-    401: ("no-token", "The token is missing or wrong; requests of this machine need none by default"),
-    403: ("not-owner", "`not_owner`: another babysitter owns the name while its lease holds"),
-    404: ("unknown", "`unknown_service`: no service of this name is registered; a babysitter registers it again"),
-    405: ("no-method", "The path does not have this method"),
-    413: ("too-large", "The body is too large"),
-    429: ("too-many", "Too many streams, checks, events or services; Retry-After says when to try again"),
-    503: ("unavailable", "The registry cannot use its store"),
-}
+ERRORS = ErrorResponses(
+    {
+        400: ("wrong-request", "The request is wrong; `param` names the fields, and the message every problem"),
+        401: ("no-token", "The token is missing or wrong; requests of this machine need none by default"),
+        403: ("not-owner", "`not_owner`: another babysitter owns the name while its lease holds"),
+        404: ("unknown", "`unknown_service`: no service of this name is registered; a babysitter registers it again"),
+        405: ("no-method", "The path does not have this method"),
+        413: ("too-large", "The body is too large"),
+        429: ("too-many", "Too many streams, checks, events or services; Retry-After says when to try again"),
+        503: ("unavailable", "The registry cannot use its store"),
+    }
+)
 NAME_PARAMETER = {
     "name": "name",
     "in": "path",
@@ -32,26 +33,6 @@ NAME_PARAMETER = {
     "schema": NAME,
     "example": EXAMPLE["name"],
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Operation:
-    """The description of one route in the document.
-
-    `response` is the name of a schema, or the media types of a text response. `errors` are the status codes of this
-    route beyond those that every route with the same access may return.
-    """
-
-    summary: str
-    response: str | tuple[str, ...]
-    status: int = 200
-    request: str = ""
-    errors: tuple[int, ...] = ()
-    query: Mapping[str, tuple[Schema, str]] = dataclasses.field(default_factory=dict)
-    headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    operation_id: str = ""  # the name of the function in generated clients; empty: the handler's name
-
-
 LIST_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     "status": (STATUS, "only services with this status"),
     "healthy": (FLAG, "only services that are healthy (true) or unhealthy (false)"),
@@ -82,7 +63,11 @@ EVENT_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     ),
 }
 OPERATIONS = {
-    "health": Operation("The state of the registry; a `degraded` one works and names its problem", "Health"),
+    "health": Operation(
+        "The state of the registry; a `degraded` one works and names its problem",
+        "Health",
+        unavailable=("The store fails", "Failing"),
+    ),
     "services": Operation(
         "The services, sorted by name; with `index` and `wait`, as soon as something changes",
         "Services",
@@ -91,12 +76,19 @@ OPERATIONS = {
         headers={"X-Registry-Index": "The revision: it rises with every change that a reader would notice"},
     ),
     "register": Operation(
-        "Registers a service, or replaces its registration", "Changed", 201, request="Registration", errors=(403, 429)
+        "Registers a service, or replaces its registration",
+        "Changed",
+        201,
+        request="Registration",
+        errors=(403, 429),
+        description="Registered",
     ),
     "service": Operation("One service", "Service"),
     "update": Operation("Changes some fields", "Changed", request="Change", errors=(403,)),
     "remove": Operation("Removes a service", "Done", errors=(403,)),
-    "heartbeat": Operation("Renews the lease, and may set a new status", "Done", request="Heartbeat", errors=(403,)),
+    "heartbeat": Operation(
+        "Renews the lease, and may set a new status", "Done", request="Heartbeat", request_required=False, errors=(403,)
+    ),
     "check": Operation("Checks the health of a service now", "Check", errors=(429,)),
     "drain": Operation("For operators: routers send no new requests to the service, until undrain", "Changed"),
     "undrain": Operation("For operators: ends the drain", "Changed"),
@@ -114,6 +106,7 @@ OPERATIONS = {
         request="Telling",
         errors=(403, 429),
         operation_id="tell",
+        description="Registered",
     ),
     "stats": Operation("Counts of services", "Stats"),
     "metrics_text": Operation("Metrics for Prometheus", ("text/plain", "application/openmetrics-text")),
@@ -127,83 +120,22 @@ def document(routes: Iterable[Route]) -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for method, path, access, handler in routes:
         operation = OPERATIONS[handler]
-        paths.setdefault(path.replace("<", "{").replace(">", "}"), {})[method.lower()] = {
+        paths.setdefault(openapi.path_template(path), {})[method.lower()] = {
             "operationId": operation.operation_id or handler,
             **_operation(operation, path, access),
         }
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "The registry of infinilm-svc", "version": _version()},
-        "paths": paths,
-        "components": {
-            "schemas": SCHEMAS,
-            "responses": {name: _error_response(text) for name, text in ERROR_RESPONSES.values()},
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer"},
-                "secret": {"type": "apiKey", "in": "header", "name": "X-Service-Secret"},
-            },
-        },
+    security_schemes = {
+        "token": {"type": "http", "scheme": "bearer"},
+        "secret": {"type": "apiKey", "in": "header", "name": "X-Service-Secret"},
     }
+    return openapi.document("The registry of infinilm-svc", paths, SCHEMAS, ERRORS, security_schemes)
 
 
-def _operation(operation: Operation, path: str, access: str) -> dict[str, Any]:
+def _operation(operation: Operation, path: str, access: str) -> Schema:
     has_name = "<name>" in path
-    errors = {*operation.errors, *((400, 413) if operation.request else ()), *((404, 405) if has_name else ())}
+    errors = {*((400, 413) if operation.request else ()), *((404, 405) if has_name else ())}
     errors |= set() if access == OPEN else {401, 503}
-    responses = {
-        str(operation.status): _response(operation),
-        **{str(code): _error_ref(code) for code in sorted(errors)},
-    }
-    if operation.response == "Health":
-        responses["503"] = {"description": "The store fails", "content": _content("Failing")}
-    document: dict[str, Any] = {"summary": operation.summary, "responses": responses}
-    parameters = [NAME_PARAMETER] if has_name else []
-    parameters += [
-        {"name": key, "in": "query", "schema": schema, "description": text}
-        for key, (schema, text) in operation.query.items()
-    ]
-    if parameters:
-        document["parameters"] = parameters
-    if operation.request:
-        is_required = operation.request != "Heartbeat"
-        document["requestBody"] = {"required": is_required, "content": _content(operation.request)}
+    security: list[Schema] | None = None
     if access != OPEN:
-        document["security"] = [
-            {},
-            {"token": []},
-            *([{"secret": []}, {"token": [], "secret": []}] if access == WRITE else []),
-        ]
-    return document
-
-
-def _response(operation: Operation) -> dict[str, Any]:
-    if isinstance(operation.response, str):
-        content = _content(operation.response)
-    else:
-        content = {
-            media: {"schema": {"type": "object"} if media == JSON_TYPE else TEXT} for media in operation.response
-        }
-    description = "Done" if operation.status == 200 else "Registered"
-    response: dict[str, Any] = {"description": description, "content": content}
-    if operation.headers:
-        response["headers"] = {key: {"description": text, "schema": TEXT} for key, text in operation.headers.items()}
-    return response
-
-
-def _error_response(text: str) -> dict[str, Any]:
-    return {"description": text, "content": _content("Error")}
-
-
-def _error_ref(code: int) -> dict[str, str]:
-    return {"$ref": f"#/components/responses/{ERROR_RESPONSES[code][0]}"}
-
-
-def _content(schema: str) -> dict[str, Any]:
-    return {JSON_TYPE: {"schema": ref(schema)}}
-
-
-def _version() -> str:
-    try:
-        return version("infinilm-svc")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"
+        security = [{}, {"token": []}, *([{"secret": []}, {"token": [], "secret": []}] if access == WRITE else [])]
+    return openapi.operation_object(operation, ERRORS, errors, [NAME_PARAMETER] if has_name else [], security)

@@ -1,36 +1,22 @@
 """JSON Schemas of the registry's requests and responses, with the limits of validation.py."""
 
-from typing import Any
-
 from svc.protocol.event import EVENT_KINDS, MAX_MESSAGE_LENGTH, REPORTED_KINDS
+from svc.protocol.openapi import (
+    COUNT,
+    ERROR_SCHEMAS,
+    FLAG,
+    TEXT,
+    TIMESTAMP,
+    Schema,
+    nullable,
+    ref,
+    response_object,
+)
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
 from svc.registry import validation
 from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST, SOURCE_PATTERN
 
-Schema = dict[str, Any]
-
-
-def ref(name: str) -> Schema:
-    """Return a JSON reference to the schema `name` in SCHEMAS."""
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def response_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
-    """Return the schema of an object with exactly these properties; all but the `optional` ones are required."""
-    required = [key for key in properties if key not in optional]
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
-def nullable(schema: Schema) -> Schema:
-    """Return the schema extended to allow null, which the registry treats like a missing field."""
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-TEXT: Schema = {"type": "string"}
-FLAG: Schema = {"type": "boolean"}
-COUNT: Schema = {"type": "integer", "minimum": 0}
 SECONDS: Schema = {"type": "number", "description": "Unix seconds"}
-TIMESTAMP: Schema = {"type": "string", "format": "date-time"}
 STATUS: Schema = {"type": "string", "enum": list(STATUSES)}
 NAME: Schema = {"type": "string", "pattern": f"^{validation.NAME_PATTERN.pattern}$", "maxLength": 128}
 HOST: Schema = {"type": "string", "minLength": 1, "maxLength": 253, "description": "a host name or an address"}
@@ -181,13 +167,5 @@ SCHEMAS: Schema = {
             }
         ),
     },
-    "Problem": response_object(
-        {
-            "message": TEXT,
-            "type": TEXT,
-            "param": {"type": ["string", "null"], "description": "the field that is wrong"},
-            "code": TEXT,
-        }
-    ),
-    "Error": response_object({"error": ref("Problem")}),
+    **ERROR_SCHEMAS,
 }

@@ -4,9 +4,11 @@ The router's own worker does not pass relayed requests to this app: it passes th
 """
 
 import time
+from functools import cache
 from typing import Any
 
-from flask import Blueprint, Flask, Response, request
+import msgspec
+from flask import Blueprint, Flask, Response, current_app, request
 from werkzeug.routing import BaseConverter
 
 from svc.base import flask_app
@@ -23,7 +25,14 @@ from svc.router.ui.app import identify, page
 from svc.router.ui.feed import Feed
 from svc.router.wsgi import uri_of
 
-PATHS_WITHOUT_KEY = ("/health", "/status", "/livez", "/readyz", "/metrics")  # for probes and Prometheus
+PATHS_WITHOUT_KEY = (
+    "/health",
+    "/status",
+    "/livez",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+)  # for probes and Prometheus
 
 
 class ModelId(BaseConverter):
@@ -177,6 +186,17 @@ def endpoints(state: RouterState) -> Blueprint:
         registry = CollectorRegistry()
         registry.register(RouterMetrics(state))
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
+
+    @cache
+    def openapi_bytes() -> bytes:
+        from svc.router import openapi  # imported only when needed, as the metrics are
+
+        return msgspec.json.encode(openapi.document(flask_app.routes(current_app)))
+
+    @own.get("/openapi.json")
+    def openapi_document() -> Response:
+        """This document (OpenAPI 3.1)."""
+        return Response(openapi_bytes(), content_type="application/json")
 
     return own
 

@@ -73,6 +73,7 @@ GET    /readyz                 yes     blind no
 GET    /health                 yes     blind no
 GET    /status                 yes     blind no
 GET    /metrics                yes     blind no
+GET    /openapi.json           yes     blind no
 GET    /models                 yes     blind no
 GET    /v1/models              yes     blind no
 GET    /v1/models/m            yes     blind no
@@ -97,6 +98,7 @@ GET    /readyz                 yes     yes  yes    yes      blind
 GET    /health                 yes     yes  yes    yes      blind
 GET    /status                 yes     yes  yes    yes      blind
 GET    /metrics                yes     yes  yes    yes      blind
+GET    /openapi.json           yes     yes  yes    yes      blind
 GET    /models                 no      no   yes    yes      no
 GET    /v1/models              no      no   yes    yes      no
 GET    /v1/models/m            no      no   yes    yes      no
@@ -121,6 +123,7 @@ GET    /models                 yes     blind no
 GET    /v1/models              yes     blind no
 GET    /info                   yes     blind no
 GET    /metrics                yes     blind no
+GET    /openapi.json           yes     blind no
 POST   /models/refresh         yes     no    no
 """
 BABYSITTER_ON_A_NETWORK = """
@@ -130,6 +133,7 @@ GET    /models                 yes     yes  blind
 GET    /v1/models              yes     yes  blind
 GET    /info                   yes     yes  blind
 GET    /metrics                yes     yes  blind
+GET    /openapi.json           yes     yes  blind
 POST   /models/refresh         yes     yes  no
 """
 CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)

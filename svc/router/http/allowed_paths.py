@@ -44,7 +44,9 @@ AUXILIARY = {
 }
 
 CANONICAL = re.compile(CANONICAL_PATH.encode())
-OWN_PATHS = frozenset(b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /ui".split())
+OWN_PATHS = frozenset(
+    b"/health /status /models /v1/models /services /stats /metrics /livez /readyz /openapi.json /ui".split()
+)
 OWN_POST_PREFIXES = (b"/ui/drain/", b"/ui/undrain/")
 
 

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 ASK = {"model": "m"}
 PROTECTED = ("/v1/models", "/models", "/v1/models/m", "/services", "/stats")
-OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics")
+OPEN = ("/health", "/status", "/livez", "/readyz", "/metrics", "/openapi.json")
 
 
 class Site:

@@ -3,40 +3,10 @@
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from svc.babysitter.app import create_app
-from svc.babysitter.hang_probe import HangProbe
-from svc.babysitter.health_rules import UNKNOWN_LOAD, ProbeOutcome
 from svc.babysitter.instance_watch import ProcessSnapshot
-from svc.babysitter.registrar import Registrar
-from svc.babysitter.registration import registrations
-from svc.babysitter.resource_limits import ResourceLimits
-from svc.babysitter.restarter import Restarter
 from svc.base.errors import Forbidden, Unauthorized
-from svc.client.registry import RegistryClient
-from tests.unit.babysitter.fake_instance import FakeInstance, models
+from tests.unit.babysitter.fake_instance import models
 from tests.unit.instance_configs import instance_config
-
-
-@pytest.fixture
-def instance():
-    return FakeInstance()
-
-
-@pytest.fixture
-def client(instance):
-    monitor = instance.monitor
-    registrar = Registrar(
-        RegistryClient(monitor.config.registry_urls),
-        lambda: registrations(monitor.config, monitor.snapshot.state, [], "h"),
-        10,
-    )
-    restarter = Restarter("qwen", None)
-    hang_probe = HangProbe(
-        monitor, lambda _: (ProbeOutcome.SILENT, "no token within 3 s"), lambda: UNKNOWN_LOAD, restarter, lambda: 50.0
-    )
-    limits = ResourceLimits(monitor, lambda: UNKNOWN_LOAD, restarter, lambda *_: 3 << 20, lambda: instance.now)
-    instance.hang_probe, instance.limits, instance.registrar = hang_probe, limits, registrar
-    return create_app(monitor, registrar, hang_probe, limits, clock=lambda: 100.0).test_client()
 
 
 def test_health_of_an_instance_whose_engine_is_ready(instance, client):

@@ -1,0 +1,108 @@
+"""The OpenAPI document of the babysitter's endpoints, /openapi.json."""
+
+from collections.abc import Iterable
+
+from svc.babysitter.health_rules import ProbeOutcome
+from svc.babysitter.lifecycle import LifecycleState
+from svc.base.flask_app import Route
+from svc.protocol import openapi
+from svc.protocol.openapi import (
+    COUNT,
+    ERROR_SCHEMAS,
+    FLAG,
+    JSON_TYPE,
+    TEXT,
+    TIMESTAMP,
+    ErrorResponses,
+    Operation,
+    Schema,
+    growing_object,
+    list_of,
+    nullable,
+    ref,
+)
+
+PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
+ERRORS = ErrorResponses(
+    {
+        403: ("forbidden", "The request is of a web page of another origin"),
+        429: ("too-many", "16 requests wait for a read of the models already"),
+        503: ("unavailable", "The engine is not ready; the message has the reason"),
+    }
+)
+SCHEMAS: Schema = {
+    "Health": growing_object(
+        {
+            "status": {"type": "string", "enum": ["healthy", "unhealthy"]},
+            "service": TEXT,
+            "babysitter": {"const": "running"},
+            "infinilm_server_running": FLAG,
+            "infinilm_server_port": PORT,
+            "timestamp": TIMESTAMP,
+        }
+    ),
+    "Model": {
+        "type": "object",
+        "description": "with whatever the engine adds",
+        "properties": {"id": TEXT},
+        "required": ["id"],
+    },
+    "Models": growing_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
+    "Info": growing_object(
+        {
+            "name": TEXT,
+            "host": TEXT,
+            "port": {**PORT, "description": "the babysitter's"},
+            "url": TEXT,
+            "service_type": {**TEXT, "description": "the type of the backend"},
+            "state": {"type": "string", "enum": [*(state.value for state in LifecycleState if state.value), "unknown"]},
+            "models": list_of(TEXT),
+            "not_ready": {**nullable(TEXT), "description": "why the instance is not ready"},
+            "misconfigured": {**FLAG, "description": "a setting has to be changed; waiting does not help"},
+            "infinilm_server_port": PORT,
+            "infinilm_server_url": TEXT,
+            "infinilm_server_pid": nullable(COUNT),
+            "infinilm_server_since": nullable(TIMESTAMP),
+            "uptime": {"type": "number", "description": "of the babysitter, in seconds"},
+            "restart_count": COUNT,
+            "max_restarts": COUNT,
+            "restart_reason": nullable(TEXT),
+            "probe": {"type": "string", "enum": ["models", "generate"]},
+            "probe_result": {"enum": [*(outcome.value for outcome in ProbeOutcome), None]},
+            "probe_reason": nullable(TEXT),
+            "probe_failures": {**COUNT, "description": "in a row"},
+            "probe_time": nullable(TIMESTAMP),
+            "memory": {**nullable(COUNT), "description": "bytes"},
+            "max_memory": {**nullable(COUNT), "description": "bytes"},
+            "restarts_asked": {"type": "object", "additionalProperties": COUNT},
+            "config": {**TEXT, "description": "a digest of the TOML that it has read"},
+            "registry_url": nullable(TEXT),
+            "registry_urls": list_of(TEXT),
+            "router_url": nullable(TEXT),
+            "registered": FLAG,
+            "not_registered": {**nullable(TEXT), "description": "why the registry refuses it"},
+            "last_heartbeat": {**nullable({"type": "number"}), "description": "Unix seconds"},
+            "timestamp": TIMESTAMP,
+        }
+    ),
+    **ERROR_SCHEMAS,
+}
+# By the endpoint's name in Flask; the docstring of its function is the summary.
+OPERATIONS = {
+    "health": Operation("", "Health", unavailable=("The instance does not run or is not ready", "Health")),
+    "models": Operation("", "Models", errors=(503,)),
+    "refresh": Operation("", "Models", errors=(403, 429, 503)),
+    "info": Operation("", "Info"),
+    "metrics_text": Operation("", ("text/plain", "application/openmetrics-text")),
+    "openapi_document": Operation("", (JSON_TYPE,)),
+}
+
+
+def document(routes: Iterable[Route]) -> Schema:
+    """Return the OpenAPI document of these routes; raise KeyError for one that OPERATIONS does not describe."""
+    paths: Schema = {}
+    for route in routes:
+        operation = openapi.operation_object(OPERATIONS[route.endpoint], ERRORS)
+        described = {"operationId": openapi.operation_id(route.method, route.path), **operation}
+        paths.setdefault(route.path, {})[route.method.lower()] = described | {"summary": route.summary}
+    return openapi.document("A babysitter of infinilm-svc", paths, SCHEMAS, ERRORS, {})

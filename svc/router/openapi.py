@@ -1,0 +1,177 @@
+"""The OpenAPI document, /openapi.json: the router's own endpoints, and the requests that it relays."""
+
+import re
+from collections.abc import Iterable, Iterator
+
+from svc.base.flask_app import Route
+from svc.protocol import openapi
+from svc.protocol.openapi import (
+    COUNT,
+    ERROR_SCHEMAS,
+    FLAG,
+    JSON_TYPE,
+    TEXT,
+    TIMESTAMP,
+    ErrorResponses,
+    Operation,
+    Schema,
+    growing_object,
+    list_of,
+    nullable,
+    ref,
+)
+from svc.protocol.service import STATUSES
+from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
+
+DESCRIPTION = (
+    "The router answers the paths tagged `router` itself and relays all others to an instance of the request's model. "
+    "A path that begins with /v1 is also relayed without it. On /v1/messages errors have Anthropic's format."
+)
+SECONDS: Schema = {"type": "number", "minimum": 0}
+KEY_SCHEMES: Schema = {
+    "key": {"type": "http", "scheme": "bearer", "description": "an API key, if clients need keys"},
+    "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "the same, as Anthropic's"},
+    "operator": {"type": "apiKey", "in": "header", "name": "X-Operator-Token"},
+}
+KEY: list[Schema] = [{}, {"key": []}, {"x-api-key": []}]
+OPERATOR: list[Schema] = [{"operator": []}, {"operator": [], "key": []}, {"operator": [], "x-api-key": []}]
+ERRORS = ErrorResponses(
+    {
+        400: ("wrong-request", "The body cannot be read, or names no valid model"),
+        401: ("no-key", "The API key is missing or wrong; or the operator's token is"),
+        403: ("forbidden", "The key may not use this model, or the request is of a web page of another origin"),
+        404: ("unknown", "No such path, file or model"),
+        413: ("too-large", "The body is larger than `max_body`"),
+        415: ("unreadable", "The model cannot be read from a body of this type or coding"),
+        429: ("too-many", "A limit is reached; Retry-After says when to try again"),
+        502: ("bad-gateway", "No instance has answered the request"),
+        503: ("unavailable", "No healthy instance has the model, all are busy for too long, or the registry is away"),
+        504: ("timeout", "The instance did not answer in time"),
+    }
+)
+RELAY_ERRORS = (400, 401, 403, 404, 413, 415, 429, 502, 503, 504)
+INSTANCE: Schema = growing_object(
+    {
+        "name": TEXT,
+        "host": TEXT,
+        "port": {"type": "integer", "minimum": 1, "maximum": 65535},
+        "url": TEXT,
+        "babysitter_url": nullable(TEXT),
+        "healthy": {**FLAG, "description": "whether it gets requests"},
+        "status": {"type": "string", "enum": list(STATUSES)},
+        "drained": FLAG,
+        "ejected": FLAG,
+        "request_count": COUNT,
+        "error_count": COUNT,
+        "response_time": {**SECONDS, "description": "the mean, in seconds"},
+        "in_flight": COUNT,
+        "weight": COUNT,
+        "models": list_of(TEXT),
+        "metadata": {"type": "object"},
+    }
+)
+SCHEMAS: Schema = {
+    "Probe": growing_object({"status": TEXT}),
+    "Health": growing_object(
+        {
+            "status": {"type": "string", "enum": ["healthy", "degraded"]},
+            "router": {"type": "string", "enum": ["running", "draining"]},
+            "healthy_services": {"type": "string", "pattern": "^[0-9]+/[0-9]+$", "examples": ["2/3"]},
+            "registry_url": nullable(TEXT),
+            "table_source": {"enum": ["registry", "saved", "static", None]},
+            "table_age_seconds": nullable(SECONDS),
+            "message": TEXT,
+            "timestamp": TIMESTAMP,
+        }
+    ),
+    "Model": {
+        "type": "object",
+        "description": "with whatever the engine adds",
+        "properties": {"id": TEXT, "object": TEXT, "created": {"type": "number"}, "owned_by": TEXT},
+        "required": ["id", "object", "created", "owned_by"],
+    },
+    "Models": growing_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
+    "Instance": INSTANCE,
+    "Services": growing_object({"services": list_of(ref("Instance")), "total": COUNT, "registry_url": nullable(TEXT)}),
+    "Stats": growing_object(
+        {
+            "total_services": COUNT,
+            "healthy_services": COUNT,
+            "total_requests": COUNT,
+            "total_errors": COUNT,
+            "in_flight": COUNT,
+            "waiting": COUNT,
+            "retries": COUNT,
+            "services": list_of(ref("Instance")),
+        }
+    ),
+    "Drained": growing_object({"service": {"type": "object", "description": "the service, as the registry has it"}}),
+    "Relayed": {
+        "type": "object",
+        "description": "passed on unchanged; the router reads the model from it",
+        "properties": {"model": TEXT, "stream": FLAG},
+    },
+    **ERROR_SCHEMAS,
+}
+# By the endpoint's name in Flask; the docstring of its function is the summary.
+OPERATIONS = {
+    "own.livez": Operation("", "Probe"),
+    "own.readyz": Operation("", "Probe", unavailable=("Not ready", "Probe")),
+    "own.health": Operation("", "Health"),
+    "own.models": Operation("", "Models", errors=(401,)),
+    "own.model": Operation("", "Model", errors=(401, 404)),
+    "own.list_services": Operation("", "Services", errors=(401,)),
+    "own.stats": Operation("", "Stats", errors=(401,)),
+    "own.prometheus": Operation("", ("text/plain",), errors=(401, 403)),
+    "own.openapi_document": Operation("", (JSON_TYPE,)),
+    "ui.index": Operation("", ("text/html",)),
+    "ui.slash": Operation("", (), 308, description="The page is at /ui"),
+    "ui.file": Operation("", ("text/javascript", "text/css", "text/html"), errors=(404,)),
+    "ui.stream": Operation("", ("text/event-stream",), errors=(401, 429, 503)),
+    "ui.drain": Operation("", "Drained", errors=(401, 403, 404, 503)),
+    "ui.undrain": Operation("", "Drained", errors=(401, 403, 404, 503)),
+}
+
+
+def document(routes: Iterable[Route]) -> Schema:
+    """Return the OpenAPI document; raise KeyError for a route of the router that OPERATIONS does not describe."""
+    paths: Schema = {}
+    for method, path, operation in (*_own(routes), *_relayed()):
+        described = {"operationId": openapi.operation_id(method, path), **operation}
+        paths.setdefault(path, {})[method.lower()] = described
+    return openapi.document("The router of infinilm-svc", paths, SCHEMAS, ERRORS, KEY_SCHEMES, DESCRIPTION)
+
+
+def _own(routes: Iterable[Route]) -> Iterator[tuple[str, str, Schema]]:
+    for route in routes:
+        operation, path = OPERATIONS[route.endpoint], openapi.path_template(route.path)
+        security = OPERATOR if route.method == "POST" else KEY if 401 in operation.errors else None
+        described = openapi.operation_object(operation, ERRORS, (), _path_parameters(path), security)
+        yield route.method, path, {**described, "summary": route.summary, "tags": ["router"]}
+
+
+def _relayed() -> Iterator[tuple[str, str, Schema]]:
+    """Yield method, path and description of every request that is relayed by default."""
+    for api, inference_paths in INFERENCE.items():
+        for path in inference_paths.split():
+            yield "POST", path, _relayed_operation(api, path, has_body=True)
+    for api, auxiliary in AUXILIARY.items():
+        for route in auxiliary.split(","):
+            method, path = route.replace("ID", "{id}").split()
+            yield method, path, _relayed_operation(api, path, has_body=method == "POST")
+
+
+def _relayed_operation(api: str, path: str, has_body: bool) -> Schema:
+    summary = f"Relayed to an instance ({api})"
+    answer = Operation(
+        summary, (JSON_TYPE, "text/event-stream", "*/*"), description="The instance's response, as it comes"
+    )
+    described = openapi.operation_object(answer, ERRORS, RELAY_ERRORS, _path_parameters(path), KEY)
+    if has_body:
+        content = {media: {"schema": ref("Relayed")} for media in (JSON_TYPE, "multipart/form-data")}
+        described["requestBody"] = {"content": content}
+    return {**described, "tags": [api]}
+
+
+def _path_parameters(path: str) -> list[Schema]:
+    return [{"name": name, "in": "path", "required": True, "schema": TEXT} for name in re.findall(r"\{(\w+)\}", path)]
