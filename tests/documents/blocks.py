@@ -1,4 +1,7 @@
-"""The command blocks of a document, with the comments above each that say how it is run."""
+"""The command blocks of a document, with the comments above each that say how it is run.
+
+A command block is in `bash` or in `python`. A document NAME.zh-CN.md is the translation of NAME.md.
+"""
 
 import re
 from dataclasses import dataclass, field
@@ -7,12 +10,16 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted(
     path.relative_to(ROOT)
-    for pattern in ("README.md", "docs/*.md", "tests/README.md", "ops/*/README.md")
+    for pattern in ("README*.md", "docs/*.md", "tests/README.md", "ops/*/README.md")
     for path in ROOT.glob(pattern)
 )
-BLOCK = re.compile(r"(?P<notes>(?:^ *<!--[^\n]*-->\n)*)^(?P<indent> *)```bash\n(?P<text>.*?)^ *```$", re.M | re.S)
+TRANSLATIONS = {path: path.with_name(path.name.replace(".zh-CN", "")) for path in DOCUMENTS if ".zh-CN" in path.name}
+LANGUAGES = ("bash", "python")
+BLOCK = re.compile(
+    r"(?P<notes>(?:^ *<!--[^\n]*-->\n)*)^(?P<indent> *)```(?P<language>bash|python)\n(?P<text>.*?)^ *```$", re.M | re.S
+)
 NOTE = re.compile(r"<!-- *([a-z ]+?): *(.*?) *-->")
-SHOWN = re.compile(r"\n+ *```text\n(.*?)^ *```$", re.M | re.S)
+SHOWN = re.compile(r"\n+ *```(text|json)\n(.*?)^ *```$", re.M | re.S)
 
 
 @dataclass(frozen=True)
@@ -20,7 +27,8 @@ class Block:
     """One command block.
 
     `notes` are the comments directly above it, and those above the document's title, which are for all its blocks;
-    tests/README.md lists them. `shown` is the text block that follows: the output that the document shows.
+    tests/README.md lists them. `shown` is the text block that follows, and `shown_json` the JSON block: the output that
+    the document shows.
     """
 
     document: Path
@@ -29,6 +37,13 @@ class Block:
     notes: dict[str, str] = field(default_factory=dict)
     section: str = ""
     shown: str = ""
+    shown_json: str = ""
+    language: str = "bash"
+
+    @property
+    def command(self) -> str:
+        """Return what a shell runs."""
+        return f"python3 - <<'END_OF_BLOCK'\n{self.text}END_OF_BLOCK\n" if self.language == "python" else self.text
 
     @property
     def place(self) -> str:
@@ -53,5 +68,17 @@ def read(text: str, document: Path) -> list[Block]:
         section = ([""] + re.findall(r"^## (.*)$", text[: match.start()], re.M))[-1]
         notes = common | dict(NOTE.findall(match["notes"]))
         shown = SHOWN.match(text, match.end())
-        command_blocks.append(Block(document, line, "".join(lines), notes, section, shown[1] if shown else ""))
+        output = {shown[1]: shown[2]} if shown else {}
+        command_blocks.append(
+            Block(
+                document,
+                line,
+                "".join(lines),
+                notes,
+                section,
+                output.get("text", ""),
+                output.get("json", ""),
+                match["language"],
+            )
+        )
     return command_blocks

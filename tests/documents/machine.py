@@ -70,7 +70,7 @@ class Session:
         if text := block.notes.get("until"):
             return self._interrupted(block, text)
         expected = int(block.notes.get("exits", 0))
-        status, output = self._do("fail" if expected else "run", block.text, block.place)
+        status, output = self._do("fail" if expected else "run", block.command, block.place)
         assert status == expected, f"{block.place}: exit code {status}\n{output}"
         return output
 
@@ -100,7 +100,7 @@ class Session:
     def _interrupted(self, block: Block, text: str) -> str:
         """Run a block until it has printed `text`, then interrupt it as Ctrl-C does."""
         start = len(self.log())
-        self._do("start", block.text, block.place)
+        self._do("start", block.command, block.place)
         wait_until(lambda: text in self.log()[start:], 30, f"{block.place}: no {text!r} in\n{self.log()[start:]}")
         status, _ = self._do("interrupt", "", block.place)
         assert status in (0, 130), f"{block.place}: exit code {status} after Ctrl-C\n{self.log()[start:]}"

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from tests.documents.blocks import DOCUMENTS, ROOT, Block, blocks
+from tests.documents.blocks import DOCUMENTS, LANGUAGES, ROOT, TRANSLATIONS, Block, blocks
 from tests.documents.checkout import checkout
 from tests.documents.machine import Machine, missing
+from tests.documents.printed import first_json_difference
 
 FENCES = {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}", ""}
 
 NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]
-RUN = sorted({block.document for block in ALL if block.runs})
+RUN = sorted({block.document for block in ALL if block.runs} - TRANSLATIONS.keys())
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,9 @@ def machine(copy) -> Iterator[Machine]:
 def test_the_blocks_of_a_document_run(document, machine):
     for block in blocks(document):
         if block.runs:
-            machine.run(block)
+            output = machine.run(block)
+            difference = first_json_difference(block.shown_json, output) if block.shown_json else ""
+            assert not difference, f"{block.place}: {difference}\n{output}"
 
 
 def test_a_block_that_does_not_run_says_why(capsys):
@@ -64,7 +67,26 @@ def test_the_comments_above_a_block_are_known(block: Block):
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=str)
 def test_every_fence_has_a_known_language(document):
-    """Each fence names its language, and only `bash` fences hold commands."""
+    """Each fence names its language, and only `bash` and `python` fences hold commands."""
     opened = re.findall(r"^ *```(\S*)$", (ROOT / document).read_text(), re.M)[::2]
     assert set(opened) <= FENCES
-    assert opened.count("bash") == len(blocks(document))
+    assert sum(map(opened.count, LANGUAGES)) == len(blocks(document))
+
+
+@pytest.mark.parametrize("document", TRANSLATIONS, ids=str)
+def test_a_translation_has_the_commands_and_sections_of_its_original(document):
+    """They are run in the original, and so not again."""
+    translated, original = blocks(document), blocks(TRANSLATIONS[document])
+    assert [without_comments(block) for block in translated] == [without_comments(block) for block in original]
+    assert [block.shown_json for block in translated] == [block.shown_json for block in original]
+    assert headings(document) == headings(TRANSLATIONS[document])
+
+
+def without_comments(block: Block) -> list[str]:
+    """Return the lines of a block without comments, which may be translated."""
+    return [line for row in block.text.splitlines() if (line := re.sub(r"(^|\s+)#\s.*$", "", row))]
+
+
+def headings(document: Path) -> list[str]:
+    text = re.sub(r"^ *```.*?^ *```$", "", (ROOT / document).read_text(), flags=re.M | re.S)
+    return re.findall(r"^#+", text, re.M)

@@ -12,7 +12,7 @@ from svc.settings import ENVIRONMENT_VARIABLES, SECTIONS
 from svc.site.status import ProgramStatus, SiteStatus
 from tests.e2e.sites import ROOT
 
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "README.md"])
+DOCUMENTS = sorted([*ROOT.glob("README*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "tests" / "README.md"])
 documents = pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 
 
@@ -52,6 +52,15 @@ def test_variables_are_read(document):
 def test_toml_files_that_are_named_exist(document):
     for path in re.findall(r"(?:up|babysitter\.sh|CONFIGS=\")[^`\n]*?(config/[\w/]+\.toml)", document.read_text()):
         assert (ROOT / path).exists(), path
+
+
+def test_the_translated_readme_names_the_same_commands_and_variables():
+    texts = [(ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md")]
+    commands, variables = (
+        [set(re.findall(pattern, text)) for text in texts] for pattern in (r"`svc ([a-z]+)", r"`([A-Z_]+)`")
+    )
+    assert commands[0] == commands[1]
+    assert variables[0] == variables[1]
 
 
 @pytest.fixture
