@@ -27,7 +27,17 @@ from svc.mock import llama
     show_default=True,
     help="temperature; 0: always the likeliest token",
 )
-def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int, parallel: int, temp: float) -> None:
+@click.option("--embeddings", is_flag=True, help="answer /v1/embeddings too: texts of at most 512 tokens, mean pooling")
+def command(
+    host: str,
+    port: int,
+    alias: str,
+    threads: int | None,
+    ctx_size: int,
+    parallel: int,
+    temp: float,
+    embeddings: bool,
+) -> None:
     """Serve a small real model on the CPU: Gemma 3 270M in llama.cpp's own server.
 
     It is meant for demos and tests. It answers OpenAI's API, /health, /slots and /metrics once the model is loaded.
@@ -41,5 +51,7 @@ def command(host: str, port: int, alias: str, threads: int | None, ctx_size: int
     params.n_ctx, params.n_parallel, params.kv_unified = ctx_size, parallel, True
     params.sampling.temp = temp
     params.chat_template, params.antiprompt = llama.CHAT_TEMPLATE, llama.STOP_TEXTS
+    if embeddings:
+        params.embedding, params.pooling_type = True, engine.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     params.endpoint_metrics, params.ui, params.cors_origins = True, False, ""
     llama.serve(engine, params)

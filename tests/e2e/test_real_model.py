@@ -103,7 +103,7 @@ def test_a_killed_server_ends_only_its_own_answers(llamas):
 @pytest.mark.timeout(120)
 def test_svc_llama_starts_ends_and_reports_why_it_cannot_start(tmp_path):
     port = free_port()
-    command = [str(BIN / "svc"), "llama", "--port", str(port), "--alias", "gemma", "--threads", "1"]
+    command = [str(BIN / "svc"), "llama", "--port", str(port), "--alias", "gemma", "--threads", "1", "--embeddings"]
     url = f"http://127.0.0.1:{port}"
     with ExitStack() as stack:
         first = stack.enter_context(
@@ -112,6 +112,10 @@ def test_svc_llama_starts_ends_and_reports_why_it_cannot_start(tmp_path):
         stack.callback(first.kill)
         wait_until(lambda: _answers(f"{url}/health"), timeout=60, description="it to answer")
         assert [model["id"] for model in http.get(f"{url}/v1/models", timeout=5).json()["data"]] == ["gemma"]
+        embedded = http.post(f"{url}/v1/embeddings", json={"input": ["Hello", "Hello", "Goodbye"]}, timeout=60).json()
+        first_vector, same, other = (item["embedding"] for item in embedded["data"])
+        assert first_vector == pytest.approx(same, abs=0.01)
+        assert first_vector != pytest.approx(other, abs=0.01)
         second = subprocess.run(command, capture_output=True, text=True, timeout=60)
         assert second.returncode == 1
         assert f"svc llama: llama.cpp cannot serve at 127.0.0.1:{port}" in second.stderr
