@@ -4,14 +4,14 @@ import signal
 
 import click
 
-from svc.cli.options import HERE, console, settings
+from svc.cli.options import HERE, console, settings, tomls_argument
 from svc.cli.rollout_options import rollout_options
 from svc.rollout.apply import apply
 from svc.rollout.context import RolloutOptions
 
 
 @click.command()
-@click.argument("tomls", nargs=-1, metavar="[TOML...]")
+@tomls_argument
 @rollout_options
 def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
     """Update what runs to match the files, without failing a request. `svc plan` shows the changes.

@@ -15,7 +15,7 @@ from svc.config.instance.load import load_one
 @click.option("--registry-url", help="the registry, instead of the file's  [REGISTRY_URL]")
 @click.option("--router-url", help="the router, instead of the file's  [ROUTER_URL]")
 def command(config_file: str, host: str | None, registry_url: str | None, router_url: str | None) -> None:
-    """Run a babysitter alone, for an instance that another program runs."""
+    """Run a babysitter alone, for an instance that svc does not run."""
     from svc.babysitter.serve import serve  # here, so that --help does not load the server
 
     logging.configure()

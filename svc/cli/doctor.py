@@ -2,21 +2,18 @@
 
 import contextlib
 import os
-import shlex
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 from rich.text import Text
 
-from svc.cli.options import HERE, console
-from svc.config.site import Site
+from svc.base.own_commands import command_name
+from svc.cli.options import HERE, console, supervisorctl
 from svc.doctor import diagnosis
 from svc.doctor.checks import all_checks
 from svc.doctor.collect.collector import Progress, collect
 from svc.doctor.findings import ordered
-from svc.site.startup import command_name
 from svc.terminal.output import echo_json
 
 
@@ -24,12 +21,12 @@ from svc.terminal.output import echo_json
 @click.option("--model", default="", metavar="NAME", help="also say why this model is not found")
 @click.option("--json", "as_json", is_flag=True, help="for programs: see below")
 def command(model: str, as_json: bool) -> None:
-    """Show what is wrong with this site, why, and the command that cures it. It changes nothing.
+    """Show what is wrong with this site, why, and what cures it.
 
-    Looks at the site's files, supervisord, ports, tokens, disks, the registry, the router, every
-    babysitter and instance, GPUs, clocks and versions. A consequence is shown below its cause, so
-    begin at the top, and run the command again. Exits with 0 without problems (there may be
-    warnings), and with 1 if there are problems.
+    It changes nothing, and shows a command for each cure. It looks at the site's files, supervisord,
+    ports, tokens, disks, the registry, the router, every babysitter and instance, GPUs, clocks and
+    versions. A consequence is shown below its cause, so begin at the top, and run the command again.
+    Exits with 0 without problems (there may be warnings), and with 1 if there are problems.
 
     \b
     --json prints one object:
@@ -49,7 +46,7 @@ def command(model: str, as_json: bool) -> None:
     with _progress(quiet=as_json) as progress:
         facts = collect(HERE, os.environ, model, progress)
     nodes, healthy = ordered(all_checks.findings(facts)), all_checks.healthy_subjects(facts)
-    svc, ctl = command_name(), supervisorctl(HERE)
+    svc, ctl = command_name(), supervisorctl()
     if as_json:
         echo_json(diagnosis.as_json(nodes, healthy, svc, ctl), indent=2)
     else:
@@ -58,15 +55,6 @@ def command(model: str, as_json: bool) -> None:
             out.print_line(line)
         out.print_line(diagnosis.summary(nodes), style="bold")
     sys.exit(1 if any(node.severity == "problem" for node in nodes) else 0)
-
-
-def supervisorctl(site: Site) -> str:
-    """Return the command by which the user can call supervisorctl for this site from the current directory."""
-    svc = Path(command_name())
-    program = "supervisorctl" if svc.name == str(svc) else str(svc.with_name("supervisorctl"))
-    if not site.supervisord_conf.exists() and site.var_supervisord_conf.exists():
-        program += f" -c {shlex.quote(str(site.var_supervisord_conf))}"
-    return program
 
 
 @contextlib.contextmanager

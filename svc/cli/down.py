@@ -12,7 +12,10 @@ from svc.terminal.progress import waiting
 @click.option("--only", type=click.Choice(COMPONENTS), help="stop only this kind; the rest runs on")
 @click.option("--port", type=int, help="with --only babysitter: the instance with this port, or its babysitter's")
 def command(only: str | None, port: int | None) -> None:
-    """Stop the site: first the router, which finishes its requests, then babysitters, the rest and supervisord."""
+    """Stop the site, or one kind of its components.
+
+    The router is stopped first and finishes its requests, then the babysitters, the rest and supervisord.
+    """
     if port is not None and only != "babysitter":
         raise click.UsageError("--port goes with --only babysitter")
     with waiting(console()) as progress:

@@ -17,11 +17,12 @@ from svc.terminal.progress import waiting
 @click.option("--router-url", metavar="URL", help="with --wait: the router  [ROUTER_URL; default: the site's]")
 @registry_options
 def command(access: Access, names: tuple[str, ...], wait: bool, timeout: float, router_url: str | None) -> None:
-    """Send an instance no new requests; it finishes those that have begun.
+    """Send an instance no new requests.
 
-    NAME is the name of the instance or of its babysitter. The instance stays drained through restarts of
-    itself, its babysitter and the registry, until `svc undrain`. After --wait it can be stopped without
-    failing a request; --wait exits with 1 if requests are still in flight after --timeout.
+    It finishes the requests that have begun. NAME is the name of the instance or of its babysitter. The
+    instance stays drained through restarts of itself, its babysitter and the registry, until `svc
+    undrain`. After --wait it can be stopped without failing a request; --wait exits with 1 if requests
+    are still in flight after --timeout.
     """
     drained = drain(access.client(), names)
     for name in drained:

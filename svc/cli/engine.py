@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.options import HERE, settings
+from svc.cli.completions import services
+from svc.cli.options import HERE, complete_files, settings
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.management.engine_keys import engine_keys
@@ -58,7 +59,14 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.argument("method", metavar="METHOD", type=click.Choice(METHODS, case_sensitive=False))
 @click.argument("path", callback=_path)
 @click.option("--model", default="", metavar="M", help="at every instance that lists this model")
-@click.option("--instance", "names", multiple=True, metavar="NAME", help="at this instance; may be repeated")
+@click.option(
+    "--instance",
+    "names",
+    multiple=True,
+    metavar="NAME",
+    help="at this instance; may be repeated",
+    shell_complete=services,
+)
 @click.option("--all", "every", is_flag=True, help="at every instance")
 @click.option("--json", "body", callback=_body, metavar="TEXT|@FILE|-", help="the body; @FILE, or - for stdin")
 @click.option(
@@ -66,7 +74,12 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 )
 @click.option("--verbose", is_flag=True, help="whole answers instead of their first line")
 @click.option("--format", "output", type=click.Choice(("text", "json")), default="text", help="json: for programs")
-@click.option("--upstream-keys-file", metavar="FILE", help="the file of upstream API keys  [default: the router's]")
+@click.option(
+    "--upstream-keys-file",
+    metavar="FILE",
+    help="the file of upstream API keys  [default: the router's]",
+    shell_complete=complete_files,
+)
 @registry_options
 def command(
     access: Access,
@@ -81,7 +94,7 @@ def command(
     output: str,
     upstream_keys_file: str | None,
 ) -> None:
-    """Send a management request to the engines themselves, without the router.
+    """Send a management request to engines, without the router.
 
     \b
       svc engine POST /v1/load_lora_adapter --model qwen \\

@@ -2,6 +2,7 @@
 
 import click
 
+from svc.cli.completions import services
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
 from svc.client.service_names import possible_services
@@ -24,18 +25,25 @@ def _kinds(context: click.Context, option: click.Parameter, values: tuple[str, .
 @click.command("events", epilog=f"The kinds: {', '.join(EVENT_KINDS)}. docs/EVENTS.md says what each means.")
 @click.option("-f", "--follow", is_flag=True, help="go on with new events, until Ctrl-C")
 @click.option("-n", "count", type=click.IntRange(0, MAX_EVENTS), default=20, show_default=True, help="the last N")
-@click.option("--service", metavar="NAME", default="", help="only events of this one: NAME-server, NAME or NAME:server")
+@click.option(
+    "--service",
+    metavar="NAME",
+    default="",
+    help="only events of this one: NAME-server, NAME or NAME:server",
+    shell_complete=services,
+)
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND[,KIND]", callback=_kinds, help="only these kinds; may be repeated"
 )
 @click.option("--json", "as_json", is_flag=True, help="for programs: one object a line")
 @registry_options
 def command(access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], as_json: bool) -> None:
-    """Show what happened: which services registered, left, were ejected or restarted, and why.
+    """Show what happened to the services, and why.
 
-    The registry keeps the last 1000 events, also through its own restarts. --service takes the name of a
-    service, of a babysitter (which selects its instance too), or of a program as supervisorctl writes it.
-    --json prints each event as GET /events returns it: id, time, kind, service, source, message, level.
+    They register, leave, are ejected or restarted. The registry keeps the last 1000 events, also
+    through its own restarts. --service takes the name of a service, of a babysitter (which selects its
+    instance too), or of a program as supervisorctl writes it. --json prints each event as GET /events
+    returns it: id, time, kind, service, source, message, level.
     """
     client, printer = access.client(read=True), EventPrinter(console(), as_json)
     only = {"kind": ",".join(kinds)} if kinds else {}

@@ -10,11 +10,12 @@ from svc.terminal.output import echo
 
 @click.command("health")
 def command() -> None:
-    """Exit with 0 when every component that runs here can be used, else with 1 and a line for each that cannot.
+    """Report whether everything that runs here can be used.
 
-    It checks only the components of this machine: the registry's /health, the router's /readyz, and each
-    babysitter's /health, which reports its instance. It is meant for a container's HEALTHCHECK and the
-    like; `svc status` shows more.
+    Exits with 0 if it can, else with 1 and a line for each component that cannot. It checks only the
+    components of this machine: the registry's /health, the router's /readyz, and each babysitter's
+    /health, which reports its instance. It is meant for a container's HEALTHCHECK and the like; `svc
+    status` shows more.
     """
     healthy, unhealthy = check_health(HERE)
     if unhealthy:

@@ -11,6 +11,7 @@ import click
 
 from svc.base.errors import CommandError
 from svc.base.private_files import make_directory
+from svc.cli.group import CommandGroup
 from svc.cli.options import HERE, settings
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, discard_key, revoke_key
@@ -31,7 +32,7 @@ file_option = click.option(
 )
 
 
-@click.group("keys")
+@click.group("keys", cls=CommandGroup)
 def command() -> None:
     """Add, list and revoke API keys of the router.
 

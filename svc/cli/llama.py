@@ -38,10 +38,11 @@ def command(
     temp: float,
     embeddings: bool,
 ) -> None:
-    """Serve a small real model on the CPU: Gemma 3 270M in llama.cpp's own server.
+    """Serve a small real model on the CPU.
 
-    It is meant for demos and tests. It answers OpenAI's API, /health, /slots and /metrics once the model is loaded.
-    The flags have the same names as those of llama-server.
+    The model is Gemma 3 270M, the server is llama.cpp's own. It is meant for demos and tests. It
+    answers OpenAI's API, /health, /slots and /metrics once the model is loaded. The flags have the same
+    names as those of llama-server.
     """
     model, engine = llama.prepare()
     params = engine.CommonParams()

@@ -5,6 +5,7 @@ import signal
 
 import click
 
+from svc.cli.completions import programs
 from svc.cli.options import HERE
 from svc.site.log_file import LogFile
 from svc.site.log_files import follow_logs, log_files, select_logs
@@ -12,7 +13,7 @@ from svc.terminal.output import LogOutput, LogPrinter, echo
 
 
 @click.command("logs")
-@click.argument("names", nargs=-1, metavar="[NAME...]")
+@click.argument("names", nargs=-1, metavar="[NAME...]", shell_complete=programs)
 @click.option("-f", "--follow", is_flag=True, help="go on with new lines, until Ctrl-C")
 @click.option(
     "-n",
@@ -23,7 +24,7 @@ from svc.terminal.output import LogOutput, LogPrinter, echo
     help="the last lines of each log to begin with",
 )
 def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
-    """Show the last lines of log files, of all programs or of the named ones.
+    """Show the last lines of log files, and follow them.
 
     \b
     NAME is

@@ -2,48 +2,56 @@
 
 import importlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from svc.base.errors import ConfigError, SvcError
+from svc.base.own_commands import command_name
+from svc.cli import wrong_verbs
+from svc.cli.group import CommandGroup
 from svc.terminal.output import echo
 
 INTERRUPTED_EXIT_CODE = 130  # as shells report Ctrl-C
 
 # The command NAME is the function `command` in svc/cli/NAME.py. The file is loaded only when its command is used, so
-# that a command does not wait for the imports of all others.
-COMMANDS = (
-    "apply",
-    "babysitter",
-    "check",
-    "doctor",
-    "down",
-    "drain",
-    "engine",
-    "events",
-    "health",
-    "keys",
-    "launch",
-    "llama",
-    "logs",
-    "mock",
-    "plan",
-    "registry",
-    "remove",
-    "render",
-    "rollout",
-    "router",
-    "run",
-    "services",
-    "status",
-    "top",
-    "undrain",
-    "up",
-)
+# that a command does not wait for the imports of all others. The summary is the first sentence of the command's help;
+# it stands here too, so that `svc --help` need not load the files.
+COMMANDS = {
+    "apply": "Update what runs to match the files, without failing a request.",
+    "babysitter": "Run a babysitter alone, for an instance that svc does not run.",
+    "check": "Validate the TOML files.",
+    "completion": "Print the script that completes svc commands in your shell.",
+    "doctor": "Show what is wrong with this site, why, and what cures it.",
+    "down": "Stop the site, or one kind of its components.",
+    "drain": "Send an instance no new requests.",
+    "engine": "Send a management request to engines, without the router.",
+    "events": "Show what happened to the services, and why.",
+    "health": "Report whether everything that runs here can be used.",
+    "keys": "Add, list and revoke API keys of the router.",
+    "launch": "Prepare a program of conf.d, then become it.",
+    "llama": "Serve a small real model on the CPU.",
+    "logs": "Show the last lines of log files, and follow them.",
+    "mock": "Run a fake OpenAI backend, for trying things out and for tests.",
+    "plan": "Show what `svc apply` would do to what runs here.",
+    "registry": "Run the registry in the foreground.",
+    "remove": "Remove a service that is gone for good from the registry.",
+    "render": "Write supervisord's files from the files in config/.",
+    "rollout": "Restart instances one by one, without failing a request.",
+    "router": "Run the router in the foreground.",
+    "run": "Run one instance with its babysitter, without a site.",
+    "services": "Show the services that the registry lists.",
+    "status": "Show every program of the site and its health.",
+    "top": "Show what the router does now, by model and by instance.",
+    "undrain": "Send requests to a drained instance again.",
+    "up": "Start the site, or bring a running one up to date.",
+    "version": "Show the versions of svc, of Python and of the packages it uses.",
+}
+HIDDEN_COMMANDS = ("launch",)
 
 
-class CommandTable(click.Group):
+class CommandTable(CommandGroup):
     """Loads a command when it is used, and reports its failure with one line for each problem."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -56,6 +64,17 @@ class CommandTable(click.Group):
             return None
         command: click.Command = importlib.import_module(f"svc.cli.{name}").command
         return command
+
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        """Return the name and the summary of each command that the help lists, without loading the commands."""
+        return [(name, summary) for name, summary in COMMANDS.items() if name not in HIDDEN_COMMANDS]
+
+    def answer(self, ctx: click.Context, word: str, arguments: Sequence[str]) -> str:
+        """Return the message for a word that is no command: the command that does what the word means elsewhere."""
+        from svc.cli.options import supervisorctl  # here, because it loads the settings
+
+        answer = wrong_verbs.answer(word, arguments, command_name(), supervisorctl())
+        return answer or super().answer(ctx, word, arguments)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print an SvcError to stderr and exit with 1."""

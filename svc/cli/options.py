@@ -2,13 +2,16 @@
 
 import dataclasses
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from svc import settings as s
+from svc.base.own_commands import program_beside
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 
@@ -18,8 +21,22 @@ if TYPE_CHECKING:
 HERE = Site(Path())  # commands work on the current directory
 CLICK_TYPES: dict[Any, Any] = {int: int, float: float}
 
-tomls_argument = click.argument("tomls", nargs=-1, metavar="[TOML...]")
-config_file_option = click.option("--config-file", required=True, metavar="TOML", help="the instance's babysitter TOML")
+FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")  # files, besides all settings NAME_file and NAMEfile
+
+
+def complete_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Have the shell complete the path of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+tomls_argument = click.argument("tomls", nargs=-1, metavar="[TOML...]", shell_complete=complete_files)
+config_file_option = click.option(
+    "--config-file",
+    required=True,
+    metavar="TOML",
+    help="the instance's babysitter TOML",
+    shell_complete=complete_files,
+)
 
 
 def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
@@ -52,6 +69,14 @@ def console() -> "Console":
     return Console()
 
 
+def supervisorctl() -> str:
+    """Return the command by which the user can call supervisorctl for this site from the current directory."""
+    program = program_beside("supervisorctl")
+    if not HERE.supervisord_conf.exists() and HERE.var_supervisord_conf.exists():
+        program += f" -c {shlex.quote(str(HERE.var_supervisord_conf))}"
+    return program
+
+
 def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
     if field.type is bool:
         return {"is_flag": True}
@@ -61,6 +86,8 @@ def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
         return {"metavar": "TEXT[,TEXT]"}
     if s.rules_of(field).choices:
         return {"type": click.Choice(s.rules_of(field).choices)}
+    if field.name.endswith("file") or field.name in FILE_SETTINGS:
+        return {"shell_complete": complete_files}
     return {"type": CLICK_TYPES.get(field.type, str)}
 
 

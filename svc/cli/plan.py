@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from svc.cli.options import HERE, console, settings
+from svc.cli.options import HERE, console, settings, tomls_argument
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
 from svc.rollout.plan import plan
@@ -18,18 +18,18 @@ EXIT_CODE_CHANGES = 2
 
 
 @click.command()
-@click.argument("tomls", nargs=-1, metavar="[TOML...]")
+@tomls_argument
 @click.option("--json", "as_json", is_flag=True, help="for programs: see below")
 @registry_options
 def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
-    """Show what `svc apply` would do to what runs here, and change nothing.
+    """Show what `svc apply` would do to what runs here.
 
-    It renders the files in memory, as `svc render [TOML...]` would write them, and compares each
-    program with the configuration that supervisord runs: its command argument by argument, its
-    environment variable by variable. What looks like a secret is shown as ***. If only the
-    babysitter is concerned (its own program, or keys of the TOML that only it reads), the server
-    runs on. The registry and the router report which models would have no healthy instance on any
-    host meanwhile, because `svc apply` refuses that.
+    It changes nothing. It renders the files in memory, as `svc render [TOML...]` would write them, and
+    compares each program with the configuration that supervisord runs: its command argument by
+    argument, its environment variable by variable. What looks like a secret is shown as ***. If only
+    the babysitter is concerned (its own program, or keys of the TOML that only it reads), the server
+    runs on. The registry and the router report which models would have no healthy instance on any host
+    meanwhile, because `svc apply` refuses that.
 
     Exits with 0 when there is nothing to do, with 2 when there are changes, with 1 on an error.
 

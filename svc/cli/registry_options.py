@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
-from svc.cli.options import settings
+from svc.cli.completions import services
+from svc.cli.options import complete_files, settings
 from svc.client.registry import RegistryClient
 from svc.settings import Settings
 from svc.site import access
 
-names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...")
+names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=services)
 URL = "the registry, or several separated by commas  [REGISTRY_URL; default: the site's]"
 TOKEN = "file with the registry's token, for one on another machine  [REGISTRY_TOKEN_FILE]"  # noqa: S105
 
@@ -32,9 +33,12 @@ class Access:
 
     def client(self, read: bool = False) -> RegistryClient:
         """Return a client of the registry. With `read` it uses the site's read token, unless --token-file is given."""
-        site_settings = self.settings()
-        read_token = site_settings.registry.read_token_file if read and not self.token_file else ""
-        return access.registry_client(site_settings, read_token)
+        return access.registry_client(self.settings(), self.read_token_file() if read else "")
+
+    def read_token_file(self) -> str:
+        """Return the file with the token for reading: that of --token-file, else the site's read token or its token."""
+        registry = self.settings().registry
+        return self.token_file or registry.read_token_file or registry.token_file
 
 
 def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -46,5 +50,5 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
     run.__doc__, run.__name__ = function.__doc__, function.__name__
     # click keeps the options that decorators have added so far in this attribute of the function.
     run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
-    run = click.option("--token-file", metavar="FILE", help=TOKEN)(run)
+    run = click.option("--token-file", metavar="FILE", help=TOKEN, shell_complete=complete_files)(run)
     return click.option("--registry-url", metavar="URL", help=URL)(run)

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.options import HERE, settings, tomls_argument
+from svc.cli.options import HERE, complete_files, settings, tomls_argument
 from svc.render import files, nginx
 from svc.render.generate import plan_output, plan_site
 from svc.settings import Settings
@@ -24,7 +24,12 @@ from svc.terminal.output import echo, echo_block
     "--from-registry", is_flag=True, help="with --nginx: the upstreams are the instances that are healthy now"
 )
 @click.option("--registry-url", metavar="URL", help="with --from-registry: the registry  [REGISTRY_URL]")
-@click.option("--token-file", metavar="FILE", help="with --from-registry: the token  [REGISTRY_READ_TOKEN_FILE]")
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help="with --from-registry: the token  [REGISTRY_READ_TOKEN_FILE]",
+    shell_complete=complete_files,
+)
 def command(
     tomls: tuple[str, ...],
     out: Path | None,
@@ -35,11 +40,11 @@ def command(
     registry_url: str | None,
     token_file: str | None,
 ) -> None:
-    """Write supervisord's files from the TOML files and config/svc.toml, never from the environment.
+    """Write supervisord's files from the files in config/.
 
-    With TOML files as arguments, their files are added or refreshed, and nothing is removed. Without
-    arguments, all of config/ is rendered, and files whose source is gone are removed. Files that svc did
-    not render stay.
+    The environment is not read. With TOML files as arguments, their files are added or refreshed, and
+    nothing is removed. Without arguments, all of config/ is rendered, and files whose source is gone
+    are removed. Files that svc did not render stay.
 
     --systemd, --logrotate and --nginx write files for these programs instead, from the sections [systemd],
     [logs] and [nginx] of config/svc.toml.

@@ -4,19 +4,21 @@ import signal
 
 import click
 
+from svc.cli.completions import instances
+from svc.cli.group import CommandGroup
 from svc.cli.options import HERE, console
 from svc.cli.rollout_options import rollout_options
 from svc.rollout import restart as rolling_restart
 from svc.rollout.context import RolloutOptions
 
 
-@click.group("rollout")
+@click.group("rollout", cls=CommandGroup)
 def command() -> None:
-    """Restart what runs on this host while it serves requests: see `svc rollout restart --help`."""
+    """Restart instances one by one, without failing a request."""
 
 
 @command.command()
-@click.argument("names", nargs=-1, required=True, metavar="NAME|MODEL|all...")
+@click.argument("names", nargs=-1, required=True, metavar="NAME|MODEL|all...", shell_complete=instances)
 @rollout_options
 def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
     """Restart instances one after the other, without failing a request.

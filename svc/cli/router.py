@@ -13,9 +13,10 @@ from svc.settings import RouterSettings
 @click.option("--fd", type=int, help="listen on this open socket instead (supervisord's, 0)")
 @flags_of(RouterSettings, port=["--router-port"])
 def command(fd: int | None, **flags: Any) -> None:
-    """Run the router in the foreground: the OpenAI-compatible address that clients use.
+    """Run the router in the foreground.
 
-    It needs a registry URL or a file of static services, or both.
+    It is the OpenAI-compatible address that clients use. It needs a registry URL or a file of static
+    services, or both.
     """
     from svc.router.serve import serve  # here, so that --help does not load the server
 

@@ -12,8 +12,9 @@ from svc.site import single_instance
 @click.command("run")
 @config_file_option
 def command(config_file: str) -> None:
-    """Run one instance and its babysitter in the foreground, without a site.
+    """Run one instance with its babysitter, without a site.
 
-    SIGTERM and Ctrl-C end both. The command exits with 1 when the instance is given up after max_restarts.
+    Both run in the foreground. SIGTERM and Ctrl-C end both. The command exits with 1 when the instance
+    is given up after max_restarts.
     """
     single_instance.run(Path(config_file), settings(), os.environ, console())

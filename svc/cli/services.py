@@ -4,6 +4,8 @@ import time
 
 import click
 
+from svc.cli.completions import services as complete_services
+from svc.cli.group import CommandGroup
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
 from svc.client.service_names import service_named
@@ -17,7 +19,7 @@ from svc.terminal.screen import width_of
 json_option = click.option("--json", "as_json", is_flag=True, help="for programs")
 
 
-class ListByDefault(click.Group):
+class ListByDefault(CommandGroup):
     """A group that runs `list` when no subcommand is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -29,7 +31,7 @@ class ListByDefault(click.Group):
 
 @click.group("services", cls=ListByDefault)
 def command() -> None:
-    """Show the services that the registry lists: a table, one service, or every change as it comes.
+    """Show the services that the registry lists.
 
     \b
     STATE is the state of a service:
@@ -64,7 +66,7 @@ def show_list(access: Access, as_json: bool) -> None:
 
 
 @command.command()
-@click.argument("name")
+@click.argument("name", shell_complete=complete_services)
 @json_option
 @registry_options
 def show(access: Access, name: str, as_json: bool) -> None:

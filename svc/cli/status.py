@@ -6,8 +6,10 @@ import sys
 
 import click
 
-from svc.cli.options import HERE, console, settings
+from svc.cli.options import HERE, console
+from svc.cli.registry_options import Access, registry_options
 from svc.site import observe, status_watch
+from svc.site.access import checked_urls
 from svc.site.status import site_status
 from svc.site.status_table import status_lines
 from svc.terminal.output import echo_json
@@ -19,12 +21,14 @@ from svc.terminal.screen import width_of
 @click.option(
     "--watch", is_flag=True, help="go on: in place on a terminal, else one table (or line of JSON) per change"
 )
-def command(as_json: bool, watch: bool) -> None:
-    """Show every program: state, pid, time up, restarts (of how many allowed), health, models, address.
+@registry_options
+def command(access: Access, as_json: bool, watch: bool) -> None:
+    """Show every program of the site and its health.
 
-    The health of a program comes from the registry; an instance must also be used by the router.
-    Exits with 0 when everything is healthy, else with 1. An instance on another machine counts too, if
-    this site's router should use it and does not. --watch goes on until Ctrl-C.
+    A row has the state, pid, time up, restarts (of how many allowed), health, models and address. The
+    health of a program comes from the registry; an instance must also be used by the router. Exits with
+    0 when everything is healthy, else with 1. An instance on another machine counts too, if this site's
+    router should use it and does not. --watch goes on until Ctrl-C.
 
     \b
     --json prints one object:
@@ -43,12 +47,15 @@ def command(as_json: bool, watch: bool) -> None:
         reason        why it was last restarted, empty when it was not
       problems     a list of texts, empty when everything is healthy
     """
-    registry = settings().registry
-    token_file, out = registry.read_token_file or registry.token_file, console()
+    token_file, registry_url = (
+        access.read_token_file(),
+        checked_urls(access.settings().launch.registry_url, "registry", 18000),
+    )
+    out = console()
     if watch:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C: the terminal is restored
-        status_watch.watch(HERE, token_file, out, as_json)
-    status = site_status(observe.snapshot(HERE, token_file))
+        status_watch.watch(HERE, token_file, registry_url, out, as_json)
+    status = site_status(observe.snapshot(HERE, token_file, registry_url))
     if as_json:
         echo_json(dataclasses.asdict(status), indent=2)
     else:

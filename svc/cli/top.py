@@ -27,11 +27,12 @@ URL = "the router  [ROUTER_URL; default: the site's]"
 @click.option("--json", "as_json", is_flag=True, help="for programs: one object a line")
 @click.option("--router-url", metavar="URL", help=URL)
 def command(every: float, count: int | None, sort: str, as_json: bool, router_url: str | None) -> None:
-    """Show what the router does now: requests, errors and tokens a second, by model and by instance.
+    """Show what the router does now, by model and by instance.
 
-    FIRST is the mean time to the first token of streams; QUEUE counts requests that wait for an
-    instance. The rates are averages since the previous output. The command reads the router's open
-    /metrics, so it needs no key. With -n it exits with 1 if the router did not answer the last time.
+    The rates are requests, errors and tokens a second, averages since the previous output. FIRST is the
+    mean time to the first token of streams; QUEUE counts requests that wait for an instance. The
+    command reads the router's open /metrics, so it needs no key. With -n it exits with 1 if the router
+    did not answer the last time.
 
     \b
     --json prints one object a line:

@@ -11,9 +11,9 @@ from svc.terminal.output import echo
 @names_argument
 @registry_options
 def command(access: Access, names: tuple[str, ...]) -> None:
-    """Send requests to a drained instance again, as soon as it is healthy.
+    """Send requests to a drained instance again.
 
-    NAME is the name of the instance or of its babysitter.
+    It gets them as soon as it is healthy. NAME is the name of the instance or of its babysitter.
     """
     for name in undrain(access.client(), names):
         echo(f"{name} is not drained any more")

@@ -20,10 +20,11 @@ from svc.site.start_plan import StartOptions
 @click.option("--timeout", type=float, default=600, show_default=True, help="seconds to wait until all is ready")
 @click.option("--foreground", is_flag=True, help="run until SIGTERM, with all logs on stdout (for containers)")
 def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreground: bool) -> None:
-    """Start the site, or bring a running one up to date, and wait until every component answers.
+    """Start the site, or bring a running one up to date.
 
-    The command renders the files first. If environment variables change the files, conf.d stays as it
-    is, and supervisord runs from var/supervisord.conf. Ctrl-C stops what this call has started.
+    The command renders the files first, and waits until every component answers. If environment
+    variables change the files, conf.d stays as it is, and supervisord runs from var/supervisord.conf.
+    Ctrl-C stops what this call has started.
 
     With --foreground the command runs until SIGTERM or Ctrl-C, then stops everything in order as
     svc down does. The programs' output goes to stdout as well as to logs/, or to stdout alone if logs/

@@ -50,13 +50,16 @@ def observe(
     )
 
 
-def snapshot(site: Site, token_file: str) -> SiteSnapshot:
-    """Return the snapshot of the site from which `site_status` computes the status."""
+def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapshot:
+    """Return the snapshot of the site from which `site_status` computes the status.
+
+    With `registry_url`, that registry is asked instead of the one that the site's components use.
+    """
     supervisord = supervisord_process.find(site)
     components = read_components(supervisord_process.conf_d(supervisord, site))
     router = find_router(components)
     routed = RouterClient(router.own_url).services() if router else None
-    url = _registry_url(components)
+    url = registry_url or _registry_url(components)
     processes = supervisord.processes() if supervisord else {}
     registered, refusal = _list_registered(url, token_file)
     reports = _babysitter_reports(components, {name: process.state for name, process in processes.items()})

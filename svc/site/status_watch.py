@@ -21,7 +21,7 @@ POLL_INTERVAL_SECONDS = 2.0  # between two observations; a change at the registr
 ROUTER_DELAY_SECONDS = 0.1  # the wait after a change at the registry, until the router has read it too
 
 
-def watch(site: Site, token_file: str, out: Console, as_json: bool) -> NoReturn:
+def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json: bool) -> NoReturn:
     """Print each status that differs from the previous one, until the command is interrupted.
 
     On a terminal each status replaces the previous one in place.
@@ -29,7 +29,7 @@ def watch(site: Site, token_file: str, out: Console, as_json: bool) -> NoReturn:
     changes = ChangeWaiter(token_file)
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(out)) if out.is_terminal and not as_json else None
-        for status, changed in _statuses(site, changes, token_file):
+        for status, changed in _statuses(site, changes, token_file, registry_url):
             if screen is not None:
                 screen.show(status_lines(status, out.width, out.height))
             elif changed and as_json:
@@ -70,13 +70,15 @@ class ChangeWaiter:
         return last != self._last
 
 
-def _statuses(site: Site, changes: ChangeWaiter, token_file: str) -> Iterator[tuple[SiteStatus, bool]]:
+def _statuses(
+    site: Site, changes: ChangeWaiter, token_file: str, registry_url: str
+) -> Iterator[tuple[SiteStatus, bool]]:
     """Yield each status, and whether anything but uptimes has changed since the previous one."""
     last: SiteStatus | None = None
     url = ""
     while True:
         try:
-            snapshot = observe.snapshot(site, token_file)
+            snapshot = observe.snapshot(site, token_file, registry_url)
             status, url = site_status(snapshot), snapshot.registry_url
         except SvcError as error:  # supervisord ended between two requests
             status = SiteStatus(False, None, [], [error.message])

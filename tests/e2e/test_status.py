@@ -47,6 +47,11 @@ def test_a_registry_that_is_stopped_is_the_only_problem(one):
     one.svc("up")
 
 
+def test_another_registry_can_be_asked(one):
+    out, _ = one.svc("status", "--json", "--registry-url", "http://127.0.0.1:9", status=1)
+    assert json.loads(out)["problems"] == ["the registry does not answer at http://127.0.0.1:9"]
+
+
 def test_an_unused_instance_elsewhere_is_a_problem_unless_drained(one):
     far = {"name": "far-server", **FAR, "lease_seconds": 5, "metadata": {"type": "openai-api", "models": ["m"]}}
     http.post(f"{one.registry}/services", json=far, timeout=5).raise_for_status()

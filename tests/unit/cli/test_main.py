@@ -1,11 +1,14 @@
 """The command line itself: help, exit codes, errors in one line."""
 
+import subprocess
+import sys
+
 import click
 import pytest
 from click.testing import CliRunner
 
 from svc.base.errors import ConfigError
-from svc.cli.main import svc
+from svc.cli.main import COMMANDS, HIDDEN_COMMANDS, svc
 
 
 @pytest.fixture
@@ -31,6 +34,59 @@ def test_every_command_has_help(runner, command):
     assert "Usage:" in result.output
 
 
+def test_the_table_has_the_first_sentence_of_each_commands_help():
+    context = click.Context(svc)
+    sentences = {name: svc.get_command(context, name).get_short_help_str(limit=1000) for name in commands()}
+    hidden = {name for name in commands() if svc.get_command(context, name).hidden}
+    assert {name: sentences[name] for name in COMMANDS} == COMMANDS
+    assert hidden == set(HIDDEN_COMMANDS)
+
+
+def test_help_has_whole_summaries_in_80_columns(runner):
+    text = runner.invoke(svc, ["--help"], terminal_width=80).output
+    lines = text.partition("Commands:\n")[2].splitlines()
+    assert len(lines) == len(COMMANDS) - len(HIDDEN_COMMANDS)
+    assert all(line.endswith(".") and "..." not in line for line in lines)
+    assert "last lines of log files, and follow them." in text
+
+
+def test_help_of_a_group_has_whole_summaries(runner):
+    text = " ".join(runner.invoke(svc, ["keys", "--help"]).output.split())
+    assert "add Make a key and print its secret. list Show every key: name, time of creation, limits" in text
+    assert "..." not in text.partition("Commands:")[2]
+
+
+def test_help_loads_no_command():
+    code = "import sys; from svc.cli.main import svc; svc(['--help'], standalone_mode=False); print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    modules = set(out.splitlines()[-1].split())
+    loaded = {name.removeprefix("svc.cli.") for name in modules if name.startswith("svc.cli.")}
+    assert not loaded & set(COMMANDS)
+    assert not modules & {"requests", "rich", "gevent", "flask", "supervisor"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        (["statsu"], "svc statsu; did you mean svc status?"),
+        (["zzz"], "svc zzz; svc --help lists the commands"),
+        (["keys", "lst"], "svc keys lst; did you mean svc keys list?"),
+        (["rollout", "zzz"], "svc rollout zzz; svc rollout --help lists the commands"),
+    ],
+)
+def test_a_wrong_word_is_answered_in_one_line_with_the_nearest_command(runner, arguments, cure):
+    result = runner.invoke(svc, arguments, prog_name="svc")
+    assert (result.exit_code, result.stderr) == (2, f"svc: there is no command {cure}\n")
+
+
+def test_a_verb_of_other_programs_is_answered_with_the_right_command(runner, monkeypatch):
+    monkeypatch.setattr("svc.cli.main.command_name", lambda: "bin/svc")
+    monkeypatch.setattr("svc.cli.options.program_beside", lambda name: f"bin/{name}")
+    result = runner.invoke(svc, ["start", "qwen"], prog_name="svc")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("svc: there is no command svc start: bin/supervisorctl start qwen:* starts ")
+
+
 def test_help_shows_defaults_and_variables(runner):
     text = " ".join(runner.invoke(svc, ["router", "--help"]).output.split())
     assert "[default: 67108864]" in text
@@ -45,7 +101,9 @@ def test_wrong_use_exits_with_2(runner, arguments):
     assert runner.invoke(svc, arguments).exit_code == 2
 
 
-def test_each_problem_is_one_line_on_stderr_with_exit_code_1(runner, monkeypatch):
+def test_each_problem_is_one_line_on_stderr_with_exit_code_1(runner, tmp_path, monkeypatch):
+    (tmp_path / "config").mkdir()
+
     def fail(*_: object) -> None:
         raise ConfigError("a.toml: x: wrong", "b.toml: y: wrong")
 

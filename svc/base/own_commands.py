@@ -1,0 +1,57 @@
+"""The commands by which the user can call svc, and the programs installed beside it, from the current directory."""
+
+import os
+import shlex
+import shutil
+import sys
+from importlib import metadata
+from pathlib import Path
+
+DISTRIBUTION = "infinilm-svc"
+
+
+def command_name() -> str:
+    """Return the command by which the user can call this `svc` from the current directory."""
+    program = shutil.which("svc")
+    if program and os.path.samefile(program, sys.argv[0]):
+        return "svc"
+    return _from_here(sys.argv[0])
+
+
+def program_beside(name: str) -> str:
+    """Return the command of a program in svc's own environment: its name if PATH leads to it, else its path."""
+    path = Path(sys.executable).parent / name
+    found = shutil.which(name)
+    if found and path.exists() and os.path.samefile(found, path):
+        return name
+    return _from_here(str(path))
+
+
+def pip_install(extra: str) -> str:
+    """Return the command that installs the packages of an extra into svc's own environment.
+
+    It names the packages, because the project itself may be installed from a checkout.
+    """
+    try:
+        requirements = metadata.requires(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
+        requirements = []
+    packages = [_package(text) for text in requirements if f'extra == "{extra}"' in text]
+    return shlex.join([*_pip(), "install", *(packages or [f"{DISTRIBUTION}[{extra}]"])])
+
+
+def _package(requirement: str) -> str:
+    """Return a requirement without its marker, as pip takes it."""
+    return requirement.partition(";")[0].strip()
+
+
+def _pip() -> list[str]:
+    if (Path(sys.executable).parent / "pip").exists():
+        return [program_beside("pip")]
+    return ["python3", "-m", "pip", "--python", _from_here(sys.executable)]
+
+
+def _from_here(path: str) -> str:
+    """Return a path relative to the current directory, unless that begins with `..`."""
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

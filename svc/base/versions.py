@@ -1,0 +1,51 @@
+"""The versions of the software that svc consists of and runs on."""
+
+import platform
+import sqlite3
+import ssl
+import sys
+from importlib import metadata
+from typing import Any
+
+from svc.base.version import PACKAGE, installed
+
+# What setup.cfg requires, and what matters of the packages that these bring.
+PACKAGES = (
+    "supervisor",
+    "gevent",
+    "greenlet",
+    "gunicorn",
+    "flask",
+    "werkzeug",
+    "jinja2",
+    "click",
+    "requests",
+    "msgspec",
+    "httptools",
+    "prometheus-client",
+    "rich",
+    "brotli",
+)
+OPTIONAL_PACKAGES = ("backports.zstd", "tomli", "redis", "xllamacpp")  # of an older Python, or of an extra
+
+
+def software_versions() -> dict[str, Any]:
+    """Return the versions as `svc version --json` prints them."""
+    packages = {name: _version_of(name) for name in PACKAGES}
+    optional = {name: version for name in OPTIONAL_PACKAGES if (version := _version_of(name))}
+    return {
+        "svc": installed(),
+        "directory": str(PACKAGE.parent),
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "system": platform.platform(),
+        "libraries": {"sqlite": sqlite3.sqlite_version, "openssl": ssl.OPENSSL_VERSION},
+        "packages": packages | optional,
+    }
+
+
+def _version_of(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
