@@ -2,15 +2,47 @@
 
 import click
 
+from svc.base.errors import CommandError
+from svc.base.own_commands import command_name
 from svc.cli.options import HERE, settings, tomls_argument
 from svc.config.instance.load import load
+from svc.config.instance.local_paths import missing_paths
 from svc.terminal.output import echo
+
+FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels = ["demo"]\\n'
 
 
 @click.command("check")
 @tomls_argument
 def command(tomls: tuple[str, ...]) -> None:
-    """Validate the TOML files. Report every error of every file, and names and ports that collide."""
+    """Validate the TOML files.
+
+    Reports every error of every file, and names and ports that collide. Paths of models that are not on
+    this machine are warnings, because the files may be for another machine.
+    """
     site_settings = settings()
-    configs = load(HERE.tomls(tomls, site_settings.launch.babysitter_configs), site_settings)
-    echo(f"{len(configs)} instance{'s' if len(configs) != 1 else ''}: all right")
+    launch = site_settings.launch
+    paths = HERE.tomls(tomls, launch.babysitter_configs)
+    if not paths and launch.runs("babysitter") and not HERE.config.is_dir():
+        raise CommandError(
+            "config: no such directory, so this is no site; change to the directory of your site, "
+            f"or begin one here: mkdir config && {_first_instance()}"
+        )
+    configs = load(paths, site_settings)
+    warnings = [line for config in configs for line in missing_paths(config, HERE.root)]
+    for line in warnings:
+        echo(f"svc: warning: {line}; correct it, unless the instance runs on another machine", err=True)
+    if not configs and launch.runs("babysitter"):
+        echo(f"0 instances: only the registry and the router would run; to begin with one: {_first_instance()}")
+        return
+    result = f"no errors, {_count(len(warnings), 'warning')}" if warnings else "all right"
+    echo(f"{_count(len(configs), 'instance')}: {result}")
+
+
+def _first_instance() -> str:
+    """Return the commands that write the first TOML and start it."""
+    return f"printf '{FIRST_TOML}' > config/demo.toml && {command_name()} up"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"

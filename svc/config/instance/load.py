@@ -144,17 +144,28 @@ def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str,
     kinds = ", ".join(schema.BACKENDS)
     if "type" not in table:
         report("backend.type" if is_given else "backend", f"missing; give [backend] a type, one of {kinds}")
+        _check_keys_of_any_type(table, report)
         return {}
     if table["type"] not in list(schema.BACKENDS):
         close = difflib.get_close_matches(str(table["type"]), schema.BACKENDS, 1)
         cure = f"did you mean {close[0]}?" if close else f"choose one of {kinds}"
         report("backend.type", f"there is no type {quoted(table['type'])}; {cure}")
+        _check_keys_of_any_type(table, report)
         return {}
     cls, known = schema.BACKENDS[table["type"]]
     values = _validate_table({k: v for k, v in table.items() if k != "type"}, known, "backend.", report)
     _check_api_key(values, cls, report)
     kind = {"type": table["type"]}
     return kind | {"backend": cls(**values)} if len(values) == len(known) else kind
+
+
+def _check_keys_of_any_type(table: Mapping[str, Any], report: Report) -> None:
+    """Report the keys that no type of backend has, and wrong values of the others, for a backend without its type."""
+    known = {key: field for _, fields in schema.BACKENDS.values() for key, field in fields.items()}
+    given = {key: value for key, value in table.items() if key != "type"}
+    _validate_table(
+        given, {key: dataclasses.replace(field, required="") for key, field in known.items()}, "backend.", report
+    )
 
 
 def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report) -> None:

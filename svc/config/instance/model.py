@@ -18,6 +18,8 @@ class Backend:
 
     type: ClassVar[str]
     key_variable: ClassVar[str] = ""  # the environment variable from which this type of server reads its API key
+    path_keys: ClassVar[tuple[str, ...]] = ()  # the keys that hold a path of the model
+    model_keys: ClassVar[tuple[str, ...]] = ()  # the keys that hold a path of the model or its name at a hub
     args: tuple[str, ...] = ()
     work_dir: str = ""  # relative to the site's root; empty: the site's root itself
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -42,6 +44,7 @@ class CommandBackend(Backend):
 class VllmBackend(Backend):
     type = "vllm"
     key_variable = "VLLM_API_KEY"
+    model_keys = ("model",)
     model: str
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
@@ -63,6 +66,7 @@ class MockBackend(Backend):
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class InfinilmBackend(Backend):
     type = "infinilm"
+    path_keys = ("model_path",)
     model_path: str
     launch_script: str = ""  # if the TOML does not set it, `svc.config.instance.load` searches the script
 
@@ -74,6 +78,7 @@ class InfinilmBackend(Backend):
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class InfinilmRustBackend(Backend):
     type = "infinilm-rust"
+    path_keys = ("config_file",)
     config_file: str
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:

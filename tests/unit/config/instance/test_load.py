@@ -236,6 +236,22 @@ def test_errors_in_the_babysitter_section(write, lines, line):
         ("port = 1\nbackend = 5", ["backend: must be a section, not 5", "backend.type: missing"]),
         ('port = 1\n[backend]\ntype = "vlm"', ["backend.type: there is no type 'vlm'; did you mean vllm?"]),
         ("port = 1\n[backend]\ntype = []", ["backend.type: there is no type []; choose one of command"]),
+        (
+            backend('command = "a"\nwrok_dir = "/x"\nargs = 1', "comand"),
+            [
+                "backend.type: there is no type 'comand'; did you mean command?",
+                "backend.wrok_dir: unknown key; did you mean work_dir?",
+                "backend.args: must be a list, not 1",
+            ],
+        ),
+        (
+            'port = 1\n[backend]\nmodel = ""\nmodle = "m"',
+            [
+                "backend.type: missing; give [backend] a type",
+                "backend.modle: unknown key; did you mean model?",
+                "backend.model: must not be empty",
+            ],
+        ),
         (backend(""), ["backend.command: missing; give the program to run"]),
         (backend("command = 1"), ["backend.command: must be text, not 1"]),
         (backend('command = " "'), ["backend.command: must not be empty"]),

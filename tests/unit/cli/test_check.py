@@ -1,0 +1,48 @@
+"""`svc check`: what it says of an empty directory, and of what may be wrong."""
+
+import pytest
+from click.testing import CliRunner
+
+from svc.cli.main import svc
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("svc.cli.check.command_name", lambda: "./svc")
+    return lambda **environ: CliRunner().invoke(svc, ["check"], env=environ)
+
+
+def test_an_empty_directory_says_what_to_do_first(check, tmp_path):
+    result = check()
+    assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
+    assert result.stderr.startswith("svc: config: no such directory, so this is no site; ")
+    assert result.stderr.endswith(" > config/demo.toml && ./svc up\n")
+    command = result.stderr.partition("printf '")[2].partition("'")[0]
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "demo.toml").write_text(command.replace("\\n", "\n"))
+    assert check().stdout == "1 instance: all right\n"
+
+
+def test_a_site_without_instances_says_what_would_run(check, tmp_path):
+    (tmp_path / "config").mkdir()
+    result = check()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.startswith("0 instances: only the registry and the router would run; to begin with one: ")
+
+
+def test_a_site_that_wants_no_instances_is_all_right(check):
+    result = check(LAUNCH_COMPONENTS="registry,router")
+    assert (result.exit_code, result.stdout) == (0, "0 instances: all right\n")
+
+
+def test_a_missing_path_of_a_model_is_a_warning(check, tmp_path):
+    (tmp_path / "config").mkdir()
+    toml = 'name = "a"\nport = 8100\n[backend]\ntype = "vllm"\nmodel = "/models/none"\n'
+    (tmp_path / "config" / "a.toml").write_text(toml)
+    result = check()
+    assert (result.exit_code, result.stdout) == (0, "1 instance: no errors, 1 warning\n")
+    assert result.stderr == (
+        "svc: warning: config/a.toml: backend.model: '/models/none' is not on this machine; correct it, "
+        "unless the instance runs on another machine\n"
+    )
