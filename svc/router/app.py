@@ -8,8 +8,9 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Flask, Response, current_app, request
+from flask import Blueprint, Flask, Response, current_app, redirect, request
 from werkzeug.routing import BaseConverter
+from werkzeug.wrappers import Response as WerkzeugResponse
 
 from svc.base import flask_app
 from svc.base.address import is_loopback
@@ -21,7 +22,7 @@ from svc.router.http.cors import cors_headers, is_preflight, preflight_headers
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import RouterState
-from svc.router.ui.app import identify, page
+from svc.router.ui.app import PAGE_PATH, identify, page
 from svc.router.ui.feed import Feed
 from svc.router.wsgi import uri_of
 
@@ -54,12 +55,21 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
     app.register_blueprint(endpoints(state))
     app.register_blueprint(page(state, feed or Feed(state)))
 
+    @app.get("/")
+    def root() -> WerkzeugResponse:
+        """Redirects a browser to the page at /ui; other requests for `/` are relayed or refused."""
+        response = redirect(PAGE_PATH)
+        response.headers["Vary"] = "Accept"
+        return response
+
     @app.before_request
     def preflight_or_relay() -> Response | None:
         """Answer a CORS preflight, relay a request for an instance, and check the origin of any other request."""
         if is_preflight(request.method, request.headers.__contains__):
             return preflight(state)
-        if not is_own(request.method.encode("latin-1"), uri_of(request.environ)):
+        method, uri = request.method.encode("latin-1"), uri_of(request.environ)
+        accept = request.headers.get("Accept", "").encode("latin-1")
+        if not is_own(method, uri) and not state.head_cache.rules.paths.opens_page(method, uri, accept):
             return relay(state, open_exchanges)
         state.browsers.check(request.method, request.headers, _from_proxy(state))
         return None

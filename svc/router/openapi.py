@@ -124,6 +124,7 @@ OPERATIONS = {
     "own.stats": Operation("", "Stats", errors=(401,)),
     "own.prometheus": Operation("", ("text/plain",), errors=(401, 403)),
     "own.openapi_document": Operation("", (JSON_TYPE,)),
+    "root": Operation("", (), 302, errors=(404,), description="For a browser: the page is at /ui"),
     "ui.index": Operation("", ("text/html",)),
     "ui.slash": Operation("", (), 308, description="The page is at /ui"),
     "ui.file": Operation("", ("text/javascript", "text/css", "text/html"), errors=(404,)),

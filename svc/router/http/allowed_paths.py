@@ -118,6 +118,14 @@ class AllowedPaths:
             return True
         return bool(self._patterns and CANONICAL.fullmatch(path) and self._patterns.fullmatch(line))
 
+    def opens_page(self, method: bytes, uri: bytes, accept: bytes) -> bool:
+        """Return whether a request is a browser's for `/`, which the router redirects to its page.
+
+        If `allow_paths` opens `/`, the request is for an instance, whose own page may be there.
+        """
+        is_root = method == b"GET" and uri.partition(b"?")[0] == b"/"
+        return is_root and b"text/html" in accept.lower() and not self.allow(method, uri)
+
 
 def _expression(pattern: str) -> bytes:
     """Return the regular expression of a pattern; it matches texts of the form `METHOD PATH`."""

@@ -108,6 +108,8 @@ class RequestHead:
         via = special.get(b"via", b"")
         self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()
         self.passes = rules.paths.allow(method, uri)
+        if not self.own and not self.passes:
+            self.own = rules.paths.opens_page(method, uri, self.header(b"accept"))
         self.origin_decision = ADMITTED
         if not self.own:
             self.origin_decision = decide(rules.browsers, self.method_text, bool(self.upgrade), self._text)

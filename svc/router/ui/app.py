@@ -24,6 +24,7 @@ SECURITY_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
+PAGE_PATH = "/ui"
 PAGE_DIRECTORY = Path(__file__).parents[1] / "page"
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -52,7 +53,7 @@ def page_files() -> dict[str, PageFile]:
 
 
 def page(state: RouterState, feed: Feed) -> Blueprint:
-    ui = Blueprint("ui", __name__, url_prefix="/ui")
+    ui = Blueprint("ui", __name__, url_prefix=PAGE_PATH)
 
     @ui.get("")
     def index() -> Response:
@@ -62,7 +63,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
     @ui.get("/")
     def slash() -> WerkzeugResponse:
         """Redirects to /ui."""
-        return redirect("/ui", 308)
+        return redirect(PAGE_PATH, 308)
 
     @ui.get("/<path:name>")
     def file(name: str) -> Response:

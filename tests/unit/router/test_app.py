@@ -63,6 +63,14 @@ def test_each_model_is_listed_once(client: FlaskClient, path: str):
     assert payload["data"][1] == {"id": "n", "object": "model", "created": 0, "owned_by": "a"}
 
 
+def test_a_browser_at_the_root_gets_the_page(client: FlaskClient):
+    answer = client.get("/", headers={"Accept": "text/html,application/xhtml+xml,*/*;q=0.8"})
+    assert (answer.status_code, answer.headers["Location"], answer.headers["Vary"]) == (302, "/ui", "Accept")
+    refused = client.get("/", headers={"Accept": "*/*"})
+    assert refused.status_code == 404
+    assert refused.get_json()["error"]["message"] == "GET / is not relayed; did you mean GET /ui?"
+
+
 def test_a_model_is_returned_by_its_id(client: FlaskClient):
     assert json(client, "/v1/models/m")["id"] == "m"
     assert json(client, "/v1/models/org/other")["id"] == "org/other"

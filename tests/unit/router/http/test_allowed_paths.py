@@ -235,3 +235,22 @@ def test_these_requests_the_router_answers_itself(line: bytes):
 )
 def test_these_requests_the_router_does_not_answer_itself(line: bytes):
     assert not is_own(*line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "accept", "opens"),
+    [
+        ("GET /", b"text/html,*/*", True),
+        ("GET /?x=1", b"application/xhtml+xml, TEXT/HTML;q=0.9", True),
+        ("GET /", b"*/*", False),
+        ("GET /", b"", False),
+        ("HEAD /", b"text/html", False),
+        ("POST /", b"text/html", False),
+        ("GET /v1/models", b"text/html", False),
+    ],
+)
+def test_only_a_browser_at_the_root_opens_the_page(line: str, accept: bytes, opens: bool):
+    method, uri = line.encode().split()
+    assert AllowedPaths().opens_page(method, uri, accept) == opens
+    assert not AllowedPaths(["GET /"]).opens_page(method, uri, accept)
+    assert not AllowedPaths(["*"]).opens_page(method, uri, accept)
