@@ -20,7 +20,9 @@ if [ "$(cat "$installed" 2> /dev/null)" != "$wanted" ]; then
     if ! grep -qsF "$PWD " .venv/.installed || ! .venv/bin/python -c '' 2> /dev/null; then
         python3 -m venv --clear .venv >&2
     fi
-    .venv/bin/python -m pip install --quiet --disable-pip-version-check --editable ".${extras:+[$extras]}" >&2 || {
+    quiet=--quiet
+    if [ -t 2 ]; then quiet=; fi  # on a terminal, pip shows what it downloads
+    .venv/bin/python -m pip install $quiet --disable-pip-version-check --editable ".${extras:+[$extras]}" >&2 || {
         echo "pip cannot install into .venv; it needs PyPI, or a mirror: export PIP_INDEX_URL=..., then again" >&2; exit 1
     }
     echo "$wanted" | tee .venv/.installed "$installed" > /dev/null

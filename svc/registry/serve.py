@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from svc.base.errors import ConfigError, Unavailable
 from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
+from svc.base.own_commands import pip_install
 from svc.base.secret_file import read
 from svc.perimeter import local_machine
 from svc.perimeter.networks import AllowedNetworks, parse_networks
@@ -86,7 +87,7 @@ def check_store(settings: RegistrySettings) -> None:
         return
     address = redis_address.parse(settings.store, settings.store_password_file)
     if importlib.util.find_spec("redis") is None:
-        raise ConfigError("store: the redis package is missing: pip install 'infinilm-svc[redis]'")
+        raise ConfigError(f"store: the redis package is missing: {pip_install('redis')}")
     if address.password:
         raise ConfigError(
             "store: its URL holds a password, which the list of processes would show; "

@@ -43,6 +43,19 @@ class Checkout:
         )
         return completed.stdout, completed.stderr, completed.returncode
 
+    def run_on_terminal(self) -> str:
+        """Run the script with a terminal as stderr; return its stdout."""
+        terminal, stderr = os.openpty()
+        try:
+            script = [str(self.root / "bin" / "venv.sh")]
+            path = f"{self.path}:{os.environ['PATH']}"
+            return subprocess.run(
+                script, env={"PATH": path}, stdout=subprocess.PIPE, stderr=stderr, text=True, check=True
+            ).stdout
+        finally:
+            os.close(stderr)
+            os.close(terminal)
+
     def installed(self) -> list[str]:
         """Return what was to be installed since the last call."""
         lines = self.log.read_text().splitlines() if self.log.exists() else []
@@ -62,6 +75,15 @@ def test_an_environment_is_made_once(checkout):
     assert checkout.installed() == ["."]
     assert checkout.run() == (out, "", 0)
     assert checkout.installed() == []
+
+
+def test_pip_shows_its_progress_on_a_terminal_only(checkout):
+    assert checkout.run_on_terminal() == f"{checkout.root}/.venv\n"
+    assert "pip install" in checkout.log.read_text()
+    assert "--quiet" not in checkout.log.read_text()
+    checkout.log.unlink()
+    checkout.run("test")
+    assert "pip install --quiet" in checkout.log.read_text()
 
 
 def test_extras_are_installed_when_they_are_first_needed(checkout):
