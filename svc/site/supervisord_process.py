@@ -70,7 +70,7 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClie
 
 def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_log_bytes: int) -> SupervisordClient:
     launched = subprocess.run(
-        [str(program()), "-c", str(conf.absolute())],
+        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # else a daemon has 022
         start_new_session=True,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -88,6 +88,13 @@ def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_lo
         time.sleep(POLL_INTERVAL_SECONDS)
     output = log.read_bytes()[old_log_bytes:].decode(errors="replace") if log.exists() else ""
     raise CommandError(f"{conf}: supervisord does not come up: {_error_line(output)}; see {log}")
+
+
+def _umask() -> int:
+    """Return the umask of this process, which can be read only by setting it."""
+    umask = os.umask(0o077)
+    os.umask(umask)
+    return umask
 
 
 @contextlib.contextmanager
