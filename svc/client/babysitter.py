@@ -7,6 +7,7 @@ import requests
 from svc.base.http import fetch
 
 INFO_PATH = "/info"
+MODELS_PATH = "/models"
 
 
 def read_info(url: str, timeout: float) -> dict[str, Any] | None:
@@ -16,3 +17,11 @@ def read_info(url: str, timeout: float) -> dict[str, Any] | None:
     except (requests.RequestException, ValueError):
         return None
     return info if isinstance(info, dict) else None
+
+
+def read_models(url: str, timeout: float) -> list[str]:
+    """Return the models that the instance of the babysitter at `url` lists; none if it does not answer."""
+    try:
+        return [str(model["id"]) for model in fetch("GET", url + MODELS_PATH, timeout).json()["data"]]
+    except (requests.RequestException, ValueError, KeyError, TypeError):
+        return []

@@ -54,6 +54,15 @@ class StartPlan:
         for change in self.changes:
             yield from ((path, after) for path, _, after in change.edits if path.parent == self.conf_d)
 
+    def replaced_files(self) -> list[str]:
+        """Return a line for each file that is overwritten or removed; the copy in var/ of such a file has none."""
+        lines: dict[str, str] = {}
+        for change in self.changes:
+            for label, paths in (("overwritten", change.changed), ("removed", change.removed)):
+                for path in paths:
+                    lines.setdefault(path.name, f"{path}: {label}")
+        return list(lines.values())
+
     def write(self) -> None:
         """Write the changes."""
         for change in self.changes:

@@ -1,24 +1,23 @@
 """`svc up`: starts a site or brings it up to date, and waits until all of its components are ready."""
 
-import json
 import os
-import shlex
-import shutil
-import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 from svc.base.errors import CommandError
+from svc.base.own_commands import command_name
+from svc.client.babysitter import read_models
 from svc.client.router import RouterClient
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
 from svc.settings import ENVIRONMENT_VARIABLES
 from svc.site import rollout_lock, supervisord_process
+from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, needs_key
 from svc.site.components import Component, find_router, foreign_files, shares_registry
 from svc.site.log_file import tail
-from svc.site.observe import observe
+from svc.site.observe import HTTP_TIMEOUT_SECONDS, observe
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import stale_babysitters
 from svc.site.readiness import ReadinessStage, readiness
@@ -62,9 +61,10 @@ def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     refuse_taken(components, supervisord, start_plan.changed_components())
     site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
     start_plan.write()
-    for note in [*start_plan.notes, *_other_registries(components)]:
+    for note in [*start_plan.replaced_files(), *start_plan.notes, *_other_registries(components)]:
         console.print_line(note)
     began = time.monotonic()
+    pids = _pids(supervisord)
     try:
         chosen = start_plan.chosen(options, site)
         running = _start_or_update(site, start_plan, options, supervisord, chosen)
@@ -80,7 +80,8 @@ def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> 
             with waiting(console) as progress:
                 down(site, progress)
         raise
-    for line in closing_lines(start_plan, components, time.monotonic() - began):
+    started = {c.name for c in components if pids.get(c.server_program) != _pids(running).get(c.server_program)}
+    for line in closing_lines(_ready_site(start_plan, components, started, time.monotonic() - began)):
         console.print_line(line)
 
 
@@ -109,6 +110,10 @@ def _start_or_update(
         if name in processes and processes[name].state in ENDED_STATES:
             supervisord.start(name, wait=False)
     return supervisord
+
+
+def _pids(supervisord: SupervisordClient | None) -> dict[str, int]:
+    return {name: process.pid for name, process in supervisord.processes().items()} if supervisord else {}
 
 
 def _replace_babysitters(supervisord: SupervisordClient, names: Sequence[str]) -> None:
@@ -166,21 +171,24 @@ def program_failure(process: Process) -> CommandError:
     return CommandError(f"{full_name(process)}: {process.state}: {cause}; the end of its log is above, all is in {log}")
 
 
-def closing_lines(start_plan: StartPlan, components: Sequence[Component], seconds: float) -> Iterator[str]:
-    """Yield the lines that end a successful `svc up`: what runs, and commands to try."""
-    svc = command_name()
-    for path in foreign_files(start_plan.conf_d):
-        yield f"{path}: runs as well; not made by svc render, so not waited for"
-    yield f"All is ready after {seconds:.1f} s. Try:"
+def _ready_site(
+    start_plan: StartPlan, components: Sequence[Component], started: Collection[str], seconds: float
+) -> ReadySite:
+    """Return what the closing lines report. `started` has the names of the instances that were just started."""
+    foreign = [str(path) for path in foreign_files(start_plan.conf_d)]
     router = find_router(components)
-    routed = RouterClient(router.own_url).services() or [] if router else []
-    model = next((model for service in routed if service["healthy"] for model in service["models"]), "")
-    if router and model:
-        body = json.dumps({"model": model, "messages": [{"role": "user", "content": "Hello"}]})
-        yield f"  curl {router.own_url}/v1/chat/completions -H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    yield f"  {svc} status     what runs, and how it is"
-    yield f"  {svc} down       stop everything"
-    yield "  tail -f logs/*.log"
+    if router is None:
+        return ReadySite(seconds, command_name(), foreign_files=foreign)
+    services = RouterClient(router.own_url).services() or []
+    routed = {service["name"]: service["models"] for service in services if service["healthy"]}
+    keyed = needs_key(routed)
+    instances = instances_to_try(components, started, routed)
+    models = (
+        read_models(c.babysitter_url, HTTP_TIMEOUT_SECONDS) if keyed else routed[c.service_name] for c in instances
+    )
+    own_model = next((names[0] for names in models if names), "")
+    model = own_model or next((names[0] for names in routed.values() if names), "")
+    return ReadySite(seconds, command_name(), router.own_url, model, keyed, foreign)
 
 
 def _other_registries(components: Sequence[Component]) -> Iterator[str]:
@@ -191,12 +199,3 @@ def _other_registries(components: Sequence[Component]) -> Iterator[str]:
                 f"{component.name}: registers at {component.registry_url}, but the router asks {router.registry_url}: "
                 "it will get no requests from there"
             )
-
-
-def command_name() -> str:
-    """Return the command by which the user can call this `svc` from the current directory."""
-    program = shutil.which("svc")
-    if program and os.path.samefile(program, sys.argv[0]):
-        return "svc"
-    path = os.path.relpath(sys.argv[0])
-    return sys.argv[0] if path.startswith("..") else path

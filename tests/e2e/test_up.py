@@ -4,12 +4,14 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.e2e.sites import SharedSite, Site, http
+from tests.e2e.sites import BIN, SharedSite, Site, clean_environ, http
 from tests.waiting import free_port_pair, wait_until
 
 
@@ -64,15 +66,25 @@ def test_down_succeeds_where_nothing_runs(site):
 def test_up_adds_and_changes_instances_and_leaves_the_others_running(site):
     site.mock("one", "m1")
     site.mock("two", "m2")
-    site.svc("up")
+    command = ["sh", "-c", f"umask 0007; exec {BIN}/svc up"]
+    subprocess.run(command, cwd=site.root, env=clean_environ(), check=True, stdout=subprocess.DEVNULL)
+    assert [umask_of(site.pid(name)) for name in ("one:server", "registry")] == ["0007", "0027"]
     before = {name: site.pid(name) for name in ("registry", "router", "one:server", "two:server")}
     site.mock("two", "changed")
     site.mock("three", "m3")
-    site.svc("up")
+    out, _ = site.svc("up")
+    assert out.splitlines()[0] == "conf.d/two.conf: overwritten"
+    assert '"model": "m3"' in out, "the command at the end is for a model that was just started"
+    assert f"{site.router}/ui " in out
     after = {name: site.pid(name) for name in before}
     assert [name for name in before if before[name] != after[name]] == ["two:server"]
     models = {model["id"] for model in http.get(f"{site.router}/v1/models").json()["data"]}
     assert models == {"m1", "changed", "m3"}
+
+
+def umask_of(pid: int) -> str:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return next(line.split()[1] for line in status.splitlines() if line.startswith("Umask:"))
 
 
 def test_changed_metadata_takes_effect_without_a_restart_of_the_instance(running):

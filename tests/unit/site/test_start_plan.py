@@ -121,3 +121,18 @@ def test_a_single_component_joins_a_site_that_runs_from_conf_d(site):
     assert start_plan.conf_d == Path("conf.d")
     assert names(start_plan) == ["registry", "router", "a", "b", "c"]
     assert start_plan.changed_components() == {"c"}
+
+
+def test_files_that_are_overwritten_or_removed_are_reported_once(site):
+    first = plan(site, options(), running=False, runs_from_var=False)
+    assert first.replaced_files() == []
+    first.write()
+    plan(site, options(**OTHER_PORT), running=False, runs_from_var=False).write()
+    Path("config/a.toml").write_text(MOCK.format("a", 8130))
+    Path("config/b.toml").unlink()
+    again = plan(site, options(), running=True, runs_from_var=True)
+    assert len(again.changes) == 2
+    assert again.replaced_files()[:2] == ["conf.d/a.conf: overwritten", "conf.d/b.conf: removed"]
+    assert len({line.partition(":")[0].rpartition("/")[2] for line in again.replaced_files()}) == len(
+        again.replaced_files()
+    )

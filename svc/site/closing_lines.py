@@ -1,0 +1,58 @@
+"""The lines that end a successful `svc up`: what runs, and commands to try. Pure."""
+
+import dataclasses
+import json
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from svc.client.router import UNKNOWN_MODEL
+from svc.site.components import Component
+
+KEY_HEADER = '-H "Authorization: Bearer $KEY"'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ReadySite:
+    """What the lines report. `svc` is the command by which the user can call svc from the current directory."""
+
+    seconds: float
+    svc: str
+    router_url: str = ""  # empty: no router runs here
+    model: str = ""  # a model to try; empty: none
+    needs_key: bool = False  # whether the router requires an API key
+    foreign_files: Sequence[str] = ()
+
+
+def closing_lines(site: ReadySite) -> Iterator[str]:
+    """Yield the lines."""
+    for path in site.foreign_files:
+        yield f"{path}: runs as well; not made by svc render, so not waited for"
+    yield f"All is ready after {site.seconds:.1f} s. Try:"
+    if site.router_url and site.model:
+        body = json.dumps({"model": site.model, "messages": [{"role": "user", "content": "Hello"}]})
+        if site.needs_key:
+            yield f"  KEY=$({site.svc} keys add NAME)     an API key for a client called NAME"
+        key = f"{KEY_HEADER} " if site.needs_key else ""
+        url = f"{site.router_url}/v1/chat/completions"
+        yield f"  curl {url} {key}-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    if site.router_url:
+        yield f"  {site.router_url}/ui     the page: models, instances and requests, live"
+    yield f"  {site.svc} status     what runs, and how it is"
+    yield f"  {site.svc} down       stop everything"
+    yield "  tail -f logs/*.log"
+
+
+def instances_to_try(
+    components: Sequence[Component], started: Collection[str], routed: Mapping[str, Sequence[str]]
+) -> list[Component]:
+    """Return the instances that the router uses, those that were just started first.
+
+    `started` has the names of their components; `routed` the models of each instance that the router uses.
+    """
+    used = [component for component in components if component.service_name in routed]
+    return sorted(used, key=lambda component: component.name not in started)
+
+
+def needs_key(routed: Mapping[str, Sequence[str]]) -> bool:
+    """Return whether the router requires an API key: it does not show the models of its instances then."""
+    return any(UNKNOWN_MODEL in models for models in routed.values())
