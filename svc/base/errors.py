@@ -146,7 +146,7 @@ def error_object(error: SvcError) -> dict[str, Any]:
 
 
 def message_of(answer: object) -> str:
-    """Return the message of an OpenAI error object, or "" for any other JSON."""
+    """Return the message of an OpenAI error object, or an `error` that is a text itself; "" for any other JSON."""
     error = answer.get("error") if isinstance(answer, dict) else None
-    message = error.get("message") if isinstance(error, dict) else None
+    message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) else ""

@@ -216,6 +216,8 @@ class RegistryClient:
 
 
 def _result(answer: requests.Response) -> dict[str, Any]:
+    if not answer.content and answer.status_code in ERRORS_BY_STATUS:  # the registry of the original sends no body
+        raise ERRORS_BY_STATUS[answer.status_code](f"{answer.url}: answered {answer.status_code}")
     try:
         result = answer.json()
     except ValueError:

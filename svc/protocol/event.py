@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from svc.protocol.health_state import BAD, GOOD, WARNING
-from svc.protocol.service import Service, iso
+from svc.protocol.service import STATUSES, Service, iso
 
 INFO = "info"
 MAX_MESSAGE_LENGTH = 500
@@ -41,6 +41,7 @@ EVENT_KINDS = {
     "failed": EventKind(
         BAD, "registry", "it is not restarted any more, after too many restarts; the message says why it ended last"
     ),
+    "status": EventKind(WARNING, "registry", "it reports a status that counts as not running; the message names it"),
     "drained": EventKind(WARNING, "registry", "an operator drained it"),
     "undrained": EventKind(INFO, "registry", "an operator ended its drain"),
     "unhealthy": EventKind(BAD, "registry", "it fails the registry's health checks"),
@@ -123,6 +124,8 @@ def _status_change(old: Service, new: Service) -> tuple[str, str]:
     """
     restart_reason = new.metadata.get("restart_reason")
     reason = one_line(restart_reason) if isinstance(restart_reason, str) else ""
+    if new.status not in STATUSES:
+        return "status", f"{new.status}; it was {old.status}"
     if reason and new.status == "starting" and old.status in ("running", "draining"):
         return "exited", reason
     return new.status, (reason if new.status == "failed" else "") or f"it was {old.status}"

@@ -10,6 +10,7 @@ import msgspec
 from svc.base.address import authority
 from svc.protocol.service_url import is_service_url
 
+# The statuses that svc's programs report. A registry takes any text; only `running` means that the service runs.
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
@@ -42,6 +43,10 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the service runs, is not drained, has a valid lease, and does not fail its health checks."""
         return self.status == "running" and not self.drained and not self.expired and self.health_status != "unhealthy"
 
+    def is_static(self) -> bool:
+        """Return whether the service stays without heartbeats: its lease never ends, and health checks decide."""
+        return is_static(self.metadata)
+
     def is_instance(self) -> bool:
         return self.metadata.get("type") == INSTANCE_TYPE
 
@@ -60,6 +65,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         fields = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
         del fields["expired"], fields["owner"]
         return fields
+
+
+def is_static(metadata: Mapping[str, Any]) -> bool:
+    """Return whether the metadata of a service says `static = true`."""
+    return metadata.get("static") is True
 
 
 def is_model_id(value: object) -> bool:
@@ -86,6 +96,16 @@ def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
     """Return the URL of the babysitter that an instance's metadata names; None if it names none."""
     url = metadata.get("babysitter")
     return url.rstrip("/") if isinstance(url, str) and is_service_url(url, query=False) else None
+
+
+def babysitter_of(url: str, metadata: Mapping[str, Any]) -> str | None:
+    """Return the URL of the babysitter of the instance at `url`: the one that its metadata names, else port + 1.
+
+    None for a static instance whose own health is checked: `svc services add` registers those without a babysitter.
+    """
+    if named := named_babysitter(metadata):
+        return named
+    return None if is_static(metadata) and isinstance(metadata.get("health_url"), str) else babysitter_url(url)
 
 
 def babysitter_url(url: str) -> str:

@@ -127,8 +127,9 @@ class RegistryApi:
         if ADDRESS_FIELDS & new.keys():  # host names are resolved before the store's lock is taken
             moved = msgspec.structs.replace(_known(name, self.store.get(name)), **new)
             self.address_policy.check(moved, client.is_on_own_machine or not {"host", "url"} & new.keys())
-        service = _known(name, self.store.change(name, lambda old: old and lease.update(old, new, client.caller)))
-        log.info("%s changed: %s", name, ", ".join(new))
+        service = _known(name, self.store.change(name, lambda old: old and lease.update(old, new, now, client.caller)))
+        if new:
+            log.info("%s changed: %s", name, ", ".join(new))
         return {"message": f"{name} is updated", "service": service.to_json()}
 
     def remove(self, client: Client, now: float, name: str) -> dict[str, Any]:

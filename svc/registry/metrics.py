@@ -13,6 +13,8 @@ from svc.protocol.service import STATUSES
 from svc.registry.registry_health import DEGRADED, FAILING, RegistryHealth
 from svc.registry.store.contract import Store
 
+OTHER_STATUS = "other"  # label of the services whose status is none of STATUSES: clients must not make labels
+
 
 class RegistryMetrics:
     """The registry's metrics, whose names begin with svc_registry_."""
@@ -69,7 +71,8 @@ class _StoreCollector(Collector):
         states = Count(s.status for s in services)
         by_status = GaugeMetricFamily("svc_registry_services", "Services registered", labels=["status"])
         for status in STATUSES:
-            by_status.add_metric([status], states[status])
+            by_status.add_metric([status], states.pop(status, 0))
+        by_status.add_metric([OTHER_STATUS], sum(states.values()))
         yield by_status
         healthy = sum(s.is_healthy() for s in services)
         yield GaugeMetricFamily("svc_registry_healthy_services", "Services that are healthy", healthy)

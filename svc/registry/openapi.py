@@ -5,11 +5,11 @@ from typing import Any
 
 from svc.protocol import openapi
 from svc.protocol.event import EVENT_KINDS
-from svc.protocol.openapi import FLAG, JSON_TYPE, TEXT, ErrorResponses, Operation, Schema
+from svc.protocol.openapi import JSON_TYPE, TEXT, ErrorResponses, Operation, Schema
 from svc.registry import validation
 from svc.registry.access.guard import OPEN, WRITE
 from svc.registry.event_query import DEFAULT_EVENT_LIMIT
-from svc.registry.schemas import EXAMPLE, NAME, SCHEMAS, STATUS
+from svc.registry.schemas import EXAMPLE, FLAG_TEXT, NAME, SCHEMAS
 from svc.registry.store.contract import MAX_OWN_EVENTS
 
 Route = tuple[str, str, str, str]  # method, path, access, handler
@@ -34,8 +34,8 @@ NAME_PARAMETER = {
     "example": EXAMPLE["name"],
 }
 LIST_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
-    "status": (STATUS, "only services with this status"),
-    "healthy": (FLAG, "only services that are healthy (true) or unhealthy (false)"),
+    "status": (TEXT, "only services with this status"),
+    "healthy": (FLAG_TEXT, "only services that are healthy (true) or unhealthy (false)"),
     "type": (TEXT, "only services with this type in their metadata; instances have openai-api"),
     "index": (
         {"type": "integer", "minimum": 1 - 10**18, "maximum": 10**18 - 1},
@@ -84,7 +84,13 @@ OPERATIONS = {
         description="Registered",
     ),
     "service": Operation("One service", "Service"),
-    "update": Operation("Changes some fields", "Changed", request="Change", errors=(403,)),
+    "update": Operation(
+        "Renews the lease, and changes the given fields",
+        "Changed",
+        request="Change",
+        request_required=False,
+        errors=(403,),
+    ),
     "remove": Operation("Removes a service", "Done", errors=(403,)),
     "heartbeat": Operation(
         "Renews the lease, and may set a new status", "Done", request="Heartbeat", request_required=False, errors=(403,)

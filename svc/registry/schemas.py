@@ -17,7 +17,13 @@ from svc.registry import validation
 from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST, SOURCE_PATTERN
 
 SECONDS: Schema = {"type": "number", "description": "Unix seconds"}
-STATUS: Schema = {"type": "string", "enum": list(STATUSES)}
+STATUS: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": validation.MAX_STATUS_LENGTH,
+    "description": f"{' '.join(STATUSES)}; any other printable text counts as not running",
+}
+FLAG_TEXT: Schema = {"type": "string", "pattern": "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee])?$"}
 NAME: Schema = {"type": "string", "pattern": f"^{validation.NAME_PATTERN.pattern}$", "maxLength": 128}
 HOST: Schema = {"type": "string", "minLength": 1, "maxLength": 253, "description": "a host name or an address"}
 URL: Schema = {"type": "string", "pattern": "^https?://[^/?#@ ]+(/[^?# ]*)?$", "maxLength": 2048}
@@ -96,7 +102,7 @@ SCHEMAS: Schema = {
         "required": list(validation.REQUIRED_FIELDS),
         "examples": [EXAMPLE],
     },
-    "Change": {"type": "object", "properties": CHANGES, "minProperties": 1, "examples": [{"status": "draining"}]},
+    "Change": {"type": "object", "properties": CHANGES, "examples": [{"status": "draining"}]},
     "Heartbeat": {"type": "object", "properties": {"status": nullable(STATUS)}, "examples": [{"status": "running"}]},
     "Service": response_object({**WRITABLE, **READ_ONLY}),
     "Services": response_object(

@@ -12,7 +12,6 @@ from svc.protocol.service import (
     MAX_METADATA_BYTES,
     MAX_MODEL_ID_LENGTH,
     MAX_MODELS,
-    STATUSES,
     Service,
     is_model_id,
     iso,
@@ -27,6 +26,8 @@ LABEL_PATTERN = re.compile(r"[A-Za-z0-9 _.-]{0,64}")  # older babysitters put a 
 MAX_WAIT_SECONDS = 60.0
 MAX_METADATA_DEPTH = 8
 MAX_QUOTED_LENGTH = 80
+MAX_STATUS_LENGTH = 64
+FILTERS = ("status", "healthy", "type")
 REQUIRED_FIELDS = ("name", "host", "port", "hostname", "url", "status")
 
 
@@ -59,14 +60,12 @@ def parse_registration(payload: dict[str, Any], now: float) -> Service:
 
 
 def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the fields of the service `name` that an update changes."""
+    """Return the fields of the service `name` that an update changes; none if the update only renews the lease."""
     fields = _checked_fields(payload, [])
     if fields.pop("name", name) != name:
         raise BadRequest(
             f"name: a service cannot be renamed; register {payload['name']!r} and delete {name!r}", param="name"
         )
-    if not fields:
-        raise BadRequest(f"no field to change; there are {' '.join(k for k in FIELDS if k != 'name')}")
     return fields
 
 
@@ -76,16 +75,18 @@ def parse_heartbeat_status(payload: dict[str, Any]) -> str | None:
 
 
 def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
-    """Return a function that returns whether a service passes the filters `?status= &healthy= &type=`."""
-    status, healthy, kind = args.get("status"), args.get("healthy"), args.get("type")
-    if healthy not in (None, "true", "false"):
+    """Return a function that returns whether a service passes the filters `?status= &healthy= &type=`.
+
+    An empty filter counts as missing. `healthy` may have any case, because Python clients send True.
+    """
+    status, healthy, kind = (args.get(key) or None for key in FILTERS)
+    if healthy is not None and healthy.lower() not in ("true", "false"):
         raise BadRequest(f"healthy: must be true or false, not {healthy!r}", param="healthy")
-    _checked_fields({"status": status}, [])
 
     def passes(service: Service) -> bool:
         return (
             (status is None or service.status == status)
-            and (healthy is None or service.is_healthy() == (healthy == "true"))
+            and (healthy is None or service.is_healthy() == (healthy.lower() == "true"))
             and (kind is None or service.metadata.get("type") == kind)
         )
 
@@ -94,7 +95,7 @@ def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
 
 def filter_key(args: Mapping[str, str]) -> tuple[str | None, ...]:
     """Return a cache key for the filters of a request: equal filters have equal keys."""
-    return tuple(args.get(key) for key in ("status", "healthy", "type"))
+    return tuple(args.get(key) for key in FILTERS)
 
 
 def parse_watch(args: Mapping[str, str]) -> tuple[int, float] | None:
@@ -150,7 +151,9 @@ def _url_problem(value: Any) -> str:
 
 
 def _status_problem(value: Any) -> str:
-    return "" if value in STATUSES else f"must be one of {' '.join(STATUSES)}, not {_quoted(value)}"
+    """Return the problem of a status. Other programs may report statuses of their own: those are not `running`."""
+    is_valid = isinstance(value, str) and 0 < len(value) <= MAX_STATUS_LENGTH and value.isprintable()
+    return "" if is_valid else f"must be 1 to {MAX_STATUS_LENGTH} printable characters, not {_quoted(value)}"
 
 
 def _weight_problem(value: Any) -> str:

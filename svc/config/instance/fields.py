@@ -200,6 +200,8 @@ def metadata(value: Any) -> dict[str, Any]:
             raise ValueError("is set by the babysitter itself; choose another key")
         if key == "models":
             served_models(item)
+        if key == "static" and not isinstance(item, bool):
+            raise ValueError(f"must be true or false, not {quoted(item)}")
         if key == "cache_type" and item not in ("paged", "static"):
             raise ValueError(f'must be "paged" or "static", not {quoted(item)}; choose one')
         try:

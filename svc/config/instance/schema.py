@@ -54,7 +54,8 @@ TOP_LEVEL: dict[str, Field] = {
         metadata,
         {},
         help="data for the routers: cache_type, weight, max_concurrency, or any other key; "
-        "models: the models of a server that has no list of its own",
+        "models: the models of a server that has no list of its own; static = true: it stays registered without "
+        "heartbeats, and health checks decide",
     ),
 }
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}

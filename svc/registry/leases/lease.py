@@ -22,8 +22,8 @@ def expires_at(service: Service, listening_since: float) -> float:
 
 
 def has_lapsed(service: Service, now: float, listening_since: float) -> bool:
-    """Return whether no heartbeat has arrived for the whole length of the lease."""
-    return now >= expires_at(service, listening_since)
+    """Return whether no heartbeat has arrived for the whole length of the lease; False for a static service."""
+    return not service.is_static() and now >= expires_at(service, listening_since)
 
 
 def is_forgettable(service: Service, now: float, forget_after: float, listening_since: float) -> bool:
@@ -60,18 +60,17 @@ def after_heartbeat(service: Service, now: float, status: str | None, caller: Ca
 
     Raise the errors of owner.check_heartbeat.
     """
-    owner.check_heartbeat(service, caller)
-    return update(replace(service, last_heartbeat=now, expired=False), {"status": status} if status else {})
+    return update(service, {"status": status} if status else {}, now, caller)
 
 
-def update(service: Service, fields: dict[str, Any], caller: Caller = OPERATOR) -> Service:
-    """Return the service with the new fields; raise Forbidden if another caller owns it.
+def update(service: Service, fields: dict[str, Any], now: float, caller: Caller = OPERATOR) -> Service:
+    """Return the service with a renewed lease and the new fields; raise the errors of owner.check_heartbeat.
 
     Its health status becomes `unknown` when it starts to run or gets another URL, because earlier checks prove nothing
     about its new state.
     """
-    owner.check(service, caller)
-    new = replace(service, **fields)
+    owner.check_heartbeat(service, caller)
+    new = replace(service, last_heartbeat=now, expired=False, **fields)
     starts = new.status == "running" and service.status != "running"
     if starts or new.health_url() != service.health_url():
         return replace(new, health_status="unknown")

@@ -3,14 +3,15 @@
 import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from math import inf
 from typing import Any
 
 import msgspec
 
 from svc.base.errors import SvcError, Unauthorized
 from svc.client.registry import RegistryClient, ServiceList
-from svc.client.registry_watch import MAX_WAIT_SECONDS, RegistryWatch
-from svc.protocol.service import Service
+from svc.client.registry_watch import RegistryWatch
+from svc.protocol.service import Service, is_static
 from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import Target, from_service
 from svc.router.sources.table_cache import CachedTable
@@ -40,7 +41,7 @@ class TableSync:
         self._cached = cached
         self._interval = state.settings.registry_sync_interval
         self._watch = RegistryWatch(client, self._interval, clock) if client else None
-        self._missing: dict[str, float] = {}  # when each name vanished from the list without a deletion
+        self._kept_until: dict[str, float] = {}  # the names that vanished from the list without a deletion
         self._shadowed: set[str] = set()  # the registered names that static services have too; they were logged
         self._unusable: set[str] = set()  # the logged messages about entries that cannot be used
 
@@ -117,33 +118,37 @@ class TableSync:
         return [target for target in registered if target.name not in static]
 
     def _in_grace_period(self, listed: set[str], data_lost: bool) -> list[Target]:
-        """Return the targets that are kept for now although the registry does not list them: they may register again.
+        """Return the targets that are kept although the registry does not list them: they may register again.
 
-        `listed`: the names in the registry's list; `data_lost`: the registry may have lost its data.
+        Those with `static = true` in their metadata are kept until the registry lists them again, the others for the
+        grace period. `listed`: the names in the registry's list; `data_lost`: the registry may have lost its data.
         """
         now = self._clock()
         targets = self._state.balancer.table.targets
         unlisted = [target for target in targets if not target.static and target.name not in listed]
         if data_lost:
-            self._missing.update({target.name: now for target in unlisted if target.name not in self._missing})
-        grace = self._state.settings.service_removal_grace_period
-        self._missing = {
-            name: since for name, since in self._missing.items() if name not in listed and now - since < grace
+            grace = self._state.settings.service_removal_grace_period
+            until = {target.name: inf if is_static(target.metadata) else now + grace for target in unlisted}
+            self._kept_until = {**until, **self._kept_until}
+        self._kept_until = {
+            name: until for name, until in self._kept_until.items() if name not in listed and now < until
         }
-        return [target for target in unlisted if target.name in self._missing]
+        return [target for target in unlisted if target.name in self._kept_until]
 
     def _max_wait_seconds(self) -> float:
         """Return the seconds for which the registry may wait for a change: until the first grace period ends."""
-        if not self._missing:
-            return MAX_WAIT_SECONDS
-        return min(self._missing.values()) + self._state.settings.service_removal_grace_period - self._clock()
+        return min(self._kept_until.values(), default=inf) - self._clock()
 
 
 def _may_have_lost_data(before: Origin | None, now: Origin) -> bool:
-    """Return whether the list may lack instances that run: the registry has lost its data, or is another registry."""
+    """Return whether the list may lack instances that run.
+
+    That is the case if the registry has lost its data, or is another registry, or sends no revision. Without a
+    revision, a deletion looks like a loss of data.
+    """
     if before is None or not before.registry:
         return False
-    return now.registry != before.registry or (now.index or 0) < (before.index or 0)
+    return now.registry != before.registry or now.index is None or now.index < (before.index or 0)
 
 
 class ListedService(Service, frozen=True, kw_only=True):

@@ -116,6 +116,20 @@ def test_a_refusal_is_not_retried_at_another_registry(servers, status, kind):
     assert second.queries == []
 
 
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [(b"", "http://r/x: answered 404"), (b'{"error": "Service \'x\' not found"}', "Service 'x' not found")],
+)
+def test_an_unknown_name_is_understood_from_a_registry_of_the_original(body, message, monkeypatch):
+    client = RegistryClient("http://r")
+    response = requests.Response()
+    response.status_code, response.url, response._content = 404, "http://r/x", body
+    monkeypatch.setattr(client, "_send", lambda *_, **__: (response, "http://r"))
+    with pytest.raises(NotFound) as failure:
+        client.heartbeat("x", "running")
+    assert failure.value.message == message
+
+
 @pytest.mark.parametrize(("retry_after", "seconds"), [("30", 30), (None, 1), ("soon", 1)])
 def test_a_rate_limit_has_its_retry_after(servers, retry_after, seconds):
     first, second = servers

@@ -103,7 +103,8 @@ def test_the_list_is_sorted_filtered_and_carries_the_revision(client, environmen
     assert names("?healthy=false") == ["b"]
     assert names("?type=openai-api") == ["a"]
     assert client.get("/services").headers["X-Registry-Index"] == "2"
-    assert client.get("/services?status=up").status_code == 400
+    assert names("?status=up") == []
+    assert names("?healthy=True") == ["a"]
     assert error(client.get("/services?healthy=1"))["param"] == "healthy"
 
 
@@ -175,17 +176,36 @@ def test_a_heartbeat_may_bring_a_status(client, environment):
     assert (answer.status_code, set(answer.get_json())) == (200, {"message", "timestamp"})
     now = client.get("/services/qwen").get_json()
     assert (now["status"], now["last_heartbeat"]) == ("draining", NOW + 5)
-    assert error(client.post("/services/qwen/heartbeat", json={"status": "up"}))["param"] == "status"
+    assert error(client.post("/services/qwen/heartbeat", json={"status": 7}))["param"] == "status"
 
 
-def test_put_changes_only_the_given_fields_and_not_the_lease(client, environment):
+def test_a_status_of_another_program_counts_as_not_running(client):
+    client.post("/services", json=registration())
+    assert client.post("/services/qwen/heartbeat", json={"status": "warming up"}).status_code == 200
+    now = client.get("/services/qwen").get_json()
+    assert (now["status"], now["is_healthy"]) == ("warming up", False)
+    assert client.get("/stats").get_json()["status_distribution"] == {"warming up": 1}
+    assert sample(client, "svc_registry_services", status="other") == 1
+    event = client.get("/events").get_json()["events"][-1]
+    assert (event["kind"], event["level"], event["message"]) == ("status", "warning", "warming up; it was running")
+    client.post("/services/qwen/heartbeat", json={"status": "running"})
+    assert client.get("/services?healthy=true").get_json()["total"] == 1
+
+
+def test_put_changes_only_the_given_fields_and_renews_the_lease(client, environment, store):
     client.post("/services", json=registration(metadata={"models": ["a"]}))
     environment.now += 5
     assert client.put("/services/qwen", json={"weight": 5, "status": "draining"}).status_code == 200
     now = client.get("/services/qwen").get_json()
     assert (now["weight"], now["status"], now["metadata"]) == (5, "draining", {"models": ["a"]})
-    assert now["last_heartbeat"] == NOW
+    assert now["last_heartbeat"] == NOW + 5
     assert error(client.put("/services/qwen", json={"port": "x"}))["param"] == "port"
+    environment.now += 5
+    store.change("qwen", lambda old: replace(old, expired=True, status="running"))
+    for nothing in ({"json": {}}, {}):
+        answer = client.put("/services/qwen", **nothing)
+        assert (answer.status_code, answer.get_json()["service"]["is_healthy"]) == (200, True)
+    assert client.get("/services/qwen").get_json()["last_heartbeat"] == NOW + 10
 
 
 @pytest.mark.parametrize(
@@ -351,9 +371,9 @@ def test_a_degraded_registry_reports_it_until_an_operator_ends_it(store, environ
     assert client.get("/services?healthy=true").get_json()["total"] == 0
 
 
-def sample(client, name):
+def sample(client, name, **labels):
     families = text_string_to_metric_families(client.get("/metrics").get_data(as_text=True))
-    return next(s.value for f in families for s in f.samples if s.name == name)
+    return next(s.value for f in families for s in f.samples if (s.name, s.labels) == (name, labels))
 
 
 def test_other_machines_need_the_token_to_write(store, environment, tmp_path):

@@ -123,7 +123,7 @@ def test_a_heartbeat_renews_the_lease_and_sets_the_status(store):
     ("peer", "change", "error"),
     [
         ("127.0.0.1", (b"qwen-server", b"unknown"), NotFound),
-        ("127.0.0.1", (b"running", b"walking"), BadRequest),
+        ("127.0.0.1", (b'"running"', b"1234567.8"), BadRequest),
         ("10.0.0.9", (b"User-Agent: x", b"User-Agent: y"), Unauthorized),
     ],
 )

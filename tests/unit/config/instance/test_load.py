@@ -317,6 +317,7 @@ def test_errors_in_the_backend_section(write, text, lines):
         ("models_list = []", "models_list: is set by the babysitter itself"),
         ('cache_type = "pages"', 'cache_type: must be "paged" or "static", not \'pages\'; choose one'),
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
+        ('static = "yes"', "static: must be true or false, not 'yes'"),
     ],
 )
 def test_errors_in_the_metadata(write, lines, line):

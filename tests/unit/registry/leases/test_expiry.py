@@ -104,6 +104,11 @@ def test_a_mass_expiry_is_more_than_a_share_and_at_least_three(silent, live, gon
     assert is_mass_expiry(services, NOW, listening_since=0) == (lost >= 3 and lost > 0.15 * (lost + live))
 
 
+def test_static_services_are_no_mass_expiry():
+    static = service(lease_seconds=90, last_heartbeat=NOW - 80, metadata={"static": True})
+    assert not is_mass_expiry([static] * 5, NOW, listening_since=0)
+
+
 def outage(of=20, lost=8):
     simulation = Simulation([n / of for n in range(of)])
     simulation.silent = {f"s{n}" for n in range(lost)}

@@ -1,5 +1,7 @@
+import pytest
 from msgspec.structs import replace
 
+from svc.base.errors import Forbidden, NotFound
 from svc.registry.leases import lease
 from tests.unit.registry.services import NOW, service
 
@@ -43,19 +45,32 @@ def test_a_new_url_or_a_restart_resets_the_health_status():
     assert lease.after_heartbeat(bad, NOW + 1, "running").health_status == "unhealthy"
     again = lease.after_heartbeat(lease.after_heartbeat(bad, NOW + 1, "starting"), NOW + 2, "running")
     assert (again.status, again.health_status) == ("running", "unknown")
-    assert lease.update(bad, {"url": "http://10.0.0.9:8100"}).health_status == "unknown"
-    assert lease.update(bad, {"weight": 3}).health_status == "unhealthy"
+    assert lease.update(bad, {"url": "http://10.0.0.9:8100"}, NOW).health_status == "unknown"
+    assert lease.update(bad, {"weight": 3}, NOW).health_status == "unhealthy"
 
 
 def test_a_heartbeat_without_a_status_only_renews_the_lease():
     assert lease.after_heartbeat(service(), NOW + 7, None) == replace(service(), last_heartbeat=NOW + 7)
 
 
-def test_a_heartbeat_revives_a_service_and_other_changes_do_not():
+def test_heartbeats_updates_and_registrations_revive_a_service():
     silent = service(expired=True)
     assert not lease.after_heartbeat(silent, NOW + 7, None).expired
-    assert lease.update(silent, {"weight": 3}).expired
+    assert lease.update(silent, {"weight": 3}, NOW + 7) == service(weight=3, last_heartbeat=NOW + 7)
     assert not lease.register(silent, service(last_heartbeat=NOW + 7)).expired
+
+
+def test_an_update_does_not_revive_the_service_of_another_owner():
+    with pytest.raises(Forbidden):
+        lease.update(service(owner="a" * 64), {"weight": 3}, NOW, "b" * 64)
+    with pytest.raises(NotFound):
+        lease.update(service(owner="a" * 64, expired=True), {"weight": 3}, NOW, "b" * 64)
+
+
+def test_the_lease_of_a_static_service_does_not_end():
+    static = service(metadata={"static": True})
+    assert not lease.has_lapsed(static, NOW + 1e6, listening_since=0)
+    assert lease.has_lapsed(service(metadata={"static": "true"}), NOW + 1e6, listening_since=0)
 
 
 def test_only_changes_that_a_reader_notices_are_visible():

@@ -128,6 +128,27 @@ def test_instances_missing_in_another_registry_are_kept():
     assert world.look(A, index=10, after=60) == ["a"]
 
 
+def test_a_registry_without_revisions_may_have_lost_what_it_does_not_list():
+    """The registry of the original sends no revision, and keeps its services in memory only."""
+    world = World(listing=Client(A, B))
+    world.client.index = None
+    world.look()
+    assert world.look(A) == ["a", "b"]
+    assert world.look(A, after=50) == ["a", "b"]
+    assert world.look(A) == ["a"]
+
+
+def test_a_static_instance_that_vanishes_is_kept_until_it_is_deleted():
+    static = service("b", "m", metadata={"static": True})
+    world = World(listing=Client(A, static))
+    world.look(index=5)
+    world.look(A, index=1)
+    assert world.look(A, index=2, after=100_000) == ["a", "b"]
+    assert world.client.waits[-1] == 30
+    world.look(A, static, index=3)
+    assert world.look(A, index=4) == ["a"]
+
+
 SAVED = CachedTable("http://r", 5, [target("a", "m"), target("b", "m")], age=100)
 
 
