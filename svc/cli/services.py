@@ -1,14 +1,19 @@
-"""`svc services`: show the services that the registry lists, and follow their changes."""
+"""`svc services`: show the services that the registry lists, follow their changes, and add one without a babysitter."""
 
+import json
 import time
+from typing import Any
 
 import click
 
+from svc.base.address import without_brackets
 from svc.cli.completions import services as complete_services
 from svc.cli.group import CommandGroup
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
+from svc.client.plain_service import PlainService, registration
 from svc.client.service_names import service_named
+from svc.protocol.service import INSTANCE_TYPE
 from svc.site import service_watch
 from svc.site.access import explaining_errors
 from svc.site.service_watch import NOT_FOUND, services_by_name
@@ -95,6 +100,63 @@ def watch(access: Access, as_json: bool) -> None:
     registry lists it now (null once it is removed).
     """
     service_watch.watch(access.client(read=True), as_json)
+
+
+@command.command()
+@click.argument("name")
+@click.argument("host")
+@click.argument("port", type=click.IntRange(1, 65535))
+@click.option("--model", "models", multiple=True, metavar="ID", help="a model that it serves; repeatable  [its list]")
+@click.option("--health-path", metavar="PATH", help="path that answers 200 while it works  [/health, or its list]")
+@click.option("--weight", type=click.IntRange(0, 1000), default=1, help="its share of the requests  [1]")
+@click.option("--type", "kind", default=INSTANCE_TYPE, help=f"routers use only {INSTANCE_TYPE}  [{INSTANCE_TYPE}]")
+@click.option("--metadata", metavar="JSON", default="{}", help='more metadata, such as {"cache_type": "paged"}')
+@registry_options
+def add(
+    access: Access,
+    name: str,
+    host: str,
+    port: int,
+    models: tuple[str, ...],
+    health_path: str | None,
+    weight: int,
+    kind: str,
+    metadata: str,
+) -> None:
+    """Add a service that has no babysitter: an API elsewhere, or a server that something else runs.
+
+    It stays until `svc remove NAME`, without heartbeats: the health checks of registry and routers decide whether it
+    gets requests. Its models are read now; run the command again when they change.
+    """
+    if health_path is not None and not health_path.startswith("/"):
+        raise click.BadParameter(f"must begin with /, not {health_path!r}", param_hint="--health-path")
+    service = PlainService(
+        name=name,
+        host=without_brackets(host),
+        port=port,
+        type=kind,
+        models=models,
+        health_path=health_path or "",
+        weight=weight,
+        metadata=_json_object(metadata),
+    )
+    fields = registration(service)
+    client = access.client()
+    with explaining_errors(f"add {name}", client, NOT_FOUND):
+        client.register(fields)
+    listed = ", ".join(fields["metadata"].get("models", ()))
+    echo(f"{name} is registered, at {service.url}{f': {listed}' if listed else ''}")
+    echo(f"health checks ask {fields['metadata']['health_url']}")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"is no JSON: {error}", param_hint="--metadata") from None
+    if not isinstance(value, dict):
+        raise click.BadParameter("must be an object, {...}", param_hint="--metadata")
+    return value
 
 
 @command.command()

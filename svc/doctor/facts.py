@@ -92,9 +92,9 @@ class RegistryFacts:
     def services(self) -> dict[str, dict[str, Any]]:
         """Return the services in the registry's list by name, without entries that lack a required field."""
         return {
-            s["name"]: s
+            s["name"]: {"drained": False, **s}  # the registry of the original knows no drains
             for s in _objects(self.listing.get("services"))
-            if {"name", "host", "port", "status", "is_healthy", "drained"} <= s.keys()
+            if {"name", "host", "port", "status", "is_healthy"} <= s.keys()
         }
 
 

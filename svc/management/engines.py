@@ -19,6 +19,7 @@ STATIC_NOTE = (
     "a static service: the router reads its list with each health check, and when a request names a new model; "
     "send the first request again if it is answered 503"
 )
+PLAIN_NOTE = "it has no babysitter that reads its list: repeat the `svc services add` that registered it"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -99,13 +100,18 @@ class Management:
             if lists[instance.name].models is not None
             and set(lists[instance.name].models or ()) != set(instance.models)
         }
-        registered = {name: models for name, models in changed.items() if name in self._fleet.registered}
+        notes = {
+            instance.name: PLAIN_NOTE if instance.name in self._fleet.registered else STATIC_NOTE
+            for instance in instances
+            if instance.name in changed
+            and (instance.name not in self._fleet.registered or instance.babysitter_url is None)
+        }
+        registered = {name: models for name, models in changed.items() if name not in notes}
         if registered and self._client is not None:
             missing = model_lists.await_registry(self._client, registered)
             time.sleep(model_lists.ROUTER_DELAY_SECONDS)
             lists.update({name: dataclasses.replace(lists[name], problem=reason) for name, reason in missing.items()})
-        static = [name for name in changed if name not in registered]
-        return lists | {name: dataclasses.replace(lists[name], problem=STATIC_NOTE) for name in static}
+        return lists | {name: dataclasses.replace(lists[name], problem=note) for name, note in notes.items()}
 
     def _read_model_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
         responses = fan_out(

@@ -10,7 +10,7 @@ import msgspec
 from svc.base.address import is_loopback
 from svc.base.errors import CommandError
 from svc.client.service_names import instance_named
-from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
+from svc.protocol.service import Service, babysitter_of, models_of
 from svc.protocol.service_url import parse_service_url
 
 SERVING = ("running", "draining")  # the statuses in which an instance's engine answers requests
@@ -81,8 +81,7 @@ def from_entry(entry: Mapping[str, Any]) -> EngineInstance | None:
     if not service.is_instance():
         return None
     url, models = service.url.rstrip("/"), tuple(models_of(service.metadata))
-    babysitter = named_babysitter(service.metadata) or babysitter_url(url)
-    return EngineInstance(service.name, url, models, babysitter, service.status)
+    return EngineInstance(service.name, url, models, babysitter_of(url, service.metadata), service.status)
 
 
 def select(fleet: Fleet, selection: Selection) -> list[EngineInstance]:

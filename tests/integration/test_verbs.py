@@ -9,6 +9,7 @@ import pytest
 from svc.base.printable import is_unsafe
 from svc.client.registry import RegistryClient
 from tests.integration.commands import register, run, running, url_of
+from tests.integration.fakes import mock
 from tests.integration.registry.process import Registry
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
@@ -196,3 +197,24 @@ def test_registered_control_characters_do_not_reach_the_terminal(registry: Regis
         assert not any(map(is_unsafe, (out + err).replace("\n", ""))), arguments
         assert "\nname  forged" not in out
     assert json.loads(run(registry, "services", "show", "evil-server", "--json")[0])["metadata"] == metadata
+
+
+def test_a_service_without_a_babysitter_is_added_served_and_removed(registry: Registry):
+    with mock("speech", ["whisper"]) as made, router("--registry-url", url_of(registry)) as own:
+        out, _ = run(registry, "services", "add", "speech", "127.0.0.1", str(made.port), "--weight", "2")
+        assert out == (
+            f"speech is registered, at http://127.0.0.1:{made.port}: whisper\n"
+            f"health checks ask http://127.0.0.1:{made.port}/health\n"
+        )
+        wait_until(lambda: [m["id"] for m in own.get("/v1/models").json()["data"]] == ["whisper"])
+        with own.client() as client:
+            client.send(post({"model": "whisper", "messages": [{"role": "user", "content": "hi"}]}))
+            assert client.answer().status == 200
+        entry = own.service("speech")
+        assert (entry["healthy"], entry["weight"], entry["babysitter_url"]) == (True, 2, None)
+        _, err = run(registry, "services", "add", "b", "127.0.0.1", str(free_port()), status=1)
+        assert err.startswith("svc: nothing answers at ")
+        run(registry, "services", "add", "b", "127.0.0.1", "8", "--health-path", "health", status=2)
+        run(registry, "services", "add", "b", "127.0.0.1", "8", "--metadata", "[]", status=2)
+        run(registry, "remove", "speech")
+        wait_until(lambda: own.get("/services").json()["services"] == [])

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 from svc.base.address import authority
-from svc.protocol.service import Service, babysitter_url, models_of, named_babysitter
+from svc.protocol.service import Service, babysitter_of, models_of, named_babysitter
 from svc.protocol.service_url import is_service_url, parse_service_url
 
 
@@ -64,7 +64,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def babysitter_url(self) -> str | None:
         """The URL of the instance's babysitter; None for a static service that has none."""
-        return self.named_babysitter or (babysitter_url(self.url) if self.has_babysitter else None)
+        return babysitter_of(self.url, self.metadata) if self.has_babysitter else self.named_babysitter
 
     @property
     def named_babysitter(self) -> str | None:

@@ -9,6 +9,7 @@ from svc.protocol.service import (
     MAX_MODEL_ID_LENGTH,
     MAX_MODELS,
     Service,
+    babysitter_of,
     babysitter_url,
     iso,
     models_of,
@@ -58,6 +59,21 @@ def test_an_instance_is_checked_at_its_babysitter(changed, url):
 )
 def test_a_babysitter_listens_on_the_next_port_without_tls(url, babysitter):
     assert babysitter_url(url) == babysitter
+
+
+@pytest.mark.parametrize(
+    ("metadata", "babysitter"),
+    [
+        ({}, "http://h:8101"),
+        ({"babysitter": "enhanced"}, "http://h:8101"),
+        ({"babysitter": "http://b:1/"}, "http://b:1"),
+        ({"static": True}, "http://h:8101"),
+        ({"static": True, "health_url": "http://h:8100/health"}, None),
+        ({"static": True, "health_url": "http://h:8100/health", "babysitter": "http://b:1"}, "http://b:1"),
+    ],
+)
+def test_a_static_instance_with_its_own_health_check_has_no_babysitter(metadata, babysitter):
+    assert babysitter_of("http://h:8100", metadata) == babysitter
 
 
 @pytest.mark.parametrize("url", [None, "", "http://h:1/?q", "ftp://h", "http://u:p@h"])

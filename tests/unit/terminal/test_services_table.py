@@ -72,7 +72,7 @@ def test_a_new_and_a_removed_service_are_changes():
     ]
 
 
-@pytest.mark.parametrize("lacking", ["host", "status", "is_healthy", "drained", "url"])
+@pytest.mark.parametrize("lacking", ["host", "status", "is_healthy", "url"])
 def test_a_list_without_a_registrys_fields_is_refused(lacking):
     entry = {key: value for key, value in service().items() if key != lacking}
     with pytest.raises(CommandError, match="is no registry"):
