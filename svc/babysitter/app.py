@@ -107,6 +107,7 @@ def describe_instance(monitor: Monitor, registrar: Registrar, now: float) -> dic
         "port": config.babysitter_port,
         "url": babysitter_url(config.url),
         "service_type": config.backend.type,
+        "metadata": config.metadata,
         "state": snapshot.state.value or "unknown",
         "models": model_ids(snapshot.models),
         "not_ready": monitor.engine_status.reason or None,

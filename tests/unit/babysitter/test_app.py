@@ -92,6 +92,7 @@ def test_info_of_a_running_instance(instance, client):
         "port": 8101,
         "url": "http://localhost:8101",
         "service_type": "mock",
+        "metadata": {"cache_type": "paged"},
         "state": "running",
         "models": ["a"],
         "not_ready": None,
