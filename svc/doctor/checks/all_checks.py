@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator
 
 from svc.doctor.checks import (
+    adapters,
     babysitters,
     configuration,
     gpus,
@@ -66,6 +67,7 @@ CHECKS = (
     Check("instances", instances.check, _is_listed),
     Check("router", routing.check, _router_answers),
     Check("models", models.check, _router_answers),
+    Check("LoRA adapters", adapters.check, lambda facts: bool(adapters.loaded_adapters(facts))),
     Check("GPUs", gpus.check, lambda facts: bool(facts.gpus.indices)),
     Check("versions", skew.check_versions),
     Check("clocks", skew.check_clocks, lambda facts: _is_listed(facts) or _router_answers(facts)),
