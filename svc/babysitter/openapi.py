@@ -55,6 +55,7 @@ SCHEMAS: Schema = {
             "port": {**PORT, "description": "the babysitter's"},
             "url": TEXT,
             "service_type": {**TEXT, "description": "the type of the backend"},
+            "metadata": {"type": "object", "description": "[metadata] of the TOML"},
             "state": {"type": "string", "enum": [*(state.value for state in LifecycleState if state.value), "unknown"]},
             "models": list_of(TEXT),
             "not_ready": {**nullable(TEXT), "description": "why the instance is not ready"},
