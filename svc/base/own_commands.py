@@ -15,6 +15,8 @@ def command_name() -> str:
     program = shutil.which("svc")
     if program and os.path.samefile(program, sys.argv[0]):
         return "svc"
+    if os.path.basename(sys.argv[0]) == "__main__.py":
+        return f"{_from_here(sys.executable)} -m svc"
     return _from_here(sys.argv[0])
 
 

@@ -58,8 +58,11 @@ class CommandGroup(click.Group):
 
     def answer(self, ctx: click.Context, word: str, arguments: Sequence[str]) -> str:
         """Return the message for a word that is no command: the nearest command, or the help."""
-        names = [name for name, _ in self.summaries(ctx)]
-        path = ctx.command_path
-        near = difflib.get_close_matches(word, names, 1)
-        cure = f"did you mean {path} {near[0]}?" if near else f"{path} --help lists the commands"
+        path, near = ctx.command_path, self.nearest(ctx, word)
+        cure = f"did you mean {path} {near}?" if near else f"`{path} --help` lists the commands"
         return f"there is no command {path} {word}; {cure}"
+
+    def nearest(self, ctx: click.Context, word: str) -> str:
+        """Return the command that is spelt most like a word; empty if none is."""
+        names = [name for name, _ in self.summaries(ctx)]
+        return next(iter(difflib.get_close_matches(word, names, 1)), "")

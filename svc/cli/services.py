@@ -33,6 +33,10 @@ class ListByDefault(CommandGroup):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 
+    def nearest(self, ctx: click.Context, word: str) -> str:
+        """Return the command that is spelt most like a word; the word may also be the name of a service."""
+        return super().nearest(ctx, word) or f"show {word}"
+
 
 @click.group("services", cls=ListByDefault)
 def command() -> None:

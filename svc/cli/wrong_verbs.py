@@ -6,19 +6,19 @@ from collections.abc import Sequence
 # Each word, and the command that does what it means. {svc} and {ctl} are the commands that work in this directory,
 # {programs} is what supervisorctl calls the named instances, and {names} what svc calls them.
 ANSWERS = {
-    "start": "{ctl} start {programs} starts an instance that was stopped, {svc} up starts the site",
-    "stop": "{ctl} stop {programs} stops an instance, {svc} down stops the site",
-    "restart": "{ctl} restart {programs} restarts an instance, and {svc} rollout restart {names} "
+    "start": "`{ctl} start {programs}` starts an instance that was stopped, `{svc} up` starts the site",
+    "stop": "`{ctl} stop {programs}` stops an instance, `{svc} down` stops the site",
+    "restart": "`{ctl} restart {programs}` restarts an instance, and `{svc} rollout restart {names}` "
     "does so without failing a request",
-    "reload": "{svc} apply brings what runs in line with the files",
-    "ps": "{svc} status shows what runs here",
-    "ls": "{svc} status shows what runs here, {svc} services what the registry lists",
-    "list": "{svc} status shows what runs here, {svc} services what the registry lists",
-    "help": "{svc} {help}",
-    "log": "{svc} logs shows the ends of the logs",
-    "tail": "{svc} logs -f follows the logs",
-    "kill": "{svc} down stops the site",
-    "shutdown": "{svc} down stops the site",
+    "reload": "`{svc} apply` brings what runs in line with the files",
+    "ps": "`{svc} status` shows what runs here",
+    "ls": "`{svc} status` shows what runs here, `{svc} services` what the registry lists",
+    "list": "`{svc} status` shows what runs here, `{svc} services` what the registry lists",
+    "help": "`{svc} {help}",
+    "log": "`{svc} logs` shows the ends of the logs",
+    "tail": "`{svc} logs -f` follows the logs",
+    "kill": "`{svc} down` stops the site",
+    "shutdown": "`{svc} down` stops the site",
 }
 SINGLE_PROGRAMS = ("registry", "router", "all")  # the names that are no groups of supervisord
 
@@ -31,7 +31,7 @@ def answer(word: str, arguments: Sequence[str], svc: str, supervisorctl: str) ->
     if word not in ANSWERS:
         return None
     names = [_instance(argument) for argument in arguments if not argument.startswith("-")] or ["NAME"]
-    help_text = f"{names[0]} --help describes {names[0]}" if arguments else "--help lists the commands"
+    help_text = f"{names[0]} --help` describes {names[0]}" if arguments else "--help` lists the commands"
     cure = ANSWERS[word].format(
         svc=svc,
         ctl=supervisorctl,

@@ -133,6 +133,10 @@ def test_a_refused_request_leaves_the_connection_usable(site: Site, secret: str)
 def test_probes_need_no_key_and_lists_of_instances_do(site: Site, secret: str):
     for path in OPEN:
         assert site.router.get(path).status_code == 200, path
+    root = requests.get(site.router.url, headers={"Accept": "text/html"}, timeout=10)
+    assert (root.status_code, root.url) == (200, f"{site.router.url}/ui"), (
+        "a browser gets the page, which asks for a key"
+    )
     for path in PROTECTED:
         told = site.router.get(path)
         assert told.status_code == 401, path

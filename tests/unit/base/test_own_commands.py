@@ -35,6 +35,11 @@ def test_a_program_in_path_has_its_name_only(environment, monkeypatch):
     assert (command_name(), program_beside("supervisorctl")) == ("svc", "supervisorctl")
 
 
+def test_a_module_that_python_runs_is_called_in_the_same_way(environment, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/checkout/svc/__main__.py"])
+    assert command_name() == ".venv/bin/python -m svc"
+
+
 def test_another_environments_program_is_not_meant(environment, tmp_path, monkeypatch):
     other = tmp_path / "other"
     other.mkdir()

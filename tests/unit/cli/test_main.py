@@ -69,9 +69,11 @@ def test_help_loads_no_command():
     ("arguments", "cure"),
     [
         (["statsu"], "svc statsu; did you mean svc status?"),
-        (["zzz"], "svc zzz; svc --help lists the commands"),
+        (["zzz"], "svc zzz; `svc --help` lists the commands"),
         (["keys", "lst"], "svc keys lst; did you mean svc keys list?"),
-        (["rollout", "zzz"], "svc rollout zzz; svc rollout --help lists the commands"),
+        (["services", "qwen"], "svc services qwen; did you mean svc services show qwen?"),
+        (["services", "wacht"], "svc services wacht; did you mean svc services watch?"),
+        (["rollout", "zzz"], "svc rollout zzz; `svc rollout --help` lists the commands"),
     ],
 )
 def test_a_wrong_word_is_answered_in_one_line_with_the_nearest_command(runner, arguments, cure):
@@ -84,7 +86,7 @@ def test_a_verb_of_other_programs_is_answered_with_the_right_command(runner, mon
     monkeypatch.setattr("svc.cli.options.program_beside", lambda name: f"bin/{name}")
     result = runner.invoke(svc, ["start", "qwen"], prog_name="svc")
     assert result.exit_code == 2
-    assert result.stderr.startswith("svc: there is no command svc start: bin/supervisorctl start qwen:* starts ")
+    assert result.stderr.startswith("svc: there is no command svc start: `bin/supervisorctl start qwen:*` starts ")
 
 
 def test_help_shows_defaults_and_variables(runner):

@@ -14,15 +14,15 @@ def answer_to(line: str) -> str | None:
 @pytest.mark.parametrize(
     ("line", "cure"),
     [
-        ("start", "./ctl start NAME:* starts an instance that was stopped, ./svc up starts the site"),
-        ("stop qwen", "./ctl stop qwen:* stops an instance, ./svc down stops the site"),
-        ("stop config/qwen.toml", "./ctl stop qwen:* stops an instance, ./svc down stops the site"),
-        ("start qwen:server router", "./ctl start qwen:server router starts "),
-        ("restart --now a b", "./ctl restart a:* b:* restarts an instance, and ./svc rollout restart a b does so "),
-        ("ps", "./svc status shows what runs here"),
-        ("help", "./svc --help lists the commands"),
-        ("help up", "./svc up --help describes up"),
-        ("tail", "./svc logs -f follows the logs"),
+        ("start", "`./ctl start NAME:*` starts an instance that was stopped, `./svc up` starts the site"),
+        ("stop qwen", "`./ctl stop qwen:*` stops an instance, `./svc down` stops the site"),
+        ("stop config/qwen.toml", "`./ctl stop qwen:*` stops an instance, `./svc down` stops the site"),
+        ("start qwen:server router", "`./ctl start qwen:server router` starts "),
+        ("restart --now a b", "`./ctl restart a:* b:*` restarts an instance, and `./svc rollout restart a b` does so "),
+        ("ps", "`./svc status` shows what runs here"),
+        ("help", "`./svc --help` lists the commands"),
+        ("help up", "`./svc up --help` describes up"),
+        ("tail", "`./svc logs -f` follows the logs"),
     ],
 )
 def test_the_answer_names_the_right_command(line, cure):
