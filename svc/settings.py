@@ -128,6 +128,11 @@ class RouterSettings:
     policies: NameTable = setting((), choices=POLICIES, help="policy for the instances of one model: MODEL=POLICY")
     aliases: NameTable = setting((), help="another name for a model: NAME=MODEL")
     fallbacks: NameTable = setting((), help="the model to use when no instance has the requested one: MODEL=OTHER")
+    unknown_model_status: str = setting(
+        "auto",
+        choices=("auto", "503", "404"),
+        help="status for a model that no instance has; auto: 404 on /v1/messages and /v1/responses, else 503",
+    )
     proxy_timeout: float = setting(
         1800.0, "PROXY_TIMEOUT_SECONDS", minimum=0.1, help="seconds a request may take in all"
     )

@@ -137,6 +137,8 @@ def _number(raw: Any, kind: Callable[[Any], float], rules: SettingRules) -> floa
 
 
 def _text(raw: Any, rules: SettingRules, default: object) -> str:
+    if rules.choices and type(raw) is int:  # a choice may be a number, such as the status 404
+        raw = str(raw)
     if not isinstance(raw, str):
         raise ValueError(f"must be text, not {raw!r}")
     if rules.token_setting and any(map(has_credentials, raw.split(","))):

@@ -233,7 +233,7 @@ def test_anthropic_streams_a_message(claude):
 # What fails.
 
 
-def test_an_unknown_model_is_a_server_error_in_each_api(client, claude):
+def test_an_unknown_model_is_an_error_in_each_api(client, claude):
     message = "No healthy services available for model 'nope'"
     for call in (client.chat.completions.create, client.completions.create):
         arguments = {"messages": HELLO} if call == client.chat.completions.create else {"prompt": "x"}
@@ -241,10 +241,10 @@ def test_an_unknown_model_is_a_server_error_in_each_api(client, claude):
             call(model="nope", **arguments)
         assert (caught.value.status_code, caught.value.code) == (503, "service_unavailable")
         assert caught.value.body["message"] == message
-    with pytest.raises(anthropic.InternalServerError) as refused:
-        claude.messages.create(model="nope", messages=HELLO, max_tokens=9)
-    assert refused.value.status_code == 503
-    assert refused.value.body == {"type": "error", "error": {"type": "overloaded_error", "message": message}}
+    with pytest.raises(anthropic.NotFoundError) as refused:
+        claude.messages.create(model="qwn", messages=HELLO, max_tokens=9)
+    message = "The model 'qwn' does not exist; did you mean qwen?"
+    assert refused.value.body == {"type": "error", "error": {"type": "not_found_error", "message": message}}
 
 
 def test_an_instance_s_error_reaches_the_client_unchanged(site, client, claude):

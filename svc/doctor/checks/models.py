@@ -1,13 +1,13 @@
 """Checks for models without a healthy instance, aliases of such models, and the model that the operator named."""
 
-import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
 from svc.protocol.service import INSTANCE_TYPE, listed_models
+from svc.protocol.similar_names import first_names, similar_names
 
 MAX_MODELS_SHOWN = 8
 
@@ -36,7 +36,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                 f"alias.{alias}",
                 PROBLEM,
                 f"the alias {alias!r} stands for {model!r}, which no instance serves",
-                f"there are {_first_models(served)}",
+                f"there are {first_names(served, MAX_MODELS_SHOWN)}",
                 causes=(f"model.{model}",),
                 first_step=f"correct [router.aliases] in config/svc.toml{_spelling_hint(model, list(served))}",
                 fix="svc up",
@@ -140,7 +140,7 @@ def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
         f"model.{model}",
         PROBLEM,
         f"model {model!r}: no instance serves it",
-        f"there are {_first_models(names)}",
+        f"there are {first_names(names, MAX_MODELS_SHOWN)}",
         first_step=f"ask for one of those{_spelling_hint(model, names)}; to give it that name too, in config/svc.toml: "
         f'[router.aliases] "{model}" = "MODEL"; the list is at',
         fix=f"curl -sS {url}/v1/models",
@@ -152,16 +152,6 @@ def _command_names(config: InstanceConfig, model: str) -> bool:
     return any(model in (argument, *argument.split(",")) for argument in config.argv)
 
 
-def _first_models(names: Iterable[str]) -> str:
-    models = sorted(names)
-    more = f" and {len(models) - MAX_MODELS_SHOWN} more" if len(models) > MAX_MODELS_SHOWN else ""
-    return ", ".join(models[:MAX_MODELS_SHOWN]) + more or "none"
-
-
 def _spelling_hint(name: str, names: list[str]) -> str:
-    """Return a hint at the names that differ from `name` only in case, in a leading path or slightly in spelling."""
-    lower = {known.lower(): known for known in names}
-    close = difflib.get_close_matches(name.lower(), lower, 2, 0.6)
-    tails = [known for key, known in lower.items() if key.rpartition("/")[2] == name.lower().rpartition("/")[2]]
-    matches = list(dict.fromkeys([*tails, *(lower[key] for key in close)]))
-    return f" (did you mean {' or '.join(matches)}?)" if matches else ""
+    similar = similar_names(name, names)
+    return f" (did you mean {' or '.join(similar)}?)" if similar else ""

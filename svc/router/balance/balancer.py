@@ -14,6 +14,7 @@ from svc.router.balance.request_queue import RequestQueue, Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import RoutingTable, build
 from svc.router.balance.target import Target
+from svc.router.balance.unserved import DepartedModels, unserved_error
 from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
 
@@ -52,6 +53,7 @@ class Balancer:
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
         self._first_attempt = self._context(())  # of most requests; built once, as it refers to the live counts
+        self._departed = DepartedModels()
         self._lock = threading.RLock()  # held while the table is replaced
 
     # Choosing an instance.
@@ -75,7 +77,7 @@ class Balancer:
             if request.model in self.table.returning:
                 return None
             self.unlisted_model_requested |= request.model is not None and request.model not in self.table.models
-            raise Unavailable(no_services(request.model))
+            raise self._unserved_error(request.model)
         if self.full:
             excluded = (*excluded, *[member.name for member in pool.members if member.name in self.full])
         by_model, choose = self._choose_by_model, self._choose
@@ -90,6 +92,9 @@ class Balancer:
             return self.pick(request, self._unchanged_names(failed))
         except Unavailable:
             return None
+
+    def _unserved_error(self, model: str | None) -> Unavailable:
+        return unserved_error(model, self.table, self._departed, self._clock())
 
     def choose_or_wait(self, request: RoutingRequest, on_wait: OnWait) -> Target:
         """Return the instance for a request; wait for one up to `queue_timeout`, behind requests that wait already.
@@ -107,7 +112,7 @@ class Balancer:
             raise RateLimited(
                 f"all instances are busy: none was free within {self._settings.queue_timeout:g} s", self.retry_after()
             )
-        raise Unavailable(no_services(request.model))
+        raise self._unserved_error(request.model)
 
     def choose_again_or_wait(
         self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]
@@ -270,13 +275,11 @@ class Balancer:
     def replace(self, targets: Iterable[Target]) -> None:
         """Replace the table, and reset the health of each instance that is new, restarted or moved in the new one."""
         with self._lock:
-            previous = {target.name: target for target in self.table.targets}
             targets = tuple(targets)
-            for target in targets:
-                before = previous.get(target.name)
-                if before is None or target.is_restart_of(before):
-                    self.health.by_instance.pop(target.name, None)
+            self.health.forget_restarted(self.table.targets, targets)
+            models = self.table.models
             self.table = build(targets, self.health.is_usable)
+            self._departed.replace_table(models, self.table.models, self._clock())
             self.full = {t.name for t in targets if t.limit and self.loads.get(t.name, 0) >= t.limit}
             self._forget_absent({target.name for target in targets})
         if self.queue.waiting:
@@ -291,7 +294,3 @@ class Balancer:
                     counts.pop(name, None)
         for key in [k for k in self._turns if k.partition(CACHE_KEY_SEPARATOR)[0] not in ("", *self.table.by_model)]:
             del self._turns[key]
-
-
-def no_services(model: str | None) -> str:
-    return f"No healthy services available for model '{model}'" if model else "No healthy services available"

@@ -48,6 +48,14 @@ class HealthTracker:
     def is_ejected(self, name: str) -> bool:
         return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
 
+    def forget_restarted(self, before: Iterable[Target], after: Iterable[Target]) -> None:
+        """Forget the health of each instance that is new, restarted or moved in the table after."""
+        previous = {target.name: target for target in before}
+        for target in after:
+            known = previous.get(target.name)
+            if known is None or target.is_restart_of(known):
+                self.by_instance.pop(target.name, None)
+
     def record_check(self, name: str, passed: bool, first_decides: bool, targets: Iterable[Target]) -> bool:
         """Record the result of a health check. `first_decides`: the first check decides alone, even if it failed."""
         before = self.by_instance.get(name, UNKNOWN_HEALTH)

@@ -6,7 +6,7 @@ import msgspec
 
 from svc.base.errors import SvcError, error_object
 
-ANTHROPIC_PATH_PREFIX = b"/v1/messages"
+ANTHROPIC_PATH_PREFIXES = (b"/v1/messages", b"/messages")
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
@@ -27,7 +27,7 @@ def error_body(error: SvcError, uri: bytes = b"") -> bytes:
 
     `uri`: the request's URI, whose path decides the API's format, empty if it is unknown.
     """
-    return msgspec.json.encode(_error_fields(error, uri.startswith(ANTHROPIC_PATH_PREFIX)))
+    return msgspec.json.encode(_error_fields(error, uri.startswith(ANTHROPIC_PATH_PREFIXES)))
 
 
 def error_event(error: SvcError, uri: bytes) -> bytes:
@@ -35,7 +35,7 @@ def error_event(error: SvcError, uri: bytes) -> bytes:
 
     `uri`: the request's URI, whose path decides the API's format.
     """
-    if uri.startswith(ANTHROPIC_PATH_PREFIX):
+    if uri.startswith(ANTHROPIC_PATH_PREFIXES):
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_error_fields(error, True))
     return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(error_object(error))
 

@@ -11,6 +11,7 @@ from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLim
 from svc.router.balance.model_aliases import with_model
 from svc.router.balance.routing_request import RoutingRequest, parse
 from svc.router.balance.target import Target
+from svc.router.balance.unserved import UnknownModel, client_error
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
 from svc.router.http.request import MAX_COPIED_BYTES
@@ -37,6 +38,12 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
     """
     try:
         _obtain_response(exchange, client_address)
+    except UnknownModel as error:
+        state, uri = exchange.state, exchange.request.head.uri
+        setting, balancer = state.settings.unknown_model_status, state.balancer
+        failure = client_error(error, setting, uri, balancer.table, balancer.aliases)
+        close_unanswered(exchange, failure)
+        raise failure from None
     except SvcError as error:
         close_unanswered(exchange, error)
         raise
@@ -44,9 +51,9 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
         exchange.close()
         raise
     except Exception:  # noqa: BLE001 - an unexpected exception is answered with 500
-        failure = exchange.log_unexpected_error()
-        close_unanswered(exchange, failure)
-        raise failure from None
+        unexpected = exchange.log_unexpected_error()
+        close_unanswered(exchange, unexpected)
+        raise unexpected from None
 
 
 def close_unanswered(exchange: Exchange, error: SvcError) -> None:

@@ -8,9 +8,10 @@ import openai
 import pytest
 import requests
 
-from tests.integration.router.client import post
+from tests.integration.router.client import Answer, post
 from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
+from tests.integration.router.listed import at, listed
 from tests.integration.router.routers import Router
 
 PATHS = [
@@ -53,18 +54,52 @@ def told(relay: Router, path: bytes, body: dict[str, Any], *headers: bytes) -> t
         return answer.status, json.loads(answer.body)
 
 
-@pytest.mark.parametrize(
-    ("model", "status", "openais", "anthropics"),
-    [("nobody", 503, "api_error", "overloaded_error"), ("dead", 502, "api_error", "api_error")],
-)
-def test_errors_of_the_routers_own(relay: Router, model: str, status: int, openais: str, anthropics: str):
-    code, error = told(relay, b"/v1/chat/completions", {"model": model})
-    assert (code, error.keys(), error["error"]["type"]) == (status, {"error"}, openais)
+def test_errors_of_the_routers_own(relay: Router):
+    code, error = told(relay, b"/v1/chat/completions", {"model": "dead"})
+    assert (code, error.keys(), error["error"]["type"]) == (502, {"error"}, "api_error")
     assert error["error"].keys() == {"message", "type", "param", "code"}
-    code, error = told(relay, b"/v1/messages?beta=true", {"model": model})
-    assert (code, error.keys(), error["type"]) == (status, {"type", "error"}, "error")
+    code, error = told(relay, b"/v1/messages?beta=true", {"model": "dead"})
+    assert (code, error.keys(), error["type"]) == (502, {"type", "error"}, "error")
     assert error["error"].keys() == {"type", "message"}
-    assert error["error"]["type"] == anthropics
+    assert error["error"]["type"] == "api_error"
+
+
+def refused(relay: Router, path: bytes, model: str = "nobody") -> Answer:
+    with relay.client() as client:
+        return client.send(post({"model": model}, path=path)).answer()
+
+
+def test_an_unknown_model_is_503_where_scripts_expect_it_and_is_not_worth_a_retry(relay: Router):
+    for path in (b"/v1/chat/completions", b"/chat/completions", b"/v1/embeddings"):
+        answer = refused(relay, path)
+        assert (answer.status, answer.header(b"x-should-retry"), answer.header(b"retry-after")) == (503, b"false", None)
+        assert answer.error()["message"] == "No healthy services available for model 'nobody'"
+
+
+def test_an_unknown_model_is_404_in_the_format_of_anthropic_and_responses(relay: Router):
+    message = "The model 'nobody' does not exist; there are a, ab, abc, b, c, dead, dead-a, dead-ab"
+    for path in (b"/v1/messages", b"/v1/messages/count_tokens?beta=true"):
+        answer = refused(relay, path)
+        assert answer.status == 404
+        expected = {"type": "error", "error": {"type": "not_found_error", "message": message}}
+        assert json.loads(answer.body) == expected
+    answer = refused(relay, b"/v1/responses")
+    assert (answer.status, answer.header(b"retry-after")) == (404, None)
+    assert answer.error() == {
+        "message": message,
+        "type": "invalid_request_error",
+        "param": "model",
+        "code": "model_not_found",
+    }
+
+
+def test_a_known_model_that_is_down_is_503_with_retry_after_on_every_path(a: Instance, b: Instance):
+    with listed("--unknown-model-status", "404") as site:
+        site.tell(at(a, "a", "up"), at(b, "b", "down", status="stopped"))
+        for path in (b"/v1/chat/completions", b"/v1/messages", b"/v1/responses"):
+            answer = refused(site.router, path, "down")
+            assert (answer.status, answer.header(b"retry-after"), answer.header(b"x-should-retry")) == (503, b"5", None)
+        assert refused(site.router, b"/v1/chat/completions").error()["code"] == "model_not_found"
 
 
 def test_a_body_that_is_too_large_is_refused_before_it_is_read(relay: Router):
@@ -113,12 +148,29 @@ def test_openais_client_raises_its_own_errors(relay: Router, a: Instance):
             list(client.chat.completions.create(model="a", messages=messages, stream=True))
 
 
+def test_openais_client_does_not_repeat_a_request_for_an_unknown_model(relay: Router):
+    """Its default is two retries, with a pause before each."""
+    with openai.OpenAI(base_url=relay.url + "/v1", api_key="x") as client:
+        before = requests_of_unknown_models(relay)
+        with pytest.raises(openai.InternalServerError):
+            client.chat.completions.create(model="nobody", messages=[{"role": "user", "content": "hi"}])
+        assert requests_of_unknown_models(relay) == before + 1
+        with pytest.raises(openai.NotFoundError, match="does not exist"):
+            client.responses.create(model="nobody", input="hi")
+
+
+def requests_of_unknown_models(relay: Router) -> int:
+    lines = relay.get("/metrics").text.splitlines()
+    counts = [line.split()[1] for line in lines if 'svc_router_requests_total{model="unknown"' in line]
+    return sum(int(float(count)) for count in counts)
+
+
 def test_anthropics_client_raises_its_own_errors(relay: Router, a: Instance):
     asked: Any = {"max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
     with anthropic.Anthropic(base_url=relay.url, api_key="x", max_retries=0) as client:
-        with pytest.raises(anthropic.InternalServerError, match="No healthy services") as caught:
+        with pytest.raises(anthropic.NotFoundError, match="'nobody' does not exist; there are a, ab, abc") as caught:
             client.messages.create(model="nobody", **asked)
-        assert caught.value.body["error"]["type"] == "overloaded_error"  # type: ignore[index, call-overload]
+        assert caught.value.body["error"]["type"] == "not_found_error"  # type: ignore[index, call-overload]
         a.play(breaks)
         with pytest.raises(anthropic.APIStatusError, match="broke off"):
             list(client.messages.create(model="a", stream=True, **asked))

@@ -115,6 +115,17 @@ def test_an_unknown_choice_is_refused():
     assert "must be one of auto," in wrong(flags={"router": {"policy": "best"}})[0]
 
 
+@pytest.mark.parametrize(("written", "status"), [("404", "404"), ('"404"', "404"), ('"auto"', "auto")])
+def test_a_choice_may_be_written_as_a_number(toml, written, status):
+    toml.write_text(f"[router]\nunknown_model_status = {written}\n")
+    assert load_settings(toml).router.unknown_model_status == status
+
+
+def test_a_number_that_is_no_choice_is_refused(toml):
+    toml.write_text("[router]\nunknown_model_status = 500\n")
+    assert "unknown_model_status: must be one of auto, 503, 404, not '500'" in wrong(toml)[0]
+
+
 def test_the_url_of_a_registry_on_another_host():
     settings = load_settings(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
     assert settings.registry_url() == settings.router_registry_url() == "http://r:1"

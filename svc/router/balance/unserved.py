@@ -1,0 +1,101 @@
+"""The errors for requests that no instance can serve: their model is unknown, or it is known and down. Pure."""
+
+from collections.abc import Collection, Mapping
+
+from svc.base.errors import NotFound, SvcError, Unavailable
+from svc.protocol.similar_names import first_names, similar_names
+from svc.router.balance.routing_table import RETURNING_STATUSES, RoutingTable
+
+MODEL_DOWN_RETRY_SECONDS = 5  # within which a stopped or restarted instance may be back
+MODEL_MEMORY_SECONDS = 600.0
+MAX_REMEMBERED_MODELS = 10_000
+MAX_MODELS_SHOWN = 8
+# Claude Code repeats a 503 for minutes, whatever the headers say, and reports a 404 at once.
+PATHS_ANSWERED_404 = (b"/v1/messages", b"/messages", b"/v1/responses", b"/responses")
+
+
+class ModelDown(Unavailable):
+    """Instances have the model, or may have it, but none of them can serve it now."""
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(MODEL_DOWN_RETRY_SECONDS)}
+
+
+class UnknownModel(Unavailable):
+    """No instance has the model. The official client libraries do not repeat a request with `x-should-retry: false`."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(no_services(model))
+        self.model = model
+
+    def headers(self) -> dict[str, str]:
+        return {"x-should-retry": "false"}
+
+
+class ModelNotFound(NotFound):
+    """The 404 for a model that no instance has."""
+
+    code = "model_not_found"
+
+    def __init__(self, model: str, known: Collection[str]) -> None:
+        similar, others = similar_names(model, known), first_names(known, MAX_MODELS_SHOWN)
+        hint = f"did you mean {' or '.join(similar)}?" if similar else f"there are {others}"
+        super().__init__(f"The model '{model}' does not exist; {hint}", param="model")
+
+
+class DepartedModels:
+    """The models that no instance lists any more, each kept for a while: their instances may only be restarting."""
+
+    def __init__(self) -> None:
+        self._departures: dict[str, float] = {}  # when each model was listed last, the earliest first
+
+    def replace_table(self, before: frozenset[str], after: frozenset[str], now: float) -> None:
+        """Note the models that the table before lists and the one after does not."""
+        for model in before - after:
+            self._departures.pop(model, None)
+            self._departures[model] = now
+        while self._departures and (
+            len(self._departures) > MAX_REMEMBERED_MODELS
+            or next(iter(self._departures.values())) <= now - MODEL_MEMORY_SECONDS
+        ):
+            del self._departures[next(iter(self._departures))]
+
+    def contains(self, model: str, now: float) -> bool:
+        departed_at = self._departures.get(model)
+        return departed_at is not None and now - departed_at < MODEL_MEMORY_SECONDS
+
+
+def no_services(model: str | None) -> str:
+    return f"No healthy services available for model '{model}'" if model else "No healthy services available"
+
+
+def unserved_error(model: str | None, table: RoutingTable, departed: DepartedModels, now: float) -> Unavailable:
+    """Return the error for a request whose model has no candidate and no instance that is about to return."""
+    if model is None or model in table.models or departed.contains(model, now) or may_be_unlisted(table):
+        return ModelDown(no_services(model))
+    return UnknownModel(model)
+
+
+def may_be_unlisted(table: RoutingTable) -> bool:
+    """Return whether the table's instances may have models that they do not list yet.
+
+    A table without any model is that of a site that is starting. An instance that starts lists its models once it is
+    ready; a static service whose models the router reads lists them once it answers.
+    """
+    return not table.models or any(
+        not target.models and not target.drained and (target.status in RETURNING_STATUSES or target.discovers_models)
+        for target in table.targets
+    )
+
+
+def client_error(
+    error: UnknownModel, setting: str, uri: bytes, table: RoutingTable, aliases: Mapping[str, str]
+) -> SvcError:
+    """Return the error for the client: the 503 as it is, or a 404 with the nearest names.
+
+    `setting`: the value of `unknown_model_status`; `uri`: the request's, whose path decides if the setting is auto.
+    """
+    if setting == "503" or (setting == "auto" and not uri.startswith(PATHS_ANSWERED_404)):
+        return error
+    served = {model for model, pool in table.by_model.items() if pool.members}
+    return ModelNotFound(error.model, served | {alias for alias, model in aliases.items() if model in served})

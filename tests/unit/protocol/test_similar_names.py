@@ -1,0 +1,39 @@
+import time
+
+import pytest
+
+from svc.protocol.similar_names import first_names, similar_names
+
+KNOWN = ["demo-small", "demo-large", "Qwen/Qwen3-32B", "gpt-4o"]
+
+
+@pytest.mark.parametrize(
+    ("name", "similar"),
+    [
+        ("demo-smal", ["demo-small"]),
+        ("DEMO-LARGE", ["demo-large", "demo-small"]),
+        ("qwen3-32b", ["Qwen/Qwen3-32B"]),
+        ("/models/Qwen3-32B", ["Qwen/Qwen3-32B"]),
+        ("gpt4o", ["gpt-4o"]),
+        ("llama", []),
+        ("", []),
+    ],
+)
+def test_names_that_differ_slightly_are_similar(name, similar):
+    assert similar_names(name, KNOWN) == similar
+
+
+def test_a_long_name_costs_no_comparison():
+    known = [f"{'ab' * 30}{n:04}" for n in range(5000)]
+    begun = time.process_time()
+    similar_names("ab" * 32, known)
+    reference = time.process_time() - begun  # the longest name that is compared, with the largest number of names
+    begun = time.process_time()
+    similar_names("ab" * 256, known)
+    assert time.process_time() - begun < 2 * reference
+
+
+def test_of_many_names_the_first_are_shown():
+    assert first_names(["c", "a", "b"], 2) == "a, b and 1 more"
+    assert first_names(["b", "a"], 2) == "a, b"
+    assert first_names([], 2) == "none"
