@@ -9,7 +9,9 @@ from svc.base.counter_rates import Counts
 PREFIX = "svc_router_"
 STATUS_CLIENT_CLOSED_REQUEST = "499"  # not counted as an error of the router or an instance
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
-UP, EJECTED, UNUSED = "up", "ejected", "unused"  # unused: not up, for a reason that the metrics do not show
+UP, FAILING, EJECTED = "up", "failing", "ejected"
+UNUSED = "unused"  # not up, for a reason that the metrics do not show
+MARK_METRICS = tuple(f"svc_router_instance_{mark}" for mark in ("up", "ejected", "failing"))
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
@@ -21,6 +23,14 @@ class InstanceLoad(NamedTuple):
     in_flight: int
 
 
+class InstanceMarks(NamedTuple):
+    """Whether the router sends new requests to an instance, and how it judges the instance."""
+
+    is_up: bool
+    is_ejected: bool
+    is_failing: bool
+
+
 class RouterScrape(NamedTuple):
     """A router's metrics at one moment, as far as `svc top` shows them."""
 
@@ -30,7 +40,7 @@ class RouterScrape(NamedTuple):
     queue: Mapping[str, int]  # number of queued requests by model; "": requests for any model
     serving: Mapping[str, int]  # number of instances by model
     in_flight: Mapping[str, int]  # number of requests in flight by instance
-    states: Mapping[str, str]  # state by instance: up, ejected, unused
+    states: Mapping[str, str]  # state by instance: up, failing, ejected, unused
 
 
 def parse_metrics(text: str, now: float) -> RouterScrape:
@@ -45,15 +55,12 @@ def parse_metrics(text: str, now: float) -> RouterScrape:
         _counts(samples, "svc_router_queue", "model"),
         _counts(samples, "svc_router_model_instances", "model"),
         _counts(samples, "svc_router_requests_in_flight"),
-        _states(samples),
+        {name: _state(marks) for name, marks in _marks(samples).items()},
     )
 
 
-def up_and_ejected(text: str) -> dict[str, tuple[bool, bool]]:
-    """Return for each instance whether the router uses it, and whether the router has ejected it."""
-    samples = _samples(text, "svc_router_instance_up", "svc_router_instance_ejected")
-    up, ejected = (_by_label(samples, f"svc_router_instance_{state}") for state in ("up", "ejected"))
-    return {name: (bool(up[name]), bool(ejected.get(name))) for name in up}
+def instance_marks(text: str) -> dict[str, InstanceMarks]:
+    return _marks(_samples(text, *MARK_METRICS))
 
 
 def instance_loads(text: str) -> dict[str, InstanceLoad]:
@@ -67,6 +74,12 @@ def instance_loads(text: str) -> dict[str, InstanceLoad]:
 def queue_lengths(text: str) -> dict[str, int]:
     """Return the number of queued requests for each model; "" stands for requests for any model."""
     return _counts(_samples(text, "svc_router_queue"), "svc_router_queue", "model")
+
+
+def poisoned_requests(text: str) -> dict[str, int]:
+    """Return the number of requests that killed two instances by the name of their API key, without zeros."""
+    metric = "svc_router_poisoned_requests_total"
+    return {key: count for key, count in _counts(_samples(text, metric), metric, "key").items() if count}
 
 
 def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | None:
@@ -135,9 +148,15 @@ def _instances(samples: Samples) -> dict[str, Counts]:
     }
 
 
-def _states(samples: Samples) -> dict[str, str]:
-    up, ejected = (_by_label(samples, f"svc_router_instance_{state}") for state in ("up", "ejected"))
-    return {name: UP if up[name] else EJECTED if ejected.get(name) else UNUSED for name in up}
+def _marks(samples: Samples) -> dict[str, InstanceMarks]:
+    up, ejected, failing = (_by_label(samples, metric) for metric in MARK_METRICS)
+    return {name: InstanceMarks(bool(up[name]), bool(ejected.get(name)), bool(failing.get(name))) for name in up}
+
+
+def _state(marks: InstanceMarks) -> str:
+    if marks.is_up:
+        return FAILING if marks.is_failing else UP
+    return EJECTED if marks.is_ejected else UNUSED
 
 
 def _by_label(samples: Samples, metric: str, label: str = "instance") -> dict[str, float]:

@@ -79,6 +79,15 @@ class PortHolder:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Poisoning:
+    """An event of the registry: a request has killed an instance, and another one before."""
+
+    time: float  # Unix seconds
+    service: str
+    message: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RegistryFacts:
     """The facts of the registry at one URL. `is_local`: this site runs it."""
 
@@ -88,6 +97,7 @@ class RegistryFacts:
     listing: HttpResult
     writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # responses to writes, by token file
     checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # responses of its checks, by service
+    poisonings: Sequence[Poisoning] = ()  # the oldest first
 
     def services(self) -> dict[str, dict[str, Any]]:
         """Return the services in the registry's list by name, without entries that lack a required field."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from svc.doctor.checks.failed_requests import poisoning_causes
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.log_patterns import LogDiagnosis, diagnose
@@ -49,11 +50,12 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
     elif process.state == "STARTING" and (count := facts.supervisord.restarts.get(name)) and count.restarts:
         yield _failed_program(facts, component, name, key, f"STARTING, for the {count.restarts + 1}. time")
     elif process.state == "RUNNING":
-        yield from _restarted_program(facts, name)
+        yield from _restarted_program(facts, component, name)
 
 
 def _failed_program(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
     causes = [f"port.{port}" for port in component.ports] + ["leftovers", "disk.*"]
+    causes += poisoning_causes(facts, component.name) if name == component.server_program else ()
     diagnosis = diagnose(facts.logs.get(name, ()))
     restart = f"supervisorctl restart {name}"
     if diagnosis is None and KILLED in facts.last_exits.get(name, ""):
@@ -95,7 +97,7 @@ def _first_step(diagnosis: LogDiagnosis, component: Component) -> str:
     return diagnosis.cure + (f" (in {source})" if diagnosis.edits and source else "")
 
 
-def _restarted_program(facts: Facts, name: str) -> Iterator[Finding]:
+def _restarted_program(facts: Facts, component: Component, name: str) -> Iterator[Finding]:
     count, uptime = facts.supervisord.restarts.get(name), facts.uptime(name)
     if count is None:
         return
@@ -114,4 +116,5 @@ def _restarted_program(facts: Facts, name: str) -> Iterator[Finding]:
             evidence,
             first_step=diagnosis.cure if diagnosis else "look for the reason in its log; then",
             fix=f"supervisorctl restart {name}",
+            causes=poisoning_causes(facts, component.name) if name == component.server_program else (),
         )

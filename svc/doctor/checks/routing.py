@@ -126,6 +126,7 @@ def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 
 def _unused_instance(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding:
     causes = (
+        f"failing.{name}",
         f"models.{instance_name(name)}",
         f"outside.{instance_name(name)}",
         "router.table",

@@ -19,7 +19,7 @@ from svc.client.babysitter import INFO_PATH
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
 from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect.machine_facts import connect_error
-from svc.doctor.facts import HttpResult, InstanceProbe, RegistryFacts, RouterFacts
+from svc.doctor.facts import HttpResult, InstanceProbe, Poisoning, RegistryFacts, RouterFacts
 from svc.protocol.engine_key import bearer
 from svc.site.components import Component
 
@@ -123,11 +123,25 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
         for name in instances
         if name in listed
     }
+    more["poisonings"] = lambda: ask(f"{url}/events?kind=poisoned", read_token)
     results = run_parallel(more, CHECK_TIMEOUT_SECONDS + 1)
     responses = {key: result for key, result in results.items() if isinstance(result, HttpResult)}
     writes = {key.removeprefix("write "): r for key, r in responses.items() if key.startswith("write ")}
     checks = {key.removeprefix("check "): r for key, r in responses.items() if key.startswith("check ")}
-    return RegistryFacts(url, is_local, health, listing, writes, checks)
+    events = responses["poisonings"].get("events") if "poisonings" in responses else None
+    return RegistryFacts(url, is_local, health, listing, writes, checks, poisonings(events))
+
+
+def poisonings(events: Any) -> list[Poisoning]:
+    """Return the events in a registry's answer, without those that lack a field; an older registry has none."""
+    fields = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
+    return [
+        Poisoning(at, event["service"], event["message"])
+        for event in fields
+        if isinstance(event.get("service"), str)
+        and isinstance(event.get("message"), str)
+        and (at := unix_time(event.get("time"), None)) is not None
+    ]
 
 
 def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
