@@ -140,6 +140,11 @@ class RouterSettings:
     idle_timeout: float = setting(300.0, minimum=0.1, help="seconds that an answer may pause")
     queue_size: int = setting(100, minimum=0, help="requests that may wait for an instance")
     queue_timeout: float = setting(60.0, minimum=0, help="seconds that a request may wait for an instance")
+    failing_instances: str = setting(
+        "eject",
+        choices=("eject", "mark"),
+        help="what happens to an instance whose last answers are mostly 500 while others with its models answer",
+    )
     max_ejected: float = setting(0.5, minimum=0, maximum=1, help="share of the instances that may be ejected at once")
     retry_budget: float = setting(
         0.2, minimum=0, help="attempts after a 503 and third attempts, as a share of the requests in flight"

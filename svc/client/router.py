@@ -43,12 +43,12 @@ class RouterClient:
             answer = self._get(SERVICES_PATH)
             if answer.status_code != requests.codes.unauthorized:
                 return answer.json()["services"]
-            instances = router_metrics.up_and_ejected(self._get(METRICS_PATH).text)
+            marks = router_metrics.instance_marks(self._get(METRICS_PATH).text)
         except (requests.RequestException, ValueError, KeyError, TypeError):
             return None
         return [
-            {"name": name, "healthy": up, "ejected": ejected, "models": [UNKNOWN_MODEL]}
-            for name, (up, ejected) in instances.items()
+            {"name": name, "healthy": up, "ejected": ejected, "failing": failing, "models": [UNKNOWN_MODEL]}
+            for name, (up, ejected, failing) in marks.items()
         ]
 
     def instance_loads(self) -> dict[str, InstanceLoad] | None:

@@ -21,6 +21,7 @@ HEALTH_STATES = {
     "stopped": HealthState(WARNING, "it was stopped"),
     "drained": HealthState(WARNING, "by `svc drain` or on the page: it gets no new requests until `svc undrain`"),
     "ejected": HealthState(BAD, "requests to it failed: the router sends it none for a while"),
+    "failing": HealthState(BAD, "most of its last answers are 500, while other instances of its models answer"),
     "unhealthy": HealthState(BAD, "it fails the health checks of the registry or the router"),
     "expired": HealthState(BAD, "no heartbeat arrived for the whole lease"),
     "failed": HealthState(BAD, "it is not restarted any more, after too many restarts"),

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable
 
 MAX_SIMILAR_NAMES = 2
-MIN_SIMILARITY = 0.6  # of difflib's ratio
+MIN_SIMILARITY = 0.65  # of difflib's ratio
 # A comparison takes time in proportion to the product of both lengths, and clients can send any name.
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200

@@ -257,6 +257,7 @@ def _service(state: RouterState, target: Target) -> dict[str, Any]:
         "status": target.status,
         "drained": target.drained,
         "ejected": state.health.is_ejected(target.name),
+        "failing": state.health.is_failing(target, state.balancer.table),
         "request_count": statistics.requests if statistics else 0,
         "error_count": statistics.errors if statistics else 0,
         "response_time": round(statistics.mean_seconds(), 6) if statistics else 0.0,

@@ -4,12 +4,13 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from svc.protocol.health_state import BAD, level_of, state_of
+from svc.protocol.health_state import BAD, HEALTH_STATES, level_of, state_of
 from svc.site.components import Component, find_router, shares_registry
 from svc.site.readiness import NotReady
 from svc.supervision.client import Process, Restarts
 
 Services = Mapping[str, Mapping[str, Any]]
+FAILING_MEANING = HEALTH_STATES["failing"].meaning
 NO_ANSWER = "no answer"
 UNKNOWN = "unknown"
 ROUTED = "routed"
@@ -133,8 +134,8 @@ def _instance_health(snapshot: SiteSnapshot, component: Component, router: Compo
     if health not in ("healthy", UNKNOWN):
         return health, ok
     routed = snapshot.router.get(component.service_name, {})
-    if not routed.get("healthy"):
-        return ("ejected" if routed.get("ejected") else "unrouted"), False  # 2
+    if routed.get("failing") or not routed.get("healthy"):
+        return ", ".join(mark for mark in ("failing", "ejected") if routed.get(mark)) or "unrouted", False  # 2
     return ("healthy" if ok else ROUTED), True  # 3
 
 
@@ -204,6 +205,8 @@ def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iter
 
 def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
     name, _, suffix = program.name.rpartition(":")
+    if suffix == "server" and program.health.startswith("failing"):
+        return f": {FAILING_MEANING}"
     reasons = {"server": snapshot.not_ready, "babysitter": snapshot.refused}.get(suffix, {})
     return f": {reasons[name].reason}" if name in reasons else ""
 
@@ -224,12 +227,15 @@ def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
 
 
 def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield a line if the router does not use an instance on another machine that it should use."""
+    """Yield a line for instances on other machines that the router should use and does not, and for failing ones."""
     local_names = {component.service_name for component in snapshot.components}
     routed = snapshot.router or {}
     used = sum(bool(service["healthy"]) for service in routed.values())
     others = {name: service for name, service in routed.items() if name not in local_names}
-    if any(level_of(_remote_health(snapshot, name, service)) == BAD for name, service in others.items()):
+    failing = [name for name, service in others.items() if service.get("failing")]
+    yield from (f"{name}: failing: {FAILING_MEANING}" for name in sorted(failing))
+    healths = [_remote_health(snapshot, name, others[name]) for name in others.keys() - failing]
+    if any(level_of(health) == BAD for health in healths):
         yield f"the router uses {used} of {len(routed)} instances; svc services list says which"
 
 

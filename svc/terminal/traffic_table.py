@@ -6,7 +6,7 @@ from typing import NamedTuple
 from rich.text import Text
 
 from svc.base.counter_rates import Counts, Rates, rates
-from svc.client.router_metrics import EJECTED, UNUSED, RouterScrape
+from svc.client.router_metrics import EJECTED, FAILING, UNUSED, RouterScrape
 from svc.terminal.table import Block, TableRow, crop, table_blocks
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
@@ -15,7 +15,7 @@ MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCE
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
 OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order on a narrow terminal
 LINES_WITHOUT_ROWS = 6  # headline, totals, heads and empty lines
-STYLES = {EJECTED: "red", UNUSED: "yellow", "0": "red"}  # colours by the last cell of a row
+STYLES = {EJECTED: "red", FAILING: "red", UNUSED: "yellow", "0": "red"}  # colours by the last cell of a row
 
 
 class TrafficRow(NamedTuple):

@@ -19,9 +19,7 @@ from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
 
 MIN_CONCURRENT_RETRIES = 3  # a percentage of a small load would be zero
-MAX_RETRY_AFTER_SECONDS = 60
 REGISTRY_NOTICE_SECONDS = 5.0  # within which a babysitter notices that its instance has ended, and the table shows it
-DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 
 OnWait = Callable[[Waiter], None]
 
@@ -109,9 +107,9 @@ class Balancer:
         if target is not None:
             return target
         if self.table.serves(request.model):
-            raise RateLimited(
-                f"all instances are busy: none was free within {self._settings.queue_timeout:g} s", self.retry_after()
-            )
+            seconds = self._settings.queue_timeout
+            message = f"all instances are busy: none was free within {seconds:g} s"
+            raise RateLimited(message, self.statistics.retry_after())
         raise self._unserved_error(request.model)
 
     def choose_again_or_wait(
@@ -156,7 +154,7 @@ class Balancer:
         Return None after `seconds`. A request that is not `ordered` neither waits behind others nor delays them.
         """
         queue = self.queue
-        waiter = queue.join(request.model, self._clock() + seconds, self.retry_after(), ordered)
+        waiter = queue.join(request.model, self._clock() + seconds, self.statistics.retry_after(), ordered)
         try:
             while not waiter.expired:
                 on_wait(waiter)
@@ -167,11 +165,6 @@ class Balancer:
         finally:
             queue.leave(request.model, waiter)
         return None
-
-    def retry_after(self) -> int:
-        """Return the seconds after which an instance may be free: the mean duration of a request, as a whole number."""
-        mean = self.statistics.mean_request_seconds()
-        return max(1, min(MAX_RETRY_AFTER_SECONDS, round(DEFAULT_REQUEST_SECONDS if mean is None else mean)))
 
     def may_retry(self) -> bool:
         """Return whether the retry budget allows one more attempt that counts for it."""
@@ -213,12 +206,14 @@ class Balancer:
         counts_for_budget: bool = False,
         answered: bool = False,
         is_inference: bool = True,
+        answered_500: bool = False,
     ) -> None:
         """Count the end of an attempt. Call it exactly once for each attempt.
 
         `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that the
         instance works; None if the attempt shows neither. `answered`: a POST got a whole response with status 2xx.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
+        `answered_500`: it was answered with 500, which clients can cause, but not at one instance only.
         """
         name = target.name
         self.loads[name] -= 1
@@ -236,6 +231,9 @@ class Balancer:
         if ejection_reason:
             with self._lock:
                 self._rebuild_if(self.health.record_failure(name, ejection_reason, self.table.targets))
+        elif failed and answered_500:
+            with self._lock:
+                self._rebuild_if(self.health.record_server_error(target, self.table))
         elif (
             is_inference and (health := self.health.by_instance.get(name)) and (health.failures or health.ejected_until)
         ):
@@ -287,7 +285,8 @@ class Balancer:
 
     def _forget_absent(self, names: set[str]) -> None:
         """Drop the counts of absent instances without requests in flight, and the turns of models without instances."""
-        by_instance = (self.loads, self.statistics.instances, self.health.by_instance)
+        health = self.health
+        by_instance = (self.loads, self.statistics.instances, health.by_instance, health.server_errors)
         for name in set().union(*by_instance) - names:
             if not self.loads.get(name):
                 for counts in by_instance:

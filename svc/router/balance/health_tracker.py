@@ -2,11 +2,14 @@
 
 import logging
 import random
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from svc.router.balance import ejection
 from svc.router.balance.ejection import InstanceHealth
+from svc.router.balance.routing_table import RoutingTable
+from svc.router.balance.server_errors import LAST_ANSWERS, ServerErrors
 from svc.router.balance.target import Target
 from svc.settings import RouterSettings
 
@@ -32,6 +35,8 @@ class HealthTracker:
         events: "EventReporter",
     ) -> None:
         self.by_instance: dict[str, InstanceHealth] = {}
+        self.server_errors: defaultdict[str, ServerErrors] = defaultdict(ServerErrors)  # of those that answered 500
+        self._ejects_failing = settings.failing_instances == "eject"
         self._max_errors = settings.max_errors
         self._max_ejected = settings.max_ejected
         self._clock = clock
@@ -48,6 +53,25 @@ class HealthTracker:
     def is_ejected(self, name: str) -> bool:
         return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
 
+    def is_failing(self, target: Target, table: RoutingTable) -> bool:
+        """Return whether the last answers of an instance are mostly 500, while another instance of its models answers.
+
+        If the other instances answer 500 as well, the requests are to blame.
+        """
+        errors = self.server_errors.get(target.name)
+        if errors is None or not errors.are_majority(self._attempts(target.name)):
+            return False
+        pools = [pool for model in target.models if (pool := table.pool(model)) is not None]
+        peers = (member.name for pool in pools for member in pool.members if member.name != target.name)
+        return any(name in table.candidates and self._answers(name) for name in peers)
+
+    def _answers(self, name: str) -> bool:
+        errors = self.server_errors.get(name)
+        return errors is None or errors.are_rare(self._attempts(name))
+
+    def _attempts(self, name: str) -> int:
+        return self._statistics.instances[name].requests
+
     def forget_restarted(self, before: Iterable[Target], after: Iterable[Target]) -> None:
         """Forget the health of each instance that is new, restarted or moved in the table after."""
         previous = {target.name: target for target in before}
@@ -55,6 +79,7 @@ class HealthTracker:
             known = previous.get(target.name)
             if known is None or target.is_restart_of(known):
                 self.by_instance.pop(target.name, None)
+                self.server_errors.pop(target.name, None)
 
     def record_check(self, name: str, passed: bool, first_decides: bool, targets: Iterable[Target]) -> bool:
         """Record the result of a health check. `first_decides`: the first check decides alone, even if it failed."""
@@ -65,11 +90,27 @@ class HealthTracker:
 
     def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
         """Record a failed request. `reason` is the instance's failure."""
-        ejected = sum(1 for target in targets if self.is_ejected(target.name))
-        may_eject = ejection.may_eject(ejected, sum(target.accepts_requests() for target in targets), self._max_ejected)
+        may_eject = self._may_eject(targets)
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         after = ejection.after_failure(before, self._clock(), random.random, self._max_errors, may_eject)
-        return self._change(name, before, after, targets, reason)
+        return self._change(name, before, after, targets, failure_text(before, reason))
+
+    def record_server_error(self, target: Target, table: RoutingTable) -> bool:
+        """Record an answer 500, which ejects a failing instance. From any other instance it is an answer as any."""
+        name, attempts = target.name, self._attempts(target.name)
+        errors, before = self.server_errors[name], self.by_instance.get(name, UNKNOWN_HEALTH)
+        errors.add(attempts)
+        ejects = self._ejects_failing and self.is_failing(target, table)
+        if ejects and (before.in_trial or self._may_eject(table.targets)):
+            after = ejection.after_failure(before, self._clock(), random.random, max_errors=1)
+            count, answers = errors.count(attempts), min(attempts, LAST_ANSWERS)
+            reason = f"{count} of its last {answers} answers are 500, and other instances of its models answer"
+            return self._change(name, before, after, table.targets, reason)
+        return name in self.by_instance and self.record_success(name, table.targets)
+
+    def _may_eject(self, targets: Iterable[Target]) -> bool:
+        ejected = sum(1 for target in targets if self.is_ejected(target.name))
+        return ejection.may_eject(ejected, sum(target.accepts_requests() for target in targets), self._max_ejected)
 
     def record_success(self, name: str, targets: Iterable[Target]) -> bool:
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
@@ -105,6 +146,8 @@ class HealthTracker:
         self, name: str, before: InstanceHealth, after: InstanceHealth, targets: Iterable[Target], reason: str = ""
     ) -> bool:
         self.by_instance[name] = after
+        if before.ejected_until and not after.ejected_until:
+            self.server_errors.pop(name, None)  # its trial went well: what it answered before counts no more
         if after.healthy is not before.healthy and (before.healthy is not None or after.healthy is False):
             log.info("%s %s its health checks", name, "passes" if after.healthy else "fails")
             if before.healthy is not None or not _is_known_unhealthy(name, targets):
@@ -120,7 +163,7 @@ class HealthTracker:
             seconds = after.ejected_until - self._clock()
             log.info("ejected %s for %.0f s: %s", name, seconds, reason)
             if after.healthy is not False:
-                self._events.ejected(name, before, after, reason, seconds)
+                self._events.ejected(name, after, reason, seconds)
         else:
             log.info("%s is back", name)
             if before.reported:
@@ -130,3 +173,12 @@ class HealthTracker:
 def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
     """Return whether the registry lists the instance as unhealthy: a starting router does not report that again."""
     return any(target.healthy is False for target in targets if target.name == name)
+
+
+def failure_text(before: InstanceHealth, reason: str) -> str:
+    """Return the text of an ejection for failed requests. `reason`: how the last one failed."""
+    if before.in_trial:
+        return f"the trial request failed: {reason}"
+    if before.failures:
+        return f"{before.failures + 1} requests in a row failed, the last one: {reason}"
+    return f"a request failed: {reason}"

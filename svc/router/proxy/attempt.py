@@ -46,13 +46,15 @@ class Attempt(msgspec.Struct, gc=False):
         status = upstream.head.status if upstream is not None and upstream.head is not None else 0
         is_inference, failed = head.is_inference, self.failed or status >= 500
         reason: str | None = ""
+        answered_500 = False
         if not is_inference or failed or interruption:
             reason = self._final_ejection_reason(is_inference, status, interruption)
+            answered_500 = status == 500 and reason == ""
         succeeded = not failed and upstream is not None and upstream.done and 200 <= status < 300
         proves_engine = succeeded and head.method == b"POST"  # a GET does not exercise the engine
         seconds = now - self.started
         state.balancer.end_attempt(
-            self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, is_inference
+            self.target, seconds, failed, reason, self.counts_for_budget, proves_engine, is_inference, answered_500
         )
 
     def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:

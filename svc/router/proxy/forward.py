@@ -17,7 +17,6 @@ from svc.router.http.content_coding import decode
 from svc.router.http.request import MAX_COPIED_BYTES
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
-from svc.router.proxy.attempt import FAULTY_STATUSES
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.exchange import ClientGone, Exchange
 from svc.router.proxy.response_stream import ResponseStream
@@ -80,7 +79,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     exchange.head, exchange.status = result, result.status
     if result.events:
         exchange.stream = ResponseStream()
-    if result.status not in FAULTY_STATUSES and exchange.request.head.is_inference and exchange.attempt is not None:
+    if result.status < 500 and exchange.request.head.is_inference and exchange.attempt is not None:
         state.balancer.record_response_begun(exchange.attempt.target)
 
 

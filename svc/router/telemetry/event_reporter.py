@@ -36,15 +36,10 @@ class EventReporter:
         self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
         self.on_added()
 
-    def ejected(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str, seconds: float) -> None:
-        """Add the event of an ejection for `seconds`. `reason`: how the last request failed."""
-        failures = before.failures + 1
-        if before.in_trial:
-            cause = "the trial request failed"
-        else:
-            cause = f"{failures} requests in a row failed, the last one" if failures > 1 else "a request failed"
+    def ejected(self, name: str, after: InstanceHealth, reason: str, seconds: float) -> None:
+        """Add the event of an ejection for `seconds`."""
         repeated = f", {after.ejections} times in a row" if after.ejections > 1 else ""
-        self.add("ejected", name, f"{cause}: {reason}; nothing new for {seconds:.0f} s{repeated}")
+        self.add("ejected", name, f"{reason}; nothing new for {seconds:.0f} s{repeated}")
 
     def checked(self, name: str, after: InstanceHealth) -> None:
         """Add the event that the health checks of an instance have begun to pass, or to fail."""

@@ -109,6 +109,7 @@ class RouterMetrics(Collector):
         in_flight = GaugeMetricFamily("svc_router_requests_in_flight", "Requests being served.", labels=INSTANCE)
         up = GaugeMetricFamily("svc_router_instance_up", "1 while the instance gets requests.", labels=INSTANCE)
         ejected = GaugeMetricFamily("svc_router_instance_ejected", "1 while it is ejected.", labels=INSTANCE)
+        failing = GaugeMetricFamily("svc_router_instance_failing", "1 while most answers are 500.", labels=INSTANCE)
         serving = GaugeMetricFamily("svc_router_model_instances", "Instances that get its requests.", labels=MODEL)
         instances_by_model: Counter[str] = Counter()
         for target in table.targets:
@@ -125,9 +126,11 @@ class RouterMetrics(Collector):
             in_flight.add_metric(label, state.balancer.loads.get(target.name, 0))
             up.add_metric(label, int(target.name in table.candidates))
             ejected.add_metric(label, int(state.health.is_ejected(target.name)))
+            failing.add_metric(label, int(state.health.is_failing(target, table)))
         for model, count in instances_by_model.items():
             serving.add_metric([model], count)
-        yield from (attempts, errors, answered, seconds, ejections, tokens, first, in_flight, up, ejected, serving)
+        yield from (attempts, errors, answered, seconds, ejections, tokens, first, in_flight)
+        yield from (up, ejected, failing, serving)
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -19,6 +19,8 @@ TOKEN_KINDS = {
     b"cached_tokens": "cached",
 }
 MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the opening quotation mark
+MAX_RETRY_AFTER_SECONDS = 60
+DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
 
 
@@ -127,10 +129,11 @@ class Statistics:
         self.models: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by the name of their API key
 
-    def mean_request_seconds(self) -> float | None:
-        """Return the mean duration in seconds of all requests, None before the first request has ended."""
+    def retry_after(self) -> int:
+        """Return the seconds after which an instance may be free: the mean duration of a request, as a whole number."""
         requests = sum(instance.requests for instance in self.instances.values())
-        return sum(instance.seconds for instance in self.instances.values()) / requests if requests else None
+        seconds = sum(instance.seconds for instance in self.instances.values())
+        return max(1, min(MAX_RETRY_AFTER_SECONDS, round(seconds / requests if requests else DEFAULT_REQUEST_SECONDS)))
 
     def record_tokens(self, instance: str, model: str, tokens: int, first_token: float | None = None) -> None:
         """Count tokens that an instance has produced.

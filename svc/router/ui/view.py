@@ -94,11 +94,14 @@ def instance_state(state: RouterState, target: Target) -> str:
         }
     )
     health = state.health.by_instance.get(target.name)
-    if registered != "healthy" or health is None:
+    if registered != "healthy":
         return registered
-    if not health.is_usable():
-        return "ejected"
-    return "unhealthy" if health.healthy is False else "healthy"
+    failing = state.health.is_failing(target, state.balancer.table)
+    if health is not None and not health.is_usable():
+        return "failing, ejected" if failing else "ejected"
+    if health is not None and health.healthy is False:
+        return "unhealthy"
+    return "failing" if failing else "healthy"
 
 
 def counts_of_models(state: RouterState) -> dict[str, Counts]:

@@ -94,6 +94,31 @@ def test_errors_that_clients_can_cause_eject_no_instance(site: Listed, a: Instan
     assert not ejected(site)
 
 
+def test_an_instance_that_answers_500_is_ejected_while_its_peer_answers(site: Listed, a: Instance, b: Instance):
+    a.play(status(500))
+    site.tell(at(a, "a", "m"), at(b, "b", "m"))
+    told = [site.answer("m").status for _ in range(22)]
+    assert sorted(told) == [200] * 11 + [500] * 11
+    assert (ejected(site), site.router.service("a")["failing"], site.router.service("b")["failing"]) == (1, 1, 0)
+    metrics = site.router.get("/metrics").text
+    assert 'svc_router_instance_failing{instance="a"} 1.0' in metrics
+    assert [site.answer("m").status for _ in range(10)] == [200] * 10
+    a.play()
+    wait_until(lambda: not ejected(site), timeout=60, description="the time to be over")
+    wait_until(lambda: site.answer("m").status == 200 and not site.router.service("a")["failing"])
+    assert len(a.received) > 0
+
+
+def test_answers_500_of_all_instances_are_the_fault_of_the_requests(site: Listed, a: Instance, b: Instance):
+    for instance in (a, b):
+        instance.play(status(500))
+    site.tell(at(a, "a", "m"), at(b, "b", "m"))
+    assert [site.answer("m").status for _ in range(60)] == [500] * 60
+    for name in "ab":
+        assert not ejected(site, name)
+        assert not site.router.service(name)["failing"]
+
+
 def test_a_path_that_does_not_infer_ejects_no_instance(site: Listed, a: Instance, b: Instance):
     """A client can cause the 503 there, as with llama.cpp; and a 200 there does not prove that the engine works."""
     slots = get(b"/slots?fail_on_no_slot=1")

@@ -40,7 +40,9 @@ def test_services_and_loads_are_read(router: Router):
 
 def test_services_behind_api_keys_are_read_from_the_metrics(router: Router):
     router.pages["/services"] = (401, "{}")
-    assert router.client.services() == [{"name": "a", "healthy": True, "ejected": False, "models": [UNKNOWN_MODEL]}]
+    assert router.client.services() == [
+        {"name": "a", "healthy": True, "ejected": False, "failing": False, "models": [UNKNOWN_MODEL]}
+    ]
 
 
 @pytest.mark.parametrize("body", ["", "[]", "{}", "<html>"])

@@ -4,11 +4,12 @@ import pytest
 
 from svc.client.router_metrics import (
     InstanceLoad,
+    InstanceMarks,
     answered_attempts,
     instance_loads,
+    instance_marks,
     parse_metrics,
     queue_lengths,
-    up_and_ejected,
 )
 
 TEXT = r"""# HELP svc_router_instance_up 1 while the instance gets requests.
@@ -28,8 +29,15 @@ svc_router_queue_limit 100.0
 
 
 def test_an_instance_is_up_ejected_or_unused():
-    assert up_and_ejected(TEXT) == {"a": (True, False), "b": (False, True), "c": (False, False)}
+    marks = {"a": InstanceMarks(True, False, False), "b": InstanceMarks(False, True, False)}
+    assert instance_marks(TEXT) == {**marks, "c": InstanceMarks(False, False, False)}
     assert parse_metrics(TEXT, 0.0).states == {"a": "up", "b": "ejected", "c": "unused"}
+
+
+def test_an_instance_that_is_up_may_be_failing():
+    text = TEXT + "".join(f'svc_router_instance_failing{{instance="{name}"}} 1.0\n' for name in "ab")
+    assert parse_metrics(text, 0.0).states == {"a": "failing", "b": "ejected", "c": "unused"}
+    assert [name for name, marks in instance_marks(text).items() if marks.is_failing] == ["a", "b"]
 
 
 def test_the_load_of_an_instance_is_its_requests_in_flight():

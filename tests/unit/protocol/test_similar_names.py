@@ -11,7 +11,7 @@ KNOWN = ["demo-small", "demo-large", "Qwen/Qwen3-32B", "gpt-4o"]
     ("name", "similar"),
     [
         ("demo-smal", ["demo-small"]),
-        ("DEMO-LARGE", ["demo-large", "demo-small"]),
+        ("DEMO-LARGE", ["demo-large"]),
         ("qwen3-32b", ["Qwen/Qwen3-32B"]),
         ("/models/Qwen3-32B", ["Qwen/Qwen3-32B"]),
         ("gpt4o", ["gpt-4o"]),

@@ -117,6 +117,7 @@ def test_services_have_their_counts(client: FlaskClient, router: RouterState):
         "babysitter_url": "http://a:8101",
         "healthy": True,
         "ejected": False,
+        "failing": False,
         "status": "running",
         "drained": False,
         "request_count": 1,

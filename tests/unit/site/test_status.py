@@ -125,6 +125,19 @@ def test_an_instance_of_this_machine_is_reported_once():
     assert status.problems == ["qwen:server: ejected"]
 
 
+@pytest.mark.parametrize(
+    ("routed", "health"),
+    [({"healthy": True}, "failing"), ({"healthy": False, "ejected": True}, "failing, ejected")],
+)
+def test_an_instance_that_answers_500_is_failing(routed, health):
+    status = site_status(changed(router={"qwen-server": {"models": ["m"], "failing": True, **routed}}))
+    (problem,) = status.problems
+    assert problem.startswith(f"qwen:server: {health}: most of its last answers are 500")
+    far = {**HEALTHY_SITE.router, "far-server": {"models": ["m"], "failing": True, **routed}}
+    (problem,) = site_status(changed(router=far)).problems
+    assert problem.startswith("far-server: failing: most of its last answers are 500")
+
+
 def test_a_router_of_another_registry_does_not_count():
     away = dataclasses.replace(COMPONENTS[2], registry_url="http://10.0.0.1:18000")
     assert row(changed(components=[*COMPONENTS[:2], away], router={})).ok

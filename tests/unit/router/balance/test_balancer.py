@@ -333,12 +333,12 @@ def test_a_request_that_gives_up_leaves_the_queue():
 
 def test_retry_after_is_the_mean_duration_in_whole_seconds():
     router = state(limited())
-    assert router.balancer.retry_after() == 1
+    assert router.statistics.retry_after() == 1
     for seconds, retry_after in ((0.01, 1), (9.0, 5), (1000.0, 60)):
         router.balancer.begin_attempt(limited())
         router.balancer.end_attempt(limited(), seconds, failed=False)
-        assert router.balancer.retry_after() == retry_after
-        assert type(router.balancer.retry_after()) is int
+        assert router.statistics.retry_after() == retry_after
+        assert type(router.statistics.retry_after()) is int
 
 
 @pytest.mark.parametrize(("load", "budget", "limit"), [(0, 0.2, 3), (10, 0.2, 3), (50, 0.2, 10), (50, 0.0, 3)])

@@ -68,6 +68,19 @@ def test_which_statuses_count_for_ejection(
     assert failures(router) == counted
 
 
+@pytest.mark.parametrize(
+    ("status", "path", "noted"),
+    [(500, INFERENCE, True), (501, INFERENCE, False), (502, INFERENCE, False), (500, "/slots", False)],
+)
+def test_only_a_500_of_inference_is_noted(
+    router: RouterState, upstream: UpstreamConnection, status: int, path: str, noted: bool
+):
+    attempt = begin(router)
+    answer(upstream, status)
+    report(router, attempt, upstream, path=path)
+    assert ("a" in router.health.server_errors) is noted
+
+
 @pytest.mark.parametrize("status", [502, 503, 504])
 def test_a_client_cannot_cause_an_ejection_with_another_path(
     router: RouterState, upstream: UpstreamConnection, status: int

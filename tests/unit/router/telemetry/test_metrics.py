@@ -60,6 +60,17 @@ def test_an_ejected_instance_is_not_up():
     metrics = samples(router)
     assert metrics["svc_router_ejections_total", "a"] == metrics["svc_router_instance_ejected", "a"] == 1
     assert (metrics["svc_router_instance_up", "a"], metrics["svc_router_instance_up", "b"]) == (0, 1)
+    assert metrics["svc_router_instance_failing", "a"] == 0
+
+
+def test_an_instance_whose_answers_are_mostly_500_is_failing():
+    router, a = state(target("a", "m"), target("b", "m"), failing_instances="mark"), target("a", "m")
+    for _ in range(11):
+        router.balancer.begin_attempt(a)
+        router.balancer.end_attempt(a, 0.1, failed=True, answered_500=True)
+    metrics = samples(router)
+    assert [metrics["svc_router_instance_failing", name] for name in "ab"] == [1, 0]
+    assert metrics["svc_router_instance_up", "a"] == 1
 
 
 def test_request_durations_fill_a_histogram():

@@ -1,0 +1,35 @@
+"""Counts the answers 500 among an instance's last answers. Pure.
+
+The count costs nothing where an instance answers well: each attempt is numbered by a count that exists anyway, and only
+an answer 500 is noted, with its number.
+"""
+
+from collections import deque
+
+LAST_ANSWERS = 20
+MAX_RARE_RATIO = 0.25
+
+
+class ServerErrors:
+    """The answers 500 among the last LAST_ANSWERS answers of one instance."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self) -> None:
+        self._numbers: deque[int] = deque(maxlen=LAST_ANSWERS)  # of the attempts that were answered with 500
+
+    def add(self, number: int) -> None:
+        """Note that the attempt with this number was answered with 500. Attempts are numbered in order."""
+        self._numbers.append(number)
+
+    def count(self, attempts: int) -> int:
+        """Return how many of the last answers are 500. `attempts`: the number of the last attempt."""
+        return sum(number > attempts - LAST_ANSWERS for number in self._numbers)
+
+    def are_majority(self, attempts: int) -> bool:
+        """Return whether more than half of the last LAST_ANSWERS answers are 500."""
+        return self.count(attempts) > LAST_ANSWERS / 2
+
+    def are_rare(self, attempts: int) -> bool:
+        """Return whether so few of the last answers are 500 that requests alone may have caused them."""
+        return self.count(attempts) <= LAST_ANSWERS * MAX_RARE_RATIO
