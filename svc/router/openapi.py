@@ -61,6 +61,7 @@ INSTANCE: Schema = growing_object(
         "status": {"type": "string", "enum": list(STATUSES)},
         "drained": FLAG,
         "ejected": FLAG,
+        "failing": {**FLAG, "description": "whether most of its last answers are 500, while its peers answer"},
         "request_count": COUNT,
         "error_count": COUNT,
         "response_time": {**SECONDS, "description": "the mean, in seconds"},
