@@ -15,7 +15,7 @@ from tests.unit.router.examples import state
 
 DOCUMENT = Path("docs/API.md")
 ROUTER, REGISTRY, BABYSITTER = 8000, 18000, 8101
-FILES = {("GET", "/ui/"), ("GET", "/ui/<path:name>")}  # of the page: no API
+PAGE = {("GET", "/"), ("GET", "/ui/"), ("GET", "/ui/<path:name>")}  # its files, and redirects to it: no API
 CURL = re.compile(r"curl\b(?P<flags>[^|]*?)['\"]?http://localhost:(?P<port>\d+)(?P<path>/[^\s'\"?]*)(?P<rest>.*)", re.S)
 
 
@@ -23,7 +23,7 @@ def endpoints() -> list[tuple[int, str, str]]:
     unused: Any = None  # the routes are listed, not called
     apps = ((ROUTER, create_router_app(state())), (BABYSITTER, create_babysitter_app(unused, unused, unused, unused)))
     listed = [(port, route.method, route.path) for port, app in apps for route in routes(app)]
-    return [(REGISTRY, method, path) for method, path, _, _ in ROUTES] + [e for e in listed if e[1:] not in FILES]
+    return [(REGISTRY, method, path) for method, path, _, _ in ROUTES] + [e for e in listed if e[1:] not in PAGE]
 
 
 def requests() -> list[tuple[int, str, str]]:

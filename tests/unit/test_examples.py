@@ -10,30 +10,18 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render.generate import load_configs, plan_site
 from svc.settings import ENVIRONMENT_VARIABLES, Settings
-from tests.e2e.sites import ROOT
+from tests.examples import EXAMPLES, tomls, variables
 from tests.unit.test_docker import check
 
-EXAMPLES = ROOT / "ops" / "examples"
 SITES = sorted(path for path in EXAMPLES.iterdir() if path.is_dir())
 IN_CONTAINERS = [path for path in SITES if (path / "compose.yaml").exists()]
 sites = pytest.mark.parametrize("example", SITES, ids=lambda path: path.name)
 in_containers = pytest.mark.parametrize("example", IN_CONTAINERS, ids=lambda path: path.name)
 
 
-def variables(example: Path) -> dict[str, str]:
-    """Return what .env.example sets, as Docker reads it: a value goes to the end of its line."""
-    file = example / ".env.example"
-    lines = file.read_text().splitlines() if file.exists() else []
-    return dict(line.split("=", 1) for line in lines if line and line[0] != "#")
-
-
 def settings(example: Path) -> Settings:
     file = example / "config" / "svc.toml"
     return load_settings(file if file.exists() else None, variables(example))
-
-
-def tomls(example: Path) -> list[Path]:
-    return sorted(path for path in (example / "config").glob("*.toml") if path.name != "svc.toml")
 
 
 def instances(name: str) -> dict[str, InstanceConfig]:
