@@ -1,7 +1,8 @@
 """Which callers may use which endpoints of the three servers, over real HTTP; docs/SECURITY.md describes it.
 
 `yes`: the endpoint served the caller. `no`: the caller was refused. `blind`: the endpoint answered, and a browser hides
-the answer from the page. Each server is tried as it is by default, on loopback and without secrets, and as it is for
+the answer from the page. No caller accepts text/html, as browsers do that the router redirects from / to its page. Each
+server is tried as it is by default, on loopback and without secrets, and as it is for
 a network, with them.
 """
 
@@ -79,6 +80,7 @@ GET    /v1/models              yes     blind no
 GET    /v1/models/m            yes     blind no
 GET    /services               yes     blind no
 GET    /stats                  yes     blind no
+GET    /                       no      no    no
 GET    /ui                     yes     blind no
 GET    /ui/                    yes     blind no
 GET    /ui/page.js             yes     blind no
@@ -104,6 +106,7 @@ GET    /v1/models              no      no   yes    yes      no
 GET    /v1/models/m            no      no   yes    yes      no
 GET    /services               no      no   yes    yes      no
 GET    /stats                  no      no   yes    yes      no
+GET    /                       no      no   no     yes      no
 GET    /ui                     yes     yes  yes    yes      blind
 GET    /ui/                    yes     yes  yes    yes      blind
 GET    /ui/page.js             yes     yes  yes    yes      blind
