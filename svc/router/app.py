@@ -183,6 +183,7 @@ def endpoints(state: RouterState) -> Blueprint:
             "in_flight": sum(s["in_flight"] for s in services),
             "waiting": state.balancer.queue.waiting,
             "retries": state.balancer.retries,
+            "registry_url": state.settings.registry_url or None,
             "services": services,
         }
 
@@ -247,6 +248,7 @@ def _services(state: RouterState) -> list[dict[str, Any]]:
 
 def _service(state: RouterState, target: Target) -> dict[str, Any]:
     statistics = state.statistics.instances.get(target.name)
+    check_age = state.health.seconds_since_check(target.name)
     return {
         "name": target.name,
         "host": target.host,
@@ -258,6 +260,7 @@ def _service(state: RouterState, target: Target) -> dict[str, Any]:
         "drained": target.drained,
         "ejected": state.health.is_ejected(target.name),
         "failing": state.health.is_failing(target, state.balancer.table),
+        "last_check": 0.0 if check_age is None else round(time.time() - check_age, 3),
         "request_count": statistics.requests if statistics else 0,
         "error_count": statistics.errors if statistics else 0,
         "response_time": round(statistics.mean_seconds(), 6) if statistics else 0.0,

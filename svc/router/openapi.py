@@ -62,6 +62,7 @@ INSTANCE: Schema = growing_object(
         "drained": FLAG,
         "ejected": FLAG,
         "failing": {**FLAG, "description": "whether most of its last answers are 500, while its peers answer"},
+        "last_check": {**SECONDS, "description": "Unix time of the router's last health check; 0 before the first"},
         "request_count": COUNT,
         "error_count": COUNT,
         "response_time": {**SECONDS, "description": "the mean, in seconds"},
@@ -103,6 +104,7 @@ SCHEMAS: Schema = {
             "in_flight": COUNT,
             "waiting": COUNT,
             "retries": COUNT,
+            "registry_url": nullable(TEXT),
             "services": list_of(ref("Instance")),
         }
     ),

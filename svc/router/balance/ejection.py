@@ -27,6 +27,7 @@ class InstanceHealth(msgspec.Struct, frozen=True):
     """The health of one instance: its health checks and failed requests in a row, and its ejection."""
 
     healthy: bool | None = None  # according to health checks; None before they have decided
+    checked_at: float = 0.0  # monotonic seconds of the last health check; 0: none yet
     failed_checks: int = 0
     passed_checks: int = 0
     failures: int = 0

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from svc.router.balance import ejection
 from svc.router.balance.ejection import InstanceHealth
 from svc.router.balance.routing_table import RoutingTable
@@ -86,7 +88,12 @@ class HealthTracker:
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         first = first_decides and before.healthy is None
         after = ejection.after_check(before, passed, 1 if first else self._max_errors)
-        return self._change(name, before, after, targets)
+        return self._change(name, before, msgspec.structs.replace(after, checked_at=self._clock()), targets)
+
+    def seconds_since_check(self, name: str) -> float | None:
+        """Return the seconds since the last health check of an instance, None before the first."""
+        checked_at = self.by_instance.get(name, UNKNOWN_HEALTH).checked_at
+        return self._clock() - checked_at if checked_at else None
 
     def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
         """Record a failed request. `reason` is the instance's failure."""

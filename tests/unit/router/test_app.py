@@ -1,3 +1,4 @@
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -8,7 +9,7 @@ from svc.router.app import create_app
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import Origin
 from svc.router.state import RouterState
-from tests.unit.router.examples import state, target
+from tests.unit.router.examples import Clock, state, target
 
 
 @pytest.fixture
@@ -118,6 +119,7 @@ def test_services_have_their_counts(client: FlaskClient, router: RouterState):
         "healthy": True,
         "ejected": False,
         "failing": False,
+        "last_check": 0.0,
         "status": "running",
         "drained": False,
         "request_count": 1,
@@ -128,6 +130,18 @@ def test_services_have_their_counts(client: FlaskClient, router: RouterState):
         "models": ["m", "n"],
     }
     assert not payload["services"][3]["healthy"]
+
+
+def test_the_time_of_the_last_check_is_in_unix_seconds():
+    clock = Clock()
+    router = state(target("a", "m"), target("b", "m"), clock=clock)
+    router.balancer.record_check("a", passed=True)
+    clock.now += 60
+    router.balancer.record_check("b", passed=False)
+    before = time.time()
+    first, second = json(create_app(router).test_client(), "/stats")["services"]
+    assert before - 60 <= first["last_check"] + 0.001 <= time.time() - 59.99
+    assert before <= second["last_check"] + 0.001 <= time.time() + 0.01
 
 
 def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, router: RouterState):
@@ -142,6 +156,7 @@ def test_stats_and_metrics_have_the_same_counts(client: FlaskClient, router: Rou
         payload["total_requests"],
         payload["in_flight"],
     ) == (4, 3, 3, 1)
+    assert payload["registry_url"] == "http://r:1"
     lines = client.get("/metrics").text.splitlines()
     assert 'svc_router_attempts_total{instance="b"} 3.0' in lines
     assert 'svc_router_requests_in_flight{instance="b"} 1.0' in lines
