@@ -2,8 +2,7 @@
 
 `yes`: the endpoint served the caller. `no`: the caller was refused. `blind`: the endpoint answered, and a browser hides
 the answer from the page. No caller accepts text/html, as browsers do that the router redirects from / to its page. Each
-server is tried as it is by default, on loopback and without secrets, and as it is for
-a network, with them.
+server is tried as it is by default, on loopback and without secrets, and as it is for a network, with them.
 """
 
 import datetime
