@@ -29,6 +29,14 @@ def program_beside(name: str) -> str:
     return _from_here(str(path))
 
 
+def with_usable_commands(message: str) -> str:
+    """Return a message in which commands between backticks work even if PATH leads to no svc."""
+    if shutil.which("svc"):
+        return message
+    message = message.replace("`svc ", f"`{command_name()} ")
+    return message.replace("`supervisorctl ", f"`{program_beside('supervisorctl')} ")
+
+
 def pip_install(extra: str) -> str:
     """Return the command that installs the packages of an extra into svc's own environment.
 
@@ -39,7 +47,7 @@ def pip_install(extra: str) -> str:
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed
         requirements = []
     packages = [_package(text) for text in requirements if f'extra == "{extra}"' in text]
-    return shlex.join([*_pip(), "install", *(packages or [f"{DISTRIBUTION}[{extra}]"])])
+    return f"{pip_command()} install {shlex.join(packages or [f'{DISTRIBUTION}[{extra}]'])}"
 
 
 def _package(requirement: str) -> str:
@@ -47,10 +55,11 @@ def _package(requirement: str) -> str:
     return requirement.partition(";")[0].strip()
 
 
-def _pip() -> list[str]:
+def pip_command() -> str:
+    """Return the command of pip for svc's own environment, which may have no pip of its own."""
     if (Path(sys.executable).parent / "pip").exists():
-        return [program_beside("pip")]
-    return ["python3", "-m", "pip", "--python", _from_here(sys.executable)]
+        return shlex.quote(program_beside("pip"))
+    return f"python3 -m pip --python {shlex.quote(_from_here(sys.executable))}"
 
 
 def _from_here(path: str) -> str:

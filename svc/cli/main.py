@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from svc.base.errors import ConfigError, SvcError
-from svc.base.own_commands import command_name
+from svc.base.own_commands import command_name, with_usable_commands
 from svc.cli import wrong_verbs
 from svc.cli.group import CommandGroup
 from svc.terminal.output import echo
@@ -82,7 +82,7 @@ class CommandTable(CommandGroup):
             return super().invoke(ctx)
         except SvcError as error:
             for line in error.problems if isinstance(error, ConfigError) else (error.message,):
-                echo(f"svc: {line}", err=True)
+                echo(f"svc: {with_usable_commands(line)}", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             sys.exit(INTERRUPTED_EXIT_CODE)

@@ -199,6 +199,14 @@ class Leftover:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class PackageProblem:
+    """A package that is missing, or whose version is unsuitable. `requirement`: the argument of pip that cures it."""
+
+    problem: str
+    requirement: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class UnfinishedRollout:
     """A running rollout, or an interrupted rollout, which `command` finishes."""
 
@@ -242,7 +250,8 @@ class Facts:
     leftovers: Sequence[Leftover] = ()
     rollout: UnfinishedRollout | None = None
     svc_version: str = ""  # the version of the installed svc, with a digest of its code
-    package_problems: Sequence[str] = ()  # packages that are missing or too old
+    package_problems: Sequence[PackageProblem] = ()
+    pip: str = "pip"  # the command of pip for svc's own environment
     uncollected: Sequence[Uncollected] = ()
     model: str = ""  # the model that the operator named
 

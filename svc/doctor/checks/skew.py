@@ -1,5 +1,6 @@
 """Checks for programs that do not run the installed code, and for clocks that differ from this machine's."""
 
+import shlex
 from collections.abc import Iterator
 
 from svc.doctor.facts import Facts, HttpResult
@@ -14,8 +15,8 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
             "version.packages",
             PROBLEM,
             "packages that svc needs are missing or too old",
-            "; ".join(facts.package_problems),
-            fix="python3 -m pip install --upgrade infinilm-svc",
+            "; ".join(package.problem for package in facts.package_problems),
+            fix=f"{facts.pip} install {shlex.join(package.requirement for package in facts.package_problems)}",
         )
     other, version = _other_code(facts)
     if other:
@@ -37,7 +38,7 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
                 WARNING,
                 f"the registry at {registry.url} is svc {_release(code)}, here it is {_release(facts.svc_version)}",
                 "one of the two machines was not upgraded",
-                fix="python3 -m pip install --upgrade infinilm-svc && svc down && svc up",
+                fix=f"{facts.pip} install --upgrade infinilm-svc && svc down && svc up",
             )
 
 

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from svc.base import version
 from svc.base.address import is_loopback
 from svc.base.errors import SvcError
+from svc.base.own_commands import pip_command
 from svc.base.parallel import run_parallel
 from svc.config import upstream_keys
 from svc.config.instance.model import InstanceConfig
@@ -28,6 +29,7 @@ from svc.doctor.facts import (
     Gpus,
     HostName,
     InstanceProbe,
+    PackageProblem,
     RegistryFacts,
     RouterFacts,
     SecretFileFacts,
@@ -95,7 +97,8 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         leftovers=leftovers,
         rollout=_collected(local, "rollout", None, uncollected),
         svc_version=version.installed(),
-        package_problems=_collected(local, "packages", cast("list[str]", []), uncollected),
+        package_problems=_collected(local, "packages", cast("list[PackageProblem]", []), uncollected),
+        pip=pip_command(),
         uncollected=[
             *uncollected,
             *(Uncollected(key, _reason_of(error)) for key, error in remote.items() if isinstance(error, Exception)),

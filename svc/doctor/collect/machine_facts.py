@@ -27,6 +27,7 @@ from svc.doctor.facts import (
     HostName,
     Leftover,
     OpenFiles,
+    PackageProblem,
     PortHolder,
     SecretFileFacts,
 )
@@ -197,8 +198,8 @@ def connect_error(host: str, port: int, timeout: float) -> str:
     return ""
 
 
-def package_problems(name: str = "infinilm-svc") -> Iterator[str]:
-    """Yield a line for each package that svc requires and that is missing or has an unsuitable version."""
+def package_problems(name: str = "infinilm-svc") -> Iterator[PackageProblem]:
+    """Yield each package that svc requires and that is missing or has an unsuitable version."""
     try:
         requirements = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
@@ -209,8 +210,15 @@ def package_problems(name: str = "infinilm-svc") -> Iterator[str]:
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 installed = metadata.version(requirement.name)
                 if not requirement.specifier.contains(installed, prereleases=True):
-                    yield f"{requirement.name} is {installed}, and must be {requirement.specifier}"
+                    problem = f"{requirement.name} is {installed}, and must be {requirement.specifier}"
+                    yield PackageProblem(problem, _without_marker(requirement))
         except metadata.PackageNotFoundError:
-            yield f"{requirement.name} is missing"
+            yield PackageProblem(f"{requirement.name} is missing", _without_marker(requirement))
         except InvalidRequirement:
             continue
+
+
+def _without_marker(requirement: Requirement) -> str:
+    """Return the requirement as pip takes it as an argument."""
+    extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
+    return f"{requirement.name}{extras}{requirement.specifier}"

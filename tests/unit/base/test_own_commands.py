@@ -7,7 +7,7 @@ from importlib import metadata
 import pytest
 
 from svc.base import own_commands
-from svc.base.own_commands import command_name, pip_install, program_beside
+from svc.base.own_commands import command_name, pip_install, program_beside, with_usable_commands
 
 
 @pytest.fixture
@@ -38,6 +38,15 @@ def test_a_program_in_path_has_its_name_only(environment, monkeypatch):
 def test_a_module_that_python_runs_is_called_in_the_same_way(environment, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["/checkout/svc/__main__.py"])
     assert command_name() == ".venv/bin/python -m svc"
+
+
+def test_commands_in_a_message_work_where_svc_is_not_in_path(environment, monkeypatch):
+    message = "conf.d: stale, not made by svc render; run `svc render`, then `supervisorctl status`"
+    assert with_usable_commands(message) == (
+        "conf.d: stale, not made by svc render; run `.venv/bin/svc render`, then `.venv/bin/supervisorctl status`"
+    )
+    monkeypatch.setenv("PATH", str(environment))
+    assert with_usable_commands(message) == message
 
 
 def test_another_environments_program_is_not_meant(environment, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from svc.doctor.facts import PackageProblem
 from svc.doctor.findings import PROBLEM, WARNING
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import findings
@@ -26,9 +27,10 @@ def test_a_remote_registry_of_another_version_and_missing_packages():
     other = dataclasses.replace(
         sample_site.registry(), is_local=False, health=dataclasses.replace(sample_site.registry().health, version="2+z")
     )
-    result = findings(registries=[other], package_problems=["gevent is missing"])
+    result = findings(registries=[other], package_problems=[PackageProblem("gevent is missing", "gevent<27")])
     assert result["version.http://127.0.0.1:18000"].severity == WARNING
     assert result["version.packages"].severity == PROBLEM
+    assert result["version.packages"].fix == "pip install 'gevent<27'"
 
 
 @pytest.mark.parametrize(("ahead", "word"), [(7.0, "7 s ahead of"), (-90.0, "90 s behind"), (1.9, "")])
