@@ -9,6 +9,8 @@ from types import MappingProxyType
 from typing import Any
 
 COMPONENTS = ("registry", "router", "babysitter")
+COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER")  # read if LAUNCH_COMPONENTS is not set
+ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
 NameTable = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
 TextList = tuple[str, ...]  # a list in the file; in a flag or a variable, texts separated by commas
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
@@ -113,7 +115,7 @@ class RouterSettings:
         "REGISTRY_READ_TOKEN_FILE",
         help="file with the token that the registry requires of readers on other machines",
     )
-    static_services: str = setting("", help="JSON file of services that no registry knows")
+    static_services: str = setting("", "ROUTER_STATIC_SERVICES", help="JSON file of services that no registry knows")
     health_interval: float = setting(30.0, "ROUTER_HEALTH_INTERVAL", minimum=0.1, help="seconds between health checks")
     health_timeout: float = setting(5.0, "ROUTER_HEALTH_TIMEOUT", minimum=0.1, help="seconds a check may take")
     max_errors: int = setting(3, minimum=1, help="failures in a row that take an instance out")
@@ -191,17 +193,25 @@ class RouterSettings:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LaunchSettings:
-    components: str = setting("all", "LAUNCH_COMPONENTS", help="all, or some of registry,router,babysitter")
+    components: str = setting(
+        ALL_COMPONENTS, "LAUNCH_COMPONENTS", help="all, none, or some of registry,router,babysitter"
+    )
     registry_url: str = setting(
         "", "REGISTRY_URL", token_setting="token_file", help="the registry, where it runs elsewhere"
     )
     router_url: str = setting("", "ROUTER_URL", token_setting="token_file", help="the router, where it runs elsewhere")
+    babysitter_registry_url: str = setting(
+        "", "BABYSITTER_REGISTRY_URL", token_setting="token_file", help="the registry of the babysitters alone"
+    )
+    babysitter_router_url: str = setting(
+        "", "BABYSITTER_ROUTER_URL", token_setting="token_file", help="the router of the babysitters alone"
+    )
     babysitter_host: str = setting("", "BABYSITTER_HOST", help="the address that babysitters register with")
     babysitter_configs: str = setting("", "BABYSITTER_CONFIGS", help="the TOML files, separated by blanks")
 
     def runs(self, component: str) -> bool:
         """Return whether the site runs a component: registry, router or babysitter."""
-        return self.components == "all" or component in self.components.split(",")
+        return self.components == ALL_COMPONENTS or component in self.components.split(",")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -272,4 +282,5 @@ SECTIONS: dict[str, type] = {
     "systemd": SystemdSettings,
 }
 _RULES = [rules_of(field) for section in SECTIONS.values() for field in dataclasses.fields(section)]
-ENVIRONMENT_VARIABLES = (*(rules.variable for rules in _RULES if rules.variable), DEFAULT_HOST_VARIABLE)
+_VARIABLES = [rules.variable for rules in _RULES if rules.variable]
+ENVIRONMENT_VARIABLES = (*_VARIABLES, DEFAULT_HOST_VARIABLE, *COMPONENT_VARIABLES)

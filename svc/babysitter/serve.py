@@ -1,5 +1,6 @@
 """Run the babysitter in the foreground: build its components, start its loops, and end them in order."""
 
+import dataclasses
 import logging
 import os
 import signal
@@ -19,6 +20,7 @@ from svc.babysitter.http_server import SWEEP_INTERVAL_SECONDS, BabysitterServer
 from svc.babysitter.instance_watch import InstanceWatch, PortWatch, SupervisordWatch
 from svc.babysitter.lifecycle import Action, LifecycleState
 from svc.babysitter.monitor import Monitor
+from svc.babysitter.own_address import RegistrationHost
 from svc.babysitter.registrar import Registrar, load_or_create_secret, state_directory
 from svc.babysitter.registration import Registration, registrations
 from svc.babysitter.resource_limits import ResourceLimits, memory_used
@@ -78,6 +80,7 @@ class Babysitter:
         self.monitor = Monitor(config, self._watch(), engine_status, effects)
         hostname = socket.gethostname()
         secret = load_or_create_secret(state_directory(self.server_url) / f"{config.name}.secret")
+        self.registration_host = RegistrationHost(config.host, config.registry_urls)
         registry = RegistryClient(config.registry_urls, config.token_file, secret=secret)
         self.registrar = Registrar(registry, lambda: self._registrations(hostname), config.heartbeat_interval)
         self._models_warned_of = 0
@@ -161,13 +164,15 @@ class Babysitter:
     def _send_heartbeat(self) -> float:
         # A babysitter that was killed and restarted must not report a running instance as `starting`.
         self.engine_checked.wait(FIRST_CHECK_TIMEOUT_SECONDS)
+        self.registration_host.refresh()
         self.registrar.run_round()
         self.restart_reporter.run_round(self.monitor.snapshot.process)
         return self.registrar.pause()
 
     def _registrations(self, hostname: str) -> list[Registration]:
         snapshot = self.monitor.snapshot
-        wanted = registrations(self.config, snapshot.state, snapshot.models, hostname, snapshot.process)
+        config = dataclasses.replace(self.config, host=self.registration_host.value)
+        wanted = registrations(config, snapshot.state, snapshot.models, hostname, snapshot.process)
         registered = wanted[-1].fields["metadata"].get("models", snapshot.models)
         self._warn_of_models(len(snapshot.models), len(registered))
         return wanted

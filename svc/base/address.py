@@ -5,6 +5,7 @@ import re
 
 NOT_IN_A_HOST = re.compile(r"[\s/\\:@?#%,\[\]]")
 IPV6_LOOPBACK = "::1"
+WILDCARDS = ("0.0.0.0", "::")  # the addresses that stand for every address of a machine
 IPV6_LOOPBACK_NAMES = (IPV6_LOOPBACK, "ip6-localhost", "ip6-loopback")  # the names in Debian's /etc/hosts
 
 
@@ -40,6 +41,11 @@ def is_loopback(host: str) -> bool:
     """Return whether `host` is a loopback name or address."""
     host = host.lower().strip("[]").rstrip(".")
     return host == "localhost" or host in IPV6_LOOPBACK_NAMES or host.endswith(".localhost") or host.startswith("127.")
+
+
+def is_wildcard(host: str) -> bool:
+    """Return whether `host` stands for every address of a machine: a server can listen on it, no client can use it."""
+    return without_brackets(host) in WILDCARDS
 
 
 def bind_host(host: str) -> str:

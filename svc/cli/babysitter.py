@@ -19,5 +19,5 @@ def command(config_file: str, host: str | None, registry_url: str | None, router
     from svc.babysitter.serve import serve  # here, so that --help does not load the server
 
     logging.configure()
-    site_settings = settings(launch={"babysitter_host": host, "registry_url": registry_url, "router_url": router_url})
-    serve(load_one(Path(config_file), site_settings))
+    flags = {"babysitter_host": host, "babysitter_registry_url": registry_url, "babysitter_router_url": router_url}
+    serve(load_one(Path(config_file), settings(launch=flags)))

@@ -1,5 +1,7 @@
 """`svc check`: validate the TOML files of a site."""
 
+from collections.abc import Iterator
+
 import click
 
 from svc.base.errors import CommandError
@@ -7,6 +9,8 @@ from svc.base.own_commands import command_name
 from svc.cli.options import HERE, settings, tomls_argument
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
+from svc.config.instance.model import InstanceConfig
+from svc.config.instance.unusual_values import unusual_values
 from svc.terminal.output import echo
 
 FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels = ["demo"]\\n'
@@ -29,14 +33,20 @@ def command(tomls: tuple[str, ...]) -> None:
             f"or begin one here: mkdir config && {_first_instance()}"
         )
     configs = load(paths, site_settings)
-    warnings = [line for config in configs for line in missing_paths(config, HERE.root)]
+    warnings = [line for config in configs for line in _warnings(config)]
     for line in warnings:
-        echo(f"svc: warning: {line}; correct it, unless the instance runs on another machine", err=True)
+        echo(f"svc: warning: {line}", err=True)
     if not configs and launch.runs("babysitter"):
         echo(f"0 instances: only the registry and the router would run; to begin with one: {_first_instance()}")
         return
     result = f"no errors, {_count(len(warnings), 'warning')}" if warnings else "all right"
     echo(f"{_count(len(configs), 'instance')}: {result}")
+
+
+def _warnings(config: InstanceConfig) -> Iterator[str]:
+    yield from unusual_values(config)
+    for line in missing_paths(config, HERE.root):
+        yield f"{line}; correct it, unless the instance runs on another machine"
 
 
 def _first_instance() -> str:

@@ -22,4 +22,4 @@ def command() -> None:
         raise CommandError(
             "; ".join(f"{component.name}: no 200 from {component.health_url}" for component in unhealthy)
         )
-    echo(f"well: {', '.join(component.name for component in healthy)}")
+    echo(f"well: {', '.join(component.name for component in healthy) or 'no component is to run here'}")

@@ -1,8 +1,9 @@
 """The command line of `svc`: the list of commands, and the report of a command's failure."""
 
+import contextlib
 import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import click
@@ -78,14 +79,21 @@ class CommandTable(CommandGroup):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; print an SvcError to stderr and exit with 1."""
-        try:
+        with reported_errors():
             return super().invoke(ctx)
-        except SvcError as error:
-            for line in error.problems if isinstance(error, ConfigError) else (error.message,):
-                echo(f"svc: {with_usable_commands(line)}", err=True)
-            sys.exit(1)
-        except KeyboardInterrupt:
-            sys.exit(INTERRUPTED_EXIT_CODE)
+
+
+@contextlib.contextmanager
+def reported_errors() -> Iterator[None]:
+    """Print an SvcError of the block to stderr, one line for each problem, and exit with 1."""
+    try:
+        yield
+    except SvcError as error:
+        for line in error.problems if isinstance(error, ConfigError) else (error.message,):
+            echo(f"svc: {with_usable_commands(line)}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_EXIT_CODE)
 
 
 @click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})

@@ -12,10 +12,12 @@ from typing import Any
 
 from svc.base.address import has_credentials
 from svc.base.errors import ConfigError
+from svc.config.components import components_of_variables, read_components
 from svc.config.readers import parse_toml
-from svc.settings import COMPONENTS, SECTIONS, NameTable, Pattern, SettingRules, Settings, TextList, rules_of
+from svc.settings import COMPONENT_VARIABLES, SECTIONS, NameTable, Pattern, SettingRules, Settings, TextList, rules_of
 
 Field = dataclasses.Field[Any]
+COMPONENTS_FIELD = "components"  # of LaunchSettings
 Tables = Mapping[str, Mapping[str, Any]]  # values by section, then by the setting's name
 
 
@@ -39,17 +41,7 @@ def load_settings(
                 break
     if problems:
         raise ConfigError(*problems)
-    settings = Settings(*(cls(**values[section]) for section, cls in SECTIONS.items()))
-    _check_components(settings.launch.components)
-    return settings
-
-
-def _check_components(components: str) -> None:
-    unknown = [component for component in components.split(",") if component not in COMPONENTS]
-    if unknown and components != "all":
-        raise ConfigError(
-            f"LAUNCH_COMPONENTS: unknown component {unknown[0]!r}; give all, or some of {','.join(COMPONENTS)}"
-        )
+    return Settings(*(cls(**values[section]) for section, cls in SECTIONS.items()))
 
 
 def _read(toml: Path | None, problems: list[str]) -> Tables:
@@ -93,6 +85,8 @@ def _sources(
         yield f"--{field.name.replace('_', '-')}", flag
     if environ.get(rules.variable, "") != "":
         yield rules.variable, environ[rules.variable]
+    if field.name == COMPONENTS_FIELD and (components := components_of_variables(environ)):
+        yield ", ".join(COMPONENT_VARIABLES), components
     if field.name in tables.get(section, {}):
         yield f"{toml}: [{section}] {field.name}", tables[section][field.name]
     if environ.get(rules.fallback_variable, "") != "":
@@ -110,7 +104,8 @@ def _value(field: Field, raw: Any) -> Any:
         return _name_table(raw, rules.choices)
     if field.type is TextList:
         return _text_list(raw, rules.pattern)
-    return _text(raw, rules, field.default)
+    text = _text(raw, rules, field.default)
+    return read_components(text) if field.name == COMPONENTS_FIELD else text
 
 
 def _boolean(raw: Any) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.base.address import authority, is_ipv6, is_loopback
+from svc.base.address import authority, is_ipv6, is_loopback, is_wildcard, local_host
 from svc.base.errors import ConfigError
 from svc.config.instance import fields
 from svc.config.instance.model import InstanceConfig
@@ -141,7 +141,8 @@ def _router(address: str, where: str) -> UpstreamServer:
 
 def _configured_server(config: InstanceConfig) -> UpstreamServer:
     weight = config.metadata.get("weight")
-    return UpstreamServer(config.name, _ipv4(config.host), config.port, weight if type(weight) is int else 1)
+    host = local_host(config.host) if is_wildcard(config.host) else config.host
+    return UpstreamServer(config.name, _ipv4(host), config.port, weight if type(weight) is int else 1)
 
 
 def _listed_server(name: str, service: Mapping[str, Any]) -> UpstreamServer | None:

@@ -64,7 +64,12 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
         settings = context.options.settings
         # Ignore the router URLs of this command: there may be several, and a babysitter accepts only one.
         launch = dataclasses.replace(
-            settings.launch, babysitter_host=component.host, registry_url=component.registry_url, router_url=""
+            settings.launch,
+            babysitter_host=component.host,
+            registry_url=component.registry_url,
+            router_url="",
+            babysitter_registry_url="",
+            babysitter_router_url="",
         )
         try:
             load(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from svc.base.address import authority, is_loopback, local_host
+from svc.base.address import authority, is_loopback, is_wildcard, local_host
 from svc.base.errors import CommandError
 from svc.protocol.instance_names import babysitter_program, instance_service, server_program
 from svc.render.files import MADE_BY, source_of
@@ -43,8 +43,9 @@ class Component:
 
     @property
     def url(self) -> str:
-        """The URL at which other machines reach the component."""
-        return f"http://{authority(self.host, self.ports[0])}"
+        """The URL at which other machines reach the component, or this one, where `host` is a wildcard address."""
+        is_own = self.kind == "babysitter" and is_wildcard(self.host)
+        return f"http://{authority(self._own_host if is_own else self.host, self.ports[0])}"
 
     @property
     def own_url(self) -> str:

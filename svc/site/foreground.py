@@ -14,6 +14,7 @@ from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.loop import Loop
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
+from svc.settings import NO_COMPONENTS
 from svc.site import supervisord_process
 from svc.site.components import Component, find_router, foreign_files
 from svc.site.log_file import LogFile
@@ -22,7 +23,7 @@ from svc.site.observe import observe
 from svc.site.ports import refuse_taken
 from svc.site.readiness import ReadinessStage, readiness
 from svc.site.shutdown import kill_leftovers, stop_in_phases, stop_phases
-from svc.site.start_plan import StartOptions, StartPlan, plan
+from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
 from svc.supervision.client import SupervisordClient, full_name
 from svc.terminal.console import Console
 from svc.terminal.output import LogOutput, LogPrinter, LogStream, echo
@@ -47,8 +48,10 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     site.make_dirs(logs=False)
     _ensure_temporary_directory(site)
     start_plan = _written_plan(site, options)
-    for note in start_plan.notes:
+    for note in [*start_plan.notes, *wildcard_notes(start_plan.components())]:
         console.print_line(note)
+    if not start_plan.components():
+        console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")
     # A program's name in front of a JSON line would make the line invalid JSON.
     plain = load_settings(site.svc_toml, options.environ).logs.format == "json"
     progress = LineProgress(console)
@@ -65,7 +68,8 @@ def _written_plan(site: Site, options: StartOptions) -> StartPlan:
     """Write the files of the site and return the plan; when this raises, no file has changed."""
     start_plan = plan(site, options, running=False, runs_from_var=False, allow_read_only=True)
     components = start_plan.components()
-    if not components and not foreign_files(start_plan.conf_d):
+    wants_none = load_settings(site.svc_toml, options.environ).launch.components == NO_COMPONENTS
+    if not components and not wants_none and not foreign_files(start_plan.conf_d):
         raise CommandError(f"{site.config}: nothing to run: no babysitter TOML here, no registry or router asked for")
     refuse_taken(components)
     start_plan.write()

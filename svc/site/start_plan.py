@@ -5,13 +5,17 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from svc.base.address import is_wildcard
 from svc.base.errors import CommandError, ConfigError
+from svc.config.instance.unusual_values import wildcard_warning
 from svc.config.settings_file import load_settings
 from svc.config.site import Site, is_writable
 from svc.render.files import Change
 from svc.render.generate import earlier_sources, plan_site, rendered
 from svc.settings import ENVIRONMENT_VARIABLES, Settings
 from svc.site.components import Component, foreign_files, parse_components, rendered_files
+
+NOTHING_TO_RUN = "no component is to run here (components under [launch]); `svc up --only registry` starts one"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -79,6 +83,13 @@ class StartOptions:
     tomls: tuple[str, ...]
     only: tuple[str, ...]
     environ: Mapping[str, str]
+
+
+def wildcard_notes(components: Iterable[Component]) -> Iterator[str]:
+    """Yield a note for each instance whose host is a wildcard address, such as 0.0.0.0."""
+    for component in components:
+        if component.kind == "babysitter" and is_wildcard(component.host):
+            yield f"{component.name}: {wildcard_warning(component.host)}"
 
 
 def plan(

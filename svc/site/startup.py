@@ -22,7 +22,7 @@ from svc.site.ports import refuse_taken
 from svc.site.program_groups import stale_babysitters
 from svc.site.readiness import ReadinessStage, readiness
 from svc.site.shutdown import ENDED_STATES, down
-from svc.site.start_plan import StartOptions, StartPlan, plan
+from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
 from svc.supervision.client import Process, SupervisordClient, full_name
 from svc.terminal.console import Console
 from svc.terminal.progress import Waiting, waiting
@@ -61,7 +61,8 @@ def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     refuse_taken(components, supervisord, start_plan.changed_components())
     site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
     start_plan.write()
-    for note in [*start_plan.replaced_files(), *start_plan.notes, *_other_registries(components)]:
+    notes = [*start_plan.replaced_files(), *start_plan.notes, *wildcard_notes(components)]
+    for note in [*notes, *_other_registries(components)]:
         console.print_line(note)
     began = time.monotonic()
     pids = _pids(supervisord)
@@ -80,6 +81,9 @@ def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> 
             with waiting(console) as progress:
                 down(site, progress)
         raise
+    if not components and not foreign_files(start_plan.conf_d):
+        console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")
+        return
     started = {c.name for c in components if pids.get(c.server_program) != _pids(running).get(c.server_program)}
     for line in closing_lines(_ready_site(start_plan, components, started, time.monotonic() - began)):
         console.print_line(line)

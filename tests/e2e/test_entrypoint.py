@@ -47,6 +47,26 @@ def test_the_image_starts_a_site_serves_it_and_stops_it_in_order(site, start):
     assert not (site.root / "conf.d").exists()
 
 
+def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(site, start):
+    profile = site.root / "conda" / "etc" / "profile.d" / "conda.sh"
+    profile.parent.mkdir(parents=True)
+    profile.write_text('conda() { export CONDA_DONE="$*"; }\n')
+    (site.root / "env-set.sh").write_text(
+        "echo setting the environment; set -- lost\n"
+        "export INFINI_ROOT=/opt/infini AFTER=$CONDA_DONE PYTHON_LIBRARY=${UNSET}x\n[ -d /nonexistent ]\n"
+    )
+    container = start(LAUNCH_COMPONENTS=" None ", CONDA_ROOT=str(site.root / "conda"))
+    wait_until(site.control_answers, timeout=60, description="supervisord")
+    assert container.exec(*dockerfile.health()).stdout == "well: no component is to run here\n"
+    assert "supervisord runs; no component is to run here" in container.out
+    started = container.exec("svc", "up", "--only", "registry")
+    assert started.returncode == 0, started.stderr
+    assert container.exec(*dockerfile.health()).stdout == "well: registry\n"
+    variables = container.exec("cat", f"/proc/{site.pid('registry')}/environ").stdout.split("\0")
+    assert {"INFINI_ROOT=/opt/infini", "AFTER=activate base", "PYTHON_LIBRARY=x"} <= set(variables)
+    assert container.stop() == 0, container.out
+
+
 @pytest.mark.long
 def test_the_file_overrides_the_address_that_the_image_listens_on(site, start):
     (site.root / "config" / "svc.toml").open("a").write('[launch]\ncomponents = "registry"\n')

@@ -162,7 +162,7 @@ def test_logs_have_the_names_of_the_guide(launched):
 def test_an_incomplete_model_file_is_refused_with_one_line(launched):
     site, _ = launched
     before = site.processes()
-    for script, toml in (("launch_babysitter_9g8b.sh", "9g8b.toml"), ("launch_babysitter_qwen.sh", "qwen.toml")):
+    for script, toml in (("launch_babysitter_9g8b.sh", "9g8b.toml"), ("launch_babysitter_qwen_rust.sh", "qwen.toml")):
         _, err = run(site, script, status=1)
         lines = err.splitlines()
         assert all(line.startswith(f"svc: config/models/{toml}: backend.") for line in lines)
@@ -208,6 +208,48 @@ def test_the_guide_s_variables(clone):
     run(clone, "stop_all.sh")
     assert clone.processes() == {}
     assert clone.files() == before
+
+
+def test_the_deployment_script_reads_the_original_s_json_files(clone):
+    run(clone, "stop_all.sh")
+    registry, router = free_port_pair(), free_port_pair()
+    url = f"http://localhost:{registry}"
+    spare = {"name": "spare", "host": "127.0.0.1", "port": free_port_pair(), "metadata": {"models": ["spare"]}}
+    services = [{"name": "babysitter1", "host": "localhost", "port": ports(clone)[0], "weight": 1, "backup": False}]
+    files = {
+        "registry_config.json": {"registry": {"port": registry, "health_interval": 30}, "servers": []},
+        "router_config.json": {
+            "router": {"port": router, "registry_url": url, "load_balancing_method": "round_robin"},
+            "static_services": {"services": [spare]},
+        },
+        "server1_services.json": {"services": services},
+        "server2_services.json": {"services": [{"name": "elsewhere", "host": "192.0.2.7", "port": 5001}]},
+    }
+    directory = clone.root / "var" / "deployment"
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, content in files.items():
+        (directory / name).write_text(json.dumps(content))
+    options = ("-c", "var/deployment")
+    run(clone, "deploy_services.sh", *options, "start-registry")
+    run(clone, "deploy_services.sh", *options, "start-router")
+    run(clone, "deploy_services.sh", *options, "start-services")
+    assert {service["name"] for service in get(f"{url}/services")["services"]} == {"demo1", "demo1-server"}
+    routed = {service["name"] for service in get(f"http://localhost:{router}/services")["services"]}
+    assert routed == {"demo1-server", "spare"}
+    out, _ = run(clone, "deploy_services.sh", "status", status=None)
+    assert "demo1:babysitter" in out
+    (directory / "server1_services.json").write_text(json.dumps({"services": [{**services[0], "name": "absent"}]}))
+    _, err = run(clone, "deploy_services.sh", *options, "start-services", status=1)
+    assert err.startswith("svc: config/absent.toml: missing; server1_services.json has absent on this host: ")
+    run(clone, "deploy_services.sh", "stop-all")
+    assert clone.processes() == {}
+
+
+def test_the_old_paths_lead_to_the_scripts(clone):
+    assert (clone.root / "script").readlink() == Path("bin")
+    out, _ = clone.run("script/example_deployment.sh")
+    for script in re.findall(r"bin/(\w+(?:\.sh)?)", out):
+        assert (clone.root / "bin" / script).exists(), script
 
 
 @pytest.mark.parametrize("script", sorted((ROOT / "bin").iterdir()), ids=lambda path: path.name)

@@ -63,8 +63,11 @@ def name(value: Any) -> str:
 
 
 def host(value: Any) -> str:
-    """Read the host at which clients reach the instance; an IPv6 address may have brackets."""
-    if text(value) in ("0.0.0.0", "::", "[::]", "*"):
+    """Read the host at which clients reach the instance; an IPv6 address may have brackets.
+
+    A wildcard address is accepted: the babysitter finds this machine's address, and `svc check` warns of it.
+    """
+    if text(value) == "*":
         raise ValueError(
             f"{quoted(value)} is no address that others can reach; give this machine's name or address, "
             "here or in BABYSITTER_HOST"

@@ -15,9 +15,10 @@ from svc.config.instance import collisions, schema
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
 from svc.config.readers import MultipleErrors, parse_toml, quoted
-from svc.settings import Settings
+from svc.settings import RegistrySettings, RouterSettings, Settings
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
+DEFAULT_PORTS = {"registry": RegistrySettings().port, "router": RouterSettings().port}
 SECTIONS = ("babysitter", "backend", "metadata")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
 Report = Callable[[str, str], None]  # called with the key and the message of each problem
@@ -74,9 +75,7 @@ def _read(path: Path, report: Report) -> dict[str, Any] | None:
 
 def _values(document: dict[str, Any], settings: Settings, report: Report) -> dict[str, Any]:
     """Return every valid value of the file, with the defaults; report the invalid values."""
-    launch = settings.launch
-    overrides = {"host": launch.babysitter_host, "registry_url": launch.registry_url, "router_url": launch.router_url}
-    document |= {key: value for key, value in overrides.items() if value}
+    document |= {key: value for key, value in _overrides(document, settings).items() if value}
     sections = {name: _section(document, name, report) for name in ("babysitter", "backend")}
     top = {key: value for key, value in document.items() if key not in sections}
     values = _validate_table(top, schema.TOP_LEVEL, "", report)
@@ -91,6 +90,39 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
     if uses_own_registry and settings.registry.loopback_needs_token and not values.get("token_file", "?"):
         report("token_file", "missing; the site's registry needs a token from this machine too (loopback_needs_token)")
     return values
+
+
+def _overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, str]:
+    """Return the values of settings that replace the file's; an empty one replaces nothing."""
+    launch = settings.launch
+    registry_url = launch.babysitter_registry_url or launch.registry_url
+    router_url = launch.babysitter_router_url or launch.router_url
+    return {
+        "host": launch.babysitter_host,
+        "registry_url": registry_url or _own_url("registry", settings.registry.port, document, settings),
+        "router_url": router_url or _own_url("router", settings.router.port, document, settings),
+    }
+
+
+def _own_url(component: str, port: int, document: Mapping[str, Any], settings: Settings) -> str:
+    """Return the URL of the site's own registry or router if the file names the default port on this machine.
+
+    Files are often written with the default ports; where the site's registry or router is at another port, nothing of
+    the site listens on the default one. Return an empty text in all other cases.
+    """
+    default = DEFAULT_PORTS[component]
+    if not settings.launch.runs(component) or port == default:
+        return ""
+    return f"http://localhost:{port}" if _loopback_port(document.get(f"{component}_url")) == default else ""
+
+
+def _loopback_port(url: object) -> int | None:
+    """Return the port of a URL on this machine; None for any other value."""
+    try:
+        parts = urlsplit(url) if isinstance(url, str) else None
+        return parts.port if parts and is_loopback(parts.hostname or "") else None
+    except ValueError:  # no URL; its reader reports it
+        return None
 
 
 def _section(document: dict[str, Any], name: str, report: Report) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.base.address import authority, is_loopback
+from svc.base.address import authority, is_loopback, is_wildcard
 from svc.doctor.facts import Facts, RegistryFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.health_state import state_of
@@ -75,7 +75,8 @@ def _instance(
 
 
 def _is_same(component: Component, service: ServiceEntry) -> bool:
-    return (component.host, component.ports[0]) == (service["host"], service["port"])
+    same_host = component.host == service["host"] or is_wildcard(component.host)
+    return same_host and component.ports[0] == service["port"]
 
 
 def _foreign_entry(component: Component, service: ServiceEntry) -> Finding:

@@ -10,7 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from svc.base import version
-from svc.base.address import is_loopback
+from svc.base.address import is_loopback, is_wildcard
 from svc.base.errors import SvcError
 from svc.base.own_commands import pip_command
 from svc.base.parallel import run_parallel
@@ -155,7 +155,8 @@ def _local(
         "packages": lambda: list(machine_facts.package_problems()),
     }
     registry_hosts = {urlsplit(url).hostname or "" for url in registry_urls(settings, components, configs)}
-    hosts = {component.host for component in components if component.kind == "babysitter"} | registry_hosts
+    instance_hosts = {component.host for component in components if component.kind == "babysitter"}
+    hosts = registry_hosts | {host for host in instance_hosts if not is_wildcard(host)}
     collection |= {f"name {host}": functools.partial(machine_facts.host_name, host) for host in sorted(hosts) if host}
     return collection
 

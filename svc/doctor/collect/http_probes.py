@@ -10,7 +10,7 @@ from typing import Any
 
 import requests
 
-from svc.base.address import is_loopback
+from svc.base.address import is_loopback, is_wildcard
 from svc.base.http import fetch
 from svc.base.parallel import run_parallel
 from svc.base.secret_file import read_token
@@ -152,7 +152,7 @@ def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
     answers 401 or 405.
     """
     inside = ask(f"{component.own_url}/v1/models")
-    outside = None if is_loopback(component.host) else ask(f"{component.url}/v1/models")
+    outside = None if is_loopback(component.host) or is_wildcard(component.host) else ask(f"{component.url}/v1/models")
     models = outside if inside.error and outside and not outside.error else inside
     info = ask(component.babysitter_url + INFO_PATH)
     probe = InstanceProbe(info, ask(component.health_url), models, outside)

@@ -4,6 +4,7 @@ import pytest
 
 from svc.base.errors import ConfigError
 from svc.config.settings_file import load_settings
+from svc.settings import COMPONENTS
 
 
 @pytest.fixture
@@ -109,6 +110,32 @@ def test_components_are_all_or_some():
     assert settings.launch.runs("registry")
     assert not settings.launch.runs("babysitter")
     assert "'routre'" in wrong(environ={"LAUNCH_COMPONENTS": "routre"})[0]
+
+
+@pytest.mark.parametrize(
+    ("environ", "components"),
+    [
+        ({"LAUNCH_COMPONENTS": "None"}, "none"),
+        ({"LAUNCH_COMPONENTS": " "}, "none"),
+        ({"LAUNCH_COMPONENTS": ""}, "all"),
+        ({"LAUNCH_COMPONENTS": " Babysitter , REGISTRY,"}, "registry,babysitter"),
+        ({"LAUNCH_COMPONENTS": "router,none"}, "router"),
+        ({"LAUNCH_COMPONENTS": "ALL"}, "all"),
+        ({"LAUNCH_REGISTRY": "false"}, "router,babysitter"),
+        ({"LAUNCH_REGISTRY": "true"}, "registry,router,babysitter"),
+        ({"LAUNCH_REGISTRY": "false", "LAUNCH_ROUTER": "no", "LAUNCH_BABYSITTER": "0"}, "none"),
+        ({"LAUNCH_REGISTRY": "false", "LAUNCH_COMPONENTS": "registry"}, "registry"),
+    ],
+)
+def test_components_in_every_form_of_the_original(environ, components):
+    assert load_settings(environ=environ).launch.components == components
+
+
+def test_components_of_the_environment_win_over_the_file(toml):
+    toml.write_text('[launch]\ncomponents = "router"\n')
+    assert load_settings(toml).launch.components == "router"
+    assert load_settings(toml, {"LAUNCH_ROUTER": "false"}).launch.components == "registry,babysitter"
+    assert not any(load_settings(toml, {"LAUNCH_COMPONENTS": "none"}).launch.runs(name) for name in COMPONENTS)
 
 
 def test_an_unknown_choice_is_refused():

@@ -7,6 +7,7 @@ import pytest
 from svc.base.errors import ConfigError
 from svc.config.instance.load import load, load_one
 from svc.config.instance.model import CommandBackend, InfinilmBackend, MockBackend
+from svc.config.instance.unusual_values import unusual_values
 from svc.config.settings_file import load_settings
 
 GOOD = 'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
@@ -135,6 +136,57 @@ def test_settings_win_over_the_file(write):
     assert (config.host, config.registry_urls, config.router_url) == ("gpu7", ("http://r9:1",), "http://r9:2")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "[::]"])
+def test_a_wildcard_address_as_host_is_a_warning(write, host):
+    config = load_one(write(f'host = "{host}"\nregistry_url = "http://r1:18000"\n{GOOD}'), load_settings())
+    assert config.bind_host == config.host == host.strip("[]")
+    (line,) = unusual_values(config)
+    assert line.startswith(f"a.toml: host: '{config.host}' is for listening: ")
+    assert "BABYSITTER_HOST" in line
+    assert list(unusual_values(load_one(write(GOOD), load_settings()))) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "environ", "registry", "router"),
+    [
+        (
+            'registry_url = "http://localhost:18000"\nrouter_url = "http://127.0.0.1:8000/"',
+            {"REGISTRY_PORT": "19000", "ROUTER_PORT": "9000"},
+            "http://localhost:19000",
+            "http://localhost:9000",
+        ),
+        ('registry_url = "http://localhost:18000"', {}, "http://localhost:18000", ""),
+        ('registry_url = "http://127.0.0.1:18000"', {}, "http://127.0.0.1:18000", ""),
+        ('registry_url = "http://localhost:18001"', {"REGISTRY_PORT": "19000"}, "http://localhost:18001", ""),
+        ('registry_url = ["http://localhost:18000"]', {"REGISTRY_PORT": "19000"}, "http://localhost:18000", ""),
+        (
+            'registry_url = "http://localhost:18000"\nrouter_url = "http://localhost:8000"',
+            {"REGISTRY_PORT": "19000", "ROUTER_PORT": "9000", "LAUNCH_COMPONENTS": "babysitter"},
+            "http://localhost:18000",
+            "http://localhost:8000",
+        ),
+        (
+            'registry_url = "http://localhost:18000"\nhost = "gpu1"',
+            {
+                "BABYSITTER_REGISTRY_URL": "http://r1:1",
+                "BABYSITTER_ROUTER_URL": "http://r1:2",
+                "REGISTRY_URL": "http://r2:1",
+            },
+            "http://r1:1",
+            "http://r1:2",
+        ),
+        ('registry_url = "http://localhost:99999999"', {"REGISTRY_PORT": "19000"}, "", ""),
+    ],
+)
+def test_which_registry_and_router_an_instance_has(write, lines, environ, registry, router):
+    path = write(f"{lines}\n{GOOD}")
+    if not registry:
+        assert "registry_url: 'http://localhost:99999999' is no URL" in problems_of(path, **environ)[0]
+        return
+    config = load_one(path, load_settings(environ=environ))
+    assert (config.registry_urls, config.router_url) == ((registry,), router)
+
+
 def test_a_file_without_a_registry_uses_the_registry_of_the_site(write):
     config = load_one(write(GOOD), load_settings(environ={"REGISTRY_PORT": "19000"}))
     assert config.registry_urls == ("http://localhost:19000",)
@@ -158,8 +210,7 @@ def test_a_file_without_a_registry_uses_the_registry_of_the_site(write):
         ('port = 1\nname = "registry"', "name: 'registry' is reserved"),
         ('port = 1\nname = "svc"', "name: 'svc' is reserved"),
         (f'port = 1\nname = "{"x" * 129}"', "name: has 129 characters; use at most 128"),
-        ('port = 1\nhost = "0.0.0.0"', "host: '0.0.0.0' is no address that others can reach; .* BABYSITTER_HOST"),
-        ('port = 1\nhost = "::"', "host: '::' is no address .* BABYSITTER_HOST"),
+        ('port = 1\nhost = "*"', "host: '\\*' is no address that others can reach; .* BABYSITTER_HOST"),
         ('port = 1\nhost = "h:80"', "host: 'h:80' is no host; give a name or an address"),
         ('port = 1\nhost = "fe80::1%eth0"', "is no host; give a name or an address, without port, zone or http://"),
         ('port = 1\nhost = "[::1"', "is no host"),

@@ -1,0 +1,137 @@
+"""Translates the flags of infini-babysitter into the tables of a babysitter TOML. Pure."""
+
+import copy
+import dataclasses
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from svc.base.errors import ConfigError
+
+DEFAULT_KIND = "command"
+DEFAULT_MOCK_MODELS = "test-model"
+# How each type of service uses --path and --args: the key of the TOML for the path, and the flag's purpose.
+PATH_KEYS = {
+    "vllm": ("model", "the model's path or name"),
+    "infinilm": ("model_path", "the path of the model"),
+    "infinilm-rust": ("config_file", "the path of the model's TOML for xtask"),
+}
+KINDS = (DEFAULT_KIND, "mock", *PATH_KEYS)
+KEPT_KEYS = ("work_dir", "env")  # kept where a flag replaces the type of the file's backend
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class BabysitterFlags:
+    """The flags of infini-babysitter that describe the instance; None or empty: the flag is absent."""
+
+    name: str | None = None
+    port: int | None = None
+    service_type: str | None = None
+    path: str | None = None
+    command: str | None = None
+    args: str | None = None
+    work_dir: str | None = None
+    max_restarts: int | None = None
+    restart_delay: float | None = None
+    heartbeat_interval: float | None = None
+    launch_script: str | None = None
+    server_flags: tuple[str, ...] = ()  # such as --ndev 4, which InfiniLM's server has too
+    env: tuple[str, ...] = ()  # NAME=VALUE; one text may have several, separated by blanks
+
+    @property
+    def are_absent(self) -> bool:
+        """Whether no flag is given, so that a TOML file can be used as it is."""
+        return self == BabysitterFlags()
+
+
+def merged_document(flags: BabysitterFlags, file: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Return the tables of a babysitter TOML: those of `file`, with the flags in their place.
+
+    Raise ConfigError for a flag that is missing or wrong. The values of the file are not checked.
+    """
+    document: dict[str, Any] = copy.deepcopy(dict(file or {}))
+    if flags.port is None and "port" not in document:
+        raise ConfigError("--port: missing; give the instance's port, or a TOML file with --config-file")
+    document |= _given(name=flags.name, port=flags.port)
+    limits = _given(
+        max_restarts=flags.max_restarts,
+        restart_delay=flags.restart_delay,
+        heartbeat_interval=flags.heartbeat_interval,
+    )
+    if limits:
+        document["babysitter"] = {**_table(document, "babysitter"), **limits}
+    document["backend"] = _backend(flags, _table(document, "backend"))
+    return document
+
+
+def _backend(flags: BabysitterFlags, before: Mapping[str, Any]) -> dict[str, Any]:
+    kind = _kind(flags, before)
+    if kind not in KINDS:
+        return dict(before)  # the reader of the file reports the type
+    same = before.get("type") == kind
+    backend = {"type": kind} | {key: value for key, value in before.items() if same or key in KEPT_KEYS}
+    backend |= _given(work_dir=flags.work_dir)
+    if env := _variables(flags.env):
+        backend["env"] = {**_table(backend, "env"), **env}
+    if kind == "command":
+        _set(backend, "command", _joined(flags.command), "--command: missing; give the program to run")
+    elif kind == "mock":
+        default = None if "models" in backend else DEFAULT_MOCK_MODELS
+        backend |= _given(models=_models(flags.args or default))
+    else:
+        key, purpose = PATH_KEYS[kind]
+        _set(backend, key, flags.path, f"--path: missing; give {purpose}")
+    if kind == "infinilm":
+        backend |= _given(launch_script=flags.launch_script)
+    if kind in ("command", "vllm", "infinilm"):
+        args: list[Any] = flags.args.split() if flags.args is not None else list(backend.get("args", ()))
+        args += flags.server_flags if kind == "infinilm" else ()
+        backend |= {"args": args} if args else {}
+    return backend
+
+
+def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
+    """Return the type of the backend; as in the original, a command makes it a backend of commands."""
+    if flags.command is not None:
+        return "command"
+    kind = (flags.service_type or str(before.get("type", DEFAULT_KIND))).lower()
+    if kind not in KINDS and flags.service_type:
+        raise ConfigError(
+            f"--service-type: there is no type {flags.service_type!r}; "
+            "choose InfiniLM, InfiniLM-Rust, vLLM, mock or command"
+        )
+    return kind
+
+
+def _joined(command: str | None) -> str | None:
+    """Return a command that the original splits at blanks alone, quoted for a reader that splits as a shell does."""
+    return None if command is None else shlex.join(command.split())
+
+
+def _models(models: str | None) -> list[str] | None:
+    return None if models is None else [model.strip() for model in models.split(",") if model.strip()]
+
+
+def _variables(env: tuple[str, ...]) -> dict[str, str]:
+    pairs = [pair.partition("=") for text in env for pair in text.split()]
+    for name, equals, _ in pairs:
+        if not equals:
+            raise ConfigError(f"--env: {name!r} is no NAME=VALUE; write it like CUDA_VISIBLE_DEVICES=0")
+    return {name: value for name, _, value in pairs}
+
+
+def _set(backend: dict[str, Any], key: str, value: str | None, missing: str) -> None:
+    """Set a key from a flag; raise ConfigError if neither the flag nor the file has a value."""
+    if value is not None:
+        backend[key] = value
+    elif key not in backend:
+        raise ConfigError(missing)
+
+
+def _table(document: Mapping[str, Any], key: str) -> dict[str, Any]:
+    table = document.get(key, {})
+    return dict(table) if isinstance(table, Mapping) else {}
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None}

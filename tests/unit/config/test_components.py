@@ -1,0 +1,18 @@
+"""Which components a site runs, as texts and as the original's three variables."""
+
+import pytest
+
+from svc.config.components import components_of_variables, read_components
+
+
+def test_the_order_of_a_list_does_not_matter():
+    assert read_components("babysitter,registry") == read_components("registry,babysitter") == "registry,babysitter"
+
+
+def test_an_unknown_component_is_named():
+    with pytest.raises(ValueError, match="unknown component 'routre'; give all, none, or some of registry,router"):
+        read_components("router,routre")
+
+
+def test_variables_that_are_not_set_decide_nothing():
+    assert components_of_variables({}) == components_of_variables({"LAUNCH_ROUTER": ""}) == ""
