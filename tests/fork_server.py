@@ -9,10 +9,12 @@ three file descriptors; the server answers with the pid, and with the exit statu
 """
 
 import atexit
+import codecs
 import gc
 import importlib
 import json
 import os
+import pwd
 import selectors
 import signal
 import socket
@@ -46,6 +48,7 @@ class ForkedCommand:
         cwd: Path,
         env: Mapping[str, str],
         out: IO[str] | None = None,
+        user: str = "",
     ) -> None:
         self.args = ["svc", *arguments]
         self.returncode: int | None = None
@@ -55,7 +58,7 @@ class ForkedCommand:
         self._readers: list[threading.Thread] = []
         self._connection = socket.socket(socket.AF_UNIX)
         self._connection.connect(_server_address())
-        request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env)}).encode()
+        request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "user": user}).encode()
         with open(os.devnull) as stdin:
             descriptors = [stdin.fileno(), stdout, stderr]
             socket.send_fds(self._connection, [INTEGER.pack(len(request))], descriptors)
@@ -209,6 +212,15 @@ def run(connection: socket.socket) -> NoReturn:
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])
+    if request["user"]:
+        # What is imported late is imported now, because Python's own files may not be readable for that user.
+        importlib.import_module("prometheus_client.parser")
+        for codec in ("utf-8-sig", "idna", "unicode-escape"):
+            codecs.lookup(codec)
+        entry = pwd.getpwnam(request["user"])
+        os.setgroups([])
+        os.setgid(entry.pw_gid)
+        os.setuid(entry.pw_uid)
     time.tzset()
     sys.argv = [str(SCRIPT), *request["arguments"]]
     connection.sendall(INTEGER.pack(os.getpid()))

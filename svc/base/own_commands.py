@@ -4,20 +4,35 @@ import os
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "infinilm-svc"
+SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # sudo's default secure_path
 
 
-def command_name() -> str:
-    """Return the command by which the user can call this `svc` from the current directory."""
-    program = shutil.which("svc")
-    if program and os.path.samefile(program, sys.argv[0]):
+def command_name(through_sudo: bool = False) -> str:
+    """Return the command by which the user can call this `svc` from the current directory, or sudo can."""
+    program = shutil.which("svc", path=SUDO_PATH if through_sudo else None)
+    if program and os.path.exists(sys.argv[0]) and os.path.samefile(program, sys.argv[0]):
         return "svc"
     if os.path.basename(sys.argv[0]) == "__main__.py":
         return f"{_from_here(sys.executable)} -m svc"
     return _from_here(sys.argv[0])
+
+
+def as_user(user: str, arguments: Sequence[str] = ()) -> str:
+    """Return the command that calls this `svc` as another user; without `arguments`, with those of this call."""
+    return f"sudo -u {shlex.quote(user)} {command_name(through_sudo=True)} {shlex.join(arguments or sys.argv[1:])}"
+
+
+def in_directory(directory: Path, *arguments: str) -> str:
+    """Return the command that calls this `svc` in another directory."""
+    name = command_name()
+    if name != "svc" and os.path.exists(name):
+        name = os.path.abspath(name)
+    return f"cd {shlex.quote(str(directory))} && {name} {shlex.join(arguments)}"
 
 
 def program_beside(name: str) -> str:

@@ -67,6 +67,21 @@ def shown_command(pid: int) -> str:
     return without_secrets(" ".join(arguments(pid)).strip())
 
 
+def owner(pid: int) -> int:
+    """Return the uid of the user that a process belongs to."""
+    return os.stat(f"/proc/{pid}").st_uid
+
+
+def ancestors(pid: int) -> Iterator[int]:
+    """Yield the pids of a process, of its parent, and of all further ancestors."""
+    while pid > 0:
+        yield pid
+        try:
+            pid = stat(pid).parent
+        except (OSError, ValueError):
+            return
+
+
 def environment(pid: int) -> list[bytes]:
     """Return the environment with which a process was started, as KEY=VALUE."""
     return [pair for pair in read(pid, "environ").split(b"\0") if pair]

@@ -1,11 +1,13 @@
 """Prevent the loss of signals during forks and in finalizers, and let a child process die with its parent."""
 
+import contextlib
 import ctypes
 import os
 import signal
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -48,6 +50,21 @@ class KeptInterrupt:
                 return
             frame = frame.f_back
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def deferred_interrupts() -> Iterator[None]:
+    """Defer Ctrl-C and SIGTERM until the block ends, because what the block does must not be left half done."""
+    received: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    handlers = {number: signal.signal(number, lambda n, _: received.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    for first in received[:1]:
+        signal.raise_signal(first)
 
 
 def block_during_forks() -> None:

@@ -46,7 +46,7 @@ def command(model: str, as_json: bool) -> None:
     with _progress(quiet=as_json) as progress:
         facts = collect(HERE, os.environ, model, progress)
     nodes, healthy = ordered(all_checks.findings(facts)), all_checks.healthy_subjects(facts)
-    svc, ctl = command_name(), supervisorctl()
+    svc, ctl = command_name(through_sudo=bool(facts.supervisord.socket_owner)), supervisorctl()
     if as_json:
         echo_json(diagnosis.as_json(nodes, healthy, svc, ctl), indent=2)
     else:

@@ -2,14 +2,17 @@
 
 import contextlib
 import importlib
+import os
 import sys
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
 from svc.base.errors import ConfigError, SvcError
-from svc.base.own_commands import command_name, with_usable_commands
+from svc.base.file_owner import other_owner
+from svc.base.own_commands import as_user, command_name, with_usable_commands
 from svc.cli import wrong_verbs
 from svc.cli.group import CommandGroup
 from svc.terminal.output import echo
@@ -92,8 +95,21 @@ def reported_errors() -> Iterator[None]:
         for line in error.problems if isinstance(error, ConfigError) else (error.message,):
             echo(f"svc: {with_usable_commands(line)}", err=True)
         sys.exit(1)
+    except PermissionError as error:
+        if not error.filename:  # not about a file
+            raise
+        echo(f"svc: {_denied_text(error)}", err=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED_EXIT_CODE)
+
+
+def _denied_text(error: PermissionError) -> str:
+    """Return the message for a file that the current user may not use, with the command that works if there is one."""
+    path = Path(os.fsdecode(error.filename))
+    owner = other_owner(path)
+    cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else "check its owner and mode"
+    return f"{path}: {(error.strerror or 'permission denied').lower()}; {cure}"
 
 
 @click.group(cls=CommandTable, context_settings={"help_option_names": ["-h", "--help"]})

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from svc import settings as s
-from svc.base.own_commands import program_beside
+from svc.base.own_commands import command_name, program_beside
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 
@@ -72,9 +72,16 @@ def console() -> "Console":
 def supervisorctl() -> str:
     """Return the command by which the user can call supervisorctl for this site from the current directory."""
     program = program_beside("supervisorctl")
-    if not HERE.supervisord_conf.exists() and HERE.var_supervisord_conf.exists():
+    if not HERE.supervisord_conf.exists() and os.path.exists(HERE.var_supervisord_conf):
         program += f" -c {shlex.quote(str(HERE.var_supervisord_conf))}"
     return program
+
+
+def delay_reasons(names: Collection[str]) -> list[str]:
+    """Return what the doctor says about components of this site that are not ready."""
+    from svc.doctor.delay_reasons import delay_reasons  # here, because only a command that waits for long needs it
+
+    return delay_reasons(HERE, os.environ, names, command_name(), supervisorctl())
 
 
 def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from svc.terminal.output import echo, echo_block
 @tomls_argument
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="the directory to write to  [default: conf.d]")
 @click.option("--check", "only_check", is_flag=True, help="write nothing; exit with 1 if the files are stale")
-@click.option("--diff", is_flag=True, help="show how the files differ or change")
+@click.option("--diff", is_flag=True, help="write nothing; show how the files would change")
 @click.option("--systemd", "output", flag_value="systemd", help="write systemd/ instead: a unit that runs the site")
 @click.option("--logrotate", "output", flag_value="logrotate", help="write logrotate/ instead: see [logs]")
 @click.option("--nginx", "output", flag_value="nginx", help="write nginx/ instead: TLS in front of the router")
@@ -61,7 +61,7 @@ def command(
         change = plan_site(HERE, site_settings, sources, out, partial=bool(tomls))
     if diff:
         echo_block(change.diff())
-    if not only_check:
+    if not (only_check or diff):
         if not (out or output):
             HERE.make_missing_dirs()
         change.write()

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from svc.cli.options import delay_reasons
 from svc.cli.registry_options import Access, registry_options
 from svc.rollout.context import RolloutOptions
 from svc.rollout.tasks import RolloutLimits
@@ -56,7 +57,7 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **more: Any,
     ) -> Any:
         limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime)
-        return function(options=RolloutOptions(access.settings(router_url), limits, dry_run), **more)
+        return function(options=RolloutOptions(access.settings(router_url), limits, dry_run, delay_reasons), **more)
 
     run.__doc__, run.__name__ = function.__doc__, function.__name__
     # click keeps the options that decorators have added so far in this attribute of the function.

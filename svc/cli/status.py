@@ -10,8 +10,9 @@ from svc.cli.options import HERE, console
 from svc.cli.registry_options import Access, registry_options
 from svc.site import observe, status_watch
 from svc.site.access import checked_urls
-from svc.site.status import site_status
+from svc.site.status import SiteStatus, site_status
 from svc.site.status_table import status_lines
+from svc.site.supervisord_process import SupervisordUnusable
 from svc.terminal.output import echo_json
 from svc.terminal.screen import width_of
 
@@ -55,7 +56,12 @@ def command(access: Access, as_json: bool, watch: bool) -> None:
     if watch:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C: the terminal is restored
         status_watch.watch(HERE, token_file, registry_url, out, as_json)
-    status = site_status(observe.snapshot(HERE, token_file, registry_url))
+    try:
+        status = site_status(observe.snapshot(HERE, token_file, registry_url))
+    except SupervisordUnusable as error:
+        if not as_json:
+            raise
+        status = SiteStatus(False, error.pid, [], [error.message])
     if as_json:
         echo_json(dataclasses.asdict(status), indent=2)
     else:

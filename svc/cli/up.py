@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from svc.cli.options import HERE, console, tomls_argument
+from svc.cli.options import HERE, console, delay_reasons, tomls_argument
 from svc.settings import COMPONENTS
 from svc.site import foreground as site_foreground
 from svc.site import startup
@@ -36,4 +36,4 @@ def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreg
         site_foreground.run(HERE, options, timeout, console())
         return
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C
-    startup.up(HERE, options, timeout, console())
+    startup.up(HERE, options, timeout, console(), delay_reasons)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from svc.base.errors import CommandError
+from svc.base.file_owner import other_owner
+from svc.base.own_commands import as_user
 from svc.base.private_files import make_directory
 
 MAX_SOCKET_PATH_BYTES = 100  # bind() fails for a longer path of a unix socket
@@ -126,6 +128,8 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise CommandError(
-            f"{path}: cannot write here: {error.strerror}; make it writable for user {os.getuid()} or use another site"
-        ) from None
+        owner = other_owner(path)
+        cure = f"make it writable for user {os.getuid()} or use another site"
+        if owner and isinstance(error, PermissionError):
+            cure = f"it belongs to {owner}: run `{as_user(owner)}`, or {cure}"
+        raise CommandError(f"{path}: cannot write here: {error.strerror}; {cure}") from None

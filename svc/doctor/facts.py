@@ -9,6 +9,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.settings import Settings
 from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
+from svc.supervision.log_position import LogPosition
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +60,7 @@ class SupervisordFacts:
     socket_owner: str = ""  # the owner of the socket, if the current user has no access to it
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
+    log_positions: Mapping[str, Sequence[LogPosition]] = dataclasses.field(default_factory=dict)
     has_extension: bool = True  # whether svc's extension is loaded
     version: str = ""  # the version of supervisor
     svc_version: str = ""  # empty: the extension reports none
@@ -76,6 +78,8 @@ class PortHolder:
     program: str = ""  # the program of this site's supervisord to which the process belongs
     is_leftover: bool = False  # whether an earlier supervisord of this site started the process
     addresses: Sequence[str] = ()
+    site: str = ""  # the root of another svc site to which the process belongs
+    stop_command: str = ""  # the command that stops that site
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -236,7 +240,9 @@ class Facts:
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"
     digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # digests of the TOML files, by instance
-    logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)  # the last lines of logs, by program
+    # The last lines that each program's current process wrote to its log, and its process before that one.
+    logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
+    earlier_logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program last ended
     listeners: Mapping[int, PortHolder] = dataclasses.field(default_factory=dict)
     registries: Sequence[RegistryFacts] = ()
@@ -266,6 +272,11 @@ class Facts:
         """Return the state of a program in supervisord, or an empty text if it has no such program."""
         process = self.supervisord.processes.get(program)
         return process.state if process else ""
+
+    def log_of_last_exit(self, program: str) -> Sequence[str]:
+        """Return the last lines of a program's last process that has ended."""
+        alive = self.state(program) in ("STARTING", "RUNNING")
+        return self.earlier_logs.get(program, self.logs.get(program, ())) if alive else self.logs.get(program, ())
 
     def uptime(self, program: str) -> int:
         """Return the seconds since a running program was started, or 0 if it does not run."""

@@ -124,7 +124,14 @@ class _Apply:
 
     def _renew(self, changes: Sequence[GroupChange]) -> None:
         with waiting(self.console) as progress:
-            renew(changes, self._components(), self.supervisord, progress, self.options.limits.timeout)
+            renew(
+                changes,
+                self._components(),
+                self.supervisord,
+                progress,
+                self.options.limits.timeout,
+                self.options.explain,
+            )
 
     def _print(self, operations: Mapping[str, InstanceOperation]) -> None:
         """Print what `svc apply` would do, without the reasons, which `svc plan` prints."""

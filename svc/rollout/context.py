@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from svc.base.errors import CommandError, ConfigError
-from svc.base.signals import KeptInterrupt
+from svc.base.signals import KeptInterrupt, deferred_interrupts
 from svc.client.registry import RegistryClient
 from svc.config.site import Site
 from svc.rollout.actions import InstanceActions
@@ -19,9 +19,10 @@ from svc.settings import Settings
 from svc.site import access, supervisord_process
 from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.site.components import Component, read_components, shares_registry
-from svc.site.log_file import tail
+from svc.site.log_file import last_output
 from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
+from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import waiting
 
 
@@ -32,6 +33,7 @@ class RolloutOptions:
     settings: Settings
     limits: RolloutLimits
     dry_run: bool = False
+    explain: Explain | None = None  # returns why instances are not ready
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -125,14 +127,16 @@ class RolloutContext:
         try:
             with KeptInterrupt() as interrupt, waiting(self.console) as progress:
                 limits = self.options.limits
+                delay = DelayReport(self.options.explain, progress.note)
                 engine = RolloutEngine(
-                    self.observer, actions, components, journal, limits, progress, sleep=interrupt.sleep
+                    self.observer, actions, components, journal, limits, progress, delay, sleep=interrupt.sleep
                 )
                 try:
                     engine.run(tasks)
                     complete = True
                 except KeyboardInterrupt:
-                    lines = ["interrupted", *(f"  {line}" for line in engine.interrupt())]
+                    with deferred_interrupts():
+                        lines = ["interrupted", *(f"  {line}" for line in engine.interrupt())]
                     raise
         except RolloutStopped as error:
             lines = [f"  {line}" for line in self._end_of_log(error.program)]
@@ -147,7 +151,7 @@ class RolloutContext:
 
     def _end_of_log(self, program: str) -> list[str]:
         processes = self.supervisord.processes()
-        return tail(Path(processes[program].logfile)) if program in processes else []
+        return last_output(self.supervisord, processes[program]) if program in processes else []
 
 
 def open_context(

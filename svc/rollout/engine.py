@@ -10,9 +10,11 @@ from svc.rollout.observation import RolloutObservation
 from svc.rollout.steps import Decision, RolloutAction, decide, progress_text
 from svc.rollout.tasks import InstanceOperation, RolloutLimits, RolloutStage, Step, Task
 from svc.site.components import Component
+from svc.terminal.delay_report import DelayReport
 from svc.terminal.progress import Waiting
 
 POLL_INTERVAL_SECONDS = 0.2
+STAGES_THAT_END_SOON = (RolloutStage.STOPPING, RolloutStage.RETURNING, RolloutStage.ROUTING)
 STAGES_WHEN_HALTED = (RolloutStage.WAITING, RolloutStage.DONE, RolloutStage.FAILED)
 
 
@@ -59,6 +61,7 @@ class RolloutEngine:
         journal: Journal,
         limits: RolloutLimits,
         progress: Waiting,
+        delay: DelayReport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], object] = time.sleep,
     ) -> None:
@@ -68,6 +71,7 @@ class RolloutEngine:
         self._journal = journal
         self._limits = limits
         self._progress = progress
+        self._delay = delay
         self._clock = clock
         self._sleep = sleep
         self._steps: dict[str, Step] = {}
@@ -123,6 +127,8 @@ class RolloutEngine:
         for name, step in self._steps.items():
             if step.stage not in (RolloutStage.DONE, RolloutStage.FAILED):
                 self._progress.show(name, progress_text(step, observation))
+        if self._delay:
+            self._delay.update([name for name, step in self._steps.items() if step.stage in STAGES_THAT_END_SOON])
 
     def _is_over(self) -> bool:
         over = STAGES_WHEN_HALTED if self._failure else (RolloutStage.DONE,)

@@ -11,6 +11,7 @@ from svc.site import observe
 from svc.site.components import Component
 from svc.site.program_groups import loaded_config_digest
 from svc.supervision.client import SupervisordClient
+from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting
 
 POLL_INTERVAL_SECONDS = 0.2
@@ -25,6 +26,7 @@ def renew(
     supervisord: SupervisordClient,
     progress: Waiting,
     timeout: float,
+    explain: Explain | None = None,
 ) -> None:
     """Carry out each change and wait until it is ready, one after the other.
 
@@ -34,27 +36,33 @@ def renew(
         progress.show(change.name, change.update.value)
         ready = _readiness(change, components.get(change.name), supervisord)
         _carry_out(change, supervisord)
-        wait_until_ready(change.name, ready, timeout, "; the rest is not begun; `svc status` and logs/ tell more")
+        delay = DelayReport(explain, progress.note)
+        hint = "; the rest is not begun; `svc status` and logs/ tell more"
+        wait_until_ready(change.name, ready, timeout, hint, delay)
         progress.done(change.name, f"done: {change.update.value}")
 
 
-def reload_router(component: Component, supervisord: SupervisordClient, timeout: float) -> None:
+def reload_router(component: Component, supervisord: SupervisordClient, timeout: float, delay: DelayReport) -> None:
     """Make gunicorn replace its workers: new workers take over the socket while old workers finish their requests."""
     supervisord.signal("router", "HUP")
-    wait_until_ready("router", _answers(component), timeout)
+    wait_until_ready("router", _answers(component), timeout, delay=delay)
 
 
-def restart_registry(component: Component, supervisord: SupervisordClient, timeout: float) -> None:
+def restart_registry(component: Component, supervisord: SupervisordClient, timeout: float, delay: DelayReport) -> None:
     supervisord.restart("registry")
-    wait_until_ready("registry", _answers(component), timeout)
+    wait_until_ready("registry", _answers(component), timeout, delay=delay)
 
 
-def wait_until_ready(name: str, ready: Ready, timeout: float, hint: str = "; see `svc status`") -> None:
+def wait_until_ready(
+    name: str, ready: Ready, timeout: float, hint: str = "; see `svc status`", delay: DelayReport | None = None
+) -> None:
     """Wait until a component is ready. Raise CommandError after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while not ready():
         if time.monotonic() > deadline:
             raise CommandError(f"{name}: it does not answer after {timeout:g} s{hint}")
+        if delay:
+            delay.update([name])
         time.sleep(POLL_INTERVAL_SECONDS)
 
 

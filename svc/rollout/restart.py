@@ -17,6 +17,7 @@ from svc.rollout.steps import ordered
 from svc.rollout.tasks import InstanceOperation, Task
 from svc.site import rollout_lock
 from svc.terminal.console import Console
+from svc.terminal.delay_report import DelayReport
 
 SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the order in which they restart
 
@@ -94,5 +95,6 @@ def _require_running_servers(context: RolloutContext, names: Sequence[str]) -> N
 def _renew_servers(context: RolloutContext, names: Sequence[str]) -> None:
     for name, renew in (("registry", restart_registry), ("router", reload_router)):
         if name in names:
-            renew(context.components[name], context.supervisord, context.options.limits.timeout)
+            delay = DelayReport(context.options.explain, context.print_line)
+            renew(context.components[name], context.supervisord, context.options.limits.timeout, delay)
             context.print_line(f"{name}: renewed")

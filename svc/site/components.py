@@ -25,6 +25,8 @@ class Component:
     registry_url: str = ""  # the registry that the component uses, if the file names one
     source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
     secure: bool = False  # whether it serves TLS
+    token_file: str = ""  # the file with the token that the router shows the registry, relative to the site's root
+    keys_file: str = ""  # the file of API keys that the router requires, relative to the site's root
 
     @property
     def server_program(self) -> str:
@@ -132,8 +134,17 @@ def _component(path: Path, text: str) -> Component:
         if ini.has_section("fcgi-program:router"):
             flags = _flags(ini["fcgi-program:router"]["command"])
             host, _, digits = ini["fcgi-program:router"]["socket"].removeprefix("tcp://").rpartition(":")
-            registry_url, secure = flags.get("--registry-url", ""), "--certfile" in flags
-            return Component("router", "router", host, (int(digits),), ("router",), registry_url, secure=secure)
+            return Component(
+                "router",
+                "router",
+                host,
+                (int(digits),),
+                ("router",),
+                flags.get("--registry-url", ""),
+                secure="--certfile" in flags,
+                token_file=flags.get("--registry-token-file", ""),
+                keys_file=flags.get("--keys-file", ""),
+            )
         name = next(section for section in ini.sections() if section.startswith("group:")).removeprefix("group:")
         shim = _flags(ini[f"program:{instance_service(name)}"]["command"], shim=True)
         flags = _flags(ini[f"program:{name}-babysitter"]["command"])

@@ -144,7 +144,7 @@ def _run_until_stopped(
             if process.poll() is not None:
                 return _require_clean_end(start_plan.conf, process.returncode)
             with contextlib.suppress(Unavailable):  # supervisord is starting or shutting down
-                supervisord = supervisord or supervisord_process.find(site)
+                supervisord = supervisord or supervisord_process.connect(site)
                 if supervisord:
                     reporter.update(supervisord)
     finally:

@@ -11,9 +11,10 @@ from typing import IO
 
 from svc.base.errors import CommandError
 from svc.base.printable import log_lines
+from svc.supervision.client import Process, SupervisordClient, full_name
+from svc.supervision.log_position import MAX_FILES, LogPosition, read_output
 
 BLOCK_BYTES = 1 << 16
-MAX_FILES = 1000  # per log, rotated files included
 MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
 TAIL_LINES = 10
 TAIL_BYTES = 8192
@@ -78,12 +79,16 @@ class LogFile:
         return False
 
 
-def tail(path: Path) -> list[str]:
-    """Return the last lines of a log, with control characters escaped."""
+def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
+    """Return the last lines that a program's latest process wrote, with control characters escaped."""
+    positions = supervisord.log_positions().get(full_name(process), ())
+    return tail(Path(process.logfile), positions[-1] if positions else None)
+
+
+def tail(path: Path, begin: LogPosition | None = None) -> list[str]:
+    """Return the last lines of a log, or those after `begin`, with control characters escaped."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
-            lines = file.read().splitlines()[-TAIL_LINES:]
+        lines = read_output(path, begin, None, TAIL_BYTES).splitlines()[-TAIL_LINES:]
     except OSError:
         return []
     return [text for line in lines for text in log_lines(line, colours=False)]

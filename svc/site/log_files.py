@@ -11,6 +11,7 @@ from svc.base.errors import CommandError, SvcError
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.log_file import LogFile
+from svc.site.supervisord_process import SupervisordUnusable
 from svc.supervision.client import SupervisordClient
 from svc.terminal.output import LogPrinter
 
@@ -23,9 +24,11 @@ FIRST_PROGRAMS = ("registry", "router")
 def log_files(site: Site) -> dict[str, Path]:
     """Return the log file of each program that has one, by the program's name.
 
-    The running supervisord reports the paths. If no supervisord runs, the paths come from supervisord's files.
+    The running supervisord reports the paths. If it cannot be asked, the paths come from supervisord's files.
     """
-    supervisord = supervisord_process.find(site)
+    supervisord = None
+    with suppress(SupervisordUnusable):
+        supervisord = supervisord_process.find(site)
     pairs = _paths_of_running(supervisord) if supervisord else _paths_in_files(site)
     paths = {name: Path(path) for name, path in pairs if path and not path.startswith("/dev/")}
     order = {name: n for n, name in enumerate(FIRST_PROGRAMS)}

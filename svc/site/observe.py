@@ -41,12 +41,17 @@ def observe(
     reports = _babysitter_reports(
         [component for component in components if component.name not in already_healthy], states
     )
+    models = {service["name"]: service["models"] for service in routed or [] if service["healthy"]}
+    unrouted = [c for c in components if c.kind == "babysitter" and c.name in healthy and c.service_name not in models]
+    router_waits = router in components and router.name not in healthy and states.get(router.name) == "RUNNING"
+    listed, reason = _router_source(router) if router and (unrouted or router_waits) else ({}, {})
     return Observation(
         states,
         healthy,
-        {service["name"]: service["models"] for service in routed or [] if service["healthy"]},
-        _reported_reasons(reports, "not_ready"),
+        models,
+        _reported_reasons(reports, "not_ready") | (reason if router_waits else {}),
         _reported_reasons(reports, "not_registered"),
+        {c.name for c in unrouted if listed.get(c.service_name, {}).get("drained")},
     )
 
 
@@ -63,18 +68,20 @@ def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapsho
     processes = supervisord.processes() if supervisord else {}
     registered, refusal = _list_registered(url, token_file)
     reports = _babysitter_reports(components, {name: process.state for name, process in processes.items()})
+    routing = router is not None and probe.is_healthy(router.health_url, HTTP_TIMEOUT_SECONDS, verify=False)
+    router_reason = _router_source(router)[1] if router and routed is not None and not routing else {}
     return SiteSnapshot(
         components=components,
         supervisord=supervisord.pid() if supervisord else None,
         processes=processes,
         restarts=supervisord.restarts() if supervisord else {},
-        not_ready=_reported_reasons(reports, "not_ready"),
+        not_ready=_reported_reasons(reports, "not_ready") | router_reason,
         refused=_reported_reasons(reports, "not_registered"),
         registry=registered,
         registry_url=url,
         registry_trouble=RegistryClient(url.split(","), timeout=HTTP_TIMEOUT_SECONDS).reported_problem() or refusal,
         router=None if routed is None else {service["name"]: service for service in routed},
-        routing=router is not None and probe.is_healthy(router.health_url, HTTP_TIMEOUT_SECONDS, verify=False),
+        routing=routing,
     )
 
 
@@ -117,6 +124,24 @@ def _is_healthy(component: Component, states: dict[str, str]) -> bool:
     return all(states.get(name) == "RUNNING" for name in component.programs) and probe.is_healthy(
         component.health_url, HTTP_TIMEOUT_SECONDS, verify=False
     )
+
+
+def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:
+    """Return what the router's registry answers to a router: its services by name, or why it does not list them.
+
+    The reason is in a mapping with the router's name as its key.
+    """
+    if not router.registry_url:
+        return {}, {}
+    client = RegistryClient(router.registry_url.split(","), router.token_file, HTTP_TIMEOUT_SECONDS)
+    try:
+        return {service["name"]: service for service in client.services()}, {}
+    except Unauthorized as error:
+        cure = "name the file with its token: registry_token_file under [router] in config/svc.toml"
+        text = f"the registry at {client.urls[0]} refuses the router: {error.message}; {cure}"
+        return {}, {router.name: NotReady(text, misconfigured=True)}
+    except SvcError as error:
+        return {}, {router.name: NotReady(error.message)}
 
 
 def _registry_url(components: Sequence[Component]) -> str:

@@ -1,12 +1,14 @@
 """Checks that the ports of a site are free, before anything is started or changed."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from svc.base import procfs
 from svc.base.errors import ConfigError
+from svc.base.own_commands import in_directory
 from svc.site.components import Component
 from svc.supervision.client import Process, SupervisordClient
 from svc.supervision.launch import holder_of, is_taken
+from svc.supervision.supervisord_search import site_of
 
 
 def refuse_taken(
@@ -22,7 +24,7 @@ def refuse_taken(
     if supervisord:
         ours.add(supervisord.pid())
     problems = [
-        f"{component.name}: port {port} is taken by {holder}; stop it or choose another port"
+        f"{component.name}: port {port} is taken by {holder}, or choose another port"
         for component in components
         if component.name in touched or not is_running(component, processes)
         for port in component.ports
@@ -37,7 +39,7 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 
 
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
-    """Return a text on the process that holds the port.
+    """Return a text on the process that holds the port, and how to stop it.
 
     The text is empty if the port is free, or if the process or one of its ancestors has a pid in `ours`.
     """
@@ -45,16 +47,10 @@ def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
         return ""
     holder = holder_of(port)
     if holder is None:
-        return "another program"
+        return "another program; stop it"
     pid, command = holder
-    return "" if any(ancestor in ours for ancestor in ancestors(pid)) else f"{command} (pid {pid})"
-
-
-def ancestors(pid: int) -> Iterator[int]:
-    """Yield the pids of a process, of its parent, and of all further ancestors."""
-    while pid > 0:
-        yield pid
-        try:
-            pid = procfs.stat(pid).parent
-        except (OSError, ValueError):
-            return
+    if any(ancestor in ours for ancestor in procfs.ancestors(pid)):
+        return ""
+    if site := site_of(pid):
+        return f"the svc site in {site} (pid {pid}); stop that with `{in_directory(site, 'down')}`"
+    return f"{command} (pid {pid}); stop it"

@@ -23,7 +23,7 @@ class ReadinessStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why an engine is not ready, or why the registry refuses an instance. `misconfigured`: waiting does not help."""
+    """Why a component is not ready, or why the registry refuses it. `misconfigured`: waiting does not help."""
 
     reason: str
     misconfigured: bool = False
@@ -33,7 +33,8 @@ class NotReady:
 class Observation:
     """What supervisord, the components and the router report at one moment.
 
-    `not_ready` has the components whose engine is not ready, and `refused` those that the registry refuses.
+    `not_ready` has the components that are not ready for a known reason, such as an instance whose engine is not ready,
+    `refused` those that the registry refuses, and `drained` those that an operator has drained.
     """
 
     states: Mapping[str, str]  # supervisord's state of each program
@@ -41,6 +42,7 @@ class Observation:
     routed: Mapping[str, Sequence[str]]  # the models of each instance that the router uses, by service name
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
+    drained: Collection[str] = ()
 
     def reason(self, component: Component) -> str:
         """Return the reason that a babysitter reports for a component that is not ready, or an empty text."""
@@ -53,9 +55,9 @@ def readiness(component: Component, observation: Observation, router: Component 
 
     1. A program has failed if it ended and waits for its restart, or if supervisord gave it up.
     2. All programs of the component must run.
-    3. The health check must pass; it cannot pass while the engine is misconfigured.
+    3. The health check must pass; it cannot pass while the component is misconfigured.
     4. The registry must accept the registration.
-    5. The router, if it uses the same registry, must send requests to the component.
+    5. The router, if it uses the same registry, must send requests to the component, unless it is drained.
     """
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():
@@ -70,6 +72,6 @@ def readiness(component: Component, observation: Observation, router: Component 
     if refusal := observation.refused.get(component.name):
         return (ReadinessStage.MISCONFIGURED if refusal.misconfigured else ReadinessStage.REGISTERED), ""  # 4
     expected = router is not None and component.kind == "babysitter" and shares_registry(router, component)
-    if expected and not observation.routed.get(component.service_name):
+    if expected and not observation.routed.get(component.service_name) and component.name not in observation.drained:
         return ReadinessStage.ROUTED, ""  # 5
     return ReadinessStage.READY, ""

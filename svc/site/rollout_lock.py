@@ -1,15 +1,25 @@
-"""The lock in var/rollout.lock: only one rollout at a time changes a site, and `svc up` never runs during one."""
+"""The lock in var/rollout.lock: only one rollout at a time changes a site, and `svc up` never runs during one.
+
+Several calls of `svc up` may wait side by side until their components are ready. They start programs one after the
+other, under the lock in var/start.lock.
+"""
 
 import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO
 
 from svc.base import private_files
 from svc.base.errors import CommandError
+from svc.base.file_owner import other_owner
+from svc.base.own_commands import as_user
 from svc.config.site import Site
+
+ROLLOUT_LOCK, START_LOCK = "rollout.lock", "start.lock"
+PROBE_TIMEOUT_SECONDS = 0.5  # another `svc up` holds the lock exclusively for a moment, to learn whether it is alone
+POLL_INTERVAL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
@@ -20,10 +30,7 @@ def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
     """
     with _open(site) as file:
         _lock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        clock = time.strftime("%H:%M:%S")
-        file.write(f"`svc {' '.join(command)}` (pid {os.getpid()}, since {clock})")
-        file.flush()
+        _write_holder(file, command)
         try:
             yield
         finally:
@@ -31,26 +38,66 @@ def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def shared(site: Site) -> Iterator[None]:
-    """Hold the lock shared with other calls of `svc up`. Raise CommandError with the rollout's command if one runs."""
+def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
+    """Hold the lock shared with other calls of `svc up`. Raise CommandError with the rollout's command if one runs.
+
+    If another `svc up` is at work, call `note` with a line that says so.
+    """
     with _open(site) as file:
-        _lock(file, fcntl.LOCK_SH)
+        is_alone = _try_lock(file, fcntl.LOCK_EX)
+        _lock(file, fcntl.LOCK_SH, PROBE_TIMEOUT_SECONDS)
+        if not is_alone:
+            note(f"another {_holder(site)} is at work on this site; this one goes on when the programs are started")
         yield
 
 
-def _open(site: Site) -> IO[str]:
-    path = site.var / "rollout.lock"
+@contextlib.contextmanager
+def starting(site: Site) -> Iterator[None]:
+    """Hold the lock in var/start.lock while `svc up` starts or updates programs; wait until another one has done so."""
+    with _open(site, START_LOCK) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        _write_holder(file, ["up"])
+        yield
+
+
+def _holder(site: Site) -> str:
+    """Return the command in var/start.lock: that of the `svc up` that started programs last."""
+    with contextlib.suppress(OSError):
+        return (site.var / START_LOCK).read_text().strip() or "`svc up`"
+    return "`svc up`"
+
+
+def _write_holder(file: IO[str], command: Sequence[str]) -> None:
+    file.truncate(0)
+    file.write(f"`svc {' '.join(command)}` (pid {os.getpid()}, since {time.strftime('%H:%M:%S')})")
+    file.flush()
+
+
+def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
+    path = site.var / name
     private_files.prepare(path)
     try:
         return path.open("a+")
     except OSError as error:
-        raise CommandError(f"{path}: cannot write: {error.strerror}; make {path.parent} writable") from None
+        owner = other_owner(path)
+        cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else f"make {path.parent} writable"
+        raise CommandError(f"{path}: cannot write: {error.strerror}; {cure}") from None
 
 
-def _lock(file: IO[str], kind: int) -> None:
+def _lock(file: IO[str], kind: int, timeout: float = 0) -> None:
+    """Take the lock within `timeout` seconds; raise CommandError with the command that holds it."""
+    deadline = time.monotonic() + timeout
+    while not _try_lock(file, kind):
+        if time.monotonic() >= deadline:
+            file.seek(0)
+            command = file.read().strip() or "`svc up`"
+            raise CommandError(f"{command} is at work on this site; wait until it is done, or end it with Ctrl-C")
+        time.sleep(POLL_INTERVAL_SECONDS)
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
     try:
         fcntl.flock(file, kind | fcntl.LOCK_NB)
     except BlockingIOError:
-        file.seek(0)
-        command = file.read().strip() or "`svc up`"
-        raise CommandError(f"{command} is at work on this site; wait until it is done, or end it with Ctrl-C") from None
+        return False
+    return True

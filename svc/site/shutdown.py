@@ -4,14 +4,15 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from svc.base.errors import CommandError
+from svc.base.errors import CommandError, Unavailable
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.components import read_components
-from svc.supervision import orphans
+from svc.site.supervisord_process import SupervisordLost
+from svc.supervision import orphans, supervisord_search
 from svc.supervision.client import Process, SupervisordClient
 from svc.terminal.progress import Waiting
 
@@ -22,15 +23,41 @@ NOTHING_RUNS = "nothing runs here: no supervisord answers on var/supervisor.sock
 
 
 def down(site: Site, progress: Waiting) -> None:
-    """Stop every program and supervisord itself, and kill the processes that remain."""
-    supervisord = supervisord_process.find(site)
-    if supervisord is None:
-        progress.note(NOTHING_RUNS)
+    """Stop every program and supervisord itself, and kill the processes that remain.
+
+    A supervisord whose socket is gone is ended by its pid. The files of a supervisord that runs are never removed.
+    """
+    try:
+        supervisord = supervisord_process.find(site)
+    except SupervisordLost as lost:
+        _end_lost(site, lost, progress)
     else:
-        stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
-        end_supervisord(site, supervisord, progress)
+        if supervisord is None:
+            progress.note(NOTHING_RUNS)
+        elif supervisord.state() == "SHUTDOWN":
+            _wait_for_shutdown(site, progress)
+        else:
+            stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
+            end_supervisord(site, supervisord, progress)
     kill_leftovers(site, progress)
     supervisord_process.clean_up(site)
+
+
+def leave_to_supervisord(site: Site) -> Iterator[str]:
+    """Ask supervisord to end with all its programs, without waiting for it; yield lines that say what still runs."""
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
+        yield "nothing runs here any more"
+        return
+    try:
+        running = [name for name, process in supervisord.processes().items() if process.state not in ENDED_STATES]
+        pid = supervisord.pid()
+        supervisord.shutdown()
+    except Unavailable:  # it is shutting down
+        yield "supervisord ends by itself; `svc status` shows when nothing runs any more"
+        return
+    what = f": {', '.join(running)}" if running else ""
+    yield f"supervisord (pid {pid}) ends by itself what still runs{what}; `svc status` shows when nothing runs any more"
 
 
 def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:
@@ -99,6 +126,22 @@ def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waitin
     progress.show("supervisord", "stopping")
     supervisord.shutdown()
     supervisord_process.wait_until_gone(site, pid)
+    progress.done("supervisord", "gone")
+
+
+def _wait_for_shutdown(site: Site, progress: Waiting) -> None:
+    """Wait for the end of a supervisord that has been asked to end already."""
+    progress.show("supervisord", "stopping")
+    if pid := supervisord_search.running_pid(site):
+        supervisord_process.wait_until_gone(site, pid)
+    progress.done("supervisord", "gone")
+
+
+def _end_lost(site: Site, lost: SupervisordLost, progress: Waiting) -> None:
+    assert lost.pid
+    progress.note(f"the socket of supervisord (pid {lost.pid}) is gone: ending it by its pid, with all its programs")
+    progress.show("supervisord", "stopping")
+    supervisord_process.end_lost(site, lost.pid)
     progress.done("supervisord", "gone")
 
 

@@ -64,7 +64,7 @@ def _watch(
             raise CommandError(
                 f"{config.source}: supervisord ended with code {process.returncode}; its output is above"
             )
-        supervisord = supervisord or supervisord_process.find(site)
+        supervisord = supervisord or supervisord_process.connect(site)
         failure = _failure(supervisord, config) if supervisord else ""
     if supervisord:
         with contextlib.suppress(Unavailable):

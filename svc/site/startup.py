@@ -3,9 +3,8 @@
 import os
 import time
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
 
-from svc.base.errors import CommandError
+from svc.base.errors import CommandError, ConfigError
 from svc.base.own_commands import command_name
 from svc.client.babysitter import read_models
 from svc.client.router import RouterClient
@@ -16,15 +15,17 @@ from svc.settings import ENVIRONMENT_VARIABLES
 from svc.site import rollout_lock, supervisord_process
 from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, needs_key
 from svc.site.components import Component, find_router, foreign_files, shares_registry
-from svc.site.log_file import tail
+from svc.site.log_file import last_output
 from svc.site.observe import HTTP_TIMEOUT_SECONDS, observe
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import stale_babysitters
 from svc.site.readiness import ReadinessStage, readiness
-from svc.site.shutdown import ENDED_STATES, down
+from svc.site.secret_files import secret_file_problems
+from svc.site.shutdown import ENDED_STATES, down, leave_to_supervisord
 from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
 from svc.supervision.client import Process, SupervisordClient, full_name
 from svc.terminal.console import Console
+from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting, waiting
 
 POLL_INTERVAL_SECONDS = 0.2
@@ -40,53 +41,94 @@ class ProgramFailed(Exception):
         self.process = process
 
 
-def up(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
+def up(site: Site, options: StartOptions, timeout: float, console: Console, explain: Explain | None = None) -> None:
     """Start the site or bring it up to date, and wait `timeout` seconds at most until it is ready.
 
     Raise ConfigError or CommandError before anything is changed, for example while a rollout is running. Raise
-    CommandError with the component that is not ready in time. On Ctrl-C, stop the programs that this call started.
+    CommandError with the component that is not ready in time. `explain` returns why components are not ready, which is
+    printed while this call waits. On Ctrl-C, stop the programs that this call started.
     """
     site.make_missing_dirs()
-    with rollout_lock.shared(site):
-        _up(site, options, timeout, console)
+    with rollout_lock.shared(site, console.print_line):
+        start = _Start(site, options, console)
+        try:
+            with rollout_lock.starting(site):
+                start.run()
+            start.wait(timeout, explain)
+        except KeyboardInterrupt:
+            if start.has_started_supervisord:
+                _stop_interrupted(site, console)
+            raise
 
 
-def _up(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
-    supervisord = supervisord_process.find(site)
-    runs_from_var = supervisord is not None and supervisord_process.runs_from(supervisord, site.var_supervisord_conf)
-    start_plan = plan(
-        site, options, running=supervisord is not None, runs_from_var=runs_from_var, allow_read_only=runs_from_var
-    )
-    components = start_plan.components()
-    refuse_taken(components, supervisord, start_plan.changed_components())
-    site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
-    start_plan.write()
-    notes = [*start_plan.replaced_files(), *start_plan.notes, *wildcard_notes(components)]
-    for note in [*notes, *_other_registries(components)]:
-        console.print_line(note)
-    began = time.monotonic()
-    pids = _pids(supervisord)
+class _Start:
+    """One call of `svc up`: `run` starts or updates the programs, then `wait` waits until they are ready."""
+
+    def __init__(self, site: Site, options: StartOptions, console: Console) -> None:
+        self._site = site
+        self._options = options
+        self._console = console
+        self.has_started_supervisord = False
+
+    def run(self) -> None:
+        """Start the site's programs or bring them up to date; raise ConfigError or CommandError before any change."""
+        site, options = self._site, self._options
+        supervisord = supervisord_process.find(site)
+        runs_from_var = supervisord is not None and supervisord_process.runs_from(
+            supervisord, site.var_supervisord_conf
+        )
+        self._plan = plan(
+            site, options, running=supervisord is not None, runs_from_var=runs_from_var, allow_read_only=runs_from_var
+        )
+        self._components = self._plan.components()
+        refuse_taken(self._components, supervisord, self._plan.changed_components())
+        _require_secrets(site, options, self._plan)
+        site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
+        self._plan.write()
+        notes = [*self._plan.replaced_files(), *self._plan.notes, *wildcard_notes(self._components)]
+        for note in [*notes, *_other_registries(self._components)]:
+            self._console.print_line(note)
+        self._began = time.monotonic()
+        self._pids = _pids(supervisord)
+        self._chosen = self._plan.chosen(options, site)
+        self.has_started_supervisord = supervisord is None
+        self._supervisord = _start_or_update(site, self._plan, options, supervisord, self._chosen)
+
+    def wait(self, timeout: float, explain: Explain | None) -> None:
+        """Wait until the components are ready, and print what can be done now."""
+        try:
+            with waiting(self._console) as progress:
+                delay = DelayReport(explain, progress.note)
+                wait_until_ready(self._supervisord, self._chosen, self._components, timeout, progress, delay)
+        except ProgramFailed as error:
+            raise _program_failure(self._supervisord, error.process, self._console) from None
+        if not self._components and not foreign_files(self._plan.conf_d):
+            self._console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")
+            return
+        pids = _pids(self._supervisord)
+        started = {c.name for c in self._components if self._pids.get(c.server_program) != pids.get(c.server_program)}
+        seconds = time.monotonic() - self._began
+        for line in closing_lines(_ready_site(self._plan, self._components, started, seconds)):
+            self._console.print_line(line)
+
+
+def _stop_interrupted(site: Site, console: Console) -> None:
+    """Stop what this call has started. If Ctrl-C is pressed again, leave the rest of the work to supervisord."""
+    console.print_line("interrupted: stopping what was started")
     try:
-        chosen = start_plan.chosen(options, site)
-        running = _start_or_update(site, start_plan, options, supervisord, chosen)
         with waiting(console) as progress:
-            wait_until_ready(running, chosen, components, timeout, progress)
-    except ProgramFailed as error:
-        for line in tail(Path(error.process.logfile)):
-            console.print_line(f"  {line}")
-        raise program_failure(error.process) from None
+            down(site, progress)
     except KeyboardInterrupt:
-        if supervisord is None:
-            console.print_line("interrupted: stopping what was started")
-            with waiting(console) as progress:
-                down(site, progress)
+        for line in leave_to_supervisord(site):
+            console.print_line(line)
         raise
-    if not components and not foreign_files(start_plan.conf_d):
-        console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")
-        return
-    started = {c.name for c in components if pids.get(c.server_program) != _pids(running).get(c.server_program)}
-    for line in closing_lines(_ready_site(start_plan, components, started, time.monotonic() - began)):
-        console.print_line(line)
+
+
+def _require_secrets(site: Site, options: StartOptions, start_plan: StartPlan) -> None:
+    """Raise ConfigError for each file of keys that a chosen component could not read when it starts."""
+    settings = load_settings(site.svc_toml, options.environ)
+    if problems := secret_file_problems(start_plan.chosen(options, site), start_plan.conf_d, settings):
+        raise ConfigError(*problems)
 
 
 def _start_or_update(
@@ -96,7 +138,7 @@ def _start_or_update(
     supervisord: SupervisordClient | None,
     chosen: Sequence[Component],
 ) -> SupervisordClient:
-    """Start supervisord, or update the running one and start the chosen programs that are stopped.
+    """Start supervisord, or update the running one and start the chosen programs that do not run.
 
     supervisord restarts the programs whose configuration in its files has changed. Some keys of a TOML, such as
     metadata, are not in these files, because only the babysitter reads them. So a babysitter that has loaded an older
@@ -111,7 +153,10 @@ def _start_or_update(
     _replace_babysitters(supervisord, [babysitter_program(name) for name in stale])
     processes = supervisord.processes()
     for name in (name for component in chosen for name in component.programs):
-        if name in processes and processes[name].state in ENDED_STATES:
+        state = processes[name].state if name in processes else ""
+        if state == "BACKOFF":
+            supervisord.stop(name)  # a program in BACKOFF can be started only after its delay
+        if state in (*ENDED_STATES, "BACKOFF"):
             supervisord.start(name, wait=False)
     return supervisord
 
@@ -136,6 +181,7 @@ def wait_until_ready(
     components: Sequence[Component],
     timeout: float,
     progress: Waiting,
+    delay: DelayReport,
 ) -> None:
     """Return once every chosen component is ready.
 
@@ -160,19 +206,26 @@ def wait_until_ready(
                 progress.show(component.name, state.value)
             elif component.name not in ready:
                 ready.add(component.name)
-                progress.done(component.name, f"ready at {component.url}")
+                drained = f", drained: no requests until `svc undrain {component.name}`"
+                is_drained = component.name in observation.drained
+                progress.done(component.name, f"ready at {component.url}{drained if is_drained else ''}")
         if not late:
             return
+        delay.update([component.name for component in chosen if component.name not in ready])
         if time.monotonic() > began + timeout:
             raise CommandError(f"{late}; see `svc status` and logs/")
         time.sleep(POLL_INTERVAL_SECONDS)
 
 
-def program_failure(process: Process) -> CommandError:
-    """Return the error for a program that failed, whose last log lines have been printed."""
+def _program_failure(supervisord: SupervisordClient, process: Process, console: Console) -> CommandError:
+    """Print the last lines that a failed program wrote; return the error."""
+    lines = last_output(supervisord, process)
+    for line in lines:
+        console.print_line(f"  {line}")
     log = os.path.relpath(process.logfile)
     cause = process.spawnerr or process.description
-    return CommandError(f"{full_name(process)}: {process.state}: {cause}; the end of its log is above, all is in {log}")
+    output = f"the end of its log is above, all is in {log}" if lines else f"it wrote nothing to {log}"
+    return CommandError(f"{full_name(process)}: {process.state}: {cause}; {output}")
 
 
 def _ready_site(

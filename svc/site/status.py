@@ -29,7 +29,8 @@ class SiteSnapshot:
     """What supervisord, the registry, the router and the babysitters report.
 
     `registry` and `router` are the services that each of them lists, by name, or None if it does not answer.
-    `not_ready` has the components whose engine is not ready, and `refused` those that the registry refuses.
+    `not_ready` has the components that are not ready for a known reason, such as an instance whose engine is not ready,
+    and `refused` those that the registry refuses.
     """
 
     components: Sequence[Component]
@@ -207,6 +208,8 @@ def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
     name, _, suffix = program.name.rpartition(":")
     if suffix == "server" and program.health.startswith("failing"):
         return f": {FAILING_MEANING}"
+    if program.name == "router":
+        name, suffix = "router", "server"
     reasons = {"server": snapshot.not_ready, "babysitter": snapshot.refused}.get(suffix, {})
     return f": {reasons[name].reason}" if name in reasons else ""
 

@@ -14,12 +14,16 @@ from typing import IO
 
 from svc.base import procfs
 from svc.base.errors import CommandError, Unavailable
-from svc.base.signals import die_with_parent
+from svc.base.file_owner import user_name
+from svc.base.own_commands import as_user
+from svc.base.signals import deferred_interrupts, die_with_parent
 from svc.config.site import Site
 from svc.settings import ENVIRONMENT_VARIABLES
+from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
 TIMEOUT_SECONDS = 15.0  # the limit for supervisord to answer, or to end
+SOCKET_TIMEOUT_SECONDS = 2.0  # a supervisord without its socket is starting or ending, or has lost it after this time
 POLL_INTERVAL_SECONDS = 0.05
 FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # the limit for supervisord and its programs to end
 READ_BYTES = 65536
@@ -27,18 +31,57 @@ READ_BYTES = 65536
 OutputSink = Callable[[bytes], object]
 
 
+class SupervisordUnusable(CommandError):
+    """A supervisord runs on this site, but this command cannot use its socket. `pid` is None if it is not visible."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+class SupervisordDenied(SupervisordUnusable):
+    """The socket belongs to another user. A killed supervisord may have left it behind: that is not visible either."""
+
+
+class SupervisordLost(SupervisordUnusable):
+    """A supervisord runs although its socket is gone, for example after `rm -rf var`."""
+
+
 def find(site: Site) -> SupervisordClient | None:
     """Return a client of the supervisord that runs on this site, or None if none runs.
 
-    The supervisord may run from the site's supervisord.conf or from the one in var/. Raise CommandError if it lacks
+    The supervisord may run from the site's supervisord.conf or from the one in var/. Raise SupervisordUnusable if its
+    socket cannot be used, and CommandError as `connect` does.
+    """
+    deadline = time.monotonic() + SOCKET_TIMEOUT_SECONDS
+    while (supervisord := connect(site)) is None:
+        pid = supervisord_search.running_pid(site)
+        if pid is None:
+            return connect(site)  # it may have opened its socket meanwhile
+        if time.monotonic() > deadline:
+            raise SupervisordLost(_lost_text(site, pid), pid)
+        time.sleep(POLL_INTERVAL_SECONDS)
+    return supervisord
+
+
+def connect(site: Site) -> SupervisordClient | None:
+    """Return a client of the supervisord that listens on the site's socket, or None if none listens there.
+
+    Raise SupervisordDenied if the current user may not use the socket. Raise CommandError if the supervisord lacks
     svc's extension, for example because it was started by another program.
     """
     path = str(site.socket.absolute())
     with socket.socket(socket.AF_UNIX) as sock:
         try:
             sock.connect(path)
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             return None  # no socket, or a stale one
+        except PermissionError:
+            raise SupervisordDenied(_denied_text(site), supervisord_search.running_pid(site)) from None
+        except OSError as error:
+            if error.errno is None:  # the path is too long for a socket, so that no supervisord can listen there
+                return None
+            raise CommandError(f"{site.socket}: cannot connect to supervisord: {error.strerror}") from None
     supervisord = SupervisordClient(f"unix://{path}")
     with contextlib.suppress(Unavailable):  # supervisord is starting or ending
         if not supervisord.has_extension():
@@ -47,6 +90,19 @@ def find(site: Site) -> SupervisordClient | None:
                 f"stop it (supervisorctl -s unix://{path} shutdown), then svc up"
             )
     return supervisord
+
+
+def _lost_text(site: Site, pid: int) -> str:
+    text = f"supervisord runs here (pid {pid}), but its socket {site.socket} is gone, so that no command reaches it"
+    owner = supervisord_search.other_owner(site, pid)
+    cure = f"`{as_user(owner, ['down'])}`" if owner else "`svc down`"
+    return f"{text}; {cure} ends it, then `svc up`"
+
+
+def _denied_text(site: Site) -> str:
+    owner = supervisord_search.other_owner(site)
+    cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else "make it accessible"
+    return f"{site.socket}: user {user_name(os.geteuid())} may not use it; {cure}"
 
 
 def program() -> Path:
@@ -64,7 +120,7 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClie
     """
     log = site.logs / "supervisord.log"
     old_log_bytes = log.stat().st_size if log.exists() else 0
-    with _signals_deferred():
+    with deferred_interrupts():
         return _start(site, conf, environ, log, old_log_bytes)
 
 
@@ -82,7 +138,7 @@ def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_lo
         raise CommandError(f"{conf}: supervisord does not start: {_error_line(launched.stdout)}")
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while time.monotonic() < deadline:
-        supervisord = find(site)
+        supervisord = connect(site)
         if supervisord is not None:
             return supervisord
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -95,21 +151,6 @@ def _umask() -> int:
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
-
-
-@contextlib.contextmanager
-def _signals_deferred() -> Iterator[None]:
-    """Defer Ctrl-C and SIGTERM until the block ends, because a half-started supervisord cannot be stopped."""
-    received: list[int] = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    handlers = {number: signal.signal(number, lambda n, _: received.append(n)) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    for first in received[:1]:
-        signal.raise_signal(first)
 
 
 @contextlib.contextmanager
@@ -166,10 +207,23 @@ def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
         return False
 
 
+def end_lost(site: Site, pid: int) -> None:
+    """End a supervisord whose socket is gone, and with it its programs; raise CommandError if it does not end."""
+    try:
+        os.kill(pid, signal.SIGTERM)
+    except ProcessLookupError:
+        return
+    except PermissionError:
+        raise CommandError(_lost_text(site, pid)) from None
+    wait_until_gone(site, pid)
+
+
 def wait_until_gone(site: Site, pid: int) -> None:
-    """Wait until supervisord has ended; raise CommandError if it takes too long."""
+    """Wait until supervisord has ended; raise CommandError if it takes too long after the end of its programs."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while _is_alive(pid):
+        if _has_children(pid):
+            deadline = time.monotonic() + TIMEOUT_SECONDS
         if time.monotonic() > deadline:
             raise CommandError(f"supervisord (pid {pid}) does not end; see {site.logs / 'supervisord.log'}")
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -178,7 +232,10 @@ def wait_until_gone(site: Site, pid: int) -> None:
 def clean_up(site: Site) -> None:
     """Remove the socket and the pid file, which a killed supervisord leaves behind."""
     for path in (site.socket, site.pidfile):
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise CommandError(f"{path}: cannot remove it: {error.strerror}") from None
 
 
 def _is_alive(pid: int) -> bool:
@@ -187,6 +244,15 @@ def _is_alive(pid: int) -> bool:
         return not procfs.stat(pid).has_ended
     except OSError:
         return False
+
+
+def _has_children(pid: int) -> bool:
+    for other in procfs.process_ids():
+        with contextlib.suppress(OSError, ValueError):
+            stat = procfs.stat(other)
+            if stat.parent == pid and not stat.has_ended:
+                return True
+    return False
 
 
 def _error_line(output: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 from xmlrpc.client import Fault
 
 from svc.base.errors import CommandError
+from svc.supervision.log_position import LogPosition
 from svc.supervision.program_config import SupervisordConfig, parse_groups
 from svc.supervision.xmlrpc_channel import (
     ALREADY_STARTED,
@@ -119,6 +120,19 @@ class SupervisordClient:
         """Return the running configuration, with which `update` compares the files."""
         payload = json.loads(self._call_extension("svc.getPrograms"))
         return SupervisordConfig(payload["root"], parse_groups(payload["groups"]))
+
+    def log_positions(self) -> dict[str, tuple[LogPosition, ...]]:
+        """Return where the output of each program's last two processes begins in its log file, the older one first.
+
+        A program that was started once has one position. Return {} if the extension lacks this method.
+        """
+        try:
+            payload = json.loads(self._channel.call("svc.getLogPositions"))
+        except Fault as fault:
+            if fault.faultCode == UNKNOWN_METHOD:
+                return {}
+            raise self._channel.error_of(fault) from None
+        return {name: tuple(LogPosition(*fields) for fields in positions) for name, positions in payload.items()}
 
     def hand_over(self, name: str) -> None:
         """Replace a babysitter by one with the configuration that supervisord read last (see `changes`).

@@ -36,8 +36,9 @@ from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates,
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc.base import private_files, version
-from svc.supervision import restart_limits
+from svc.supervision import log_position, restart_limits
 from svc.supervision.exits import ExitStatuses, ForcedRestarts, kill_group
+from svc.supervision.log_position import LogPosition
 from svc.supervision.restart_limits import RestartCount, RestartLimits
 from svc.supervision.rpc import RpcInterface, full_name, loaded_group
 from svc.supervision.socket_holder import SocketHolder
@@ -53,6 +54,7 @@ class Extension:
         self.supervisord = supervisord
         self.logger = supervisord.options.logger
         self.counts: dict[str, RestartCount] = {}
+        self.log_positions: dict[str, tuple[LogPosition, ...]] = {}  # where the last two processes' output begins
         self.sockets = SocketHolder()
         self.replaced: set[str] = set()  # full names of programs that got a signal and a new configuration
         self.forced_restarts = ForcedRestarts()
@@ -89,7 +91,7 @@ class Extension:
             return
         kind = type(event)
         if kind is events.ProcessStateStartingEvent:
-            _tighten_logs(getattr(process.config, "stdout_logfile", None))
+            self._note_log_position(process)
             requested = event.from_state in STOPPED_OR_GIVEN_UP or full_name(process) in self.replaced
             self._started(process, requested)
         elif kind is events.ProcessStateExitedEvent:
@@ -124,6 +126,7 @@ class Extension:
         self.sockets.removed(event.group, getattr(successor, "socket_config", None), time.time())
         for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
             del self.counts[name]
+            self.log_positions.pop(name, None)
 
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
         """Give a program a new configuration. Start it if it has ended, else send it a signal to end and start again.
@@ -155,6 +158,13 @@ class Extension:
         """Release the sockets whose grace period is over, and kill the processes whose forced restart is overdue."""
         self.sockets.release_idle(time.time())
         self.forced_restarts.kill_overdue(time.monotonic())
+
+    def _note_log_position(self, process: Any) -> None:
+        path = getattr(process.config, "stdout_logfile", None)
+        _tighten_logs(path)
+        if isinstance(path, str):
+            name = full_name(process)
+            self.log_positions[name] = (*self.log_positions.get(name, ())[-1:], log_position.end_of(path))
 
     def _started(self, process: Any, requested: bool) -> None:
         # `svc launch` reads this variable. It is set at each start, because supervisord's pid changes when supervisord

@@ -169,10 +169,19 @@ def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, 
     deadline = time.monotonic() + timeout_seconds
     while is_taken(port, ipv6):
         if time.monotonic() > deadline:
-            holder = holder_of(port)
-            by = f"by {holder[1]} (pid {holder[0]})" if holder else "by another program"
-            raise Refused(f"port {port} is taken {by}; stop it or choose another port", 1)
+            raise Refused(f"port {port} is taken by {_holder_text(port)}; stop it or choose another port", 1)
         time.sleep(PORT_POLL_INTERVAL_SECONDS)
+
+
+def _holder_text(port: int) -> str:
+    from svc.supervision.supervisord_search import site_of  # here, so that a usual start does not wait for the import
+
+    holder = holder_of(port)
+    if holder is None:
+        return "another program"
+    pid, command = holder
+    site = site_of(pid)
+    return f"the svc site in {site} (pid {pid})" if site else f"{command} (pid {pid})"
 
 
 def is_taken(port: int, ipv6: bool = False) -> bool:

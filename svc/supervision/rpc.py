@@ -44,6 +44,14 @@ class RpcInterface:
         groups = serialize(group.config for group in self._groups().values())
         return json.dumps({"root": self._extension.supervisord.options.here, "groups": groups})
 
+    def getLogPositions(self) -> str:  # noqa: N802
+        """Return where the output of the last two processes of each program begins in its log file
+
+        @return string JSON {name: [[inode, offset], ...]}, the older process first
+        """
+        positions = self._extension.log_positions
+        return json.dumps({name: [[p.inode, p.offset] for p in last_two] for name, last_two in positions.items()})
+
     def replaceProgram(self, name: str, signal_name: str = "") -> bool:  # noqa: N802
         """Start a program with the configuration that supervisord read last; other programs of its group run on
 

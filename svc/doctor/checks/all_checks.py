@@ -49,7 +49,8 @@ def _router_answers(facts: Facts) -> bool:
 def _check_uncollected(facts: Facts) -> Iterator[Finding]:
     """Yield a finding for each fact that could not be collected."""
     for fact in facts.uncollected:
-        yield Finding(f"unseen.{fact.subject}", WARNING, f"{fact.subject}: could not be looked at", fact.reason)
+        summary = f"{fact.subject}: could not be looked at"
+        yield Finding(f"unseen.{fact.subject}", WARNING, summary, fact.reason, causes=("supervisord.denied",))
 
 
 CHECKS = (
@@ -58,7 +59,7 @@ CHECKS = (
     Check("tokens", secrets.check_files, lambda facts: bool(facts.secrets)),
     Check("command lines", secrets.check_command_lines, lambda facts: bool(facts.configs)),
     Check("leftovers", supervisord.check_leftovers),
-    Check("ports", listeners.check),
+    Check("ports", listeners.check, lambda facts: not facts.supervisord.socket_owner),
     Check("supervisord", supervisord.check),
     Check("programs", program_states.check, _supervisord_runs),
     Check("rollouts", configuration.check_rollouts),

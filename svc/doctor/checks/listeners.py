@@ -11,6 +11,8 @@ MAX_LOADING_SECONDS = 900  # an engine that loads its model for longer is a prob
 
 
 def check(facts: Facts) -> Iterator[Finding]:
+    if facts.supervisord.socket_owner or facts.supervisord.pid_without_socket:
+        return  # what holds the ports may be this site's own programs, whose states are unknown
     for component in facts.components:
         for number, program in enumerate(component.programs):
             port = component.ports[number]
@@ -45,6 +47,15 @@ def _taken_port(facts: Facts, program: str, port: int, holder: PortHolder) -> Fi
             f"that is this site's {holder.program}: it listens where it should not",
             first_step="correct the port in [backend] args",
             fix="svc up",
+        )
+    if holder.site:
+        return Finding(
+            f"port.{port}",
+            PROBLEM,
+            f"port {port}, which {program} needs, is held by the svc site in {holder.site}",
+            by,
+            first_step=f"choose another port for {program.partition(':')[0]}, svc up; or stop that site",
+            fix=holder.stop_command,
         )
     if not holder.pid:
         return Finding(

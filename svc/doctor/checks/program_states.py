@@ -56,7 +56,7 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
 def _failed_program(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
     causes = [f"port.{port}" for port in component.ports] + ["leftovers", "disk.*"]
     causes += poisoning_causes(facts, component.name) if name == component.server_program else ()
-    diagnosis = diagnose(facts.logs.get(name, ()))
+    diagnosis = diagnose(facts.log_of_last_exit(name))
     restart = f"supervisorctl restart {name}"
     if diagnosis is None and KILLED in facts.last_exits.get(name, ""):
         return Finding(
@@ -69,7 +69,7 @@ def _failed_program(facts: Facts, component: Component, name: str, key: str, sta
             causes=causes,
         )
     if diagnosis is None:
-        last = next((line for line in reversed(facts.logs.get(name, ())) if line.strip()), "")
+        last = next((line for line in reversed(facts.log_of_last_exit(name)) if line.strip()), "")
         tail = f"; its log ends: {last.strip()[:MAX_LINE_WIDTH]}" if last else "; its log is empty"
         return Finding(
             key,
@@ -103,7 +103,7 @@ def _restarted_program(facts: Facts, component: Component, name: str) -> Iterato
         return
     often = count.restarts >= MANY_RESTARTS and uptime < RECENT_SECONDS
     if often or (count.restarts and uptime < JUST_RESTARTED_SECONDS):
-        diagnosis = diagnose(facts.logs.get(name, ()))
+        diagnosis = diagnose(facts.log_of_last_exit(name))
         last_exit = facts.last_exits.get(name, "")
         times = "once" if count.restarts == 1 else f"{count.restarts} times"
         evidence = f"it was {last_exit}" if last_exit else "see its log"

@@ -29,6 +29,7 @@ def _disk(disk: Disk) -> Iterator[Finding]:
             "its owner is another, or it is read-only",
             first_step="become its owner, or",
             fix=f"sudo chown -R $(id -u) {disk.path}",
+            causes=("supervisord.denied",),
         )
     elif disk.free < FULL_BYTES or disk.inodes <= 0:
         yield Finding(

@@ -40,6 +40,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
             f"{path}: cannot be read: {secret.problem}",
             f"{secret.setting} names it",
             fix=f"sudo chown $(id -u) {path}",
+            causes=("supervisord.denied",),
         )
     elif secret.errors:
         evidence = "; ".join(problem.removeprefix(f"{path}: ") for problem in secret.errors)

@@ -33,7 +33,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             PROBLEM,
             f"supervisord runs (pid {stray}), but its socket is gone",
             "var/supervisor.sock is missing: neither svc nor supervisorctl can reach it",
-            fix=f"kill {stray} && sleep 5 && svc down && svc up",
+            fix="svc down && svc up",
         )
     elif supervisord.pid is None and facts.files.present:
         yield _down(facts)

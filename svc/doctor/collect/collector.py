@@ -77,11 +77,8 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         configs=configs,
         digests={name: config.digest() for name, config in configs.items()},
         pending_changes=_collected(local, "what runs", cast("list[str]", []), uncollected),
-        logs={
-            name: machine_facts.log_end(Path(process.logfile))
-            for name, process in supervisord.processes.items()
-            if process.logfile
-        },
+        logs=machine_facts.current_logs(supervisord),
+        earlier_logs=machine_facts.earlier_logs(supervisord),
         last_exits=machine_facts.last_exits(machine_facts.log_end(site.logs / "supervisord.log")),
         listeners=machine_facts.listeners(started, {leftover.pid for leftover in leftovers}),
         registries=[facts for facts in remote.values() if isinstance(facts, RegistryFacts)],

@@ -17,6 +17,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from svc.base import procfs
 from svc.base.errors import ConfigError
+from svc.base.own_commands import in_directory
 from svc.config import router_keys, upstream_keys
 from svc.doctor.facts import (
     API_KEYS,
@@ -30,10 +31,12 @@ from svc.doctor.facts import (
     PackageProblem,
     PortHolder,
     SecretFileFacts,
+    SupervisordFacts,
 )
-from svc.site.ports import ancestors
 from svc.site.shutdown import supervisord_socket
 from svc.supervision import orphans
+from svc.supervision.log_position import LogPosition, read_output
+from svc.supervision.supervisord_search import site_of
 
 MAX_LOG_BYTES = 32 << 10
 MAX_LOG_LINES = 200
@@ -58,8 +61,8 @@ def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]
 
     `started` are the pids of `processes_of`, and `supervisord` is the pid of the running supervisord.
     """
-    own = set(ancestors(os.getpid()))
-    pids = (pid for pid in started if pid not in own and supervisord not in set(ancestors(pid)))
+    own = set(procfs.ancestors(os.getpid()))
+    pids = (pid for pid in started if pid not in own and supervisord not in set(procfs.ancestors(pid)))
     return [Leftover(pid, command) for pid in sorted(pids) if (command := command_of(pid))]
 
 
@@ -75,7 +78,16 @@ def listeners(started: Mapping[int, str], leftovers: Collection[int]) -> dict[in
         pid = next((pid for pid in pids if pid in started), pids[0] if pids else 0)
         before = holders.get(port)
         if before is None or (before.pid == 0 and pid):
-            holders[port] = PortHolder(pid, command_of(pid), started.get(pid, ""), pid in leftovers, (address,))
+            site = site_of(pid) if pid and pid not in started else None
+            holders[port] = PortHolder(
+                pid,
+                command_of(pid),
+                started.get(pid, ""),
+                pid in leftovers,
+                (address,),
+                str(site or ""),
+                in_directory(site, "down") if site else "",
+            )
         else:
             holders[port] = dataclasses.replace(before, addresses=(*before.addresses, address))
     return holders
@@ -89,14 +101,32 @@ def command_of(pid: int) -> str:
         return ""
 
 
-def log_end(path: Path) -> tuple[str, ...]:
-    """Return the last lines of a log, or none if it cannot be read."""
+def current_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
+    """Return, by program, the last lines that its current or latest process wrote."""
+    positions = supervisord.log_positions
+    return {
+        name: log_end(Path(process.logfile), positions[name][-1] if name in positions else None)
+        for name, process in supervisord.processes.items()
+        if process.logfile
+    }
+
+
+def earlier_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
+    """Return, by program, the last lines of the process before that one, for each program that had one."""
+    return {
+        name: log_end(Path(supervisord.processes[name].logfile), *positions)
+        for name, positions in supervisord.log_positions.items()
+        if len(positions) > 1 and name in supervisord.processes
+    }
+
+
+def log_end(path: Path, begin: LogPosition | None = None, end: LogPosition | None = None) -> tuple[str, ...]:
+    """Return the last lines of a log, or of what is between two positions; none if it cannot be read."""
     try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - MAX_LOG_BYTES))
-            return tuple(file.read().decode(errors="replace").splitlines()[-MAX_LOG_LINES:])
+        output = read_output(path, begin, end, MAX_LOG_BYTES)
     except OSError:
         return ()
+    return tuple(output.decode(errors="replace").splitlines()[-MAX_LOG_LINES:])
 
 
 def last_exits(log: Sequence[str]) -> dict[str, str]:

@@ -1,7 +1,6 @@
 """Reads facts of the site's supervisord: whether it runs, whether it has svc's extension, and what it reports."""
 
 import os
-import pwd
 import socket
 import sys
 from contextlib import suppress
@@ -9,9 +8,11 @@ from pathlib import Path
 
 from svc.base import procfs
 from svc.base.errors import CommandError, SvcError
+from svc.base.file_owner import user_name
 from svc.config.site import Site
-from svc.doctor.collect.machine_facts import command_of, log_end
+from svc.doctor.collect.machine_facts import log_end
 from svc.doctor.facts import SupervisordFacts
+from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
@@ -24,15 +25,19 @@ def supervisord(site: Site) -> SupervisordFacts:
         try:
             sock.connect(path)
         except PermissionError:
-            return SupervisordFacts(problem=f"{path}: permission denied", socket_owner=_owner(path))
+            owner = supervisord_search.other_owner(site) or user_name(os.geteuid())
+            return SupervisordFacts(problem=f"{path}: permission denied", socket_owner=owner)
         except OSError:  # no socket, a stale one, or a path that is too long
-            return SupervisordFacts(pid_without_socket=_pid_without_socket(site), last_error=_last_error(site))
+            return SupervisordFacts(
+                pid_without_socket=supervisord_search.running_pid(site), last_error=_last_error(site)
+            )
     client = SupervisordClient(f"unix://{path}", RPC_TIMEOUT_SECONDS)
     try:
         return _facts(client)
     except SvcError as error:
         return SupervisordFacts(
-            problem=error.message.removeprefix(f"unix://{path}: "), pid_without_socket=_pid_without_socket(site)
+            problem=error.message.removeprefix(f"unix://{path}: "),
+            pid_without_socket=supervisord_search.running_pid(site),
         )
 
 
@@ -51,10 +56,12 @@ def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
     except CommandError:
         restarts, extended = {}, False
     code = supervisord.running_versions() if extended else {}
+    positions = supervisord.log_positions() if extended else {}
     return SupervisordFacts(
         pid=pid,
         processes=processes,
         restarts=restarts,
+        log_positions=positions,
         has_extension=extended,
         version=version,
         svc_version=code.get("svc", ""),
@@ -70,21 +77,6 @@ def _other_python_directory(pid: int) -> str:
             os.path.dirname(sys.executable)
         ):
             return directory
-    return ""
-
-
-def _pid_without_socket(site: Site) -> int | None:
-    """Return the pid in the pid file if that supervisord runs although its socket is missing, else None."""
-    with suppress(OSError, ValueError):
-        pid = int(site.pidfile.read_text())
-        if "supervisord" in command_of(pid) and str(site.root.absolute()) in command_of(pid):
-            return pid
-    return None
-
-
-def _owner(path: str) -> str:
-    with suppress(OSError, KeyError):
-        return pwd.getpwuid(os.stat(path).st_uid).pw_name
     return ""
 
 

@@ -58,3 +58,12 @@ def test_open_files_are_counted_against_their_limit():
         assert procfs.open_file_count(os.getpid()) == before + 1
     limit = procfs.open_file_limit(os.getpid())
     assert limit is None or limit > before
+
+
+def test_ancestors_lead_from_a_process_to_the_first():
+    code = "import os, sys; sys.path[:0] = sys.argv[1:]; from svc.base.procfs import *; print(*ancestors(os.getpid()))"
+    output = subprocess.run([sys.executable, "-c", code, *sys.path], capture_output=True, text=True, check=True).stdout
+    pids = [int(pid) for pid in output.split()]
+    assert pids[1] == os.getpid()
+    assert pids[1:] == list(procfs.ancestors(os.getpid()))
+    assert pids[-1] == 1

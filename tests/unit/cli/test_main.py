@@ -120,7 +120,8 @@ def test_render_writes_files_and_checks_them(runner, tmp_path):
     (tmp_path / "config").mkdir()
     (tmp_path / "config" / "a.toml").write_text('name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n')
     assert runner.invoke(svc, ["render", "--check"]).exit_code == 1
-    assert not (tmp_path / "conf.d").exists()
+    assert "+command=svc launch --port 8100" in runner.invoke(svc, ["render", "--diff"]).output
+    assert not any((tmp_path / name).exists() for name in ("conf.d", "logs", "var"))
     result = runner.invoke(svc, ["render"])
     assert "conf.d/a.conf: new\n" in result.output
     assert runner.invoke(svc, ["render", "--check", "--diff"]).output == ""

@@ -27,6 +27,9 @@ class SilentProgress:
     def done(self, name, text):
         self.lines.append(f"{name}: {text}")
 
+    def note(self, text):
+        self.lines.append(text)
+
 
 def changed(name, kind="", **more):
     program = ProgramChange(name, ChangeKind.CHANGED, (Edit("command", "a", "b"),))

@@ -7,7 +7,7 @@ import pytest
 
 from svc.base.errors import ConfigError
 from svc.site.components import Component
-from svc.site.ports import ancestors, refuse_taken
+from svc.site.ports import refuse_taken
 
 
 def test_each_taken_port_is_reported_with_its_holder():
@@ -27,19 +27,27 @@ def test_each_taken_port_is_reported_with_its_holder():
     assert f"(pid {os.getpid()}); stop it" in raised.value.problems[0]
 
 
+def test_a_port_of_another_svc_site_is_reported_with_its_path_and_the_command(tmp_path):
+    (tmp_path / "config").mkdir()
+    script = tmp_path / "supervisord"
+    script.write_text(
+        "import socket; s = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen();"
+        "print(s.getsockname()[1], flush=True); input()"
+    )
+    command = [sys.executable, str(script), "-c", str(tmp_path / "supervisord.conf")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        port = int(other.stdout.readline())
+        with pytest.raises(ConfigError) as raised:
+            refuse_taken([Component("a", "registry", "127.0.0.1", (port,), ("a",))])
+        other.stdin.write("\n")
+    [problem] = raised.value.problems
+    assert f"a: port {port} is taken by the svc site in {tmp_path} (pid {other.pid})" in problem
+    assert f"`cd {tmp_path} && " in problem
+    assert problem.endswith(" down`, or choose another port")
+
+
 def test_a_free_port_is_no_problem():
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
     refuse_taken([Component("a", "registry", "127.0.0.1", (port,), ("a",))])
-
-
-def test_ancestors_lead_from_a_process_to_the_first():
-    code = (
-        "import os, sys; sys.path[:0] = sys.argv[1:]; from svc.site import ports; print(*ports.ancestors(os.getpid()))"
-    )
-    child = subprocess.run([sys.executable, "-c", code, *sys.path], capture_output=True, text=True, check=True)
-    pids = [int(pid) for pid in child.stdout.split()]
-    assert pids[1] == os.getpid()
-    assert pids[1:] == list(ancestors(os.getpid()))
-    assert pids[-1] == 1

@@ -39,6 +39,18 @@ def test_a_misconfigured_engine_is_not_just_unhealthy():
     assert readiness(QWEN, Observation(states, HEALTHY, ROUTED, reasons), ROUTER)[0] is ReadinessStage.READY
 
 
+def test_a_drained_instance_is_ready_although_no_router_uses_it():
+    observation = Observation(dict.fromkeys(QWEN.programs, "RUNNING"), HEALTHY, {}, drained={"qwen"})
+    assert readiness(QWEN, observation, ROUTER)[0] is ReadinessStage.READY
+
+
+def test_a_router_that_its_registry_refuses_needs_a_setting():
+    refused = {"router": NotReady("the registry refuses the router", misconfigured=True)}
+    observation = Observation({"router": "RUNNING"}, set(), {}, refused)
+    assert readiness(ROUTER, observation, ROUTER)[0] is ReadinessStage.MISCONFIGURED
+    assert observation.reason(ROUTER) == "the registry refuses the router"
+
+
 def test_a_failed_program_is_named_before_one_that_starts():
     observation = Observation({"qwen:server": "STARTING", "qwen:babysitter": "FATAL"}, HEALTHY, ROUTED)
     assert readiness(QWEN, observation, ROUTER) == (ReadinessStage.FAILED, "qwen:babysitter")

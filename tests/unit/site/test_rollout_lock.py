@@ -1,5 +1,6 @@
 """The lock that keeps rollouts of one site from each other, and `svc up` from a rollout."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -26,13 +27,26 @@ def test_a_second_rollout_is_refused_with_the_first_one_s_command(site: Site):
 
 def test_shared_holders_exclude_a_rollout_and_a_rollout_excludes_them(site: Site):
     refused = pytest.raises(CommandError, match="^`svc up` is at work")
+    notes: list[str] = []
     with (
-        rollout_lock.shared(site),
-        rollout_lock.shared(site),
+        rollout_lock.shared(site, notes.append),
+        rollout_lock.shared(site, notes.append),
         refused,
         rollout_lock.exclusive(site, ["apply"]),
     ):
         pass
+    assert len(notes) == 1
     refused = pytest.raises(CommandError, match="^`svc apply` ")
-    with rollout_lock.exclusive(site, ["apply"]), refused, rollout_lock.shared(site):
+    with rollout_lock.exclusive(site, ["apply"]), refused, rollout_lock.shared(site, notes.append):
         pass
+
+
+def test_a_second_up_names_the_first(site: Site):
+    notes: list[str] = []
+    with rollout_lock.shared(site, notes.append):
+        with rollout_lock.starting(site):
+            pass
+        with rollout_lock.shared(site, notes.append):
+            pass
+    [note] = notes
+    assert note.startswith(f"another `svc up` (pid {os.getpid()}, since ")

@@ -134,6 +134,7 @@ def test_a_socket_is_held_before_its_program_starts(extension, process):
 def test_the_rpc_interface_has_only_these_methods(extension):
     assert [name for name in dir(RpcInterface(extension)) if not name.startswith("_")] == [
         "endProcess",
+        "getLogPositions",
         "getPrograms",
         "getRestarts",
         "getVersion",

@@ -40,6 +40,13 @@ def test_a_port_whose_holder_is_unknown():
     assert "ss -ltnp" in result.fix
 
 
+def test_a_port_that_another_svc_site_holds():
+    holder = held(site="/srv/other", stop_command="cd /srv/other && svc down")
+    result = findings(supervisord=states(a_server="BACKOFF"), listeners=holder)["port.8100"]
+    assert result.summary == "port 8100, which a:server needs, is held by the svc site in /srv/other"
+    assert result.fix == "cd /srv/other && svc down"
+
+
 def test_a_port_that_another_program_of_the_site_holds():
     result = findings(supervisord=states(a_server="BACKOFF"), listeners=held(program="b:server"))["port.8100"]
     assert "b:server" in result.evidence

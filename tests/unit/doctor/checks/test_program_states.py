@@ -61,5 +61,8 @@ def test_a_program_that_keeps_ending_is_found_in_each_of_its_states():
     assert "no module vllm" in findings(supervisord=starting, logs=log)["program.a:server"].summary
     young = dataclasses.replace(states(a_server=process("a:server", age=2)), restarts=count)
     assert findings(supervisord=young, logs=log)["restarts.a:server"].summary.endswith("restarted once, 2 s ago last")
+    earlier, now = {"earlier_logs": log}, {"a:server": ("Loading 1/7",)}
+    assert "no module vllm" in findings(supervisord=starting, logs=now, **earlier)["program.a:server"].summary
+    assert "No module named" in findings(supervisord=young, logs=now, **earlier)["restarts.a:server"].evidence
     fresh = dataclasses.replace(starting, restarts={"a:server": Restarts(0, 10, False)})
     assert findings(supervisord=fresh) == {}

@@ -4,10 +4,7 @@ import pytest
 
 from svc.doctor.checks import all_checks
 from svc.doctor.checks.supervisord import REPLACE
-from svc.doctor.facts import (
-    Leftover,
-    SupervisordFacts,
-)
+from svc.doctor.facts import Disk, Leftover, SecretFileFacts, SupervisordFacts, Uncollected
 from svc.doctor.findings import PROBLEM, ordered
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import facts, findings, roots
@@ -34,7 +31,7 @@ def test_a_site_where_nothing_runs():
             "sudo -u bob svc doctor",
         ),
         (SupervisordFacts(problem="it does not answer"), "supervisord.mute", "svc down && svc up"),
-        (SupervisordFacts(pid_without_socket=41), "supervisord.lost", "kill 41 && sleep 5 && svc down && svc up"),
+        (SupervisordFacts(pid_without_socket=41), "supervisord.lost", "svc down && svc up"),
         (
             sample_site.supervisor(has_extension=False, svc_version="", python="/usr/bin"),
             "supervisord.foreign",
@@ -47,6 +44,16 @@ def test_a_wrong_supervisord_is_found_with_its_cure(supervisor, key, fix):
     result = findings(supervisord=supervisor)
     assert result[key].severity == PROBLEM
     assert result[key].fix == fix
+
+
+def test_what_another_user_cannot_see_is_a_consequence_of_that():
+    unseen = {
+        "supervisord": SupervisordFacts(problem="permission denied", socket_owner="bob"),
+        "disks": [Disk("/site/var", writable=False)],
+        "secrets": [SecretFileFacts("t", "token_file", problem="permission denied")],
+        "uncollected": [Uncollected("rollout", "permission denied")],
+    }
+    assert roots(**unseen) == ["supervisord.denied"]
 
 
 def test_leftovers_beside_a_running_supervisord_are_killed():

@@ -1,0 +1,110 @@
+"""Finds a site's supervisord by its pid file or its command line, for when its socket does not lead to it."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from svc.base import file_owner, procfs
+from svc.config.site import Site
+
+CONFIGURATION_FLAGS = ("-c", "--configuration")
+SERVER_URL = b"SUPERVISOR_SERVER_URL=unix://"
+
+
+def running_pid(site: Site) -> int | None:
+    """Return the pid of the supervisord that runs on this site, or None if none runs.
+
+    It was started with one of the site's two configurations, or the site's pid file names it and its command line
+    names no other configuration.
+    """
+    own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
+    recorded = _recorded_pid(site)
+    for pid in [*recorded, *procfs.process_ids()]:
+        conf = configuration_of(pid)
+        if conf is not None and (conf in own or (not conf and pid in recorded)) and _is_in_our_pid_namespace(pid):
+            return pid
+    return None
+
+
+def configuration_of(pid: int) -> str | None:
+    """Return the path of the configuration with which a supervisord was started.
+
+    The path is empty if it is unknown. Return None if the process is no supervisord, or has ended.
+    """
+    try:
+        arguments = [] if procfs.stat(pid).has_ended else procfs.arguments(pid)
+    except (OSError, ValueError):
+        return None
+    return _configuration(arguments, pid) if _is_supervisord(arguments) else None
+
+
+def site_of(pid: int) -> Path | None:
+    """Return the root of the svc site to which a process belongs, or None if it belongs to none that is visible."""
+    for candidate in _sites_of(pid):
+        if os.path.isdir(candidate / "config"):
+            return candidate
+    return None
+
+
+def other_owner(site: Site, pid: int | None = None) -> str:
+    """Return the user that the site's supervisord, or else its files belong to; empty if that is the current user.
+
+    `pid` is the supervisord's, if it is known.
+    """
+    pid = pid or running_pid(site)
+    with suppress(OSError):
+        if pid:
+            uid = procfs.owner(pid)
+            return "" if uid == os.geteuid() else file_owner.user_name(uid)
+    return file_owner.other_owner(site.socket)
+
+
+def _recorded_pid(site: Site) -> list[int]:
+    with suppress(OSError, ValueError):
+        return [int(site.pidfile.read_text())]
+    return []
+
+
+def _is_supervisord(arguments: list[str]) -> bool:
+    """Return whether a command line is `supervisord ...` or `python3 .../supervisord ...`."""
+    names = [os.path.basename(argument) for argument in arguments if not argument.startswith("-")][:2]
+    return names[:1] == ["supervisord"] or (names[1:] == ["supervisord"] and names[0].startswith("python"))
+
+
+def _configuration(arguments: list[str], pid: int) -> str:
+    for flag, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, rest = flag.partition("=")
+        path = value if flag in CONFIGURATION_FLAGS else rest if name in CONFIGURATION_FLAGS and equals else ""
+        if path:
+            with suppress(OSError):  # only the process's own user may see its working directory
+                directory = "/" if os.path.isabs(path) else os.readlink(f"/proc/{pid}/cwd")
+                return os.path.realpath(os.path.join(directory, path))
+    return ""
+
+
+def _is_in_our_pid_namespace(pid: int) -> bool:
+    """Return whether a process is not in a container of its own, where the same paths mean another site.
+
+    Only the process's own user may see that; for other users the answer is yes.
+    """
+    with suppress(OSError):
+        return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
+    return True
+
+
+def _sites_of(pid: int) -> Iterator[Path]:
+    for ancestor in procfs.ancestors(pid):
+        if conf := configuration_of(ancestor):
+            yield from _roots(Path(conf))
+    with suppress(OSError):
+        for variable in procfs.environment(pid):
+            if variable.startswith(SERVER_URL):
+                yield from _roots(Path(os.fsdecode(variable.removeprefix(SERVER_URL))))
+
+
+def _roots(path: Path) -> Iterator[Path]:
+    """Yield the possible roots of the site that has this supervisord.conf, or this socket of supervisord."""
+    if path.parent.name == "var":
+        yield path.parent.parent
+    yield path.parent

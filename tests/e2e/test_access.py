@@ -1,0 +1,53 @@
+"""Commands at a site whose supervisord they cannot reach: another user's, and one whose socket was removed."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from tests.e2e.sites import BIN, clean_environ
+from tests.fork_server import ForkedCommand
+
+
+def as_nobody(site, *arguments):
+    """Run a command of svc as the user `nobody`; return its exit code, stdout and stderr."""
+    command = ForkedCommand(arguments, site.root, clean_environ(), user="nobody")
+    out, err = command.communicate(timeout=60)
+    return command.returncode, out, err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_user_is_told_the_owner_and_changes_nothing(site):
+    site.root.chmod(0o755)
+    site.svc("up")
+    pid = site.pid()
+    for command in ("status", "plan", "down", "up", "logs"):
+        code, out, err = as_nobody(site, command)
+        assert code == 1, command
+        assert "Traceback" not in err
+        assert err.startswith("svc: ")
+        assert f"belongs to root: run `sudo -u root {BIN}/svc {command}`" in err, command
+    problems = json.loads(as_nobody(site, "status", "--json")[1])["problems"]
+    assert "user nobody may not use it" in problems[0]
+    code, out, err = as_nobody(site, "doctor")
+    assert code == 1
+    assert "this user may not use supervisord's socket" in out, err
+    assert f"sudo -u root {BIN}/svc doctor" in out
+    assert "chown" not in out
+    assert site.pid() == pid
+    assert site.svc("status")
+
+
+def test_a_supervisord_whose_socket_is_gone_is_named_and_ended(site):
+    site.mock("one")
+    site.svc("up")
+    pid = site.pid()
+    shutil.rmtree(site.root / "var")
+    lost = f"supervisord runs here (pid {pid}), but its socket var/supervisor.sock is gone"
+    assert lost in site.refused("status")
+    assert lost in site.refused("up")
+    assert f"supervisord runs (pid {pid}), but its socket is gone" in site.svc("doctor", status=1)[0]
+    assert f"the socket of supervisord (pid {pid}) is gone" in site.svc("down")[0]
+    assert not site.processes()
+    assert "nothing runs here" in site.svc("down")[0]
