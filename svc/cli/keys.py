@@ -1,5 +1,6 @@
 """`svc keys`: add, list and revoke API keys of the router."""
 
+import contextlib
 import json
 import os
 import sys
@@ -9,12 +10,14 @@ from typing import Any
 
 import click
 
-from svc.base.errors import CommandError
+from svc.base.errors import CommandError, SvcError
 from svc.base.private_files import make_directory
 from svc.cli.group import CommandGroup
 from svc.cli.options import HERE, settings
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, discard_key, revoke_key
+from svc.site import supervisord_process
+from svc.site.program_groups import running_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
@@ -76,8 +79,8 @@ def add(
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
     echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
-    if not router_reads_it:
-        echo(_setting_hint(path), err=True)
+    if hint := _hint(path, router_reads_it):
+        echo(hint, err=True)
 
 
 @command.command("list")
@@ -85,7 +88,7 @@ def add(
 @file_option
 def list_keys(as_json: bool, file: Path | None) -> None:
     """Show every key: name, time of creation, limits, whether it is an operator's, start of its SHA-256, note."""
-    path, _ = _keys_file(file)
+    path, router_reads_it = _keys_file(file)
     entries = router_keys.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
@@ -93,6 +96,8 @@ def list_keys(as_json: bool, file: Path | None) -> None:
     elif rows:
         for line in aligned_lines([HEAD, *(tuple(_cell(value) for value in row.values()) for row in rows)]):
             echo(line)
+        if router_reads_it and (hint := _hint(path, router_reads_it)):
+            echo(hint, err=True)
     else:
         echo(f"{path}: no keys; make one with `svc keys add NAME`", err=True)
 
@@ -119,6 +124,20 @@ def _keys_file(given: Path | None) -> tuple[Path, bool]:
     configured = settings().router.keys_file
     path = given or Path(configured or HERE.var / DEFAULT_FILE)
     return path, bool(configured) and os.path.realpath(configured) == os.path.realpath(path)
+
+
+def _hint(path: Path, router_reads_it: bool) -> str:
+    """Return what is left to do until the site's router requires these keys; empty if it does, or does not run."""
+    if not router_reads_it:
+        return _setting_hint(path)
+    with contextlib.suppress(SvcError):  # no supervisord that can be asked
+        supervisord = supervisord_process.find(HERE)
+        running = running_keys_file(supervisord) if supervisord else None
+        if running is not None and os.path.realpath(running) != os.path.realpath(path):
+            return (
+                f"{path}: configured, and not applied yet: the running router does not ask for these keys; `svc apply`"
+            )
+    return ""
 
 
 def _setting_hint(path: Path) -> str:

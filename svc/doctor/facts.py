@@ -61,6 +61,7 @@ class SupervisordFacts:
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     log_positions: Mapping[str, Sequence[LogPosition]] = dataclasses.field(default_factory=dict)
+    router_keys_file: str | None = None  # of the running router, empty if it requires no API keys; None: unknown
     has_extension: bool = True  # whether svc's extension is loaded
     version: str = ""  # the version of supervisor
     svc_version: str = ""  # empty: the extension reports none

@@ -19,6 +19,7 @@ from svc.settings import Settings
 from svc.site import rollout_lock
 from svc.site.components import Component
 from svc.site.ports import refuse_taken
+from svc.site.secret_files import secret_file_problems
 from svc.supervision.client import SupervisordClient
 from svc.terminal.console import Console
 from svc.terminal.progress import waiting
@@ -39,12 +40,13 @@ def apply(site: Site, settings: Settings, tomls: Sequence[str], options: Rollout
         if not proposal and not (journal.drained or journal.begun):
             console.print_line("nothing to do: what runs is what the files say")
             return
-        _Apply(site, options, console, supervisord, proposal, journal).run()
+        _Apply(site, settings, options, console, supervisord, proposal, journal).run()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Apply:
     site: Site
+    settings: Settings
     options: RolloutOptions
     console: Console
     supervisord: SupervisordClient
@@ -63,6 +65,7 @@ class _Apply:
         context = self._context(stops, required=not moves_servers)
         if context:
             context.require_availability(self._tasks(context, operations, port_waits), self.journal)
+        self._require_secrets()
         if self.options.dry_run:
             self._print(operations)
             return
@@ -80,6 +83,13 @@ class _Apply:
         for change in removed:
             self.supervisord.remove(change.name)
             self.console.print_line(f"{change.name}: removed")
+
+    def _require_secrets(self) -> None:
+        """Raise ConfigError for each file of keys that a component could not read when it starts."""
+        new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
+        components = [component for component in self.proposal.components if component.name in new]
+        if problems := secret_file_problems(components, self.site.conf_d, self.settings):
+            raise ConfigError(*problems)
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
         """Return the context. If registry or router does not answer, return None unless the context is `required`.

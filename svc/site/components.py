@@ -26,7 +26,6 @@ class Component:
     source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
     secure: bool = False  # whether it serves TLS
     token_file: str = ""  # the file with the token that the router shows the registry, relative to the site's root
-    keys_file: str = ""  # the file of API keys that the router requires, relative to the site's root
 
     @property
     def server_program(self) -> str:
@@ -104,6 +103,11 @@ def parse_components(texts: Mapping[Path, str]) -> list[Component]:
     return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
 
 
+def keys_file_of(command: str) -> str:
+    """Return the file of API keys in a router's command, relative to the site's root; empty if it requires no keys."""
+    return _flags(command).get("--keys-file", "")
+
+
 def find_router(components: Iterable[Component]) -> Component | None:
     """Return the router of a site, or None if the site has none."""
     return next((component for component in components if component.kind == "router"), None)
@@ -143,7 +147,6 @@ def _component(path: Path, text: str) -> Component:
                 flags.get("--registry-url", ""),
                 secure="--certfile" in flags,
                 token_file=flags.get("--registry-token-file", ""),
-                keys_file=flags.get("--keys-file", ""),
             )
         name = next(section for section in ini.sections() if section.startswith("group:")).removeprefix("group:")
         shim = _flags(ini[f"program:{instance_service(name)}"]["command"], shim=True)

@@ -17,7 +17,7 @@ from svc.config.instance.load import load
 from svc.config.site import Site
 from svc.render.files import MADE_BY, Change
 from svc.settings import Settings
-from svc.site.components import Component, parse_components
+from svc.site.components import Component, keys_file_of, parse_components
 from svc.supervision.client import SupervisordClient
 from svc.supervision.config_serializer import serialize
 from svc.supervision.program_config import GroupConfig, SupervisordConfig, parse_groups
@@ -60,6 +60,16 @@ def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordC
             "then `svc down` and `svc up` without them"
         )
     return programs
+
+
+def running_keys_file(supervisord: SupervisordClient) -> str | None:
+    """Return the file of API keys that the running router requires: empty for none, None if there is no router.
+
+    Settings that are not applied yet may name another file.
+    """
+    group = supervisord.configuration().groups.get("router")
+    program = group.programs.get("router") if group else None
+    return keys_file_of(program.keys["command"]) if program else None
 
 
 def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, GroupConfig]:

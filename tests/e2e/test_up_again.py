@@ -77,6 +77,9 @@ def test_a_router_whose_registry_wants_a_token_has_the_reason(site):
     assert "router: waiting 0/0: the registry" in site.svc("status", status=1)[0]
     settings.write_text(f'{settings.read_text()}registry_token_file = "token"\nkeys_file = "keys.toml"\n')
     assert "router: keys.toml: cannot read the keys" in site.refused("up")
-    site.svc("keys", "add", "me", "--file", "keys.toml")
+    _, err = site.svc("keys", "add", "me")
+    assert "keys.toml: configured, and not applied yet" in err
+    assert "API keys are configured, and not applied yet" in site.svc("doctor", status=1)[0]
     site.svc("up")
+    assert "not applied" not in "".join(site.svc("keys", "list"))
     assert http.get(f"{site.router}/v1/models").status_code == 401

@@ -5,6 +5,7 @@ from typing import Any
 
 from svc.base.address import is_loopback
 from svc.client.router_metrics import queue_lengths
+from svc.doctor.checks.configuration import APPLY_INSTEAD
 from svc.doctor.facts import Facts, RouterFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import instance_name
@@ -186,15 +187,30 @@ def _full_queue(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 def _unprotected(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
     """Yield a finding if, by this site's settings, the router serves other machines without an API key."""
     settings = facts.settings.router if facts.settings else None
-    if settings is None or not router.is_local or is_loopback(settings.host) or settings.keys_file:
+    if settings is None or not router.is_local:
+        return
+    running = facts.supervisord.router_keys_file
+    if settings.keys_file and running == "":
+        yield Finding(
+            "router.keys",
+            WARNING,
+            "API keys are configured, and not applied yet: the running router asks for none",
+            f"keys_file under [router] is {settings.keys_file}, and the router was started without it",
+            first_step=APPLY_INSTEAD,
+            fix="svc up",
+        )
+    elif settings.keys_file:
+        return
+    if is_loopback(settings.host):
         return
     pages = ", and web pages of any origin" if "*" in settings.cors_origins else ""
     yield Finding(
         "router.open",
         WARNING,
         f"the router serves other machines without an API key{pages}",
-        f"it listens on {settings.host}, and keys_file is not set",
+        f"it listens on {settings.host}, and keys_file is {'not applied yet' if settings.keys_file else 'not set'}",
         first_step="unless a firewall or a proxy admits the right clients only: `svc keys add NAME`, and name its file "
         "with keys_file under [router] in config/svc.toml",
         fix="svc apply",
+        causes=("router.keys",),
     )

@@ -12,6 +12,7 @@ from svc.base.file_owner import user_name
 from svc.config.site import Site
 from svc.doctor.collect.machine_facts import log_end
 from svc.doctor.facts import SupervisordFacts
+from svc.site.program_groups import running_keys_file
 from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
@@ -57,11 +58,13 @@ def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
         restarts, extended = {}, False
     code = supervisord.running_versions() if extended else {}
     positions = supervisord.log_positions() if extended else {}
+    keys_file = running_keys_file(supervisord) if code else None
     return SupervisordFacts(
         pid=pid,
         processes=processes,
         restarts=restarts,
         log_positions=positions,
+        router_keys_file=keys_file,
         has_extension=extended,
         version=version,
         svc_version=code.get("svc", ""),

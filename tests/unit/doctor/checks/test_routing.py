@@ -1,9 +1,12 @@
 """Findings about the router."""
 
+import dataclasses
+
 import pytest
 
 from svc.config.settings_file import load_settings
 from svc.doctor.findings import PROBLEM, WARNING
+from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import (
     answer,
     findings,
@@ -49,6 +52,16 @@ def test_a_long_queue_is_found(waiting, severity):
     metrics = answer({}, text=f'svc_router_queue{{model="m"}} {waiting}.0\n')
     result = findings(router=router(metrics=metrics)).get("router.queue")
     assert (result.severity if result else None) == severity
+
+
+def test_keys_that_are_not_applied_yet_protect_nothing():
+    settings = load_settings(flags={"router": {"host": "0.0.0.0", "keys_file": "keys.toml"}})
+    without_keys = dataclasses.replace(sample_site.supervisor(), router_keys_file="")
+    result = findings(settings=settings, supervisord=without_keys)
+    assert "keys_file under [router] is keys.toml" in result["router.keys"].evidence
+    assert result["router.open"].evidence.endswith("keys_file is not applied yet")
+    with_keys = dataclasses.replace(without_keys, router_keys_file="keys.toml")
+    assert not {"router.keys", "router.open"} & findings(settings=settings, supervisord=with_keys).keys()
 
 
 @pytest.mark.parametrize(
