@@ -1,16 +1,19 @@
 """`svc check`: validate the TOML files of a site."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import click
 
-from svc.base.errors import CommandError
+from svc.base.errors import CommandError, ConfigError
 from svc.base.own_commands import command_name
 from svc.cli.options import HERE, settings, tomls_argument
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
 from svc.config.instance.model import InstanceConfig
 from svc.config.instance.unusual_values import unusual_values
+from svc.config.settings_file import load_settings
+from svc.settings import Settings
 from svc.terminal.output import echo
 
 FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels = ["demo"]\\n'
@@ -24,7 +27,7 @@ def command(tomls: tuple[str, ...]) -> None:
     Reports every error of every file, and names and ports that collide. Paths of models that are not on
     this machine are warnings, because the files may be for another machine.
     """
-    site_settings = settings()
+    site_settings, problems = _settings()
     launch = site_settings.launch
     paths = HERE.tomls(tomls, launch.babysitter_configs)
     if not paths and launch.runs("babysitter") and not HERE.config.is_dir():
@@ -32,7 +35,7 @@ def command(tomls: tuple[str, ...]) -> None:
             "config: no such directory, so this is no site; change to the directory of your site, "
             f"or begin one here: mkdir config && {_first_instance()}"
         )
-    configs = load(paths, site_settings)
+    configs = _load(paths, site_settings, problems)
     warnings = [line for config in configs for line in _warnings(config)]
     for line in warnings:
         echo(f"svc: warning: {line}", err=True)
@@ -47,6 +50,28 @@ def _warnings(config: InstanceConfig) -> Iterator[str]:
     yield from unusual_values(config)
     for line in missing_paths(config, HERE.root):
         yield f"{line}; correct it, unless the instance runs on another machine"
+
+
+def _settings() -> tuple[Settings, Sequence[str]]:
+    """Return the site's settings, or the defaults together with the problems of the site's settings.
+
+    Whether a port collides with those of registry and router is unknown then, so these defaults run neither.
+    """
+    try:
+        return settings(), ()
+    except ConfigError as error:
+        return load_settings(flags={"launch": {"components": "babysitter"}}), error.problems
+
+
+def _load(paths: Sequence[Path], site_settings: Settings, problems: Sequence[str]) -> list[InstanceConfig]:
+    """Return the configuration in each file; raise ConfigError with `problems` and every problem of the files."""
+    try:
+        configs = load(paths, site_settings)
+    except ConfigError as error:
+        raise ConfigError(*problems, *error.problems) from None
+    if problems:
+        raise ConfigError(*problems)
+    return configs
 
 
 def _first_instance() -> str:

@@ -36,6 +36,15 @@ def test_a_site_that_wants_no_instances_is_all_right(check):
     assert (result.exit_code, result.stdout) == (0, "0 instances: all right\n")
 
 
+def test_errors_of_svc_toml_do_not_hide_those_of_instances(check, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "svc.toml").write_text("[router]\nport = 0\n[rooter]\n")
+    (tmp_path / "config" / "a.toml").write_text('name = "a"\nport = 8000\n[backend]\ntype = "moc"\n')
+    result = check()
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["config/svc.toml"] * 2 + ["config/a.toml"]
+
+
 def test_a_missing_path_of_a_model_is_a_warning(check, tmp_path):
     (tmp_path / "config").mkdir()
     toml = 'name = "a"\nport = 8100\n[backend]\ntype = "vllm"\nmodel = "/models/none"\n'
