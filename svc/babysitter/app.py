@@ -107,7 +107,7 @@ def describe_instance(monitor: Monitor, registrar: Registrar, now: float) -> dic
         "port": config.babysitter_port,
         "url": babysitter_url(config.url),
         "service_type": config.backend.type,
-        "metadata": config.metadata,
+        "metadata": describe_metadata(monitor),
         "state": snapshot.state.value or "unknown",
         "models": model_ids(snapshot.models),
         "not_ready": monitor.engine_status.reason or None,
@@ -129,6 +129,13 @@ def describe_instance(monitor: Monitor, registrar: Registrar, now: float) -> dic
         "last_heartbeat": registrar.last_heartbeat,
         "timestamp": iso(now),
     }
+
+
+def describe_metadata(monitor: Monitor) -> dict[str, Any]:
+    """Return `metadata` of /info: the fields that the original's babysitter has there, and those of the TOML."""
+    config = monitor.config
+    own = {"type": config.backend.type, "config_file": os.path.relpath(config.source), "babysitter": "svc"}
+    return {**own, "started_at": iso(monitor.started), **config.metadata}
 
 
 def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | None:

@@ -55,7 +55,7 @@ SCHEMAS: Schema = {
             "port": {**PORT, "description": "the babysitter's"},
             "url": TEXT,
             "service_type": {**TEXT, "description": "the type of the backend"},
-            "metadata": {"type": "object", "description": "[metadata] of the TOML"},
+            "metadata": {"type": "object", "description": "type, config_file, started_at, and [metadata] of the TOML"},
             "state": {"type": "string", "enum": [*(state.value for state in LifecycleState if state.value), "unknown"]},
             "models": list_of(TEXT),
             "not_ready": {**nullable(TEXT), "description": "why the instance is not ready"},

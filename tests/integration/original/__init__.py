@@ -1,0 +1,1 @@
+"""Mixed fleets: programs of the original InfiniLM-SVC beside ours."""
