@@ -33,6 +33,8 @@ def send(url: str, exchange: dict[str, Any]) -> requests.Response:
 def missing(theirs: Any, ours: Any, place: str = "") -> list[str]:
     """Return the fields of their answer that ours lacks, or has with another JSON type; null has any type."""
     if isinstance(theirs, dict) and isinstance(ours, dict):
+        if place.endswith("].metadata"):
+            return []  # what a babysitter has registered
         absent = [f"{place}.{key}" for key in theirs.keys() - ours.keys()]
         common = theirs.keys() & ours.keys() - IGNORED_FIELDS
         return absent + [problem for key in common for problem in missing(theirs[key], ours[key], f"{place}.{key}")]
