@@ -1,13 +1,15 @@
 """Finds the names that a wrong name may stand for: the models that a client or an operator meant. Pure."""
 
-import difflib
+import heapq
 from collections.abc import Iterable
+from difflib import SequenceMatcher
 
 MAX_SIMILAR_NAMES = 2
 MIN_SIMILARITY = 0.65  # of difflib's ratio
-# A comparison takes time in proportion to the product of both lengths, and clients can send any name.
+# An exact comparison takes time in proportion to the product of both lengths, and clients can send any name.
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200
+MAX_EXACT_COMPARISONS = 10  # with the names that have the most characters in common
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:
@@ -16,11 +18,24 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
     wanted = name.lower()
     tail = wanted.rpartition("/")[2]
     same_tail = [other for key, other in lower.items() if key.rpartition("/")[2] == tail]
-    compared = [key for key in lower if len(key) <= MAX_COMPARED_CHARS][:MAX_COMPARED_NAMES]
-    close: list[str] = []
-    if len(wanted) <= MAX_COMPARED_CHARS:
-        close = difflib.get_close_matches(wanted, compared, MAX_SIMILAR_NAMES, MIN_SIMILARITY)
-    return list(dict.fromkeys([*same_tail, *(lower[key] for key in close)]))
+    return list(dict.fromkeys([*same_tail, *(lower[key] for key in _close_names(wanted, lower))]))
+
+
+def _close_names(wanted: str, known: Iterable[str]) -> list[str]:
+    """Return the names with a similar spelling, the closest first."""
+    if len(wanted) > MAX_COMPARED_CHARS:
+        return []
+    matcher = SequenceMatcher(b=wanted)
+    bounds = []  # an upper bound of each ratio, which is cheap to compute
+    for name in [name for name in known if len(name) <= MAX_COMPARED_CHARS][:MAX_COMPARED_NAMES]:
+        matcher.set_seq1(name)
+        if matcher.real_quick_ratio() >= MIN_SIMILARITY:
+            bounds.append((matcher.quick_ratio(), name))
+    ratios = []
+    for _, name in heapq.nlargest(MAX_EXACT_COMPARISONS, bounds):
+        matcher.set_seq1(name)
+        ratios.append((matcher.ratio(), name))
+    return [name for ratio, name in heapq.nlargest(MAX_SIMILAR_NAMES, ratios) if ratio >= MIN_SIMILARITY]
 
 
 def first_names(names: Iterable[str], limit: int) -> str:
