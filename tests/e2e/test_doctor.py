@@ -345,6 +345,35 @@ def test_a_model_that_the_babysitter_cannot_fetch(site):
     wait_until_healthy(site)
 
 
+# Requests that fail.
+
+
+def failing(site: Site) -> bool:
+    return any(service["failing"] for service in http.get(f"{site.router}/services", timeout=5).json()["services"])
+
+
+def test_an_instance_that_answers_500_and_a_request_that_killed_instances(site):
+    site = Site(site.root, 'failing_instances = "mark"\n')
+    for name in ("one", "two"):
+        site.mock(name, heartbeat_interval=1)
+    site.svc("up")
+    http.post(f"{site.service('one-server')['url']}/mock/behave", json={"fail_status": 500}, timeout=5)
+    wait_until(lambda: site.chat().status_code == 500 and failing(site), description="the mark", interval=0)
+    status = json.loads(site.svc("status", "--json", status=1)[0])
+    assert {row["name"]: row["health"] for row in status["programs"]}["one:server"] == "failing"
+    [problem] = status["problems"]
+    assert problem.startswith("one:server: failing: most of its last answers are 500")
+    [cause] = doctor(site)
+    assert (cause["key"], cause["severity"]) == ("failing.one-server", PROBLEM)
+    event = {"kind": "poisoned", "service": "two-server", "source": "router", "message": "by request r-1 of key team"}
+    http.post(f"{site.registry}/events", json={"events": [event]}, timeout=5).raise_for_status()
+    poisoned = everything(doctor(site))["poisoned"]
+    assert "by request r-1 of key team" in poisoned["why"]
+    assert "r-1" in fix(site, poisoned)
+    fix(site, cause)
+    wait_until(lambda: not failing(site), timeout=45, description="the restarted instance")
+
+
 # What else is in the way.
 
 
