@@ -189,6 +189,7 @@ class RouterSettings:
     graceful_timeout: float = setting(
         30.0, minimum=0, help="seconds that requests in flight have to end when the router stops"
     )
+    site_name: str = setting("", help="name of the site on the page; empty: the name of its directory")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

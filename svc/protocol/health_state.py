@@ -18,7 +18,7 @@ HEALTH_STATES = {
     "starting": HealthState(WARNING, "its model loads, or supervisord is about to restart it"),
     "draining": HealthState(WARNING, "it gets no new requests: it hangs, or is about to stop"),
     "stopping": HealthState(WARNING, "it is being stopped"),
-    "stopped": HealthState(WARNING, "it was stopped"),
+    "stopped": HealthState(WARNING, "stopped by an operator"),
     "drained": HealthState(WARNING, "by `svc drain` or on the page: it gets no new requests until `svc undrain`"),
     "ejected": HealthState(BAD, "requests to it failed: the router sends it none for a while"),
     "failing": HealthState(BAD, "most of its last answers are 500, while other instances of its models answer"),

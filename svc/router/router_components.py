@@ -1,5 +1,6 @@
 """The components of a running router: its state, and the loops that keep the state up to date."""
 
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,7 @@ def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
     sync = TableSync(state, client if settings.registry_url else None, static, time.monotonic, cached)
     cache = TableCache(state, file)
     checks = InstanceChecks(state, time.monotonic)
-    feed = Feed(state)
+    feed = Feed(state, site_name=settings.site_name or _site_directory_name(), hostname=socket.gethostname())
     loops = [
         Loop("sync", sync.run_round, RETRY_INTERVAL_SECONDS),
         Loop("checks", checks.run_round, min(MAX_CHECK_INTERVAL_SECONDS, settings.health_interval)),
@@ -82,6 +83,12 @@ def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
         *_key_loops(state, feed, upstream_keys),
     ]
     return RouterComponents(state, sync, checks, cache, feed, loops)
+
+
+def _site_directory_name() -> str:
+    """Return the name of the site's directory, which the router of a site runs in; "" for a router without a site."""
+    here = Path.cwd()
+    return here.name if (here / "config").is_dir() else ""
 
 
 def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:

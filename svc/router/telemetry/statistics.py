@@ -21,6 +21,8 @@ TOKEN_KINDS = {
 MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the opening quotation mark
 MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
+MAX_UNKNOWN_MODELS = 100  # names of models that no instance has, of which the failed requests are counted
+MAX_UNKNOWN_MODEL_CHARS = 64
 UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
 
 
@@ -122,12 +124,14 @@ class ModelStatistics:
 class Statistics:
     """All counts of a router since its start."""
 
-    __slots__ = ("instances", "keys", "models")
+    __slots__ = ("instances", "keys", "models", "unknown_models")
 
     def __init__(self) -> None:
         self.instances: defaultdict[str, InstanceStatistics] = defaultdict(InstanceStatistics)
         self.models: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by the name of their API key
+        # Failed requests by the name of a model that no instance has. The name that was used last is the last one.
+        self.unknown_models: dict[str, int] = {}
 
     def retry_after(self) -> int:
         """Return the seconds after which an instance may be free: the mean duration of a request, as a whole number."""
@@ -161,6 +165,8 @@ class Statistics:
             model.failures[record.end] += 1
             if record.status < 400:
                 model.broken[record.end] += 1
+        if label == UNKNOWN_MODEL and record.status >= 400:
+            self._record_unknown_model(record.model[:MAX_UNKNOWN_MODEL_CHARS])
         if record.key:
             self.keys[record.key] += 1
         if (usage_start := tail.find(b"_tokens")) >= 0:
@@ -168,6 +174,13 @@ class Statistics:
             _record_usage(model, record, {TOKEN_KINDS[name]: int(count) for name, count in usage})
         if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
+
+    def _record_unknown_model(self, name: str) -> None:
+        """Count a failed request for a model that no instance has; forget the name that was unused for longest."""
+        count = self.unknown_models.pop(name, 0)
+        if len(self.unknown_models) >= MAX_UNKNOWN_MODELS:
+            del self.unknown_models[next(iter(self.unknown_models))]
+        self.unknown_models[name] = count + 1
 
 
 def _record_usage(model: ModelStatistics, record: RequestRecord, tokens: dict[str, int]) -> None:

@@ -39,17 +39,24 @@ encode = msgspec.json.encode
 class Feed:
     """The composer of the page's messages. Call `update` every UPDATE_INTERVAL_SECONDS, `open` for each new page."""
 
-    def __init__(self, state: RouterState, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, state: RouterState, now: Callable[[], float] = time.time, site_name: str = "", hostname: str = ""
+    ) -> None:
         self.subscribers = Subscribers()
         self.on_open: Callable[[], object] = lambda: None  # called when a page opens
         self._state = state
         self._now = now
+        self._place = {"name": site_name, "host": hostname}
         self._started = now()
         self._lock = threading.Lock()
         self._updates = 0
         self._window = RateWindow(state.clock())
         self._history = RateHistory()
-        self._recent, self._last_minute = RecentCounts(), RecentCounts(POINTS_PER_MINUTE)
+        self._recent = RecentCounts()
+        self._last_minute, self._instances_last_minute = (
+            RecentCounts(POINTS_PER_MINUTE),
+            RecentCounts(POINTS_PER_MINUTE),
+        )
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._site: dict[str, Any] = {}  # the result of `view.site` that was sent last
         self._instances: dict[str, Any] = {}  # the numbers of instances that were sent last
@@ -100,8 +107,11 @@ class Feed:
         self._window.add(Sample(state.clock(), view.counts_of_models(state), view.counts_of_instances(state)))
         if self._updates % round(POINT_INTERVAL_SECONDS / UPDATE_INTERVAL_SECONDS) == 0:
             self._history.add({name: self._window.model(name) for name in state.balancer.table.models})
-            self._recent.add(view.errors_by_model(state))
+            self._recent.add(
+                {**view.errors_by_model(state), view.UNKNOWN_MODELS: dict(state.statistics.unknown_models)}
+            )
             self._last_minute.add(view.outcomes_by_model(state))
+            self._instances_last_minute.add(view.errors_by_instance(state))
 
     def _refresh_site(self) -> bool:
         """Compose the site anew, and return whether it has changed."""
@@ -112,9 +122,8 @@ class Feed:
         site, age = self._site, self._state.table_age()
         router = {**site["router"], "since": self._started}
         registry = {**site["registry"], "age": None if age is None else round(age, 1)}
-        return sse_message(
-            "site", {**site, "now": self._now(), "every": TICK_INTERVAL_SECONDS, "router": router, "registry": registry}
-        )
+        data = {"now": self._now(), "every": TICK_INTERVAL_SECONDS, "site": self._place}
+        return sse_message("site", {**site, **data, "router": router, "registry": registry})
 
     def _history_message(self) -> bytes:
         return sse_message(
@@ -133,17 +142,20 @@ class Feed:
             self._instances = instances
         if not everything:
             instances = {name: numbers for name, numbers in instances.items() if before.get(name) != numbers}
-        all_rates = [self._window.model(name) for name in list(state.statistics.models)]
+        all_rates = {name: self._window.model(name) for name in list(state.statistics.models)}
+        shown_models = state.balancer.table.models
         return sse_message(
             "tick",
             {
                 "time": self._now(),
                 "in_flight": state.balancer.in_flight,
                 "waiting": state.balancer.queue.waiting,
-                "requests": round(sum(rates.requests for rates in all_rates), 3),
-                "errors": round(sum(rates.errors for rates in all_rates), 3),
+                "requests": round(sum(rates.requests for rates in all_rates.values()), 3),
+                "errors": round(sum(rates.errors for name, rates in all_rates.items() if name in shown_models), 3),
                 "retries": state.balancer.retries,
-                "models": view.models(state, self._window, self._recent, self._last_minute),
+                "models": view.models(
+                    state, self._window, self._recent, self._last_minute, self._instances_last_minute
+                ),
                 "instances": instances,
                 "others": view.unserved(state, self._recent),
             },

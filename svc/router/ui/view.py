@@ -1,5 +1,6 @@
 """The router's table and counts as JSON objects for the page."""
 
+import re
 from collections import Counter
 from typing import Any
 
@@ -8,11 +9,13 @@ from svc.base.counter_rates import Counts, RateWindow, RecentCounts
 from svc.protocol.health_state import HEALTH_STATES, level_of, state_of
 from svc.router.balance.target import Target
 from svc.router.state import RouterState
-from svc.router.telemetry.statistics import InstanceStatistics, ModelStatistics
+from svc.router.telemetry.statistics import UNKNOWN_MODEL, InstanceStatistics, ModelStatistics
 
 STATUS_CLIENT_GONE = 499  # not an error: the client left
 INSTANCE_FAULTS = ("cut", "timeout")  # how responses end that an instance breaks off, whatever their status
 MAX_REASON_CHARS = 200
+SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a command contains no other name: people paste it in a shell
+UNKNOWN_MODELS = "unknown models"  # the key of their names in the recent counts
 NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
 
@@ -76,10 +79,23 @@ def _instance(state: RouterState, target: Target) -> dict[str, Any]:
         "state": current,
         "level": level_of(current),
         "meaning": known.meaning if known else "",
+        "command": _command(target, current),
         "drained": target.drained,
         "restarts": restarts if type(restarts) is int else None,
         "restart_reason": reason[:MAX_REASON_CHARS] if isinstance(reason, str) else "",
     }
+
+
+def _command(target: Target, current: str) -> str:
+    """Return the command that ends what an operator has done to the instance, "" if there is none."""
+    program = target.metadata.get("parent_service")
+    if current.startswith("drained"):
+        command = f"svc undrain {target.name}" if SERVICE_NAME.fullmatch(target.name) else ""
+    elif current == "stopped" and isinstance(program, str) and SERVICE_NAME.fullmatch(program):
+        command = f"supervisorctl start {program}:server"
+    else:
+        command = ""
+    return command
 
 
 def instance_state(state: RouterState, target: Target) -> str:
@@ -156,26 +172,43 @@ def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
     }
 
 
+def errors_by_instance(state: RouterState) -> dict[str, dict[str, int]]:
+    return {name: {"errors": instance.errors} for name, instance in list(state.statistics.instances.items())}
+
+
 def unserved(state: RouterState, recent: RecentCounts) -> dict[str, dict[str, int]]:
-    """Return the errors of requests for models that no instance has, by kind: in total, and recently."""
+    """Return the errors of requests without a model on the page, by kind: in total, and recently.
+
+    `names` has the recent failed requests for models that no instance has, by the name that the client sent.
+    """
     total: Counter[str] = Counter()
     increase: Counter[str] = Counter()
     for name, errors in errors_by_model(state).items():
-        if name not in state.balancer.table.models:
+        if name not in state.balancer.table.models and name != UNKNOWN_MODEL:
             total.update(errors)
             increase.update(recent.increase(name, errors))
-    return {"kinds": total, "lately": increase}
+    names = recent.increase(UNKNOWN_MODELS, state.statistics.unknown_models)
+    return {"kinds": total, "lately": increase, "names": names}
 
 
 def models(
-    state: RouterState, window: RateWindow, recent: RecentCounts, last_minute: RecentCounts
+    state: RouterState,
+    window: RateWindow,
+    recent: RecentCounts,
+    last_minute: RecentCounts,
+    instances_last_minute: RecentCounts,
 ) -> dict[str, dict[str, Any]]:
     """Return the numbers of each model that at least one instance has."""
     balancer = state.balancer
     in_flight: dict[str, int] = {}
+    failed_at: dict[str, dict[str, int]] = {}
+    instance_errors = errors_by_instance(state)
     for target in balancer.table.targets:
+        failed = instances_last_minute.increase(target.name, instance_errors.get(target.name, {})).get("errors", 0)
         for model in target.models:
             in_flight[model] = in_flight.get(model, 0) + balancer.loads.get(target.name, 0)
+            if failed:
+                failed_at.setdefault(model, {})[target.name] = failed
     waiting = balancer.queue.lengths()
     errors, outcomes = errors_by_model(state), outcomes_by_model(state)
     return {
@@ -186,6 +219,7 @@ def models(
             "kinds": errors.get(name, {}),
             "lately": recent.increase(name, errors.get(name, {})),
             "minute": {"requests": 0, "failed": 0, **last_minute.increase(name, outcomes.get(name, {}))},
+            "failed_at": failed_at.get(name, {}),  # the errors of the last minute, by instance
         }
         for name, count in in_flight.items()
     }

@@ -4,9 +4,7 @@ import json
 
 import pytest
 
-from svc.base.counter_rates import (
-    RecentCounts,
-)
+from svc.base.counter_rates import RateWindow, RecentCounts
 from svc.base.errors import RateLimited
 from svc.router.telemetry.statistics import ModelStatistics
 from svc.router.ui import subscribers, view
@@ -102,12 +100,44 @@ def test_the_availability_of_each_model_is_shown():
     }
 
 
-def test_errors_for_unknown_models_are_shown_together():
+def test_errors_for_no_model_are_shown_together_and_unknown_names_by_name():
     router, lately = state(target("a", "m")), RecentCounts()
     router.statistics.models["m"].statuses[503] = 9
     for label in ("", "unknown", "left"):
         router.statistics.models[label].statuses[503] = 2
-    assert view.unserved(router, lately) == {"kinds": {"503": 6}, "lately": {"503": 6}}
+    router.statistics.unknown_models["gema"] = 2
+    expected = {"kinds": {"503": 4}, "lately": {"503": 4}, "names": {"gema": 2}}
+    assert view.unserved(router, lately) == expected
+    for _ in range(200):
+        lately.add({view.UNKNOWN_MODELS: {"gema": 2}})
+    assert view.unserved(router, lately)["names"] == {}, "long ago"
+
+
+@pytest.mark.parametrize(
+    ("more", "command"),
+    [
+        ({}, ""),
+        ({"drained": True}, "svc undrain a"),
+        ({"drained": True, "status": "stopped"}, "svc undrain a"),
+        ({"status": "stopped"}, ""),
+        ({"status": "stopped", "metadata": {"parent_service": "demo3"}}, "supervisorctl start demo3:server"),
+        ({"status": "stopped", "metadata": {"parent_service": "demo3; rm -rf /"}}, ""),
+        ({"status": "failed", "metadata": {"parent_service": "demo3"}}, ""),
+    ],
+)
+def test_an_instance_that_an_operator_stopped_has_a_command(more: dict, command: str):
+    assert view.site(state(target("a", "m", **more)))["instances"][0]["command"] == command
+
+
+def test_a_model_names_the_instances_that_failed_in_the_last_minute():
+    router = state(target("a", "m", "n"), target("b", "m"), target("c", "n"))
+    router.statistics.instances["b"].errors = 3
+    router.statistics.instances["c"].errors = 1
+    minute = RecentCounts(points=0)
+    minute.add({"c": {"errors": 1}})
+    window = RateWindow(0.0)
+    models = view.models(router, window, RecentCounts(), RecentCounts(), minute)
+    assert {name: model["failed_at"] for name, model in models.items()} == {"m": {"b": 3}, "n": {}}
 
 
 def test_errors_of_clients_are_no_failed_requests():
@@ -165,7 +195,7 @@ class Site:
     def __init__(self) -> None:
         self.clock = Clock()
         self.state = state(target("a", "m"), target("b", "m", "n"), clock=self.clock)
-        self.feed = Feed(self.state, now=lambda: 7.0)
+        self.feed = Feed(self.state, now=lambda: 7.0, site_name="prod", hostname="ops1")
 
     def beats(self, count: int) -> None:
         for _ in range(count):
@@ -192,6 +222,17 @@ def test_a_page_begins_with_everything(site: Site):
     assert first["events"] == [{"events": [{"id": 1}]}]
     assert sorted(first["tick"][0]["instances"]) == ["a", "b"]
     assert sorted(first["tick"][0]["models"]) == ["m", "n"]
+    assert first["site"][0]["site"] == {"name": "prod", "host": "ops1"}
+
+
+def test_the_error_rate_leaves_out_requests_for_unknown_models(site: Site):
+    page = site.feed.open()
+    next(page)
+    for label in ("m", "unknown", ""):
+        site.state.statistics.models[label].statuses[404] += 5
+    site.beats(2)
+    tick = events_by_name(next(page))["tick"][0]
+    assert (tick["requests"], tick["errors"]) == (15.0, 5.0)
 
 
 def test_ticks_have_changed_instances_and_the_site_only_its_changes(site: Site):

@@ -1,6 +1,6 @@
 import pytest
 
-from svc.router.telemetry.statistics import UNKNOWN_MODEL, Histogram, Statistics
+from svc.router.telemetry.statistics import MAX_UNKNOWN_MODELS, UNKNOWN_MODEL, Histogram, Statistics
 from tests.unit.router.telemetry.records import record
 
 
@@ -56,3 +56,14 @@ def test_requests_are_counted_by_key_and_unknown_models_under_one_label():
         statistics.record_request(record(model=f"m{n}", status=503, key="ci"), None, b"", UNKNOWN_MODEL)
     assert statistics.models[UNKNOWN_MODEL].statuses == {503: 100}
     assert statistics.keys == {"ci": 100}
+
+
+def test_failed_requests_for_unknown_models_are_counted_by_name_without_growing():
+    statistics = Statistics()
+    for name in ("gema", *(f"m{n}" for n in range(MAX_UNKNOWN_MODELS - 1)), "gema", "new", "x" * 1000):
+        statistics.record_request(record(model=name, status=404), None, b"", UNKNOWN_MODEL)
+    statistics.record_request(record(model="answered", status=200), None, b"", UNKNOWN_MODEL)
+    names = statistics.unknown_models
+    assert (len(names), names["gema"], names["new"]) == (MAX_UNKNOWN_MODELS, 2, 1)
+    assert "m0" not in names, "the one that was unused for longest is forgotten"
+    assert max(map(len, names)) == 64
