@@ -46,7 +46,11 @@ class FakeRouter(ThreadingHTTPServer):
         self.failed = {"503": 4, "timeout": 1}  # of the second model: ever, and lately
         self.failing = {"503": 2}
         self.minute = {"requests": 700, "failed": 2}
+        self.failed_at: dict[str, int] = {}  # of these requests, by instance
         self.astray: dict[str, int] = {}  # errors for no model that is here
+        self.unknown: dict[str, int] = {}  # failed requests by the name of a model that no instance has
+        self.idle: set[str] = set()  # models without requests
+        self.place = {"name": "prod", "host": "ops1"}
         self.fates: dict[str, dict[str, str]] = {}  # of models that are not served
         self.name = "0.1.0"
         self.late = 0.0  # seconds that its clock is behind
@@ -71,6 +75,7 @@ class FakeRouter(ThreadingHTTPServer):
             "now": time.time(),
             "every": self.every,
             "drain": True,
+            "site": self.place,
             "keyed": bool(self.key),
             "router": {"ready": True, "since": time.time() - 4000},
             "registry": self.registry,
@@ -99,6 +104,7 @@ class FakeRouter(ThreadingHTTPServer):
             "state": word,
             "level": health_state.level_of(word),
             "meaning": health_state.HEALTH_STATES[word].meaning,
+            "command": f"supervisorctl start {name.removesuffix('-server')}:server" if word == "stopped" else "",
             "drained": word == "drained",
             "restarts": at % 3 or None,
             "restart_reason": "exit code 1",
@@ -108,10 +114,12 @@ class FakeRouter(ThreadingHTTPServer):
         now = time.time() - self.late
         models, instances = {}, {}
         for at, model in enumerate(self.models):
-            failed = {"kinds": {}, "lately": {}, "minute": {"requests": 700, "failed": 0}}
-            if at:
+            failed = {"kinds": {}, "lately": {}, "minute": {"requests": 700, "failed": 0}, "failed_at": {}}
+            if at == 1:
                 failed = {"kinds": self.failed, "lately": self.failing, "minute": self.minute}
-            models[model] = {**self.numbers(now, at), "in_flight": 3, "waiting": at, **failed}
+                failed["failed_at"] = self.failed_at
+            load = {"in_flight": 0, "waiting": 0} if model in self.idle else {"in_flight": 3, "waiting": at}
+            models[model] = {**self.numbers(now, at, model in self.idle), **load, **failed}
         for at, name in enumerate(self.names):
             if self.busy and name not in self.busy:
                 continue
@@ -127,10 +135,12 @@ class FakeRouter(ThreadingHTTPServer):
             "retries": 12,
             "models": models,
             "instances": instances,
-            "others": {"kinds": self.astray, "lately": self.astray},
+            "others": {"kinds": self.astray, "lately": self.astray, "names": self.unknown},
         }
 
-    def numbers(self, now: float, at: int) -> dict[str, Any]:
+    def numbers(self, now: float, at: int, idle: bool = False) -> dict[str, Any]:
+        if idle:
+            return {"requests": 0, "errors": 0, "tokens": 0, "first_token": None}
         wave = 1 + math.sin(now / 20 + at) / 2 + math.sin(now / 3 + at * 7) / 6
         return {
             "requests": 12 * wave,
@@ -142,7 +152,7 @@ class FakeRouter(ThreadingHTTPServer):
     def history(self) -> dict[str, Any]:
         now, models = time.time(), {}
         for at, model in enumerate(self.models):
-            past = [self.numbers(now - 300 + 2 * i, at) for i in range(150)]
+            past = [self.numbers(now - 300 + 2 * i, at, model in self.idle) for i in range(150)]
             models[model] = {name: [point[name] for point in past] for name in past[0]}
         return {"every": 2.0, "end": now, "models": models}
 

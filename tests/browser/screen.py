@@ -96,8 +96,11 @@ class Screen:
         if not dialog.is_visible():
             self.button("Keys").click()
         for label, secret in (("Operator token", operator), ("API key", key)):
+            field = dialog.get_by_label(label)
+            if secret and not field.is_visible():
+                dialog.get_by_text("To drain instances").click()
             if secret:
-                dialog.get_by_label(label).fill(secret)
+                field.fill(secret)
         dialog.get_by_role("button", name="Save").click()
         if not refused:
             dialog.wait_for(state="hidden")

@@ -38,11 +38,11 @@ def said(delta: dict, **more: object) -> dict:
 
 
 ENDS = [
-    ([said({"content": "Half"})], ["Half", "The answer broke off."]),
-    ([said({"content": "Cut"}, finish_reason="length")], ["Cut", "It ended at the limit of tokens."]),
+    ([said({"content": "Half"})], ["Half", "The answer ended before it was complete."]),
+    ([said({"content": "Cut"}, finish_reason="length")], ["Cut", "The answer ended at the limit of tokens."]),
     (
         [said({"tool_calls": [{"function": {"name": "f"}}]}, finish_reason="tool_calls")],
-        ["It calls a tool, which nobody runs here."],
+        ["The model calls a tool; this page does not run tools."],
     ),
     ([said({"content": "Hi"}, finish_reason="stop"), {"choices": None, "usage": {"completion_tokens": 9}}], ["Hi"]),
     ([said({"content": "Half"}), {"error": {"message": "the instance is gone"}}], ["Half", "the instance is gone"]),

@@ -47,9 +47,12 @@ def test_a_key_that_no_header_can_carry_is_refused_with_a_message(page, fake):
     open_page(page, fake)
     page.get_by_role("button", name="Keys").click()
     dialog = page.get_by_role("dialog", name="Keys")
-    dialog.get_by_label("Operator token").fill("to–ken")
+    token = dialog.get_by_label("Operator token")
+    expect(token).to_be_hidden()
+    dialog.get_by_text("To drain instances").click()
+    token.fill("to–ken")
     dialog.get_by_role("button", name="Save").click()
-    expect(dialog).to_contain_text("The operator token has a character that none can have")
+    expect(dialog).to_contain_text("The operator token has a character that no key can have")
     assert page.evaluate("sessionStorage.length") == 0
 
 
@@ -58,12 +61,17 @@ def test_the_effect_of_a_drain_is_updated_while_the_dialog_is_open(page, fake):
     open_page(page, fake, operator_token="t")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
     what = page.locator("#drain-what")
-    expect(what).to_have_text("It gets nothing new until somebody undrains it.")
+    expect(what).to_have_text("It accepts no new requests until it is undrained.")
+    expect(page.locator("#drain-do")).to_have_attribute("data-level", "")
     fake.become("node2-server", "failed")
-    expect(what).to_contain_text("Nobody else answers for solo: such requests will fail.")
+    loss = what.locator("p[data-level=bad]")
+    expect(loss).to_have_text("No other healthy instance serves solo: requests for it will fail.")
+    expect(page.locator("#drain-do")).to_have_attribute("data-level", "bad")
+    red = "getComputedStyle(document.querySelector('#drain-what p[data-level=bad]')).color"
+    assert page.evaluate(red) == page.evaluate("getComputedStyle(document.getElementById('drain-do')).backgroundColor")
     fake.names.remove("node1-server")
     fake.version += 1
-    expect(what).to_have_text("It is not there any more.")
+    expect(what).to_have_text("It is not registered any more.")
     expect(page.locator("#drain-do")).to_be_disabled()
     page.keyboard.press("Escape")
     expect(page.get_by_role("table", name="Instances")).to_be_focused()
@@ -73,7 +81,7 @@ def test_a_fallback_is_shown_before_its_model_is_drained(page, fake):
     fake.models = {"qwen": fake.names[1:], "llama-3": ["node1-server"]}
     open_page(page, fake, operator_token="t")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
-    expect(page.locator("#drain-what")).to_contain_text("qwen will answer for llama-3.")
+    expect(page.locator("#drain-what")).to_contain_text("Requests for llama-3 go to its fallback qwen.")
 
 
 def test_an_error_of_a_drain_is_shown_after_its_dialog_was_closed(page, fake):

@@ -41,7 +41,7 @@ export class Answer {
       if (data === "[DONE]") return;
       this.#take(JSON.parse(data));
     }
-    if (!this.#end) throw new Error("The answer broke off.");
+    if (!this.#end) throw new Error("The answer ended before it was complete.");
   }
 
   fail(words) {
@@ -51,8 +51,8 @@ export class Answer {
 
   end() {
     this.#flush();
-    if (this.#end === "length") this.#note("muted", "It ended at the limit of tokens.");
-    if (this.#tools) this.#note("muted", "It calls a tool, which nobody runs here.");
+    if (this.#end === "length") this.#note("muted", "The answer ended at the limit of tokens.");
+    if (this.#tools) this.#note("muted", "The model calls a tool; this page does not run tools.");
     this.#showSpeed();
     put(this.#facts.total, seconds((performance.now() - this.#began) / 1000));
     this.#node.removeAttribute("aria-busy");
@@ -84,10 +84,8 @@ export class Answer {
     clearTimeout(this.#timer);
     this.#timer = 0;
     if (!this.#gathered) return;
-    const below = this.#node.scrollHeight - this.#node.scrollTop - this.#node.clientHeight < 24;
     this.#write(this.#gathered);
     this.#gathered = "";
-    if (below) this.#node.scrollTop = this.#node.scrollHeight;
     if (this.#streamed) put(this.#facts.first, seconds((this.#first - this.#began) / 1000));
     this.#showSpeed();
   }

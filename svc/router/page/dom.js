@@ -21,20 +21,27 @@ export function set(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-// Makes `nodes` the children of `parent`, in this order; a node that is in its place already is not moved. The focus stays
-// on its element. If that element is removed, the nearest focusable element around it gets the focus.
+// Makes `nodes` the children of `parent`, in this order; a node that is in its place already is not moved.
 export function arrange(parent, nodes) {
+  keepFocus(parent, () => {
+    let at = parent.firstElementChild;
+    for (const node of nodes) {
+      if (node === at) at = at.nextElementSibling;
+      else parent.insertBefore(node, at);
+    }
+    while (at !== null) {
+      const next = at.nextElementSibling;
+      at.remove();
+      at = next;
+    }
+  });
+}
+
+// Calls `change`, which moves elements of `parent`. The focus stays on its element. If that element is removed, the nearest
+// focusable element around it gets the focus.
+export function keepFocus(parent, change) {
   const focused = parent.contains(document.activeElement) ? document.activeElement : null;
-  let at = parent.firstElementChild;
-  for (const node of nodes) {
-    if (node === at) at = at.nextElementSibling;
-    else parent.insertBefore(node, at);
-  }
-  while (at !== null) {
-    const next = at.nextElementSibling;
-    at.remove();
-    at = next;
-  }
+  change();
   if (focused && focused !== document.activeElement) (focused.isConnected ? focused : parent.closest("[tabindex]"))?.focus({ preventScroll: true });
 }
 
@@ -46,4 +53,14 @@ export function go(node) {
   look();
   node.focus({ preventScroll: true });
   requestAnimationFrame(() => requestAnimationFrame(look));
+}
+
+// Lets a button copy the text of a node. A page that came over plain HTTP from another machine has no clipboard.
+export function copies(button, node) {
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(node.textContent).catch(() => {});
+    put(button, "Copied");
+    setTimeout(() => put(button, "Copy"), 1500);
+  });
 }

@@ -1,6 +1,6 @@
 // Drain and undrain, after a confirmation and with the operator's token.
 
-import { byId, put } from "./dom.js";
+import { arrange, byId, make, mark, put, set } from "./dom.js";
 import { count } from "./figures.js";
 import { authorization, operatorToken } from "./keys.js";
 import { reason } from "./stream.js";
@@ -8,11 +8,14 @@ import { reason } from "./stream.js";
 const TIMEOUT_MS = 15_000;
 const MAX_FALLBACK_STEPS = 8; // in a chain of fallbacks, as in the router
 
+const effect = (level, words) => ({ level, words });
+
 export class Drain {
   #dialog = byId("drain");
   #button = byId("drain-do");
   #request = null; // {name, verb}
   #site;
+  #shown = "";
 
   constructor(site) {
     this.#site = site;
@@ -34,7 +37,8 @@ export class Drain {
     if (!this.#dialog.open) return;
     const { name, verb } = this.#request;
     const there = this.#site.byName(name);
-    put(byId("drain-what"), !there ? "It is not there any more." : verb === "Drain" ? this.#loss(name) : "It gets requests again as soon as it is healthy.");
+    const effects = !there ? [effect("", "It is not registered any more.")] : verb === "Drain" ? this.#effects(name) : [effect("", "It gets requests again as soon as it is healthy.")];
+    this.#explain(effects);
     this.#button.disabled = !there || this.#request.sent === true;
   }
 
@@ -48,13 +52,20 @@ export class Drain {
     byId("drain-cancel").focus();
   }
 
-  // Returns the consequences of draining the instance, as text.
-  #loss(name) {
+  #explain(effects) {
+    const shown = JSON.stringify(effects);
+    if (shown === this.#shown) return;
+    this.#shown = shown;
+    arrange(byId("drain-what"), effects.map(({ level, words }) => make("p", { "data-level": level }, ...(level ? [mark(level)] : []), words)));
+    set(this.#button, "data-level", effects.some(({ level }) => level === "bad") ? "bad" : "");
+  }
+
+  // Returns what draining the instance does: to it, and to the models that no other healthy instance has.
+  #effects(name) {
     const flying = this.#site.numbers.get(name)?.in_flight ?? 0;
-    const finish = flying ? `It finishes its ${count(flying, "request")} and` : "It";
+    const finish = flying ? `It finishes its ${count(flying, "request")}, and` : "It";
     const alone = this.#site.snapshot.models.filter((model) => model.instances.includes(name) && !this.#able(model, name));
-    const losses = alone.map((model) => ` ${this.#without(model)}`).join("");
-    return `${finish} gets nothing new until somebody undrains it.${losses}`;
+    return [effect("", `${finish} accepts no new requests until it is undrained.`), ...alone.map((model) => this.#without(model))];
   }
 
   #able = ({ instances }, but) => instances.some((other) => other !== but && this.#site.byName(other)?.level === "good");
@@ -63,9 +74,9 @@ export class Drain {
     let other = model;
     for (let step = 0; step < MAX_FALLBACK_STEPS && other; step++) {
       other = this.#site.snapshot.models.find(({ name }) => name === other.fallback);
-      if (other && this.#able(other)) return `${other.name} will answer for ${model.name}.`;
+      if (other && this.#able(other)) return effect("warning", `Requests for ${model.name} go to its fallback ${other.name}.`);
     }
-    return `Nobody else answers for ${model.name}: such requests will fail.`;
+    return effect("bad", `No other healthy instance serves ${model.name}: requests for it will fail.`);
   }
 
   // Sends the request. An error is shown even if the dialog was closed meanwhile, or shows another instance.

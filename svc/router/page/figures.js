@@ -14,6 +14,13 @@ export function seconds(value) {
   return value < 10 ? `${value.toFixed(2)} s` : value < 120 ? `${value.toFixed(0)} s` : `${Math.round(value / 60)} min`;
 }
 
+// Returns the upper end of a scale for values up to `most`: 1, 2 or 5 times a power of ten, so that it seldom changes.
+export function ceiling(most) {
+  if (!(most > 0)) return 1;
+  const power = 10 ** Math.floor(Math.log10(most));
+  return power * ([1, 2, 5].find((step) => most <= step * power) ?? 10);
+}
+
 const groups = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 export const whole = (value) => (value === undefined || value === null ? NONE : groups.format(value));
@@ -32,3 +39,6 @@ export const timeOf = (date) => clock.format(date);
 
 // Returns the time of day, after the date unless that is today.
 export const when = (date) => (date.toDateString() === new Date().toDateString() ? timeOf(date) : `${day.format(date)} ${timeOf(date)}`);
+
+// Compares names, so that node2 comes before node10.
+export const byName = new Intl.Collator("en", { numeric: true }).compare;

@@ -1,8 +1,8 @@
-// The top of the page: the link, the verdict, the totals. The tab's title and icon show the verdict, too.
+// The top of the page: the site, the link, the headline, the totals. The tab's title and icon show the headline, too.
 
 import { arrange, byId, make, mark, put, set } from "./dom.js";
 import { rate, when, whole } from "./figures.js";
-import { rank, verdictOf } from "./verdict.js";
+import { verdictOf, wordsOf } from "./verdict.js";
 
 const LINKS = {
   live: "live",
@@ -19,12 +19,16 @@ const ICONS = {
 
 export class Head {
   #shown = "";
+  #statements = [];
+  #place = "svc"; // the site and its host
   #totals = new Map();
-  #leads;
+  #toInstance;
+  #toModel;
 
-  // leads(name) shows the row of an instance.
-  constructor(leads) {
-    this.#leads = leads;
+  // toInstance(name) and toModel(name) show the row of an instance, and the card of a model.
+  constructor(toInstance, toModel) {
+    this.#toInstance = toInstance;
+    this.#toModel = toModel;
     for (const [name, label] of [
       ["requests", "requests/s"],
       ["in_flight", "in flight"],
@@ -36,31 +40,31 @@ export class Head {
       this.#totals.set(name, value);
       byId("totals").append(make("div", {}, make("dt", {}, label), value));
     }
+    const bar = document.querySelector(".bar");
+    const measure = () => document.documentElement.style.setProperty("--bar", `${bar.offsetHeight}px`);
+    new ResizeObserver(measure).observe(bar);
   }
 
   // `why`: the router's error message; `last`: the time of the last message, if any.
   link(state, why, last) {
     set(document.documentElement, "data-link", state);
     put(byId("connection-text"), LINKS[state]);
-    const lastMessage = last ? `last heard at ${when(last)}` : "nothing was heard yet";
-    put(byId("why"), state === "lost" ? [why, lastMessage].filter(Boolean).join("; ") : "");
+    put(byId("why"), state === "lost" ? why : "");
     if (state === "live") return;
-    this.#tab("unknown", LINKS[state]);
-    if (!this.#shown && !last) arrange(byId("verdict"), [make("p", { class: "verdict" }, LINKS[state])]);
+    const words = state === "keyless" ? "This router needs an API key" : `No link to the router${last ? ` since ${when(last)}` : ""}`;
+    const old = this.#statements.map((one) => ({ ...one, level: "info" }));
+    this.#show("unknown", [{ level: "bad", lead: [words], names: [], more: 0 }, ...old]);
     this.#shown = "";
   }
 
   verdict({ snapshot, tick, version }) {
-    put(byId("version"), snapshot.version);
-    const lines = verdictOf(snapshot, tick, version);
-    const shown = JSON.stringify(lines.map(({ names, ...rest }) => [rest, names.map(({ name, state }) => [name, state])]));
+    this.#name(snapshot);
+    const statements = verdictOf(snapshot, tick, version);
+    const shown = JSON.stringify([this.#place, statements.map(({ all, ...rest }) => rest)]);
     if (shown === this.#shown) return;
     this.#shown = shown;
-    set(document.documentElement, "data-verdict", lines[0].level);
-    this.#tab(lines[0].level, lines[0].words);
-    const led = document.activeElement?.getAttribute("data-leads");
-    arrange(byId("verdict"), lines.map((line, at) => this.#sentence(line, at ? "further" : "verdict")));
-    if (led) byId("verdict").querySelector(`[data-leads="${CSS.escape(led)}"]`)?.focus({ preventScroll: true });
+    this.#statements = statements;
+    this.#show(statements[0].level, statements);
   }
 
   tick(tick) {
@@ -72,24 +76,40 @@ export class Head {
     set(this.#totals.get("waiting"), "data-level", tick.waiting > 0 ? "warning" : "");
   }
 
-  #sentence({ level, words, names, more }, kind) {
-    const line = make("p", { class: kind, "data-level": level }, mark(level), words);
-    names.forEach((instance, at) => line.append(at ? ", " : ": ", this.#way(instance)));
+  #name({ version, site }) {
+    const { name = "", host = "" } = site ?? {};
+    this.#place = [name, host && (name ? `on ${host}` : host)].filter(Boolean).join(" ") || "svc";
+    put(byId("place"), this.#place);
+    put(byId("version"), this.#place === "svc" ? version : `svc ${version}`);
+  }
+
+  #show(level, statements) {
+    set(document.documentElement, "data-verdict", level);
+    this.#tab(level, wordsOf(statements[0]));
+    const led = document.activeElement?.getAttribute("data-leads");
+    arrange(byId("verdict"), statements.map((one, at) => this.#sentence(one, at ? "further" : "verdict")));
+    if (led) byId("verdict").querySelector(`[data-leads="${CSS.escape(led)}"]`)?.focus({ preventScroll: true });
+  }
+
+  #sentence({ level, lead, names, more }, kind) {
+    const words = lead.map((part) => (part.model ? this.#way(part.model, "#models", `model ${part.model}`, part.model, this.#toModel) : part));
+    const line = make("p", { class: kind, "data-level": level }, mark(level), ...words);
+    names.forEach(({ name, note }, at) => line.append(at ? ", " : ": ", this.#way(name, "#instances", name, `${name} ${note}`, this.#toInstance)));
     if (more) line.append(` and ${more} more`);
     return line;
   }
 
-  #way({ name, state, level }) {
-    const way = make("a", { href: "#instances", "data-level": level, "data-leads": name }, `${name} ${state}`);
+  #way(name, href, leads, text, show) {
+    const way = make("a", { href, "data-leads": leads }, text);
     way.addEventListener("click", (event) => {
       event.preventDefault();
-      this.#leads(name);
+      show(name);
     });
     return way;
   }
 
   #tab(level, words) {
-    document.title = `${words} · svc`;
+    document.title = `${words} · ${this.#place}`;
     const picture = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16">${ICONS[level]}</svg>`;
     set(byId("icon"), "href", `data:image/svg+xml,${encodeURIComponent(picture)}`);
   }

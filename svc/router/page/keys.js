@@ -38,6 +38,7 @@ export class Keys {
     if (this.#dialog.open) return;
     byId(API_KEY).value = apiKey();
     byId(OPERATOR_TOKEN).value = operatorToken();
+    byId("operator").open = operatorToken() !== "";
     this.#dialog.showModal();
   }
 
@@ -48,7 +49,7 @@ export class Keys {
 
   #take(key, token) {
     const odd = Object.entries({ "The API key": key, "The operator token": token }).find(([, secret]) => FOREIGN.test(secret));
-    if (odd) return this.#say(`${odd[0]} has a character that none can have: was it copied as a whole, and changed by nobody?`);
+    if (odd) return this.#say(`${odd[0]} has a character that no key can have, such as a blank or a long dash: copy it again`);
     keep(API_KEY, key);
     keep(OPERATOR_TOKEN, token);
     this.#dialog.close();

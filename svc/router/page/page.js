@@ -13,8 +13,8 @@ import { TryIt } from "./tryit.js";
 const site = new Site();
 const drain = new Drain(site);
 const table = new Table(drain.ask);
-const head = new Head(table.show);
 const models = new Models();
+const head = new Head(table.show, models.show);
 const timeline = new Timeline(table);
 const tryIt = new TryIt();
 const keys = new Keys(() => {

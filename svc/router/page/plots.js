@@ -1,8 +1,8 @@
-// Small live plots, one set for each model.
+// Small live plots, one set for each model. Each shows its scale above it and its span of time below it.
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { make, put } from "./dom.js";
-import { rate, seconds, timeOf } from "./figures.js";
+import { ceiling, rate, seconds, timeOf } from "./figures.js";
 
 const HEIGHT = 56;
 const PLOT_SECONDS = 300;
@@ -65,14 +65,18 @@ class Plot {
   #model;
   #now = make("strong", {}, "–");
   #also = make("span", { class: "also" });
+  #scale = make("div", { class: "scale" });
   #box = make("div", { class: "plot", "aria-hidden": "true" });
+  #top = 1; // the upper end of the scale
   #chart = null;
   #numbers = null;
 
   constructor(kind, model) {
     this.#kind = kind;
     this.#model = model;
-    this.figure = make("figure", {}, make("figcaption", {}, make("span", {}, kind.label), make("span", {}, this.#now, this.#also)), this.#box);
+    const caption = make("figcaption", {}, make("span", {}, kind.label), make("span", {}, this.#now, this.#also));
+    const span = make("div", { class: "span" }, make("span", {}, `${PLOT_SECONDS / 60} min ago`), make("span", {}, "now"));
+    this.figure = make("figure", {}, caption, this.#scale, this.#box, span);
   }
 
   say(numbers) {
@@ -82,6 +86,8 @@ class Plot {
 
   draw(past) {
     const data = [past.time, ...this.#kind.series.map((name) => (name === "errors" ? unlessNone(past[name]) : past[name]))];
+    this.#top = ceiling(Math.max(0, ...data.slice(1).flat()));
+    put(this.#scale, `0 to ${this.#kind.figure(this.#top)}`);
     if (!this.#chart) this.#chart = new uPlot(this.#options(), data, this.#box);
     else this.#chart.setData(data);
   }
@@ -129,7 +135,7 @@ class Plot {
       cursor: { y: false, drag: { setScale: false, x: false }, points: { size: 5 }, sync: { key: this.#model } },
       scales: {
         x: { time: true, range: (_, __, end) => [end - PLOT_SECONDS, end] },
-        y: { range: (_, __, most) => [0, most > 0 ? most * 1.05 : 1] },
+        y: { range: () => [0, this.#top] },
       },
       series: [{}, ...this.#kind.colours.map(line)],
       hooks: { setCursor: [(chart) => this.#point(chart)] },

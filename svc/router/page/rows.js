@@ -1,6 +1,6 @@
 // One instance's row in the table. Only cells whose text has changed are updated.
 
-import { make, mark, put, set } from "./dom.js";
+import { copies, make, mark, put, set } from "./dom.js";
 import { rate, seconds, short } from "./figures.js";
 
 export const COLUMNS = [
@@ -17,12 +17,19 @@ export const COLUMNS = [
   ["act", "drain"],
 ];
 
+const LOOPBACK = ["localhost", "127.0.0.1", "::1"]; // a command there needs no host
+
 export class Row {
   #cells = {};
   #models = make("small", { class: "muted" });
   #word = make("span");
   #mark = mark("good");
-  #meaning = make("td", { role: "cell", "data-cell": "meaning" });
+  #meaning = make("span");
+  #where = make("span");
+  #command = make("code");
+  #copy = make("button", { type: "button", class: "small" }, "Copy");
+  #cure = make("span", { class: "cure" }, this.#where, this.#command, this.#copy);
+  #explanation = make("td", { role: "cell", "data-cell": "meaning" }, this.#meaning, this.#cure);
   #button = make("button", { type: "button", class: "small" });
   #info;
 
@@ -38,7 +45,8 @@ export class Row {
     this.#cells.name.append(make("b", {}, name), this.#models);
     this.#cells.state.append(make("span", { class: "state" }, this.#mark, this.#word));
     this.#button.addEventListener("click", () => act(this.#info));
-    this.node.append(...Object.values(this.#cells), this.#meaning);
+    copies(this.#copy, this.#command);
+    this.node.append(...Object.values(this.#cells), this.#explanation);
   }
 
   site(info, acts) {
@@ -50,8 +58,7 @@ export class Row {
     set(this.#cells.state, "data-state", info.state);
     set(this.#mark, "data-level", info.level);
     put(this.#word, info.state);
-    put(this.#meaning, info.level === "good" ? "" : info.meaning.replaceAll("`", ""));
-    this.#meaning.hidden = info.level === "good";
+    this.#explain(info);
     put(this.#cells.restarts, short(info.restarts));
     set(this.#cells.restarts, "title", info.restart_reason ?? "");
     set(this.#cells.restarts, "data-level", info.restarts > 0 ? "warning" : "");
@@ -69,6 +76,16 @@ export class Row {
     set(cells.errors, "data-level", errors > 0 ? "bad" : errors_total > 0 ? "warning" : "");
     put(cells.ejections, short(ejections));
     set(cells.ejections, "data-level", ejections > 0 ? "warning" : "");
+  }
+
+  // Shows what the state means, and the command that ends it.
+  #explain({ level, meaning, command, host }) {
+    this.#explanation.hidden = level === "good";
+    put(this.#meaning, meaning.replaceAll("`", ""));
+    put(this.#where, LOOPBACK.includes(host) ? "" : `on ${host}:`);
+    put(this.#command, command ?? "");
+    set(this.#copy, "aria-label", `Copy ${command}`);
+    this.#cure.hidden = !command;
   }
 
   #offer({ name, drained }, acts) {

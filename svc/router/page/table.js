@@ -1,11 +1,11 @@
-// The table of instances by host, those with problems first.
+// The table of instances: those that are not healthy first, the worst before the others; then the healthy ones by host.
 
-import { arrange, byId, go, make, put, set } from "./dom.js";
-import { count } from "./figures.js";
+import { arrange, byId, go, keepFocus, make, put, set } from "./dom.js";
+import { byName, count } from "./figures.js";
 import { COLUMNS, Row } from "./rows.js";
 import { rank } from "./verdict.js";
 
-const byName = new Intl.Collator("en", { numeric: true }).compare;
+const NOT_HEALTHY = ""; // the key of the group of all instances that are not healthy, which no host has
 
 export class Table {
   #table = byId("instances");
@@ -57,18 +57,22 @@ export class Table {
   }
 
   #place() {
+    keepFocus(this.#table, () => this.#arrange()); // a row may move from one group to another
+  }
+
+  #arrange() {
     const matching = this.#site.instances.filter((instance) => wanted(instance, this.#sought));
-    const groups = grouped(matching).map(([host, instances]) => this.#group(host).show(instances, this.#rows));
+    const groups = grouped(matching).map(([key, instances]) => this.#group(key).show(instances, this.#rows));
     const hosts = new Set(this.#site.instances.map(({ host }) => host));
-    for (const host of this.#groups.keys()) if (!hosts.has(host)) this.#groups.delete(host);
+    for (const key of this.#groups.keys()) if (key !== NOT_HEALTHY && !hosts.has(key)) this.#groups.delete(key);
     arrange(this.#table, [this.#table.tHead, ...groups]);
     byId("none").hidden = matching.length > 0;
     put(byId("found"), this.#sought ? `${matching.length} of ${this.#site.instances.length}` : "");
   }
 
-  #group(host) {
-    if (!this.#groups.has(host)) this.#groups.set(host, new Group(host));
-    return this.#groups.get(host);
+  #group(key) {
+    if (!this.#groups.has(key)) this.#groups.set(key, new Group(key));
+    return this.#groups.get(key);
   }
 }
 
@@ -76,10 +80,11 @@ class Group {
   #summary = make("span", { class: "muted" });
   #head;
 
-  constructor(host) {
+  constructor(key) {
+    const host = key === NOT_HEALTHY ? "not healthy" : key;
     const cell = make("th", { role: "rowheader", scope: "rowgroup", colspan: String(COLUMNS.length) }, make("span", { class: "host" }, host), this.#summary);
     this.#head = make("tr", { role: "row", class: "group" }, cell);
-    this.node = make("tbody", { role: "rowgroup", "data-host": host });
+    this.node = make("tbody", { role: "rowgroup", "data-host": key });
   }
 
   show(instances, rows) {
@@ -95,14 +100,14 @@ class Group {
 const wanted = ({ name, host, port, models, state }, sought) =>
   !sought || [name, `${host}:${port}`, state, ...models].some((text) => text.toLowerCase().includes(sought));
 
-// Returns pairs of a host and its instances: the worst first, then by name.
+// Returns pairs of a group and its instances: those that are not healthy, the worst first, then each host's; by name.
 export function grouped(instances) {
   const sorted = [...instances].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
-  const hosts = new Map();
+  const groups = new Map();
   for (const instance of sorted) {
-    if (!hosts.has(instance.host)) hosts.set(instance.host, []);
-    hosts.get(instance.host).push(instance);
+    const key = instance.level === "good" ? instance.host : NOT_HEALTHY;
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(instance);
   }
-  const worst = ([, [first]]) => rank(first.level);
-  return [...hosts].sort((one, other) => worst(one) - worst(other) || byName(one[0], other[0]));
+  return [...groups].sort(([one], [other]) => byName(one, other)); // the empty key comes first
 }

@@ -4,16 +4,22 @@ import { arrange, byId, make, mark, put } from "./dom.js";
 import { when } from "./figures.js";
 
 const TROUBLE = ["bad", "warning"];
+const MAX_SHOWN = 10; // until the button shows all: the list has no scroll of its own
 
 export class Timeline {
   #items = new Map();
   #events = [];
   #registry = null;
   #table;
+  #all = false;
 
   constructor(table) {
     this.#table = table;
     byId("only-bad").addEventListener("change", () => this.show(this.#events, this.#registry));
+    byId("all-events").addEventListener("click", () => {
+      this.#all = !this.#all;
+      this.show(this.#events, this.#registry);
+    });
   }
 
   show(events, registry) {
@@ -23,9 +29,11 @@ export class Timeline {
     const shown = events.filter(({ level }) => !only || TROUBLE.includes(level)).reverse();
     const kept = new Set(events.map(keyOf));
     for (const key of this.#items.keys()) if (!kept.has(key)) this.#items.delete(key);
-    arrange(byId("timeline"), shown.map((event) => this.#item(event)));
+    arrange(byId("timeline"), shown.slice(0, this.#all ? undefined : MAX_SHOWN).map((event) => this.#item(event)));
+    byId("all-events").hidden = shown.length <= MAX_SHOWN;
+    put(byId("all-events"), this.#all ? `Show the newest ${MAX_SHOWN}` : `Show all ${shown.length}`);
     byId("no-events").hidden = shown.length > 0;
-    put(byId("no-events"), events.length ? "No trouble among the last events." : none(registry));
+    put(byId("no-events"), events.length ? "No problems among the last events." : none(registry));
   }
 
   #item(event) {

@@ -2,7 +2,7 @@
 
 import { Answer } from "./answer.js";
 import { curl } from "./curl.js";
-import { byId, make, put } from "./dom.js";
+import { byId, copies, make, put } from "./dom.js";
 import { NONE } from "./figures.js";
 import { apiKey } from "./keys.js";
 
@@ -30,8 +30,7 @@ export class TryIt {
     byId("prompt").addEventListener("keydown", (event) => {
       if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !this.#abort) this.#form.requestSubmit();
     });
-    byId("copy").hidden = !navigator.clipboard;
-    byId("copy").addEventListener("click", () => this.#copy());
+    copies(byId("copy"), byId("curl"));
   }
 
   site({ models, keyed }) {
@@ -39,7 +38,7 @@ export class TryIt {
     const chosen = byId("model").value;
     const names = models.flatMap(({ name, aliases }) => [name, ...aliases]);
     const shown = names.map((name) => [name, name]);
-    if (chosen && !names.includes(chosen)) shown.push([chosen, `${chosen} (nobody has it)`]); // keep the user's choice
+    if (chosen && !names.includes(chosen)) shown.push([chosen, `${chosen} (no instance has it)`]); // keep the user's choice
     this.#offer(shown, chosen);
     this.#equal();
   }
@@ -60,12 +59,6 @@ export class TryIt {
 
   #equal() {
     put(byId("curl"), curl(location.origin, this.#request(), this.#keyed || apiKey() !== ""));
-  }
-
-  async #copy() {
-    await navigator.clipboard.writeText(byId("curl").textContent).catch(() => {});
-    put(byId("copy"), "Copied");
-    setTimeout(() => put(byId("copy"), "Copy"), 1500);
   }
 
   async #send() {

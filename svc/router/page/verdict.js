@@ -1,58 +1,95 @@
-// The verdict: the lines at the top of the page, the worst problem first. Pure.
+// The headline: the statements at the top of the page, the worst problem first. Pure.
 
 import { count, when, whole } from "./figures.js";
 
-const MAX_NAMES = 5;
+const MAX_NAMES = 5; // in one statement
+const MAX_MODEL_STATEMENTS = 3; // of one kind: more models than these share one statement
 const MIN_FAILING_RATIO = 0.05; // of a model's requests within a minute
 const WORST_FIRST = ["bad", "warning", "good", "info"];
 
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
-// Returns the lines, the worst first. A line is {level, words, names, more}: `names` are the instances to link, `more` is
-// the number of instances that are not named. `version`: the version of the router that served this page.
+// Whether so many of a model's requests failed in the last minute that an operator should look.
+export const isFailing = (minute) => minute.failed > 0 && minute.failed >= MIN_FAILING_RATIO * minute.requests;
+
+export const failedShare = (minute) => `${whole(minute.failed)} of ${count(minute.requests, "request")} failed in the last minute`;
+
+// The text of a statement without the instances that it names.
+export const wordsOf = ({ lead }) => lead.map((part) => part.model ?? part).join("");
+
+// Returns the statements, the worst first. A statement is {level, lead, names, more}. `lead` is its text as a list of
+// strings and {model}, a model to link. `names` are the instances to link, each {name, note, level}, and `more` is the
+// number of further instances. `version`: the version of the router that served this page.
 export function verdictOf(site, tick, version) {
-  const lines = [...ofInstances(site.instances), ...ofModels(site.models), ...ofRequests(tick), ...aside(site, version)];
-  if (!lines.some(({ level }) => rank(level) < rank("good"))) lines.push(allWell(site.instances.length));
-  return lines.sort((one, other) => rank(one.level) - rank(other.level));
+  const models = ofModels(site);
+  const statements = [...models, ...ofRequests(tick), ...ofInstances(site.instances, models), ...aside(site, version)];
+  if (!statements.some(({ level }) => rank(level) < rank("good"))) statements.push(allWell(site.instances.length));
+  return statements.sort((one, other) => rank(one.level) - rank(other.level));
 }
 
-const line = (level, words, list = []) => ({ level, words, names: list.slice(0, MAX_NAMES), more: Math.max(0, list.length - MAX_NAMES) });
+function statement(level, lead, all = []) {
+  return { level, lead: [lead].flat(), all, names: all.slice(0, MAX_NAMES), more: Math.max(0, all.length - MAX_NAMES) };
+}
 
-const allWell = (total) => line("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`);
+const allWell = (total) => statement("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`);
 
-function ofInstances(instances) {
-  if (!instances.length) return [line("bad", "No instance is known")];
+const withState = ({ name, state, level }) => ({ name, level, note: state === "stopped" ? "stopped by an operator" : state });
+
+// The instances by level, without a statement whose instances an equally bad statement about a model names already.
+function ofInstances(instances, models) {
+  if (!instances.length) return [statement("bad", "No instance is known")];
   const of = (level, one, many) => {
-    const list = instances.filter((instance) => instance.level === level);
-    const words = `${list.length} of ${count(instances.length, "instance")} ${list.length === 1 ? one : many}`;
-    return list.length ? [line(level, words, list)] : [];
+    const list = instances.filter((instance) => instance.level === level).map(withState);
+    const worse = models.filter((other) => rank(other.level) <= rank(level)).flatMap(({ all }) => all.map(({ name }) => name));
+    if (list.every(({ name }) => worse.includes(name))) return [];
+    return [statement(level, `${list.length} of ${count(instances.length, "instance")} ${list.length === 1 ? one : many}`, list)];
   };
-  return [...of("bad", "needs a look", "need a look"), ...of("warning", "gets nothing new", "get nothing new")];
+  return [...of("bad", "is unhealthy", "are unhealthy"), ...of("warning", "is not accepting new requests", "are not accepting new requests")];
 }
 
-function ofModels(models) {
-  const of = (fate) => models.filter((model) => model.fate === fate).map(({ name }) => name);
-  const unavailable = (level, fate, words) => (of(fate).length ? [line(level, words(of(fate).join(", ")))] : []);
+function ofModels({ models, instances }) {
+  const byName = new Map(instances.map((instance) => [instance.name, instance]));
+  const of = (fate, level, before, after) => {
+    const concerned = models.filter((model) => model.fate === fate);
+    const groups = concerned.length > MAX_MODEL_STATEMENTS ? [concerned] : concerned.map((model) => [model]);
+    return groups.map((group) => {
+      const names = new Set(group.flatMap((model) => model.instances));
+      const out = [...names].map((name) => byName.get(name)).filter((instance) => instance && instance.level !== "good");
+      return statement(level, [before, ...listed(group), ...after(group)].filter(Boolean), out.map(withState));
+    });
+  };
+  const fallback = ([model, ...others]) => (others.length ? [" are served by their fallbacks"] : [" is served by its fallback ", { model: model.by }]);
   return [
-    ...unavailable("bad", "refused", (names) => `Nobody answers for ${names}`),
-    ...unavailable("bad", "tried", (names) => `All who have ${names} are out; they are tried all the same`),
-    ...unavailable("warning", "waits", (names) => `Requests for ${names} wait for an instance that starts`),
-    ...models.filter(({ fate }) => fate === "replaced").map(({ name, by }) => line("warning", `${by} answers for ${name}`)),
+    ...of("refused", "bad", "No healthy instance serves ", () => []),
+    ...of("tried", "bad", "No healthy instance serves ", () => ["; requests are sent to unhealthy ones"]),
+    ...of("waits", "warning", "Requests for ", () => [" wait for an instance that is starting"]),
+    ...of("replaced", "warning", "", fallback),
   ];
 }
 
+// The names of models as parts of a statement.
+function listed(models) {
+  const parts = models.slice(0, MAX_NAMES).flatMap(({ name }, at) => (at ? [", ", { model: name }] : [{ model: name }]));
+  return models.length > MAX_NAMES ? [...parts, ` and ${models.length - MAX_NAMES} more`] : parts;
+}
+
+// The models of whose requests too many fail, and the instances that failed them.
 function ofRequests(tick) {
-  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => minute.failed && minute.failed >= MIN_FAILING_RATIO * minute.requests);
-  return failing.map(([name, { minute }]) => line("bad", `${name}: ${whole(minute.failed)} of ${count(minute.requests, "request")} failed in the last minute`));
+  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => isFailing(minute));
+  return failing.map(([name, { minute, failed_at = {} }]) => {
+    const worst = Object.entries(failed_at).sort(([, one], [, other]) => other - one);
+    const names = worst.map(([instance, failed]) => ({ name: instance, level: "bad", note: count(failed, "error") }));
+    return statement("bad", [{ model: name }, `: ${failedShare(minute)}`], names);
+  });
 }
 
 function aside({ now, router, registry, version: current }, version) {
-  const lines = [];
-  if (!router.ready) lines.push(line("bad", "The router has no table of instances yet"));
+  const list = [];
+  if (!router.ready) list.push(statement("bad", "The router has no table of instances yet"));
   if (registry.url && !registry.answers) {
     const known = registry.age === null ? "" : `; the router goes on with what it knew at ${when(new Date((now - registry.age) * 1000))}`;
-    lines.push(line("bad", `The registry does not answer${known}`));
+    list.push(statement("bad", `The registry at ${registry.url} does not answer${known}`));
   }
-  if (current !== version) lines.push(line("info", `The router is ${current} now; reload this page`));
-  return lines;
+  if (current !== version) list.push(statement("info", `The router is ${current} now; reload this page`));
+  return list;
 }

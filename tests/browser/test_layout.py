@@ -1,0 +1,80 @@
+"""The layout at the widths of a phone, a tablet and two desktops."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.browser.alone import DEADLINE, expect, open_page
+
+LONG = "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8-with-a-long-name"
+SIZES = [(390, 844), (820, 1180), (1440, 900), (1920, 1080)]
+HEADINGS = {"Models": "#models", "Instances": "#instances-head", "Events": "#events-head", "Try it": "#tryit-head"}
+# The elements that scroll by themselves: only the page does, and a text field if its text is long.
+SCROLLERS = """
+[...document.querySelectorAll("body *")].filter((node) => node.tagName !== "TEXTAREA")
+  .filter((node) => ["auto", "scroll"].includes(getComputedStyle(node).overflowY) && node.checkVisibility())
+  .map((node) => node.id || node.className || node.tagName)
+"""
+# Where each line of a row's numbers begins and ends.
+EDGES = """
+(row) => {
+  const lines = new Map();
+  const others = ["act", "meaning", "host", "state"];
+  for (const cell of row.querySelectorAll("td")) {
+    if (others.includes(cell.dataset.cell)) continue;
+    const { left, right, top } = cell.getBoundingClientRect();
+    if (!lines.has(top)) lines.set(top, []);
+    lines.get(top).push([left, right]);
+  }
+  return [...lines.values()].map((cells) => [Math.round(cells[0][0]), Math.round(cells.at(-1)[1])]);
+}
+"""
+
+
+@pytest.fixture(params=SIZES, ids=lambda size: str(size[0]))
+def shown(browser, fake, request) -> Iterator[Any]:
+    """Yield a page with a long name of a model, and with problems."""
+    width, height = request.param
+    fake.models[LONG] = fake.names[:3]
+    fake.states |= {"node1-server": "ejected", "node2-server": "stopped", "node3-server": "drained"}
+    fake.fates = {LONG: {"fate": "refused"}}
+    fake.events += [fake.happened(at, "ejected", "node1-server", "connection refused") for at in range(9, 40)]
+    context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
+    page = context.new_page()
+    page.set_default_timeout(DEADLINE)
+    expect.set_options(timeout=DEADLINE)
+    open_page(page, fake)
+    expect(page.locator("tr[data-instance]")).to_have_count(12)
+    yield page
+    context.close()
+
+
+def test_the_layout_holds_at_each_width(shown):
+    assert shown.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nothing is cut off at the side"
+    assert shown.evaluate(SCROLLERS) == [], "one scroll"
+    for link, target in (
+        ("Models", "#models"),
+        ("Instances", "#instances"),
+        ("Events", "#events-head"),
+        ("Try it", "#tryit-head"),
+    ):
+        shown.get_by_role("navigation").get_by_role("link", name=link, exact=True).click()
+        bar = shown.get_by_role("banner").bounding_box()
+        heading = shown.locator(target).bounding_box()
+        assert heading["y"] >= bar["y"] + bar["height"] or heading["y"] + heading["height"] <= bar["y"], link
+    for state in shown.locator(".able:visible").all():
+        mark, words = (state.locator("span").nth(at).bounding_box() for at in (0, 1))
+        assert abs((mark["y"] + mark["height"] / 2) - (words["y"] + words["height"] / 2)) < 5, "on one line"
+        assert 0 < words["x"] - mark["x"] - mark["width"] < 12, "the mark stands at its text"
+
+
+def test_rows_of_cards_are_even_without_an_operator_token(shown):
+    if shown.viewport_size["width"] > 900:
+        lines = shown.evaluate(
+            "[...document.querySelectorAll('tr[data-instance]')].map((row) => row.getBoundingClientRect().width)"
+        )
+        assert len(set(lines)) == 1
+        return
+    edges = shown.locator("tr[data-instance]").first.evaluate(EDGES)
+    assert len({tuple(edge) for edge in edges}) == 1, "all lines of numbers begin and end at the same place"

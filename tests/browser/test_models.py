@@ -1,0 +1,93 @@
+"""The cards of models and the rows of instances: the worst first, and one line for a model that is healthy and idle."""
+
+import re
+
+import pytest
+
+from tests.browser.alone import expect, open_page
+
+
+@pytest.fixture
+def many(fake):
+    """Yield a router with eight models, of which m2 and m10 get requests."""
+    fake.every = 0.1
+    fake.models = {f"m{at}": [fake.names[at % 12]] for at in range(1, 11) if at not in (4, 5)}
+    fake.idle = set(fake.models) - {"m2", "m10"}
+    return fake
+
+
+def cards(page) -> list[str]:
+    return page.locator(".model h2").all_inner_texts()
+
+
+def test_many_healthy_and_idle_models_have_one_line_each(page, many):
+    open_page(page, many)
+    idle = page.get_by_role("region", name="Healthy and idle")
+    expect(idle.get_by_role("listitem")).to_have_text(
+        [re.compile(f"^m{at}.*1 of 1 healthy") for at in (1, 3, 6, 7, 8, 9)]
+    )
+    assert cards(page) == ["m2", "m10"]
+    many.become(many.models["m7"][0], "failed")
+    expect(idle.get_by_role("listitem")).to_have_count(5)
+    assert cards(page) == ["m7", "m2", "m10"], "the worst first, then by name"
+    many.idle.remove("m9")
+    expect(idle.get_by_role("listitem")).to_have_count(4)
+    assert cards(page) == ["m7", "m2", "m9", "m10"]
+
+
+def test_six_models_have_a_card_each(page, fake):
+    fake.models = {f"m{at}": [fake.names[at]] for at in range(6)}
+    fake.idle = set(fake.models)
+    open_page(page, fake)
+    expect(page.locator(".model")).to_have_count(6)
+    expect(page.locator("#idle")).to_be_hidden()
+
+
+def test_instances_that_are_not_healthy_come_before_all_others(page, fake):
+    fake.states |= {"node12-server": "ejected", "node2-server": "drained", "node9-server": "failed"}
+    open_page(page, fake)
+    rows = page.locator("tr[data-instance]")
+    expect(rows).to_have_count(12)
+    names = [row.get_attribute("data-instance") for row in rows.all()]
+    assert names[:5] == ["node9-server", "node12-server", "node2-server", "node1-server", "node3-server"]
+    expect(page.locator("tr.group").first).to_have_text(re.compile("not healthy.*1 failed, 1 ejected, 1 drained"))
+
+
+def test_a_stopped_instance_shows_the_command_that_starts_it(page, fake):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    fake.states["node3-server"] = "stopped"
+    open_page(page, fake)
+    row = page.locator("tr[data-instance='node3-server']")
+    expect(row).to_contain_text("stopped by an operator")
+    expect(row.locator("code")).to_have_text("supervisorctl start node3:server")
+    expect(row.locator(".cure")).to_contain_text("on gpu1:")
+    row.get_by_role("button", name="Copy supervisorctl").click()
+    expect(row.get_by_role("button")).to_have_text("Copied")
+    assert page.evaluate("navigator.clipboard.readText()") == "supervisorctl start node3:server"
+
+
+def test_the_newest_events_are_shown_until_all_are_wanted(page, fake):
+    fake.events = [fake.happened(at, "registered", fake.names[at % 12]) for at in range(1, 31)]
+    open_page(page, fake)
+    events = page.get_by_role("list", name="Events").get_by_role("listitem")
+    expect(events).to_have_count(10)
+    page.get_by_role("button", name="Show all 30").click()
+    expect(events).to_have_count(30)
+    page.get_by_role("button", name="Show the newest 10").click()
+    expect(events).to_have_count(10)
+
+
+def test_plots_show_their_scale_and_their_span(page, fake):
+    open_page(page, fake)
+    plots = page.get_by_role("region", name="qwen").get_by_role("figure")
+    expect(plots.locator(".scale")).to_have_text(["0 to 20", "0 to 50 ms", "0 to 1,000"])
+    expect(plots.first.locator(".span")).to_have_text("5 min agonow")
+
+
+def test_scales_end_at_round_numbers(page, fake):
+    open_page(page, fake)
+    ends = page.evaluate("""async () => {
+        const { ceiling } = await import("/ui/figures.js");
+        return [0, 0.03, 1, 1.1, 4.9, 7, 10, 99, 410].map(ceiling);
+    }""")
+    assert ends == [1, pytest.approx(0.05), 1, 2, 5, 10, 10, 100, 500]
