@@ -247,8 +247,8 @@ def http() -> Iterator[str]:
     from svc.registry.openapi import OPERATIONS
 
     yield "# HTTP endpoints\n"
+    yield "`GET /openapi.json` describes every parameter and every response. [The HTTP API](../API.md) has examples.\n"
     yield "## Registry\n"
-    yield "`GET /openapi.json` describes every parameter and every response.\n"
     rows = [
         (method, code(path), access, required(path, OPERATIONS[name].summary)) for method, path, access, name in ROUTES
     ]

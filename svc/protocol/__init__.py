@@ -1,1 +1,1 @@
-"""The data that the programs exchange: registered services, their states, events and URLs."""
+"""The data that the programs exchange: services, their states, events and URLs; descriptions of their APIs."""

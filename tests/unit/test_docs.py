@@ -54,6 +54,15 @@ def test_toml_files_that_are_named_exist(document):
         assert (ROOT / path).exists(), path
 
 
+def test_one_document_has_the_upgrade_procedure_and_others_link_to_it():
+    guide = "DISTRIBUTED_DEPLOYMENT_README.md"
+    for document in DOCUMENTS:
+        for heading, body in re.findall(r"^##+ ([^\n]*)\n(.*?)(?=^##+ |\Z)", document.read_text(), re.M | re.S):
+            if re.search(r"upgrade|new version", heading, re.I):
+                assert document.name == guide or f"({guide}#a-new-version)" in body, heading
+                assert document.name == guide or "```" not in body, heading
+
+
 def test_the_translated_readme_names_the_same_commands_and_variables():
     texts = [(ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md")]
     commands, variables = (

@@ -38,7 +38,8 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
                 WARNING,
                 f"the registry at {registry.url} is svc {_release(code)}, here it is {_release(facts.svc_version)}",
                 "one of the two machines was not upgraded",
-                fix=f"{facts.pip} install --upgrade infinilm-svc && svc down && svc up",
+                first_step="upgrade it as docs/DISTRIBUTED_DEPLOYMENT_README.md describes (A new version), then",
+                fix="svc doctor",
             )
 
 
