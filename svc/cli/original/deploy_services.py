@@ -10,13 +10,13 @@ from typing import Any
 
 import click
 
-from svc.__main__ import print_exception
 from svc.base.address import is_loopback
 from svc.base.errors import CommandError, ConfigError
-from svc.cli.main import reported_errors, svc
+from svc.cli.main import reported_errors
 from svc.cli.options import HERE
 from svc.cli.original.arguments import REGISTRY_PORT, ROUTER_PORT
 from svc.cli.original.deployment import registry_environment, registry_url, router_environment, services_here
+from svc.cli.original.program import prepare, run_as_svc
 from svc.perimeter.local_machine import is_own_address
 
 PROGRAM = "deploy_services.sh"
@@ -102,7 +102,7 @@ COMMANDS: dict[str, Callable[[Deployment], None]] = {
 def run(*arguments: str, **environ: str) -> None:
     """Run a command of svc with these environment variables; it ends this process."""
     os.environ.update(environ)
-    svc(arguments, prog_name="svc")
+    run_as_svc(arguments)
 
 
 def is_own_host(host: str) -> bool:
@@ -132,9 +132,10 @@ def command(config_dir: Path, registry_port: int, router_port: int, name: str) -
 
 def main() -> None:
     """Run the command."""
-    sys.excepthook = print_exception
+    arguments = sys.argv[1:]
+    prepare()
     with reported_errors():
-        command(prog_name=PROGRAM)
+        command(arguments, prog_name=PROGRAM)
 
 
 if __name__ == "__main__":

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from svc.__main__ import print_exception
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.main import reported_errors
 from svc.cli.options import console, settings
 from svc.cli.original.babysitter_toml import BabysitterFlags, merged_document
+from svc.cli.original.program import prepare
 from svc.config.instance.load import load_one
 from svc.config.readers import parse_toml
 from svc.config.toml_writer import toml_text
@@ -122,9 +122,10 @@ def _temporary_toml(document: Mapping[str, Any], source: str) -> Iterator[Path]:
 
 def main() -> None:
     """Run the command; the console script `infini-babysitter`."""
-    sys.excepthook = print_exception
+    arguments = sys.argv[1:]
+    prepare(arguments)
     with reported_errors():
-        command(prog_name=PROGRAM)
+        command(arguments, prog_name=PROGRAM)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,13 @@
 import os
 import sys
 
-from svc.__main__ import print_exception
-from svc.cli.main import svc
 from svc.cli.original.arguments import router_arguments
+from svc.cli.original.program import run_as_svc
 
 
 def main() -> None:
     """Run the router with the flags of the original; the console script `infini-router`."""
-    sys.excepthook = print_exception
-    svc(router_arguments(sys.argv[1:], os.environ), prog_name="svc")
+    run_as_svc(router_arguments(sys.argv[1:], os.environ))
 
 
 if __name__ == "__main__":
