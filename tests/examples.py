@@ -11,7 +11,8 @@ def tomls(example: Path) -> list[Path]:
 
 
 def variables(example: Path) -> dict[str, str]:
-    """Return what .env.example sets, as Docker reads it: a value goes to the end of its line."""
+    """Return what .env.example sets, as Docker Compose reads it: to the end of the line, without quotes around it."""
     file = example / ".env.example"
     lines = file.read_text().splitlines() if file.exists() else []
-    return dict(line.split("=", 1) for line in lines if line and line[0] != "#")
+    pairs = (line.split("=", 1) for line in lines if line and line[0] != "#")
+    return {name: value.strip('"') for name, value in pairs}

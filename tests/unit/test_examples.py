@@ -1,6 +1,7 @@
 """The sites in ops/examples are valid, can be rendered, and have the settings that their descriptions promise."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def test_the_variables_of_an_example_are_read(example):
     assert variables(example).keys() <= in_compose | set(ENVIRONMENT_VARIABLES)
     assert in_compose <= variables(example).keys()
     assert set(variables(example)["BABYSITTER_CONFIGS"].split()) == {path.name for path in tomls(example)}
+
+
+@in_containers
+def test_a_shell_reads_the_same_variables(example):
+    script = f"set -a; . {example}/.env.example; env -0"
+    lines = subprocess.run(["sh", "-ec", script], env={}, capture_output=True, text=True, check=True).stdout.split("\0")
+    assert dict(line.split("=", 1) for line in lines if line).items() >= variables(example).items()
 
 
 @in_containers
