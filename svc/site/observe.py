@@ -1,20 +1,23 @@
 """Observes a running site: supervisord, the health of its components, and the lists of registry and router."""
 
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from svc.base.errors import CommandError, SvcError, Unauthorized
+from svc.base.errors import CommandError, ConfigError, SvcError, Unauthorized
 from svc.client import probe
 from svc.client.babysitter import read_info
 from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.components import Component, find_router, read_components
-from svc.site.readiness import NotReady, Observation
+from svc.site.readiness import FAILED_STATES, NotReady, Observation
+from svc.site.secret_files import key_file_problems
 from svc.site.status import SiteSnapshot
-from svc.supervision.client import SupervisordClient
+from svc.supervision.client import Process, SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
 HEALTH_TIMEOUT_SECONDS = 5.0  # for each health check of `svc health`
@@ -77,6 +80,7 @@ def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapsho
         restarts=supervisord.restarts() if supervisord else {},
         not_ready=_reported_reasons(reports, "not_ready") | router_reason,
         refused=_reported_reasons(reports, "not_registered"),
+        unusable_keys=_unusable_keys(site, supervisord, components, processes),
         registry=registered,
         registry_url=url,
         registry_trouble=RegistryClient(url.split(","), timeout=HTTP_TIMEOUT_SECONDS).reported_problem() or refusal,
@@ -124,6 +128,20 @@ def _is_healthy(component: Component, states: dict[str, str]) -> bool:
     return all(states.get(name) == "RUNNING" for name in component.programs) and probe.is_healthy(
         component.health_url, HTTP_TIMEOUT_SECONDS, verify=False
     )
+
+
+def _unusable_keys(
+    site: Site, supervisord: SupervisordClient | None, components: Iterable[Component], processes: Mapping[str, Process]
+) -> dict[str, str]:
+    """Return, for each component that failed, the problem with a file of keys that it reads, if there is one."""
+    try:
+        settings = load_settings(site.svc_toml, os.environ)
+    except ConfigError:
+        return {}
+    failed = [c for c in components if any(processes[n].state in FAILED_STATES for n in c.programs if n in processes)]
+    conf_d = supervisord_process.conf_d(supervisord, site)
+    problems = {component.name: key_file_problems(component, conf_d, settings) for component in failed}
+    return {name: "; ".join(texts) for name, texts in problems.items() if texts}
 
 
 def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:

@@ -14,12 +14,12 @@ from svc.site.components import Component
 
 def secret_file_problems(components: Iterable[Component], conf_d: Path, settings: Settings) -> list[str]:
     """Return a line for each problem with a file of keys that one of these components reads."""
-    return [
-        f"{component.name}: {problem}"
-        for component in components
-        for check in _checks(component, conf_d, settings)
-        for problem in _problems(check)
-    ]
+    return [f"{c.name}: {problem}" for c in components for problem in key_file_problems(c, conf_d, settings)]
+
+
+def key_file_problems(component: Component, conf_d: Path, settings: Settings) -> list[str]:
+    """Return a text for each problem with a file of keys that the component reads when it starts."""
+    return [problem for check in _checks(component, conf_d, settings) for problem in _problems(check)]
 
 
 def _checks(component: Component, conf_d: Path, settings: Settings) -> Iterator[Callable[[], object]]:

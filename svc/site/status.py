@@ -6,7 +6,7 @@ from typing import Any
 
 from svc.protocol.health_state import BAD, HEALTH_STATES, level_of, state_of
 from svc.site.components import Component, find_router, shares_registry
-from svc.site.readiness import NotReady
+from svc.site.readiness import FAILED_STATES, NotReady
 from svc.supervision.client import Process, Restarts
 
 Services = Mapping[str, Mapping[str, Any]]
@@ -30,7 +30,7 @@ class SiteSnapshot:
 
     `registry` and `router` are the services that each of them lists, by name, or None if it does not answer.
     `not_ready` has the components that are not ready for a known reason, such as an instance whose engine is not ready,
-    and `refused` those that the registry refuses.
+    `refused` those that the registry refuses, and `unusable_keys` those that failed and cannot read a file of keys.
     """
 
     components: Sequence[Component]
@@ -39,6 +39,7 @@ class SiteSnapshot:
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
+    unusable_keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # the problem that the registry reports about itself
@@ -197,11 +198,18 @@ def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iter
             if snapshot.supervisord is not None:
                 yield f"{program.name}: supervisord does not have it yet; svc up brings it in"
         elif process.state != "RUNNING" and not program.ok:
-            cause = f": {process.spawnerr}" if process.spawnerr and process.state in ("BACKOFF", "FATAL") else ""
-            yield f"{program.name}: {process.state}{cause}"
+            yield f"{program.name}: {process.state}{_cause(snapshot, process)}"
         elif not program.ok and program.health != UNKNOWN and not (program.name == "registry" and registry_problems):
             yield f"{program.name}: {program.health}{_reason(snapshot, program)}"
     yield from _unused_elsewhere(snapshot)
+
+
+def _cause(snapshot: SiteSnapshot, process: Process) -> str:
+    """Return why a program does not run, if supervisord could not keep it running."""
+    if process.state not in FAILED_STATES:
+        return ""
+    keys = snapshot.unusable_keys.get(process.group, "") if process.name != "babysitter" else ""
+    return "".join(f": {text}" for text in (process.spawnerr, keys) if text)
 
 
 def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:

@@ -7,7 +7,7 @@ import weakref
 
 import pytest
 
-from svc.base.signals import KeptInterrupt
+from svc.base.signals import KeptInterrupt, deferred_interrupts
 
 PROGRAM = """
 import os, signal
@@ -71,3 +71,16 @@ def test_an_interrupt_that_this_process_ignores_stays_ignored():
             interrupt.sleep(0)
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_deferred_interrupt_comes_when_the_block_has_ended():
+    finished = []
+
+    def interrupted_block():
+        with deferred_interrupts():
+            signal.raise_signal(signal.SIGINT)
+            finished.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_block()
+    assert finished

@@ -1,6 +1,6 @@
 """The loop of a rollout, against a simulated site: no process, no network, no sleep."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,9 @@ from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
 from svc.rollout.tasks import InstanceOperation, RolloutLimits, Task
 from svc.site.components import Component
+from svc.terminal.delay_report import DelayReport
 from tests.unit.rollout.simulated_site import SimulatedInstance, SimulatedSite
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -23,11 +25,19 @@ def journal(tmp_path: Path) -> Journal:
 
 @pytest.fixture
 def engine(journal: Journal) -> Callable[..., RolloutEngine]:
-    def make(site: SimulatedSite, **limits: Any) -> RolloutEngine:
+    def make(site: SimulatedSite, delay: DelayReport | None = None, **limits: Any) -> RolloutEngine:
         components = {name: Component(name, "babysitter", "h", (1, 2), ()) for name in (*site.instances, "new")}
         limits = {"drain_timeout": 60, "timeout": 30, **limits}
         return RolloutEngine(
-            site, site, components, journal, RolloutLimits(**limits), site, clock=site.clock, sleep=site.sleep
+            site,
+            site,
+            components,
+            journal,
+            RolloutLimits(**limits),
+            site,
+            delay,
+            clock=site.clock,
+            sleep=site.sleep,
         )
 
     return make
@@ -169,3 +179,22 @@ def test_ctrl_c_names_a_stopped_instance_with_its_cure(engine):
         "a: stopping, and drained: run this again, or `svc undrain a` when it is healthy"
     ]
     assert site.instances["a"].drained
+
+
+def test_the_reason_is_looked_for_when_an_instance_is_not_back_after_a_while(engine):
+    """The registry answers no more once `a` has restarted, so that `a` is not back within the timeout."""
+
+    class SiteThatLosesItsRegistry(SimulatedSite):
+        def change(self, task: Task) -> None:
+            super().change(task)
+            self.registry_answers = False
+
+    site, late = SiteThatLosesItsRegistry(a=SimulatedInstance("m"), b=SimulatedInstance("m")), list[list[str]]()
+
+    def explain(names: Collection[str]) -> list[str]:
+        late.append(sorted(names))
+        return []
+
+    with pytest.raises(RolloutStopped):
+        engine(site, DelayReport(explain, late.append, site.clock)).run(restart("a", "b"))
+    wait_until(lambda: late == [["a"]], description="the thread of the report")

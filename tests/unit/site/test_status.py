@@ -150,6 +150,15 @@ def test_a_program_that_does_not_run_has_supervisords_reason(state):
     assert status.problems == [f"qwen:server: {state}{reason}"]
 
 
+def test_a_failed_program_that_cannot_read_its_keys_has_that_reason():
+    failed = {"qwen:server": process("qwen:server", "FATAL", spawnerr="Exited with code 1")}
+    snapshot = changed(
+        processes={**HEALTHY_SITE.processes, **failed}, unusable_keys={"qwen": "qwen.key: cannot read it"}
+    )
+    [problem] = site_status(snapshot).problems
+    assert problem == "qwen:server: FATAL: Exited with code 1: qwen.key: cannot read it"
+
+
 def test_without_supervisord_the_components_are_listed_all_the_same():
     status = site_status(SiteSnapshot(COMPONENTS, registry_url="http://127.0.0.1:18000"))
     assert status.problems == ["supervisord does not run here; svc up starts it"], (

@@ -1,3 +1,4 @@
+import json
 import logging
 import signal
 from types import SimpleNamespace
@@ -87,6 +88,17 @@ def test_failed_is_reported_until_a_requested_start_or_stop(extension, process):
     assert not reported(extension)["failed"]
     starts(process)
     assert reported(extension) == {"restarts": 0, "max_restarts": 1, "failed": False, "reason": ""}
+
+
+def test_the_log_positions_are_those_of_the_last_two_processes(extension, process, tmp_path):
+    log = tmp_path / "router.log"
+    process.config.stdout_logfile = str(log)
+    for text in ("first\n", "second\n", "third\n"):
+        starts(process)
+        with log.open("a") as file:
+            file.write(text)
+    positions = json.loads(RpcInterface(extension).getLogPositions())["router"]
+    assert [offset for _, offset in positions] == [len("first\n"), len("first\nsecond\n")]
 
 
 def test_the_reason_names_the_signal_that_killed_a_process(extension, process):
