@@ -63,7 +63,7 @@ def test_one_document_has_the_upgrade_procedure_and_others_link_to_it():
                 assert document.name == guide or "```" not in body, heading
 
 
-def test_the_translated_readme_names_the_same_commands_and_variables():
+def test_the_translated_readme_names_the_same_commands_variables_and_documents():
     texts = [(ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md")]
     commands, variables = (
         [set(re.findall(pattern, text)) for text in texts] for pattern in (r"`svc ([a-z]+)", r"`([A-Z_]+)`")
