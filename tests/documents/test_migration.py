@@ -31,9 +31,10 @@ def test_the_originals_files_and_programs_run_as_the_document_says(machine):
     copied, launched, variables, programs = blocks(DOCUMENT)
     output = machine.run(copied)
     assert output.count("warning: config/") == 3
-    assert "3 instances: all right" in output
+    assert "3 instances: no errors, 3 warnings" in output
 
     output = machine.run(launched)
+    assert "babysitter-a: host: '0.0.0.0' is for listening" in output
     listed, _ = json.JSONDecoder().raw_decode(output, output.index('{"services":'))
     services = {service["name"]: service for service in listed["services"]}
     assert {service["host"] for service in services.values()} == {"localhost"}
