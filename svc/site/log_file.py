@@ -17,6 +17,7 @@ from svc.supervision.log_position import MAX_FILES, LogPosition, read_output
 BLOCK_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
 TAIL_LINES = 10
+RESTARTED_STATES = ("STARTING", "RUNNING")  # supervisord's, of a program whose failed process has a successor
 TAIL_BYTES = 8192
 
 
@@ -80,15 +81,22 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last lines that a program's latest process wrote, with control characters escaped."""
-    positions = supervisord.log_positions().get(full_name(process), ())
-    return tail(Path(process.logfile), positions[-1] if positions else None)
+    """Return the last lines of the process of a program that failed last, with control characters escaped."""
+    name = full_name(process)
+    while True:
+        positions = supervisord.log_positions().get(name, ())
+        state = supervisord.process(name).state
+        if positions == supervisord.log_positions().get(name, ()):  # it was not restarted between these requests
+            break
+    if len(positions) > 1 and state in RESTARTED_STATES:
+        return tail(Path(process.logfile), *positions)
+    return tail(Path(process.logfile), *positions[-1:])
 
 
-def tail(path: Path, begin: LogPosition | None = None) -> list[str]:
-    """Return the last lines of a log, or those after `begin`, with control characters escaped."""
+def tail(path: Path, begin: LogPosition | None = None, end: LogPosition | None = None) -> list[str]:
+    """Return the last lines of a log, or of what is between two positions, with control characters escaped."""
     try:
-        lines = read_output(path, begin, None, TAIL_BYTES).splitlines()[-TAIL_LINES:]
+        lines = read_output(path, begin, end, TAIL_BYTES).splitlines()[-TAIL_LINES:]
     except OSError:
         return []
     return [text for line in lines for text in log_lines(line, colours=False)]

@@ -1,14 +1,17 @@
 """Checks that the ports of a site are free, before anything is started or changed."""
 
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from svc.base import procfs
-from svc.base.errors import ConfigError
+from svc.base.errors import ConfigError, SvcError
+from svc.base.file_owner import user_name
 from svc.base.own_commands import in_directory
-from svc.site.components import Component
+from svc.site.components import Component, read_components
 from svc.supervision.client import Process, SupervisordClient
 from svc.supervision.launch import holder_of, is_taken
-from svc.supervision.supervisord_search import site_of
+from svc.supervision.supervisord_search import configuration_of, site_of
 
 
 def refuse_taken(
@@ -34,6 +37,27 @@ def refuse_taken(
         raise ConfigError(*problems)
 
 
+def hidden_holder(port: int) -> str:
+    """Return a text on the svc site whose files name the port, for a holder that only its own user may see.
+
+    The text is empty if no supervisord of such a site runs, or if its files may not be read either.
+    """
+    for pid in procfs.process_ids():
+        site = site_of(pid) if configuration_of(pid) else None
+        if site is not None and _names_port(site, port):
+            with suppress(OSError):  # supervisord has ended
+                return f"the svc site in {site} (user {user_name(procfs.owner(pid))}, pid {pid})"
+    return ""
+
+
+def _names_port(site: Path, port: int) -> bool:
+    try:
+        components = [*read_components(site / "conf.d"), *read_components(site / "var" / "conf.d")]
+    except (OSError, SvcError, ValueError):
+        return False
+    return any(port in component.ports for component in components)
+
+
 def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
     return all(name in processes and processes[name].state == "RUNNING" for name in component.programs)
 
@@ -47,7 +71,7 @@ def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
         return ""
     holder = holder_of(port)
     if holder is None:
-        return "another program; stop it"
+        return f"{hidden_holder(port) or 'another program'}; stop it"
     pid, command = holder
     if any(ancestor in ours for ancestor in procfs.ancestors(pid)):
         return ""
