@@ -27,10 +27,12 @@ class BadRequest(SvcError):
 
 
 class Unauthorized(SvcError):
+    """A missing or wrong key. Claude Code would repeat the request for three minutes without `x-should-retry: false`."""
+
     status, type, code = 401, "authentication_error", "invalid_token"
 
     def headers(self) -> dict[str, str]:
-        return {"WWW-Authenticate": "Bearer"}
+        return {"WWW-Authenticate": "Bearer", "x-should-retry": "false"}
 
 
 class Forbidden(SvcError):

@@ -99,6 +99,7 @@ def test_without_a_known_key_nothing_is_relayed(site: Site, headers: dict[str, s
     told = site.post(**headers)
     assert told.status_code == 401
     assert told.headers["WWW-Authenticate"] == "Bearer"
+    assert told.headers["x-should-retry"] == "false"
     assert told.headers["x-request-id"]
     error = told.json()["error"]
     assert error.keys() == {"message", "type", "param", "code"}

@@ -27,7 +27,7 @@ def test_retry_after_is_a_whole_number_from_1_on(seconds, header):
 
 
 def test_an_unauthorized_client_learns_the_scheme():
-    assert Unauthorized("no key").headers() == {"WWW-Authenticate": "Bearer"}
+    assert Unauthorized("no key").headers() == {"WWW-Authenticate": "Bearer", "x-should-retry": "false"}
 
 
 def test_every_problem_of_a_configuration_is_a_line():

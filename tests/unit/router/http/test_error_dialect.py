@@ -59,7 +59,7 @@ def test_what_ends_a_stream():
 @pytest.mark.parametrize(
     ("error", "headers"),
     [
-        (Unauthorized("who"), {"WWW-Authenticate": "Bearer"}),
+        (Unauthorized("who"), {"WWW-Authenticate": "Bearer", "x-should-retry": "false"}),
         (RateLimited("slow", 1.2), {"Retry-After": "2"}),
         (Unavailable("nobody"), {}),
     ],
