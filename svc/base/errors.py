@@ -27,7 +27,7 @@ class BadRequest(SvcError):
 
 
 class Unauthorized(SvcError):
-    """A missing or wrong key. Claude Code would repeat the request for three minutes without `x-should-retry: false`."""
+    """A missing or wrong key. Without `x-should-retry: false` Claude Code would repeat the request for three minutes."""
 
     status, type, code = 401, "authentication_error", "invalid_token"
 

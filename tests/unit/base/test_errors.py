@@ -35,10 +35,11 @@ def test_every_problem_of_a_configuration_is_a_line():
     assert (error.message, error.problems) == ("a: wrong\nb: missing", ("a: wrong", "b: missing"))
 
 
-@pytest.mark.parametrize("answer", [None, [], "error", {}, {"error": "text"}, {"error": {"message": 5}}])
+@pytest.mark.parametrize("answer", [None, [], "error", {}, {"error": 5}, {"error": {"message": 5}}])
 def test_an_answer_that_is_no_error_object_has_no_message(answer):
     assert message_of(answer) == ""
 
 
 def test_the_message_of_an_error_object_is_read():
     assert message_of(error_object(NotFound("nothing"))) == "nothing"
+    assert message_of({"error": "nothing"}) == "nothing"
