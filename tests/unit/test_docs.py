@@ -63,13 +63,12 @@ def test_one_document_has_the_upgrade_procedure_and_others_link_to_it():
                 assert document.name == guide or "```" not in body, heading
 
 
-def test_the_translated_readme_names_the_same_commands_variables_and_documents():
-    texts = [(ROOT / name).read_text() for name in ("README.md", "README.zh-CN.md")]
-    commands, variables = (
-        [set(re.findall(pattern, text)) for text in texts] for pattern in (r"`svc ([a-z]+)", r"`([A-Z_]+)`")
+@pytest.mark.parametrize("pattern", [r"`svc ([a-z]+)", r"`([A-Z_]+)`", r"\]\(((?:docs|ops)/[^)#]+)"])
+def test_the_translated_readme_names_the_same_commands_variables_and_documents(pattern):
+    original, translated = (
+        set(re.findall(pattern, (ROOT / name).read_text())) for name in ("README.md", "README.zh-CN.md")
     )
-    assert commands[0] == commands[1]
-    assert variables[0] == variables[1]
+    assert {name.replace("API.zh-CN.md", "API.md") for name in translated} == original
 
 
 @pytest.fixture
