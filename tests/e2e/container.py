@@ -23,7 +23,7 @@ class Container:
             command = command[command.index("--") + 1 :]  # tini is to be pid 1, or nothing
         apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"] if self.apart else []
         mine = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}  # where the tested svc is
-        path = f"{BIN}:{dockerfile.PATH.parent}:/usr/bin:/bin"  # the image has entrypoint.sh in its PATH
+        path = f"{BIN}:{dockerfile.PATH.parent}:/usr/bin:/bin"  # the image has svc-entrypoint in its PATH
         self.environ = {"PATH": path, **mine, **dockerfile.environ(), **environ}
         self.log = site.root / "stdout"
         with self.log.open("wb") as out:

@@ -64,6 +64,8 @@ def test_the_image_is_small_and_runs_without_root(engine):
     assert engine.docker("run", "--rm", "infinilm-svc", "id", "-u") == "10001"
     assert engine.docker("run", "--rm", "infinilm-svc", "sh", "-c", "command -v python3 pip gcc") == "/usr/bin/python3"
     assert engine.docker("run", "--rm", "infinilm-svc", "svc", "check") == "3 instances: all right"
+    for program in ("svc", "infini-registry", "infini-router", "infini-babysitter"):
+        assert "version" in engine.docker("run", "--rm", "infinilm-svc", program, "--version")
 
 
 def test_the_guides_python_command(engine, run):

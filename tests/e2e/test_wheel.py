@@ -45,3 +45,6 @@ def test_the_wheel_runs_a_site_in_an_empty_environment(wheel, tmp_path, site, mo
     assert site.chat().ok
     assert str(directory) in " ".join(site.processes().values())
     site.svc("down")
+    for program in ("infini-registry", "infini-router", "infini-babysitter"):
+        done = subprocess.run([str(directory / program), "--version"], capture_output=True, text=True)
+        assert "version" in done.stdout, done.stderr
