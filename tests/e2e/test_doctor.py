@@ -327,6 +327,19 @@ def test_an_alias_of_a_model_that_no_instance_serves(ailing):
     wait_until_healthy(ailing)
 
 
+def test_a_lora_adapter_that_one_instance_lacks(site):
+    port, _ = [site.mock(name, heartbeat_interval=1) for name in ("one", "two")]
+    site.svc("up")
+    adapter = json.dumps({"lora_name": "sql", "lora_path": "/adapters/sql"})
+    site.svc("engine", "POST", "/v1/load_lora_adapter", "--instance", "one", "--json", adapter)
+    (finding,) = wait_until(lambda: doctor(site, status=None), description="the finding")
+    assert (finding["key"], finding["what"]) == ("adapter.sql", "LoRA adapter 'sql': is not loaded at two-server")
+    fix(site, finding)
+    wait_until_healthy(site)
+    site.svc("services", "add", "plain", "localhost", str(port))  # has the adapter too, and no babysitter
+    wait_until_healthy(site)
+
+
 def test_a_model_that_the_babysitter_cannot_fetch(site):
     site.mock("one", heartbeat_interval=1)
     toml = site.root / "config" / "one.toml"

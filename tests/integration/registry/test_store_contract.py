@@ -201,3 +201,14 @@ def test_the_mark_of_an_unknown_name_can_be_cleared_but_not_set(store, reopen):
     again = reopen()
     for name in ("gone", "never"):
         assert not put(again, service(name)).drained
+
+
+def test_a_status_of_several_words_is_kept(store):
+    mine = owner.digest("mine" * 8)
+    put(store, service(owner=mine))
+    for number, status in enumerate(("warming up", "warming up", "warming", "running"), 1):
+        assert store.renew_lease("qwen", NOW + number, status, mine)
+        stored = store.get("qwen")
+        assert (stored.status, stored.last_heartbeat) == (status, NOW + number)
+        with pytest.raises(Forbidden):
+            store.renew_lease("qwen", NOW + 9, status, owner.digest("up" * 8))
