@@ -57,6 +57,7 @@ def pip_install(extra: str) -> str:
 
     It names the packages, because the project itself may be installed from a checkout.
     """
+
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:  # run from a checkout that is not installed

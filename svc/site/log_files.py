@@ -1,5 +1,6 @@
 """Finds, selects and follows the log files of a site's programs."""
 
+import difflib
 import select
 import sys
 import time
@@ -70,9 +71,17 @@ def select_logs(names: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Pa
     for name in names or ("all",):
         programs = list(_programs_of(name, paths))
         if not programs:
-            raise CommandError(f"{name}: no such program here; there are {', '.join(paths)}")
+            raise CommandError(f"{name}: no such program here; {_cure(name, paths)}")
         selected |= {program: paths[program] for program in programs}
     return selected
+
+
+def _cure(name: str, programs: Iterable[str]) -> str:
+    """Return the program or instance whose name is most like `name`, or the list of programs."""
+    programs = list(programs)
+    known = [*programs, *dict.fromkeys(program.partition(":")[0] for program in programs)]
+    close = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {close[0]}?" if close else f"there are {', '.join(programs)}"
 
 
 def _programs_of(name: str, programs: Iterable[str]) -> Iterator[str]:

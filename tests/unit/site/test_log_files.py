@@ -30,11 +30,21 @@ def test_a_name_selects_the_logs_of_its_programs(names, selected):
     assert list(select_logs(names, PATHS)) == selected
 
 
-@pytest.mark.parametrize("name", ["b", "a:serve", "", "server", "*"])
-def test_an_unknown_name_is_refused_with_the_known_ones(name):
+@pytest.mark.parametrize(
+    ("name", "cure"),
+    [
+        ("zzz", f"there are {', '.join(NAMES)}"),
+        ("", f"there are {', '.join(NAMES)}"),
+        ("*", f"there are {', '.join(NAMES)}"),
+        ("a:serve", "did you mean a:server?"),
+        ("rooter", "did you mean router?"),
+        ("abb", "did you mean ab?"),
+    ],
+)
+def test_an_unknown_name_is_refused_with_the_nearest_or_the_known_ones(name, cure):
     with pytest.raises(CommandError) as caught:
         select_logs(["a", name], PATHS)
-    assert caught.value.message == f"{name}: no such program here; there are {', '.join(NAMES)}"
+    assert caught.value.message == f"{name}: no such program here; {cure}"
 
 
 def test_without_supervisord_the_log_files_are_those_of_conf_d(tmp_path, monkeypatch):
