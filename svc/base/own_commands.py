@@ -5,7 +5,6 @@ import shlex
 import shutil
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 DISTRIBUTION = "infinilm-svc"
@@ -57,6 +56,7 @@ def pip_install(extra: str) -> str:
 
     It names the packages, because the project itself may be installed from a checkout.
     """
+    from importlib import metadata  # here, because most commands need no hint, and the import takes 30 ms
 
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
