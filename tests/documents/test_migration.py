@@ -2,14 +2,17 @@
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
 
+from svc.cli.original.infini_babysitter import command
 from svc.config.instance.load import load_one
 from svc.config.instance.unusual_values import unusual_values
 from svc.config.settings_file import load_settings
-from tests.documents.blocks import blocks
+from svc.settings import SECTIONS
+from tests.documents.blocks import ROOT, blocks
 from tests.documents.checkout import checkout
 from tests.documents.machine import Machine, missing
 
@@ -55,3 +58,14 @@ def test_every_file_is_valid_and_registers_where_the_site_is():
     assert {config.registry_urls for config in configs} == {("http://localhost:19000",)}
     assert {config.router_url for config in configs} == {"http://localhost:9000"}
     assert all(len(list(unusual_values(config))) == 1 for config in configs)
+
+
+def test_the_settings_and_flags_that_the_document_names_exist():
+    text = (ROOT / DOCUMENT).read_text()
+    settings = re.findall(r"`(\w+) = [^`]+` under `\[(\w+)\]`(?: and `\[(\w+)\]`)?", text)
+    assert len(settings) >= 3
+    for name, *sections in settings:
+        assert all(name in SECTIONS[section].__dataclass_fields__ for section in filter(None, sections)), name
+    table = text.partition("each flag overrides the file:")[2].partition("\n\n## ")[0]
+    flags = {flag for option in command.params for flag in option.opts}
+    assert set(re.findall(r"`(--?[a-z-]+)[ `]", table)) <= flags
