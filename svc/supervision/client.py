@@ -42,7 +42,7 @@ class Process:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Restarts:
-    """The number of restarts of a program since its last requested start, and the limit (see `restarts`)."""
+    """The number of restarts of a program since its last requested start, and the limit (see `restart_limits`)."""
 
     restarts: int
     max_restarts: int

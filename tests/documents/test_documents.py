@@ -17,6 +17,7 @@ FENCES = {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "tex
 NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]
 RUN = sorted({block.document for block in ALL if block.runs} - TRANSLATIONS.keys())
+LONG = {Path("docs/EVENTS.md"), Path("docs/LOGS.md"), Path("docs/ROLLOUTS.md")}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +34,9 @@ def machine(copy) -> Iterator[Machine]:
     session.close()
 
 
-@pytest.mark.parametrize("document", RUN, ids=str)
+@pytest.mark.parametrize(
+    "document", [pytest.param(path, marks=pytest.mark.long) if path in LONG else path for path in RUN], ids=str
+)
 def test_the_blocks_of_a_document_run(document, machine):
     for block in blocks(document):
         if block.runs:

@@ -6,11 +6,12 @@ import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
 
 from svc.doctor.findings import PROBLEM
-from tests.e2e.sites import BIN, Site, clean_environ, http
+from tests.e2e.sites import BIN, SharedSite, Site, clean_environ, http
 from tests.waiting import free_port_pair, other_address, wait_until
 
 SERVER = """
@@ -61,12 +62,28 @@ def wait_until_healthy(site: Site, *arguments: str) -> None:
     assert site.chat().status_code == 200
 
 
-@pytest.fixture
-def ailing(site: Site) -> Site:
-    """A site that is well, with one instance."""
+def start_one(site: Site) -> None:
     site.mock("one", heartbeat_interval=1, restart_delay=1)
     site.svc("up")
-    return site
+    wait_until(site.answers, 30, "the router to serve the instance")
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[SharedSite]:
+    site = SharedSite(start_one)
+    yield site
+    site.end()
+
+
+@pytest.fixture
+def ailing(shared: SharedSite) -> Iterator[Site]:
+    """A site that is well, with one instance. What a test breaks it also cures, so the next test has the same site."""
+    site = shared.open()
+    yield site
+    if site.control_answers() and any(count.restarts for count in site.supervisord.restarts().values()):
+        site.run("supervisorctl", "restart", "one:*", status=None)  # resets the counts, which doctor would report
+        wait_until(site.answers, 30, "the router to serve the instance again")
+    shared.end_if_changed()
 
 
 # Health.
@@ -133,10 +150,15 @@ def test_503_because_of_an_operator_s_action(ailing, broken, key, text):
     ("backend", "text"),
     [
         ('command = "no-such-engine"', "there is no command no-such-engine"),
-        (f"command = {sys.executable!r}\nargs = ['-c', 'open(\"/models/absent/config.json\")']", "/models/absent"),
-        (
+        pytest.param(
+            f"command = {sys.executable!r}\nargs = ['-c', 'open(\"/models/absent/config.json\")']",
+            "/models/absent",
+            marks=pytest.mark.long,
+        ),
+        pytest.param(
             f"command = {sys.executable!r}\nargs = ['-c', 'raise SystemExit(\"CUDA out of memory.\")']",
             "the GPU's memory is full",
+            marks=pytest.mark.long,
         ),
     ],
 )
@@ -160,6 +182,7 @@ def test_503_because_the_instance_cannot_start(ailing, backend, text):
     wait_until_healthy(ailing)
 
 
+@pytest.mark.long
 def test_503_because_another_program_has_the_port(ailing):
     port = ailing.service("one-server")["port"]
     ailing.run("supervisorctl", "stop", "one:server")
@@ -263,6 +286,7 @@ def test_not_registering_because_of_a_wrong_token(site):
     wait_until_healthy(site)
 
 
+@pytest.mark.long
 def test_not_registering_because_the_name_is_taken(site):
     token = site.root / "token"
     token.write_text("secret")
@@ -340,6 +364,7 @@ def test_a_lora_adapter_that_one_instance_lacks(site):
     wait_until_healthy(site)
 
 
+@pytest.mark.long
 def test_a_model_that_the_babysitter_cannot_fetch(site):
     site.mock("one", heartbeat_interval=1)
     toml = site.root / "config" / "one.toml"
@@ -430,6 +455,7 @@ def test_a_supervisord_that_is_not_svc_s(site):
     wait_until_healthy(site)
 
 
+@pytest.mark.long
 def test_a_registry_that_is_degraded_or_on_another_machine(site):
     """An instance host whose registry is unreachable."""
     gone = free_port_pair()

@@ -131,6 +131,7 @@ def test_an_edit_is_planned_and_applied_and_a_wrong_one_changes_nothing(desk: De
     assert site.routed() == BOTH
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_an_apply_killed_between_two_instances_is_finished_later(desk: Desk, site: Site):
     before = pids(site)

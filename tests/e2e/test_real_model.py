@@ -128,6 +128,7 @@ def test_svc_llama_starts_ends_and_reports_why_it_cannot_start(tmp_path):
         assert first.wait(5) == 0, "Ctrl-C, in the middle of an answer"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_a_suspended_server_is_detected_by_a_probe_of_one_token(site):
     port = free_port_pair()

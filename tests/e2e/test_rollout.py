@@ -137,6 +137,7 @@ def test_ctrl_c_undrains_an_instance_that_still_serves(pair: Site):
     streamed.close()
 
 
+@pytest.mark.long
 def test_a_killed_rollout_is_finished_by_the_next_one(pair: Site):
     """Killed while the first is drained, its drain mark is known for the rollout's own; the operator's is kept."""
     streamed, begun = long_stream(pair)

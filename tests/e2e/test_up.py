@@ -177,6 +177,7 @@ def test_ctrl_c_stops_nothing_that_ran_before_this_up(running, number):
     assert running.chat().ok
 
 
+@pytest.mark.long
 def test_a_program_of_another_file_runs_as_well(site):
     site.mock("one")
     site.svc("render")
@@ -328,6 +329,7 @@ def test_a_variable_that_changes_a_running_site_is_refused_with_the_cure(running
     running.svc("up", ROUTER_PORT=str(running.router_port))  # the same value as in the files
 
 
+@pytest.mark.long
 def test_babysitter_configs_and_launch_components_choose_what_runs(site):
     site.mock("one")
     site.mock("two")
@@ -339,6 +341,7 @@ def test_babysitter_configs_and_launch_components_choose_what_runs(site):
     assert "router" not in site.run("supervisorctl", "status")[0]
 
 
+@pytest.mark.long
 def test_single_components_make_a_whole_site_and_stop_one_by_one(site):
     site.mock("one")
     two = site.mock("two")
