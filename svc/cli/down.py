@@ -18,8 +18,13 @@ def command(only: str | None, port: int | None) -> None:
     """
     if port is not None and only != "babysitter":
         raise click.UsageError("--port goes with --only babysitter")
-    with waiting(console()) as progress:
-        if only:
-            shutdown.down_only(HERE, only, port, progress)
-        else:
-            shutdown.down(HERE, progress)
+    out = console()
+    try:
+        with waiting(out) as progress:
+            if only:
+                shutdown.down_only(HERE, only, port, progress)
+            else:
+                shutdown.down(HERE, progress)
+    except KeyboardInterrupt:
+        out.print_line(f"interrupted: {shutdown.remaining(HERE)}")
+        raise

@@ -4,7 +4,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from svc.base.errors import CommandError, Unavailable
@@ -43,21 +43,34 @@ def down(site: Site, progress: Waiting) -> None:
     supervisord_process.clean_up(site)
 
 
-def leave_to_supervisord(site: Site) -> Iterator[str]:
-    """Ask supervisord to end with all its programs, without waiting for it; yield lines that say what still runs."""
+def leave_to_supervisord(site: Site) -> str:
+    """Ask supervisord to end with all its programs, without waiting for it; return a line that says what still runs."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
-        yield "nothing runs here any more"
-        return
+        return "nothing runs here any more"
     try:
-        running = [name for name, process in supervisord.processes().items() if process.state not in ENDED_STATES]
-        pid = supervisord.pid()
+        running = _running_text(supervisord)
         supervisord.shutdown()
     except Unavailable:  # it is shutting down
-        yield "supervisord ends by itself; `svc status` shows when nothing runs any more"
-        return
-    what = f": {', '.join(running)}" if running else ""
-    yield f"supervisord (pid {pid}) ends by itself what still runs{what}; `svc status` shows when nothing runs any more"
+        running = "supervisord"
+    return f"supervisord ends by itself what still runs: {running}; `svc status` shows when nothing runs any more"
+
+
+def remaining(site: Site) -> str:
+    """Return a line that says what still runs after an interrupted `svc down`."""
+    supervisord = supervisord_process.find(site)
+    if supervisord is None:
+        return "nothing runs here any more"
+    try:
+        return f"still running: {_running_text(supervisord)}; `svc down` stops the rest"
+    except Unavailable:  # it is shutting down
+        return "supervisord ends by itself; `svc status` shows when nothing runs any more"
+
+
+def _running_text(supervisord: SupervisordClient) -> str:
+    processes = supervisord.processes()
+    running = [name for name, process in processes.items() if process.state not in ENDED_STATES]
+    return ", ".join([*running, f"supervisord (pid {supervisord.pid()})"])
 
 
 def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:

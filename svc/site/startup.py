@@ -119,8 +119,7 @@ def _stop_interrupted(site: Site, console: Console) -> None:
         with waiting(console) as progress:
             down(site, progress)
     except KeyboardInterrupt:
-        for line in leave_to_supervisord(site):
-            console.print_line(line)
+        console.print_line(leave_to_supervisord(site))
         raise
 
 
