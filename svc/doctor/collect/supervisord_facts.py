@@ -51,13 +51,13 @@ def runs_from(pid: int, conf: Path) -> bool:
 
 def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
     pid = supervisord.pid()
+    positions = supervisord.log_positions()  # first, because a process that starts after this has written nothing yet
     processes, version = supervisord.processes(), supervisord.supervisor_version()
     try:
         restarts, extended = supervisord.restarts(), True
     except CommandError:
         restarts, extended = {}, False
     code = supervisord.running_versions() if extended else {}
-    positions = supervisord.log_positions() if extended else {}
     keys_file = running_keys_file(supervisord) if code else None
     return SupervisordFacts(
         pid=pid,
