@@ -38,11 +38,8 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
     try:
         _obtain_response(exchange, client_address)
     except UnknownModel as error:
-        state, uri = exchange.state, exchange.request.head.uri
-        setting, balancer = state.settings.unknown_model_status, state.balancer
-        failure = client_error(error, setting, uri, balancer.table, balancer.aliases)
-        close_unanswered(exchange, failure)
-        raise failure from None
+        # Not stored in a variable: the error and this frame would refer to each other, and stay in memory.
+        raise _close_refused(exchange, error) from None
     except SvcError as error:
         close_unanswered(exchange, error)
         raise
@@ -50,9 +47,17 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
         exchange.close()
         raise
     except Exception:  # noqa: BLE001 - an unexpected exception is answered with 500
-        unexpected = exchange.log_unexpected_error()
-        close_unanswered(exchange, unexpected)
-        raise unexpected from None
+        failure = exchange.log_unexpected_error()
+        close_unanswered(exchange, failure)
+        raise failure from None
+
+
+def _close_refused(exchange: Exchange, error: UnknownModel) -> SvcError:
+    """Close an exchange whose model no instance has, and return the error for the client."""
+    setting, balancer = exchange.state.settings.unknown_model_status, exchange.state.balancer
+    refusal = client_error(error, setting, exchange.request.head.uri, balancer.table, balancer.aliases)
+    close_unanswered(exchange, refusal)
+    return refusal
 
 
 def close_unanswered(exchange: Exchange, error: SvcError) -> None:

@@ -1,4 +1,7 @@
+import gc
 import socket
+import weakref
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -194,6 +197,23 @@ def test_an_unexpected_exception_is_answered_with_500(caplog: pytest.LogCaptureF
     assert (caught.value.status, exchange.status, exchange.end, exchange.closed) == (500, 500, "failed", True)
     assert router.balancer.loads == {"a": 0}
     assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/messages"])
+def test_a_refused_request_is_freed_without_a_garbage_collection(path: bytes):
+    router = state(target("a", "m"))
+    exchange = Exchange(router, request(b'{"model": "unknown"}', uri=path), "")
+    freed = weakref.ref(exchange)
+    gc.disable()
+    try:
+        with suppress(SvcError):
+            forward(exchange, b"")
+        assert exchange.end == "refused"
+        assert exchange.status == (404 if b"messages" in path else 503)
+        del exchange
+        assert freed() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("cut", ["", "client"])
