@@ -35,16 +35,16 @@ def test_the_wheel_runs_a_site_in_an_empty_environment(wheel, tmp_path, site, mo
     directory = tmp_path / "venv" / "bin"
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "venv")], check=True)
     subprocess.run([str(directory / "pip"), "install", "--quiet", str(wheel)], check=True)
-    monkeypatch.setattr("tests.e2e.sites.BIN", directory)
     where = [str(directory / "python"), "-c", "import svc; print(svc.__file__)"]
     path = subprocess.run(where, cwd=site.root, capture_output=True, text=True, check=True).stdout
     assert path.startswith(str(tmp_path)), "not the checkout's"
     site.mock("one")
-    site.svc("render")
-    site.svc("up")
+    svc = str(directory / "svc")  # not the forks of this process, which have imported the checkout's
+    site.run(svc, "render")
+    site.run(svc, "up")
     assert site.chat().ok
     assert str(directory) in " ".join(site.processes().values())
-    site.svc("down")
+    site.run(svc, "down")
     for program in ("infini-registry", "infini-router", "infini-babysitter"):
         done = subprocess.run([str(directory / program), "--version"], capture_output=True, text=True)
         assert "version" in done.stdout, done.stderr
