@@ -7,12 +7,14 @@ the moment when the router's own list has it.
 import os
 import re
 import signal
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN
+from tests.e2e.sites import http
 from tests.e2e.traffic import Traffic
 from tests.waiting import wait_until
 
@@ -77,6 +79,24 @@ def test_an_ejection_and_its_end_are_shown(whole, screen):
         assert screen.event_shown_at("alpha", "readmitted", since=known) - back < SOON
     assert int(screen.cell(ALPHA, "ejections")) >= 1
     assert screen.loads == 1, "no reload"
+
+
+def test_the_page_names_its_site_and_the_models_that_clients_misspell(whole, screen):
+    place = f"{whole.root.name} on {socket.gethostname()}"
+    assert screen.page.locator("h1").inner_text().startswith(place)
+    assert screen.page.title().endswith(f" · {place}")
+    http.post(f"{whole.router}/v1/chat/completions", json={"model": "gema", "messages": []}, timeout=10)
+    refused = screen.page.locator("#refused")
+    wait_until(lambda: "gema: 1, no such model" in refused.inner_text(), description="the unknown name to be shown")
+
+
+def test_the_command_beside_a_stopped_instance_starts_it(whole, screen):
+    whole.run("supervisorctl", "stop", "alpha:server")
+    wait_until(lambda: screen.state(ALPHA) == "stopped", timeout=20, description="it to be shown as stopped")
+    command = screen.row(ALPHA).locator("code").inner_text()
+    assert command == "supervisorctl start alpha:server"
+    whole.run(*command.split())
+    wait_until(lambda: screen.state(ALPHA) == "healthy", timeout=40, description="it to be back")
 
 
 def test_without_the_operators_token_nothing_can_be_drained(screen):

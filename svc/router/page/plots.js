@@ -86,8 +86,9 @@ class Plot {
 
   draw(past) {
     const data = [past.time, ...this.#kind.series.map((name) => (name === "errors" ? unlessNone(past[name]) : past[name]))];
-    this.#top = ceiling(Math.max(0, ...data.slice(1).flat()));
-    put(this.#scale, `0 to ${this.#kind.figure(this.#top)}`);
+    const most = Math.max(0, ...data.slice(1).flat());
+    this.#top = ceiling(most);
+    put(this.#scale, most ? `0 to ${this.#kind.figure(this.#top).replace(/\.0+(?!\d)/, "")}` : ""); // 1.0 is 1 on a scale
     if (!this.#chart) this.#chart = new uPlot(this.#options(), data, this.#box);
     else this.#chart.setData(data);
   }
