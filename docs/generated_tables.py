@@ -6,10 +6,12 @@ with 1 if there are any.
 """
 
 import dataclasses
+import json
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from reference import code, default_text, setting_description, table
 
@@ -19,6 +21,15 @@ from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
 from svc.settings import SECTIONS, rules_of
 
 DOCS = Path(__file__).parent
+FEATURES = {
+    "stream": "streams",
+    "tool": "tool calls",
+    "schema": "JSON schemas",
+    "responses": "Responses",
+    "embeddings": "embeddings",
+    "tokens": "token counts",
+}
+TESTED = DOCS.parent / "tests" / "conformance" / "tested.json"  # written by those tests
 MARKED = re.compile(r"(?P<start><!-- generated: (?P<name>[a-z ]+) -->\n).*?(?P<end><!-- end of generated -->)", re.S)
 
 
@@ -68,6 +79,33 @@ def health_states() -> Iterator[str]:
     return table(("state", "level", "meaning"), rows)
 
 
+def tested_clients() -> Iterator[str]:
+    columns = ("client", "tested version", "path", "tested beside plain answers")
+    rows = [
+        (client, _versions(row), _paths(row), ", ".join(FEATURES[name] for name in row.get("features", ())))
+        for client, row in _tested("clients")
+    ]
+    return table(columns, rows)
+
+
+def tested_engines() -> Iterator[str]:
+    columns = ("engine", "tested version", "paths that it serves")
+    return table(columns, [(engine, _versions(row), _paths(row)) for engine, row in _tested("engines")])
+
+
+def _tested(kind: str) -> Iterable[tuple[str, dict[str, Any]]]:
+    rows: dict[str, dict[str, Any]] = json.loads(TESTED.read_text())[kind]
+    return sorted(rows.items(), key=lambda row: row[0].lower())
+
+
+def _versions(row: dict[str, Any]) -> str:
+    return ", ".join(f"{code(package)} {version}" for package, version in row["packages"].items())
+
+
+def _paths(row: dict[str, Any]) -> str:
+    return ", ".join(map(code, row["paths"]))
+
+
 TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "router settings": router_settings,
     "router paths": router_paths,
@@ -76,6 +114,8 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "nginx settings": lambda: section_settings("nginx"),
     "event kinds": event_kinds,
     "health states": health_states,
+    "clients": tested_clients,
+    "engines": tested_engines,
 }
 
 

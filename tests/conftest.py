@@ -22,7 +22,7 @@ settings.load_profile("busy")
 
 # The files with few, long tests run first, and the many short tests fill all processes at the end.
 # By itself, pytest-xdist starts with the files that have the most tests: one process still works when the rest is idle.
-SLOWEST_FIRST = ("e2e", "documents", "browser", "integration", "unit")
+SLOWEST_FIRST = ("e2e", "conformance", "documents", "browser", "integration", "unit")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -12,7 +12,21 @@ from tests.documents.checkout import checkout
 from tests.documents.machine import Machine, missing
 from tests.documents.printed import first_json_difference
 
-FENCES = {"bash", "toml", "yaml", "json", "ini", "python", "nginx", "conf", "text", "dockerfile", "{toctree}", ""}
+FENCES = {
+    "bash",
+    "toml",
+    "yaml",
+    "json",
+    "ini",
+    "python",
+    "javascript",
+    "nginx",
+    "conf",
+    "text",
+    "dockerfile",
+    "{toctree}",
+    "",
+}
 
 NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]

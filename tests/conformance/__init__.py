@@ -1,0 +1,1 @@
+"""Real clients and engines through a router, each in an environment of its own."""

@@ -1,0 +1,77 @@
+"""What docs/CLIENTS.md says of each client works as it stands there, without a key and with one."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.conformance import record
+from tests.conformance.clients import CLIENTS, Client
+from tests.conformance.conftest import Routers
+from tests.conformance.document import INTERPRETERS, MODEL, run_examples, run_program
+
+HEARD = "demo heard: Hello"
+RESULTS = {
+    "stream": HEARD,
+    "tool": {"city": "Hello"},
+    "schema": {"colour": HEARD},
+    "responses": HEARD,
+    "embeddings": 64,
+    "tokens": 6,
+}
+PROGRAMS = Path(__file__).parent / "programs"
+
+pytestmark = pytest.mark.timeout(1800)  # with the installation
+each_client = pytest.mark.parametrize(
+    "client",
+    [pytest.param(client, id=client.title, marks=[pytest.mark.long] * client.long) for client in CLIENTS],
+)
+programmed = pytest.mark.parametrize(
+    "client",
+    [pytest.param(c, id=c.title, marks=[pytest.mark.long] * c.long) for c in CLIENTS if c.program],
+)
+
+
+@each_client
+def test_its_section_works_without_a_key_and_with_one(client: Client, routers: Routers, tmp_path: Path):
+    client.environment.install()
+    before = routers.paths()
+    for name, url, key in (("open", routers.open.url, "sk-none"), ("keyed", routers.keyed.url, routers.secret)):
+        home = tmp_path / name
+        home.mkdir()
+        ended = run_examples(client.title, client.environment, url, key, home)
+        assert ended.status == 0, f"{name}: {ended.output}"
+        assert "demo heard:" in ended.output, name
+    paths = sorted(path for path, count in routers.paths().items() if count > before.get(path, 0))
+    packages = {client.environment.name: client.environment.version()}
+    record.write("clients", client.title, {"packages": packages, "paths": paths})
+
+
+@each_client
+def test_a_wrong_key_ends_with_an_error(client: Client, routers: Routers, tmp_path: Path):
+    client.environment.install()
+    before = routers.paths()
+    ended = run_examples(client.title, client.environment, routers.keyed.url, "sk-wrong", tmp_path)
+    assert "demo heard:" not in ended.output
+    assert re.search("API key|Not logged in", ended.output), ended.output
+    assert routers.paths() == before
+
+
+@programmed
+def test_its_features_work(client: Client, routers: Routers, tmp_path: Path):
+    client.environment.install()
+    language = "python" if client.program.endswith(".py") else "javascript"
+    program = (PROGRAMS / client.program).read_text()
+    ended = run_program(
+        [*INTERPRETERS[language], program],
+        client.environment,
+        tmp_path,
+        ROUTER_URL=routers.keyed.url,
+        KEY=routers.secret,
+        MODEL=MODEL,
+    )
+    assert ended.status == 0, ended.output
+    results = json.loads(ended.output.splitlines()[-1])
+    assert results == {feature: RESULTS[feature] for feature in client.features}
+    record.write("clients", client.title, {"features": list(client.features)})
