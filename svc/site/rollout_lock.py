@@ -45,6 +45,8 @@ def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
     """
     with _open(site) as file:
         is_alone = _try_lock(file, fcntl.LOCK_EX)
+        # A change of the lock's kind releases it for a moment, in which another `svc up` may take it.
+        is_alone = _try_lock(file, fcntl.LOCK_SH) and is_alone
         _lock(file, fcntl.LOCK_SH, PROBE_TIMEOUT_SECONDS)
         if not is_alone:
             note(f"another {_holder(site)} is at work on this site; this one goes on when the programs are started")
