@@ -50,7 +50,10 @@ def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
         _lock(file, fcntl.LOCK_SH, PROBE_TIMEOUT_SECONDS)
         if not is_alone:
             note(f"another {_holder(site)} is at work on this site; this one goes on when the programs are started")
-        yield
+        try:
+            yield
+        finally:
+            _forget_holder(site)
 
 
 @contextlib.contextmanager
@@ -67,6 +70,13 @@ def _holder(site: Site) -> str:
     with contextlib.suppress(OSError):
         return (site.var / START_LOCK).read_text().strip() or "`svc up`"
     return "`svc up`"
+
+
+def _forget_holder(site: Site) -> None:
+    """Remove the text of this call from var/start.lock, if it has not been replaced by that of another `svc up`."""
+    if f"(pid {os.getpid()}," in _holder(site):
+        with contextlib.suppress(OSError):
+            os.truncate(site.var / START_LOCK, 0)
 
 
 def _write_holder(file: IO[str], command: Sequence[str]) -> None:
