@@ -30,6 +30,11 @@ class InstanceSnapshot:
     process: ProcessSnapshot | None = None
     models: tuple[dict[str, Any], ...] = ()  # as last listed; kept across a restart until the new process lists its own
 
+    @property
+    def has_process(self) -> bool:
+        """Whether the last poll found a running process."""
+        return self.process is not None and self.process.event() is LifecycleEvent.SPAWNED
+
 
 class Monitor:
     """Keeps `snapshot` up to date as its only writer, and carries out the actions of the lifecycle table.
@@ -81,8 +86,8 @@ class Monitor:
     def _read_models(self) -> None:
         with self._models_lock:
             before = self.snapshot
-            if before.state not in LISTED_STATES:
-                return
+            if before.state not in LISTED_STATES or not before.has_process:
+                return  # an engine that answers without a process that was polled may be another one
             self._models_read = self.clock()
             models = self.engine_status.check_now()
             self._log_reason(before.state)

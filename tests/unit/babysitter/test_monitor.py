@@ -49,6 +49,15 @@ def test_a_crash_is_reported_and_models_are_kept_until_the_next_list(running):
     assert [m["id"] for m in running.monitor.snapshot.models] == ["b"]
 
 
+def test_an_engine_that_answers_before_its_process_is_polled_does_not_run_yet(running):
+    running.process, running.models = ProcessSnapshot("EXITED"), []
+    running.advance()
+    running.models = models("b")
+    assert running.advance() is LifecycleState.STARTING
+    running.process = ProcessSnapshot("RUNNING", 8)
+    assert running.advance() is LifecycleState.RUNNING
+
+
 def test_another_pid_is_starting_even_if_the_exit_was_missed(running):
     running.process, running.models = ProcessSnapshot("STARTING", 8), []
     assert running.advance() is LifecycleState.STARTING
