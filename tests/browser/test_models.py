@@ -35,6 +35,18 @@ def test_many_healthy_and_idle_models_have_one_line_each(page, many):
     assert cards(page) == ["m7", "m2", "m9", "m10"]
 
 
+def test_a_card_is_red_only_if_requests_fail(page, fake):
+    fake.models = {"lost": ["node1-server"], "soon": ["node2-server"], "well": fake.names[2:]}
+    fake.states |= {"node1-server": "failed", "node2-server": "starting"}
+    fake.fates = {"lost": {"fate": "refused"}, "soon": {"fate": "waits"}}
+    open_page(page, fake)
+    expect(page.locator(".model")).to_have_count(3)
+    levels = [card.get_attribute("data-level") for card in page.locator(".model").all()]
+    assert (cards(page), levels) == (["lost", "soon", "well"], ["bad", "warning", "good"])
+    expect(page.get_by_role("region", name="lost")).to_contain_text("no healthy instance: requests get 503")
+    expect(page.get_by_role("region", name="soon")).to_contain_text("requests wait for an instance that is starting")
+
+
 def test_six_models_have_a_card_each(page, fake):
     fake.models = {f"m{at}": [fake.names[at]] for at in range(6)}
     fake.idle = set(fake.models)

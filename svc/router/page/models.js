@@ -81,6 +81,7 @@ const FATES = {
   waits: () => "requests wait for an instance that is starting",
   replaced: (by) => `served by its fallback ${by}`,
 };
+const MENDED = ["waits", "replaced"]; // the fates of requests that get an answer all the same
 
 let made = 0;
 
@@ -122,7 +123,7 @@ class Model {
   site({ aliases, instances, fate, by }, levels, since) {
     this.#since = since;
     const able = instances.filter((name) => levels.get(name) === "good").length;
-    this.#health = able === instances.length ? "good" : able ? "warning" : "bad";
+    this.#health = able === instances.length ? "good" : able || MENDED.includes(fate) ? "warning" : "bad";
     this.#fate = FATES[fate]?.(by) ?? "";
     const [also, healthy] = [aliases.length ? `also ${aliases.join(", ")}` : "", `${able} of ${instances.length} healthy`];
     put(this.#aliases, also);
