@@ -16,6 +16,7 @@ class Client:
     environment: Environment
     program: str = ""
     features: tuple[str, ...] = ()
+    is_agent: bool = False
     long: bool = True  # whether it takes over 20 seconds where it is not yet installed
 
 
@@ -60,8 +61,8 @@ CLIENTS = [
     Client("LangChain", python("langchain-openai==1.7.4"), "langchain_client.py", (*CHAT_FEATURES, "embeddings")),
     Client("LiteLLM", python("litellm==1.110.2"), "litellm_client.py", (*CHAT_FEATURES, "responses", "embeddings")),
     Client("llm", python("llm==0.36")),
-    Client("aider", python("aider-chat==0.86.2")),
-    Client("Claude Code", npm("@anthropic-ai/claude-code@2.1.197")),
-    Client("Codex", npm("@openai/codex@0.171.0")),
-    Client("OpenCode", npm("opencode-ai@1.18.33")),
+    Client("aider", python("aider-chat==0.86.2"), is_agent=True),
+    Client("Claude Code", npm("@anthropic-ai/claude-code@2.1.197"), is_agent=True),
+    Client("Codex", npm("@openai/codex@0.171.0"), is_agent=True),
+    Client("OpenCode", npm("opencode-ai@1.18.33"), is_agent=True),
 ]

@@ -4,6 +4,7 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from tests.integration.router.routers import Router, router, service, static
 @dataclass(frozen=True)
 class Routers:
     mock: Mock
+    services: Path
     open: Router
     keyed: Router
     secret: str
@@ -32,9 +34,10 @@ def routers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routers]:
     secret = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
     with ExitStack() as stack:
         demo = stack.enter_context(mock("demo", (MODEL,)))
-        flags = ("--static-services", static(root / "static.json", [service("demo", demo.port, MODEL)]))
+        services = static(root / "static.json", [service("demo", demo.port, MODEL)])
+        flags = ("--static-services", services)
         unlocked = stack.enter_context(router(*flags))
         locked = stack.enter_context(router(*flags, "--keys-file", keys))
-        yield Routers(demo, unlocked, locked, secret)
+        yield Routers(demo, services, unlocked, locked, secret)
         unlocked.assert_no_exception()
         locked.assert_no_exception()

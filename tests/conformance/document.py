@@ -52,11 +52,13 @@ def examples(client: str) -> list[Example]:
     ]
 
 
-def run_examples(client: str, environment: Environment, router_url: str, key: str, home: Path) -> Ended:
+def run_examples(
+    client: str, environment: Environment, router_url: str, key: str, home: Path, model: str = MODEL
+) -> Ended:
     """Write the files and run the programs of a section in an empty home directory; return the last program's end."""
     ended = None
     for example in examples(client):
-        text = example.text.replace(ROUTER_URL, router_url).replace(KEY, key)
+        text = example.text.replace(ROUTER_URL, router_url).replace(KEY, key).replace(MODEL, model)
         if example.file:
             path = home / example.file.removeprefix("~/")
             path.parent.mkdir(parents=True, exist_ok=True)

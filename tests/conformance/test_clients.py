@@ -9,7 +9,8 @@ import pytest
 from tests.conformance import record
 from tests.conformance.clients import CLIENTS, Client
 from tests.conformance.conftest import Routers
-from tests.conformance.document import INTERPRETERS, MODEL, run_examples, run_program
+from tests.conformance.document import INTERPRETERS, KEY, MODEL, run_examples, run_program
+from tests.integration.router.routers import router
 
 HEARD = "demo heard: Hello"
 RESULTS = {
@@ -37,7 +38,7 @@ programmed = pytest.mark.parametrize(
 def test_its_section_works_without_a_key_and_with_one(client: Client, routers: Routers, tmp_path: Path):
     client.environment.install()
     before = routers.paths()
-    for name, url, key in (("open", routers.open.url, "sk-none"), ("keyed", routers.keyed.url, routers.secret)):
+    for name, url, key in (("open", routers.open.url, KEY), ("keyed", routers.keyed.url, routers.secret)):
         home = tmp_path / name
         home.mkdir()
         ended = run_examples(client.title, client.environment, url, key, home)
@@ -48,7 +49,8 @@ def test_its_section_works_without_a_key_and_with_one(client: Client, routers: R
     record.write("clients", client.title, {"packages": packages, "paths": paths})
 
 
-@each_client
+@pytest.mark.long  # tests/e2e/test_clients.py has the same for the official libraries
+@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
 def test_a_wrong_key_ends_with_an_error(client: Client, routers: Routers, tmp_path: Path):
     client.environment.install()
     before = routers.paths()
@@ -56,6 +58,19 @@ def test_a_wrong_key_ends_with_an_error(client: Client, routers: Routers, tmp_pa
     assert "demo heard:" not in ended.output
     assert re.search("API key|Not logged in", ended.output), ended.output
     assert routers.paths() == before
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("client", [c for c in CLIENTS if c.is_agent], ids=lambda client: client.title)
+def test_an_agent_gives_up_a_model_that_is_unknown_with_404(client: Client, routers: Routers, tmp_path: Path):
+    client.environment.install()
+    with router("--static-services", routers.services, "--unknown-model-status", "404") as refusing:
+        ended = run_examples(client.title, client.environment, refusing.url, KEY, tmp_path, model="demo-smal")
+        metrics = refusing.get("/metrics").text
+    assert "demo-smal" in ended.output
+    assert ended.status is not None, ended.output
+    (requests,) = re.findall(r'^svc_router_requests_total{model="unknown",status="404"} (\d+)', metrics, re.M)
+    assert int(requests) <= 4
 
 
 @programmed
