@@ -15,14 +15,16 @@ SERVER_URL = b"SUPERVISOR_SERVER_URL=unix://"
 def running_pid(site: Site) -> int | None:
     """Return the pid of the supervisord that runs on this site, or None if none runs.
 
-    It was started with one of the site's two configurations, or the site's pid file names it and its command line
-    names no other configuration.
+    It was started with one of the site's two configurations, or the site's pid file names it, its command line names no
+    configuration, and it runs in the site's directory. A pid file alone may be stale and name another supervisord.
     """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     recorded = _recorded_pid(site)
     for pid in [*recorded, *procfs.process_ids()]:
         conf = configuration_of(pid)
-        if conf is not None and (conf in own or (not conf and pid in recorded)) and _is_in_our_pid_namespace(pid):
+        if conf is None or not _is_in_our_pid_namespace(pid):
+            continue
+        if conf in own or (not conf and pid in recorded and _may_run_in(site.root, pid)):
             return pid
     return None
 
@@ -64,6 +66,16 @@ def _recorded_pid(site: Site) -> list[int]:
     with suppress(OSError, ValueError):
         return [int(site.pidfile.read_text())]
     return []
+
+
+def _may_run_in(directory: Path, pid: int) -> bool:
+    """Return whether a process runs in a directory, or its working directory is unknown.
+
+    A supervisord without `-c` reads the supervisord.conf of its working directory.
+    """
+    with suppress(OSError):  # only the process's own user may see it
+        return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(directory)
+    return True
 
 
 def _is_supervisord(arguments: list[str]) -> bool:

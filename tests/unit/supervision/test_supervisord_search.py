@@ -53,6 +53,14 @@ def test_a_supervisord_is_found_by_its_configuration(site, start, arguments):
     assert supervisord_search.running_pid(site) == pid
 
 
+def test_a_stale_pid_file_names_no_supervisord_of_another_directory(site, start, tmp_path):
+    pid = start()
+    (tmp_path / "other" / "var").mkdir(parents=True)
+    other = Site(tmp_path / "other")
+    other.pidfile.write_text(f"{pid}\n")
+    assert supervisord_search.running_pid(other) is None
+
+
 def test_without_a_configuration_the_pid_file_decides(site, start):
     pid = start()
     assert supervisord_search.running_pid(site) is None
