@@ -3,8 +3,10 @@
 import heapq
 from collections.abc import Iterable
 from difflib import SequenceMatcher
+from itertools import islice
 
 MAX_SIMILAR_NAMES = 2
+MAX_SAME_TAILS = 4  # any number of names may differ in their leading path only
 MIN_SIMILARITY = 0.65  # of difflib's ratio
 # An exact comparison takes time in proportion to the product of both lengths, and clients can send any name.
 MAX_COMPARED_CHARS = 64
@@ -17,8 +19,9 @@ def similar_names(name: str, known: Iterable[str]) -> list[str]:
     lower = {other.lower(): other for other in known}
     wanted = name.lower()
     tail = wanted.rpartition("/")[2]
-    same_tail = [other for key, other in lower.items() if key.rpartition("/")[2] == tail]
-    return list(dict.fromkeys([*same_tail, *(lower[key] for key in _close_names(wanted, lower))]))
+    same_name = [lower[wanted]] if wanted in lower else []
+    same_tail = islice((other for key, other in lower.items() if key.rpartition("/")[2] == tail), MAX_SAME_TAILS)
+    return list(dict.fromkeys([*same_name, *same_tail, *(lower[key] for key in _close_names(wanted, lower))]))
 
 
 def _close_names(wanted: str, known: Iterable[str]) -> list[str]:

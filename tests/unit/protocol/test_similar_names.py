@@ -23,6 +23,12 @@ def test_names_that_differ_slightly_are_similar(name, similar):
     assert similar_names(name, KNOWN) == similar
 
 
+def test_of_many_names_with_the_same_tail_a_few_are_similar():
+    known = [f"user{n}/m" for n in range(1000)]
+    assert similar_names("x/M", known) == known[:4]
+    assert similar_names("USER999/m", known)[0] == "user999/m"
+
+
 def test_a_long_name_costs_no_comparison():
     known = [f"{'ab' * 30}{n:04}" for n in range(5000)]
     begun = time.process_time()
