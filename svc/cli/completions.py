@@ -12,6 +12,7 @@ from click.shell_completion import CompletionItem
 
 from svc.base.errors import SvcError
 from svc.cli.options import HERE
+from svc.config.instance.fields import NAME
 from svc.config.readers import parse_toml
 from svc.protocol.instance_names import instance_name
 
@@ -62,4 +63,5 @@ def _registered(context: click.Context) -> Iterable[str]:
 
 
 def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
-    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+    """Return the valid names with this beginning: shells do not quote what they insert into a command line."""
+    return [CompletionItem(name) for name in names if name.startswith(incomplete) and NAME.fullmatch(name)]

@@ -19,6 +19,8 @@ def complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     for directory in ("config", "conf.d", "var/conf.d"):
         (tmp_path / directory).mkdir(parents=True)
     (tmp_path / "config" / "q.toml").write_text(TOML.format("qwen"))
+    (tmp_path / "config" / "shell.toml").write_text(TOML.format("x\\nplain,$(id)"))
+    (tmp_path / "conf.d" / "a;b.conf").touch()
     (tmp_path / "config" / "broken.toml").write_text("not TOML")
     (tmp_path / "conf.d" / "llama.conf").touch()
     (tmp_path / "conf.d" / "router.conf").touch()
