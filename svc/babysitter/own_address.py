@@ -37,7 +37,7 @@ class RegistrationHost:
         host = parts.hostname or ""
         if is_loopback(host):
             return LOOPBACK
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, UnicodeError):  # UnicodeError: the name cannot be in the DNS
             address = self._find(host, parts.port or DEFAULT_PORTS.get(parts.scheme, 80), self._accepts_ipv6)
             return LOOPBACK if is_loopback(address) else address
         return ""

@@ -27,6 +27,10 @@ def test_a_registry_on_this_machine_gets_loopback(host):
     assert refreshed(host, "http://this-machine:18000", find=lambda *_: "127.0.1.1") == "localhost"
 
 
+def test_a_name_that_cannot_be_in_the_dns_is_passed_over():
+    assert refreshed("0.0.0.0", "http://a..b:1", LOCAL) == "localhost"
+
+
 def test_another_registry_gets_the_address_towards_it():
     asked = []
 
