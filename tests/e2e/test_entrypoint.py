@@ -52,7 +52,7 @@ def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(sit
     profile.parent.mkdir(parents=True)
     profile.write_text('conda() { export CONDA_DONE="$*"; }\n')
     (site.root / "env-set.sh").write_text(
-        "echo setting the environment; set -- lost\n"
+        "echo setting the environment; export ARGUMENTS=$#; set -- lost; command=lost\n"
         "export INFINI_ROOT=/opt/infini AFTER=$CONDA_DONE PYTHON_LIBRARY=${UNSET}x\n[ -d /nonexistent ]\n"
     )
     container = start(LAUNCH_COMPONENTS=" None ", CONDA_ROOT=str(site.root / "conda"))
@@ -63,7 +63,7 @@ def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(sit
     assert started.returncode == 0, started.stderr
     assert container.exec(*dockerfile.health()).stdout == "well: registry\n"
     variables = container.exec("cat", f"/proc/{site.pid('registry')}/environ").stdout.split("\0")
-    assert {"INFINI_ROOT=/opt/infini", "AFTER=activate base", "PYTHON_LIBRARY=x"} <= set(variables)
+    assert {"INFINI_ROOT=/opt/infini", "AFTER=activate base", "PYTHON_LIBRARY=x", "ARGUMENTS=0"} <= set(variables)
     assert container.stop() == 0, container.out
 
 
