@@ -81,7 +81,7 @@ class Deployment:
             config = json.loads(path.read_bytes())
         except FileNotFoundError:
             raise ConfigError(f"{path}: no such file; write it, or name its directory with --config-dir") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise ConfigError(f"{path}: cannot read it: {error}; correct it") from None
         if not isinstance(config, dict):
             raise ConfigError(f"{path}: must be a JSON object; correct it")
@@ -101,7 +101,10 @@ COMMANDS: dict[str, Callable[[Deployment], None]] = {
 
 def run(*arguments: str, **environ: str) -> None:
     """Run a command of svc with these environment variables; it ends this process."""
-    os.environ.update(environ)
+    for variable, value in environ.items():
+        if "\0" in value:
+            raise ConfigError(f"{variable}: a value of the JSON files contains the character NUL; correct it")
+        os.environ[variable] = value
     run_as_svc(arguments)
 
 

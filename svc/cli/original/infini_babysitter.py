@@ -111,7 +111,10 @@ def _temporary_toml(document: Mapping[str, Any], source: str) -> Iterator[Path]:
     """Yield the path of a file with these tables; errors of the block name `source` in its place."""
     with tempfile.TemporaryDirectory(prefix="svc-") as directory:
         path = Path(directory) / "instance.toml"
-        path.write_text(toml_text(document), encoding="utf-8")
+        try:
+            path.write_text(toml_text(document), encoding="utf-8")
+        except UnicodeEncodeError:
+            raise ConfigError(f"{PROGRAM}: a flag is not UTF-8; give its value in UTF-8") from None
         try:
             yield path
         except ConfigError as error:
