@@ -17,7 +17,6 @@ class Client:
     program: str = ""
     features: tuple[str, ...] = ()
     is_agent: bool = False
-    long: bool = True  # whether it takes over 20 seconds where it is not yet installed
 
 
 CHAT_FEATURES = ("stream", "tool", "schema")
@@ -28,35 +27,30 @@ CLIENTS = [
         python("openai==3.57.0"),
         "openai_client.py",
         (*CHAT_FEATURES, "responses", "embeddings"),
-        long=False,
     ),
     Client(
         "anthropic for Python",
         python("anthropic==2.14.0"),
         "anthropic_client.py",
         (*CHAT_FEATURES, "tokens"),
-        long=False,
     ),
     Client(
         "openai for JavaScript",
         npm("openai@6.49.0", "zod@4.6.7"),
         "openai_client.mjs",
         (*CHAT_FEATURES, "responses", "embeddings"),
-        long=False,
     ),
     Client(
         "@anthropic-ai/sdk",
         npm("@anthropic-ai/sdk@1.14.0"),
         "anthropic_client.mjs",
         (*CHAT_FEATURES, "tokens"),
-        long=False,
     ),
     Client(
         "AI SDK",
         npm("ai@6.0.326", "@ai-sdk/openai-compatible@2.0.92", "zod@4.6.7"),
         "ai_client.mjs",
         (*CHAT_FEATURES, "embeddings"),
-        long=False,
     ),
     Client("LangChain", python("langchain-openai==1.7.4"), "langchain_client.py", (*CHAT_FEATURES, "embeddings")),
     Client("LiteLLM", python("litellm==1.110.2"), "litellm_client.py", (*CHAT_FEATURES, "responses", "embeddings")),

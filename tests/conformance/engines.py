@@ -27,7 +27,6 @@ class Engine:
     command: tuple[str, ...]
     paths: tuple[str, ...]
     metadata: str = ""
-    long: bool = True
 
     def arguments(self, port: int) -> list[str]:
         file = str(llama.prepare()[0]) if any("MODEL_FILE" in word for word in self.command) else ""
@@ -46,7 +45,6 @@ ENGINES = [
         None,
         ("svc", "llama", "--port", "PORT", "--alias", MODEL, "--threads", "1", "--ctx-size", "2048", "--embeddings"),
         PATHS,
-        long=False,
     ),
     Engine(
         "llama-cpp-python",

@@ -12,26 +12,20 @@ from tests.conformance.conftest import Routers
 from tests.conformance.document import INTERPRETERS, KEY, MODEL, run_examples, run_program
 from tests.integration.router.routers import router
 
-HEARD = "demo heard: Hello"
+ANSWER = "demo heard: Hello"
 RESULTS = {
-    "stream": HEARD,
+    "stream": ANSWER,
     "tool": {"city": "Hello"},
-    "schema": {"colour": HEARD},
-    "responses": HEARD,
+    "schema": {"colour": ANSWER},
+    "responses": ANSWER,
     "embeddings": 64,
     "tokens": 6,
 }
 PROGRAMS = Path(__file__).parent / "programs"
 
-pytestmark = pytest.mark.timeout(1800)  # with the installation
-each_client = pytest.mark.parametrize(
-    "client",
-    [pytest.param(client, id=client.title, marks=[pytest.mark.long] * client.long) for client in CLIENTS],
-)
-programmed = pytest.mark.parametrize(
-    "client",
-    [pytest.param(c, id=c.title, marks=[pytest.mark.long] * c.long) for c in CLIENTS if c.program],
-)
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # with the installation
+each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
+each_program = pytest.mark.parametrize("client", [c for c in CLIENTS if c.program], ids=lambda client: client.title)
 
 
 @each_client
@@ -49,8 +43,7 @@ def test_its_section_works_without_a_key_and_with_one(client: Client, routers: R
     record.write("clients", client.title, {"packages": packages, "paths": paths})
 
 
-@pytest.mark.long  # tests/e2e/test_clients.py has the same for the official libraries
-@pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
+@each_client
 def test_a_wrong_key_ends_with_an_error(client: Client, routers: Routers, tmp_path: Path):
     client.environment.install()
     before = routers.paths()
@@ -60,7 +53,6 @@ def test_a_wrong_key_ends_with_an_error(client: Client, routers: Routers, tmp_pa
     assert routers.paths() == before
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("client", [c for c in CLIENTS if c.is_agent], ids=lambda client: client.title)
 def test_an_agent_gives_up_a_model_that_is_unknown_with_404(client: Client, routers: Routers, tmp_path: Path):
     client.environment.install()
@@ -73,7 +65,7 @@ def test_an_agent_gives_up_a_model_that_is_unknown_with_404(client: Client, rout
     assert int(requests) <= 4
 
 
-@programmed
+@each_program
 def test_its_features_work(client: Client, routers: Routers, tmp_path: Path):
     client.environment.install()
     language = "python" if client.program.endswith(".py") else "javascript"

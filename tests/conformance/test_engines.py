@@ -32,10 +32,9 @@ def site() -> Iterator[Site]:
     made.end()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)  # with the installation
-@pytest.mark.parametrize(
-    "engine", [pytest.param(engine, id=engine.title, marks=[pytest.mark.long] * engine.long) for engine in ENGINES]
-)
+@pytest.mark.parametrize("engine", ENGINES, ids=lambda engine: engine.title)
 def test_an_engine_serves_through_the_router(engine: Engine, site: Site):
     if engine.environment:
         engine.environment.install()
