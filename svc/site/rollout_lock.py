@@ -87,13 +87,21 @@ def _write_holder(file: IO[str], command: Sequence[str]) -> None:
 
 def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
     path = site.var / name
-    private_files.prepare(path)
     try:
-        return path.open("a+")
+        return open(path, "a+", opener=_open_private)
     except OSError as error:
+        if path.is_symlink():
+            raise CommandError(f"{path}: is a link, and its target would be emptied; remove the link") from None
         owner = other_owner(path)
         cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else f"make {path.parent} writable"
         raise CommandError(f"{path}: cannot write: {error.strerror}; {cure}") from None
+
+
+def _open_private(path: str, flags: int) -> int:
+    """Open a file for its owner and group only; raise OSError for a link, whose target may be any file."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW, private_files.MODE)
+    private_files.tighten(descriptor)
+    return descriptor
 
 
 def _lock(file: IO[str], kind: int, timeout: float = 0) -> None:

@@ -50,3 +50,12 @@ def test_a_second_up_names_the_first(site: Site):
             pass
     [note] = notes
     assert note.startswith(f"another `svc up` (pid {os.getpid()}, since ")
+
+
+def test_a_link_in_place_of_a_lock_is_refused_and_its_target_kept(site: Site, tmp_path: Path):
+    target = tmp_path / "target"
+    target.write_text("precious")
+    (site.var / rollout_lock.START_LOCK).symlink_to(target)
+    with pytest.raises(CommandError, match="is a link"), rollout_lock.starting(site):
+        pass
+    assert target.read_text() == "precious"
