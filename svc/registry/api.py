@@ -134,7 +134,7 @@ class RegistryApi:
 
     def remove(self, client: Client, now: float, name: str) -> dict[str, Any]:
         why = "it deregistered" if client.secret_digest else BY_OPERATOR  # only babysitters send a secret
-        if not self.store.remove(name, lambda service: owner.check(service, client.caller), why):
+        if not self.store.remove(name, lambda service: owner.check(service, client.caller, now), why):
             raise validation.unknown_service(name)
         self.metrics.removals.labels("request").inc()
         log.info("%s removed", name)

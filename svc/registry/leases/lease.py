@@ -49,7 +49,7 @@ def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Se
     Its health status stays `healthy` if the service was healthy at the same URL; otherwise it becomes `unknown`. Raise
     Forbidden if another caller owns the name.
     """
-    owner.check(old, caller)
+    owner.check(old, caller, now=new.last_heartbeat)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():
         return replace(new, health_status="healthy")
     return replace(new, health_status="unknown")

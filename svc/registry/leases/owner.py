@@ -29,9 +29,14 @@ def is_owned_by_another(service: Service, caller: Caller) -> bool:
     return bool(service.owner) and caller is not OPERATOR and not hmac.compare_digest(service.owner, caller)
 
 
-def check(service: Service | None, caller: Caller) -> bool:
-    """Return True, or raise Forbidden if another caller owns the service and its lease is valid."""
-    if service is not None and is_owned_by_another(service, caller) and not service.expired:
+def check(service: Service | None, caller: Caller, now: float | None = None) -> bool:
+    """Return True, or raise Forbidden if another caller owns the service and its lease is valid.
+
+    With `now`, a static service owns its name only while heartbeats arrive: its lease never ends, and an owner that has
+    lost its secret could otherwise never use the name again.
+    """
+    is_silent = service is not None and now is not None and _is_silent_static(service, now)
+    if service is not None and is_owned_by_another(service, caller) and not (service.expired or is_silent):
         raise Forbidden(
             f"{service.name} belongs to the babysitter on {service.hostname} that registered it, at {service.url}, "
             "while its lease holds; choose another name, wait until that one has ended, or, as an operator, show the "
@@ -40,6 +45,10 @@ def check(service: Service | None, caller: Caller) -> bool:
             code="not_owner",
         )
     return True
+
+
+def _is_silent_static(service: Service, now: float) -> bool:
+    return service.is_static() and now >= service.last_heartbeat + service.lease_seconds
 
 
 def check_heartbeat(service: Service, caller: Caller) -> None:

@@ -39,6 +39,15 @@ def test_any_caller_may_use_an_unowned_or_an_unknown_name(caller):
     owner.check(None, caller)
 
 
+def test_a_static_service_owns_its_name_while_heartbeats_arrive():
+    static = service(owner=MINE, metadata={"static": True}, last_heartbeat=100.0, lease_seconds=30)
+    with pytest.raises(Forbidden):
+        owner.check(static, OTHERS, now=129)
+    owner.check(static, OTHERS, now=130)
+    with pytest.raises(Forbidden):
+        owner.check(service(owner=MINE, last_heartbeat=100.0, lease_seconds=30), OTHERS, now=130)
+
+
 def test_another_may_register_an_expired_name_but_not_revive_it():
     expired = service(owner=MINE, expired=True)
     owner.check(expired, OTHERS)
