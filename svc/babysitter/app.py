@@ -132,7 +132,7 @@ def describe_instance(monitor: Monitor, registrar: Registrar, now: float) -> dic
 
 
 def describe_metadata(monitor: Monitor) -> dict[str, Any]:
-    """Return `metadata` of /info: the fields that the original's babysitter has there, and those of the TOML."""
+    """Return `metadata` of /info: what the original's babysitter reports there, and [metadata] of the TOML."""
     config = monitor.config
     own = {"type": config.backend.type, "config_file": os.path.relpath(config.source), "babysitter": "svc"}
     return {**own, "started_at": iso(monitor.started), **config.metadata}

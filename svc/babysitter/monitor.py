@@ -87,7 +87,7 @@ class Monitor:
         with self._models_lock:
             before = self.snapshot
             if before.state not in LISTED_STATES or not before.has_process:
-                return  # an engine that answers without a process that was polled may be another one
+                return  # without a polled process, the engine that answers may be another one
             self._models_read = self.clock()
             models = self.engine_status.check_now()
             self._log_reason(before.state)

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from svc.base.address import is_loopback, is_wildcard
+from svc.protocol.service_url import DEFAULT_PORTS
 
 LOOPBACK = "localhost"
-DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 class RegistrationHost:
     """The host to register with: the configured one or, for a wildcard, this machine's address towards the registry.
 
-    `value` changes with `refresh` only, because the address may be unknown while the network is not up.
+    `value` changes with `refresh` only, because the address may be unknown until the network is up.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class RegistrationHost:
         self.value = LOOPBACK if self._is_wildcard else host
 
     def refresh(self) -> None:
-        """Find the address anew; keep the last one where no registry's address is known."""
+        """Find the address again. If it cannot be found towards any registry, keep the previous one."""
         if self._is_wildcard:
             self.value = next(filter(None, map(self._towards, self._registry_urls)), self.value)
 

@@ -1,6 +1,6 @@
-"""What a shell offers in place of a name: the instances and programs of the site, or the registry's services.
+"""The completions of names in a shell: instances and programs of the site, or the registry's services.
 
-A shell waits for these functions, and shows nothing of what they raise: they return what they find quickly.
+The shell waits for these functions, so they must be quick.
 """
 
 from collections.abc import Iterable, Iterator

@@ -24,7 +24,7 @@ class UnknownCommand(click.ClickException):
 
 
 class CommandGroup(click.Group):
-    """A group whose help has the whole summary of each command, and that answers a wrong word with the nearest one."""
+    """A group whose help shows whole summaries, and which answers an unknown word with the nearest command."""
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
         """Return the name and the summary of each command that the help lists."""
@@ -50,7 +50,7 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments begin with; raise UnknownCommand for a wrong word."""
+        """Return the command that the arguments begin with; raise UnknownCommand if there is none."""
         word = args[0]
         if not word.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, word) is None:
             raise UnknownCommand(self.answer(ctx, word, args[1:]))
@@ -63,6 +63,6 @@ class CommandGroup(click.Group):
         return f"there is no command {path} {word}; {cure}"
 
     def nearest(self, ctx: click.Context, word: str) -> str:
-        """Return the command that is spelt most like a word; empty if none is."""
+        """Return the command with the most similar spelling; empty if none is similar."""
         names = [name for name, _ in self.summaries(ctx)]
         return next(iter(difflib.get_close_matches(word, names, 1)), "")

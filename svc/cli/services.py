@@ -34,7 +34,7 @@ class ListByDefault(CommandGroup):
         return super().parse_args(ctx, args)
 
     def nearest(self, ctx: click.Context, word: str) -> str:
-        """Return the command that is spelt most like a word; the word may also be the name of a service."""
+        """Return the command with the most similar spelling, else `show`: the word may be the name of a service."""
         return super().nearest(ctx, word) or f"show {word}"
 
 
@@ -129,8 +129,8 @@ def add(
 ) -> None:
     """Add a service that has no babysitter: an API elsewhere, or a server that something else runs.
 
-    It stays until `svc remove NAME`, without heartbeats: the health checks of registry and routers decide whether it
-    gets requests. Its models are read now; run the command again when they change.
+    It needs no heartbeats and stays until `svc remove NAME`. The health checks of registry and routers decide whether
+    it gets requests. Its models are read once; run the command again when they change.
     """
     if health_path is not None and not health_path.startswith("/"):
         raise click.BadParameter(f"must begin with /, not {health_path!r}", param_hint="--health-path")

@@ -48,11 +48,8 @@ def command(access: Access, as_json: bool, watch: bool) -> None:
         reason        why it was last restarted, empty when it was not
       problems     a list of texts, empty when everything is healthy
     """
-    token_file, registry_url = (
-        access.read_token_file(),
-        checked_urls(access.settings().launch.registry_url, "registry", 18000),
-    )
-    out = console()
+    token_file, out = access.read_token_file(), console()
+    registry_url = checked_urls(access.settings().launch.registry_url, "registry", 18000)
     if watch:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C: the terminal is restored
         status_watch.watch(HERE, token_file, registry_url, out, as_json)

@@ -1,10 +1,10 @@
-"""The answers to words that other programs have as commands and svc has not. Pure."""
+"""The answers to words that are commands of other programs, but not of svc. Pure."""
 
 import shlex
 from collections.abc import Sequence
 
-# Each word, and the command that does what it means. {svc} and {ctl} are the commands that work in this directory,
-# {programs} is what supervisorctl calls the named instances, and {names} what svc calls them.
+# Each word, and the command that does what it means. {svc} and {ctl} are the commands that work in this directory.
+# {programs} has the named instances as supervisorctl writes them, {names} as svc does.
 ANSWERS = {
     "start": "`{ctl} start {programs}` starts an instance that was stopped, `{svc} up` starts the site",
     "stop": "`{ctl} stop {programs}` stops an instance, `{svc} down` stops the site",
@@ -14,38 +14,38 @@ ANSWERS = {
     "ps": "`{svc} status` shows what runs here",
     "ls": "`{svc} status` shows what runs here, `{svc} services` what the registry lists",
     "list": "`{svc} status` shows what runs here, `{svc} services` what the registry lists",
-    "help": "`{svc} {help}",
+    "help": "`{svc} {help_options}` {help_effect}",
     "log": "`{svc} logs` shows the ends of the logs",
     "tail": "`{svc} logs -f` follows the logs",
     "kill": "`{svc} down` stops the site",
     "shutdown": "`{svc} down` stops the site",
 }
-SINGLE_PROGRAMS = ("registry", "router", "all")  # the names that are no groups of supervisord
+NAMES_WITHOUT_GROUP = ("registry", "router", "all")  # all other names are groups of supervisord
 
 
 def answer(word: str, arguments: Sequence[str], svc: str, supervisorctl: str) -> str | None:
-    """Return the answer to a word that svc does not have; None for a word that is not in the table.
+    """Return the answer to a word that is no command of svc; None for a word that is not in the table.
 
     `svc` and `supervisorctl` are the commands that work in the current directory.
     """
     if word not in ANSWERS:
         return None
     names = [_instance(argument) for argument in arguments if not argument.startswith("-")] or ["NAME"]
-    help_text = f"{names[0]} --help` describes {names[0]}" if arguments else "--help` lists the commands"
     cure = ANSWERS[word].format(
         svc=svc,
         ctl=supervisorctl,
         programs=" ".join(map(_program, names)),
         names=" ".join(map(shlex.quote, names)),
-        help=help_text,
+        help_options=f"{names[0]} --help" if arguments else "--help",
+        help_effect=f"describes {names[0]}" if arguments else "lists the commands",
     )
     return f"there is no command svc {word}: {cure}"
 
 
 def _instance(argument: str) -> str:
-    """Return the name that an argument means, which may be the path of a TOML."""
+    """Return the instance that an argument names; the argument may be the path of its TOML."""
     return argument.removesuffix(".toml").rpartition("/")[2] if argument.endswith(".toml") else argument
 
 
 def _program(name: str) -> str:
-    return shlex.quote(name) if name in SINGLE_PROGRAMS or ":" in name else f"{shlex.quote(name)}:*"
+    return shlex.quote(name) if name in NAMES_WITHOUT_GROUP or ":" in name else f"{shlex.quote(name)}:*"

@@ -1,11 +1,11 @@
-"""Reads which components a site runs, in every form that the original accepts. Pure."""
+"""Reads the setting that says which components a site runs, in every form that the original accepts. Pure."""
 
 from collections.abc import Mapping
 
 from svc.settings import ALL_COMPONENTS, COMPONENT_VARIABLES, COMPONENTS, NO_COMPONENTS
 
 
-def read_components(text: str) -> str:
+def normalized_components(text: str) -> str:
     """Return `all`, `none`, or a list separated by commas in the order of COMPONENTS.
 
     Blanks and upper case do not matter, and an empty text means none. Raise ValueError for an unknown component.
@@ -19,15 +19,15 @@ def read_components(text: str) -> str:
 
 
 def components_of_variables(environ: Mapping[str, str]) -> str:
-    """Return the components that LAUNCH_REGISTRY, LAUNCH_ROUTER and LAUNCH_BABYSITTER leave; empty if none is set.
+    """Return the components that LAUNCH_REGISTRY, LAUNCH_ROUTER and LAUNCH_BABYSITTER select; empty if none is set.
 
     As in the original's launch script, a component is left out if its variable is set and is not "true".
     """
     if not any(environ.get(variable) for variable in COMPONENT_VARIABLES):
         return ""
-    left = [
+    selected = [
         component
         for component, variable in zip(COMPONENTS, COMPONENT_VARIABLES, strict=True)
         if (environ.get(variable) or "true") == "true"
     ]
-    return ",".join(left) or NO_COMPONENTS
+    return ",".join(selected) or NO_COMPONENTS

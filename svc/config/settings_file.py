@@ -12,7 +12,7 @@ from typing import Any
 
 from svc.base.address import has_credentials
 from svc.base.errors import ConfigError
-from svc.config.components import components_of_variables, read_components
+from svc.config.components import components_of_variables, normalized_components
 from svc.config.readers import parse_toml
 from svc.settings import COMPONENT_VARIABLES, SECTIONS, NameTable, Pattern, SettingRules, Settings, TextList, rules_of
 
@@ -105,7 +105,7 @@ def _value(field: Field, raw: Any) -> Any:
     if field.type is TextList:
         return _text_list(raw, rules.pattern)
     text = _text(raw, rules, field.default)
-    return read_components(text) if field.name == COMPONENTS_FIELD else text
+    return normalized_components(text) if field.name == COMPONENTS_FIELD else text
 
 
 def _boolean(raw: Any) -> bool:

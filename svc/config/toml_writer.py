@@ -1,4 +1,4 @@
-"""Writes the tables of a TOML file as text, for a file that a program makes and reads again. Pure."""
+"""Writes tables as TOML, for a file that a program writes and another one reads. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def toml_text(document: Mapping[str, Any]) -> str:
-    """Return the text of a TOML document. Tables inside lists and deeper tables are written inline."""
+    """Return the text of a TOML document. Only the tables at the top get headers; all others are written inline."""
     tables = {key: value for key, value in document.items() if isinstance(value, Mapping)}
     lines = [_entry(key, value) for key, value in document.items() if key not in tables]
     for key, table in tables.items():

@@ -9,10 +9,10 @@ from typing import NamedTuple, Protocol
 
 from svc.base.errors import Forbidden, Misdirected, SvcError, UnsupportedMedia
 from svc.perimeter.hosts import ANY, Hosts, split_authority
+from svc.protocol.service_url import DEFAULT_PORTS
 
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
 OWN_SITES = frozenset(("same-origin", "none"))  # values of Sec-Fetch-Site; none: the user typed the URL
-DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_SHOWN_CHARACTERS = 100  # longer header values are cut in error messages
 
 

@@ -112,7 +112,7 @@ OPERATIONS = {
         request="Telling",
         errors=(403, 429),
         operation_id="tell",
-        description="Registered",
+        description="Recorded",
     ),
     "stats": Operation("Counts of services", "Stats"),
     "metrics_text": Operation("Metrics for Prometheus", ("text/plain", "application/openmetrics-text")),

@@ -86,7 +86,7 @@ def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
 
 
 def _site_directory_name() -> str:
-    """Return the name of the site's directory, which the router of a site runs in; "" for a router without a site."""
+    """Return the name of the current directory if that is a site, else ""."""
     here = Path.cwd()
     return here.name if (here / "config").is_dir() else ""
 

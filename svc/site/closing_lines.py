@@ -1,4 +1,4 @@
-"""The lines that end a successful `svc up`: what runs, and commands to try. Pure."""
+"""The lines at the end of a successful `svc up`: what runs, and commands to try. Pure."""
 
 import dataclasses
 import json
@@ -13,7 +13,7 @@ KEY_HEADER = '-H "Authorization: Bearer $KEY"'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReadySite:
-    """What the lines report. `svc` is the command by which the user can call svc from the current directory."""
+    """What the closing lines report. `svc`: the command by which the user can call svc from the current directory."""
 
     seconds: float
     svc: str
@@ -24,7 +24,7 @@ class ReadySite:
 
 
 def closing_lines(site: ReadySite) -> Iterator[str]:
-    """Yield the lines."""
+    """Yield the lines: other files that run, then commands to try."""
     for path in site.foreign_files:
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {site.seconds:.1f} s. Try:"
@@ -47,12 +47,12 @@ def instances_to_try(
 ) -> list[Component]:
     """Return the instances that the router uses, those that were just started first.
 
-    `started` has the names of their components; `routed` the models of each instance that the router uses.
+    `started`: the names of components that were just started; `routed`: the models of each instance that is used.
     """
     used = [component for component in components if component.service_name in routed]
     return sorted(used, key=lambda component: component.name not in started)
 
 
 def needs_key(routed: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the router requires an API key: it does not show the models of its instances then."""
+    """Return whether the router requires an API key. Then it does not show the models of its instances."""
     return any(UNKNOWN_MODEL in models for models in routed.values())

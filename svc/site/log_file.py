@@ -17,7 +17,7 @@ from svc.supervision.log_position import MAX_FILES, LogPosition, read_output
 BLOCK_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
 TAIL_LINES = 10
-RESTARTED_STATES = ("STARTING", "RUNNING")  # supervisord's, of a program whose failed process has a successor
+RESTARTED_STATES = ("STARTING", "RUNNING")  # of supervisord: a new process has followed the one that failed
 TAIL_BYTES = 8192
 
 
@@ -81,7 +81,7 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last lines of the process of a program that failed last, with control characters escaped."""
+    """Return the last lines that the last failed process of a program wrote, with control characters escaped."""
     name = full_name(process)
     while True:
         positions = supervisord.log_positions().get(name, ())

@@ -145,9 +145,9 @@ def _unusable_keys(
 
 
 def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:
-    """Return what the router's registry answers to a router: its services by name, or why it does not list them.
+    """Ask the router's registry as the router does. Return its services by name, and why it does not list them.
 
-    The reason is in a mapping with the router's name as its key.
+    The reason has the router's name as its key. One of the two mappings is empty.
     """
     if not router.registry_url:
         return {}, {}

@@ -38,9 +38,9 @@ def refuse_taken(
 
 
 def hidden_holder(port: int) -> str:
-    """Return a text on the svc site whose files name the port, for a holder that only its own user may see.
+    """Return a text on the svc site whose files name the port. Only the user of a process may see its ports.
 
-    The text is empty if no supervisord of such a site runs, or if its files may not be read either.
+    The text is empty if no running supervisord has such a site, or if the site's files cannot be read.
     """
     for pid in procfs.process_ids():
         site = site_of(pid) if configuration_of(pid) else None

@@ -45,7 +45,7 @@ def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
     """
     with _open(site) as file:
         is_alone = _try_lock(file, fcntl.LOCK_EX)
-        # A change of the lock's kind releases it for a moment, in which another `svc up` may take it.
+        # flock releases the lock while it changes its kind: another `svc up` may take it in that moment.
         is_alone = _try_lock(file, fcntl.LOCK_SH) and is_alone
         _lock(file, fcntl.LOCK_SH, PROBE_TIMEOUT_SECONDS)
         if not is_alone:
@@ -58,7 +58,7 @@ def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def starting(site: Site) -> Iterator[None]:
-    """Hold the lock in var/start.lock while `svc up` starts or updates programs; wait until another one has done so."""
+    """Hold the lock in var/start.lock while `svc up` starts or updates programs; wait while another one holds it."""
     with _open(site, START_LOCK) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _write_holder(file, ["up"])

@@ -13,7 +13,7 @@ from svc.site.components import Component
 
 
 def secret_file_problems(components: Iterable[Component], conf_d: Path, settings: Settings) -> list[str]:
-    """Return a line for each problem with a file of keys that one of these components reads."""
+    """Return a line for each problem with a file of keys, with the name of the component that reads it."""
     return [f"{c.name}: {problem}" for c in components for problem in key_file_problems(c, conf_d, settings)]
 
 

@@ -71,7 +71,7 @@ class _Start:
         self.has_started_supervisord = False
 
     def run(self) -> None:
-        """Start the site's programs or bring them up to date; raise ConfigError or CommandError before any change."""
+        """Start the site's programs or bring them up to date. Most errors raise before anything is changed."""
         site, options = self._site, self._options
         supervisord = supervisord_process.find(site)
         runs_from_var = supervisord is not None and supervisord_process.runs_from(
@@ -113,7 +113,7 @@ class _Start:
 
 
 def _stop_interrupted(site: Site, console: Console) -> None:
-    """Stop what this call has started. If Ctrl-C is pressed again, leave the rest of the work to supervisord."""
+    """Stop the site, which this call has started. After another Ctrl-C, leave the rest to supervisord."""
     console.print_line("interrupted: stopping what was started")
     try:
         with waiting(console) as progress:

@@ -32,7 +32,7 @@ OutputSink = Callable[[bytes], object]
 
 
 class SupervisordUnusable(CommandError):
-    """A supervisord runs on this site, but this command cannot use its socket. `pid` is None if it is not visible."""
+    """A supervisord runs on this site, but this command cannot use its socket. `pid` is None if it is unknown."""
 
     def __init__(self, message: str, pid: int | None) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class SupervisordUnusable(CommandError):
 
 
 class SupervisordDenied(SupervisordUnusable):
-    """The socket belongs to another user. A killed supervisord may have left it behind: that is not visible either."""
+    """The socket belongs to another user, who alone can see whether a supervisord still listens on it."""
 
 
 class SupervisordLost(SupervisordUnusable):
@@ -219,7 +219,7 @@ def end_lost(site: Site, pid: int) -> None:
 
 
 def wait_until_gone(site: Site, pid: int) -> None:
-    """Wait until supervisord has ended; raise CommandError if it takes too long after the end of its programs."""
+    """Wait until supervisord has ended; raise CommandError if it still runs TIMEOUT_SECONDS after its last program."""
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while _is_alive(pid):
         if _has_children(pid):

@@ -1,4 +1,4 @@
-"""Finds a site's supervisord by its pid file or its command line, for when its socket does not lead to it."""
+"""Finds a site's supervisord without its socket: by its pid file or its command line."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,15 @@ SERVER_URL = b"SUPERVISOR_SERVER_URL=unix://"
 def running_pid(site: Site) -> int | None:
     """Return the pid of the supervisord that runs on this site, or None if none runs.
 
-    It was started with one of the site's two configurations, or the site's pid file names it, its command line names no
-    configuration, and it runs in the site's directory. A pid file alone may be stale and name another supervisord.
+    A supervisord is the site's if it was started with one of the site's two configurations. If its configuration is
+    unknown, it is the site's if the site's pid file names it and it runs in the site's directory: a pid file alone may
+    be stale and name another supervisord.
     """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     recorded = _recorded_pid(site)
     for pid in [*recorded, *procfs.process_ids()]:
         conf = configuration_of(pid)
-        if conf is None or not _is_in_our_pid_namespace(pid):
+        if conf is None or not _shares_pid_namespace(pid):
             continue
         if conf in own or (not conf and pid in recorded and _may_run_in(site.root, pid)):
             return pid
@@ -50,9 +51,9 @@ def site_of(pid: int) -> Path | None:
 
 
 def other_owner(site: Site, pid: int | None = None) -> str:
-    """Return the user that the site's supervisord, or else its files belong to; empty if that is the current user.
+    """Return the user whose supervisord runs on the site; empty if that is the current user.
 
-    `pid` is the supervisord's, if it is known.
+    If none is found, return the owner of its socket. `pid`: the pid of the supervisord, if it is known.
     """
     pid = pid or running_pid(site)
     with suppress(OSError):
@@ -95,10 +96,10 @@ def _configuration(arguments: list[str], pid: int) -> str:
     return ""
 
 
-def _is_in_our_pid_namespace(pid: int) -> bool:
-    """Return whether a process is not in a container of its own, where the same paths mean another site.
+def _shares_pid_namespace(pid: int) -> bool:
+    """Return whether a process is in the same container as this one. In another, the same paths are another site.
 
-    Only the process's own user may see that; for other users the answer is yes.
+    Only the user of the process may see that. For processes of other users the answer is yes.
     """
     with suppress(OSError):
         return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")

@@ -1,4 +1,4 @@
-"""Prints why something takes long, while its command goes on waiting for it."""
+"""Prints why the things that a command waits for are not ready, while the command goes on waiting."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ Explain = Callable[[Collection[str]], Sequence[str]]
 
 
 class DelayReport:
-    """Prints the reason once for each item that is waited for longer than DELAY_SECONDS.
+    """Prints the reason once for each item that is not ready after DELAY_SECONDS.
 
     `explain` runs in a thread, because it may take seconds itself. `show` prints one line.
     """
@@ -28,7 +28,7 @@ class DelayReport:
         self._lines: Sequence[str] = ()
 
     def update(self, items: Collection[str]) -> None:
-        """Note what is waited for now, and print what has been found out; call this in each round of the wait."""
+        """Set the items that are not ready, and print the reasons found so far. The wait calls this in each round."""
         now = self._clock()
         self._since = {item: self._since.get(item, now) for item in items}
         if self._thread is not None:

@@ -10,7 +10,7 @@ from svc.base.errors import ConfigError
 
 DEFAULT_KIND = "command"
 DEFAULT_MOCK_MODELS = "test-model"
-# How each type of service uses --path and --args: the key of the TOML for the path, and the flag's purpose.
+# For each type of service that uses --path: the key of the TOML for the path, and the meaning of the path.
 PATH_KEYS = {
     "vllm": ("model", "the model's path or name"),
     "infinilm": ("model_path", "the path of the model"),
@@ -45,7 +45,7 @@ class BabysitterFlags:
 
 
 def merged_document(flags: BabysitterFlags, file: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the tables of a babysitter TOML: those of `file`, with the flags in their place.
+    """Return the tables of a babysitter TOML: those of `file`, in which the flags replace values.
 
     Raise ConfigError for a flag that is missing or wrong. The values of the file are not checked.
     """
@@ -91,7 +91,7 @@ def _backend(flags: BabysitterFlags, before: Mapping[str, Any]) -> dict[str, Any
 
 
 def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
-    """Return the type of the backend; as in the original, a command makes it a backend of commands."""
+    """Return the type of the backend. As in the original, --command makes it `command`, whatever --service-type is."""
     if flags.command is not None:
         return "command"
     kind = (flags.service_type or str(before.get("type", DEFAULT_KIND))).lower()

@@ -1,4 +1,4 @@
-"""`bin/deploy_services.sh`: the original's script; runs the commands of svc with what its JSON files say."""
+"""`bin/deploy_services.sh`: the original's script; runs commands of svc with the settings in its JSON files."""
 
 import json
 import os

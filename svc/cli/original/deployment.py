@@ -1,4 +1,4 @@
-"""Reads the JSON files of the original's deployment_configs/ and returns what they mean as settings of a site. Pure."""
+"""Translates the JSON files of the original's deployment_configs/ into settings of a site. Pure."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -23,13 +23,16 @@ class HostServices:
 
 
 def registry_environment(config: Mapping[str, Any], default_port: int) -> dict[str, str]:
-    """Return the variables for the registry of registry_config.json."""
+    """Return the environment variables of a registry as registry_config.json describes it."""
     registry = {"port": default_port, **_table(config, "registry")}
     return {variable: str(registry[key]) for key, variable in REGISTRY_VARIABLES.items() if key in registry}
 
 
 def router_environment(config: Mapping[str, Any], default_port: int, static_services: str) -> dict[str, str]:
-    """Return the variables for the router of router_config.json; `static_services` is the path of that file."""
+    """Return the environment variables of a router as router_config.json describes it.
+
+    `static_services`: the path of router_config.json, which lists the static services too.
+    """
     router = _table(config, "router")
     environment = {"ROUTER_PORT": str(router.get("port", default_port))}
     if url := registry_url(config):

@@ -16,6 +16,6 @@ def run_as_svc(arguments: Sequence[str]) -> None:
 
 
 def prepare(arguments: Sequence[str] = ()) -> None:
-    """Make this process look as if `svc` was called: its messages name commands by the name of their program."""
+    """Make this process look like a call of `svc`, because messages quote commands as they were called."""
     sys.excepthook = print_exception
     sys.argv = [str(Path(sys.executable).parent / "svc"), *arguments]

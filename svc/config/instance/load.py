@@ -18,7 +18,7 @@ from svc.config.readers import MultipleErrors, parse_toml, quoted
 from svc.settings import RegistrySettings, RouterSettings, Settings
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
-DEFAULT_PORTS = {"registry": RegistrySettings().port, "router": RouterSettings().port}
+DEFAULT_COMPONENT_PORTS = {"registry": RegistrySettings().port, "router": RouterSettings().port}
 SECTIONS = ("babysitter", "backend", "metadata")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
 Report = Callable[[str, str], None]  # called with the key and the message of each problem
@@ -93,7 +93,7 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
 
 
 def _overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, str]:
-    """Return the values of settings that replace the file's; an empty one replaces nothing."""
+    """Return the values from the settings that replace values of the file. An empty value replaces nothing."""
     launch = settings.launch
     registry_url = launch.babysitter_registry_url or launch.registry_url
     router_url = launch.babysitter_router_url or launch.router_url
@@ -107,10 +107,10 @@ def _overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, str
 def _own_url(component: str, port: int, document: Mapping[str, Any], settings: Settings) -> str:
     """Return the URL of the site's own registry or router if the file names the default port on this machine.
 
-    Files are often written with the default ports; where the site's registry or router is at another port, nothing of
-    the site listens on the default one. Return an empty text in all other cases.
+    Many files name the default ports, although the site's registry or router listens on another port. Return an empty
+    text in all other cases.
     """
-    default = DEFAULT_PORTS[component]
+    default = DEFAULT_COMPONENT_PORTS[component]
     if not settings.launch.runs(component) or port == default:
         return ""
     return f"http://localhost:{port}" if _loopback_port(document.get(f"{component}_url")) == default else ""
@@ -192,7 +192,7 @@ def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str,
 
 
 def _check_keys_of_any_type(table: Mapping[str, Any], report: Report) -> None:
-    """Report the keys that no type of backend has, and wrong values of the others, for a backend without its type."""
+    """Check a backend of unknown type: report keys that no type has, and wrong values of keys that some type has."""
     known = {key: field for _, fields in schema.BACKENDS.values() for key, field in fields.items()}
     given = {key: value for key, value in table.items() if key != "type"}
     _validate_table(

@@ -1,4 +1,4 @@
-"""Finds paths in babysitter TOML files that this machine lacks, for a warning: another machine may have them."""
+"""Finds paths in babysitter TOML files that do not exist on this machine. They may exist on the instance's machine."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -12,7 +12,7 @@ PATH_STARTS = ("/", "./", "../", "~")  # any other text may be the name of a mod
 
 
 def missing_paths(config: InstanceConfig, root: Path) -> Iterator[str]:
-    """Yield a line for each path of an instance that is missing; relative paths start at its working directory."""
+    """Yield a line for each missing path of an instance. Relative paths start at its working directory."""
     work_dir = root / config.work_dir
     if not work_dir.is_dir():
         yield f"{config.source}: backend.work_dir: {quoted(config.work_dir)} is no directory on this machine"

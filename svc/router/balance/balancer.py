@@ -213,7 +213,7 @@ class Balancer:
         `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that the
         instance works; None if the attempt shows neither. `answered`: a POST got a whole response with status 2xx.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
-        `answered_500`: it was answered with 500, which clients can cause, but not at one instance only.
+        `answered_500`: the answer was a 500. Clients can cause one, but not at a single instance of several.
         """
         name = target.name
         self.loads[name] -= 1

@@ -37,7 +37,9 @@ class HealthTracker:
         events: "EventReporter",
     ) -> None:
         self.by_instance: dict[str, InstanceHealth] = {}
-        self.server_errors: defaultdict[str, ServerErrors] = defaultdict(ServerErrors)  # of those that answered 500
+        self.server_errors: defaultdict[str, ServerErrors] = defaultdict(
+            ServerErrors
+        )  # of instances that have answered 500
         self._ejects_failing = settings.failing_instances == "eject"
         self._max_errors = settings.max_errors
         self._max_ejected = settings.max_ejected
@@ -65,17 +67,18 @@ class HealthTracker:
             return False
         pools = [pool for model in target.models if (pool := table.pool(model)) is not None]
         peers = (member.name for pool in pools for member in pool.members if member.name != target.name)
-        return any(name in table.candidates and self._answers(name) for name in peers)
+        return any(name in table.candidates and self._rarely_answers_500(name) for name in peers)
 
-    def _answers(self, name: str) -> bool:
+    def _rarely_answers_500(self, name: str) -> bool:
         errors = self.server_errors.get(name)
         return errors is None or errors.are_rare(self._attempts(name))
 
     def _attempts(self, name: str) -> int:
+        """Return the number of the instance's attempts, which is also the number of its last one."""
         return self._statistics.instances[name].requests
 
     def forget_restarted(self, before: Iterable[Target], after: Iterable[Target]) -> None:
-        """Forget the health of each instance that is new, restarted or moved in the table after."""
+        """Forget the health of each instance that the table before lacks, or that has been restarted or moved."""
         previous = {target.name: target for target in before}
         for target in after:
             known = previous.get(target.name)
@@ -103,7 +106,7 @@ class HealthTracker:
         return self._change(name, before, after, targets, failure_text(before, reason))
 
     def record_server_error(self, target: Target, table: RoutingTable) -> bool:
-        """Record an answer 500, which ejects a failing instance. From any other instance it is an answer as any."""
+        """Record an answer 500: eject the instance if it is failing, else count the answer as a success."""
         name, attempts = target.name, self._attempts(target.name)
         errors, before = self.server_errors[name], self.by_instance.get(name, UNKNOWN_HEALTH)
         errors.add(attempts)
@@ -154,7 +157,7 @@ class HealthTracker:
     ) -> bool:
         self.by_instance[name] = after
         if before.ejected_until and not after.ejected_until:
-            self.server_errors.pop(name, None)  # its trial went well: what it answered before counts no more
+            self.server_errors.pop(name, None)  # its trial went well, so its earlier answers no longer count
         if after.healthy is not before.healthy and (before.healthy is not None or after.healthy is False):
             log.info("%s %s its health checks", name, "passes" if after.healthy else "fails")
             if before.healthy is not None or not _is_known_unhealthy(name, targets):
@@ -183,7 +186,7 @@ def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
 
 
 def failure_text(before: InstanceHealth, reason: str) -> str:
-    """Return the text of an ejection for failed requests. `reason`: how the last one failed."""
+    """Return the reason for an ejection after failed requests. `reason`: how the last one failed."""
     if before.in_trial:
         return f"the trial request failed: {reason}"
     if before.failures:

@@ -1,7 +1,7 @@
 """Counts the answers 500 among an instance's last answers. Pure.
 
-The count costs nothing where an instance answers well: each attempt is numbered by a count that exists anyway, and only
-an answer 500 is noted, with its number.
+An answer that is not 500 costs nothing: the statistics number the attempts anyway, and only the numbers of those that
+were answered with 500 are kept.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ class ServerErrors:
         self._numbers: deque[int] = deque(maxlen=LAST_ANSWERS)  # of the attempts that were answered with 500
 
     def add(self, number: int) -> None:
-        """Note that the attempt with this number was answered with 500. Attempts are numbered in order."""
+        """Add the number of an attempt that was answered with 500. Numbers only grow."""
         self._numbers.append(number)
 
     def count(self, attempts: int) -> int:

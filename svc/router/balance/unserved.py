@@ -1,4 +1,4 @@
-"""The errors for requests that no instance can serve: their model is unknown, or it is known and down. Pure."""
+"""The errors for requests whose model no instance can serve: it is unknown, or known and down. Pure."""
 
 from collections.abc import Collection, Mapping
 
@@ -44,13 +44,15 @@ class ModelNotFound(NotFound):
 
 
 class DepartedModels:
-    """The models that no instance lists any more, each kept for a while: their instances may only be restarting."""
+    """The models that no instance lists any more. Each is kept for a while, because its instances may be restarting."""
 
     def __init__(self) -> None:
-        self._departures: dict[str, float] = {}  # when each model was listed last, the earliest first
+        self._departures: dict[
+            str, float
+        ] = {}  # when each model was listed last, in monotonic seconds; the earliest first
 
     def replace_table(self, before: frozenset[str], after: frozenset[str], now: float) -> None:
-        """Note the models that the table before lists and the one after does not."""
+        """Add the models that the table listed `before` its replacement and does not list `after` it."""
         for model in before - after:
             self._departures.pop(model, None)
             self._departures[model] = now
@@ -79,8 +81,8 @@ def unserved_error(model: str | None, table: RoutingTable, departed: DepartedMod
 def may_be_unlisted(table: RoutingTable) -> bool:
     """Return whether the table's instances may have models that they do not list yet.
 
-    A table without any model is that of a site that is starting. An instance that starts lists its models once it is
-    ready; a static service whose models the router reads lists them once it answers.
+    That is the case if the table has no models at all, because the site is starting; if an instance is starting, which
+    lists its models once it is ready; or if the router has not read the models of a static service yet.
     """
     return not table.models or any(
         not target.models and not target.drained and (target.status in RETURNING_STATUSES or target.discovers_models)

@@ -119,7 +119,7 @@ class AllowedPaths:
         return bool(self._patterns and CANONICAL.fullmatch(path) and self._patterns.fullmatch(line))
 
     def opens_page(self, method: bytes, uri: bytes, accept: bytes) -> bool:
-        """Return whether a request is a browser's for `/`, which the router redirects to its page.
+        """Return whether a request is one of a browser for `/`, which the router redirects to its page.
 
         If `allow_paths` opens `/`, the request is for an instance, whose own page may be there.
         """

@@ -41,7 +41,9 @@ class TableSync:
         self._cached = cached
         self._interval = state.settings.registry_sync_interval
         self._watch = RegistryWatch(client, self._interval, clock) if client else None
-        self._kept_until: dict[str, float] = {}  # the names that vanished from the list without a deletion
+        self._kept_until: dict[
+            str, float
+        ] = {}  # of each name that vanished from the list without a deletion, in monotonic seconds
         self._shadowed: set[str] = set()  # the registered names that static services have too; they were logged
         self._unusable: set[str] = set()  # the logged messages about entries that cannot be used
 

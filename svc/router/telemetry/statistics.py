@@ -21,7 +21,7 @@ TOKEN_KINDS = {
 MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the opening quotation mark
 MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
-MAX_UNKNOWN_MODELS = 100  # names of models that no instance has, of which the failed requests are counted
+MAX_UNKNOWN_MODELS = 100  # the number of names in `unknown_models`
 MAX_UNKNOWN_MODEL_CHARS = 64
 UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
 
@@ -130,7 +130,7 @@ class Statistics:
         self.instances: defaultdict[str, InstanceStatistics] = defaultdict(InstanceStatistics)
         self.models: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
         self.keys: defaultdict[str, int] = defaultdict(int)  # requests by the name of their API key
-        # Failed requests by the name of a model that no instance has. The name that was used last is the last one.
+        # The number of failed requests by the name of a model that no instance has, the latest used name last.
         self.unknown_models: dict[str, int] = {}
 
     def retry_after(self) -> int:
@@ -176,7 +176,7 @@ class Statistics:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
 
     def _record_unknown_model(self, name: str) -> None:
-        """Count a failed request for a model that no instance has; forget the name that was unused for longest."""
+        """Count a failed request for a model that no instance has. Beyond the limit, forget the oldest name."""
         count = self.unknown_models.pop(name, 0)
         if len(self.unknown_models) >= MAX_UNKNOWN_MODELS:
             del self.unknown_models[next(iter(self.unknown_models))]

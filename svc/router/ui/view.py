@@ -14,8 +14,10 @@ from svc.router.telemetry.statistics import UNKNOWN_MODEL, InstanceStatistics, M
 STATUS_CLIENT_GONE = 499  # not an error: the client left
 INSTANCE_FAULTS = ("cut", "timeout")  # how responses end that an instance breaks off, whatever their status
 MAX_REASON_CHARS = 200
-SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")  # a command contains no other name: people paste it in a shell
-UNKNOWN_MODELS = "unknown models"  # the key of their names in the recent counts
+SERVICE_NAME = re.compile(
+    r"[A-Za-z0-9][A-Za-z0-9_.-]*"
+)  # people paste commands in a shell: no other name may be in one
+UNKNOWN_MODELS = "unknown models"  # the key in the recent counts under which the names of unknown models are
 NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
 

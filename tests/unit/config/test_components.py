@@ -2,16 +2,20 @@
 
 import pytest
 
-from svc.config.components import components_of_variables, read_components
+from svc.config.components import components_of_variables, normalized_components
 
 
 def test_the_order_of_a_list_does_not_matter():
-    assert read_components("babysitter,registry") == read_components("registry,babysitter") == "registry,babysitter"
+    assert (
+        normalized_components("babysitter,registry")
+        == normalized_components("registry,babysitter")
+        == "registry,babysitter"
+    )
 
 
 def test_an_unknown_component_is_named():
     with pytest.raises(ValueError, match="unknown component 'routre'; give all, none, or some of registry,router"):
-        read_components("router,routre")
+        normalized_components("router,routre")
 
 
 def test_variables_that_are_not_set_decide_nothing():

@@ -27,7 +27,7 @@ class Router:
     def refused(self, label):
         """Count a request that no instance got."""
         self.state.statistics.record_request(
-            record(model=None, instance="", status=503, end="refused"), False, b"", label
+            record(model="x", instance="", status=503, end="refused"), False, b"", label
         )
 
     def scrape(self, now):
