@@ -202,10 +202,10 @@ class LaunchSettings:
     )
     router_url: str = setting("", "ROUTER_URL", token_setting="token_file", help="the router, where it runs elsewhere")
     babysitter_registry_url: str = setting(
-        "", "BABYSITTER_REGISTRY_URL", token_setting="token_file", help="the registry of the babysitters alone"
+        "", "BABYSITTER_REGISTRY_URL", token_setting="token_file", help="the registry, for babysitters only"
     )
     babysitter_router_url: str = setting(
-        "", "BABYSITTER_ROUTER_URL", token_setting="token_file", help="the router of the babysitters alone"
+        "", "BABYSITTER_ROUTER_URL", token_setting="token_file", help="the router, for babysitters only"
     )
     babysitter_host: str = setting("", "BABYSITTER_HOST", help="the address that babysitters register with")
     babysitter_configs: str = setting("", "BABYSITTER_CONFIGS", help="the TOML files, separated by blanks")

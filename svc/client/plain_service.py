@@ -1,4 +1,4 @@
-"""Build the registration of a service that has no babysitter. What the caller leaves out is read from the service."""
+"""Builds the registration of a service that has no babysitter. Its models and health path can be read from it."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ TIMEOUT_SECONDS = 5.0
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlainService:
-    """What an operator says about a service. An empty `health_path` or no `models`: read it from the service."""
+    """A service without a babysitter, as an operator describes it. What is empty is read from the service."""
 
     name: str
     host: str
@@ -32,9 +32,9 @@ class PlainService:
 
 
 def registration(service: PlainService) -> dict[str, Any]:
-    """Return the registration of a service; raise CommandError if the service does not answer what is left out.
+    """Return the registration of a service; raise CommandError if what is empty cannot be read from it.
 
-    It is static: it needs no heartbeats, and health checks decide whether it gets requests.
+    With `static` it needs no heartbeats, and health checks decide whether it gets requests.
     """
     metadata = {
         **service.metadata,

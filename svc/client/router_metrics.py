@@ -60,6 +60,7 @@ def parse_metrics(text: str, now: float) -> RouterScrape:
 
 
 def instance_marks(text: str) -> dict[str, InstanceMarks]:
+    """Return the marks of each instance that the router knows."""
     return _marks(_samples(text, *MARK_METRICS))
 
 

@@ -20,7 +20,7 @@ def delay_reasons(site: Site, environ: Mapping[str, str], names: Collection[str]
 
 
 def concerning(nodes: Sequence[Node], names: Collection[str]) -> list[Node]:
-    """Return the nodes with a finding about one of these components, without the finding that a rollout is at work."""
+    """Return the nodes with a finding about one of these components; leave out the one that a rollout is running."""
     return [node for node in _without_rollout(nodes) if any(_concerns(f.key, names) for f in node.all())]
 
 

@@ -85,7 +85,7 @@ class PortHolder:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Poisoning:
-    """An event of the registry: a request has killed an instance, and another one before."""
+    """A registry's event `poisoned`: a request killed this instance, and another one before."""
 
     time: float  # Unix seconds
     service: str
@@ -241,7 +241,7 @@ class Facts:
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"
     digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # digests of the TOML files, by instance
-    # The last lines that each program's current process wrote to its log, and its process before that one.
+    # By program: the last lines that its current process wrote to its log, and those of the process before that.
     logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     earlier_logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program last ended
@@ -275,7 +275,7 @@ class Facts:
         return process.state if process else ""
 
     def log_of_last_exit(self, program: str) -> Sequence[str]:
-        """Return the last lines of a program's last process that has ended."""
+        """Return the last lines of that process of a program which ended last."""
         alive = self.state(program) in ("STARTING", "RUNNING")
         return self.earlier_logs.get(program, self.logs.get(program, ())) if alive else self.logs.get(program, ())
 

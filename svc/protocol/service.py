@@ -44,7 +44,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "running" and not self.drained and not self.expired and self.health_status != "unhealthy"
 
     def is_static(self) -> bool:
-        """Return whether the service stays without heartbeats: its lease never ends, and health checks decide."""
+        """Return whether its metadata has `static = true`. Then it needs no heartbeats: its lease never ends."""
         return is_static(self.metadata)
 
     def is_instance(self) -> bool:
@@ -68,7 +68,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def is_static(metadata: Mapping[str, Any]) -> bool:
-    """Return whether the metadata of a service says `static = true`."""
+    """Return whether the metadata has `static = true`."""
     return metadata.get("static") is True
 
 
@@ -101,7 +101,7 @@ def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
 def babysitter_of(url: str, metadata: Mapping[str, Any]) -> str | None:
     """Return the URL of the babysitter of the instance at `url`: the one that its metadata names, else port + 1.
 
-    None for a static instance whose own health is checked: `svc services add` registers those without a babysitter.
+    Return None for an instance without a babysitter: `svc services add` registers it with `static` and `health_url`.
     """
     if named := named_babysitter(metadata):
         return named

@@ -1,4 +1,4 @@
-"""Where the output of one process begins in a log file, to which all processes of a program append."""
+"""Positions in the log file of a program, and the output between two of them. All its processes append to it."""
 
 import dataclasses
 import os
@@ -30,8 +30,8 @@ def end_of(path: str) -> LogPosition:
 def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, max_bytes: int) -> bytes:
     """Return the bytes between two positions, at most the last `max_bytes`; raise OSError.
 
-    Without `end`, read to the end of the log. Without `begin`, read only the newest file. If the file of `begin` was
-    rotated away, everything that is left came after it.
+    Without `end`, read to the end of the log. Without `begin`, read only the newest file. If rotation has deleted the
+    file of `begin`, read everything that is left.
     """
     output, before_end = b"", end is None
     for file in _newest_first(path):
@@ -43,7 +43,7 @@ def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, 
                 stop = min(stop, end.offset) if before_end else 0
             is_oldest = begin is None or begin.inode in (status.st_ino, MISSING)
             if begin is not None and begin.inode == status.st_ino and begin.offset <= status.st_size:
-                first = begin.offset  # a smaller file was truncated in place
+                first = begin.offset  # else the file was truncated in place
             first = max(first, stop - max_bytes + len(output))
             file.seek(first)
             output = file.read(max(0, stop - first)) + output

@@ -1,4 +1,4 @@
-"""Checks that each LoRA adapter is loaded at every instance of its base model: a restart of an engine unloads it."""
+"""Checks that each LoRA adapter is loaded at every instance of its base model. An engine that restarts loses it."""
 
 import json
 import shlex

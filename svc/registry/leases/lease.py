@@ -22,7 +22,7 @@ def expires_at(service: Service, listening_since: float) -> float:
 
 
 def has_lapsed(service: Service, now: float, listening_since: float) -> bool:
-    """Return whether no heartbeat has arrived for the whole length of the lease; False for a static service."""
+    """Return whether no heartbeat has arrived for the whole length of the lease; never with `static = true`."""
     return not service.is_static() and now >= expires_at(service, listening_since)
 
 
