@@ -1,8 +1,10 @@
 """Requests to a monitored server: its health and its model list."""
 
+import json
 import os
 import socket
 import ssl
+import time
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 
@@ -18,6 +20,8 @@ from svc.protocol.service_url import ServiceUrl, parse_service_url
 USER_AGENT = "svc-health-check"  # a registry that receives it starts no health check of its own, to avoid loops
 STATUS_NOT_IMPLEMENTED = 501
 MAX_BODY_BYTES = 64 << 10
+MAX_MODEL_LIST_BYTES = 8 << 20
+CHUNK_BYTES = 4 << 10
 MODEL_LIST_PATHS = ("/v1/models", "/models")
 
 
@@ -122,9 +126,12 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
     status = 0
     for path in MODEL_LIST_PATHS:
         try:
-            response = fetch("GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key))
-            status = response.status_code
-            data = response.json().get("data") if response.ok else None
+            deadline = time.monotonic() + timeout
+            with fetch(
+                "GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key), stream=True
+            ) as answer:
+                status = answer.status_code
+                data = json.loads(_model_list_body(answer, deadline)).get("data") if answer.ok else None
         except (requests.ConnectionError, requests.Timeout):
             break  # the other path would fail, too
         except (requests.RequestException, ValueError, AttributeError, OSError):
@@ -134,3 +141,15 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
         if listed or status in (401, 403):
             break
     return ModelList(listed, status)
+
+
+def _model_list_body(answer: requests.Response, deadline: float) -> bytes:
+    """Return the body of a streamed answer; raise ValueError if it is too large, and requests.Timeout if too slow."""
+    body = bytearray()
+    for chunk in answer.iter_content(CHUNK_BYTES):
+        body += chunk
+        if len(body) > MAX_MODEL_LIST_BYTES:
+            raise ValueError("the model list is too large")
+        if time.monotonic() > deadline:
+            raise requests.Timeout("the model list does not end in time")
+    return bytes(body)

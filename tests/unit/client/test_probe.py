@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
+import requests
 
 from svc.base.dial import AddressRefused
 from svc.client import probe
@@ -66,6 +67,19 @@ def test_unusable_entries_of_a_model_list_are_left_out(server):
 def test_a_server_without_a_list_at_v1_is_asked_at_models(server, page):
     server.pages |= {"/v1/models": page, "/models": (200, MODELS)}
     assert names(probe.model_list(server.url, 10)) == ["a", "c"]
+
+
+def test_a_list_that_is_too_large_is_not_read_to_its_end(server, monkeypatch):
+    monkeypatch.setattr(probe, "MAX_MODEL_LIST_BYTES", 10_000)
+    server.pages |= {"/v1/models": (200, MODELS + " " * 20_000), "/models": (200, MODELS + " " * 5_000)}
+    assert names(probe.model_list(server.url, 10)) == ["a", "c"]
+    assert server.paths == ["/v1/models", "/models"]
+
+
+def test_a_list_that_does_not_end_in_time_is_not_waited_for(server):
+    assert probe.model_list(server.url, 10).models
+    with probe.fetch("GET", server.url + "/v1/models", 10, stream=True) as answer, pytest.raises(requests.Timeout):
+        probe._model_list_body(answer, deadline=0)
 
 
 def test_an_empty_list_is_a_list(server):
