@@ -5,6 +5,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from svc.base.own_commands import DISTRIBUTION
+
 PACKAGE = Path(__file__).parents[1]
 HEADER = "X-Svc-Version"
 
@@ -15,11 +17,15 @@ def installed() -> str:
     for path in sorted(PACKAGE.rglob("*.py")):
         digest.update(f"{path.relative_to(PACKAGE)}\0".encode())
         digest.update(path.read_bytes() + b"\0")
+    return f"{number()}+{digest.hexdigest()[:8]}"
+
+
+def number() -> str:
+    """Return the version number of the installed package; `0` in a checkout that is not installed."""
     try:
-        number = metadata.version("infinilm-svc")
-    except metadata.PackageNotFoundError:  # run from a checkout that is not installed
-        number = "0"
-    return f"{number}+{digest.hexdigest()[:8]}"
+        return metadata.version(DISTRIBUTION)
+    except metadata.PackageNotFoundError:
+        return "0"
 
 
 @cache

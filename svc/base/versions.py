@@ -1,4 +1,4 @@
-"""The versions of the software that svc consists of and runs on."""
+"""The versions of svc, of Python, and of the packages and libraries that svc uses, for `svc version`."""
 
 import platform
 import sqlite3
@@ -9,7 +9,7 @@ from typing import Any
 
 from svc.base.version import PACKAGE, installed
 
-# What setup.cfg requires, and what matters of the packages that these bring.
+# The packages that setup.cfg requires, and greenlet and werkzeug, which these require. A test compares the two lists.
 PACKAGES = (
     "supervisor",
     "gevent",

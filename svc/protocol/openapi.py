@@ -1,4 +1,4 @@
-"""OpenAPI documents, /openapi.json: each route with its parameters, its responses and its errors. Pure.
+"""OpenAPI documents, /openapi.json: each route with its parameters, its responses and its errors.
 
 The three servers describe their routes as Operations; `document` and `operation_object` make the document from them.
 """
@@ -6,8 +6,9 @@ The three servers describe their routes as Operations; `document` and `operation
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from svc.base import version
 
 Schema = dict[str, Any]
 JSON_TYPE = "application/json"
@@ -59,7 +60,7 @@ def document(
     title: str, paths: Schema, schemas: Schema, errors: ErrorResponses, security_schemes: Schema, description: str = ""
 ) -> Schema:
     """Return the OpenAPI document of a server."""
-    info = {"title": title, "version": _version(), **({"description": description} if description else {})}
+    info = {"title": title, "version": version.number(), **({"description": description} if description else {})}
     return {
         "openapi": "3.1.0",
         "info": info,
@@ -148,13 +149,6 @@ def _response(operation: Operation) -> Schema:
     if operation.headers:
         response["headers"] = {key: {"description": text, "schema": TEXT} for key, text in operation.headers.items()}
     return response
-
-
-def _version() -> str:
-    try:
-        return version("infinilm-svc")
-    except PackageNotFoundError:  # run from a checkout that is not installed
-        return "0"
 
 
 PROBLEM: Schema = response_object(
