@@ -83,7 +83,7 @@ def _type(schema: Schema) -> str:
 
 
 def _number(schema: Schema) -> float:
-    """Return the smallest number that the schema allows, or 0 if it has no minimum."""
+    """Return the minimum, or one more than an exclusive one; without a minimum, 0 or a negative maximum."""
     if "exclusiveMinimum" in schema:
         above: float = schema["exclusiveMinimum"] + 1
         return above

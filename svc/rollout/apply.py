@@ -85,7 +85,7 @@ class _Apply:
             self.console.print_line(f"{change.name}: removed")
 
     def _require_secrets(self) -> None:
-        """Raise ConfigError for each file of keys that a component could not read when it starts."""
+        """Raise ConfigError with every file of keys that a component could not read when it starts."""
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
         if problems := secret_file_problems(components, self.site.conf_d, self.settings):

@@ -124,7 +124,7 @@ def _stop_interrupted(site: Site, console: Console) -> None:
 
 
 def _require_secrets(site: Site, options: StartOptions, start_plan: StartPlan) -> None:
-    """Raise ConfigError for each file of keys that a chosen component could not read when it starts."""
+    """Raise ConfigError with every file of keys that a chosen component could not read when it starts."""
     settings = load_settings(site.svc_toml, options.environ)
     if problems := secret_file_problems(start_plan.chosen(options, site), start_plan.conf_d, settings):
         raise ConfigError(*problems)
