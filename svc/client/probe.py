@@ -127,14 +127,14 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
     for path in MODEL_LIST_PATHS:
         try:
             deadline = time.monotonic() + timeout
-            with fetch(
-                "GET", url.rstrip("/") + path, timeout, verify=verify, headers=bearer(key), stream=True
-            ) as answer:
-                status = answer.status_code
-                data = json.loads(_model_list_body(answer, deadline)).get("data") if answer.ok else None
+            address, headers = url.rstrip("/") + path, bearer(key)
+            with fetch("GET", address, timeout, verify=verify, headers=headers, stream=True) as response:
+                body = _model_list_body(response, deadline) if response.ok else b""
+                status = response.status_code
+                data = json.loads(body).get("data") if response.ok else None
         except (requests.ConnectionError, requests.Timeout):
             break  # the other path would fail, too
-        except (requests.RequestException, ValueError, AttributeError, OSError):
+        except (requests.RequestException, ValueError, RecursionError, AttributeError, OSError):
             continue
         if isinstance(data, list):
             listed = [m for m in data if isinstance(m, dict) and is_model_id(m.get("id"))]
@@ -143,13 +143,13 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
     return ModelList(listed, status)
 
 
-def _model_list_body(answer: requests.Response, deadline: float) -> bytes:
-    """Return the body of a streamed answer; raise ValueError if it is too large, and requests.Timeout if too slow."""
+def _model_list_body(response: requests.Response, deadline: float) -> bytes:
+    """Return the body of a streamed response; b"" if it is too large. Raise requests.Timeout if it is too slow."""
     body = bytearray()
-    for chunk in answer.iter_content(CHUNK_BYTES):
+    for chunk in response.iter_content(CHUNK_BYTES):
         body += chunk
         if len(body) > MAX_MODEL_LIST_BYTES:
-            raise ValueError("the model list is too large")
+            return b""
         if time.monotonic() > deadline:
             raise requests.Timeout("the model list does not end in time")
     return bytes(body)

@@ -63,7 +63,7 @@ def test_unusable_entries_of_a_model_list_are_left_out(server):
     assert (names(models), models.status) == (["a", "c"], 200)
 
 
-@pytest.mark.parametrize("page", [(404, ""), (200, "<html>"), (200, '{"data": []}'), (200, "[]")])
+@pytest.mark.parametrize("page", [(404, ""), (200, "<html>"), (200, "[" * 100_000), (200, '{"data": []}'), (200, "[]")])
 def test_a_server_without_a_list_at_v1_is_asked_at_models(server, page):
     server.pages |= {"/v1/models": page, "/models": (200, MODELS)}
     assert names(probe.model_list(server.url, 10)) == ["a", "c"]
