@@ -264,6 +264,11 @@ class Settings:
     nginx: NginxSettings
     logs: LogSettings
     systemd: SystemdSettings
+    other_components: tuple[str, ...] = ()  # run on this host too, beside those that this command starts
+
+    def has_own(self, component: str) -> bool:
+        """Return whether a component of the site, registry or router, runs on this host or is to run here."""
+        return self.launch.runs(component) or component in self.other_components
 
     def registry_url(self) -> str:
         """Return the configured URL of the registry, else the URL of the registry on this machine."""

@@ -10,9 +10,10 @@ from svc.base.errors import CommandError, ConfigError
 from svc.config.instance.unusual_values import wildcard_warning
 from svc.config.settings_file import load_settings
 from svc.config.site import Site, is_writable
-from svc.render.files import Change
+from svc.render.files import Change, generated_files
 from svc.render.generate import earlier_sources, plan_site, rendered
-from svc.settings import ENVIRONMENT_VARIABLES, Settings
+from svc.render.supervisord_conf import SETTINGS_SOURCE
+from svc.settings import COMPONENTS, ENVIRONMENT_VARIABLES, Settings
 from svc.site.components import Component, foreign_files, parse_components, rendered_files
 
 NOTHING_TO_RUN = "no component is to run here (components under [launch]); `svc up --only registry` starts one"
@@ -141,8 +142,12 @@ def plan(
 def _plan_single_components(
     site: Site, options: StartOptions, site_settings: Settings, running: bool, runs_from_var: bool, logs_to_stdout: bool
 ) -> StartPlan:
+    conf_d = site.var_conf_d if runs_from_var or not running else site.conf_d
+    others = {kind for kind in COMPONENTS if site_settings.launch.runs(kind)}
+    if running:
+        others |= {path.stem for path, source in generated_files(conf_d).items() if source == SETTINGS_SOURCE}
     launch = dataclasses.replace(site_settings.launch, components=",".join(options.only))
-    site_settings = dataclasses.replace(site_settings, launch=launch)
+    site_settings = dataclasses.replace(site_settings, launch=launch, other_components=tuple(sorted(others)))
     sources = site.tomls(options.tomls, launch.babysitter_configs) if launch.runs("babysitter") else []
     if running and not runs_from_var:
         return StartPlan((plan_site(site, site_settings, sources, partial=True),), site.supervisord_conf, site.conf_d)

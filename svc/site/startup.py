@@ -253,5 +253,5 @@ def _other_registries(components: Sequence[Component]) -> Iterator[str]:
         if router and component.kind == "babysitter" and not shares_registry(router, component):
             yield (
                 f"{component.name}: registers at {component.registry_url}, but the router asks {router.registry_url}: "
-                "it will get no requests from there"
+                f"it will get no requests from there; correct registry_url in {component.source.removeprefix('../')}"
             )

@@ -111,7 +111,7 @@ def _own_url(component: str, port: int, document: Mapping[str, Any], settings: S
     text in all other cases.
     """
     default = DEFAULT_COMPONENT_PORTS[component]
-    if not settings.launch.runs(component) or port == default:
+    if not settings.has_own(component) or port == default:
         return ""
     return f"http://localhost:{port}" if _loopback_port(document.get(f"{component}_url")) == default else ""
 

@@ -113,6 +113,29 @@ def test_single_components_gather_in_var_until_a_fresh_start(site):
     assert names(plan(site, options(only=("router",)), running=False, runs_from_var=False)) == ["router"]
 
 
+@pytest.mark.parametrize(
+    ("components", "registry_first", "port"),
+    [("all", True, 31900), ("all", False, 31900), ("none", True, 31900), ("babysitter", False, 18000)],
+)
+def test_a_single_instance_registers_at_the_own_registry_of_the_site(site, components, registry_first, port):
+    Path("config/svc.toml").write_text(f'[registry]\nport = 31900\n[launch]\ncomponents = "{components}"\n')
+    Path("config/a.toml").write_text('registry_url = "http://localhost:18000"\n' + MOCK.format("a", 8100))
+    if registry_first:
+        plan(site, options(only=("registry",)), running=False, runs_from_var=False).write()
+    start_plan = plan(
+        site, options("a.toml", only=("babysitter",)), running=registry_first, runs_from_var=registry_first
+    )
+    urls = {component.name: component.registry_url for component in start_plan.components()}
+    assert urls["a"] == f"http://localhost:{port}"
+    assert list(urls) == (["registry", "a"] if registry_first else ["a"]), "no other component starts"
+
+
+def test_the_port_of_an_instance_may_be_that_of_a_component_that_does_not_start(site):
+    Path("config/a.toml").write_text(MOCK.format("a", 8000))
+    only = options("a.toml", only=("babysitter",))
+    assert names(plan(site, only, running=False, runs_from_var=False)) == ["a"]
+
+
 def test_a_single_component_joins_a_site_that_runs_from_conf_d(site):
     plan(site, options(), running=False, runs_from_var=False).write()
     Path("more").mkdir()
