@@ -52,6 +52,7 @@ LOG_PATTERNS = (
     ),
     _pattern(r"svc launch: cannot run '([^']+)': (\S+) is not executable", "{1} is not executable", "chmod +x {1}"),
     _pattern(r"svc launch: cannot run '([^']+)': (.*)", "{0} cannot be run: {1}", "correct [backend] command"),
+    _pattern(r"^svc: (there is no command svc .+)$", "{0}", "correct [backend] command"),
     _pattern(r"^svc: (.+)$", "{0}", "correct that; then"),
     # memory
     _pattern(

@@ -114,7 +114,7 @@ def _restarted_program(facts: Facts, component: Component, name: str) -> Iterato
             WARNING,
             f"{name}: runs, but was restarted {times}, {uptime} s ago last",
             evidence,
-            first_step=diagnosis.cure if diagnosis else "look for the reason in its log; then",
-            fix=f"supervisorctl restart {name}",
+            first_step=_first_step(diagnosis, component) if diagnosis else "look for the reason in its log; then",
+            fix="svc up" if diagnosis and diagnosis.edits else f"supervisorctl restart {name}",
             causes=poisoning_causes(facts, component.name) if name == component.server_program else (),
         )

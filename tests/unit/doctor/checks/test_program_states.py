@@ -31,6 +31,12 @@ def test_a_known_end_of_the_log_is_the_diagnosis():
     assert result.fix == "svc up"
 
 
+def test_a_wrong_command_of_svc_is_corrected_in_the_toml():
+    log = {"a:server": ("svc: there is no command svc lama; did you mean svc llama?",)}
+    result = findings(supervisord=states(a_server="FATAL"), logs=log)["program.a:server"]
+    assert (result.first_step, result.fix) == ("correct [backend] command (in config/a.toml)", "svc up")
+
+
 def test_an_unknown_end_of_the_log_is_shown():
     result = findings(supervisord=states(a_server="BACKOFF"), logs={"a:server": ("gone fishing", "")})[
         "program.a:server"
@@ -61,6 +67,7 @@ def test_a_program_that_keeps_ending_is_found_in_each_of_its_states():
     assert "no module vllm" in findings(supervisord=starting, logs=log)["program.a:server"].summary
     young = dataclasses.replace(states(a_server=process("a:server", age=2)), restarts=count)
     assert findings(supervisord=young, logs=log)["restarts.a:server"].summary.endswith("restarted once, 2 s ago last")
+    assert findings(supervisord=young, logs=log)["restarts.a:server"].fix == "svc up"
     earlier, now = {"earlier_logs": log}, {"a:server": ("Loading 1/7",)}
     assert "no module vllm" in findings(supervisord=starting, logs=now, **earlier)["program.a:server"].summary
     assert "No module named" in findings(supervisord=young, logs=now, **earlier)["restarts.a:server"].evidence
