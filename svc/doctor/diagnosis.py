@@ -40,7 +40,10 @@ def _cause_lines(node: Node, svc: str, ctl: str) -> Iterator[Text]:
         first_step = (
             f"{finding.first_step.rstrip(',;')}: " if finding.first_step and finding.fix else finding.first_step
         )
-        yield _row("fix", first_step + command_text(finding.fix, svc, ctl))
+        label = "fix"
+        for line in (first_step + command_text(finding.fix, svc, ctl)).splitlines():
+            yield _row(label, line)
+            label = ""
     below = [finding for child in node.consequences for finding in child.all()]
     for number, consequence in enumerate(below):
         if number == MAX_CONSEQUENCES_SHOWN:

@@ -84,3 +84,4 @@ def test_a_router_whose_registry_wants_a_token_has_the_reason(site):
     site.svc("up")
     assert "not applied" not in "".join(site.svc("keys", "list"))
     assert http.get(f"{site.router}/v1/models").status_code == 401
+    assert "model 'zzz': no instance serves it" in site.svc("doctor", "--model", "zzz", status=1)[0]

@@ -46,6 +46,10 @@ def _router_answers(facts: Facts) -> bool:
     return facts.router is not None and not facts.router.health.error
 
 
+def _router_lists_instances(facts: Facts) -> bool:
+    return facts.router is not None and facts.router.services.ok
+
+
 def _check_uncollected(facts: Facts) -> Iterator[Finding]:
     """Yield a finding for each fact that could not be collected."""
     for fact in facts.uncollected:
@@ -69,7 +73,7 @@ CHECKS = (
     Check("instances", instances.check, _is_listed),
     Check("router", routing.check, _router_answers),
     Check("failed requests", failed_requests.check, lambda facts: _is_listed(facts) or _router_answers(facts)),
-    Check("models", models.check, _router_answers),
+    Check("models", models.check, _router_lists_instances),
     Check("LoRA adapters", adapters.check, lambda facts: bool(adapters.loaded_adapters(facts))),
     Check("GPUs", gpus.check, lambda facts: bool(facts.gpus.indices)),
     Check("versions", skew.check_versions),

@@ -1,10 +1,11 @@
 """Checks for models without a healthy instance, aliases of such models, and the model that the operator named."""
 
+import json
 from collections.abc import Iterator
 
 from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.facts import Facts
-from svc.doctor.findings import PROBLEM, Finding
+from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.protocol.similar_names import first_names, similar_names
@@ -14,7 +15,11 @@ MAX_MODELS_SHOWN = 8
 
 def check(facts: Facts) -> Iterator[Finding]:
     router = facts.router
-    if router is None or router.health.error or not router.services.ok:
+    if router is None or router.health.error:
+        return
+    if not router.services.ok:
+        if facts.model:
+            yield from _model_of_keyed_router(facts, facts.model)
         return
     served = served_by(facts)
     aliases = dict(facts.settings.router.aliases) if facts.settings else {}
@@ -32,17 +37,72 @@ def check(facts: Facts) -> Iterator[Finding]:
         )
     for alias, model in aliases.items():
         if model not in served:
-            yield Finding(
-                f"alias.{alias}",
-                PROBLEM,
-                f"the alias {alias!r} stands for {model!r}, which no instance serves",
-                f"there are {first_names(served, MAX_MODELS_SHOWN)}",
-                causes=(f"model.{model}",),
-                first_step=f"correct [router.aliases] in config/svc.toml{_spelling_hint(model, list(served))}",
-                fix="svc up",
-            )
+            yield _unserved_alias(alias, model, list(served))
     if facts.model and facts.model not in {*served, *aliases, *known}:
         yield _unknown_model(facts, facts.model, [*served, *aliases])
+
+
+def _model_of_keyed_router(facts: Facts, name: str) -> Iterator[Finding]:
+    """Yield a finding if no healthy instance in the registry lists a model.
+
+    A router that requires an API key does not list its instances here. Its static services are not in the registry.
+    """
+    aliases = dict(facts.settings.router.aliases) if facts.settings else {}
+    model = aliases.get(name, name)
+    served = _served_by_registry(facts)
+    if model in served:
+        return
+    known = _known_models(facts)
+    if facts.listing_registry() is None or (facts.settings and facts.settings.router.static_services):
+        yield _unreadable_list(facts, name)
+    elif model in known:
+        yield _unserved_model(facts, model, known[model])
+    elif name in aliases:
+        yield _unserved_alias(name, model, served)
+    else:
+        yield _unknown_model(facts, model, [*served, *aliases])
+
+
+def _served_by_registry(facts: Facts) -> list[str]:
+    """Return the models of the instances to which a router that reads this site's registry sends requests."""
+    usable = (
+        service
+        for service in facts.registered_services().values()
+        if service.get("metadata", {}).get("type") == INSTANCE_TYPE and service["is_healthy"] and not service["drained"]
+    )
+    return sorted({model for service in usable for model in listed_models(service)})
+
+
+def _unserved_alias(alias: str, model: str, served: list[str]) -> Finding:
+    return Finding(
+        f"alias.{alias}",
+        PROBLEM,
+        f"the alias {alias!r} stands for {model!r}, which no instance serves",
+        f"there are {first_names(served, MAX_MODELS_SHOWN)}",
+        causes=(f"model.{model}",),
+        first_step=f"correct [router.aliases] in config/svc.toml{_spelling_hint(model, served)}",
+        fix="svc up",
+    )
+
+
+def _unreadable_list(facts: Facts, model: str) -> Finding:
+    response = facts.router.services if facts.router else None
+    return Finding(
+        f"model.{model}",
+        WARNING,
+        f"model {model!r}: the router's list of models cannot be read, so that it is unknown whether it has it",
+        f"GET {response.url}: {response.problem}" if response else "",
+        first_step="look for it in the list, with a client's key (`svc keys add NAME` makes one)",
+        fix=_list_command(facts),
+        causes=GENERAL_CAUSES,
+    )
+
+
+def _list_command(facts: Facts) -> str:
+    """Return the command that shows the router's list of models."""
+    router = facts.router
+    key = ' -H "Authorization: Bearer KEY"' if router and router.services.status == 401 else ""
+    return f"curl -sS{key} {router.url if router else ''}/v1/models"
 
 
 def served_by(facts: Facts) -> dict[str, list[str]]:
@@ -125,7 +185,6 @@ def _all_causes(facts: Facts) -> tuple[str, ...]:
 
 
 def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
-    url = facts.router.url if facts.router else ""
     waiting = [config.name for config in facts.configs.values() if _command_names(config, model)]
     if waiting:
         return Finding(
@@ -141,10 +200,17 @@ def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
         PROBLEM,
         f"model {model!r}: no instance serves it",
         f"there are {first_names(names, MAX_MODELS_SHOWN)}",
-        first_step=f"ask for one of those{_spelling_hint(model, names)}; to give it that name too, in config/svc.toml: "
-        f'[router.aliases] "{model}" = "MODEL"; the list is at',
-        fix=f"curl -sS {url}/v1/models",
+        first_step=f"ask for one of those{_spelling_hint(model, names)}; to give it that name too, in config/svc.toml"
+        f"{_alias_toml(facts, model)}\nthe list is at",
+        fix=_list_command(facts),
     )
+
+
+def _alias_toml(facts: Facts, name: str) -> str:
+    """Return the lines of an alias. A TOML file may have the header of a table only once."""
+    line = f'{json.dumps(name, ensure_ascii=False)} = "MODEL"'
+    has_table = facts.settings is not None and facts.settings.router.aliases
+    return f", under [router.aliases]:\n{line}" if has_table else f":\n[router.aliases]\n{line}"
 
 
 def _command_names(config: InstanceConfig, model: str) -> bool:

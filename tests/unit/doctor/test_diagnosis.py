@@ -30,6 +30,15 @@ def test_a_cause_is_shown_with_its_cure_and_consequences():
     ]
 
 
+def test_each_line_of_a_cure_has_a_row():
+    finding = Finding("p", PROBLEM, "it broke", "it said so", fix="svc up", first_step="write:\n[a]\nthen")
+    assert [line.plain for line in lines(ordered([finding]), [])][2:] == [
+        "         fix  write:",
+        "         [a]",
+        "         then: svc up",
+    ]
+
+
 def test_many_consequences_are_counted():
     many = [Finding(f"c{n}", PROBLEM, f"c{n}", "seen", causes=("p",)) for n in range(10)]
     assert [line.plain for line in lines(ordered([ROOT, *many]), [])][-1].strip() == "and 4 more things that come of it"

@@ -5,7 +5,9 @@ import dataclasses
 import pytest
 
 from svc.config.instance.model import MockBackend
+from svc.config.readers import parse_toml
 from svc.config.settings_file import load_settings
+from svc.doctor.checks import all_checks
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import (
     answer,
@@ -76,4 +78,35 @@ def test_an_alias_of_a_model_that_no_instance_serves():
 def test_a_router_that_needs_keys_shows_no_models():
     assert findings(router=router(services=None)) == {}
     keyed = dataclasses.replace(router(), services=answer({}, 401))
-    assert findings(router=keyed, model="zzz") == {}
+    assert findings(router=keyed) == {}
+    assert "models" not in all_checks.healthy_subjects(facts(router=keyed))
+
+
+def test_a_model_of_a_router_that_needs_keys_is_looked_up_in_the_registry():
+    keyed = dataclasses.replace(router(), services=answer({}, 401))
+    assert findings(router=keyed, model="m") == {}
+    unknown = findings(router=keyed, model="M")["model.M"]
+    assert "did you mean m?" in unknown.first_step
+    assert unknown.fix == f'curl -sS -H "Authorization: Bearer KEY" {sample_site.ROUTER}/v1/models'
+    failed = registry([service("a", 8100, status="failed", is_healthy=False)])
+    assert "503" in findings(router=keyed, model="m", registries=[failed])["model.m"].summary
+    settings = load_settings(flags={"router": {"aliases": ("gpt=mm", "good=m")}})
+    assert findings(router=keyed, model="good", settings=settings) == {}
+    assert "alias.gpt" in findings(router=keyed, model="gpt", settings=settings)
+
+
+def test_a_model_list_that_cannot_be_read_is_no_healthy_result():
+    keyed = dataclasses.replace(router(), services=answer({}, 401))
+    static = load_settings(flags={"router": {"static_services": "config/static.json"}})
+    for more in ({"registries": []}, {"settings": static}):
+        result = findings(router=keyed, model="zzz", **more)["model.zzz"]
+        assert "cannot be read" in result.summary
+        assert "Bearer KEY" in result.fix
+
+
+@pytest.mark.parametrize("aliases", [(), ("gpt=m",)])
+def test_the_alias_can_be_pasted_into_the_file(aliases):
+    settings = load_settings(flags={"router": {"aliases": aliases}})
+    lines = findings(model='a"b', settings=settings)['model.a"b'].first_step.splitlines()[1:-1]
+    header = "[router.aliases]\n" if aliases else ""
+    assert parse_toml((header + "\n".join(lines)).encode()) == {"router": {"aliases": {'a"b': "MODEL"}}}
