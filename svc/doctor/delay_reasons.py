@@ -20,8 +20,15 @@ def delay_reasons(site: Site, environ: Mapping[str, str], names: Collection[str]
 
 
 def concerning(nodes: Sequence[Node], names: Collection[str]) -> list[Node]:
-    """Return the nodes with a finding about one of these components; leave out the one that a rollout is running."""
-    return [node for node in _without_rollout(nodes) if any(_concerns(f.key, names) for f in node.all())]
+    """Return the nodes with a finding about one of these components.
+
+    Leave out the finding that a rollout is running, and nodes whose cause is a program that has just been started.
+    """
+    return [
+        node
+        for node in _without_rollout(nodes)
+        if not node.finding.may_pass and any(_concerns(f.key, names) for f in node.all())
+    ]
 
 
 def _without_rollout(nodes: Sequence[Node]) -> Iterator[Node]:

@@ -13,6 +13,7 @@ class Finding:
 
     `causes` are the keys of findings that may explain this one, the likeliest first; "registry.*" matches every key
     that begins with "registry.". `fix` is a command line, and `first_step` is what a person has to do before it.
+    `may_pass`: a program has just been started, so that the problem may pass without a cure.
     """
 
     key: str
@@ -22,6 +23,7 @@ class Finding:
     fix: str = ""
     first_step: str = ""
     causes: Sequence[str] = ()
+    may_pass: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from svc.base.address import bind_host, is_loopback, local_host
 from svc.config.instance.model import InstanceConfig
 from svc.doctor.facts import Facts, InstanceProbe
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.start_phase import is_refused, may_open_port
 from svc.site.components import Component, shares_registry
 
 STARTUP_SECONDS = 5  # after its start, a babysitter answers and has registered
@@ -78,6 +79,7 @@ def _babysitter(facts: Facts, component: Component, probe: InstanceProbe) -> Ite
             probe.info.error,
             fix=f"supervisorctl restart {name}",
             causes=(f"listen.{name}", f"port.{component.ports[1]}"),
+            may_pass=may_open_port(facts, name, probe.info),
         )
         return
     if probe.info.get("name") not in (None, component.name):
@@ -193,9 +195,10 @@ def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Itera
         yield Finding(
             key,
             PROBLEM,
-            f"{name}: listens, but does not answer: it hangs",
+            f"{name}: {'does not answer' if is_refused(response) else 'listens, but does not answer: it hangs'}",
             f"GET {response.url}: {response.error}",
             fix=restart,
+            may_pass=may_open_port(facts, name, response),
         )
     elif must_list and response.status == 503:
         yield Finding(

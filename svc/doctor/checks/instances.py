@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from svc.base.address import authority, is_loopback, is_wildcard
 from svc.doctor.facts import Facts, RegistryFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.start_phase import is_starting
 from svc.protocol.health_state import state_of
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.site.components import Component
@@ -137,6 +138,7 @@ def _unhealthy(
         f"last heartbeat {silence_seconds} s ago",
         fix=f"supervisorctl restart {component.name}:*",
         causes=causes,
+        may_pass=any(is_starting(facts, program) for program in component.programs),
     )
 
 
@@ -190,4 +192,5 @@ def _missing(facts: Facts, component: Component) -> Iterator[Finding]:
             f"models.{component.name}",
             f"registry.write.{config.token_file if config else ''}",
         ),
+        may_pass=any(is_starting(facts, program) for program in component.programs),
     )

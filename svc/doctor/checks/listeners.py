@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from svc.doctor.facts import Facts, PortHolder
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.start_phase import is_starting
 
 MAX_COMMAND_WIDTH = 100
 STARTUP_SECONDS = 15  # after its start, each of svc's own programs listens
@@ -116,4 +117,5 @@ def _silent_program(facts: Facts, program: str, port: int) -> Iterator[Finding]:
             f"{program}: does not listen on port {port}",
             f"supervisord calls it RUNNING since {uptime} s",
             fix=f"supervisorctl restart {program}",
+            may_pass=is_starting(facts, program),
         )

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 from svc.doctor.facts import Facts, RegistryFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.start_phase import may_open_port
 from svc.site.components import Component
 
 DOWN = ("program.registry", "supervisord.*", "listen.registry")
@@ -42,6 +43,7 @@ def _unanswering_registry(facts: Facts, registry: RegistryFacts, only_one: bool)
             f"{registry.health.error}; {state}",
             fix="supervisorctl restart registry",
             causes=DOWN,
+            may_pass=may_open_port(facts, "registry", registry.health),
         )
     first = (
         f"on {address.hostname}: is it up (svc doctor), does it listen for others ([registry] host), "

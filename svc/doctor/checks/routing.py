@@ -8,6 +8,7 @@ from svc.client.router_metrics import queue_lengths
 from svc.doctor.checks.configuration import APPLY_INSTEAD
 from svc.doctor.facts import Facts, RouterFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.start_phase import may_open_port
 from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
@@ -48,6 +49,7 @@ def _unanswering_router(facts: Facts, router: RouterFacts) -> Finding:
             router.health.error,
             fix="supervisorctl restart router",
             causes=DOWN,
+            may_pass=may_open_port(facts, "router", router.health),
         )
     return Finding(
         "router.silent",

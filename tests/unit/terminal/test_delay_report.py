@@ -1,5 +1,7 @@
 """The reason that is printed for what is waited for longer than usual."""
 
+import threading
+
 import pytest
 
 from svc.terminal.delay_report import DELAY_SECONDS, DelayReport
@@ -37,6 +39,19 @@ def test_the_reason_is_printed_once(wait):
     wait_until(lambda: wait(["a"], DELAY_SECONDS) == lines, description="the thread")
     wait(["a"], 10 * DELAY_SECONDS)
     assert wait(["a"], 10 * DELAY_SECONDS) == lines
+
+
+def test_a_reason_that_is_not_known_yet_is_looked_for_again():
+    lines, now, answers = [], [0.0], iter([[], ["problem  a"]])
+    report = DelayReport(lambda names: next(answers), lines.append, lambda: now[0])
+    report.update(["a"])
+    for moment in (DELAY_SECONDS, DELAY_SECONDS, 2 * DELAY_SECONDS):
+        now[0] = moment
+        report.update(["a"])
+        for thread in [t for t in threading.enumerate() if t.name == "delay reason"]:
+            thread.join()
+        report.update(["a"])
+    assert lines == ["not ready after 15 s: a", "  problem  a"]
 
 
 def test_a_reason_that_cannot_be_found_out_does_not_end_the_wait():

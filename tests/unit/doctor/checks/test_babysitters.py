@@ -53,6 +53,7 @@ def test_a_name_that_belongs_to_another_babysitter(token, fix):
     ("models", "text", "severity"),
     [
         (HttpResult("u", error="it does not answer in time"), "hangs", PROBLEM),
+        (GONE, "a:server: does not answer", PROBLEM),
         (answer({}, 503), "still loads", WARNING),
         (answer({}, 404), "cannot be fetched", PROBLEM),
         (answer({"data": []}), "cannot be fetched", PROBLEM),
