@@ -15,5 +15,5 @@ def command(access: Access, names: tuple[str, ...]) -> None:
 
     It gets them as soon as it is healthy. NAME is the name of the instance or of its babysitter.
     """
-    for name in undrain(access.client(), names):
-        echo(f"{name} is not drained any more")
+    for name, was_drained in undrain(access.client(), names).items():
+        echo(f"{name} is not drained any more" if was_drained else f"{name} was not drained; nothing has changed")

@@ -23,17 +23,18 @@ def drain(client: RegistryClient, names: Sequence[str]) -> list[str]:
 
     A name is that of an instance or of its babysitter.
     """
-    return _for_each("drain", client, names, instance_named, client.drain)
+    return list(_for_each("drain", client, names, instance_named, client.drain))
 
 
-def undrain(client: RegistryClient, names: Sequence[str]) -> list[str]:
-    """Clear the drain mark of these instances; return their service names."""
-    return _for_each("undrain", client, names, instance_named, lambda name: client.drain(name, drained=False))
+def undrain(client: RegistryClient, names: Sequence[str]) -> dict[str, bool]:
+    """Clear the drain mark of these instances; return by service name whether each had the mark."""
+    before = _for_each("undrain", client, names, instance_named, lambda name: client.drain(name, drained=False))
+    return {name: bool(service.get("drained")) for name, service in before.items()}
 
 
 def remove(client: RegistryClient, names: Sequence[str]) -> list[str]:
     """Remove these services from the registry; return their names."""
-    return _for_each("remove", client, names, service_named, client.deregister)
+    return list(_for_each("remove", client, names, service_named, client.deregister))
 
 
 def _for_each(
@@ -42,8 +43,8 @@ def _for_each(
     names: Sequence[str],
     resolve: Callable[[str, Mapping[str, Mapping[str, Any]]], str],
     act: Callable[[str], object],
-) -> list[str]:
-    """Resolve all names to service names, then call `act` with each of them, and return them.
+) -> dict[str, Mapping[str, Any]]:
+    """Resolve all names to service names, then call `act` with each; return the services as they were before, by name.
 
     Raise NotFound before the first call of `act` if a name has no service.
     """
@@ -52,7 +53,7 @@ def _for_each(
         resolved = list(dict.fromkeys(resolve(name, services) for name in names))
         for name in resolved:
             act(name)
-    return resolved
+    return {name: services[name] for name in resolved}
 
 
 def wait_until_idle(names: Sequence[str], router_url: str, timeout: float, progress: Waiting) -> None:

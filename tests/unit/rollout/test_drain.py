@@ -13,11 +13,12 @@ class ListedServices:
     urls = ("http://registry",)
     token_file = ""
 
-    def __init__(self):
+    def __init__(self, drained=False):
         self.calls = []
+        self.llama = service("llama-server", drained=drained)
 
     def services(self):
-        return [service("qwen-server"), BABYSITTER, service("llama-server")]
+        return [service("qwen-server"), BABYSITTER, self.llama]
 
     def drain(self, name, drained=True):
         self.calls.append((name, drained))
@@ -34,8 +35,12 @@ def test_the_name_of_a_babysitter_drains_its_instance_once():
 
 def test_an_instance_is_undrained_by_the_name_of_its_babysitter():
     registry = ListedServices()
-    assert undrain(registry, ["qwen"]) == ["qwen-server"]
+    assert undrain(registry, ["qwen"]) == {"qwen-server": False}
     assert registry.calls == [("qwen-server", False)]
+
+
+def test_an_undrain_reports_which_instances_were_drained():
+    assert undrain(ListedServices(drained=True), ["qwen", "llama"]) == {"qwen-server": False, "llama-server": True}
 
 
 def test_only_the_service_of_exactly_this_name_is_removed():
