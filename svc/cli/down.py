@@ -2,20 +2,24 @@
 
 import click
 
-from svc.cli.options import HERE, console
+from svc.cli import wrong_verbs
+from svc.cli.options import HERE, console, supervisorctl
 from svc.settings import COMPONENTS
 from svc.site import shutdown
 from svc.terminal.progress import waiting
 
 
-@click.command("down")
+@click.command("down", context_settings={"allow_extra_args": True})
 @click.option("--only", type=click.Choice(COMPONENTS), help="stop only this kind; the rest runs on")
 @click.option("--port", type=int, help="with --only babysitter: the instance with this port, or its babysitter's")
-def command(only: str | None, port: int | None) -> None:
+@click.pass_context
+def command(context: click.Context, only: str | None, port: int | None) -> None:
     """Stop the site, or one kind of its components.
 
     The router is stopped first and finishes its requests, then the babysitters, the rest and supervisord.
     """
+    if context.args:
+        raise click.UsageError(wrong_verbs.answer_to_down(context.args, supervisorctl()))
     if port is not None and only != "babysitter":
         raise click.UsageError("--port goes with --only babysitter")
     out = console()

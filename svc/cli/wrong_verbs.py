@@ -42,6 +42,12 @@ def answer(word: str, arguments: Sequence[str], svc: str, supervisorctl: str) ->
     return f"there is no command svc {word}: {cure}"
 
 
+def answer_to_down(arguments: Sequence[str], supervisorctl: str) -> str:
+    """Return the answer to the names of instances after `svc down`, which stops no single instance."""
+    programs = " ".join(_program(_instance(argument)) for argument in arguments)
+    return f"svc down stops the whole site; `{supervisorctl} stop {programs}` stops an instance"
+
+
 def _instance(argument: str) -> str:
     """Return the instance that an argument names; the argument may be the path of its TOML."""
     return argument.removesuffix(".toml").rpartition("/")[2] if argument.endswith(".toml") else argument

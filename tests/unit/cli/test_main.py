@@ -97,7 +97,8 @@ def test_help_shows_defaults_and_variables(runner):
 
 
 @pytest.mark.parametrize(
-    "arguments", [["no-such"], ["up", "--no-such"], ["run"], ["down", "--port", "1"], ["up", "--only", "x"]]
+    "arguments",
+    [["no-such"], ["up", "--no-such"], ["run"], ["down", "--port", "1"], ["down", "qwen"], ["up", "--only", "x"]],
 )
 def test_wrong_use_exits_with_2(runner, arguments):
     assert runner.invoke(svc, arguments).exit_code == 2

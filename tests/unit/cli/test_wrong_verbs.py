@@ -3,7 +3,7 @@
 import pytest
 
 from svc.cli.main import COMMANDS
-from svc.cli.wrong_verbs import ANSWERS, answer
+from svc.cli.wrong_verbs import ANSWERS, answer, answer_to_down
 
 
 def answer_to(line: str) -> str | None:
@@ -32,3 +32,8 @@ def test_the_answer_names_the_right_command(line, cure):
 def test_other_words_have_no_answer_of_their_own():
     assert answer_to("statsu") is None
     assert not set(ANSWERS) & set(COMMANDS)
+
+
+def test_down_with_names_is_answered_with_the_command_that_stops_instances():
+    cure = "svc down stops the whole site; `./ctl stop qwen:* router` stops an instance"
+    assert answer_to_down(["config/qwen.toml", "router"], "./ctl") == cure
