@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from svc.base.errors import CommandError, SvcError
-from svc.base.private_files import make_directory
 from svc.cli.group import CommandGroup
 from svc.cli.options import HERE, settings
 from svc.config import router_keys
@@ -69,7 +68,7 @@ def add(
     _check_argument("--note", router_keys.check_note, note)
     path, router_reads_it = _keys_file(file)
     if path.parent == HERE.var:
-        make_directory(HERE.var)
+        HERE.make_var()
     secret = add_key(path, name, requests_per_minute, concurrency, operator, note)
     try:
         echo(secret)

@@ -70,10 +70,15 @@ class Site:
     def make_missing_dirs(self) -> None:
         """Make logs/ and var/ if they are missing, because supervisord does not start without them.
 
-        Each gets a .gitignore, so that a repository of the site contains the directory without its files.
+        Each gets a .gitignore if it has none, so that a repository of the site contains the directory without its
+        files.
         """
         for path in (self.logs, self.var):
             _make_missing_dir(path)
+
+    def make_var(self) -> None:
+        """Make var/ with its .gitignore if either is missing."""
+        _make_missing_dir(self.var)
 
     def make_dirs(self, logs: bool = True) -> None:
         """Make var/, and also logs/ if `logs` is true; raise CommandError for a directory that is not writable."""
@@ -119,7 +124,8 @@ def _make_missing_dir(path: Path) -> None:
     if not path.exists():
         with _write_errors(path):
             make_directory(path)
-            (path / ".gitignore").write_text(GITIGNORE)
+    with contextlib.suppress(OSError), open(path / ".gitignore", "x") as file:  # it exists, or logs/ is read-only
+        file.write(GITIGNORE)
 
 
 @contextlib.contextmanager

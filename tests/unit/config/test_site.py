@@ -43,6 +43,15 @@ def test_the_directories_are_made(site):
     assert [path.name for path in site.var.iterdir()] == [".gitignore"]
 
 
+def test_a_missing_gitignore_is_written_and_another_one_is_kept(site):
+    site.var.mkdir()
+    site.logs.mkdir()
+    (site.logs / ".gitignore").write_text("own")
+    site.make_missing_dirs()
+    assert (site.var / ".gitignore").read_text() == "*\n!.gitignore\n"
+    assert (site.logs / ".gitignore").read_text() == "own"
+
+
 def test_a_directory_that_cannot_be_made_is_named(site):
     site.logs.write_text("in the way")
     with pytest.raises(CommandError, match="logs: cannot write here"):
