@@ -12,7 +12,7 @@ from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
-from svc.site import supervisord_process
+from svc.site import supervisord_end, supervisord_process
 from svc.site.components import Component, find_router, read_components
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
 from svc.site.secret_files import key_file_problems
@@ -61,8 +61,14 @@ def observe(
 def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapshot:
     """Return the snapshot of the site from which `site_status` computes the status.
 
-    With `registry_url`, that registry is asked instead of the one that the site's components use.
+    With `registry_url`, that registry is asked instead of the one that the site's components use. Raise
+    SupervisordUnusable while supervisord is shutting down, and if the current user may not use its socket.
     """
+    with supervisord_end.explained(site):
+        return _snapshot(site, token_file, registry_url)
+
+
+def _snapshot(site: Site, token_file: str, registry_url: str) -> SiteSnapshot:
     supervisord = supervisord_process.find(site)
     components = read_components(supervisord_process.conf_d(supervisord, site))
     router = find_router(components)

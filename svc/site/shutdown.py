@@ -9,7 +9,7 @@ from pathlib import Path
 
 from svc.base.errors import CommandError, Unavailable
 from svc.config.site import Site
-from svc.site import supervisord_process
+from svc.site import supervisord_end, supervisord_process
 from svc.site.components import read_components
 from svc.site.supervisord_process import SupervisordLost
 from svc.supervision import orphans, supervisord_search
@@ -25,7 +25,8 @@ NOTHING_RUNS = "nothing runs here: no supervisord answers on var/supervisor.sock
 def down(site: Site, progress: Waiting) -> None:
     """Stop every program and supervisord itself, and kill the processes that remain.
 
-    A supervisord whose socket is gone is ended by its pid. The files of a supervisord that runs are never removed.
+    If another `svc down` ends supervisord first, wait for the same end. A supervisord whose socket is gone is ended by
+    its pid. The files of a supervisord that runs are never removed.
     """
     try:
         supervisord = supervisord_process.find(site)
@@ -34,13 +35,23 @@ def down(site: Site, progress: Waiting) -> None:
     else:
         if supervisord is None:
             progress.note(NOTHING_RUNS)
-        elif supervisord.state() == "SHUTDOWN":
-            _wait_for_shutdown(site, progress)
         else:
+            _end_running(site, supervisord, progress)
+    kill_leftovers(site, progress)
+    if supervisord_search.running_pid(site) is None:  # else `svc up` has started the site again
+        supervisord_process.clean_up(site)
+
+
+def _end_running(site: Site, supervisord: SupervisordClient, progress: Waiting) -> None:
+    try:
+        if supervisord.state() != "SHUTDOWN":
             stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
             end_supervisord(site, supervisord, progress)
-    kill_leftovers(site, progress)
-    supervisord_process.clean_up(site)
+            return
+    except Unavailable:  # another command ends it, or it hangs
+        if not supervisord_end.is_ending(site):
+            raise
+    _wait_for_shutdown(site, progress)
 
 
 def leave_to_supervisord(site: Site) -> str:
@@ -78,6 +89,11 @@ def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> Non
 
     A supervisord that was started for single components is shut down with the last of them.
     """
+    with supervisord_end.explained(site):
+        _down_only(site, kind, port, progress)
+
+
+def _down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         progress.note(NOTHING_RUNS)
@@ -170,7 +186,12 @@ def kill_leftovers(site: Site, progress: Waiting) -> None:
 
 
 def _leftovers(site: Site) -> Collection[int]:
-    """Return the pids of the processes whose environment names this site's supervisord as the one that started them."""
+    """Return the pids of the processes whose environment names this site's supervisord as the one that started them.
+
+    Return none while a supervisord runs: `svc up` has started it meanwhile, and its programs are no leftovers.
+    """
+    if supervisord_search.running_pid(site) is not None:
+        return []
     socket = os.path.realpath(site.socket)
     return [
         process.pid

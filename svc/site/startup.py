@@ -12,7 +12,7 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
 from svc.settings import ENVIRONMENT_VARIABLES
-from svc.site import rollout_lock, supervisord_process
+from svc.site import rollout_lock, supervisord_end, supervisord_process
 from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, needs_key
 from svc.site.components import Component, find_router, foreign_files, shares_registry
 from svc.site.log_file import last_output
@@ -44,17 +44,19 @@ class ProgramFailed(Exception):
 def up(site: Site, options: StartOptions, timeout: float, console: Console, explain: Explain | None = None) -> None:
     """Start the site or bring it up to date, and wait `timeout` seconds at most until it is ready.
 
-    Raise ConfigError or CommandError before anything is changed, for example while a rollout is running. Raise
-    CommandError with the component that is not ready in time. `explain` returns why components are not ready, which is
-    printed while this call waits. On Ctrl-C, stop the programs that this call started.
+    If the site is stopping, wait for its end first. Raise ConfigError or CommandError before anything is changed, for
+    example while a rollout is running. Raise CommandError with the component that is not ready in time. `explain`
+    returns why components are not ready, which is printed while this call waits. On Ctrl-C, stop the programs that this
+    call started.
     """
     site.make_missing_dirs()
     with rollout_lock.shared(site, console.print_line):
         start = _Start(site, options, console)
         try:
-            with rollout_lock.starting(site):
-                start.run()
-            start.wait(timeout, explain)
+            with supervisord_end.explained(site):
+                with rollout_lock.starting(site):
+                    start.run()
+                start.wait(timeout, explain)
         except KeyboardInterrupt:
             if start.has_started_supervisord:
                 _stop_interrupted(site, console)
@@ -73,7 +75,7 @@ class _Start:
     def run(self) -> None:
         """Start the site's programs or bring them up to date. Most errors raise before anything is changed."""
         site, options = self._site, self._options
-        supervisord = supervisord_process.find(site)
+        supervisord = supervisord_end.running_supervisord(site, self._console.print_line)
         runs_from_var = supervisord is not None and supervisord_process.runs_from(
             supervisord, site.var_supervisord_conf
         )

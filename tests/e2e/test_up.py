@@ -48,7 +48,10 @@ def test_up_waits_until_all_is_ready_and_down_leaves_nothing(site):
     site.svc("up")
     assert time.monotonic() - began < max(2, first_seconds / 2), "a second up of a site that runs is quick"
 
+    first_down = site.start("svc", "down")
     site.svc("down")
+    first_down.communicate(timeout=30)
+    assert first_down.returncode == 0, "both of two downs at once succeed"
     assert site.processes() == {}
     assert not (site.root / "var" / "supervisor.sock").exists()
 
