@@ -103,7 +103,7 @@ def test_connection_close_is_honoured(wire):
     ("data", "code", "reason"),
     [
         (heartbeat("nobody"), 404, "unknown_service"),
-        (heartbeat(body=b'{"status":"asleep"}'), 400, "bad_request"),
+        (heartbeat(body=b'{"status":"a\\u0000b"}'), 400, "bad_request"),
         (heartbeat(body=b"{"), 400, "invalid_json"),
         (heartbeat("owned"), 403, "not_owner"),
         (heartbeat("owned", b"{}", "X-Service-Secret: other"), 403, "not_owner"),

@@ -241,7 +241,7 @@ def test_an_error_at_the_start_is_one_clear_line(tmp_path):
 
 def test_a_missing_redis_package_is_reported_with_its_install_command(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ConfigError, match=r"pip install 'infinilm-svc\[redis\]'"):
+    with pytest.raises(ConfigError, match=r"the redis package is missing: \S*pip install 'redis<\d+,>=\d+'"):
         check_store(RegistrySettings(store="redis://localhost"))
 
 
