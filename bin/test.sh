@@ -4,7 +4,7 @@ set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
 venv=$(bin/venv.sh test,dev,redis,llama,bench)
 PATH=$venv/bin:$PATH
-unset PYTHONDONTWRITEBYTECODE  # the tests start 2,000 processes, and each would compile svc anew
+unset PYTHONDONTWRITEBYTECODE  # else each process that the tests start compiles svc anew
 all=
 if [ "${1:-}" = --all ]; then all=yes; shift; fi
 

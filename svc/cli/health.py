@@ -14,7 +14,7 @@ def command() -> None:
 
     Exits with 0 if it can, else with 1 and a line for each component that cannot. It checks only the
     components of this machine: the registry's /health, the router's /readyz, and each babysitter's
-    /health, which reports its instance. It is meant for a container's HEALTHCHECK and the like; `svc
+    /health, which reports its instance. A container's HEALTHCHECK can call it; `svc
     status` shows more.
     """
     healthy, unhealthy = check_health(HERE)

@@ -129,7 +129,7 @@ def _hint(path: Path, router_reads_it: bool) -> str:
     """Return what is left to do until the site's router requires these keys; empty if it does, or does not run."""
     if not router_reads_it:
         return _setting_hint(path)
-    with contextlib.suppress(SvcError):  # no supervisord that can be asked
+    with contextlib.suppress(SvcError):  # no supervisord answers
         supervisord = supervisord_process.find(HERE)
         running = running_keys_file(supervisord) if supervisord else None
         if running is not None and os.path.realpath(running) != os.path.realpath(path):

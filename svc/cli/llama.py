@@ -40,7 +40,7 @@ def command(
 ) -> None:
     """Serve a small real model on the CPU.
 
-    The model is Gemma 3 270M, the server is llama.cpp's own. It is meant for demos and tests. It
+    The model is Gemma 3 270M, the server is llama.cpp's own. It serves demos and tests. It
     answers OpenAI's API, /health, /slots and /metrics once the model is loaded. The flags have the same
     names as those of llama-server.
     """

@@ -7,6 +7,7 @@ import resource
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.waiting import free_port_pair, wait_until
 ENVIRON = {"SVC_VENV": str(BIN.parent)}  # the scripts make an environment of their own otherwise: minutes
 
 
-def run(site: Site, script: str, *arguments: str, status: int = 0, **environ: str) -> tuple[str, str]:
+def run(site: Site, script: str, *arguments: str, status: int | None = 0, **environ: str) -> tuple[str, str]:
     return site.run(f"bin/{script}", *arguments, status=status, **ENVIRON, **environ)
 
 
@@ -76,13 +77,17 @@ def test_launch_all_prints_a_command_to_try_that_works(launched):
         assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
 
 
-def test_a_second_launch_starts_nothing_and_costs_a_second_or_two_of_cpu(launched):
+def test_a_second_launch_starts_nothing_and_takes_a_second_or_two(launched):
     site, _ = launched
     before = site.processes()
+    began = time.monotonic()
+    run(site, "svc", "status", status=None)
+    status_seconds = time.monotonic() - began
     for script in ("launch_all.sh", "launch_all_rust.sh"):
-        began = cpu_seconds_of_children()
+        began, cpu = time.monotonic(), cpu_seconds_of_children()
         run(site, script)
-        assert cpu_seconds_of_children() - began < 3
+        assert time.monotonic() - began < max(3, 5 * status_seconds), "a busy machine delays each command"
+        assert cpu_seconds_of_children() - cpu < 3
     assert site.processes() == before
 
 

@@ -272,7 +272,7 @@ def test_a_missing_command_is_reported_with_its_log_while_the_rest_runs(site):
     assert "absent:server" in err
     assert "logs/server_absent.log" in err
     assert len(err.splitlines()) == 1
-    wait_until(lambda: site.chat().ok, timeout=60, description="the other instance to serve")
+    wait_until(lambda: site.chat().ok, description="the other instance to serve")
 
 
 @pytest.mark.parametrize("directory", ["logs", "var", "conf.d"])

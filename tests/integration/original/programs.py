@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.integration.babysitter.processes import LoggedProcess
 
 VARIABLE, PYTHON_VARIABLE = "ORIGINAL_SVC_BIN", "ORIGINAL_SVC_PYTHON"
-IDLE_SERVER = "import time\ntime.sleep(86400)\n"  # the instance itself is a process of the test
+IDLE_SERVER = "import signal\nsignal.pause()\n"  # the instance itself is a process of the test
 
 
 def directory() -> Path | None:
