@@ -16,7 +16,7 @@ trap 'kill "$mypy" 2> /dev/null || true; rm -f "$lint"' EXIT
 tests() { python -m pytest "$@" || [ $? = 5 ]; }  # 5: no test is of that kind
 failed=
 # Most tests wait for processes, so a core bears several; tests/conftest.py has the order of the files.
-tests -m 'not long' -n 3 --dist loadfile --no-loadscope-reorder "$@" || failed=yes
+tests -m 'not long' -n 4 --dist loadfile --no-loadscope-reorder "$@" || failed=yes
 if [ "$all" ]; then tests -m long "$@" || failed=yes; fi
 wait "$mypy" || failed=yes
 cat "$lint"

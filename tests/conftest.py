@@ -20,12 +20,24 @@ os.environ["PATH"] = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/
 settings.register_profile("busy", deadline=None)
 settings.load_profile("busy")
 
-# The files with few, long tests run first, and the many short tests fill all processes at the end.
-# By itself, pytest-xdist starts with the files that have the most tests: one process still works when the rest is idle.
-SLOWEST_FIRST = ("e2e", "conformance", "documents", "browser", "integration", "unit")
+# pytest-xdist gives out files in this order (by itself, those with the most tests first: at the end one process would
+# still work on a file of few, long tests). Tests of whole sites compute, and most tests of integration wait: a mixture
+# uses the cores best. The many short tests fill all processes at the end.
+COMPUTING = ("e2e", "conformance", "documents", "browser")
+WAITING = ("integration",)
+SHORT = ("unit",)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the directories in the order of SLOWEST_FIRST; within one, the order stays."""
-    root = Path(__file__).parent
-    items.sort(key=lambda item: SLOWEST_FIRST.index(item.path.relative_to(root).parts[0]))
+    """Mix the files of COMPUTING with those of WAITING, evenly; SHORT follows. Within a file, the order stays."""
+    files = list(dict.fromkeys(item.path for item in items))
+    place: dict[Path, tuple[bool, float]] = {}
+    for folders in (COMPUTING, WAITING, SHORT):
+        group = [path for folder in folders for path in files if _folder(path) == folder]
+        place.update({path: (folders == SHORT, number / len(group)) for number, path in enumerate(group)})
+    items.sort(key=lambda item: place[item.path])
+
+
+def _folder(path: Path) -> str:
+    """Return the name of the directory in tests/ that a file belongs to."""
+    return path.relative_to(Path(__file__).parent).parts[0]

@@ -25,7 +25,7 @@ OnWait = Callable[[Waiter], None]
 
 
 class Balancer:
-    """The load balancer. `pick` decides at once; `admit` waits in the request queue if necessary.
+    """The load balancer. `pick` decides at once; `choose_or_wait` waits in the request queue if necessary.
 
     The routing table is an immutable snapshot: one writer at a time replaces it, under a lock that readers do not take.
     """
@@ -119,7 +119,7 @@ class Balancer:
 
         First wait REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or
         other instances are only busy, wait up to `queue_timeout` more. The instances in `taken` have received the
-        request, and do not get it again. Raise RateLimited and Unavailable as `admit` does.
+        request, and do not get it again. Raise RateLimited and Unavailable as `choose_or_wait` does.
         """
         unchanged = {target.name for target in refused}
 
