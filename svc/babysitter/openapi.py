@@ -1,6 +1,6 @@
 """The OpenAPI document of the babysitter's endpoints, /openapi.json."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from svc.babysitter.health_rules import ProbeOutcome
 from svc.babysitter.lifecycle import LifecycleState
@@ -16,9 +16,9 @@ from svc.protocol.openapi import (
     ErrorResponses,
     Operation,
     Schema,
-    growing_object,
     list_of,
     nullable,
+    open_object,
     ref,
 )
 
@@ -31,7 +31,7 @@ ERRORS = ErrorResponses(
     }
 )
 SCHEMAS: Schema = {
-    "Health": growing_object(
+    "Health": open_object(
         {
             "status": {"type": "string", "enum": ["healthy", "unhealthy"]},
             "service": TEXT,
@@ -47,8 +47,8 @@ SCHEMAS: Schema = {
         "properties": {"id": TEXT},
         "required": ["id"],
     },
-    "Models": growing_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
-    "Info": growing_object(
+    "Models": open_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
+    "Info": open_object(
         {
             "name": TEXT,
             "host": TEXT,
@@ -101,9 +101,11 @@ OPERATIONS = {
 
 def document(routes: Iterable[Route]) -> Schema:
     """Return the OpenAPI document of these routes; raise KeyError for one that OPERATIONS does not describe."""
-    paths: Schema = {}
+    return openapi.document("A babysitter of infinilm-svc", _operations(routes), SCHEMAS, ERRORS, {})
+
+
+def _operations(routes: Iterable[Route]) -> Iterator[tuple[str, str, Schema]]:
+    """Yield method, path and description of each route."""
     for route in routes:
-        operation = openapi.operation_object(OPERATIONS[route.endpoint], ERRORS)
-        described = {"operationId": openapi.operation_id(route.method, route.path), **operation}
-        paths.setdefault(route.path, {})[route.method.lower()] = described | {"summary": route.summary}
-    return openapi.document("A babysitter of infinilm-svc", paths, SCHEMAS, ERRORS, {})
+        described = openapi.operation_object(OPERATIONS[route.endpoint], ERRORS)
+        yield route.method, route.path, {**described, "summary": route.summary}

@@ -20,9 +20,9 @@ from svc.babysitter.http_server import SWEEP_INTERVAL_SECONDS, BabysitterServer
 from svc.babysitter.instance_watch import InstanceWatch, PortWatch, SupervisordWatch
 from svc.babysitter.lifecycle import Action, LifecycleState
 from svc.babysitter.monitor import Monitor
-from svc.babysitter.own_address import RegistrationHost
 from svc.babysitter.registrar import Registrar, load_or_create_secret, state_directory
 from svc.babysitter.registration import Registration, registrations
+from svc.babysitter.registration_host import RegistrationHost
 from svc.babysitter.resource_limits import ResourceLimits, memory_used
 from svc.babysitter.restarter import Restarter, RestartReporter
 from svc.babysitter.token_probe import TokenProbe

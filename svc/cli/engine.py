@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.completions import services
+from svc.cli.name_completers import services
 from svc.cli.options import HERE, complete_files, settings
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient

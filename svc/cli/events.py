@@ -2,7 +2,7 @@
 
 import click
 
-from svc.cli.completions import services
+from svc.cli.name_completers import services
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
 from svc.client.service_names import possible_services

@@ -5,7 +5,7 @@ import signal
 
 import click
 
-from svc.cli.completions import programs
+from svc.cli.name_completers import programs
 from svc.cli.options import HERE
 from svc.site.log_file import LogFile
 from svc.site.log_files import follow_logs, log_files, select_logs

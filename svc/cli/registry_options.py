@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from svc.cli.completions import services
+from svc.cli.name_completers import services
 from svc.cli.options import complete_files, settings
 from svc.client.registry import RegistryClient
 from svc.settings import Settings

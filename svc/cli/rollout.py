@@ -4,8 +4,8 @@ import signal
 
 import click
 
-from svc.cli.completions import instances
 from svc.cli.group import CommandGroup
+from svc.cli.name_completers import instances
 from svc.cli.options import HERE, console
 from svc.cli.rollout_options import rollout_options
 from svc.rollout import restart as rolling_restart

@@ -7,11 +7,11 @@ from typing import Any
 import click
 
 from svc.base.address import without_brackets
-from svc.cli.completions import services as complete_services
 from svc.cli.group import CommandGroup
+from svc.cli.name_completers import services as complete_services
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
-from svc.client.plain_service import PlainService, registration
+from svc.client.manual_registration import PlainService, registration
 from svc.client.service_names import service_named
 from svc.protocol.service import INSTANCE_TYPE
 from svc.site import service_watch

@@ -2,7 +2,7 @@
 
 import click
 
-from svc.base.versions import software_versions
+from svc.base.software_versions import software_versions
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 

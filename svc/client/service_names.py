@@ -1,10 +1,10 @@
 """Find the registered service that a name on the command line refers to. Pure."""
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from svc.base.errors import NotFound
+from svc.base.similar_names import did_you_mean
 from svc.protocol.instance_names import instance_service
 from svc.protocol.service import BABYSITTER_TYPE
 
@@ -15,8 +15,7 @@ def service_named(name: str, services: Services) -> str:
     """Return `name` if a service has this name; else raise NotFound, which suggests a similar name."""
     if name in services:
         return name
-    close = difflib.get_close_matches(name, services, 1)
-    cure = f"did you mean {close[0]}?" if close else "`svc services list` shows those there are"
+    cure = did_you_mean(name, services, "`svc services list` shows those there are")
     raise NotFound(f"no service {name!r} is registered; {cure}", param="name", code="unknown_service")
 
 

@@ -1,11 +1,11 @@
 """Adds and revokes API keys of the router in the file of keys, which `router_keys` reads and writes."""
 
 import datetime
-import difflib
 import secrets
 from pathlib import Path
 
 from svc.base.errors import CommandError
+from svc.base.similar_names import did_you_mean
 from svc.config import router_keys
 from svc.config.router_keys import KeyEntry
 
@@ -43,7 +43,6 @@ def revoke_key(path: Path, name: str) -> None:
         raise CommandError(f"{path}: there is no such file, so no key {name!r}; give the file with --file")
     with router_keys.editing(path) as entries:
         if name not in entries:
-            close = difflib.get_close_matches(name, entries, 1)
-            cure = f"did you mean {close[0]}?" if close else "`svc keys list` shows those there are"
+            cure = did_you_mean(name, entries, "`svc keys list` shows those there are")
             raise CommandError(f"{path}: there is no key {name!r}; {cure}")
         del entries[name]

@@ -1,7 +1,6 @@
 """Select the instances for a management request: by model, by name, or all. Pure."""
 
 import dataclasses
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import msgspec
 
 from svc.base.address import is_loopback
 from svc.base.errors import CommandError
+from svc.base.similar_names import did_you_mean
 from svc.client.service_names import instance_named
 from svc.protocol.service import Service, babysitter_of, models_of
 from svc.protocol.service_url import parse_service_url
@@ -113,9 +113,8 @@ def _resolve_name(name: str, fleet: Fleet) -> str:
 def _none_of(model: str, models: Sequence[str]) -> str:
     if not models:
         return "no instance lists a model; `svc services` shows what is registered"
-    close = difflib.get_close_matches(model, models, 1)
-    cure = f"; did you mean {close[0]}?" if close else ""
-    return f"no instance lists the model {model!r}; there are {', '.join(models)}{cure}"
+    question = did_you_mean(model, models, "")
+    return f"no instance lists the model {model!r}; there are {', '.join(models)}" + (question and f"; {question}")
 
 
 def skip_reason(instance: EngineInstance, named: bool) -> str:

@@ -57,9 +57,17 @@ class ErrorResponses:
 
 
 def document(
-    title: str, paths: Schema, schemas: Schema, errors: ErrorResponses, security_schemes: Schema, description: str = ""
+    title: str,
+    operations: Iterable[tuple[str, str, Schema]],
+    schemas: Schema,
+    errors: ErrorResponses,
+    security_schemes: Schema,
+    description: str = "",
 ) -> Schema:
-    """Return the OpenAPI document of a server."""
+    """Return the OpenAPI document of a server. `operations`: method, path and description of each route."""
+    paths: Schema = {}
+    for method, path, described in operations:
+        paths.setdefault(path, {})[method.lower()] = {"operationId": operation_id(method, path), **described}
     info = {"title": title, "version": version.number(), **({"description": description} if description else {})}
     return {
         "openapi": "3.1.0",
@@ -99,15 +107,15 @@ def ref(name: str) -> Schema:
     return {"$ref": f"#/components/schemas/{name}"}
 
 
-def response_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+def closed_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
     """Return the schema of an object with exactly these properties; all but the `optional` ones are required."""
     required = [key for key in properties if key not in optional]
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def growing_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
+def open_object(properties: Schema, optional: tuple[str, ...] = ()) -> Schema:
     """Return the schema of an object that may get more properties in later versions."""
-    return {**response_object(properties, optional), "additionalProperties": True}
+    return {**closed_object(properties, optional), "additionalProperties": True}
 
 
 def nullable(schema: Schema) -> Schema:
@@ -151,7 +159,7 @@ def _response(operation: Operation) -> Schema:
     return response
 
 
-PROBLEM: Schema = response_object(
+PROBLEM: Schema = closed_object(
     {
         "message": TEXT,
         "type": TEXT,
@@ -159,4 +167,4 @@ PROBLEM: Schema = response_object(
         "code": TEXT,
     }
 )
-ERROR_SCHEMAS: Schema = {"Problem": PROBLEM, "Error": response_object({"error": ref("Problem")})}
+ERROR_SCHEMAS: Schema = {"Problem": PROBLEM, "Error": closed_object({"error": ref("Problem")})}

@@ -26,7 +26,7 @@ from svc.registry.leases import lease, owner
 from svc.registry.leases.sweep import LeaseSweep
 from svc.registry.list_cache import ListCache, service_counts
 from svc.registry.metrics import RegistryMetrics
-from svc.registry.registry_health import FAILING, STORE_TROUBLE
+from svc.registry.registry_health import STORE_FAILING, STORE_TROUBLE
 from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
@@ -89,7 +89,7 @@ class RegistryApi:
         report = {"status": status, "registry": "running", **service_numbers, "timestamp": iso(now)}
         if reason:
             report["reason"] = reason
-        return _json({**report, **error_object(Unavailable(reason))}, 503) if status == FAILING else _json(report)
+        return _json({**report, **error_object(Unavailable(reason))}, 503) if status == STORE_FAILING else _json(report)
 
     def services(self, client: Client, now: float) -> Response:
         """Return the services with their latest heartbeats.

@@ -10,7 +10,7 @@ from prometheus_client.registry import Collector
 
 from svc.protocol.event import EVENT_KINDS
 from svc.protocol.service import STATUSES
-from svc.registry.registry_health import DEGRADED, FAILING, RegistryHealth
+from svc.registry.registry_health import DEGRADED, STORE_FAILING, RegistryHealth
 from svc.registry.store.contract import Store
 
 OTHER_STATUS = "other"  # label of the services whose status is none of STATUSES: clients must not make labels
@@ -60,10 +60,10 @@ class _StoreCollector(Collector):
         status, _ = self.health.status()
         for state, meaning in (
             (DEGRADED, "leases are kept, or the store has a problem"),
-            (FAILING, "the store fails"),
+            (STORE_FAILING, "the store fails"),
         ):
             yield GaugeMetricFamily(f"svc_registry_{state}", f"1 while {meaning}: see /health", status == state)
-        if status != FAILING:
+        if status != STORE_FAILING:
             yield from self._services()
 
     def _services(self) -> Iterator[Metric]:

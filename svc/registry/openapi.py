@@ -1,6 +1,6 @@
 """The OpenAPI document, /openapi.json: each route with its parameters, its responses and its errors."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from svc.protocol import openapi
@@ -123,18 +123,19 @@ OPERATIONS = {
 
 def document(routes: Iterable[Route]) -> dict[str, Any]:
     """Return the OpenAPI document of these routes; raise KeyError for a route that OPERATIONS does not describe."""
-    paths: dict[str, dict[str, Any]] = {}
-    for method, path, access, handler in routes:
-        operation = OPERATIONS[handler]
-        paths.setdefault(openapi.path_template(path), {})[method.lower()] = {
-            "operationId": operation.operation_id or handler,
-            **_operation(operation, path, access),
-        }
     security_schemes = {
         "token": {"type": "http", "scheme": "bearer"},
         "secret": {"type": "apiKey", "in": "header", "name": "X-Service-Secret"},
     }
-    return openapi.document("The registry of infinilm-svc", paths, SCHEMAS, ERRORS, security_schemes)
+    return openapi.document("The registry of infinilm-svc", _operations(routes), SCHEMAS, ERRORS, security_schemes)
+
+
+def _operations(routes: Iterable[Route]) -> Iterator[tuple[str, str, Schema]]:
+    """Yield method, path and description of each route."""
+    for method, path, access, handler in routes:
+        operation = OPERATIONS[handler]
+        described = _operation(operation, path, access)
+        yield method, openapi.path_template(path), {"operationId": operation.operation_id or handler, **described}
 
 
 def _operation(operation: Operation, path: str, access: str) -> Schema:

@@ -5,7 +5,7 @@ import logging
 from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
-HEALTHY, DEGRADED, FAILING = "healthy", "degraded", "failing"
+HEALTHY, DEGRADED, STORE_FAILING = "healthy", "degraded", "failing"
 SUCCESSES_TO_RECOVER = 3  # checks in a row after which a store that failed is used again
 STORE_TROUBLE = "the store has a problem; read the registry's log, or GET /health with its token"
 KEPT_LEASES = (
@@ -29,7 +29,7 @@ class RegistryHealth:
         self.failure = ""  # why the store cannot be used
         self.kept_leases = ""  # why leases are kept
         self._successes = 0
-        self._status_of_failure = FAILING
+        self._status_of_failure = STORE_FAILING
         self._was_checked = False
 
     def status(self, detailed: bool = True) -> tuple[str, str]:
@@ -47,7 +47,7 @@ class RegistryHealth:
         self._successes = 0
         if not self.failure:
             log.error("%s", reason)
-            self._status_of_failure = DEGRADED if self.store.degradation() else FAILING
+            self._status_of_failure = DEGRADED if self.store.degradation() else STORE_FAILING
         self.failure = reason
 
     def is_store_usable(self) -> bool:

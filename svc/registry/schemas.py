@@ -8,9 +8,9 @@ from svc.protocol.openapi import (
     TEXT,
     TIMESTAMP,
     Schema,
+    closed_object,
     nullable,
     ref,
-    response_object,
 )
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
 from svc.registry import validation
@@ -104,22 +104,22 @@ SCHEMAS: Schema = {
     },
     "Change": {"type": "object", "properties": CHANGES, "examples": [{"status": "draining"}]},
     "Heartbeat": {"type": "object", "properties": {"status": nullable(STATUS)}, "examples": [{"status": "running"}]},
-    "Service": response_object({**WRITABLE, **READ_ONLY}),
-    "Services": response_object(
+    "Service": closed_object({**WRITABLE, **READ_ONLY}),
+    "Services": closed_object(
         {"services": {"type": "array", "items": ref("Service")}, "total": COUNT, "timestamp": TIMESTAMP}
     ),
-    "Changed": response_object({"message": TEXT, "service": ref("Service")}),
-    "Done": response_object({"message": TEXT, "timestamp": TIMESTAMP}),
-    "Expired": response_object({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
-    "Event": response_object(
+    "Changed": closed_object({"message": TEXT, "service": ref("Service")}),
+    "Done": closed_object({"message": TEXT, "timestamp": TIMESTAMP}),
+    "Expired": closed_object({"message": TEXT, "expired": {"type": "array", "items": NAME}, "timestamp": TIMESTAMP}),
+    "Event": closed_object(
         {
             "id": COUNT,
             **EVENT_FIELDS,
             "level": {"type": "string", "enum": ["info", "good", "warning", "bad"]},
         }
     ),
-    "Events": response_object({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
-    "Told": response_object({"events": EVENTS, "last": LAST}),
+    "Events": closed_object({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
+    "Told": closed_object({"events": EVENTS, "last": LAST}),
     "Telling": {
         "type": "object",
         "required": ["events"],
@@ -142,7 +142,7 @@ SCHEMAS: Schema = {
         },
         "examples": [{"events": [{"kind": "ejected", "service": "qwen-server", "source": "router"}]}],
     },
-    "Check": response_object(
+    "Check": closed_object(
         {
             "service": NAME,
             "health_status": READ_ONLY["health_status"],
@@ -151,9 +151,9 @@ SCHEMAS: Schema = {
             "timestamp": TIMESTAMP,
         }
     ),
-    "Health": response_object(HEALTH, OPTIONAL_HEALTH_FIELDS),
-    "Failing": response_object({**HEALTH, "error": ref("Problem")}, OPTIONAL_HEALTH_FIELDS),
-    "Stats": response_object(
+    "Health": closed_object(HEALTH, OPTIONAL_HEALTH_FIELDS),
+    "Failing": closed_object({**HEALTH, "error": ref("Problem")}, OPTIONAL_HEALTH_FIELDS),
+    "Stats": closed_object(
         {
             "total_services": COUNT,
             "healthy_services": COUNT,
@@ -166,7 +166,7 @@ SCHEMAS: Schema = {
     ),
     "Targets": {
         "type": "array",
-        "items": response_object(
+        "items": closed_object(
             {
                 "targets": {"type": "array", "items": TEXT, "minItems": 1, "maxItems": 1},
                 "labels": {"type": "object", "additionalProperties": TEXT, "required": ["job", "name"]},

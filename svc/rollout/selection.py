@@ -1,10 +1,10 @@
 """Selects the instances that the arguments of `svc rollout restart` name. Pure."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from svc.base.errors import CommandError
+from svc.base.similar_names import did_you_mean
 from svc.protocol.instance_names import instance_name, server_program
 from svc.protocol.service import listed_models
 from svc.site.components import Component
@@ -48,6 +48,5 @@ def select_instances(
 
 
 def _unknown_argument_text(argument: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(argument, known, 1)
-    cure = f"did you mean {close[0]}?" if close else f"there are {', '.join(dict.fromkeys(known)) or 'none'}"
+    cure = did_you_mean(argument, known, f"there are {', '.join(dict.fromkeys(known)) or 'none'}")
     return f"no instance of this host has this name or model; {cure}"

@@ -15,9 +15,9 @@ from svc.protocol.openapi import (
     ErrorResponses,
     Operation,
     Schema,
-    growing_object,
     list_of,
     nullable,
+    open_object,
     ref,
 )
 from svc.protocol.service import STATUSES
@@ -50,7 +50,7 @@ ERRORS = ErrorResponses(
     }
 )
 RELAY_ERRORS = (400, 401, 403, 404, 413, 415, 429, 502, 503, 504)
-INSTANCE: Schema = growing_object(
+INSTANCE: Schema = open_object(
     {
         "name": TEXT,
         "host": TEXT,
@@ -73,8 +73,8 @@ INSTANCE: Schema = growing_object(
     }
 )
 SCHEMAS: Schema = {
-    "Probe": growing_object({"status": TEXT}),
-    "Health": growing_object(
+    "Probe": open_object({"status": TEXT}),
+    "Health": open_object(
         {
             "status": {"type": "string", "enum": ["healthy", "degraded"]},
             "router": {"type": "string", "enum": ["running", "draining"]},
@@ -92,10 +92,10 @@ SCHEMAS: Schema = {
         "properties": {"id": TEXT, "object": TEXT, "created": {"type": "number"}, "owned_by": TEXT},
         "required": ["id", "object", "created", "owned_by"],
     },
-    "Models": growing_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
+    "Models": open_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
     "Instance": INSTANCE,
-    "Services": growing_object({"services": list_of(ref("Instance")), "total": COUNT, "registry_url": nullable(TEXT)}),
-    "Stats": growing_object(
+    "Services": open_object({"services": list_of(ref("Instance")), "total": COUNT, "registry_url": nullable(TEXT)}),
+    "Stats": open_object(
         {
             "total_services": COUNT,
             "healthy_services": COUNT,
@@ -108,7 +108,7 @@ SCHEMAS: Schema = {
             "services": list_of(ref("Instance")),
         }
     ),
-    "Drained": growing_object({"service": {"type": "object", "description": "the service, as the registry has it"}}),
+    "Drained": open_object({"service": {"type": "object", "description": "the service, as the registry has it"}}),
     "Relayed": {
         "type": "object",
         "description": "passed on unchanged; the router reads the model from it",
@@ -139,11 +139,8 @@ OPERATIONS = {
 
 def document(routes: Iterable[Route]) -> Schema:
     """Return the OpenAPI document; raise KeyError for a route of the router that OPERATIONS does not describe."""
-    paths: Schema = {}
-    for method, path, operation in (*_own(routes), *_relayed()):
-        described = {"operationId": openapi.operation_id(method, path), **operation}
-        paths.setdefault(path, {})[method.lower()] = described
-    return openapi.document("The router of infinilm-svc", paths, SCHEMAS, ERRORS, KEY_SCHEMES, DESCRIPTION)
+    operations = (*_own(routes), *_relayed())
+    return openapi.document("The router of infinilm-svc", operations, SCHEMAS, ERRORS, KEY_SCHEMES, DESCRIPTION)
 
 
 def _own(routes: Iterable[Route]) -> Iterator[tuple[str, str, Schema]]:

@@ -1,6 +1,5 @@
 """Finds, selects and follows the log files of a site's programs."""
 
-import difflib
 import select
 import sys
 import time
@@ -9,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from svc.base.errors import CommandError, SvcError
+from svc.base.similar_names import did_you_mean
 from svc.config.site import Site
 from svc.site import supervisord_process
 from svc.site.log_file import LogFile
@@ -80,8 +80,7 @@ def _cure(name: str, programs: Iterable[str]) -> str:
     """Return the program or instance whose name is most like `name`, or the list of programs."""
     programs = list(programs)
     known = [*programs, *dict.fromkeys(program.partition(":")[0] for program in programs)]
-    close = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {close[0]}?" if close else f"there are {', '.join(programs)}"
+    return did_you_mean(name, known, f"there are {', '.join(programs)}")
 
 
 def _programs_of(name: str, programs: Iterable[str]) -> Iterator[str]:

@@ -1,7 +1,6 @@
 """Loads babysitter TOML files. Reports every problem of every file at once: `FILE: key: what is wrong; what to do`."""
 
 import dataclasses
-import difflib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +10,7 @@ from urllib.parse import urlsplit
 
 from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
+from svc.base.similar_names import did_you_mean
 from svc.config.instance import collisions, schema
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
@@ -159,8 +159,8 @@ def _validate_table(
 
 
 def _cure(key: str, known: Mapping[str, Field], prefix: str) -> str:
-    if close := difflib.get_close_matches(key, [*known, *(SECTIONS if not prefix else ())], 1):
-        return f"did you mean {close[0]}?"
+    if question := did_you_mean(key, [*known, *(SECTIONS if not prefix else ())], ""):
+        return question
     homes: dict[str, list[str]] = {
         "": list(schema.TOP_LEVEL),
         "babysitter.": list(schema.BABYSITTER),
@@ -179,8 +179,7 @@ def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str,
         _check_keys_of_any_type(table, report)
         return {}
     if table["type"] not in list(schema.BACKENDS):
-        close = difflib.get_close_matches(str(table["type"]), schema.BACKENDS, 1)
-        cure = f"did you mean {close[0]}?" if close else f"choose one of {kinds}"
+        cure = did_you_mean(str(table["type"]), schema.BACKENDS, f"choose one of {kinds}")
         report("backend.type", f"there is no type {quoted(table['type'])}; {cure}")
         _check_keys_of_any_type(table, report)
         return {}

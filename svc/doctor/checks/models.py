@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterator
 
+from svc.base.similar_names import abbreviated_list, similar_names
 from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
 from svc.protocol.service import INSTANCE_TYPE, listed_models
-from svc.protocol.similar_names import first_names, similar_names
 
 MAX_MODELS_SHOWN = 8
 
@@ -78,7 +78,7 @@ def _unserved_alias(alias: str, model: str, served: list[str]) -> Finding:
         f"alias.{alias}",
         PROBLEM,
         f"the alias {alias!r} stands for {model!r}, which no instance serves",
-        f"there are {first_names(served, MAX_MODELS_SHOWN)}",
+        f"there are {abbreviated_list(served, MAX_MODELS_SHOWN)}",
         causes=(f"model.{model}",),
         first_step=f"correct [router.aliases] in config/svc.toml{_spelling_hint(model, served)}",
         fix="svc up",
@@ -199,7 +199,7 @@ def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
         f"model.{model}",
         PROBLEM,
         f"model {model!r}: no instance serves it",
-        f"there are {first_names(names, MAX_MODELS_SHOWN)}",
+        f"there are {abbreviated_list(names, MAX_MODELS_SHOWN)}",
         first_step=f"ask for one of those{_spelling_hint(model, names)}; to give it that name too, in config/svc.toml"
         f"{_alias_toml(facts, model)}\nthe list is at",
         fix=_list_command(facts),

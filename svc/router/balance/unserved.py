@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 
 from svc.base.errors import NotFound, SvcError, Unavailable
-from svc.protocol.similar_names import first_names, similar_names
+from svc.base.similar_names import abbreviated_list, similar_names
 from svc.router.balance.routing_table import RETURNING_STATUSES, RoutingTable
 
 MODEL_DOWN_RETRY_SECONDS = 5  # within which a stopped or restarted instance may be back
@@ -38,7 +38,7 @@ class ModelNotFound(NotFound):
     code = "model_not_found"
 
     def __init__(self, model: str, known: Collection[str]) -> None:
-        similar, others = similar_names(model, known), first_names(known, MAX_MODELS_SHOWN)
+        similar, others = similar_names(model, known), abbreviated_list(known, MAX_MODELS_SHOWN)
         hint = f"did you mean {' or '.join(similar)}?" if similar else f"there are {others}"
         super().__init__(f"The model '{model}' does not exist; {hint}", param="model")
 

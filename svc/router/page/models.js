@@ -4,7 +4,7 @@
 import { arrange, byId, go, make, mark, put, set } from "./dom.js";
 import { byName, count, whole, when } from "./figures.js";
 import { Plots } from "./plots.js";
-import { failedShare, isFailing, rank } from "./verdict.js";
+import { failedShare, hasTooManyFailures, rank } from "./verdict.js";
 
 const MAX_CARDS = 6; // up to this number of models, each has a card
 const MAX_UNKNOWN_NAMES = 5;
@@ -153,7 +153,7 @@ class Model {
   }
 
   #judge() {
-    const failing = isFailing(this.#minute);
+    const failing = hasTooManyFailures(this.#minute);
     this.level = failing ? "bad" : this.#health;
     set(this.node, "data-level", this.level);
     put(this.#alarm, [this.#fate, failing ? failedShare(this.#minute) : ""].filter(Boolean).join("; "));

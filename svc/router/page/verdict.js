@@ -10,7 +10,7 @@ const WORST_FIRST = ["bad", "warning", "good", "info"];
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
 // Whether so many of a model's requests failed in the last minute that an operator should look.
-export const isFailing = (minute) => minute.failed > 0 && minute.failed >= MIN_FAILING_RATIO * minute.requests;
+export const hasTooManyFailures = (minute) => minute.failed > 0 && minute.failed >= MIN_FAILING_RATIO * minute.requests;
 
 export const failedShare = (minute) => `${whole(minute.failed)} of ${count(minute.requests, "request")} failed in the last minute`;
 
@@ -75,7 +75,7 @@ function listed(models) {
 
 // The models of whose requests too many fail, and the instances that failed them.
 function ofRequests(tick) {
-  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => isFailing(minute));
+  const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => hasTooManyFailures(minute));
   return failing.map(([name, { minute, failed_at = {} }]) => {
     const worst = Object.entries(failed_at).sort(([, one], [, other]) => other - one);
     const names = worst.map(([instance, failed]) => ({ name: instance, level: "bad", note: count(failed, "error") }));

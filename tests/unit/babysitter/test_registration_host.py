@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.babysitter.own_address import RegistrationHost, source_address
+from svc.babysitter.registration_host import RegistrationHost, source_address
 
 REMOTE, LOCAL = "http://registry.lab:18000", "http://localhost:18000"
 

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from svc.protocol.similar_names import first_names, similar_names
+from svc.base.similar_names import abbreviated_list, similar_names
 
 KNOWN = ["demo-small", "demo-large", "Qwen/Qwen3-32B", "gpt-4o"]
 
@@ -40,6 +40,6 @@ def test_a_long_name_costs_no_comparison():
 
 
 def test_of_many_names_the_first_are_shown():
-    assert first_names(["c", "a", "b"], 2) == "a, b and 1 more"
-    assert first_names(["b", "a"], 2) == "a, b"
-    assert first_names([], 2) == "none"
+    assert abbreviated_list(["c", "a", "b"], 2) == "a, b and 1 more"
+    assert abbreviated_list(["b", "a"], 2) == "a, b"
+    assert abbreviated_list([], 2) == "none"

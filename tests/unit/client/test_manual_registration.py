@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from svc.base.errors import CommandError
-from svc.client.plain_service import PlainService, registration
+from svc.client.manual_registration import PlainService, registration
 from svc.registry import validation
 from tests.unit.client.page_server import PageServer
 from tests.waiting import free_port

@@ -1,8 +1,11 @@
-"""Finds the names that a wrong name may stand for: the models that a client or an operator meant. Pure."""
+"""Finds the names that a wrong name may stand for, and the words in which a message proposes them. Pure.
+
+An operator's names are compared by `did_you_mean`, those that a client sends by `similar_names`, whose cost is bounded.
+"""
 
 import heapq
 from collections.abc import Iterable
-from difflib import SequenceMatcher
+from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 
 MAX_SIMILAR_NAMES = 2
@@ -12,6 +15,12 @@ MIN_SIMILARITY = 0.65  # of difflib's ratio
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200
 MAX_EXACT_COMPARISONS = 10  # with the names that have the most characters in common
+
+
+def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
+    """Return the question whether the operator meant the most similar known name; `otherwise` if none is similar."""
+    close = get_close_matches(name, list(known), 1)
+    return f"did you mean {close[0]}?" if close else otherwise
 
 
 def similar_names(name: str, known: Iterable[str]) -> list[str]:
@@ -41,7 +50,7 @@ def _close_names(wanted: str, known: Iterable[str]) -> list[str]:
     return [name for ratio, name in heapq.nlargest(MAX_SIMILAR_NAMES, ratios) if ratio >= MIN_SIMILARITY]
 
 
-def first_names(names: Iterable[str], limit: int) -> str:
+def abbreviated_list(names: Iterable[str], limit: int) -> str:
     """Return the first names in alphabetical order and the number of the others; "none" if there are no names."""
     ordered = sorted(names)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""

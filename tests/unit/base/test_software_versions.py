@@ -4,8 +4,8 @@ import configparser
 import platform
 import re
 
+from svc.base.software_versions import OPTIONAL_PACKAGES, PACKAGES, software_versions
 from svc.base.version import PACKAGE
-from svc.base.versions import OPTIONAL_PACKAGES, PACKAGES, software_versions
 
 
 def required_packages() -> set[str]:
