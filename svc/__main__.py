@@ -1,16 +1,16 @@
-"""The entry point of `svc`: what must happen before anything else is imported."""
+"""The entry point of `svc`. It patches the standard library for gevent before it imports the command line."""
 
 import sys
 from types import TracebackType
 
-GEVENT_COMMANDS = ("babysitter", "mock")  # they run gevent in this process; registry and router leave it to gunicorn
+GEVENT_COMMANDS = ("babysitter", "mock")  # these use gevent in this process; for registry and router, gunicorn patches
 
 
 def main() -> None:
-    """Run the command line; the console script `svc`."""
+    """Run the command line. The console script `svc` calls this function."""
     sys.excepthook = print_exception
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "launch":  # `svc launch` starts every program, so it must be quick: it does not import click
+    if command == "launch":  # runs before every program, so it must start quickly, without click
         from svc.supervision import launch
 
         sys.exit(launch.main(sys.argv[2:]))

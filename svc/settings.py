@@ -11,12 +11,12 @@ from typing import Any
 COMPONENTS = ("registry", "router", "babysitter")
 COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER")  # read if LAUNCH_COMPONENTS is not set
 ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
-NameTable = tuple[tuple[str, str], ...]  # a table of names, such as [router.aliases]
-TextList = tuple[str, ...]  # a list in the file; in a flag or a variable, texts separated by commas
+NameTable = tuple[tuple[str, str], ...]  # the (key, value) pairs of a TOML table such as [router.aliases]
+TextList = tuple[str, ...]  # a TOML list of texts; in a flag or an environment variable, separated by commas
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
-DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # for images: a container's loopback address is unreachable from others
-Pattern = tuple[str, str]  # the regular expression that a text must match, and its description for messages
+DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # container images set it: loopback is unreachable from outside
+Pattern = tuple[str, str]  # a regular expression that a text must match, and its description for error messages
 SIZE_PATTERN: Pattern = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT_PATTERN: Pattern = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
 # A path that every engine interprets in the same way: it has no empty or dot segments, no parameters (`;`), and no
@@ -53,7 +53,7 @@ class SettingRules:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     pattern: Pattern | None = None
-    token_setting: str = ""  # for a URL, which must not hold a secret: the setting that names the file with the secret
+    token_setting: str = ""  # for a URL: the setting to use instead of a secret in the URL
     help: str = ""
 
 
@@ -264,10 +264,10 @@ class Settings:
     nginx: NginxSettings
     logs: LogSettings
     systemd: SystemdSettings
-    other_components: tuple[str, ...] = ()  # run on this host too, beside those that this command starts
+    other_components: tuple[str, ...] = ()  # with --only: all components of this host, running or configured
 
     def has_own(self, component: str) -> bool:
-        """Return whether a component of the site, registry or router, runs on this host or is to run here."""
+        """Return whether the site's registry or router (`component`) runs on this host or is to be started on it."""
         return self.launch.runs(component) or component in self.other_components
 
     def registry_url(self) -> str:

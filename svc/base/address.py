@@ -25,7 +25,10 @@ def has_credentials(url: str) -> bool:
 
 
 def is_ipv6(host: str) -> bool:
-    """Return whether `host` is an IPv6 address; False with a zone (`fe80::1%eth0`), which is valid on one machine."""
+    """Return whether `host` is an IPv6 address without a zone.
+
+    With a zone (`fe80::1%eth0`), an address is valid on one machine only.
+    """
     try:
         return "%" not in host and bool(ipaddress.IPv6Address(host))
     except ValueError:

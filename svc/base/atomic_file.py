@@ -17,7 +17,7 @@ def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnO
 
     With `durable`, the new content survives a power failure after this call.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # pid: two processes may write the same file
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # pid: two processes may write `path` concurrently
     try:
         stage(temporary, data, mode, durable, on_open)
         os.replace(temporary, path)
@@ -31,7 +31,7 @@ def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnO
 
 def stage(temporary: Path, data: bytes, mode: int, durable: bool = True, on_open: OnOpen = _ignore) -> None:
     """Write `data` to the file `temporary`, which the caller then moves with `os.replace`; raise OSError."""
-    temporary.unlink(missing_ok=True)  # left behind by a killed process
+    temporary.unlink(missing_ok=True)  # a process that was killed may have left this file behind
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     with open(os.open(temporary, flags, mode), "wb") as file:
         on_open(file.fileno())

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 WINDOW_SECONDS = 5.0  # a rate is the mean over this window, so that requests that end together make no peak
 POINT_INTERVAL_SECONDS = 2.0  # between two points of the history
-MAX_POINTS = 150  # in the history of each model
+MAX_POINTS = 150  # maximum length of a model's history
 POINTS_PER_MINUTE = 30
 SERIES = ("requests", "errors", "first_token", "tokens")
 
@@ -17,8 +17,8 @@ class Counts(NamedTuple):
     requests: int = 0
     errors: int = 0
     tokens: int = 0
-    ttft_seconds: float = 0.0  # time to the first token, summed over the streams that have sent one
-    ttft_streams: int = 0  # streams that have sent their first token
+    ttft_seconds: float = 0.0  # sum of the times to the first token
+    ttft_streams: int = 0  # number of streams that have sent their first token
 
 
 class Rates(NamedTuple):
@@ -81,7 +81,7 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
 
 
 class RecentCounts:
-    """The increase of each model's counters over the last `points` samples, such as its errors by kind."""
+    """The increase of each model's counters (such as its errors of each kind) over the last `points` samples."""
 
     def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)

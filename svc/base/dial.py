@@ -32,7 +32,7 @@ def dial(host: str, port: int, timeout: float, rejection_reason: AddressCheck | 
     try:
         raise error
     finally:
-        del error  # otherwise a reference cycle with this frame keeps a caller's large body until a garbage collection
+        del error  # breaks a reference cycle, which would keep a caller's large body until the next garbage collection
 
 
 def _addresses(host: str, port: int) -> list[tuple[int, tuple]]:

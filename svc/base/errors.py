@@ -96,7 +96,7 @@ class BadGateway(SvcError):
 
 
 class PoisonedRequest(SvcError):
-    """The request has crashed instances, so the router does not send it to another one.
+    """The request has crashed instances, so the router does not send it to another instance.
 
     OpenAI's client libraries do not retry a request if the error response has `x-should-retry: false`.
     """
@@ -148,7 +148,7 @@ def error_object(error: SvcError) -> dict[str, Any]:
 
 
 def message_of(answer: object) -> str:
-    """Return the message of an OpenAI error object, or an `error` that is a text itself; "" for any other JSON."""
+    """Return the message of an OpenAI error object, or the field `error` if it is a text; "" for any other JSON."""
     error = answer.get("error") if isinstance(answer, dict) else None
     message = error.get("message") if isinstance(error, dict) else error
     return message if isinstance(message, str) else ""

@@ -1,4 +1,4 @@
-"""Names the users that files belong to, for messages to users who may not use these files."""
+"""Find the owners of files, for error messages to users who may not read or write these files."""
 
 import os
 import pwd
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def user_name(uid: int) -> str:
-    """Return the name of a user, or `#UID`, as sudo writes it, for a user without a name."""
+    """Return the name of a user; for a user without a name, return `#UID`, the notation of sudo."""
     with suppress(KeyError):
         return pwd.getpwuid(uid).pw_name
     return f"#{uid}"

@@ -36,7 +36,10 @@ def install_errors(app: Flask) -> None:
 
 
 def install_version(app: Flask) -> None:
-    """Make /health report the version of the running code, which may differ from the installed one after an upgrade."""
+    """Add a header with the version of the running code to each response of /health.
+
+    After an upgrade, the running version differs from the installed version until the program is restarted.
+    """
     running_version = version.running()
 
     @app.after_request
@@ -48,9 +51,9 @@ def install_version(app: Flask) -> None:
 
 class Route(NamedTuple):
     method: str
-    path: str  # as Flask writes it
+    path: str  # in Flask's notation, such as /services/<name>
     endpoint: str
-    summary: str  # the docstring of its function in one line; "" where it has none
+    summary: str  # the docstring of the route's function as one line; "" without a docstring
 
 
 def routes(app: Flask) -> list[Route]:

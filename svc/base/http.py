@@ -17,7 +17,7 @@ TCP_OPTIONS = {
 
 
 class KeepaliveAdapter(HTTPAdapter):
-    """An adapter of the `requests` library for long polls: TCP keepalive checks every second that the server exists."""
+    """An adapter of the `requests` library for long polls: TCP keepalive checks the connection every second."""
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         socket_options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in TCP_OPTIONS.items()]

@@ -6,7 +6,7 @@ import socket
 from svc.base.address import authority, without_brackets
 from svc.base.errors import CommandError
 
-OTHER_DESCRIPTORS = 1000  # for logs, libraries and connections to other servers
+OTHER_DESCRIPTORS = 1000  # number of descriptors for logs, libraries and connections to other servers
 
 
 def bind(program: str, host: str, port: int) -> socket.socket:

@@ -13,7 +13,7 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tupl
 
 
 class TextFormatter(logging.Formatter):
-    """Formats a record as one line, even if its message has several; only a traceback has further lines."""
+    """Formats a record as one line, even if its message has line breaks; only a traceback adds further lines."""
 
     def __init__(self) -> None:
         super().__init__(FORMAT)
@@ -45,8 +45,8 @@ class JsonFormatter(logging.Formatter):
 def configure(level: str | None = None) -> None:
     """Configure logging to stderr, which supervisord redirects to files in logs/.
 
-    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON; supervised programs
-    get the format setting of [logs] in this variable.
+    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON. For programs under
+    supervisord, svc sets this variable to the format in [logs].
     """
     handler = logging.StreamHandler()
     as_json = os.environ.get("SVC_LOG_FORMAT") == "json"

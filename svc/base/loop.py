@@ -13,7 +13,7 @@ class Loop:
     """Runs `work` in rounds in a thread (a greenlet if gevent has patched threading).
 
     `work` returns the seconds until the next round, or None for `interval`. If `work` raises, the exception is logged
-    and the next round is after `interval`. `wake` starts the next round at once.
+    and the next round begins after `interval` seconds. `wake` starts the next round at once.
     """
 
     def __init__(self, name: str, work: Callable[[], float | None], interval: float) -> None:

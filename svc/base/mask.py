@@ -28,14 +28,14 @@ NAMED_VALUE = re.compile(
     r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
 )
 VALUE = re.compile(
-    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # a quoted element of a list, as in environment=
+    r"""(?:"[^"]*"|'[^']*')(?:"[^"]*"|'[^']*'|[^\s,])*"""  # a quoted list element, as in environment=
     r"""|(?:"[^"]*"|'[^']*'|\S)+"""  # a word in a shell command
 )
 BEARER = re.compile(r"(?i)\b(bearer\s+)(\S+)")
 BASIC = re.compile(r"(?i)\b(basic\s+)([a-z0-9+/]\S*)")
 # A password may contain an unescaped @ or slash, and a token may appear without a user.
 IN_URL = re.compile(r"""(\b\w{1,20}://(?:[^/\s:@"']{0,200}:)?)([^\s"']{1,1000})(?=@)""")
-ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # of a supervisord program
+ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # in the section of a supervisord program
 VARIABLE = re.compile(r"""(\w+=)("[^"]*"|'[^']*'|[^,\s]*)""")
 PUBLIC_VARIABLE = re.compile(r"(?:SVC_(?!ENV_)\w+|CUDA_VISIBLE_DEVICES)=")
 Label = Callable[[str], str]  # secret -> the text that replaces it
@@ -85,7 +85,7 @@ def secret_names(text: str) -> list[str]:
 
 
 def both_without_secrets(old: str, new: str) -> tuple[str, str]:
-    """Return two versions of a text without their secrets. A secret that only `new` has becomes CHANGED_MASK."""
+    """Return two versions of a text without their secrets; CHANGED_MASK replaces secrets that only `new` contains."""
     known: set[str] = set()
 
     def remember(secret: str) -> str:

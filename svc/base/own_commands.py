@@ -1,4 +1,4 @@
-"""The commands by which the user can call svc, and the programs installed beside it, from the current directory."""
+"""The commands with which the user can run svc, and the programs installed beside it, from the current directory."""
 
 import os
 import shlex
@@ -12,7 +12,10 @@ SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # su
 
 
 def command_name(through_sudo: bool = False) -> str:
-    """Return the command by which the user can call this `svc` from the current directory, or sudo can."""
+    """Return the command that runs this `svc` from the current directory.
+
+    With `through_sudo`, the command works after `sudo`, which has a PATH of its own.
+    """
     program = shutil.which("svc", path=SUDO_PATH if through_sudo else None)
     if program and os.path.exists(sys.argv[0]) and os.path.samefile(program, sys.argv[0]):
         return "svc"
@@ -22,12 +25,12 @@ def command_name(through_sudo: bool = False) -> str:
 
 
 def as_user(user: str, arguments: Sequence[str] = ()) -> str:
-    """Return the command that calls this `svc` as another user; without `arguments`, with those of this call."""
+    """Return the command that runs this `svc` as another user. `arguments` defaults to those of the current process."""
     return f"sudo -u {shlex.quote(user)} {command_name(through_sudo=True)} {shlex.join(arguments or sys.argv[1:])}"
 
 
 def in_directory(directory: Path, *arguments: str) -> str:
-    """Return the command that calls this `svc` in another directory."""
+    """Return the command that runs this `svc` in another directory."""
     name = command_name()
     if name != "svc" and os.path.exists(name):
         name = os.path.abspath(name)
@@ -35,7 +38,7 @@ def in_directory(directory: Path, *arguments: str) -> str:
 
 
 def program_beside(name: str) -> str:
-    """Return the command of a program in svc's own environment: its name if PATH leads to it, else its path."""
+    """Return the command of a program in svc's own environment: its name if it is found on PATH, else its path."""
     path = Path(sys.executable).parent / name
     found = shutil.which(name)
     if found and path.exists() and os.path.samefile(found, path):
@@ -44,7 +47,7 @@ def program_beside(name: str) -> str:
 
 
 def with_usable_commands(message: str) -> str:
-    """Return a message in which commands between backticks work even if PATH leads to no svc."""
+    """Return the message with commands between backticks changed so that they work even if svc is not on PATH."""
     if shutil.which("svc"):
         return message
     message = message.replace("`svc ", f"`{command_name()} ")
@@ -54,9 +57,9 @@ def with_usable_commands(message: str) -> str:
 def pip_install(extra: str) -> str:
     """Return the command that installs the packages of an extra into svc's own environment.
 
-    It names the packages, because the project itself may be installed from a checkout.
+    The command lists the packages and not the extra, because the project itself may be installed from a checkout.
     """
-    from importlib import metadata  # here, because most commands need no hint, and the import takes 30 ms
+    from importlib import metadata  # here, because the import takes 30 ms and few messages contain this command
 
     try:
         requirements = metadata.requires(DISTRIBUTION) or []
@@ -67,18 +70,18 @@ def pip_install(extra: str) -> str:
 
 
 def _package(requirement: str) -> str:
-    """Return a requirement without its marker, as pip takes it."""
+    """Return a requirement without its environment marker, as an argument for pip."""
     return requirement.partition(";")[0].strip()
 
 
 def pip_command() -> str:
-    """Return the command of pip for svc's own environment, which may have no pip of its own."""
+    """Return the command that runs pip on svc's own environment, even if that environment contains no pip."""
     if (Path(sys.executable).parent / "pip").exists():
         return shlex.quote(program_beside("pip"))
     return f"python3 -m pip --python {shlex.quote(_from_here(sys.executable))}"
 
 
 def _from_here(path: str) -> str:
-    """Return a path relative to the current directory, unless that begins with `..`."""
+    """Return a path relative to the current directory if the path is below it, else the path unchanged."""
     relative = os.path.relpath(path)
     return path if relative.startswith("..") else relative

@@ -45,7 +45,7 @@ def make_directory(path: Path) -> None:
 
 
 def tighten(path: str | Path | int, mode: int = MODE) -> None:
-    """Remove the mode bits of a regular file that are not in `mode`; ignore a missing file or one of another user."""
+    """Remove the mode bits of a regular file that are not in `mode`; ignore a missing file and another user's file."""
     with contextlib.suppress(OSError):
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) & ~mode:

@@ -92,7 +92,7 @@ class SecretFile(Generic[T]):
                 return False
             self._read()
         except OSError as error:
-            self._version = ()  # so that the same file is read again if it returns
+            self._version = ()  # so that the file is read again if it reappears unchanged
             self._fail(self._unreadable(error))
             return False
         except ConfigError as error:

@@ -17,8 +17,8 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
 class KeptInterrupt:
     """A context manager that prevents the loss of Ctrl-C in a finalizer: the next `sleep` raises KeyboardInterrupt.
 
-    Outside finalizers, Ctrl-C raises KeyboardInterrupt at once. Inside one, Python would print and ignore the
-    exception, and each HTTP request ends with the finalizer of its connection pool.
+    Outside finalizers, Ctrl-C raises KeyboardInterrupt at once. In a finalizer, Python would print the exception and
+    ignore it. Finalizers run often: each HTTP request ends with that of its connection pool.
     """
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class KeptInterrupt:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def sleep(self, seconds: float) -> None:
-        """Sleep; raise KeyboardInterrupt if Ctrl-C was pressed before or meanwhile."""
+        """Sleep; raise KeyboardInterrupt if Ctrl-C is pressed meanwhile or was pressed during an earlier finalizer."""
         if self._received:
             raise KeyboardInterrupt
         time.sleep(seconds)

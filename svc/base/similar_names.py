@@ -1,6 +1,7 @@
-"""Finds the names that a wrong name may stand for, and the words in which a message proposes them. Pure.
+"""Find the known names that a mistyped name may stand for, for error messages. Pure.
 
-An operator's names are compared by `did_you_mean`, those that a client sends by `similar_names`, whose cost is bounded.
+`did_you_mean` is for the names that an operator types; `similar_names`, whose cost is bounded, for those that a client
+sends.
 """
 
 import heapq
@@ -9,12 +10,12 @@ from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 
 MAX_SIMILAR_NAMES = 2
-MAX_SAME_TAILS = 4  # any number of names may differ in their leading path only
-MIN_SIMILARITY = 0.65  # of difflib's ratio
+MAX_SAME_TAILS = 4  # the limit for names that differ only in their leading path: there may be any number of them
+MIN_SIMILARITY = 0.65  # a ratio of difflib: 1.0 means equal
 # An exact comparison takes time in proportion to the product of both lengths, and clients can send any name.
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200
-MAX_EXACT_COMPARISONS = 10  # with the names that have the most characters in common
+MAX_EXACT_COMPARISONS = 10  # only the names that have the most characters in common are compared exactly
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -38,7 +39,7 @@ def _close_names(wanted: str, known: Iterable[str]) -> list[str]:
     if len(wanted) > MAX_COMPARED_CHARS:
         return []
     matcher = SequenceMatcher(b=wanted)
-    bounds = []  # an upper bound of each ratio, which is cheap to compute
+    bounds = []  # upper bounds of the ratios, because computing a ratio is expensive
     for name in [name for name in known if len(name) <= MAX_COMPARED_CHARS][:MAX_COMPARED_NAMES]:
         matcher.set_seq1(name)
         if matcher.real_quick_ratio() >= MIN_SIMILARITY:

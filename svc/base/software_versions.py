@@ -26,7 +26,7 @@ PACKAGES = (
     "rich",
     "brotli",
 )
-OPTIONAL_PACKAGES = ("backports.zstd", "tomli", "redis", "xllamacpp")  # of an older Python, or of an extra
+OPTIONAL_PACKAGES = ("backports.zstd", "tomli", "redis", "xllamacpp")  # only for older Pythons or for an extra
 
 
 def software_versions() -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The upstream API key, which an engine requires from its callers (vllm --api-key): its format and its header.
 
-Error messages never show an invalid key, because it may be a valid key of something else.
+Error messages never show an invalid key, because it may be a valid key of another service.
 """
 
 import re
@@ -31,5 +31,5 @@ def parse_key(data: bytes, path: Path) -> str:
 
 
 def bearer(key: str) -> dict[str, str]:
-    """Return a dict with the Authorization header for the key; the dict is empty if the key is."""
+    """Return a dict with the Authorization header for the key; an empty dict for an empty key."""
     return {"Authorization": f"Bearer {key}"} if key else {}

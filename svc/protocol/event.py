@@ -12,7 +12,7 @@ INFO = "info"
 MAX_MESSAGE_LENGTH = 500
 REGISTRY_SOURCE = "registry"  # only the registry itself may use this source
 BABYSITTER_SOURCE = "babysitter"
-ROUTER_SOURCE = "router"  # or router-NAME
+ROUTER_SOURCE = "router"  # a router with a name has the source router-NAME
 BY_OPERATOR = "by an operator"
 
 
@@ -67,7 +67,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     service: str
     # registry, babysitter or router-NAME; the registry appends @ADDRESS if it cannot verify the reporter
     source: str = REGISTRY_SOURCE
-    message: str = ""  # a sentence that does not name the service
+    message: str = ""  # a sentence without the service's name
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as `GET /events` shows it, with `time` in ISO 8601 and the level of its kind."""
@@ -77,7 +77,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 def reporter_of(event: Event) -> str:
     """Return the reporter of an event: an address, a babysitter or a router.
 
-    The store keeps a limited number of events of each reporter, so that one reporter cannot displace the others.
+    The store keeps a limited number of events of each reporter, so that no reporter can displace the events of others.
     """
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"

@@ -23,8 +23,8 @@ class Operation:
     """The description of one route in the document.
 
     `response` is the name of a schema, or the media types of a text response. `errors` are the status codes of this
-    route beyond those that every route with the same access may return. `unavailable` describes a 503 that has no error
-    object: a text, and the name of its schema.
+    route beyond those that every route with the same access may return. `unavailable` describes a 503 whose body is no
+    error object: the response's description, and the name of its schema.
     """
 
     summary: str
@@ -36,13 +36,13 @@ class Operation:
     unavailable: tuple[str, str] | None = None
     query: Mapping[str, tuple[Schema, str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    operation_id: str = ""  # the name of the function in generated clients; empty: the server's own rule
-    description: str = ""  # of the response; empty: "Done"
+    operation_id: str = ""  # the function's name in generated clients; "": the name by the server's rule
+    description: str = ""  # of the response; "" stands for "Done"
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorResponses:
-    """The error responses of a server: for each status code the name of the response in the document, and its text."""
+    """The error responses of a server: for each status code, the name and the description of the response."""
 
     by_status: Mapping[int, tuple[str, str]]
     schema: str = "Error"

@@ -10,7 +10,7 @@ import msgspec
 from svc.base.address import authority
 from svc.protocol.service_url import is_service_url
 
-# The statuses that svc's programs report. A registry takes any text; only `running` means that the service runs.
+# The statuses that svc's programs report. A registry accepts any text; only `running` means that the service runs.
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
@@ -44,7 +44,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return self.status == "running" and not self.drained and not self.expired and self.health_status != "unhealthy"
 
     def is_static(self) -> bool:
-        """Return whether its metadata has `static = true`. Then it needs no heartbeats: its lease never ends."""
+        """Return whether the metadata has `static = true`. If so, the lease does not end, even without heartbeats."""
         return is_static(self.metadata)
 
     def is_instance(self) -> bool:
@@ -93,15 +93,16 @@ def listed_models(service: Mapping[str, Any]) -> list[str]:
 
 
 def named_babysitter(metadata: Mapping[str, Any]) -> str | None:
-    """Return the URL of the babysitter that an instance's metadata names; None if it names none."""
+    """Return the babysitter's URL in an instance's metadata; None if the metadata contains no valid one."""
     url = metadata.get("babysitter")
     return url.rstrip("/") if isinstance(url, str) and is_service_url(url, query=False) else None
 
 
 def babysitter_of(url: str, metadata: Mapping[str, Any]) -> str | None:
-    """Return the URL of the babysitter of the instance at `url`: the one that its metadata names, else port + 1.
+    """Return the URL of the babysitter of the instance at `url`: the URL in its metadata, else port + 1.
 
-    Return None for an instance without a babysitter: `svc services add` registers it with `static` and `health_url`.
+    Return None for an instance without a babysitter. Such an instance has `static` and `health_url` in its metadata,
+    as `svc services add` registers it.
     """
     if named := named_babysitter(metadata):
         return named
