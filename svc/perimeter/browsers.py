@@ -23,14 +23,14 @@ class Headers(Protocol):
 
 
 class SettingNames(NamedTuple):
-    """The names of one server's settings, for its error messages."""
+    """The names of settings as the error messages of one server quote them."""
 
     allowed_hosts: str
     cors_origins: str = ""  # empty if the server has no such setting
 
 
 class BrowserRules:
-    """The rules of one server. Web pages from `origins` may send it write requests."""
+    """The rules that one server applies to browsers. Web pages from `origins` may send write requests to the server."""
 
     def __init__(self, hosts: Hosts, setting_names: SettingNames, origins: Collection[str] = ()) -> None:
         self.hosts = hosts
@@ -50,14 +50,15 @@ class BrowserRules:
             check_media(headers.get("content-type") or "")
 
     def admits_host(self, host: str | None, from_proxy: bool = False) -> bool:
-        """Return whether the Host header names the server.
+        """Return whether the server accepts this Host header.
 
-        If the setting `allowed_hosts` is empty, a trusted proxy may send any Host, because its clients use other names.
+        If the setting `allowed_hosts` is empty, a trusted proxy may send any Host: the clients of a proxy may know the
+        server by a name that the server does not know.
         """
         return self.hosts.admits(host) or (from_proxy and not self.hosts.listed)
 
     def allows(self, origin: str | None) -> bool:
-        """Return whether `origins` lets web pages from this origin write."""
+        """Return whether web pages from this origin may send write requests."""
         return bool(origin) and (ANY in self.origins or str(origin).lower() in self.origins)
 
     def refuses_origin(
@@ -65,8 +66,8 @@ class BrowserRules:
     ) -> bool:
         """Return whether a write request comes from a page that may not write.
 
-        In X-Forwarded-Host, a proxy reports the host name that its clients use. The header is trusted from every
-        sender, because a page of another origin needs a preflight request to send it, and that request is refused.
+        In X-Forwarded-Host, a proxy passes on the host name that its clients use. The header is trusted from every
+        sender: a page of another origin can send it only after a preflight request, which the server refuses.
         """
         if not origin and not site:
             return False
@@ -77,7 +78,7 @@ class BrowserRules:
         return not any(is_same_authority(str(origin), own) for own in (host, header("x-forwarded-host")) if own)
 
     def misdirected(self, host: str | None) -> SvcError:
-        """Return the error for a Host header that does not name the server."""
+        """Return the error for a Host header that the server does not accept."""
         return Misdirected(
             f"Host {shown(host)} is not a name of this server; use http://localhost or the machine's own name, or add "
             f"{shown(host)} to {self._setting_names.allowed_hosts}"
@@ -94,14 +95,17 @@ class BrowserRules:
 
 
 def check_media(content_type: str) -> None:
-    """Raise UnsupportedMedia for a type other than JSON, because browsers send some types without a preflight."""
+    """Raise UnsupportedMedia for any type but JSON, because browsers send some other types without a preflight."""
     media = content_type.partition(";")[0].strip().lower()
     if media and media != "application/json":
         raise UnsupportedMedia(f"Content-Type: {shown(media)} is not accepted; send application/json")
 
 
 def is_same_authority(origin: str, authority: str) -> bool:
-    """Return whether an Origin and a Host name the same server; schemes may differ, because a proxy may end TLS."""
+    """Return whether an Origin header and a Host header refer to the same server.
+
+    The scheme is not compared, because a proxy may end TLS.
+    """
     scheme, _, rest = origin.lower().partition("://")
     default = DEFAULT_PORTS.get(scheme)
     host, port = split_authority(rest)

@@ -23,7 +23,7 @@ class ClientSocket(gevent.socket.socket):
 
     Reading and writing set no timers. They only record the connection's stage, and `ClientSockets.sweep` ends the
     connections that have stayed in their stage past its deadline. Reading raises RequestTimeout if the request does
-    not arrive in time, and HeadTooLarge if the request has more than `max_bytes`.
+    not arrive in time, and HeadTooLarge if the part being read is longer than `max_bytes`.
     """
 
     def __init__(self, sock: gevent.socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -122,7 +122,10 @@ class ClientSocket(gevent.socket.socket):
     # Methods for the sweeper, which runs in another greenlet.
 
     def expire(self, seconds: float) -> None:
-        """End the connection, which has waited too long: answer an unfinished request with 408, else close at once."""
+        """End the connection, because it has waited too long.
+
+        If a request has arrived in part, it is answered with 408 first.
+        """
         if self._stage is ConnectionStage.REQUEST and self._error is None:
             self._error = RequestTimeout(f"the request did not arrive within {seconds:g} s")
             self._shut(socket.SHUT_RD)
@@ -130,7 +133,7 @@ class ClientSocket(gevent.socket.socket):
             self._shut(socket.SHUT_RDWR)
 
     def shed(self) -> None:
-        """Close the connection. Kill the greenlet of a long poll, which does not notice a closed socket by itself."""
+        """Close the connection. For a long poll, also kill its greenlet, which would not notice the closed socket."""
         polling = self.stage is ConnectionStage.POLLING
         self.closing = True
         self._shut(socket.SHUT_RDWR)
@@ -151,7 +154,7 @@ class ClientSockets:
         self._clock = clock
 
     def sweep(self) -> None:
-        """End connections that have waited too long, and long polls whose client has closed its side, as nginx does."""
+        """End connections that have waited too long, and long polls whose client has closed its half, as nginx does."""
         now = self._clock()
         for client in list(self.open):
             if expires(client.stage, client.since, self._deadlines) <= now:
@@ -163,17 +166,17 @@ class ClientSockets:
 def polling(environ: Mapping[str, Any]) -> AbstractContextManager[None]:
     """Return the context manager that a WSGI handler enters while it waits for a change.
 
-    The handler must report the wait itself: from outside, a long poll cannot be recognised by its method and query,
-    because both can be written in more than one way.
+    The handler must enter it, because the server cannot recognise a long poll from its method and query: both can be
+    written in more than one way.
     """
     client = environ.get("gunicorn.socket")
     return client.polling() if isinstance(client, ClientSocket) else nullcontext()
 
 
 def _closed_by_client(clients: Iterable[ClientSocket]) -> list[ClientSocket]:
-    """Return the connections whose client has closed its side.
+    """Return the connections whose client has closed its half, that is, sends no more data.
 
-    This calls the system's poll(), because gevent's poll() does not report a closed side.
+    This calls the system's poll(), because gevent's poll() does not report a closed half.
     """
     poll, by_descriptor = monkey.get_original("select", "poll")(), {}
     for client in clients:

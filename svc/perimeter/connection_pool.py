@@ -1,4 +1,4 @@
-"""Serve connections within limits: each has deadlines, and idle ones are closed to make room for new ones."""
+"""Serve connections within limits: every connection has deadlines, and idle ones make room for new ones."""
 
 import logging
 import resource
@@ -40,7 +40,8 @@ class ConnectionPool(Pool):
     """Serves each connection in a greenlet, and closes idle ones when the connection limit is reached.
 
     gevent's servers call `full` before each accept; sweepers call `shed_if_full`. If all connections are busy, the
-    server stops accepting until one ends. Meanwhile new connections wait in the backlog, and no accept() fails.
+    server accepts no connection until one of them ends. Meanwhile new connections wait in the backlog, so that no
+    accept() fails for lack of a descriptor.
     """
 
     def __init__(self, size: int, connections: Callable[[], Iterable[S]], clock: Callable[[], float]) -> None:
@@ -80,7 +81,7 @@ class ConnectionPool(Pool):
 
 
 class ConnectionLimits:
-    """The limits for up to `max_clients` clients.
+    """The connection limit and the deadlines of a server that has at most `max_clients` clients.
 
     A server serves each client in a greenlet of `pool` inside the context `client`, and calls `sweep` once a second.
     """
@@ -113,7 +114,7 @@ class ConnectionLimits:
 
 
 def connection_limit(max_clients: int, descriptors_per_client: int = 1) -> int:
-    """Return how many clients the descriptor limit of this process allows; see `clients_within`."""
+    """Return how many clients the descriptor limit of this process allows, `max_clients` at most."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     unlimited = soft == resource.RLIM_INFINITY
     return max_clients if unlimited else clients_within(soft, max_clients, descriptors_per_client)

@@ -13,7 +13,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from svc.perimeter.hosts import address_of
 
-YOUNG_SECONDS = 1.0  # the first request of a new connection usually follows at once
+YOUNG_SECONDS = 1.0  # connections that entered their stage less than this ago are closed last: a request may follow
 STALLED_SECONDS = 5.0  # a client that reads nothing for this long has stopped reading, and is not just slow
 IPV6_PREFIX = 64  # one machine may use all addresses of a /64 network
 RESERVED_DESCRIPTORS = 128  # for listening sockets, logs, the store, health checks and connections to other servers
@@ -59,11 +59,15 @@ class Candidate(NamedTuple, Generic[C]):
 
 
 class ConnectionDeadlines(NamedTuple):
-    """The maximum seconds for which a connection may stay in a stage."""
+    """The maximum seconds for which a connection may stay in a stage.
+
+    `idle` applies until the first byte of a request arrives, `request` from this byte to the last, and `answer` to
+    each write, until the client has made room for the written data.
+    """
 
     idle: float
-    request: float  # from the first byte of the request to the last
-    answer: float  # until the client has read the sent data
+    request: float
+    answer: float
 
 
 def expires(stage: ConnectionStage, since: float, deadlines: ConnectionDeadlines) -> float:
@@ -82,7 +86,7 @@ def clients_within(descriptor_limit: int, max_clients: int, descriptors_per_clie
 
 
 def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]:
-    """Return up to `count` connections to close; long polls only if there are not enough others."""
+    """Return up to `count` connections to close; long polls only if there are not enough other connections."""
     waiting: dict[str, list[Candidate[C]]] = {}
     polling: dict[str, list[Candidate[C]]] = {}
     networks: dict[str, str] = {}
@@ -103,7 +107,7 @@ def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]
 def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
     """Return up to `count` connections, selected one by one.
 
-    Each is the first candidate of the group that has the most candidates at that moment.
+    Each selected connection is the next one of the group that has the most candidates left at that moment.
     """
     for group in groups.values():
         group.sort(reverse=True)

@@ -70,9 +70,10 @@ def is_host_address(address: Address) -> bool:
 
 
 class Hosts:
-    """The hosts that requests to a server may name: `allowed` (a setting), `own_names`, and its machine's addresses.
+    """The hosts that a server accepts in Host headers.
 
-    Other hosts are refused if the server listens on loopback only, or if `allowed` is not empty.
+    These are `allowed` (a setting), `own_names`, and the addresses of the server's machine. Other hosts are refused if
+    the server listens on loopback only, or if `allowed` is not empty.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Hosts:
         self.required = (loopback_only or self.listed) and ANY not in allowed
         self._names = {normalise_host(name.strip("[]")) for name in (*allowed, *own_names)} - {""}
         self._is_own_address = is_own_address
-        # The parsed host is cached. The result of `knows` is not, because the machine's addresses change.
+        # Only the parsed host is cached. The result of `knows` may change, because the machine's addresses may change.
         self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)
 
     def admits(self, authority: str | None) -> bool:
@@ -96,7 +97,7 @@ class Hosts:
         return not self.required or authority is None or self.knows(authority)
 
     def knows(self, authority: str) -> bool:
-        """Return whether a Host names this server. The port is ignored, because port forwarding may change it."""
+        """Return whether a Host header refers to this server. Its port is ignored: port forwarding may change it."""
         host, address = self._parse(authority)
         if not host:
             return False

@@ -7,17 +7,17 @@ from pathlib import Path
 from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
-MAX_HOSTS_FILE_BYTES = 64 << 10  # the rest is ignored: a blocklist may be far longer, and does not name this machine
+MAX_HOSTS_FILE_BYTES = 64 << 10  # the rest is ignored: in a longer file, it is a blocklist without this machine's names
 
 
 def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:
-    """Return the hosts that requests to a server may name if its settings have the address `configured_host`."""
+    """Return the hosts that a server on this machine accepts; its settings contain the host `configured_host`."""
     names = (configured_host, *own_names())
     return Hosts(allowed, names, loopback_only=loopback_only, is_own_address=is_own_address)
 
 
 def own_names() -> frozenset[str]:
-    """Return this machine's host name, and the names that /etc/hosts has for loopback or beside the host name."""
+    """Return this machine's host name, and the names in /etc/hosts for loopback or on a line with the host name."""
     hostname = socket.gethostname()
     return frozenset((hostname, *listed_names(read_hosts_file(HOSTS_FILE), hostname)))
 

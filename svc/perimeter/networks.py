@@ -14,7 +14,7 @@ from svc.perimeter.local_machine import is_own_address, loopback_names
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the canonical form of all loopback names and addresses
-EXPLICIT_PREFIXES = {4: 24, 6: 64}  # by IP version: a network with a shorter prefix does not allow a metadata service
+EXPLICIT_PREFIXES = {4: 24, 6: 64}  # IP version -> minimum prefix length of a network that allows a metadata service
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
@@ -38,7 +38,10 @@ METADATA_SERVICES = frozenset(
 
 
 def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
-    """Return the networks in a text such as `10.0.0.0/8,192.168.7.1`; raise ConfigError that names `setting`."""
+    """Return the networks in a text such as `10.0.0.0/8,192.168.7.1`.
+
+    Raise ConfigError if the text is invalid; the message begins with the name of the setting, `setting`.
+    """
     try:
         return tuple(ipaddress.ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
     except ValueError as error:
@@ -46,7 +49,7 @@ def parse_networks(text: str, setting: str) -> tuple[Network, ...]:
 
 
 def canonical(host: str) -> str:
-    """Return the canonical form of a host, by which hosts can be compared; LOOPBACK for all loopback hosts."""
+    """Return a host in a form that can be compared with other hosts; LOOPBACK for every loopback host."""
     host = host.strip("[]").rstrip(".").lower()
     try:
         address = unmapped(ipaddress.ip_address(host))
@@ -98,7 +101,7 @@ class AllowedNetworks:
         return ""
 
     def _is_explicitly_allowed(self, address: Address) -> bool:
-        """Return whether an allowed network contains the address and is small enough by EXPLICIT_PREFIXES."""
+        """Return whether an allowed network contains the address and has the minimum prefix length."""
         explicit = (network for network in self.allowed if network.prefixlen >= EXPLICIT_PREFIXES[network.version])
         return any(address in network for network in explicit)
 

@@ -31,13 +31,16 @@ from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
 FULL_RETRY_SECONDS = 60
-ADDRESS_FIELDS = {"host", "port", "hostname", "url", "metadata"}  # the address policy checks a change of any of these
+ADDRESS_FIELDS = {"host", "port", "hostname", "url", "metadata"}  # a change of these must pass the address policy
 INDEX_HEADER = "X-Registry-Index"
 
 
 @dataclass
 class RegistryApi:
-    """The handlers of all routes. Each gets the `client` that sent the request, and `now`, the time of the request."""
+    """The handlers of all routes.
+
+    Each handler gets the `client` that sent the request, and `now`, the time at which the request arrived.
+    """
 
     store: Store
     probe: Callable[[str], int]
@@ -94,8 +97,8 @@ class RegistryApi:
     def services(self, client: Client, now: float) -> Response:
         """Return the services with their latest heartbeats.
 
-        With ?index=, first wait until the revision differs from that index, but not longer than ?wait= seconds. This
-        list may lack the latest heartbeats.
+        With ?index=N, first wait until the revision is no longer N, but at most ?wait= seconds. The list returned after
+        such a wait may lack the latest heartbeats.
         """
         passes = validation.parse_filters(request.args)
         watch = validation.parse_watch(request.args)

@@ -50,7 +50,7 @@ def _service_group(service: Service) -> TargetGroup:
 
 
 def _group(url: str, labels: dict[str, str], path: str | None = None) -> TargetGroup:
-    """Return the target group of one URL. `path` is that of its metrics; without it, /metrics below the URL's path."""
+    """Return the target group of one URL. `path` is the path of the metrics, by default URL/metrics."""
     parts = parse_service_url(url)
     location = {
         "__scheme__": parts.scheme,

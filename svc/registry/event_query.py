@@ -23,7 +23,7 @@ RETRY_FIELD = b"retry: 1000\n\n"  # milliseconds until a client connects again
 class EventQuery(NamedTuple):
     """The events that a request selects."""
 
-    after: int | None = None  # only events with a higher id; None: the newest events
+    after: int | None = None  # select only events with a higher id; None: select the newest events
     limit: int = DEFAULT_EVENT_LIMIT
     service: str = ""  # empty: all services
     kinds: frozenset[str] = frozenset()  # empty: all kinds
@@ -55,7 +55,7 @@ def _whole_number(name: str, text: str, maximum: int, minimum: int = 0) -> int:
 
 
 def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
-    """Return the events that a query selects, oldest first, and the `after` for the next query."""
+    """Return the events that a query selects, oldest first, and the value of `after` for the next query."""
     if query.after is None:
         events, last = store.events(0)
         return [event for event in events if query.matches(event)][-query.limit :], last
@@ -83,7 +83,7 @@ class EventStreams:
     def open(
         self, query: EventQuery, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[bytes]:
-        """Return a stream of the events that `query` selects. It waits for more events in the context `waiting`.
+        """Return a stream of the events that `query` selects. The stream waits for new events in the context `waiting`.
 
         Raise RateLimited if MAX_EVENT_STREAMS streams are open already, and Unavailable if the store fails.
         """

@@ -78,7 +78,10 @@ def rate_limit_message(address: str, wait: float) -> str:
 
 
 def parse_events(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events in the body of a POST; raise BadRequest if an event is invalid or not for reporters."""
+    """Return the events in the body of a POST.
+
+    Raise BadRequest if an event is invalid, or of a kind that its source may not report.
+    """
     events = body.get("events")
     if not isinstance(events, list) or not 0 < len(events) <= MAX_EVENTS_PER_REQUEST:
         raise _invalid("events", f"must be a list of 1 to {MAX_EVENTS_PER_REQUEST} events")

@@ -19,7 +19,7 @@ UNHEALTHY_AFTER_FAILURES = 3  # in a row
 HEALTHY_AFTER_SUCCESSES = 2  # in a row, for a service that was unhealthy
 MAX_CONCURRENT_CHECKS = 32  # in one round
 MAX_CONCURRENT_REQUESTED_CHECKS = 32
-MAX_LOGGED_REFUSALS = 1000  # messages about refused addresses that are kept, so that each is logged once
+MAX_LOGGED_REFUSALS = 1000  # number of log messages to remember, so that the same refusal is not logged again
 
 
 def is_success(service: Service, status_code: int) -> bool:
@@ -71,7 +71,7 @@ class HealthProbe:
 
 
 class HealthChecker:
-    """Checks the health URLs of the running services in rounds. Each round checks those of unhealthy services last.
+    """Checks the health URLs of the running services in rounds. Each round checks the unhealthy services last.
 
     The number of checks that contradict a health status is kept in memory. The health status itself is in the store,
     which is written only when the status changes.
@@ -81,7 +81,7 @@ class HealthChecker:
         self.store = store
         self.probe = probe
         self.count_check = count_check  # called after each check with True if it succeeded
-        self._contradictions: dict[str, tuple[str, int]] = {}  # by name: health status, checks that contradict it
+        self._contradictions: dict[str, tuple[str, int]] = {}  # name -> health status, checks that contradict it
 
     def run_round(self) -> None:
         _, services = self.store.snapshot()
@@ -102,7 +102,7 @@ class HealthChecker:
     def _record(self, service: Service, succeeded: bool) -> None:
         status, contradictions = self._contradictions.get(service.name, ("", 0))
         if status != service.health_status:
-            contradictions = 0  # the service was registered again since the last check
+            contradictions = 0  # a registration or update has reset the health status since the last check
         status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
         self._contradictions[service.name] = (status, contradictions)
         if status != service.health_status:
@@ -111,7 +111,10 @@ class HealthChecker:
 
 
 def with_health_status(now: Service, checked: Service, health_status: str) -> Service:
-    """Return the service `now` with the new health status, or unchanged if its state has changed since the check."""
+    """Return the service with the new health status, or unchanged if its state has changed since the check.
+
+    `checked` is the service at the time of the check, and `now` is the current service.
+    """
     state, checked_state = ((service.status, service.health_url(), service.health_status) for service in (now, checked))
     return replace(now, health_status=health_status) if state == checked_state else now
 

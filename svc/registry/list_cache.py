@@ -10,7 +10,7 @@ import msgspec
 from svc.protocol.service import Service
 from svc.registry.store.contract import Store
 
-MAX_CACHED_LISTS = 16  # lists of one revision, each for another filter
+MAX_CACHED_LISTS = 16  # one list for each filter, all of the same revision
 EncodedList = tuple[bytes, int]  # a JSON array, and the number of services in it
 FilterKey = tuple[str | None, ...]
 
@@ -32,7 +32,7 @@ class ListCache:
             return revision, self._encode([s for s in services if passes(s)])
 
     def of_revision(self, revision: int, key: FilterKey, passes: Callable[[Service], bool]) -> tuple[int, EncodedList]:
-        """Return `revision` and its cached list; if that is not in the cache, return the current revision and its list.
+        """Return `revision` and its cached list, or the current revision and list if that list is not cached.
 
         `key` identifies the filter `passes`: calls with equal keys share a cached list. A cached list may lack the
         latest heartbeats.
@@ -44,7 +44,7 @@ class ListCache:
             if revision != self._revision or len(self._lists) >= MAX_CACHED_LISTS:
                 self._revision, self._lists = revision, {}
             if len(self._encoded_services) > 2 * len(services):
-                self._encoded_services = {}  # most of these services were removed
+                self._encoded_services = {}  # over half of the entries belong to services that were removed
             encoded = self._lists[key] = self._encode([s for s in services if passes(s)])
             return revision, encoded
 

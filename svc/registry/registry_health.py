@@ -6,7 +6,7 @@ from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
 HEALTHY, DEGRADED, STORE_FAILING = "healthy", "degraded", "failing"
-SUCCESSES_TO_RECOVER = 3  # checks in a row after which a store that failed is used again
+SUCCESSES_TO_RECOVER = 3  # successful checks in a row after which a store that failed is used again
 STORE_TROUBLE = "the store has a problem; read the registry's log, or GET /health with its token"
 KEPT_LEASES = (
     "{} of {} services were not heard of for their whole lease, more than are believed to fail at once: they are "
@@ -27,7 +27,7 @@ class RegistryHealth:
     def __init__(self, store: Store) -> None:
         self.store = store
         self.failure = ""  # why the store cannot be used
-        self.kept_leases = ""  # why leases are kept
+        self.kept_leases = ""  # why leases are kept beyond their end; empty if none is
         self._successes = 0
         self._status_of_failure = STORE_FAILING
         self._was_checked = False

@@ -42,7 +42,9 @@ DEFAULT_STORE = "sqlite:var/registry.db"
 
 
 def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = None) -> None:
-    """Run in the foreground until SIGTERM or Ctrl-C, then exit with 0. Call `ready` with the port once it listens.
+    """Run in the foreground until SIGTERM or Ctrl-C, then exit with 0.
+
+    Once the registry listens, call `ready` with its port.
 
     Raise ConfigError or CommandError if the registry cannot start.
     """
@@ -62,7 +64,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
 
 
 def open_store(settings: RegistrySettings) -> "Store":
-    """Return the store that the settings name: `sqlite:PATH`, a Redis URL, or by default ./var/registry.db."""
+    """Return the store for the setting `store`: `sqlite:PATH`, a Redis URL, or by default ./var/registry.db."""
     url = settings.store or DEFAULT_STORE
     if redis_address.is_redis(url):
         from svc.registry.store.redis import RedisStore
@@ -139,9 +141,9 @@ class RegistryServer(GunicornApplication):
         networks = AllowedNetworks(parse_networks(settings.allowed_networks, "allowed_networks"), self.address)
 
         def limited_status(url: str) -> int:
-            """Return the status code of a URL, or give up after twice the timeout.
+            """Return the status code of a URL, or 0 if there is none after twice the timeout.
 
-            The timeout alone does not end a slow check, because it begins anew with each byte received.
+            The timeout alone does not end a slow check, because the timeout begins anew with each byte received.
             """
             with gevent.Timeout(2 * settings.health_timeout, False):
                 return status(url, settings.health_timeout, rejection_reason=networks.rejection_reason)
@@ -206,7 +208,7 @@ def create_guard(settings: RegistrySettings) -> Guard:
 
 
 def report_start(store: "Store") -> None:
-    """Add the event that this registry was restarted; do nothing if the store has no events yet, or fails."""
+    """Add the event that this registry was restarted; do nothing if the store fails or has no events yet."""
     with suppress(Unavailable):
         if not store.events(0)[1]:
             return

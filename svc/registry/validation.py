@@ -1,4 +1,4 @@
-"""Validate a service's fields and the query parameters of requests. One error names every wrong field. Pure."""
+"""Validate a service's fields and the query parameters of requests. One error lists every wrong field. Pure."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -45,7 +45,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def unknown_service(name: str) -> NotFound:
-    """Return the error for a request that names a service that is not registered."""
+    """Return the error for a request about a service that is not registered."""
     return NotFound(
         f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
     )
@@ -70,14 +70,14 @@ def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def parse_heartbeat_status(payload: dict[str, Any]) -> str | None:
-    """Return the status that a heartbeat reports; None if it reports none."""
+    """Return the status in the body of a heartbeat; None if the body contains no status."""
     return _checked_fields({"status": payload.get("status")}, []).get("status")
 
 
 def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
     """Return a function that returns whether a service passes the filters `?status= &healthy= &type=`.
 
-    An empty filter counts as missing. `healthy` may have any case, because Python clients send True.
+    An empty filter counts as missing. The value of `healthy` may be in any case, because Python clients send True.
     """
     status, healthy, kind = (args.get(key) or None for key in FILTERS)
     if healthy is not None and healthy.lower() not in ("true", "false"):
@@ -118,7 +118,7 @@ def wait_seconds(wait: str | None) -> float:
 def _checked_fields(payload: dict[str, Any], problems: list[tuple[str, str]]) -> dict[str, Any]:
     """Return the known fields of `payload`; raise BadRequest if any is invalid or `problems` is not empty.
 
-    A null field counts as missing. Unknown fields are ignored, because older and newer clients may send some.
+    A null field counts as missing. Unknown fields are ignored, because clients of other versions may send them.
     """
     fields = {key: payload[key] for key in FIELDS if payload.get(key) is not None}
     for key, value in fields.items():
@@ -151,7 +151,7 @@ def _url_problem(value: Any) -> str:
 
 
 def _status_problem(value: Any) -> str:
-    """Return the problem of a status. Other programs may report statuses of their own: those are not `running`."""
+    """Return why a status is invalid, or "". Any short text is valid, because other programs may have own statuses."""
     is_valid = isinstance(value, str) and 0 < len(value) <= MAX_STATUS_LENGTH and value.isprintable()
     return "" if is_valid else f"must be 1 to {MAX_STATUS_LENGTH} printable characters, not {_quoted(value)}"
 
@@ -191,7 +191,7 @@ def _metadata_url_problems(metadata: dict[str, Any]) -> Iterator[str]:
 
 
 def _metadata_model_problems(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield the problems of the models. Their number is limited: each costs every router memory, metrics and time."""
+    """Yield the problems of the list of models. A longer list costs every router more memory, metrics and time."""
     for key in ("models", "models_list"):
         models = metadata.get(key)
         if models is None:

@@ -74,7 +74,10 @@ class RegistryWorker(GeventWorker):
             super().handle_error(req, client, addr, exc)
 
     def _answer_heartbeats(self, client: ClientSocket) -> bool:
-        """Answer heartbeats until another request arrives; return True then, False if the connection ends first."""
+        """Answer heartbeats until a request arrives that needs the application, or until the connection ends.
+
+        Return whether such a request has arrived; the next `recv` of the client returns its bytes.
+        """
         while data := _receive(client):
             heartbeat = heartbeats.parse_heartbeat(data)
             payload = self._handle_heartbeat(client.address, heartbeat) if heartbeat else None
@@ -96,7 +99,7 @@ class RegistryWorker(GeventWorker):
 
 
 def _receive(client: ClientSocket) -> bytes:
-    """Return a whole heartbeat request or the beginning of another request; b"" if the client sends nothing more."""
+    """Return a whole heartbeat, or the beginning of any other request; b"" if the client sends nothing more."""
     data = b""
     while not heartbeats.is_complete(data) and (more := client.recv(heartbeats.MAX_HEARTBEAT_BYTES)):
         data += more

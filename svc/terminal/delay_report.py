@@ -1,4 +1,4 @@
-"""Prints why the things that a command waits for are not ready, while the command goes on waiting."""
+"""While a command waits for something, prints why that is not ready yet."""
 
 import threading
 import time
@@ -25,13 +25,13 @@ class DelayReport:
         self._clock = clock
         self._since: dict[str, float] = {}
         self._explained: set[str] = set()
-        self._late: Sequence[str] = ()  # the items of the last call of `explain`
+        self._late: Sequence[str] = ()  # the items for which `explain` was last called
         self._next_call = 0.0
         self._thread: threading.Thread | None = None
         self._lines: Sequence[str] = ()
 
     def update(self, items: Collection[str]) -> None:
-        """Set the items that are not ready, and print the reasons found so far. The wait calls this in each round."""
+        """Set the items that are not ready, and print the reasons found so far; call this in each round of the wait."""
         now = self._clock()
         self._since = {item: self._since.get(item, now) for item in items}
         if self._thread is not None:

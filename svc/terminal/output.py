@@ -11,7 +11,7 @@ import click
 from svc.base.errors import CommandError
 from svc.base.printable import RESET, escaped_json, log_lines, printable
 
-MAX_LINE_BYTES = 1 << 16  # an unfinished line that is longer is written
+MAX_LINE_BYTES = 1 << 16  # an unfinished line that is longer than this is written at once
 PREFIX_COLOURS = (36, 33, 32, 35, 34, 31)  # ANSI colours of program names on a terminal
 
 

@@ -13,7 +13,7 @@ SEVERITY_RANK = {"red": 0, "yellow": 1}  # 0 is shown first; every other style m
 
 
 class Block(NamedTuple):
-    """Lines about one thing, which are shown or omitted together. `style` is the colour of its health."""
+    """Lines that are shown or omitted together. `style` is the colour for the health of what the lines describe."""
 
     lines: Sequence[Text]
     style: str
@@ -87,7 +87,7 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def crop(blocks: Sequence[Block], height: int | None) -> list[Text]:
-    """Return all lines in their order if they fit or `height` is None, else those of the least healthy blocks."""
+    """Return all lines in their order if they fit or `height` is None, else the lines of the least healthy blocks."""
     if height is None or sum(len(block.lines) for block in blocks) <= height:
         return _lines_of(blocks)
     ordered = sorted(blocks, key=lambda block: SEVERITY_RANK.get(block.style, len(SEVERITY_RANK)))

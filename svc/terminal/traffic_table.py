@@ -10,12 +10,12 @@ from svc.client.router_metrics import EJECTED, FAILING, UNUSED, RouterScrape
 from svc.terminal.table import Block, TableRow, crop, table_blocks
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
-NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # by the label in the router's metrics
+NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # model label in the router's metrics -> shown text
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
 OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order on a narrow terminal
 LINES_WITHOUT_ROWS = 6  # headline, totals, heads and empty lines
-STYLES = {EJECTED: "red", FAILING: "red", UNUSED: "yellow", "0": "red"}  # colours by the last cell of a row
+STYLES = {EJECTED: "red", FAILING: "red", UNUSED: "yellow", "0": "red"}  # last cell of a row -> colour of the row
 
 
 class TrafficRow(NamedTuple):
@@ -39,9 +39,9 @@ class Traffic(NamedTuple):
 
 
 def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
-    """Return the rates of the models and instances that exist now. The counters of a new one start at zero.
+    """Return the rates of the models and instances in the scrape `now`. What is not in `before` counts from zero.
 
-    A model without an instance is listed as long as requests name it.
+    A model without an instance is listed while requests ask for it.
     """
     seconds = max(now.time - before.time, 0.001)
     models = [
@@ -66,14 +66,17 @@ def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
 
 
 def _model_names(before: RouterScrape, now: RouterScrape) -> list[str]:
-    """Return the models that instances serve, and the models that requests name."""
+    """Return the models that instances serve, and the models that requests ask for."""
     requested = {name for name, counts in now.models.items() if counts != before.models.get(name, Counts())}
     waiting = {name for name, length in now.queue.items() if length}
     return sorted({*now.serving, *(name for name in now.queue if name), *requested, *waiting})
 
 
 def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height: int | None = None) -> Iterator[Text]:
-    """Yield the headline, the totals and two tables; if `height` is too small, only the least healthy rows of each."""
+    """Yield the headline, the totals and two tables.
+
+    If the tables do not fit `height`, they contain only their least healthy rows.
+    """
     total = [sum(getattr(row.rates, name) for row in traffic.models) for name in ("requests", "errors", "tokens")]
     in_flight, queued = sum(row.load for row in traffic.instances), sum(row.load for row in traffic.models)
     yield Text(headline, style="dim")
@@ -93,7 +96,7 @@ def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height
 
 
 def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | None) -> tuple[int | None, int | None]:
-    """Return the heights of the two tables: half of `height` for each, plus the lines that the other does not need."""
+    """Return the heights of the two tables: half of `height` for each, plus what the other table does not need."""
     if height is None:
         return None, None
     needed = [sum(len(block.lines) for block in blocks) for blocks in (models, instances)]

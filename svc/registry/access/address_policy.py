@@ -10,7 +10,7 @@ from svc.perimeter.networks import LOOPBACK, AllowedNetworks, canonical
 from svc.protocol.service import Service
 from svc.protocol.service_url import is_service_url, parse_service_url
 
-METADATA_URLS = ("health_url", "babysitter")  # metadata keys whose URLs the registry and the routers send requests to
+METADATA_URLS = ("health_url", "babysitter")  # metadata keys; the registry and routers send requests to these URLs
 
 
 def resolved(host: str) -> list[Address]:
@@ -22,8 +22,8 @@ def resolved(host: str) -> list[Address]:
 class AddressPolicy:
     """Checks registrations against the `networks` that services may be in.
 
-    If allowed_networks is set, host names are resolved too, so that a wrong one is refused at registration. Each later
-    connection to a service checks the address again (`networks.rejection_reason`).
+    If allowed_networks is set, host names are resolved too, so that a registration with a wrong name is refused. Each
+    later connection to a service checks the address again (`networks.rejection_reason`).
     """
 
     def __init__(

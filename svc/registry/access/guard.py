@@ -27,7 +27,7 @@ TokenFile = SecretFile[bytes]
 
 
 def token_file(path: str, setting: str = "token_file") -> TokenFile:
-    """Return the token file at `path`. An empty or missing file admits no client: removing it revokes the token."""
+    """Return the token file at `path`. To revoke the token, remove or empty the file: it then admits no client."""
     return SecretFile(Path(path), parse_token, setting, b"", keep_last=False)
 
 
@@ -39,7 +39,7 @@ def parse_token(data: bytes, path: Path) -> bytes:
 
 
 def _matches(file: TokenFile, offered: bytes) -> bool:
-    """Return whether the file holds the offered token; the comparison takes constant time."""
+    """Return whether the file contains the offered token; the comparison takes constant time."""
     file.refresh()
     return bool(file.value) and hmac.compare_digest(file.value, offered)
 
@@ -48,8 +48,8 @@ class Guard:
     """Decides by address and token which requests are admitted.
 
     Without loopback_needs_token, a client on this machine may do everything. Other clients need the write token to
-    write, and the read token or the write token to report events. If there is a read token, they need one of the two to
-    read as well; otherwise any client may read.
+    write, and the read token or the write token to report events. If a read token is set, reading needs one of the two
+    tokens as well; otherwise any client may read.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class Guard:
 
 
 class Admission:
-    """Applies the rules for Host and Origin (`hosts`), then those for address and token (`guard`)."""
+    """Applies the rules for Host and Origin (`hosts`), then the rules for address and token (`guard`)."""
 
     def __init__(self, guard: Guard, hosts: Hosts) -> None:
         self._guard = guard

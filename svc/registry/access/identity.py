@@ -1,4 +1,6 @@
-"""Identify the client of a request: its address, whether that can be trusted, and what its token and secret prove."""
+"""Identify the client of a request.
+
+Determine the client's address, whether the address can be trusted, and what the client's token and secret prove."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -33,11 +35,11 @@ PROXY_HEADERS = frozenset(
 class Client(NamedTuple):
     """The sender of one request."""
 
-    address: str  # of the TCP peer; if is_forwarded, that is the proxy
-    is_local: bool  # connected over loopback, and not is_forwarded
-    is_forwarded: bool  # sent through a proxy, or by a web page after DNS rebinding: the address proves nothing
-    is_operator: bool  # sent the write token
-    secret_digest: str  # of X-Service-Secret; owner.ANONYMOUS without one
+    address: str  # the address of the TCP peer: the proxy's if is_forwarded, else the client's own
+    is_local: bool  # whether the client connected over loopback; False if is_forwarded
+    is_forwarded: bool  # whether a proxy, or a web page after DNS rebinding, sent it: the address then proves nothing
+    is_operator: bool  # whether the client sent the write token
+    secret_digest: str  # digest of the header X-Service-Secret; owner.ANONYMOUS without this header
 
     @property
     def caller(self) -> owner.Caller:
@@ -49,17 +51,20 @@ class Client(NamedTuple):
 
     @property
     def may_see_details(self) -> bool:
-        """Return whether a response to this client may name paths and addresses of the registry's machine."""
+        """Return whether a response to this client may contain paths and addresses of the registry's machine."""
         return self.is_local or self.is_operator
 
     @property
     def source_address(self) -> str:
-        """Return the address for the source of the client's events: its own, or `proxy-` and that of its proxy."""
+        """Return the address to add to the source of the client's events.
+
+        This is the client's address, or `proxy-` and the proxy's address.
+        """
         return f"proxy-{self.address}" if self.is_forwarded else self.address
 
     @property
     def is_on_own_machine(self) -> bool:
-        """Return whether the client runs on the registry's machine, that is, connects from an address of it."""
+        """Return whether the client runs on the registry's machine: it connects from an address of this machine."""
         return not self.is_forwarded and is_own_address(self.address)
 
 
@@ -71,8 +76,8 @@ def identify(
 ) -> Client:
     """Return the client of a request.
 
-    `knows_host` returns whether a Host header names this server, `is_operator` whether an Authorization header has the
-    write token.
+    `knows_host` returns whether a Host header refers to this server. `is_operator` returns whether an Authorization
+    header contains the write token.
     """
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)

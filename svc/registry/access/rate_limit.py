@@ -10,7 +10,7 @@ MAX_BUCKETS = 1000
 
 
 class Bucket(NamedTuple):
-    """A token bucket at the time `at`. `tokens` is negative after a request that took more tokens than there were."""
+    """A token bucket at the time `at`. A request may take more tokens than there are: `tokens` is then negative."""
 
     tokens: float
     at: float
@@ -22,7 +22,7 @@ def refilled(bucket: Bucket, now: float) -> Bucket:
 
 
 class EventRateLimiter:
-    """The buckets of all reporters. A missing bucket counts as a full one, so full ones may be dropped."""
+    """The buckets of all reporters. A missing bucket counts as full, so a full bucket may be dropped."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -30,10 +30,11 @@ class EventRateLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, reporter: str, count: int) -> float:
-        """Take a token for each of `count` events and return 0; if there is none, return the seconds until the next.
+        """Take one token for each of `count` events, and return 0.
 
-        One token is enough to accept all events of a request. If they take more tokens than there are, the reporter
-        waits longer for its next token. Otherwise a request with more events than a full bucket would always fail.
+        If the bucket has less than one token, take none, and return the seconds until it has one. One token is enough
+        to accept all events of a request, even if the number of tokens becomes negative: otherwise a request with more
+        events than a full bucket has tokens would always be refused.
         """
         with self._lock:
             now = self._clock()

@@ -14,7 +14,7 @@ from svc.registry.leases import lease
 WINDOW_SECONDS = 60.0
 MASS_EXPIRY_SHARE = 0.15  # a mass expiry: more than this share of the services lapse in one window ...
 MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least this number
-MAX_ROUND_GAP_SECONDS = 5.0  # a longer gap between two rounds means: the clock jumped, or this process did not run
+MAX_ROUND_GAP_SECONDS = 5.0  # if a gap between rounds is longer, the clock jumped, or this process did not run
 
 
 def is_mass_expiry(services: Iterable[Service], now: float, listening_since: float) -> bool:
@@ -50,8 +50,11 @@ class ExpiryDecision:
 class LeaseExpiry:
     """Decides which leases end. `listening_since` is when this registry began to listen for heartbeats.
 
-    Three other times are its state: when the last round ran, until when lapsed leases are kept after a mass expiry, and
-    until when they end nevertheless because an operator allowed it.
+    The rest of the state is three times:
+
+    1. `_last_round`: when the last round ran.
+    2. `_kept_until`: until when lapsed leases are kept, because there was a mass expiry.
+    3. `_endings_allowed_until`: until when lapsed leases end even after a mass expiry, because an operator allowed it.
     """
 
     listening_since: float

@@ -15,14 +15,14 @@ UNWATCHED_FIELDS = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}
 def expires_at(service: Service, listening_since: float) -> float:
     """Return the time at which the lease ends if no further heartbeat arrives.
 
-    `listening_since` is when this registry began to listen; the lease counts from then at the earliest, because no
-    heartbeat could be received before.
+    `listening_since` is when this registry began to listen. The lease begins no earlier than that, because the
+    registry could not receive heartbeats before.
     """
     return max(service.last_heartbeat, listening_since) + service.lease_seconds
 
 
 def has_lapsed(service: Service, now: float, listening_since: float) -> bool:
-    """Return whether no heartbeat has arrived for the whole length of the lease; never with `static = true`."""
+    """Return whether no heartbeat has arrived for the whole length of the lease; False with `static = true`."""
     return not service.is_static() and now >= expires_at(service, listening_since)
 
 
@@ -39,7 +39,7 @@ def expire_if_lapsed(service: Service, now: float, listening_since: float) -> Se
 
 
 def limit_heartbeat_to_now(service: Service, now: float) -> Service:
-    """Return the service with a last heartbeat of `now` at the latest; a clock that was ahead may have stored more."""
+    """Return the service; a last heartbeat after `now` becomes `now`, because it came from a clock that was ahead."""
     return replace(service, last_heartbeat=min(service.last_heartbeat, now))
 
 
@@ -66,8 +66,8 @@ def after_heartbeat(service: Service, now: float, status: str | None, caller: Ca
 def update(service: Service, fields: dict[str, Any], now: float, caller: Caller = OPERATOR) -> Service:
     """Return the service with a renewed lease and the new fields; raise the errors of owner.check_heartbeat.
 
-    Its health status becomes `unknown` when it starts to run or gets another URL, because earlier checks prove nothing
-    about its new state.
+    The health status becomes `unknown` if the service starts to run or gets another URL, because earlier checks prove
+    nothing about the new state.
     """
     owner.check_heartbeat(service, caller)
     new = replace(service, last_heartbeat=now, expired=False, **fields)
@@ -78,5 +78,5 @@ def update(service: Service, fields: dict[str, Any], now: float, caller: Caller 
 
 
 def is_visible_change(old: Service | None, new: Service) -> bool:
-    """Return whether readers of the list must learn of the change: whether it changes more than UNWATCHED_FIELDS."""
+    """Return whether any field outside of UNWATCHED_FIELDS changes, so that readers of the list must learn of it."""
     return old is None or replace(old, **UNWATCHED_FIELDS) != replace(new, **UNWATCHED_FIELDS)

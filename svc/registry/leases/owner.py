@@ -32,8 +32,8 @@ def is_owned_by_another(service: Service, caller: Caller) -> bool:
 def check(service: Service | None, caller: Caller, now: float | None = None) -> bool:
     """Return True, or raise Forbidden if another caller owns the service and its lease is valid.
 
-    With `now`, a static service owns its name only while heartbeats arrive: its lease never ends, and an owner that has
-    lost its secret could otherwise never use the name again.
+    If `now` is given, the owner of a static service owns the name only while heartbeats arrive. The lease of a static
+    service never ends, so an owner that has lost its secret could otherwise never use the name again.
     """
     is_silent = service is not None and now is not None and _is_silent_static(service, now)
     if service is not None and is_owned_by_another(service, caller) and not (service.expired or is_silent):

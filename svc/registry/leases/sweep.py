@@ -19,8 +19,8 @@ REMOVAL_REASON = "it was silent for so long that it is forgotten"
 class LeaseSweep:
     """Ends the leases that LeaseExpiry selects, and calls `count_expiry` for each.
 
-    A round does nothing while the store fails, because the registry then accepts no heartbeats. Afterwards all leases
-    start anew.
+    A round does nothing while the store fails, because the registry then accepts no heartbeats. Once the store works
+    again, all leases start anew.
     """
 
     def __init__(

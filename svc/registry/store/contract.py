@@ -1,7 +1,8 @@
 """The interface of a store, which keeps the registry's services. `sqlite` implements it for one host, `redis` for many.
 
-A store holds services by name, the names that an operator has drained, and one revision. Every method is atomic, and
-its changes are durable when it returns: they survive a `kill -9`. Every method raises Unavailable if the store fails.
+A store contains the services with their names, the set of names that an operator has drained, and one revision. Every
+method is atomic. When a method returns, its changes are durable: they survive a `kill -9`. Every method raises
+Unavailable if the store fails.
 
 The revision never decreases. It rises by one with every change that a reader would notice (lease.is_visible_change); a
 heartbeat that only renews a lease does not raise it.
@@ -28,7 +29,7 @@ MAX_EVENTS_PER_REPORTER = MAX_OWN_EVENTS // 10
 
 
 class Store(Protocol):
-    event_counts: Counter[str]  # events that this process has written, by kind
+    event_counts: Counter[str]  # kind of event -> number of events that this process has written
 
     def snapshot(self) -> tuple[int, list[Service]]:
         """Return the revision and all services, sorted by name, in one consistent state."""
@@ -51,8 +52,8 @@ class Store(Protocol):
     def renew_lease(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
         """Renew the lease of a service; return False for an unknown name, raise SvcError if the caller may not do it.
 
-        The usual heartbeat only moves the time of the last heartbeat: the store does that in one statement, if the
-        status stays and the service has no owner or the caller is it. Otherwise lease.after_heartbeat decides.
+        A usual heartbeat keeps the status, and the service has no owner or is owned by the caller. The store then only
+        sets the time of the last heartbeat, in one statement. In all other cases lease.after_heartbeat decides.
         """
 
     def drain(self, name: str, drained: bool) -> Service | None:
@@ -62,16 +63,16 @@ class Store(Protocol):
         """
 
     def wait(self, known_revision: int, timeout: float) -> int:
-        """Return the revision once it differs from `known_revision`, or after `timeout` seconds. Do not poll."""
+        """Return the revision once it differs from `known_revision`, or after `timeout` seconds, without polling."""
 
     def add_events(self, events: Sequence[Event]) -> list[Event]:
-        """Add events of other reporters, or events that are no change of a service; return them with their ids."""
+        """Add events that do not come from a change of a service in this store, and return them with their ids."""
 
     def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
         """Return the events with ids above `after`, oldest first, and the highest id assigned so far.
 
-        Wait up to `wait` seconds until there is such an event. An `after` above the highest id counts as 0: the store
-        has lost its data since.
+        Wait up to `wait` seconds until there is such an event. If `after` is above the highest id, the store has lost
+        its data, and `after` counts as 0.
         """
 
     def check(self) -> None:

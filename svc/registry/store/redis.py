@@ -35,7 +35,7 @@ class RedisSnapshot:
     writes: bytes
     records: dict[bytes, bytes]
     drained: frozenset[bytes]
-    decoded: dict[bytes, tuple[Record, Service]]  # by name, in order
+    decoded: dict[bytes, tuple[Record, Service]]  # name -> the record and the service decoded from it; sorted by name
 
     def services(self) -> list[Service]:
         return [service for _, service in self.decoded.values()]
@@ -231,12 +231,15 @@ def _join(*events: Event) -> bytes:
 
 
 def _decode_event(entry: bytes) -> Event:
-    """Return the event in an entry of `events` or `reports`; in `reports`, the reporter is between id and JSON."""
+    """Return the event in an entry of the list `events` or `reports` (see redis_scripts)."""
     number, _, rest = entry.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
 
 
 def _plain_heartbeat(service: Service) -> str:
-    """Return the status and owner of heartbeats that RENEW_UNCHANGED may handle; "" if it may handle none."""
+    """Return the service's entry in `calm` (see redis_scripts): status and owner.
+
+    Return "" if every heartbeat of the service makes a visible change.
+    """
     renewed = lease.after_heartbeat(service, service.last_heartbeat, None)
     return "" if lease.is_visible_change(service, renewed) else f"{service.status} {service.owner}"

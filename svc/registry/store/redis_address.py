@@ -78,7 +78,7 @@ def masked(url: str) -> str:
 
 
 def read_password(path: str) -> str:
-    """Return the password in the file that store_password_file names; raise ConfigError if there is none."""
+    """Return the password in the file of the setting store_password_file; raise ConfigError if it has none."""
     return secret_file.read(Path(path), _parse_password, "store_password_file")
 
 

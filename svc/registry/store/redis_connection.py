@@ -29,8 +29,9 @@ class RedisConnection:
     """Runs scripts in Redis.
 
     `failure` is the reason why Redis cannot be used, or "". After a failure, only the listener's thread contacts Redis,
-    until it succeeds. A script that got no answer is run once more, because this process may have been busy or the
-    connection stale. A script that has already run changes nothing the second time; only ADD_EVENTS adds events twice.
+    until Redis can be used again. A script that got no answer is run a second time, because this process may have been
+    busy or the connection stale. If the script ran the first time already, the second run changes nothing; only
+    ADD_EVENTS adds the events twice.
     """
 
     def __init__(self, address: RedisAddress) -> None:

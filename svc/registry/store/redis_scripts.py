@@ -2,7 +2,7 @@
 
 The keys, under one prefix:
 
-services    hash: name -> the service as JSON, without its last heartbeat and whether it is drained
+services    hash: name -> the service as JSON, without the fields last_heartbeat and drained
 heartbeats  hash: name -> Unix seconds of the last heartbeat
 calm        hash: name -> the status with which a heartbeat only renews the lease, a space, the digest of the owner
 drained     set: the names that the operator has drained, registered or not
@@ -16,7 +16,7 @@ told        channel: the id of each new event
 from svc.protocol.event import REGISTRY_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
-ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted, whatever the owner
+ANY_OWNER = "*"  # instead of the sender's digest: the heartbeat is accepted, whoever owns the service
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
 
 _COMMON = """
@@ -84,7 +84,7 @@ FIND = _COMMON + "return record_of(ARGV[1])"
 
 # Arguments: name and its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to
 # raise the revision, and events (one line each: reporter, space, JSON).
-# Result: 1 and the revision; or 0 and the current record, if that differs from the given one.
+# Result: 1 and the revision; or 0 and the current record, if the current record differs from the given one.
 SWAP = (
     _COMMON
     + """
@@ -117,7 +117,8 @@ return 1
 )
 
 # Arguments: name, 1 to drain it or 0 to end the drain, event.
-# Result: the record, the revision, and 1 if this changed anything; nil for an unknown name, whose drain still ends.
+# Result: the record, the revision, and 1 if this changed anything. For an unknown name, the result is nil; a drain can
+# be ended nevertheless.
 DRAIN = (
     _COMMON
     + """

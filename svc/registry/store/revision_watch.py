@@ -26,7 +26,7 @@ class RevisionWatch:
     def synchronize(self, revision: int, before: int) -> None:
         """Set `value` to the revision that the store returned for a request sent when `value` was `before`.
 
-        A revision that is lower than `before` is accepted, too: the store has lost its data.
+        A revision lower than `before` is accepted, too: it means that the store has lost its data.
         """
         with self._lock:
             if revision > self.value or revision < before:

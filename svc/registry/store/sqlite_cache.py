@@ -44,7 +44,7 @@ class SqliteCache:
         self._data_version: int | None = None  # PRAGMA data_version: changes when another process writes
 
     def read(self, db: sqlite3.Connection) -> None:
-        """Bring the cache up to date; call it within a transaction."""
+        """Bring the cache up to date; callers call this within a transaction."""
         (data_version,) = db.execute("PRAGMA data_version").fetchone()
         if data_version != self._data_version:
             self.revision, self.last_event_id = db.execute("SELECT value, events FROM revision").fetchone()
@@ -56,7 +56,7 @@ class SqliteCache:
         self._pending_services[name] = service
 
     def add_events(self, db: sqlite3.Connection, events: Iterable[Event]) -> list[Event]:
-        """Write events and return them with their ids; call it within a transaction."""
+        """Write events and return them with their ids; callers call this within a transaction."""
         first_id = self.last_event_id + len(self._pending_events) + 1
         added = [replace(event, id=number) for number, event in enumerate(events, first_id)]
         if added:
@@ -104,7 +104,10 @@ def read_event(row: Row) -> Event:
 
 
 def surplus(reported: Sequence[Event]) -> Iterator[int]:
-    """Yield the ids of the events beyond the limit of one reporter or of all; `reported` is newest first."""
+    """Yield the ids of the oldest events, which exceed the limit for one reporter or for all reporters together.
+
+    `reported` is sorted, newest first.
+    """
     counts: Counter[str] = Counter()
     kept = 0
     for event in reported:

@@ -40,7 +40,7 @@ FILE_SIGNATURE = b"SQLite format 3\0"
 SUFFIXES = ("", "-wal", "-shm")  # SQLite keeps its journal and shared memory beside the file
 BUSY_TIMEOUT_SECONDS = 5
 UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
-CORRUPTION_MESSAGES = ("not a database", "malformed")  # in SQLite's messages: Python has no codes before 3.11
+CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's messages; Python has no codes before 3.11
 DISK_FULL = "its disk is full; make room there"
 READ_ONLY = "it is read-only; make it, its directory and their file system writable"
 SET_ASIDE = (
@@ -89,7 +89,7 @@ def must_reopen(error: Exception) -> bool:
 
 
 def disk_trouble(path: Path, error: Exception) -> str:
-    """Return the problem of the disk if that caused the error, else ""."""
+    """Return what is wrong with the disk if this caused the error, else ""."""
     text, number = str(error), getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or "is full" in text:
         return DISK_FULL
@@ -156,7 +156,10 @@ def _migrate(db: sqlite3.Connection) -> None:
 
 
 def _is_database(path: Path) -> bool:
-    """Return whether the file is a SQLite database; any other file was named by mistake and must not be renamed."""
+    """Return whether the file is a SQLite database, or at least has the name of one, `*.db`.
+
+    Any other file was configured by mistake and must not be renamed.
+    """
     with path.open("rb") as file:
         return path.suffix == ".db" or file.read(len(FILE_SIGNATURE)) == FILE_SIGNATURE
 
