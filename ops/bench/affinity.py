@@ -24,12 +24,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from packages import install_command
+
 try:
     from peers import static_services
     from processes import Program, free_port
     from report import aligned, number
 except ImportError as error:
-    sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench,llama]'")
+    sys.exit(f"the benchmark needs {error.name}: {install_command('bench', 'llama')}")
 
 SVC = str(Path(sys.executable).with_name("svc"))
 MODEL = "gemma-3-270m"

@@ -19,6 +19,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from packages import install_command
+
 try:
     import uvloop
     from measure import Figures, measure
@@ -28,7 +30,7 @@ try:
     from run import Router, backends, running, say
     from scenarios import MODEL, SCENARIOS
 except ImportError as error:
-    sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
+    sys.exit(f"the benchmark needs {error.name}: {install_command('bench')}")
 
 OPEN, CLOSED = "open", "closed"
 STREAM_REQUEST = b"GET /ui/stream HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n\r\n"

@@ -25,11 +25,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from packages import install_command
+
 try:
     from fleet import Fleet
     from processes import START_TIMEOUT_SECONDS, Program, allow_files, free_port
 except ImportError as error:
-    sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
+    sys.exit(f"the benchmark needs {error.name}: {install_command('bench')}")
 
 SVC = Path(sys.executable).parent / "svc"
 

@@ -21,6 +21,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from packages import install_command
+
 try:
     import uvloop
     from measure import Figures, measure
@@ -29,7 +31,7 @@ try:
     from report import OURS, table
     from scenarios import MODEL, SCENARIOS, Scenario
 except ImportError as error:
-    sys.exit(f"the benchmark needs {error.name}: pip install 'infinilm-svc[bench]'")
+    sys.exit(f"the benchmark needs {error.name}: {install_command('bench')}")
 
 WARM_UP = Scenario("warm", "before the measurement", connections=32, seconds=0.3)
 
@@ -149,7 +151,7 @@ def plotter() -> Callable[[Results, Path], None]:
     try:
         from plot import plot
     except ImportError as missing:
-        sys.exit(f"run.py: --plot needs {missing.name}: pip install 'infinilm-svc[bench]', or give --plot ''")
+        sys.exit(f"run.py: --plot needs {missing.name}: {install_command('bench')}, or give --plot ''")
     return plot
 
 

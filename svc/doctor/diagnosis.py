@@ -11,12 +11,22 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding, Node
 LABEL_WIDTH = 9
 STYLES = {PROBLEM: "red", WARNING: "yellow"}
 PROGRAM = re.compile(r"(^|&& |; |sudo -u \S+ )(svc|supervisorctl) ")
+PROGRAM_IN_TEXT = re.compile(r"(`)(svc|supervisorctl) ")
 MAX_CONSEQUENCES_SHOWN = 6  # per cause; further consequences are only counted
 
 
 def command_text(fix: str, svc: str, supervisorctl: str) -> str:
     """Return a command in which `svc` and `supervisorctl` are replaced by the given commands."""
-    return PROGRAM.sub(lambda match: f"{match[1]}{svc if match[2] == 'svc' else supervisorctl} ", fix)
+    return _with_programs(PROGRAM, fix, svc, supervisorctl)
+
+
+def hint_text(text: str, svc: str, supervisorctl: str) -> str:
+    """Return a text in which the commands between backticks are the given ones."""
+    return _with_programs(PROGRAM_IN_TEXT, text, svc, supervisorctl)
+
+
+def _with_programs(pattern: re.Pattern[str], text: str, svc: str, supervisorctl: str) -> str:
+    return pattern.sub(lambda match: f"{match[1]}{svc if match[2] == 'svc' else supervisorctl} ", text)
 
 
 def lines(
@@ -35,11 +45,11 @@ def lines(
 def _cause_lines(node: Node, svc: str, ctl: str) -> Iterator[Text]:
     finding = node.finding
     yield _title(finding)
-    yield _row("why", finding.evidence)
+    yield _row("why", hint_text(finding.evidence, svc, ctl))
     if finding.fix or finding.first_step:
-        first_step = (
-            f"{finding.first_step.rstrip(',;')}: " if finding.first_step and finding.fix else finding.first_step
-        )
+        first_step = hint_text(finding.first_step, svc, ctl)
+        if first_step and finding.fix:
+            first_step = f"{first_step.rstrip(',;')}: "
         label = "fix"
         for line in (first_step + command_text(finding.fix, svc, ctl)).splitlines():
             yield _row(label, line)
@@ -100,8 +110,8 @@ def _node_json(node: Node, svc: str, ctl: str) -> dict[str, Any]:
         "key": finding.key,
         "severity": finding.severity,
         "what": finding.summary,
-        "why": finding.evidence,
-        "first": finding.first_step,
+        "why": hint_text(finding.evidence, svc, ctl),
+        "first": hint_text(finding.first_step, svc, ctl),
         "fix": command_text(finding.fix, svc, ctl),
         "consequences": [_node_json(child, svc, ctl) for child in node.consequences],
     }

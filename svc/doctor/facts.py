@@ -259,6 +259,7 @@ class Facts:
     svc_version: str = ""  # the version of the installed svc, with a digest of its code
     package_problems: Sequence[PackageProblem] = ()
     pip: str = "pip"  # the command of pip for svc's own environment
+    sudo: str = "sudo "  # the prefix of a command that needs root; empty: this user is root
     uncollected: Sequence[Uncollected] = ()
     model: str = ""  # the model that the operator named
 

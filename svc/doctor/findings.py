@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fnmatch import fnmatchcase
 
 PROBLEM, WARNING = "problem", "warning"
+WAIT, WATCH = "it was just started, so wait until it is ready; see", "svc status --watch"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -13,7 +14,8 @@ class Finding:
 
     `causes` are the keys of findings that may explain this one, the likeliest first; "registry.*" matches every key
     that begins with "registry.". `fix` is a command line, and `first_step` is what a person has to do before it.
-    `may_pass`: a program has just been started, so that the problem may pass without a cure.
+    `may_pass`: a program has just been started, so that the problem may pass without a cure. In a diagnosis it is a
+    warning, with its consequences, and the cure is to wait.
     """
 
     key: str
@@ -54,11 +56,17 @@ def ordered(findings: Iterable[Finding]) -> list[Node]:
                 parents[finding.key] = cause
                 break
 
-    def node(finding: Finding) -> Node:
-        return Node(finding, tuple(node(other) for other in unique if parents.get(other.key) == finding.key))
+    def node(finding: Finding, may_pass: bool = False) -> Node:
+        may_pass = may_pass or finding.may_pass
+        consequences = tuple(node(other, may_pass) for other in unique if parents.get(other.key) == finding.key)
+        return Node(_awaited(finding) if may_pass else finding, consequences)
 
     roots = [node(finding) for finding in unique if finding.key not in parents]
     return sorted(roots, key=lambda root: root.severity != PROBLEM)
+
+
+def _awaited(finding: Finding) -> Finding:
+    return dataclasses.replace(finding, severity=WARNING, first_step=WAIT, fix=WATCH)
 
 
 def _causes(finding: Finding, findings: Sequence[Finding]) -> Iterator[str]:

@@ -50,7 +50,7 @@ LOG_PATTERNS = (
         "there is no command {0}",
         "install it, or correct [backend] command",
     ),
-    _pattern(r"svc launch: cannot run '([^']+)': (\S+) is not executable", "{1} is not executable", "chmod +x {1}"),
+    _pattern(r"svc launch: cannot run '([^']+)': (\S+) is not executable", "{1} is not executable", "`chmod +x {1}`"),
     _pattern(r"svc launch: cannot run '([^']+)': (.*)", "{0} cannot be run: {1}", "correct [backend] command"),
     _pattern(r"^svc: (there is no command svc .+)$", "{0}", "correct [backend] command"),
     _pattern(r"^svc: (.+)$", "{0}", "correct that; then"),
@@ -58,13 +58,13 @@ LOG_PATTERNS = (
     _pattern(
         r"(?i)CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaMalloc failed",
         "the GPU's memory is full",
-        "free the GPU (nvidia-smi shows who has it), or take another one in [backend] env, "
+        "free the GPU (`nvidia-smi` shows who has it), or take another one in [backend] env, "
         "or ask for less: a smaller context, --gpu-memory-utilization",
     ),
     _pattern(
         r"No available memory for the cache blocks|Free memory on device.*less than desired",
         "the GPU has too little free memory for the KV cache",
-        "free the GPU (nvidia-smi shows who has it), or change --gpu-memory-utilization in [backend] args",
+        "free the GPU (`nvidia-smi` shows who has it), or change --gpu-memory-utilization in [backend] args",
     ),
     _pattern(
         r"max(?:imum)? (?:model|seq) len.*larger than the maximum number of tokens|KV cache is needed, which is larger",
@@ -74,13 +74,13 @@ LOG_PATTERNS = (
     _pattern(
         r"MemoryError|Cannot allocate memory|std::bad_alloc",
         "the machine's memory is full",
-        "free some (free -h, top), or run fewer instances here",
+        "free some (`free -h`, `top`), or run fewer instances here",
     ),
     # devices
     _pattern(
         r"(?i)no CUDA-capable device|No CUDA GPUs are available|Found no NVIDIA driver|no HPCC-capable device",
         "it finds no GPU",
-        "look at nvidia-smi, and at the VISIBLE_DEVICES in [backend] env",
+        "look at `nvidia-smi`, and at the VISIBLE_DEVICES in [backend] env",
     ),
     _pattern(
         r"(?i)invalid device ordinal|device ordinal .* out of range",
@@ -141,8 +141,8 @@ LOG_PATTERNS = (
         "its command line is wrong: {0}",
         "correct [backend] args",
     ),
-    _pattern(r"No space left on device", "a disk is full", "make room (df -h)"),
-    _pattern(r"Too many open files", "it may not open more files", "raise its limit (ulimit -n)"),
+    _pattern(r"No space left on device", "a disk is full", "make room (`df -h`)"),
+    _pattern(r"Too many open files", "it may not open more files", "raise its limit (`ulimit -n`)"),
     _pattern(
         r"(?:PermissionError|Permission denied).*?['\"]([^'\"]+)['\"]",
         "it may not use {0}",

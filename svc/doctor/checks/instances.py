@@ -70,7 +70,7 @@ def _instance(
             PROBLEM,
             f"{name}: is registered as {service['host']}: the router here would ask itself",
             f"it is on {service.get('hostname')}",
-            first_step=f"on {service.get('hostname')}: give host in its TOML that machine's address, svc up; then",
+            first_step=f"on {service.get('hostname')}: give host in its TOML that machine's address, `svc up`; then",
             fix=f"svc services show {name}",
         )
 
@@ -111,7 +111,7 @@ def _unhealthy(
             severity,
             f"{name}: is {state}",
             f"it is on {service.get('hostname')} ({service['host']}), last heartbeat {silence_seconds} s ago",
-            first_step=f"on {service.get('hostname')}: svc doctor; if it is gone for good,",
+            first_step=f"on {service.get('hostname')}: `svc doctor`; if it is gone for good,",
             fix=f"svc remove {service.get('metadata', {}).get('parent_service', name)} {name}",
             causes=(f"registry.condition.{registry.url}",),
         )
@@ -136,7 +136,7 @@ def _unhealthy(
         WARNING if just_started else PROBLEM,
         f"{name}: is {state} in the registry",
         f"last heartbeat {silence_seconds} s ago",
-        fix=f"supervisorctl restart {component.name}:*",
+        fix=f"supervisorctl restart '{component.name}:*'",
         causes=causes,
         may_pass=any(is_starting(facts, program) for program in component.programs),
     )

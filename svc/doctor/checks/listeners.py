@@ -30,7 +30,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _taken_port(facts: Facts, program: str, port: int, holder: PortHolder) -> Finding:
     by = f"{holder.command[:MAX_COMMAND_WIDTH]} (pid {holder.pid})" if holder.pid else "a program of another user"
     summary = f"port {port}, which {program} needs, is held by {by}"
-    first_step = f"if that is needed, choose another port for {program.partition(':')[0]}, svc up; else"
+    first_step = f"if that is needed, choose another port for {program.partition(':')[0]}, `svc up`; else"
     if holder.is_leftover:
         return Finding(
             f"port.{port}",
@@ -55,7 +55,7 @@ def _taken_port(facts: Facts, program: str, port: int, holder: PortHolder) -> Fi
             PROBLEM,
             f"port {port}, which {program} needs, is held by the svc site in {holder.site}",
             by,
-            first_step=f"choose another port for {program.partition(':')[0]}, svc up; or stop that site",
+            first_step=f"choose another port for {program.partition(':')[0]}, `svc up`; or stop that site",
             fix=holder.stop_command,
         )
     if not holder.pid:
@@ -65,7 +65,7 @@ def _taken_port(facts: Facts, program: str, port: int, holder: PortHolder) -> Fi
             summary,
             "it listens there, and /proc does not show which process it is",
             first_step=first_step,
-            fix=f"sudo ss -ltnp 'sport = :{port}'",
+            fix=f"{facts.sudo}ss -ltnp 'sport = :{port}'",
         )
     restart = {"BACKOFF": "", "STARTING": "", "": " && sleep 2 && svc up"}.get(
         facts.state(program), f" && sleep 2 && supervisorctl start {program}"

@@ -44,16 +44,15 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
             causes=("rollout",) if facts.rollout and component.name in facts.rollout.begun else (),
         )
     elif process.state in ("BACKOFF", "FATAL", "EXITED", "UNKNOWN"):
-        yield _failed_program(
-            facts, component, name, key, f"{process.state}: {process.spawnerr or process.description}"
-        )
+        yield _failed_program(facts, component, name, f"{process.state}: {process.spawnerr or process.description}")
     elif process.state == "STARTING" and (count := facts.supervisord.restarts.get(name)) and count.restarts:
-        yield _failed_program(facts, component, name, key, f"STARTING, for the {count.restarts + 1}. time")
+        yield _failed_program(facts, component, name, f"STARTING, for the {count.restarts + 1}. time")
     elif process.state == "RUNNING":
         yield from _restarted_program(facts, component, name)
 
 
-def _failed_program(facts: Facts, component: Component, name: str, key: str, state: str) -> Finding:
+def _failed_program(facts: Facts, component: Component, name: str, state: str) -> Finding:
+    key = f"program.{name}"
     causes = [f"port.{port}" for port in component.ports] + ["leftovers", "disk.*"]
     causes += poisoning_causes(facts, component.name) if name == component.server_program else ()
     diagnosis = diagnose(facts.log_of_last_exit(name))
@@ -64,7 +63,7 @@ def _failed_program(facts: Facts, component: Component, name: str, key: str, sta
             PROBLEM,
             f"{name}: was killed (SIGKILL): by the kernel as memory ran out, or by hand",
             state,
-            first_step="see whether it was the kernel: dmesg -T | grep -i 'killed process'; then",
+            first_step="see whether it was the kernel: `dmesg -T | grep -i 'killed process'`; then",
             fix=restart,
             causes=causes,
         )

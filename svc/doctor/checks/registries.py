@@ -46,7 +46,7 @@ def _unanswering_registry(facts: Facts, registry: RegistryFacts, only_one: bool)
             may_pass=may_open_port(facts, "registry", registry.health),
         )
     first = (
-        f"on {address.hostname}: is it up (svc doctor), does it listen for others ([registry] host), "
+        f"on {address.hostname}: is it up (`svc doctor`), does it listen for others ([registry] host), "
         f"is port {port} open"
     )
     return Finding(

@@ -1,5 +1,6 @@
 """Checks the free space on disks, and the number of open files."""
 
+import shlex
 from collections.abc import Iterator
 
 from svc.doctor.facts import Disk, Facts, OpenFiles
@@ -13,14 +14,15 @@ MIN_OPEN_FILE_LIMIT = 1024
 
 def check(facts: Facts) -> Iterator[Finding]:
     for disk in facts.disks:
-        yield from _disk(disk)
+        yield from _disk(facts, disk)
     for files in facts.open_files:
         yield from _open_files(files)
 
 
-def _disk(disk: Disk) -> Iterator[Finding]:
+def _disk(facts: Facts, disk: Disk) -> Iterator[Finding]:
     evidence = f"{disk.free >> 20} MB of {disk.size >> 30} GB are free, and {disk.inodes:.0%} of the inodes"
-    fix = f"du -xah {disk.path}/.. | sort -h | tail -20"
+    path = shlex.quote(disk.path)
+    fix = f"du -xah {path}/.. | sort -h | tail -20"
     if not disk.writable:
         yield Finding(
             f"disk.{disk.path}",
@@ -28,7 +30,7 @@ def _disk(disk: Disk) -> Iterator[Finding]:
             f"{disk.path}: this user cannot write there",
             "its owner is another, or it is read-only",
             first_step="become its owner, or",
-            fix=f"sudo chown -R $(id -u) {disk.path}",
+            fix=f"{facts.sudo}chown -R $(id -u) {path}",
             causes=("supervisord.denied",),
         )
     elif disk.free < FULL_BYTES or disk.inodes <= 0:
@@ -58,7 +60,7 @@ def _open_files(files: OpenFiles) -> Iterator[Finding]:
             PROBLEM,
             f"{files.program}: nearly all the files that it may open are open",
             f"{files.used} of {files.limit}",
-            first_step="raise the limit (ulimit -n, or LimitNOFILE= of the unit)",
+            first_step="raise the limit (`ulimit -n 65536` in this shell, or LimitNOFILE= of the unit)",
             fix="svc down && svc up",
         )
     elif files.limit < MIN_OPEN_FILE_LIMIT:
@@ -67,6 +69,6 @@ def _open_files(files: OpenFiles) -> Iterator[Finding]:
             WARNING,
             f"{files.program}: may open {files.limit} files only",
             f"each request takes two, and {files.used} are open",
-            first_step="raise the limit (ulimit -n, or LimitNOFILE= of the unit)",
+            first_step="raise the limit (`ulimit -n 65536` in this shell, or LimitNOFILE= of the unit)",
             fix="svc down && svc up",
         )

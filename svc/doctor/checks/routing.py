@@ -8,7 +8,7 @@ from svc.client.router_metrics import queue_lengths
 from svc.doctor.checks.configuration import APPLY_INSTEAD
 from svc.doctor.facts import Facts, RouterFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
-from svc.doctor.start_phase import may_open_port
+from svc.doctor.start_phase import is_starting, may_open_port
 from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
@@ -33,7 +33,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             fix="svc up",
         )
         return
-    yield from _not_ready(router)
+    yield from _not_ready(facts, router)
     yield from _stale_table(facts, router)
     yield from _unrouted(facts, router)
     yield from _full_queue(facts, router)
@@ -56,12 +56,12 @@ def _unanswering_router(facts: Facts, router: RouterFacts) -> Finding:
         WARNING,
         f"the router does not answer at {router.url}",
         router.health.error,
-        first_step="on its machine: svc doctor",
+        first_step="on its machine: `svc doctor`",
         fix=f"curl -sS -m 5 {router.url}/health",
     )
 
 
-def _not_ready(router: RouterFacts) -> Iterator[Finding]:
+def _not_ready(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
     if router.ready.ok:
         return
     draining = router.ready.get("status") == "draining"
@@ -72,8 +72,10 @@ def _not_ready(router: RouterFacts) -> Iterator[Finding]:
         if draining
         else "the router has no table yet: it answers 503 to everything",
         router.ready.problem,
-        fix="supervisorctl restart router",
+        first_step=_where_to_restart(router),
+        fix=_restart_command(router),
         causes=("registry.silent", "registry.read", "registry.*"),
+        may_pass=router.is_local and is_starting(facts, "router"),
     )
 
 
@@ -96,7 +98,8 @@ def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
         WARNING,
         summary,
         f"it gets no answer from its registry, {router.health.get('registry_url')}",
-        fix="supervisorctl restart router" if router.is_local else f"curl -sS {router.url}/health",
+        first_step=_where_to_restart(router),
+        fix=_restart_command(router),
         causes=("registry.silent", "registry.read", "registry.*"),
     )
 
@@ -115,7 +118,8 @@ def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
                     PROBLEM,
                     f"{name}: is healthy in the registry, and the router does not know it",
                     "its table is another registry's, or old",
-                    fix="supervisorctl restart router",
+                    first_step=_where_to_restart(router),
+                    fix=_restart_command(router),
                     causes=(
                         "router.table",
                         "router.waiting",
@@ -124,10 +128,19 @@ def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
                     ),
                 )
         elif not entry.get("healthy"):
-            yield _unused_instance(name, entry, router)
+            yield _unused_instance(facts, name, entry, router)
 
 
-def _unused_instance(name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding:
+def _where_to_restart(router: RouterFacts) -> str:
+    return "" if router.is_local else "on its machine: `supervisorctl restart router`; see"
+
+
+def _restart_command(router: RouterFacts) -> str:
+    """Return the command that restarts a local router, or shows the health of another one."""
+    return "supervisorctl restart router" if router.is_local else f"curl -sS -m 5 {router.url}/health"
+
+
+def _unused_instance(facts: Facts, name: str, entry: Mapping[str, Any], router: RouterFacts) -> Finding:
     causes = (
         f"failing.{name}",
         f"models.{instance_name(name)}",
@@ -137,14 +150,15 @@ def _unused_instance(name: str, entry: Mapping[str, Any], router: RouterFacts) -
     )
     errors, requests = entry.get("error_count", 0), entry.get("request_count", 0)
     error = router.connect_errors.get(name)
+    is_local = any(component.service_name == name for component in facts.instances)
     if entry.get("ejected"):
         return Finding(
             f"router.ejected.{name}",
             WARNING,
             f"{name}: the router has ejected it for a while",
             f"requests to it failed, {errors} of {requests} in all: it comes back by itself with a trial request",
-            first_step="see its log",
-            fix=f"tail -n 50 logs/server_{instance_name(name)}.log",
+            first_step=f"see its log{'' if is_local else ' on its machine'}",
+            fix=f"svc logs {instance_name(name)} --lines 50" if is_local else f"svc services show {name}",
             causes=causes,
         )
     if error:

@@ -1,5 +1,6 @@
 """Checks the files of tokens, passwords and keys, and finds secrets in command lines, which every user can read."""
 
+import shlex
 from collections.abc import Iterator
 
 from svc.base.mask import secret_names, without_secrets
@@ -19,10 +20,10 @@ SOURCES = {
 
 def check_files(facts: Facts) -> Iterator[Finding]:
     for secret in facts.secrets:
-        yield from _check_file(secret)
+        yield from _check_file(facts, secret)
 
 
-def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
+def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
     key, path = f"token.{secret.path}", secret.path
     if secret.missing:
         yield Finding(
@@ -39,7 +40,7 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
             PROBLEM,
             f"{path}: cannot be read: {secret.problem}",
             f"{secret.setting} names it",
-            fix=f"sudo chown $(id -u) {path}",
+            fix=f"{facts.sudo}chown $(id -u) {shlex.quote(path)}",
             causes=("supervisord.denied",),
         )
     elif secret.errors:
@@ -68,17 +69,18 @@ def _check_file(secret: SecretFileFacts) -> Iterator[Finding]:
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
-            fix=f"chmod o= {path}",
+            fix=f"chmod o= {shlex.quote(path)}",
         )
 
 
 def _make_command(secret: SecretFileFacts) -> str:
     """Return the command that creates a new file with a secret."""
+    path = shlex.quote(secret.path)
     if secret.kind == API_KEYS:
-        return f"svc keys add NAME --file {secret.path}"
+        return f"svc keys add NAME --file {path}"
     if secret.kind == UPSTREAM_KEYS:
-        return f"umask 077 && echo '[instances]' > {secret.path}"
-    return f"umask 077 && head -c 32 /dev/urandom | base64 > {secret.path}"
+        return f"echo '[instances]' | install -D -m 600 /dev/stdin {path}"
+    return f"head -c 32 /dev/urandom | base64 | install -D -m 600 /dev/stdin {path}"
 
 
 def check_command_lines(facts: Facts) -> Iterator[Finding]:

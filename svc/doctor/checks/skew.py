@@ -79,6 +79,6 @@ def check_clocks(facts: Facts) -> Iterator[Finding]:
                 WARNING,
                 f"the clock of {server} is {abs(response.clock_ahead):.0f} s {direction} this machine's",
                 "times in logs and lists do not agree",
-                first_step="on both machines",
-                fix="sudo timedatectl set-ntp true",
+                first_step="synchronize the clocks of both machines (`timedatectl set-ntp true`); compare",
+                fix="date --utc",
             )

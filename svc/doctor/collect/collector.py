@@ -96,6 +96,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         svc_version=version.installed(),
         package_problems=_collected(local, "packages", cast("list[PackageProblem]", []), uncollected),
         pip=pip_command(),
+        sudo="" if os.geteuid() == 0 else "sudo ",
         uncollected=[
             *uncollected,
             *(Uncollected(key, _reason_of(error)) for key, error in remote.items() if isinstance(error, Exception)),

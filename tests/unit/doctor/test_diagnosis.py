@@ -59,3 +59,12 @@ def test_the_json_has_every_field():
     assert cause["fix"] == "./svc up"
     assert [one["key"] for one in cause["consequences"]] == ["c"]
     assert as_json(ordered([CHILD]), [])["ok"]
+
+
+def test_commands_in_hints_are_those_that_the_user_can_call():
+    hint = Finding("h", PROBLEM, "h", "run `svc services expire`", fix="svc up", first_step="on it: `svc doctor`; then")
+    shown = [line.plain.strip() for line in lines(ordered([hint]), [], ".venv/bin/svc", ".venv/bin/supervisorctl")]
+    assert shown[1:] == [
+        "why  run `.venv/bin/svc services expire`",
+        "fix  on it: `.venv/bin/svc doctor`; then: .venv/bin/svc up",
+    ]

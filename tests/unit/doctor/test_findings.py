@@ -1,6 +1,8 @@
 """Causes come before their consequences, in whatever order they were findings."""
 
-from svc.doctor.findings import PROBLEM, WARNING, Finding, ordered
+import dataclasses
+
+from svc.doctor.findings import PROBLEM, WARNING, WATCH, Finding, ordered
 
 
 def finding(key: str, severity: str = PROBLEM, *causes: str) -> Finding:
@@ -41,3 +43,16 @@ def test_problems_come_before_warnings_in_the_given_order():
 
 def test_a_finding_is_reported_once():
     assert shape(ordered([finding("a"), finding("a"), finding("b")])) == ["a", "b"]
+
+
+def test_what_comes_of_a_program_that_was_just_started_is_a_warning_with_the_cure_to_wait():
+    starting = dataclasses.replace(finding("router.silent"), fix="supervisorctl restart router", may_pass=True)
+    [node] = ordered([starting, finding("model.m", PROBLEM, "router.silent")])
+    assert [(each.severity, each.fix) for each in node.all()] == [(WARNING, WATCH)] * 2
+
+
+def test_a_starting_program_hides_no_problem_that_causes_it():
+    missing = dataclasses.replace(finding("instance.a", PROBLEM, "program.a"), may_pass=True)
+    [node] = ordered([missing, finding("program.a")])
+    assert node.severity == PROBLEM
+    assert node.finding.key == "program.a"
