@@ -132,14 +132,14 @@ def describe_instance(monitor: Monitor, registrar: Registrar, now: float) -> dic
 
 
 def describe_metadata(monitor: Monitor) -> dict[str, Any]:
-    """Return `metadata` of /info: what the original's babysitter reports there, and [metadata] of the TOML."""
+    """Return the field `metadata` of /info: the fields of the original's babysitter, and the TOML's [metadata]."""
     config = monitor.config
     own = {"type": config.backend.type, "config_file": os.path.relpath(config.source), "babysitter": "svc"}
     return {**own, "started_at": iso(monitor.started), **config.metadata}
 
 
 def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | None:
-    """Return why the registry refuses the babysitter, or None. If the token is wrong, name the setting to change."""
+    """Return why the registry refuses the babysitter, or None. For a wrong token, add the setting to change."""
     if refusal is None:
         return None
     cure = (

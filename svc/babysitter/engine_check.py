@@ -1,4 +1,4 @@
-"""One readiness check of an engine: its health endpoint, and its model list unless the TOML names the models."""
+"""One readiness check of an engine: its health endpoint, and its model list if the TOML contains no models."""
 
 from collections.abc import Callable
 from time import monotonic
@@ -21,11 +21,11 @@ class EngineCheck:
 
     An engine is ready by these rules.
 
-    1. If the TOML names a health path, that path must return 2xx.
-    2. If the TOML names none, the default path must not return 5xx, except 501: like 404 and 405, it means that the
-    server has no such endpoint.
-    3. If the TOML disables the health check, any answer of the engine is enough.
-    4. If the TOML names models, those are the engine's models. Otherwise the engine's own list must not be empty.
+    1. If the TOML sets a health path, that path must return 2xx.
+    2. If the TOML sets no health path, the default path must return no 5xx status other than 501. The statuses 404, 405
+       and 501 mean that the server has no such endpoint.
+    3. If the TOML disables the health check, any response of the engine is enough.
+    4. If the TOML lists models, those are the engine's models. Otherwise the engine's own list must not be empty.
 
     A model list alone does not prove readiness: some engines (SGLang) list their models before they are warm.
     """
@@ -67,7 +67,7 @@ class EngineCheck:
         return f"it wants an API key ({status}); write the key into a file and name that: {setting}"
 
     def _health_problem(self, url: str, timeout: float) -> str:
-        """Return why the engine is not healthy, or "" if it is healthy or has no health endpoint."""
+        """Return why the engine is not healthy, or "" if it is healthy or its health is not checked."""
         if not self.path and not self.configured:
             return ""
         path = self.path or MODEL_LIST_PATH
@@ -79,5 +79,5 @@ class EngineCheck:
 
 
 def model_object(name: str, owner: str) -> dict[str, object]:
-    """Return the entry of OpenAI's model list for a model that the TOML names."""
+    """Return the entry in OpenAI's model list for a model from the TOML."""
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}

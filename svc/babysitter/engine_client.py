@@ -1,4 +1,4 @@
-"""The babysitter's HTTP client for its engine, which sends the engine's API key if the TOML names one."""
+"""The babysitter's HTTP client for its engine. It sends the engine's API key if the TOML has a key file."""
 
 import os
 from pathlib import Path
@@ -21,7 +21,7 @@ def key_setting(config: InstanceConfig) -> str:
 
 
 def get_text(url: str, timeout: float, key: str = "") -> str | None:
-    """Return the body of a 2xx or 3xx answer, "" for another status, None for no answer. Check no certificate."""
+    """Return the body of a 2xx or 3xx response, "" for another status, None for no response. Accept any certificate."""
     try:
         answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
     except requests.RequestException:
@@ -32,7 +32,7 @@ def get_text(url: str, timeout: float, key: str = "") -> str | None:
 class EngineClient:
     """Sends requests to the engine, with the API key from a file that is read again when it changes.
 
-    The constructor raises ConfigError if the file holds no key.
+    The constructor raises ConfigError if the file does not contain exactly one key.
     """
 
     def __init__(self, config: InstanceConfig) -> None:
@@ -43,7 +43,7 @@ class EngineClient:
 
     @property
     def key(self) -> str:
-        """Return the engine's API key, or "" if the TOML names none."""
+        """Return the engine's API key, or "" if the TOML has no key file."""
         if self._key_file is None:
             return ""
         self._key_file.refresh()

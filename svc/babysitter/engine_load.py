@@ -5,8 +5,8 @@ The load is read from the first of these sources that reports it:
 1. The engine's /metrics: vLLM, sglang (--enable-metrics), llama.cpp (--metrics), `svc mock`. The names of the metrics
 differ from engine to engine.
 2. llama.cpp's /slots, which exists without --metrics.
-3. The router's /metrics, if its address is known. The router counts complete answers, so its counter changes less often
-than a counter of tokens.
+3. The router's /metrics, if its address is known. The router counts completed responses, so its counter changes less
+often than a counter of tokens.
 """
 
 import json
@@ -28,13 +28,13 @@ REQUEST_GAUGES = re.compile(
     rf"|num_running_reqs|num_queue_reqs){VALUE}",
     re.M,
 )
-SLOT_PROGRESS_FIELDS = ("id", "id_task", "n_prompt_tokens_processed", "next_token")  # these change while a slot works
+SLOT_PROGRESS_FIELDS = ("id", "id_task", "n_prompt_tokens_processed", "next_token")  # they change while a slot works
 
 GetText = Callable[[str, float], str | None]
 
 
 class EngineLoadReader:
-    """Reads the load of one instance: from its engine at the first of `urls` that reports it, else from the router.
+    """Reads the load of one instance: from its engine at the first of `urls` that answers, else from the router.
 
     `name` is the instance's name at the router. `get` sends a GET to the engine, `get_router` to the router.
     """
@@ -73,7 +73,7 @@ def parse_engine(text: str) -> EngineLoad | None:
 
 
 def parse_slots(text: str) -> EngineLoad | None:
-    """Return the load from llama.cpp's /slots, a list with the work of each slot; None for any other text."""
+    """Return the load in llama.cpp's /slots, a list with the progress of each slot; None for any other text."""
     try:
         slots = json.loads(text) if text.startswith("[") else []
         progress = tuple(repr([slot.get(key) for key in SLOT_PROGRESS_FIELDS]) for slot in slots)
@@ -87,6 +87,6 @@ def parse_router(text: str, name: str) -> EngineLoad | None:
     """Return the load of one instance from the router's /metrics, or None if the router has no such instance."""
     try:
         attempts = answered_attempts(text, name)
-    except ValueError:  # the text is not the router's: another program listens at this address
+    except ValueError:  # another program than the router listens at this address
         return None
     return EngineLoad("router", (str(attempts[0]),), attempts[1]) if attempts else None

@@ -14,7 +14,7 @@ NO_ANSWER = "it does not answer"
 class Readiness:
     """The result of one check: the engine's models if it is ready for requests, else the reason why it is not.
 
-    `misconfigured`: the engine cannot become ready by waiting; a setting must be changed.
+    `misconfigured` means that the engine becomes ready only after a setting has been changed.
     """
 
     models: Models = dataclasses.field(default_factory=list)
@@ -41,7 +41,7 @@ class EngineStatus:
         self.clock = clock
         self.max_age = max_age
         self.timeout = timeout
-        self.check_seconds: float | None = None  # duration of the last check, even without an answer
+        self.check_seconds: float | None = None  # duration of the last check, even if the engine did not answer
         self._lock = threading.Lock()
         self._readiness = Readiness(reason=NO_ANSWER)
         self._expires = float("-inf")
@@ -54,11 +54,11 @@ class EngineStatus:
 
     @property
     def misconfigured(self) -> bool:
-        """Return whether the last check found that the engine cannot become ready until a setting is changed."""
+        """Return whether the last check found that a setting must be changed before the engine can become ready."""
         return self._readiness.misconfigured and not self._stale
 
     def models(self) -> Models:
-        """Return the engine's models from the last check, repeated if older than `max_age`; [] if it is not ready."""
+        """Return the engine's models, [] if it is not ready. A check older than `max_age` is repeated first."""
         with self._lock:  # callers that arrive during a check wait for its result
             if self._stale or self.clock() >= self._expires:
                 self._check()
@@ -72,7 +72,7 @@ class EngineStatus:
 
     def invalidate(self) -> None:
         """Drop the last result, because the process of the engine was replaced or has ended."""
-        self._stale = True  # not under the lock, which a check in progress holds
+        self._stale = True  # without the lock, because a check in progress holds the lock
 
     def _check(self) -> None:
         self._stale, self._expires = False, float("-inf")
@@ -84,7 +84,7 @@ class EngineStatus:
             if readiness.models or remaining <= 0:
                 break
             result = self.check(url, remaining)
-            if result.models or readiness.reason == NO_ANSWER:  # a more useful reason replaces NO_ANSWER
+            if result.models or readiness.reason == NO_ANSWER:  # any other reason is more useful than NO_ANSWER
                 readiness = result
         self._readiness = readiness
         self.check_seconds = self.clock() - began

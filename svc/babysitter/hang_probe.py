@@ -1,4 +1,4 @@
-"""The hang probe: request a token from an idle instance at intervals; restart the instance if it generates none."""
+"""The hang probe: at intervals, request a token from an idle instance, and restart an instance that generates none."""
 
 import dataclasses
 import logging
@@ -17,12 +17,12 @@ log = logging.getLogger(__name__)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """The result of the last probe round for the current process."""
+    """The result of the last probe round of the current process."""
 
     outcome: ProbeOutcome | None = None
     reason: str = ""
     at: float | None = None  # Unix seconds
-    failures: int = 0  # in a row
+    failures: int = 0  # number of failed rounds in a row
 
 
 class HangProbe:
@@ -67,7 +67,7 @@ class HangProbe:
             return ProbeOutcome.MOVED, ""
         before = self._load
         outcome, reason = self.request_token(snapshot.models[0]["id"])
-        self._load = self.read_load()  # read after the probe: the next round must not count the probe's own tokens
+        self._load = self.read_load()  # after the probe, so that the next round does not count the probe's tokens
         if outcome is ProbeOutcome.SILENT and health_rules.generated_between(before, self._load):
             return ProbeOutcome.BUSY, f"{reason}, but other requests moved"
         return outcome, reason

@@ -3,29 +3,29 @@
 import dataclasses
 from enum import Enum
 
-MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # in a row: a short peak is not a reason to restart
+MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # in a row before a restart: a short peak is no reason
 MIN_DRAIN_SECONDS = 2.0  # time for every router to learn that the instance is draining
 MAX_DRAIN_SECONDS = 30.0
-IDLE_SECONDS = 5.0  # without a new token, if no source reports the requests in progress
+IDLE_SECONDS = 5.0  # time without a new token, after which an instance counts as idle if its requests are not counted
 
 
 class ProbeOutcome(Enum):
-    """The outcome of one probe round; only SILENT is a failure: every other outcome shows that the engine works."""
+    """The outcome of one probe round. Only SILENT is a failure; every other outcome shows that the engine works."""
 
-    MOVED = "moved"  # other requests received tokens since the last round, so no probe was sent
+    MOVED = "moved"  # no probe was sent, because other requests received tokens since the last round
     GENERATED = "generated"  # the probe was answered
     REFUSED = "refused"  # the engine answers, but supports none of the probe requests
-    BUSY = "busy"  # the probe was not answered, but other requests received tokens meanwhile
+    BUSY = "busy"  # the probe got no answer, but meanwhile other requests received tokens
     SILENT = "silent"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineLoad:
-    """The load that one source reports: counters that grow with the tokens, and the number of requests in progress."""
+    """The load from one source: counters that grow with the generated tokens, and the number of running requests."""
 
     source: str
     counters: tuple[str, ...] = ()
-    running: int | None = None  # None: the source does not report it
+    running: int | None = None  # requests in progress; None if the source does not report them
 
 
 UNKNOWN_LOAD = EngineLoad("")
@@ -37,12 +37,12 @@ def generated_between(before: EngineLoad, after: EngineLoad) -> bool:
 
 
 def failures(before: int, outcome: ProbeOutcome) -> int:
-    """Return the number of failed probes in a row after a round; `before` is the number before that round."""
+    """Return the number of failed probes in a row after a round; `before` is the number before the round."""
     return before + 1 if outcome is ProbeOutcome.SILENT else 0
 
 
 def samples_over_limit(before: int, used: int, limit: int) -> int:
-    """Return the number of samples in a row over `limit` bytes, `used` included; `before` is the number before it."""
+    """Return how many samples in a row exceed `limit` bytes: `before` is the number before the sample `used`."""
     return before + 1 if used > limit else 0
 
 
@@ -51,10 +51,10 @@ def is_drained(waited: float, running: int | None, idle: float) -> bool:
 
     `waited` is the seconds since the drain began, `idle` the seconds since the instance last generated a token.
 
-    1. It may not be ended before MIN_DRAIN_SECONDS, so that every router learns of the drain.
-    2. After MAX_DRAIN_SECONDS it may always be ended.
+    1. Before MIN_DRAIN_SECONDS, the instance may not be ended, so that every router learns of the drain.
+    2. After MAX_DRAIN_SECONDS, the instance may be ended in any case.
     3. In between, it may be ended when it has no requests in progress.
-    4. If no source reports its requests, it may be ended when it has generated no token for IDLE_SECONDS.
+    4. If no source reports the requests in progress, it may be ended when it has generated no token for IDLE_SECONDS.
     """
     if waited < MIN_DRAIN_SECONDS:
         return False  # 1

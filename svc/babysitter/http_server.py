@@ -15,7 +15,7 @@ from svc.perimeter.connection_pool import ConnectionLimits
 from svc.perimeter.connections import ConnectionDeadlines
 
 log = logging.getLogger(__name__)
-MAX_CONNECTIONS = 256  # from registry, routers, monitoring and commands
+MAX_CONNECTIONS = 256  # from the registry, routers, monitoring and commands together
 MAX_REQUEST_BYTES = 64 << 10  # head and body
 DEADLINES = ConnectionDeadlines(idle=10, request=10, answer=10)
 SWEEP_INTERVAL_SECONDS = 1.0
@@ -78,7 +78,7 @@ class RequestHandler(WSGIHandler):
         return result
 
     def handle_error(self, t: type[BaseException], v: BaseException, tb: TracebackType | None) -> None:
-        if isinstance(v, SvcError):  # the rest of the body, which the application did not read, did not arrive in time
+        if isinstance(v, SvcError):  # the part of the body that the application did not read arrived too slowly
             self.close_connection = True
         else:
             super().handle_error(t, v, tb)

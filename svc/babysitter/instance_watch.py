@@ -13,10 +13,10 @@ from svc.supervision.client import SupervisordClient
 
 log = logging.getLogger(__name__)
 
-PORT_REFUSED = "its port refused connections"  # the only reason for an exit that is known without supervisord
+PORT_REFUSED = "its port refused connections"  # without supervisord, no other reason for an exit is known
 CONNECT_TIMEOUT_SECONDS = 2.0
 
-# FATAL alone does not mean a failure: when supervisord shuts down, it changes BACKOFF to FATAL.
+# FATAL does not always mean a failure: at its shutdown, supervisord also changes BACKOFF to FATAL.
 SUPERVISORD_STATES = {
     "STARTING": LifecycleEvent.SPAWNED,
     "RUNNING": LifecycleEvent.SPAWNED,
@@ -37,7 +37,7 @@ class ProcessSnapshot:
     pid: int = 0  # 0: unknown
     since: float = 0.0  # start of the process, in Unix seconds
     restarts: int = 0
-    failed: bool = False  # no restarts were left, so supervisord does not start it again
+    failed: bool = False  # the limit of restarts is reached, so supervisord does not start it again
     reason: str = ""  # why the last process ended, if known
 
     def event(self) -> LifecycleEvent:
@@ -46,7 +46,7 @@ class ProcessSnapshot:
 
 
 def event_between(before: ProcessSnapshot | None, now: ProcessSnapshot) -> LifecycleEvent | None:
-    """Return the event that led from `before` to `now`; None if the process and its state are still the same."""
+    """Return the event that led from `before` to `now`; None if both have the same process in the same state."""
     if before is not None and (before.event(), before.pid) == (now.event(), now.pid):
         return None
     return now.event()
@@ -94,7 +94,7 @@ class SupervisordWatch:
 class PortWatch:
     """Polls the instance's port: the instance runs if it accepts a connection, and has ended if it refuses one.
 
-    A connection that times out proves neither, because the backlog may be full.
+    After a timeout, the state of the instance is unknown, because the backlog may be full.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class PortWatch:
             return None
         state = "RUNNING" if runs else "EXITED"
         if self._snapshot is None or self._snapshot.state != state:
-            reason = PORT_REFUSED if self._starts else ""  # empty before the first start: nothing has ended yet
+            reason = PORT_REFUSED if self._starts else ""  # empty before the first start: no process has ended
             self._starts += runs
             since = self.clock() if runs else 0.0
             self._snapshot = ProcessSnapshot(state, since=since, restarts=max(0, self._starts - 1), reason=reason)

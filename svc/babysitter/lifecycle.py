@@ -8,14 +8,14 @@
 
 supervisord owns the process. The babysitter polls it twice a second, so it can miss a
 state between two polls (a stop and a start, for example). The table has transitions for
-such jumps. `step` raises ValueError for an event that the table does not have.
+such jumps. `step` raises ValueError for an event that is not in the table.
 """
 
 from enum import Enum
 
 
 class LifecycleState(Enum):
-    """The states of an instance. The babysitter reports each to the registry as `status`, except UNSEEN and GONE."""
+    """The states of an instance. The babysitter reports them to the registry as `status`, all but UNSEEN and GONE."""
 
     UNSEEN = ""  # not polled yet, so the instance is not registered
     STARTING = "starting"  # the engine is not ready yet, or the process waits for its next restart
@@ -28,7 +28,7 @@ class LifecycleState(Enum):
 
     @property
     def status(self) -> str:
-        """Return the status to report to the registry: `draining` for a hung instance, so it gets no new requests."""
+        """Return the status to report to the registry: `draining` for a hung instance, which must get no new requests."""
         return "draining" if self is LifecycleState.HUNG else self.value
 
 
@@ -56,7 +56,7 @@ class Action(Enum):
 
 
 def _from_any(state: LifecycleState) -> dict[LifecycleEvent, tuple[LifecycleState, tuple[Action, ...]]]:
-    """Return the transitions that every state has, because supervisord's report overrides the known state."""
+    """Return the transitions that exist in every state, because supervisord's state overrides the babysitter's."""
     report = (Action.REPORT,)
     starting = state is LifecycleState.STARTING
     return {
@@ -85,7 +85,7 @@ TABLE: dict[LifecycleState, dict[LifecycleEvent, tuple[LifecycleState, tuple[Act
     },
     LifecycleState.HUNG: {
         **_from_any(LifecycleState.HUNG),
-        LifecycleEvent.READY: (LifecycleState.HUNG, ()),  # a model list does not prove that it generates tokens
+        LifecycleEvent.READY: (LifecycleState.HUNG, ()),  # an engine that lists models may still generate no tokens
         LifecycleEvent.SILENT: (LifecycleState.HUNG, ()),
         LifecycleEvent.GENERATES: (LifecycleState.RUNNING, (Action.REPORT,)),
         LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),

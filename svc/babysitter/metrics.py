@@ -31,7 +31,7 @@ class BabysitterMetrics(Collector):
         return []
 
     def text(self, accept: str) -> tuple[bytes, str]:
-        """Return the metrics in the format that an Accept header asks for, and their content type."""
+        """Return the metrics in the format that the Accept header requests, and the content type."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 

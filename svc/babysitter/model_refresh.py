@@ -7,14 +7,14 @@ from collections.abc import Callable
 from svc.base.errors import RateLimited
 
 MAX_WAITING_CALLERS = 16
-REFRESH_INTERVAL_SECONDS = 1.0  # minimum between two refreshes, because any client of the babysitter may request them
+REFRESH_INTERVAL_SECONDS = 1.0  # minimum time between the starts of two refreshes, because any client may request them
 
 
 class ModelRefresh:
     """A callable that refreshes the model list; a call returns at the end of a refresh that began after the call.
 
     Callers that wait at the same time share one refresh. Two refreshes begin at least `interval` seconds apart.
-    A call raises RateLimited if MAX_WAITING_CALLERS wait already, because each holds a connection of the server open.
+    If MAX_WAITING_CALLERS wait already, a call raises RateLimited, because each waiting caller keeps a connection open.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class ModelRefresh:
         arrival = self._clock()
         with self._lock:
             if self._began > arrival:
-                return  # a refresh began while this call waited for the lock, and has ended
+                return  # a refresh began and ended while this call waited for the lock
             pause = self._began + self._interval - self._clock()
             if pause > 0:
                 self._sleep(pause)

@@ -1,4 +1,4 @@
-"""The monitor of one instance, which looks up events of its process and engine in the lifecycle table, and acts."""
+"""The monitor of one instance: it looks up events of the process and the engine in the lifecycle table, and acts."""
 
 import dataclasses
 import logging
@@ -15,8 +15,12 @@ from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
 MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of a running engine's model list
-LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)  # their model list is read
-# Only these fields of a model are compared, because others hold times and random numbers (vLLM's `created` and
+LISTED_STATES = (
+    LifecycleState.STARTING,
+    LifecycleState.RUNNING,
+    LifecycleState.HUNG,
+)  # the model list is read in these
+# Only these fields of a model are compared, because other fields contain times and random numbers (vLLM's `created` and
 # `permission`).
 MODEL_FIELDS = ("id", "root", "parent", "max_model_len")
 
@@ -26,9 +30,9 @@ class InstanceSnapshot:
     """Everything that the monitor knows about the instance at one moment."""
 
     state: LifecycleState = LifecycleState.UNSEEN
-    process_stage: int = 0  # number of the current stage: a result from an earlier stage is discarded
+    process_stage: int = 0  # number of the current stage; results from earlier stages are discarded
     process: ProcessSnapshot | None = None
-    models: tuple[dict[str, Any], ...] = ()  # as last listed; kept across a restart until the new process lists its own
+    models: tuple[dict[str, Any], ...] = ()  # from the last list; kept until a restarted process lists its own
 
     @property
     def has_process(self) -> bool:
@@ -61,10 +65,10 @@ class Monitor:
         self._reason = NO_ANSWER  # the last logged reason why the engine was not ready
         self._lock = threading.Lock()
         self._models_lock = threading.Lock()  # one read at a time, so that an older list never replaces a newer one
-        self.refresh_models = ModelRefresh(self._read_models)  # on demand, even right after the last read
+        self.refresh_models = ModelRefresh(self._read_models)  # reads the list even if the last read is recent
 
     def poll_process(self) -> None:
-        """Poll the process once, and apply an event if it has changed."""
+        """Poll the process once, and apply an event if the process or its state has changed."""
         now = self.watch.poll()
         if now is None:
             return
@@ -76,7 +80,7 @@ class Monitor:
             self._apply(event, process=now)
 
     def check_engine(self) -> None:
-        """Check whether a starting engine is ready; read a running engine's models at intervals, as they may change."""
+        """Check whether a starting engine is ready; read the model list of a running engine again at intervals."""
         state = self.snapshot.state
         interval = min(MODEL_LIST_INTERVAL_SECONDS, self.config.heartbeat_interval)
         due = self.clock() >= self._models_read + interval
@@ -87,7 +91,7 @@ class Monitor:
         with self._models_lock:
             before = self.snapshot
             if before.state not in LISTED_STATES or not before.has_process:
-                return  # without a polled process, the engine that answers may be another one
+                return  # without a known process, another instance's engine may answer
             self._models_read = self.clock()
             models = self.engine_status.check_now()
             self._log_reason(before.state)
@@ -115,7 +119,7 @@ class Monitor:
         return self.engine_status.models()
 
     def _log_reason(self, state: LifecycleState) -> None:
-        """Log each new reason why the engine is not ready, except that a starting engine does not answer."""
+        """Log each new reason why the engine is not ready. NO_ANSWER is logged only for a running engine."""
         reason, before = self.engine_status.reason, self._reason
         self._reason = reason
         if reason and reason != before and (state is LifecycleState.RUNNING or reason != NO_ANSWER):

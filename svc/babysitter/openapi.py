@@ -88,7 +88,7 @@ SCHEMAS: Schema = {
     ),
     **ERROR_SCHEMAS,
 }
-# By the endpoint's name in Flask; the docstring of its function is the summary.
+# The keys are Flask's endpoint names. The docstring of an endpoint's function is the summary of its operation.
 OPERATIONS = {
     "health": Operation("", "Health", unavailable=("The instance does not run or is not ready", "Health")),
     "models": Operation("", "Models", errors=(503,)),
@@ -100,7 +100,7 @@ OPERATIONS = {
 
 
 def document(routes: Iterable[Route]) -> Schema:
-    """Return the OpenAPI document of these routes; raise KeyError for one that OPERATIONS does not describe."""
+    """Return the OpenAPI document of these routes; raise KeyError for a route that is not in OPERATIONS."""
     return openapi.document("A babysitter of infinilm-svc", _operations(routes), SCHEMAS, ERRORS, {})
 
 

@@ -1,8 +1,9 @@
 """Keep the babysitter's registrations in the registry up to date.
 
-Each round compares the current registrations with those that the registry last accepted. It sends a registration for
-each one that differs, and a heartbeat for each one that is equal. It sends no backlog of earlier states. So changes
-cannot arrive in the wrong order, and a registry that was away for an hour receives only the present state.
+Each round compares the current registrations with those that the registry last accepted. It sends each
+registration that differs, and a heartbeat for each registration that is the same. It sends no backlog of earlier
+states. So changes cannot arrive in the wrong order, and a registry that was unreachable for an hour receives only the
+present state.
 """
 
 import contextlib
@@ -21,10 +22,10 @@ from svc.base.errors import Forbidden, NotFound, SvcError, Unavailable
 from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
-FIRST_RETRY_SECONDS = 0.5  # until the second attempt; doubled after each failure, up to the heartbeat interval
+FIRST_RETRY_SECONDS = 0.5  # pause after the first failure; doubled after each further one, up to the heartbeat interval
 DEREGISTER_TIMEOUT_SECONDS = 3.0  # for both registrations together
 UNIX_SOCKET_SCHEME = "unix://"
-SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # long enough to be safe, and valid in a header
+SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # too long to guess, and valid in a header
 
 
 class Registrar:
@@ -42,10 +43,10 @@ class Registrar:
         self.interval = interval
         self.clock = clock
         self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
-        self.refusal: SvcError | None = None  # the answer of a registry that refused a registration in the last round
+        self.refusal: SvcError | None = None  # why a registry refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
-        self._sent: dict[str, None] = {}  # names that may be registered: the answer may have been lost
-        self._lock = threading.Lock()  # one call at a time, so that nothing registers again after `deregister`
+        self._sent: dict[str, None] = {}  # names that may be registered, even if the registry's answer was lost
+        self._lock = threading.Lock()  # so that no round registers a name again after `deregister`
         self._ended = False
         self._last_round: list[Registration] = []
         self._failures = 0
@@ -88,7 +89,7 @@ class Registrar:
         return not self._ended and all(registration.name in self._accepted for registration in self.wanted())
 
     def deregister(self, timeout: float = DEREGISTER_TIMEOUT_SECONDS) -> None:
-        """Remove the registrations, the instance first, within `timeout` seconds; later rounds send nothing."""
+        """Remove the registrations within `timeout` seconds, the instance's first; later rounds send nothing."""
         self._ended = True
         worker = threading.Thread(target=self._deregister_all, args=(timeout / 2,), daemon=True)
         worker.start()
@@ -122,13 +123,13 @@ class Registrar:
             raise
         except SvcError:
             if not sent_before:
-                del self._sent[name]  # refused: the registration under this name is not ours
+                del self._sent[name]  # refused, so a registration under this name is not this babysitter's
             raise
         self._accepted[name] = registration.fields
         log.info("%s %s (%s)", "registered" if new else "renewed", name, registration.status)
 
     def _deregister_all(self, lock_timeout: float) -> None:
-        locked = self._lock.acquire(timeout=lock_timeout)  # a hanging call must not delay the shutdown
+        locked = self._lock.acquire(timeout=lock_timeout)  # limited: a round that hangs must not delay the shutdown
         try:
             for name in reversed(list(self._sent)):
                 self._deregister(name)
@@ -151,7 +152,7 @@ class Registrar:
             log.info("deregistered %s", name)
 
     def _log_change(self, failure: SvcError | None) -> None:
-        # Log only once that the registry is unreachable: the error message may differ at each attempt.
+        # All errors of an unreachable registry count as the same one, because the message may differ at each attempt.
         complaint = "" if failure is None else "away" if isinstance(failure, Unavailable) else failure.message
         if complaint == self._complaint:
             return
@@ -163,7 +164,7 @@ class Registrar:
 
 
 def state_directory(server_url: str) -> Path:
-    """Return the var/ directory with the socket of the supervisord at `server_url`; if there is none, the path var/."""
+    """Return the var/ directory with the socket at supervisord's `server_url`; else the relative path var/."""
     directory = Path(server_url.removeprefix(UNIX_SOCKET_SCHEME)).parent
     return directory if server_url.startswith(UNIX_SOCKET_SCHEME) and directory.name == "var" else Path("var")
 

@@ -21,9 +21,9 @@ from svc.protocol.service import (
 )
 
 Model = dict[str, Any]
-RESERVED_BYTES = 1024  # for metadata that is not counted: keys, commas, restart counts
+RESERVED_BYTES = 1024  # reserved for metadata that is not counted: keys, commas, restart counts
 MIN_LEASE_SECONDS = 30.0
-LEASE_HEARTBEATS = 3.0  # heartbeat intervals in a lease: a lease survives two lost heartbeats
+LEASE_HEARTBEATS = 3.0  # length of a lease in heartbeat intervals, so that a lease survives two lost heartbeats
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def registrations(
     hostname: str,
     process: ProcessSnapshot | None = None,
 ) -> list[Registration]:
-    """Return the current registrations: the babysitter's, and also the instance's once its process was polled."""
+    """Return the current registrations: the babysitter's, and also the instance's while its state is known."""
     url = babysitter_url(config.url)
     shared = {
         "host": config.host,
@@ -84,8 +84,8 @@ def registrations(
 def model_metadata(models: Sequence[Model], others: dict[str, Any]) -> dict[str, Any]:
     """Return the metadata fields `models` (ids) and `models_list` (objects), small enough to fit beside `others`.
 
-    If the objects are too large together, they are shortened; if even the ids alone do not fit, models are left out.
-    A model object of vLLM has 500 bytes, mostly permissions.
+    If the objects together are too large, all of them are shortened; if even the ids alone do not fit, the last models
+    are left out. A model object of vLLM has 500 bytes, mostly permissions.
     """
     rest = {key: value for key, value in others.items() if key not in ("models", "models_list")}
     budget = MAX_METADATA_BYTES - RESERVED_BYTES - json_bytes(rest)

@@ -1,4 +1,4 @@
-"""Find the address that an instance registers with if its `host` is a wildcard address, such as 0.0.0.0."""
+"""Find the address under which to register an instance whose `host` is a wildcard address, such as 0.0.0.0."""
 
 import contextlib
 import socket
@@ -12,9 +12,10 @@ LOOPBACK = "localhost"
 
 
 class RegistrationHost:
-    """The host to register with: the configured one or, for a wildcard, this machine's address towards the registry.
+    """The host in the registration: the configured one or, for a wildcard, this machine's address towards the registry.
 
-    `value` changes with `refresh` only, because the address may be unknown until the network is up.
+    Only `refresh` changes `value`. It is called again and again, because the address may be unknown until the network
+    is up.
     """
 
     def __init__(
@@ -27,7 +28,7 @@ class RegistrationHost:
         self.value = LOOPBACK if self._is_wildcard else host
 
     def refresh(self) -> None:
-        """Find the address again. If it cannot be found towards any registry, keep the previous one."""
+        """Find the address again. If there is no route to any registry, keep the previous address."""
         if self._is_wildcard:
             self.value = next(filter(None, map(self._towards, self._registry_urls)), self.value)
 
@@ -37,7 +38,7 @@ class RegistrationHost:
         host = parts.hostname or ""
         if is_loopback(host):
             return LOOPBACK
-        with contextlib.suppress(OSError, UnicodeError):  # UnicodeError: the name cannot be in the DNS
+        with contextlib.suppress(OSError, UnicodeError):  # UnicodeError: the text cannot be a DNS name
             address = self._find(host, parts.port or DEFAULT_PORTS.get(parts.scheme, 80), self._accepts_ipv6)
             return LOOPBACK if is_loopback(address) else address
         return ""

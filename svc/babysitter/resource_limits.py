@@ -41,9 +41,9 @@ class ResourceLimits:
         self.restarter = restarter
         self.measure = measure
         self.clock = clock
-        self.memory: int | None = None  # bytes, at the last measurement
-        self._identity: tuple[int, float] | None = None  # pid and start of the process
-        self._first_seen = 0.0  # when this process was first seen
+        self.memory: int | None = None  # used bytes at the last measurement
+        self._identity: tuple[int, float] | None = None  # pid and start time of the checked process
+        self._first_seen = 0.0  # when `run_round` first saw this process
         self._samples_over_limit = 0
         self._next_measurement = 0.0
         self._drain: Drain | None = None
@@ -91,7 +91,7 @@ class ResourceLimits:
 
 
 class Drain:
-    """The drain of an instance before its restart. If `has_requests` is false, there is nothing to wait for."""
+    """The drain of an instance before its restart. If `has_requests` is false, the restart need not wait."""
 
     def __init__(self, reason: str, now: float, has_requests: bool) -> None:
         self.reason = reason
@@ -101,7 +101,7 @@ class Drain:
 
     def is_over(self, load: EngineLoad, now: float) -> bool:
         """Return whether the drain is over, given the instance's load at the time `now`."""
-        # Without counters the engine may be busy, so it does not count as idle.
+        # An engine without counters may be busy, so it does not count as idle.
         if health_rules.generated_between(self._load, load) or not load.counters:
             self._last_token = now
         self._load = load

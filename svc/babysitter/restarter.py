@@ -26,13 +26,13 @@ class Restarter:
     def __init__(self, name: str, end_process: Callable[[int, str], bool] | None) -> None:
         self.name = name
         self.end_process = end_process
-        self.counts: Counter[str] = Counter()  # requested restarts by kind
+        self.counts: Counter[str] = Counter()  # number of requested restarts for each kind
         self._last_message_key = ""
 
     def restart(self, process: ProcessSnapshot, kind: str, why: str) -> None:
-        """Request the restart of a process, only once even if called again.
+        """Request the restart of a process. Further calls for the same process do nothing.
 
-        If supervisord does not answer, the next call retries.
+        If supervisord does not answer, the next call repeats the request.
         """
         reason = f"{kind}: {why}"
         if self.end_process is None:
@@ -49,7 +49,7 @@ class Restarter:
         return None
 
     def _log(self, key: str, message: str) -> None:
-        """Log a message, unless the previous one had the same key."""
+        """Log a message, unless the previous message had the same key."""
         if key != self._last_message_key:
             log.warning("%s: %s", self.name, message)
         self._last_message_key = key
@@ -58,7 +58,7 @@ class Restarter:
 class RestartReporter:
     """Reports restarts of the instance to the registry as events.
 
-    Only restarts after the first snapshot count: earlier ones happened before this babysitter started.
+    Restarts before the first snapshot are not reported, because this babysitter had not been started.
     """
 
     def __init__(self, client: RegistryClient, name: str, clock: Callable[[], float] = time.monotonic) -> None:

@@ -49,7 +49,7 @@ REPORTS_ONLY = (
 def serve(config: InstanceConfig) -> None:
     """Run the babysitter of one instance until SIGTERM or SIGINT, in a process that gevent has patched.
 
-    SIGHUP ends it, too, but keeps the registrations for the babysitter that replaces it.
+    SIGHUP also ends the babysitter, but keeps its registrations for the babysitter that replaces it.
     """
     stopping, handing_over = threading.Event(), threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -63,7 +63,7 @@ def serve(config: InstanceConfig) -> None:
 
 
 class Babysitter:
-    """The components of one babysitter. `stopping` is set when the supervisord that started it has ended."""
+    """The components of one babysitter. The event `stopping` is set when the supervisord that started it has ended."""
 
     def __init__(self, config: InstanceConfig, environ: Mapping[str, str], stopping: threading.Event) -> None:
         self.config = config
@@ -126,9 +126,9 @@ class Babysitter:
             loop.start()
 
     def end(self, deregister: bool = True) -> None:
-        """End the instance if supervisord has ended; then end both registrations, the loops and the HTTP server.
+        """End the instance if supervisord has ended; remove both registrations; end the loops and the HTTP server.
 
-        If `deregister` is false, the registrations stay.
+        If `deregister` is false, the registrations are kept.
         """
         if self.is_orphaned():
             process = self.monitor.snapshot.process
@@ -162,7 +162,7 @@ class Babysitter:
             self.engine_checked.set()
 
     def _send_heartbeat(self) -> float:
-        # A babysitter that was killed and restarted must not report a running instance as `starting`.
+        # Wait, because a babysitter that was killed and restarted must not report a running instance as `starting`.
         self.engine_checked.wait(FIRST_CHECK_TIMEOUT_SECONDS)
         self.registration_host.refresh()
         self.registrar.run_round()
@@ -178,7 +178,7 @@ class Babysitter:
         return wanted
 
     def _warn_of_models(self, count: int, registered: int) -> None:
-        """Log, once for each `count`, that the registration omits models: requests for them find no instance."""
+        """Log, once for each `count`, that the registration omits models, for which the router then has no instance."""
         if registered < count != self._models_warned_of:
             self._models_warned_of = count
             log.warning(
@@ -211,7 +211,7 @@ class Babysitter:
 
 
 def with_deadline(check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-    """Return `check` with a deadline of twice its timeout, even for an answer that arrives slowly."""
+    """Return a function like `check` that ends after twice the timeout, even if a response arrives slowly."""
 
     def limited(url: str, timeout: float) -> Readiness:
         with gevent.Timeout(2 * timeout, False):

@@ -9,7 +9,7 @@ import requests
 from svc.babysitter.health_rules import ProbeOutcome
 
 Post = Callable[[str, dict[str, Any], float], int]  # takes URL, body and timeout; returns the status code
-REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # path -> the cheapest request of that API
+REQUEST_BODIES: dict[str, Callable[[str], dict[str, Any]]] = {  # path -> function from a model to the cheapest request
     "/v1/chat/completions": lambda model: {
         "model": model,
         "messages": [{"role": "user", "content": "."}],
@@ -35,7 +35,7 @@ class TokenProbe:
         self._paths = list(REQUEST_BODIES)
 
     def send(self, model: str) -> tuple[ProbeOutcome, str]:
-        """Probe `model` and return the outcome, with the reason if that is not GENERATED."""
+        """Probe `model` and return the outcome, with a reason for any outcome other than GENERATED."""
         deadline = monotonic() + self.timeout
         outcome, reason = ProbeOutcome.REFUSED, "it does none of " + ", ".join(REQUEST_BODIES)
         for path in list(self._paths):
@@ -56,7 +56,7 @@ class TokenProbe:
                 return ProbeOutcome.REFUSED, f"it answers {status}: see [backend] api_key_file"
             if status == 429:
                 return ProbeOutcome.BUSY, "it answers 429"
-            if status >= 500 and status != 501:  # this API may be broken, and another may work
+            if status >= 500 and status != 501:  # this API may be broken, but the next one may work
                 outcome, reason = ProbeOutcome.SILENT, f"it answers {status}"
         return outcome, reason
 

@@ -1,4 +1,4 @@
-"""Read a babysitter's report about its instance."""
+"""Read what a babysitter knows about its instance."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ MODELS_PATH = "/models"
 
 
 def read_info(url: str, timeout: float) -> dict[str, Any] | None:
-    """Return the /info report of the babysitter at `url`, or None if it does not answer."""
+    """Return the content of /info of the babysitter at `url`, or None if it does not answer."""
     try:
         info = fetch("GET", url + INFO_PATH, timeout).json()
     except (requests.RequestException, ValueError):
@@ -20,7 +20,7 @@ def read_info(url: str, timeout: float) -> dict[str, Any] | None:
 
 
 def read_models(url: str, timeout: float) -> list[str]:
-    """Return the models that the instance of the babysitter at `url` lists; none if it does not answer."""
+    """Return the models that the instance of the babysitter at `url` lists; [] if the babysitter does not answer."""
     try:
         return [str(model["id"]) for model in fetch("GET", url + MODELS_PATH, timeout).json()["data"]]
     except (requests.RequestException, ValueError, KeyError, TypeError):

@@ -18,7 +18,7 @@ class Delivery(Enum):
     """The result of sending events."""
 
     ACCEPTED = auto()
-    REFUSED = auto()  # permanently: an older registry accepts no events
+    REFUSED = auto()  # for good: the registry is too old to accept events
     POSTPONED = auto()  # the registry is unreachable or its rate limit is exceeded: send the events again later
 
 
@@ -28,12 +28,12 @@ class EventSender:
     def __init__(self, client: "RegistryClient", clock: Callable[[], float] = time.monotonic) -> None:
         self._client = client
         self._clock = clock
-        self._resumes = float("-inf")  # when the registry accepts events again
+        self._resumes = float("-inf")  # time from which the registry accepts events again
         self._refusal = ""
 
     @property
     def is_ready(self) -> bool:
-        """Return whether events may be sent now; False until the time that the registry's last 429 response gave."""
+        """Return whether events may be sent now; False until the end of the Retry-After of the registry's last 429."""
         return self._clock() >= self._resumes
 
     def send(self, events: "Events") -> Delivery:

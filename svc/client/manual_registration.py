@@ -1,4 +1,4 @@
-"""Builds the registration of a service that has no babysitter. Its models and health path can be read from it."""
+"""Build the registration of a service without a babysitter; request its models and health path from the service."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,16 @@ from svc.base.errors import CommandError
 from svc.client import probe
 from svc.protocol.service import INSTANCE_TYPE
 
-HEALTH_PATHS = ("/health", *probe.MODEL_LIST_PATHS, "/")  # the first that answers 2xx is used for the health checks
+HEALTH_PATHS = ("/health", *probe.MODEL_LIST_PATHS, "/")  # health checks use the first that returns 2xx
 TIMEOUT_SECONDS = 5.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class PlainService:
-    """A service without a babysitter, as an operator describes it. What is empty is read from the service."""
+    """An operator's description of a service without a babysitter.
+
+    If `models` or `health_path` is empty, `registration` requests it from the service.
+    """
 
     name: str
     host: str
@@ -32,9 +35,9 @@ class PlainService:
 
 
 def registration(service: PlainService) -> dict[str, Any]:
-    """Return the registration of a service; raise CommandError if what is empty cannot be read from it.
+    """Return the registration of a service; raise CommandError if the service does not return an empty field.
 
-    With `static` it needs no heartbeats, and health checks decide whether it gets requests.
+    The metadata has `static`: the service needs no heartbeats, and health checks decide whether it gets requests.
     """
     metadata = {
         **service.metadata,

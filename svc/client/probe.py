@@ -17,7 +17,7 @@ from svc.protocol.engine_key import bearer
 from svc.protocol.service import is_model_id
 from svc.protocol.service_url import ServiceUrl, parse_service_url
 
-USER_AGENT = "svc-health-check"  # a registry that receives it starts no health check of its own, to avoid loops
+USER_AGENT = "svc-health-check"  # a registry that receives it checks nothing itself, to avoid loops
 STATUS_NOT_IMPLEMENTED = 501
 MAX_BODY_BYTES = 64 << 10
 MAX_MODEL_LIST_BYTES = 8 << 20
@@ -85,8 +85,8 @@ def status_is_healthy(status: int, required: bool) -> bool:
     """Return whether the status code of a health endpoint means that the server can serve requests.
 
     1. A `required` endpoint, whose path is configured, must return 2xx.
-    2. Any other endpoint has a default path, which many servers lack: they return 404, 405 or 501. So only no answer
-       (0) and the other 5xx codes are unhealthy.
+    2. Any other endpoint has a default path. Many servers lack it and return 404, 405 or 501, so these are healthy.
+       Only a missing answer (0) and the other 5xx codes are unhealthy.
     """
     if required:
         return 200 <= status < 300
@@ -133,7 +133,7 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
                 status = response.status_code
                 data = json.loads(body).get("data") if response.ok else None
         except (requests.ConnectionError, requests.Timeout):
-            break  # the other path would fail, too
+            break  # the second path would fail, too
         except (requests.RequestException, ValueError, RecursionError, AttributeError, OSError):
             continue
         if isinstance(data, list):

@@ -37,11 +37,11 @@ class ServiceList:
 
     entries: Sequence[msgspec.Raw]
     index: int | None  # the revision of the list, which decreases only if the registry's data was lost; None: unknown
-    url: str  # the registry's: revisions of registries with different stores cannot be compared
+    url: str  # of the registry that sent the list: revisions of different registries cannot be compared
 
     @property
     def services(self) -> list[dict[str, Any]]:
-        """Return the decoded entries; raise SvcError if one has no name."""
+        """Return the decoded entries; raise SvcError if an entry has no name."""
         services = [msgspec.json.decode(entry) for entry in self.entries]
         if not all(_is_service(service) for service in services):
             raise SvcError(f"{self.url}: not a registry: it lists services that have no name")
@@ -55,9 +55,9 @@ class _Body(msgspec.Struct):
 class RegistryClient:
     """Sends each request to the first registry of `urls` that answers, and tries that one first the next time.
 
-    Its methods raise NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable
-    if no registry answers, and another SvcError for any other refusal. `timeout` is in seconds. With a `secret`,
-    clients without the same secret cannot change what this client registers.
+    The methods raise NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable
+    if no registry answers, and a different SvcError for any other refusal. `timeout` is in seconds.
+    If this client has a `secret`, clients without the same secret cannot change its registrations.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class RegistryClient:
         self._headers = dict(headers or {})  # sent with each request
 
     def health(self) -> dict[str, Any]:
-        """Return the registry's /health report."""
+        """Return the content of the registry's /health."""
         return self._call("GET", "/health")
 
     def reported_problem(self) -> str:
@@ -95,7 +95,7 @@ class RegistryClient:
     def list_services(self, index: int | None = None, wait: float = 0) -> ServiceList:
         """Return the services; with the `index` of the last list, wait up to `wait` seconds until they change.
 
-        Do not wait if another registry sent the last list. A registry that does not support waiting answers at once.
+        The call does not wait if a different registry sent the last list, or if the registry does not support waiting.
         """
 
         def query(url: str) -> Query:
@@ -112,7 +112,7 @@ class RegistryClient:
         return ServiceList(entries, int(index_header) if index_header.isdigit() else None, url)
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
-        """Register a service, or replace its registration; return it as the registry stores it."""
+        """Register a service, or replace its registration; return the service as the registry stores it."""
         return self._call("POST", "/services", service)["service"]
 
     def get(self, name: str) -> dict[str, Any]:
@@ -138,9 +138,9 @@ class RegistryClient:
     def events(
         self, after: int | None = None, limit: int = 100, wait: float = 0, only: Query | None = None
     ) -> tuple[Events, int]:
-        """Return the events with ids above `after` (None: the newest), oldest first, and the `after` for the next call.
+        """Return the events with ids above `after` (None: the newest), oldest first, and the `after` of the next call.
 
-        `only` filters the events by service and kind. If there is no event, wait up to `wait` seconds for one.
+        `only` selects events of some services and kinds. If there is no such event, wait up to `wait` seconds for one.
         """
         query = {"limit": str(limit), **(only or {})}
         if after is not None:
@@ -174,7 +174,7 @@ class RegistryClient:
         """Return the answer and the URL of the registry that sent it.
 
         `query` returns the query parameters for a registry's URL. With parameters, the registry may wait up to `wait`
-        seconds before it answers; even then, the loss of the registry is detected within seconds.
+        seconds before it answers. A registry that disappears during this wait is detected within seconds.
         """
         reason = "no registry is configured"
         for url in list(self.urls):
@@ -216,7 +216,7 @@ class RegistryClient:
 
 
 def _result(answer: requests.Response) -> dict[str, Any]:
-    if not answer.content and answer.status_code in ERRORS_BY_STATUS:  # the registry of the original sends no body
+    if not answer.content and answer.status_code in ERRORS_BY_STATUS:  # the original's registry sends no body
         raise ERRORS_BY_STATUS[answer.status_code](f"{answer.url}: answered {answer.status_code}")
     try:
         result = answer.json()
@@ -246,7 +246,7 @@ def _is_event(entry: object) -> bool:
 
 
 def _reason(error: requests.RequestException) -> str:
-    """Return a short reason for the error, whose own text contains memory addresses of urllib3's objects."""
+    """Return a short reason for the error, because the error's text contains memory addresses of urllib3's objects."""
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
     return "connection refused" if "refused" in str(error) else type(error).__name__

@@ -8,15 +8,15 @@ from svc.client.registry import RegistryClient, ServiceList
 
 MAX_WAIT_SECONDS = 30.0  # longest wait for a change
 MIN_WAIT_SECONDS = 0.1
-RETRY_INTERVAL_SECONDS = 0.5  # after a failure
-LIST_INTERVAL_SECONDS = 0.02  # between two lists, so that a burst of changes costs few lists
+RETRY_INTERVAL_SECONDS = 0.5  # pause after a failure
+LIST_INTERVAL_SECONDS = 0.02  # pause between two lists, so that a burst of changes costs few lists
 
 
 class RegistryWatch:
     """Watches the list of services: call `next_list` repeatedly, and wait `pause` seconds between two calls.
 
     A registry that sends no revision is polled every `interval` seconds. A registry that answers at once although
-    nothing has changed is polled less and less often, but at least every `interval` seconds. An unreachable registry
+    nothing has changed is polled after ever longer pauses, of at most `interval` seconds. An unreachable registry
     is tried again after RETRY_INTERVAL_SECONDS. After a failure or a switch to another registry, `next_list` does not
     wait for a change.
     """
@@ -29,12 +29,12 @@ class RegistryWatch:
         self.clock = clock
         self.pause = 0.0
         self._last: ServiceList | None = None
-        self._early_answers = 0  # number of early answers in a row without a change
+        self._early_answers = 0  # answers in a row that came early although nothing had changed
 
     def next_list(self, max_wait: float = MAX_WAIT_SECONDS) -> ServiceList:
         """Return the list as soon as it has changed, or after `max_wait` seconds; raise SvcError."""
         last, self._last = self._last, None
-        self.pause = min(RETRY_INTERVAL_SECONDS, self.interval)  # in case the request raises
+        self.pause = min(RETRY_INTERVAL_SECONDS, self.interval)  # applies if the request below raises
         wait = max(MIN_WAIT_SECONDS, min(MAX_WAIT_SECONDS, max_wait))
         sent = self.clock()
         current = self.client.list_services(last.index, wait) if last else self.client.list_services()

@@ -15,8 +15,8 @@ READY_PATH = "/readyz"
 SERVICES_PATH = "/services"
 METRICS_PATH = "/metrics"
 TIMEOUT_SECONDS = 2.0
-UNKNOWN_MODEL = ""  # for an instance whose models the router does not show
-REASONS = {  # part of an error message of the `requests` library -> the reason that users read
+UNKNOWN_MODEL = ""  # stands for the models of an instance if the router does not show them
+REASONS = {  # part of the error text of the `requests` library -> the reason to show to users
     "refused": "connection refused",
     "resolve": "its name has no address",
     "No route": "no route to its machine",
@@ -37,7 +37,7 @@ class RouterClient:
     def services(self) -> list[dict[str, Any]] | None:
         """Return the instances with their models and states; None if the router does not answer.
 
-        A router that requires an API key shows its instances only in its metrics, without their models.
+        If the router requires an API key, the instances come from its metrics, which do not contain the models.
         """
         try:
             answer = self._get(SERVICES_PATH)

@@ -1,4 +1,4 @@
-"""Parse the router's metrics that commands and babysitters need. Pure."""
+"""Parse those metrics of the router that commands and babysitters need. Pure."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -7,10 +7,10 @@ from typing import NamedTuple
 from svc.base.counter_rates import Counts
 
 PREFIX = "svc_router_"
-STATUS_CLIENT_CLOSED_REQUEST = "499"  # not counted as an error of the router or an instance
+STATUS_CLIENT_CLOSED_REQUEST = "499"  # the client's doing, so not counted as an error
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
 UP, FAILING, EJECTED = "up", "failing", "ejected"
-UNUSED = "unused"  # not up, for a reason that the metrics do not show
+UNUSED = "unused"  # the state of an instance that is not up for a reason that the metrics do not show
 MARK_METRICS = tuple(f"svc_router_instance_{mark}" for mark in ("up", "ejected", "failing"))
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
@@ -24,7 +24,7 @@ class InstanceLoad(NamedTuple):
 
 
 class InstanceMarks(NamedTuple):
-    """Whether the router sends new requests to an instance, and how it judges the instance."""
+    """Whether the router sends new requests to an instance, and whether the instance is ejected or failing."""
 
     is_up: bool
     is_ejected: bool
@@ -32,15 +32,15 @@ class InstanceMarks(NamedTuple):
 
 
 class RouterScrape(NamedTuple):
-    """A router's metrics at one moment, as far as `svc top` shows them."""
+    """Those metrics of a router at one moment that `svc top` shows."""
 
     time: float
     models: Mapping[str, Counts]
     instances: Mapping[str, Counts]
-    queue: Mapping[str, int]  # number of queued requests by model; "": requests for any model
-    serving: Mapping[str, int]  # number of instances by model
-    in_flight: Mapping[str, int]  # number of requests in flight by instance
-    states: Mapping[str, str]  # state by instance: up, failing, ejected, unused
+    queue: Mapping[str, int]  # model -> number of queued requests; "" stands for requests for any model
+    serving: Mapping[str, int]  # model -> number of instances
+    in_flight: Mapping[str, int]  # instance -> number of requests in flight
+    states: Mapping[str, str]  # instance -> state: up, failing, ejected, unused
 
 
 def parse_metrics(text: str, now: float) -> RouterScrape:
@@ -78,7 +78,7 @@ def queue_lengths(text: str) -> dict[str, int]:
 
 
 def poisoned_requests(text: str) -> dict[str, int]:
-    """Return the number of requests that killed two instances by the name of their API key, without zeros."""
+    """Return, for each API key name, how many of its requests have killed two instances; omit keys without any."""
     metric = "svc_router_poisoned_requests_total"
     return {key: count for key, count in _counts(_samples(text, metric), metric, "key").items() if count}
 
@@ -96,7 +96,7 @@ def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | No
 def _samples(text: str, *metrics: str) -> Samples:
     """Return the samples of `metrics`, or of all the router's metrics if `metrics` is empty; raise ValueError.
 
-    Only the lines of these metrics are parsed, because a large fleet has many others.
+    Only the lines of these metrics are parsed, because the metrics of a large fleet have many other lines.
     """
     # Imported here, because the import takes 45 ms, and `svc up` imports this module but reads no metrics.
     from prometheus_client.parser import text_string_to_metric_families
@@ -124,7 +124,7 @@ def _models(samples: Samples) -> dict[str, Counts]:
     tokens = _by_label(samples, "svc_router_produced_tokens_total", "model")
     seconds = _by_label(samples, "svc_router_ttft_seconds_sum", "model")
     streams = _by_label(samples, "svc_router_ttft_seconds_count", "model")
-    return {  # by the token counters, which exist before the first request of a model has ended
+    return {  # each model that has a token counter, which exists before the model's first request has ended
         name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(streams.get(name, 0)))
         for name, count in tokens.items()
     }

@@ -1,4 +1,4 @@
-"""Find the registered service that a name on the command line refers to. Pure."""
+"""Find the registered service to which a name on the command line refers. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from svc.base.similar_names import did_you_mean
 from svc.protocol.instance_names import instance_service
 from svc.protocol.service import BABYSITTER_TYPE
 
-Services = Mapping[str, Mapping[str, Any]]  # by name, as the registry lists them
+Services = Mapping[str, Mapping[str, Any]]  # name -> service as in the registry's list
 
 
 def service_named(name: str, services: Services) -> str:
@@ -20,7 +20,7 @@ def service_named(name: str, services: Services) -> str:
 
 
 def instance_named(name: str, services: Services) -> str:
-    """Return the name of the service that `name` refers to. The name of a babysitter refers to its instance."""
+    """Return the name of the service to which `name` refers. The name of a babysitter refers to its instance."""
     own = instance_service(name)
     if name in services and services[name].get("metadata", {}).get("type") == BABYSITTER_TYPE:
         server = services[name].get("metadata", {}).get("server")
@@ -32,7 +32,7 @@ def instance_named(name: str, services: Services) -> str:
 
 
 def possible_services(name: str) -> frozenset[str]:
-    """Return the names of all services, registered or not, that `name` may refer to; no name for an empty `name`.
+    """Return the names of all services, registered or not, to which `name` may refer; an empty set for an empty `name`.
 
     NAME refers to the services NAME and NAME-server, because an instance and its babysitter have these names.
     NAME:server refers to the instance only, NAME:babysitter to the babysitter only.

@@ -17,8 +17,8 @@ from svc.settings import Settings
 def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], str]:
     """Return a function that returns the API key of an instance.
 
-    The key is that of the TOML with the instance's URL. Without such a TOML, upstream_keys_file gives the key by the
-    instance's name or by one of its models.
+    The key comes from the site's TOML with the instance's URL. If there is no such key, it comes from
+    upstream_keys_file, which contains keys for instance names and for models.
     """
     file = settings.router.upstream_keys_file
     keys = upstream_keys.load(Path(file)) if file else upstream_keys.UpstreamKeys()

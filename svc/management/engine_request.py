@@ -35,7 +35,7 @@ class ManagementRequest:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class EngineResponse:
-    """The response of an instance; without a response, `status` is 0 and `reason` says why."""
+    """The response of an instance. If there was none, `status` is 0 and `reason` is the cause."""
 
     status: int = 0
     body: bytes = b""
@@ -80,7 +80,7 @@ def send(request: ManagementRequest, url: str, headers: Mapping[str, str], verif
 
 
 def fan_out(timeout: float, calls: Mapping[str, Callable[[], EngineResponse]]) -> dict[str, EngineResponse]:
-    """Return the response of each call; run MAX_CONCURRENT_REQUESTS at once, each for at most `timeout` seconds."""
+    """Return the response of each call; MAX_CONCURRENT_REQUESTS run at once, each for at most `timeout` seconds."""
     slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
 
     def limited(call: Callable[[], EngineResponse]) -> Callable[[], EngineResponse]:
@@ -113,7 +113,7 @@ def _body(answer: requests.Response) -> bytes:
 
 
 def _reason(request: ManagementRequest, error: Exception) -> str:
-    """Return why there is no response, and whether the request may have taken effect nevertheless."""
+    """Return the reason for the missing response, and whether the request may have taken effect nevertheless."""
     doubt = "; it may have done it all the same" if request.changes else ""
     cause = error.args[0] if error.args else None
     if isinstance(error, requests.ConnectTimeout):

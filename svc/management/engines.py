@@ -24,7 +24,7 @@ PLAIN_NOTE = "it has no babysitter that reads its list: repeat the `svc services
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceResult:
-    """The result for one instance: its response, or in `skipped` the reason why no request was sent."""
+    """The result for one instance: its response or, if no request was sent, the reason in `skipped`."""
 
     instance: EngineInstance
     response: EngineResponse = dataclasses.field(default_factory=EngineResponse)
@@ -48,7 +48,7 @@ class Engines:
         return lambda: send(request, instance.url, headers, self._verify)
 
     def discover(self, instances: Sequence[EngineInstance]) -> list[EngineInstance]:
-        """Return the instances. Those whose file names no models get the models that their engines list."""
+        """Return the instances. An instance without models in its file gets the models that its engine lists."""
         calls = {i.name: self.call(model_lists.LIST, i) for i in instances if i.discovers_models}
         responses = fan_out(model_lists.LIST.timeout, calls)
         lists = {name: model_lists.refreshed_models(response).models or () for name, response in responses.items()}
@@ -64,7 +64,7 @@ class Management:
         self._engines = engines
 
     def run(self, request: ManagementRequest, instances: Sequence[EngineInstance], named: bool) -> list[InstanceResult]:
-        """Send the request to each instance and return the results; if it may change engines, refresh the lists."""
+        """Send the request to each instance and return the results. Refresh the model lists if it may change engines."""
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
         responses = self._send_all(request, sent)
@@ -92,7 +92,7 @@ class Management:
         )
 
     def _refresh_model_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
-        """Return the current model lists; wait until the registry lists the changed ones and routers have read them."""
+        """Return the current model lists. Wait until the registry and the routers have the lists that have changed."""
         lists = self._read_model_lists(instances)
         changed = {
             instance.name: lists[instance.name].models or ()

@@ -26,7 +26,7 @@ class EngineInstance:
     babysitter_url: str | None = None  # None: a static service without a babysitter
     status: str = "running"
     static: bool = False
-    discovers_models: bool = False  # a static service whose file names no models
+    discovers_models: bool = False  # a static service without models in its file, so that its engine is asked for them
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,9 +40,9 @@ class Selection:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Fleet:
-    """All known instances by name: those of the registry, and the static services of this site's router.
+    """All known instances: those in the registry, and the static services of this site's router.
 
-    `services` are all entries of the registry by name, including babysitters.
+    `services` maps each name in the registry to its entry; babysitters are included.
     """
 
     services: Mapping[str, Mapping[str, Any]]
@@ -58,10 +58,10 @@ class Fleet:
 
 
 def build_fleet(services: Iterable[Mapping[str, Any]], static: Iterable[EngineInstance] = ()) -> Fleet:
-    """Return the fleet of a registry's list and a file of static services.
+    """Return the fleet of a registry's `services` and a router's `static` services.
 
-    A registration does not replace a static service of the same name: otherwise the registered instance would receive
-    the requests and the API key of the static service.
+    If both contain a name, the static service is used: otherwise a registered instance would receive the requests and
+    the API key of the static service.
     """
     by_name = {instance.name: instance for instance in static}
     entries = {service["name"]: service for service in services}
@@ -133,7 +133,7 @@ def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostnam
 
 
 def without_models(fleet: Fleet) -> list[str]:
-    """Return the names of starting instances that list no model yet, and so may serve any model."""
+    """Return the names of starting instances that list no model yet; each may turn out to serve any model."""
     return sorted(
         name for name, instance in fleet.registered.items() if not instance.models and instance.status == "starting"
     )

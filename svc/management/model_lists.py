@@ -12,20 +12,20 @@ from svc.management.engine_request import EngineResponse, ManagementRequest
 REFRESH = ManagementRequest("POST", "/models/refresh", timeout=10.0)  # sent to a babysitter
 LIST = ManagementRequest("GET", "/v1/models", timeout=10.0)  # sent to a static service, which has no babysitter
 REGISTRY_TIMEOUT_SECONDS = 5.0
-ROUTER_DELAY_SECONDS = 0.3  # routers watch the registry's list and read a change in milliseconds
+ROUTER_DELAY_SECONDS = 0.3  # more than routers need, which watch the registry's list and read a change in milliseconds
 STATUSES_NO_SUCH_PATH = (404, 405)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RefreshedModels:
-    """The models that an instance lists now. `problem`: why the registry or the router may not list them yet."""
+    """The models that an instance lists now. `problem` is the reason why the registry or the router may lack them."""
 
     models: Sequence[str] | None = None
     problem: str = ""
 
 
 def refreshed_models(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
-    """Return the models in the response of an instance's `babysitter`, or of the instance if it has no babysitter."""
+    """Return the models in a response, which the `babysitter` at this URL sent or, without one, the instance itself."""
     if response.ok:
         return _models_in_answer(response)
     if babysitter is None:
@@ -62,7 +62,7 @@ def await_registry(
 ) -> dict[str, str]:
     """Wait until the registry lists these models for each instance.
 
-    Return, by name, the reason for each instance whose models it does not list in time.
+    Return a dict with the reason for each instance whose models are not listed in time.
     """
     watch, deadline = RegistryWatch(client), clock() + timeout
     missing: dict[str, str] = {}

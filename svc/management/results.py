@@ -13,7 +13,7 @@ MAX_LINE_CHARACTERS = 160
 
 
 def lines(results: Sequence[InstanceResult], verbose: bool) -> Iterator[str]:
-    """Yield a line for each instance (with `verbose`, its whole response), then the current model lists."""
+    """Yield a line for each instance (with `verbose`, also its whole response), then the current model lists."""
     width = max(len(result.instance.name) for result in results)
     for result in results:
         yield f"{result.instance.name:{width}}  {_verdict(result)}".rstrip()
@@ -63,7 +63,7 @@ def _to_json(result: InstanceResult) -> dict[str, Any]:
 
 
 def failure(request: ManagementRequest, results: Sequence[InstanceResult]) -> str:
-    """Return the error message for the instances that failed, with the command that sends the request to them again."""
+    """Return the error message for the instances that failed, with the command that repeats the request for them."""
     done = [result.instance.name for result in results if result.ok]
     failed = [result.instance.name for result in results if not result.ok]
     text = f"{len(failed)} of {len(results)} instances did not answer 2xx: {', '.join(failed)}"
@@ -75,7 +75,7 @@ def failure(request: ManagementRequest, results: Sequence[InstanceResult]) -> st
     unknown = [result.instance.name for result in results if result.response.status == 404]
     if unknown:
         text += f"; 404 at {', '.join(unknown)}: no such path there, or not what the request names"
-    failed = [name for name in failed if name not in unknown]  # repeating a request does not cure a 404
+    failed = [name for name in failed if name not in unknown]  # repeating the request would not cure a 404
     if not request.changes or not failed:
         return text
     options = [option for name in failed for option in ("--instance", name)]
@@ -88,7 +88,7 @@ def failure(request: ManagementRequest, results: Sequence[InstanceResult]) -> st
 
 
 def _by_models(results: Sequence[InstanceResult]) -> Mapping[tuple[str, ...], list[str]]:
-    """Return the names of the instances, grouped by their model lists."""
+    """Return a dict from each distinct model list to the names of the instances with this list."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for result in results:
         if result.models and result.models.models is not None:
