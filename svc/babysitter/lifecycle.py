@@ -28,7 +28,7 @@ class LifecycleState(Enum):
 
     @property
     def status(self) -> str:
-        """Return the status to report to the registry: `draining` for a hung instance, which must get no new requests."""
+        """Return the status to report to the registry: `draining` for a hung instance, so that it gets no requests."""
         return "draining" if self is LifecycleState.HUNG else self.value
 
 

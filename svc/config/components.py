@@ -1,4 +1,4 @@
-"""Reads the setting that says which components a site runs, in every form that the original accepts. Pure."""
+"""Read the setting for the components that a site runs, in every form that the original accepts. Pure."""
 
 from collections.abc import Mapping
 
@@ -6,9 +6,9 @@ from svc.settings import ALL_COMPONENTS, COMPONENT_VARIABLES, COMPONENTS, NO_COM
 
 
 def normalized_components(text: str) -> str:
-    """Return `all`, `none`, or a list separated by commas in the order of COMPONENTS.
+    """Return `all`, `none`, or a comma-separated list in the order of COMPONENTS.
 
-    Blanks and upper case do not matter, and an empty text means none. Raise ValueError for an unknown component.
+    Blanks and case in `text` are ignored. An empty `text` gives `none`. Raise ValueError for an unknown component.
     """
     names = {name for name in "".join(text.split()).lower().split(",") if name}
     for name in sorted(names - {*COMPONENTS, ALL_COMPONENTS, NO_COMPONENTS}):

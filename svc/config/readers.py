@@ -32,7 +32,7 @@ def parse_toml(data: bytes) -> dict[str, Any]:
 
 
 def quoted(value: Any) -> str:
-    """Return a value as its file spells it, shortened for a message."""
+    """Return a value as it would be written in its file, shortened for a message."""
     if isinstance(value, bool):
         return str(value).lower()
     text = str(value) if hasattr(value, "isoformat") else repr(value)  # a date or a time
@@ -40,7 +40,7 @@ def quoted(value: Any) -> str:
 
 
 def why_unusable(text: str) -> str:
-    """Return the reason why an argument or supervisord's files cannot contain `text`; "" if both can."""
+    """Return the reason why `text` cannot be in an argument or in supervisord's files; "" if it can be in both."""
     if "\0" in text:
         return "has a NUL character, which no argument or variable can hold; leave it out"
     if "\r" in text:
@@ -49,7 +49,7 @@ def why_unusable(text: str) -> str:
 
 
 class MultipleErrors(ValueError):
-    """Several errors inside one value. Each of the `problems` is a pair: a suffix of the key, and a message."""
+    """Several errors inside one value. Each problem is a pair: the suffix to append to the key, and the message."""
 
     def __init__(self, problems: list[tuple[str, str]]) -> None:
         super().__init__("; ".join(message for _, message in problems))
@@ -57,7 +57,7 @@ class MultipleErrors(ValueError):
 
 
 def text(value: Any) -> str:
-    """Read any text that arguments and supervisord's files can contain."""
+    """Read any text that can be in arguments and in supervisord's files."""
     if not isinstance(value, str):
         raise ValueError(f"must be text, not {quoted(value)}; put it in quotes")
     if blank := PLACEHOLDER.fullmatch(value):
@@ -123,9 +123,9 @@ def list_of(read: Reader) -> Reader:
 
 
 def read_each(read: Reader, pairs: Iterable[tuple[str, Any]]) -> list[Any]:
-    """Return the values that `read` returns for the items; raise MultipleErrors with every problem.
+    """Return the values that `read` returns for the items in `pairs`; raise MultipleErrors with every problem.
 
-    Each pair has an item and, before it, the suffix of the item in error messages, such as `[0]` or `.NAME`.
+    Each pair consists of the key suffix for error messages, such as `[0]` or `.NAME`, and the item itself.
     """
     values, problems = [], []
     for suffix, value in pairs:

@@ -1,4 +1,4 @@
-"""Adds and revokes API keys of the router in the file of keys, which `router_keys` reads and writes."""
+"""Add and revoke API keys of the router; `router_keys` reads and writes the file of keys."""
 
 import datetime
 import secrets
@@ -18,7 +18,7 @@ def add_key(
 ) -> str:
     """Add a key to the file and return its secret. The file contains only the digest of the secret.
 
-    Raise CommandError if the file has a key of this name already.
+    Raise CommandError if the file already contains a key with this name.
     """
     secret = SECRET_PREFIX + secrets.token_urlsafe(SECRET_BYTES)
     now = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
@@ -32,7 +32,7 @@ def add_key(
 
 
 def discard_key(path: Path, name: str) -> None:
-    """Remove a key from the file, if the file has it."""
+    """Remove a key from the file; do nothing if the file does not contain the key."""
     with router_keys.editing(path) as entries:
         entries.pop(name, None)
 

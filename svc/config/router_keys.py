@@ -1,4 +1,4 @@
-"""The file of API keys: names, limits and digests of secrets, never a secret.
+"""The file of API keys: their names, their limits and the digests of their secrets, but never a secret.
 
 The file has one table for each key. `svc keys` rewrites the whole file, and the router reads it:
 
@@ -40,7 +40,7 @@ HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One API key, without its secret. None for a limit means unlimited."""
+    """One API key, without its secret. A limit of None means unlimited."""
 
     sha256: str
     created: datetime.datetime
@@ -51,7 +51,7 @@ class KeyEntry:
 
 
 def digest(secret: str) -> str:
-    """Return the digest that the file holds for a secret."""
+    """Return the digest of a secret in the form that the file contains."""
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
@@ -59,7 +59,7 @@ def digest(secret: str) -> str:
 
 
 def read(path: Path) -> dict[str, KeyEntry]:
-    """Return the keys of a file by name; raise ConfigError with every problem."""
+    """Return a dict from each key name in a file to its entry; raise ConfigError with every problem."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -75,7 +75,7 @@ def _unreadable(path: Path, error: OSError) -> ConfigError:
 def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
     """Return the keys in `data`, the content of the file `path`; raise ConfigError with every problem.
 
-    A file without [keys] is refused, because it may be a file that is only partly written.
+    A file without [keys] is refused, because it may not have been written completely.
     """
     try:
         document = parse_toml(data)
@@ -149,7 +149,7 @@ REQUIRED = ("sha256", "created")
 
 
 def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
-    """Yield pairs of names: a key, and an earlier key that has the same secret."""
+    """Yield, for each key with the same secret as an earlier key, the names of both keys."""
     first_names: dict[str, str] = {}
     for name, entry in entries.items():
         if (other := first_names.setdefault(entry.sha256, name)) != name:
@@ -183,7 +183,7 @@ def _reader_of(key: str, value: Any) -> Callable[[Any], Any]:
 
 
 def render(entries: Mapping[str, KeyEntry]) -> str:
-    """Return the text of a file with these entries; `parse` returns the same entries from it."""
+    """Return the text of a file with these entries; `parse` turns this text back into the same entries."""
     return "\n".join([HEADER, *(_table(name, entry) for name, entry in sorted(entries.items()))])
 
 
@@ -201,7 +201,7 @@ def _table(name: str, entry: KeyEntry) -> str:
 
 
 def _toml_key(key: str) -> str:
-    """Return a key as TOML writes it, on one line."""
+    """Return a TOML key on one line, quoted if necessary."""
     return key if BARE_KEY.fullmatch(key) else _toml_string(key)
 
 
@@ -212,9 +212,9 @@ def _toml_string(text: str) -> str:
 
 @contextlib.contextmanager
 def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
-    """Yield the keys for the caller to change in place, and write them when the block ends without an error.
+    """Yield the keys, which the caller changes in place; write them when the block ends without an error.
 
-    The file is locked during the block: a second process waits, and then reads what the first has written.
+    The file is locked during the block, so a second process waits and then reads what the first process has written.
     Raise ConfigError for an invalid file, and CommandError if the file cannot be written.
     """
     path = Path(os.path.realpath(path))  # replace the target of a symbolic link, not the link
@@ -241,7 +241,7 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Hold a lock on a file beside the file of keys, which cannot be locked itself because each write replaces it."""
+    """Lock a file beside the file of keys. The file of keys itself cannot be locked, because each write replaces it."""
     lock = path.with_name(f".{path.name}.lock")
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:

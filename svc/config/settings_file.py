@@ -18,7 +18,7 @@ from svc.settings import COMPONENT_VARIABLES, SECTIONS, NameTable, Pattern, Sett
 
 Field = dataclasses.Field[Any]
 COMPONENTS_FIELD = "components"  # of LaunchSettings
-Tables = Mapping[str, Mapping[str, Any]]  # values by section, then by the setting's name
+Tables = Mapping[str, Mapping[str, Any]]  # section -> name of the setting -> value
 
 
 def load_settings(
@@ -45,7 +45,7 @@ def load_settings(
 
 
 def _read(toml: Path | None, problems: list[str]) -> Tables:
-    """Return the known sections of the file; append the problems of its sections and keys to `problems`."""
+    """Return the file's known sections; append the problems of unknown sections and keys to `problems`."""
     if toml is None or not toml.exists():
         return {}
     try:
@@ -63,7 +63,7 @@ def _read(toml: Path | None, problems: list[str]) -> Tables:
 
 
 def _section_problems(section: str, table: Any) -> Iterator[str]:
-    """Yield the problems of a section's name and of the names of its keys."""
+    """Yield an error message for an unknown section, or for each unknown key in a known section."""
     if section not in SECTIONS:
         yield f"unknown section [{section}]; there are {', '.join(SECTIONS)}"
     elif not isinstance(table, dict):
@@ -78,7 +78,7 @@ def _section_problems(section: str, table: Any) -> Iterator[str]:
 def _sources(
     section: str, field: Field, tables: Tables, toml: Path | None, environ: Mapping[str, str], flags: Tables
 ) -> Iterator[tuple[str, Any]]:
-    """Yield the name and the value of each source that gives the setting, in order of precedence."""
+    """Yield each source that contains the setting, in order of precedence: its name for messages, and the value."""
     rules = rules_of(field)
     flag = flags.get(section, {}).get(field.name)
     if flag is not None and flag != ():
@@ -148,7 +148,7 @@ def _text(raw: Any, rules: SettingRules, default: object) -> str:
 
 
 def _text_list(raw: Any, pattern: Pattern | None) -> TextList:
-    """Return the texts of a list or of a comma-separated text; raise ValueError for an invalid one."""
+    """Return the texts in a list or in a comma-separated text; raise ValueError for an invalid text."""
     texts = [text.strip() for text in raw.split(",")] if isinstance(raw, str) else raw
     if not isinstance(texts, (list, tuple)) or not all(isinstance(text, str) for text in texts):
         raise ValueError(f"must be a list of texts, not {raw!r}")
@@ -159,7 +159,7 @@ def _text_list(raw: Any, pattern: Pattern | None) -> TextList:
 
 
 def _name_table(raw: Any, choices: tuple[str, ...]) -> NameTable:
-    """Return the sorted pairs of a table or of a flag's NAME=VALUE arguments; raise ValueError for an invalid one."""
+    """Return the sorted pairs in a table or in a flag's NAME=VALUE arguments; raise ValueError for an invalid pair."""
     if not isinstance(raw, dict):
         pairs = [str(argument).partition("=") for argument in raw] if isinstance(raw, (list, tuple)) else [("", "", "")]
         if not all(name and value for name, _, value in pairs):

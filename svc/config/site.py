@@ -55,7 +55,7 @@ class Site:
 
     @property
     def var_conf_d(self) -> Path:
-        """The directory that `svc up` renders to instead of conf.d/ if environment variables change the settings."""
+        """The directory to which `svc up` renders, instead of conf.d/, if environment variables change the settings."""
         return self.var / "conf.d"
 
     @property
@@ -64,20 +64,20 @@ class Site:
 
     @property
     def logs_are_writable(self) -> bool:
-        """Whether programs can create files in logs/, which need not exist yet."""
+        """Whether programs can create files in logs/ or, if logs/ is missing, can create logs/ itself."""
         return is_writable(self.logs)
 
     def make_missing_dirs(self) -> None:
         """Make logs/ and var/ if they are missing, because supervisord does not start without them.
 
-        Each gets a .gitignore if it has none, so that a repository of the site contains the directory without its
-        files.
+        A directory without a .gitignore gets one, so that a git repository of the site contains the directory, but not
+        its files.
         """
         for path in (self.logs, self.var):
             _make_missing_dir(path)
 
     def make_var(self) -> None:
-        """Make var/ with its .gitignore if either is missing."""
+        """Make var/ and its .gitignore if they are missing."""
         _make_missing_dir(self.var)
 
     def make_dirs(self, logs: bool = True) -> None:
@@ -115,7 +115,7 @@ class Site:
 
 
 def is_writable(directory: Path) -> bool:
-    """Return whether files can be created in a directory, which need not exist yet."""
+    """Return whether files can be created in a directory or, if it is missing, whether it can be created."""
     existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     return os.access(existing, os.W_OK | os.X_OK)
 

@@ -1,4 +1,4 @@
-"""Writes tables as TOML, for a file that a program writes and another one reads. Pure."""
+"""Write tables as TOML, for files that one program writes and another program reads. Pure."""
 
 import json
 from collections.abc import Mapping
@@ -31,5 +31,5 @@ def _value(value: Any) -> str:
 
 
 def _string(text: str) -> str:
-    """Return a basic string. JSON's escapes are TOML's too, but TOML also wants DEL to be escaped."""
+    """Return a TOML basic string. JSON's escapes are valid in TOML, but TOML also requires an escape for DEL."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,7 +1,9 @@
-"""The file of the API keys that the router sends to instances, by instance or by model. An operator writes it:
+"""The file of the API keys that the router sends to instances: a key for an instance, or for all with a model.
+
+An operator writes it:
 
 [instances]
-qwen-server = "..."               # the name that `svc services` shows
+qwen-server = "..."               # the name in the output of `svc services`
 
 [models]
 "Qwen/Qwen3-8B" = "..."           # for every instance that has this model
@@ -23,7 +25,7 @@ SETTING = "upstream_keys_file"
 
 @dataclasses.dataclass(frozen=True, slots=True, repr=False)
 class UpstreamKeys:
-    """The keys by instance and by model."""
+    """The keys: `instances` maps instance names to keys, `models` maps models to keys."""
 
     instances: Mapping[str, str] = dataclasses.field(default_factory=dict)
     models: Mapping[str, str] = dataclasses.field(default_factory=dict)
@@ -32,7 +34,7 @@ class UpstreamKeys:
         return len(self.instances) + len(self.models)
 
     def find(self, instance: str, models: Sequence[str]) -> str:
-        """Return the key of an instance, else the key of its first model that has one, else an empty text."""
+        """Return the key for an instance name, else for the first of `models` that has a key, else an empty text."""
         if instance in self.instances:
             return self.instances[instance]
         return next((self.models[model] for model in models if model in self.models), "")
@@ -46,7 +48,7 @@ def load(path: Path) -> UpstreamKeys:
 def parse(data: bytes, path: Path) -> UpstreamKeys:
     """Return the keys in `data`, the content of the file `path`; raise ConfigError with every problem.
 
-    A file without sections is refused, because it may be a file that is only partly written.
+    A file without sections is refused, because it may not have been written completely.
     """
     try:
         tables = parse_toml(data)
@@ -59,7 +61,7 @@ def parse(data: bytes, path: Path) -> UpstreamKeys:
 
 
 def _problems(tables: Mapping[str, Any]) -> Iterator[str]:
-    """Yield every problem, without quoting values, because a value may be a key."""
+    """Yield an error message for every problem. Values are not quoted, because a value may be a key."""
     if not tables.keys() & set(SECTIONS):
         yield 'has neither [instances] nor [models]; write NAME = "KEY" under one of them'
     for name, table in tables.items():

@@ -1,1 +1,1 @@
-"""Renders a site's settings and instances to the files that supervisord, systemd, logrotate and nginx read."""
+"""Renders a site's settings and instances as files for supervisord, systemd, logrotate and nginx."""

@@ -1,4 +1,4 @@
-"""Writes generated files: validates them first, then writes all of them or none."""
+"""Write generated files: validate them first, then write all of them or none."""
 
 import contextlib
 import dataclasses
@@ -16,11 +16,12 @@ from svc.base.mask import both_without_secrets
 from svc.render.paths import RenderPaths
 
 MADE_BY = '; made by "svc render" from '
-FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')  # `;` begins a comment of supervisord, `#` the others'
+# Comments begin with `;` in supervisord's files, and with `#` in the files of all other programs.
+FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')
 
 
 def source_of(path: Path) -> str | None:
-    """Return the source that a generated file names, or None for a file that svc did not generate."""
+    """Return the source in the first line of a generated file, or None for a file that svc did not generate."""
     try:
         with path.open("rb") as file:
             first = file.readline().decode(errors="replace").rstrip("\r\n")
@@ -31,7 +32,7 @@ def source_of(path: Path) -> str | None:
 
 
 def generated_files(directory: Path, pattern: str = "*.conf") -> dict[Path, str]:
-    """Return the source of each generated file in a directory, by its path."""
+    """Return a dict from the path of each generated file in a directory to the file's source."""
     files = ((path, source_of(path)) for path in sorted(directory.glob(pattern)))
     return {path: source for path, source in files if source is not None}
 
@@ -60,9 +61,9 @@ def validate(texts: Mapping[str, str], paths: RenderPaths) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """The files to write and to remove, each with its old and its new bytes (None: no file).
+    """The files to write and to remove. `edits` has each path with the old and the new bytes (None: no file).
 
-    `private` files hold secrets: only their user and group may read them.
+    `private` files may contain secrets, so only their user and group may read them.
     """
 
     edits: tuple[tuple[Path, bytes | None, bytes | None], ...]
@@ -110,7 +111,7 @@ class Change:
             ) from None
 
     def _stage(self) -> None:
-        """Write the new bytes of every file to a temporary file beside it."""
+        """Write the new bytes of every file to a temporary file in the same directory."""
         try:
             for path, _, after in self.edits:
                 if after is not None:
@@ -150,9 +151,9 @@ class Change:
 
 
 def difference(wanted: Mapping[Path, str], unwanted: list[Path], private: Collection[Path] = ()) -> Change:
-    """Return the change that writes the `wanted` files and removes the `unwanted` ones; `private` files hold secrets.
+    """Return the change that writes the `wanted` files and removes the `unwanted` ones. See Change for `private`.
 
-    Raise ConfigError with each file that would be overwritten although svc did not generate it.
+    Raise ConfigError with each existing file that is wanted, but that svc did not generate.
     """
     edits, foreign = [], []
     for path, text in sorted(wanted.items()):

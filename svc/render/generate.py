@@ -1,4 +1,4 @@
-"""Plans which generated files of a site to write and remove, so that they match the TOML files and the settings."""
+"""Plan which generated files of a site to write and to remove, so that they match the TOML files and the settings."""
 
 import dataclasses
 import re
@@ -14,9 +14,9 @@ from svc.render.paths import RenderPaths, absolute
 from svc.render.supervisord_conf import SETTINGS_SOURCE, render
 from svc.settings import Settings
 
-UNUSABLE_IN_SITE_PATH = "%'*?[\n\r"  # supervisord interprets them in %(here)s or in the pattern of [include]
+UNUSABLE_IN_SITE_PATH = "%'*?[\n\r"  # special for supervisord in %(here)s or in the pattern of [include]
 
-# The renderers of files for other programs than supervisord, by the name of the directory for their files.
+# Name of the output directory -> renderer of files for a program other than supervisord.
 OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], Mapping[str, str]]] = {
     "systemd": systemd.render_unit,
     "logrotate": lambda configs, settings, paths: logrotate.render_rule(settings),
@@ -25,12 +25,12 @@ OUTPUTS: dict[str, Callable[[Sequence[InstanceConfig], Settings, RenderPaths], M
 
 
 def rendered(site: Site, settings: Settings, tomls: Iterable[Path]) -> dict[str, str]:
-    """Return the texts of the site's files by path, without writing them; raise ConfigError with every problem."""
+    """Return a dict from paths to texts of the site's files; write nothing. Raise ConfigError with every problem."""
     return render(load_configs(tomls, settings), settings, RenderPaths.of(site.root))
 
 
 def render_to(paths: RenderPaths, configs: Sequence[InstanceConfig], settings: Settings) -> None:
-    """Write the files of `svc run`: conf.d, and supervisord.conf beside it."""
+    """Write the files for `svc run`: those in conf.d, and supervisord.conf beside conf.d."""
     texts = render(_with_absolute_sources(configs), settings, paths)
     files.validate(texts, paths)
     wanted = {paths.conf_d.parent / name: text for name, text in texts.items()}
@@ -49,13 +49,11 @@ def plan_site(
 ) -> files.Change:
     """Return the change after which `out` (default: the site's conf.d) matches the TOML files. Nothing is written.
 
-    1. The files of `tomls` are rendered.
-    2. The existing TOML files from which the files in `out` were generated earlier are rendered again, too. With
-       `partial` or `exact`, they are not.
-    3. A generated file in `out` that is not rendered now is removed: its source no longer exists, the settings no
-       longer need it, or `exact` is true. With `partial`, it is removed only if its source is now rendered to a file
-       of another name.
-    4. Files that svc did not generate stay. If one has the name of a rendered file, this is an error.
+    1. The TOML files in `tomls` are rendered.
+    2. Without `partial` and `exact`, the existing sources of all generated files in `out` are rendered, too.
+    3. Generated files in `out` that are not rendered in these steps are removed. With `partial`, such a file is removed
+       only if its source is now rendered to a file of a different name.
+    4. Files that svc did not generate are kept. If such a file has the path of a rendered file, this is an error.
 
     Raise ConfigError with every problem.
     """
@@ -80,12 +78,12 @@ def plan_site(
 
 
 def _private_files(conf_d: Path, configs: Iterable[InstanceConfig]) -> list[Path]:
-    """Return the generated files that contain environment variables of instances, because these may be secrets."""
+    """Return the generated files that contain environment variables of instances, which may be secrets."""
     return [conf_d / f"{config.name}.conf" for config in configs if config.env]
 
 
 def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
-    """Return the existing TOML files that the generated files in `out` name as their sources."""
+    """Return the TOML files that are the sources of generated files in `out` and still exist."""
     out = out or site.conf_d
     start = RenderPaths.of(site.root, out).conf_d
     sources = [source for source in files.generated_files(out).values() if source != SETTINGS_SOURCE]
@@ -94,7 +92,7 @@ def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
 
 
 def _under_root(path: Path, site: Site) -> Path:
-    """Return a path below the site's root, relative if the root is given as a relative path."""
+    """Return a path below the site's root as a path that begins with the root as it was given; others unchanged."""
     root = absolute(site.root)
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 
@@ -102,9 +100,9 @@ def _under_root(path: Path, site: Site) -> Path:
 def load_configs(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[InstanceConfig]:
-    """Return the configurations of `tomls` and of `earlier`, the files rendered before, with absolute sources.
+    """Return the configurations in `tomls` and in `earlier`, the files that were rendered before.
 
-    With `lenient`, files of `earlier` that have errors are left out.
+    Their sources are absolute paths. With `lenient`, files in `earlier` that have errors are left out.
     """
     if not settings.launch.runs("babysitter"):
         return []
@@ -141,8 +139,8 @@ def plan_output(
 ) -> files.Change:
     """Return the change after which `out` (default: the directory `name`) has the files of OUTPUTS[name].
 
-    Generated files that are no longer needed are removed from the directory `name`, but not from another `out`.
-    Raise ConfigError with every problem. Nothing is written.
+    Without `out`, generated files that are no longer needed are removed from the directory `name`. Raise ConfigError
+    with every problem. Nothing is written.
     """
     directory = site.root / name
     texts = OUTPUTS[name](load_configs(tomls, settings), settings, RenderPaths.of(site.root))

@@ -1,4 +1,4 @@
-"""Quotes text for supervisord's INI files, so that the child process receives exactly that text.
+"""Quote text for supervisord's INI files, so that the child process receives exactly that text.
 
 First, configparser reads a file: it ends a value at a `;` or `#` after a blank, strips every line, and joins
 continuation lines. Then supervisord replaces `%(here)s` and expands `%` once. Last, shlex splits `command` (by POSIX
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from svc.config.readers import why_unusable
 from svc.protocol import shim_variables
 
-BREAK = "%(program_name).0s"  # expands to nothing; separates characters that together would be syntax
+BREAK = "%(program_name).0s"  # expands to nothing; separates two characters that would be syntax if adjacent
 # supervisord looks commands up in the program's PATH; the other variables affect the Python and loader of `svc launch`.
 ENCODED_VARIABLES = re.compile(r"PATH|(PYTHON|LD_).*")
 
@@ -27,12 +27,12 @@ def escape(text: str) -> str:
 
 
 def bare(text: str) -> str:
-    """Return a text as a value that is not quoted, such as the value of directory=."""
+    """Return a text as an unquoted value, such as the value of directory=."""
     return f"{BREAK}{escape(text)}{BREAK}" if text != text.strip() else escape(text)
 
 
 def here_argument(path: str) -> str:
-    """Return a path relative to the INI file's directory as a quoted argument of a command."""
+    """Return a quoted command argument for `path`, which is relative to the INI file's directory."""
     return "'%(here)s/" + escape(path.replace("'", "'\"'\"'")) + "'"
 
 
@@ -54,7 +54,7 @@ def _assignment(key: str, value: str) -> str:
 
 
 def _quote(value: str) -> str:
-    """Return the quote that suits a value under both the old and the POSIX rules, or an empty text if none does."""
+    """Return a quote character for a value that works under the old and the POSIX rules; "" if there is none."""
     if value[:1] in ("'", '"') or value[-1:] in ("'", '"'):  # the old rules also strip these quotes from the value
         return ""
     if '"' not in value and "\\" not in value:

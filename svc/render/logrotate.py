@@ -1,4 +1,4 @@
-"""Renders the logrotate rule for a site's logs."""
+"""Render the logrotate rule for a site's logs."""
 
 from svc.base.errors import ConfigError
 from svc.render.supervisord_conf import render_template
@@ -10,7 +10,7 @@ SIZE_UNITS = {"KB": "k", "MB": "M", "GB": "G"}
 
 
 def render_rule(settings: Settings) -> dict[str, str]:
-    """Return the rule's text by its file name. Raise ConfigError if supervisord rotates the logs itself."""
+    """Return a dict from the rule's file name to its text. Raise ConfigError if supervisord rotates the logs itself."""
     logs = settings.logs
     if logs.rotate != "logrotate":
         raise ConfigError(

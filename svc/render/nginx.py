@@ -1,4 +1,4 @@
-"""Renders the configuration of an nginx in front of the routers. Pure: the same input gives the same bytes.
+"""Render the configuration of an nginx in front of the routers or the instances. Pure: equal input gives equal bytes.
 
 Every value is checked against a pattern, so that no value contains nginx syntax.
 """
@@ -24,7 +24,7 @@ SECTION = "config/svc.toml: [nginx]"
 SERVER_NAME = re.compile(r"(_|(\*\.)?[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)")
 LISTEN = re.compile(r"(?:(?P<host>[0-9.]+|\[[0-9A-Fa-f:]+\]|\*):)?(?P<port>[1-9][0-9]{0,4})")
 CERTIFICATE_PATH = re.compile(r"/[^\0-\x1f\x7f\"'\\$;{}#]*")
-TIMEOUT_MARGIN_SECONDS = 10  # nginx waits longer than the router, so that the router reports the timeout
+TIMEOUT_MARGIN_SECONDS = 10  # nginx waits longer than the router, so that clients get the router's error
 ERRORS = (
     (404, "invalid_request_error", "not_found", "nothing is here for clients"),
     (413, "invalid_request_error", "request_too_large", "the body is larger than this server takes"),
@@ -52,12 +52,12 @@ class UpstreamServer:
 
     @property
     def parameters(self) -> str:
-        """The parameters of the server line; a server of weight 0 is a backup for when no other server is left."""
+        """The parameters of the server line. A server of weight 0 is a backup, used when all others are unavailable."""
         return " backup" if self.weight < 1 else "" if self.weight == 1 else f" weight={self.weight}"
 
 
 def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
-    """Return the texts of the server and upstream files by name; raise ConfigError with every problem."""
+    """Return a dict from file names to texts of the server and upstream files; raise ConfigError with every problem."""
     if settings.nginx.upstream == "router":
         return _files(settings, routers(settings), SETTINGS_SOURCE)
     if settings.nginx.model:
@@ -68,10 +68,10 @@ def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderP
 
 
 def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """Return the texts for the instances that the registry lists as healthy, and notes on omitted instances.
+    """Return the texts for the healthy instances in `services`, the registry's list, and notes on omitted instances.
 
-    A drained instance is not healthy. Raise ConfigError if there is no healthy instance, because the existing files
-    are better than an empty upstream.
+    A drained instance is not healthy. Raise ConfigError if there is no healthy instance, because keeping the existing
+    files is better than writing an empty upstream.
     """
     model = settings.nginx.model
     selected = {str(service.get("name")): service for service in services if _is_selected(service, model)}
@@ -89,7 +89,7 @@ def render_listed(services: Iterable[Mapping[str, Any]], settings: Settings) -> 
 
 
 def check_listed(settings: Settings) -> None:
-    """Raise ConfigError if nginx should send requests to routers, because the registry lists no routers."""
+    """Raise ConfigError if the upstream consists of routers, because the registry's list contains no routers."""
     if settings.nginx.upstream != "instances":
         raise ConfigError(
             f'{SECTION} upstream: the registry lists instances; set it to "instances", or leave --from-registry out'
@@ -103,7 +103,7 @@ def _files(settings: Settings, servers: Sequence[UpstreamServer], source: str) -
 def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str) -> str:
     """Return the text of the upstream.
 
-    nginx keeps connections only to routers, because many engines close idle connections after seconds.
+    nginx keeps idle connections to routers only, because many engines close idle connections after seconds.
     """
     servers = sorted(servers)
     if not servers:
@@ -117,7 +117,7 @@ def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str
 
 
 def routers(settings: Settings) -> list[UpstreamServer]:
-    """Return the routers in [nginx] routers, else the one in [launch] router_url, else the site's own router."""
+    """Return the routers in [nginx] routers, else the router in [launch] router_url, else the site's own router."""
     router = settings.router
     if settings.nginx.routers:
         return [_router(address.strip(), f"{SECTION} routers") for address in settings.nginx.routers.split(",")]
@@ -178,7 +178,7 @@ def _server_at(url: Any, name: str = "", weight: int = 1) -> UpstreamServer | No
 
 
 def _ipv4(host: str) -> str:
-    """Return 127.0.0.1 for localhost, which nginx would also resolve to ::1, where no server listens; else `host`."""
+    """Return 127.0.0.1 for localhost, because nginx would also use ::1, where no server listens; else `host`."""
     return "127.0.0.1" if host == "localhost" else host
 
 

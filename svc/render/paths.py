@@ -1,4 +1,4 @@
-"""The directories of generated files, and the paths by which these files refer to other files."""
+"""The directories of generated files, and the paths that these files contain."""
 
 import dataclasses
 import os.path
@@ -11,7 +11,7 @@ HERE = "%(here)s/"  # supervisord expands it to the directory of the file that i
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RenderPaths:
-    """The directories of a site, as absolute paths. Generated files contain relative paths: the site can be moved."""
+    """The absolute directories of a site. Generated files contain relative paths, so that the site can be moved."""
 
     site: Path  # the working directory of programs
     conf_d: Path  # in the same directory as supervisord.conf
@@ -20,13 +20,13 @@ class RenderPaths:
 
     @classmethod
     def of(cls, site: Path, conf_d: Path | None = None) -> "RenderPaths":
-        """Return the paths of a site; a `conf_d` outside the site is rendered as if it were the site's conf.d."""
+        """Return the paths of a site. If `conf_d` is outside the site, the site's own conf.d replaces it."""
         site = absolute(site)
         conf_d = absolute(conf_d) if conf_d else site / "conf.d"
         return cls(site, conf_d if conf_d.is_relative_to(site) else site / "conf.d", site)
 
     def relative(self, path: Path, start: Path | None = None) -> str:
-        """Return a path relative to `start` (default: conf.d) if `site` or `state` has both paths; else absolute."""
+        """Return a path relative to `start` (default: conf.d) if `site` or `state` contains both; else absolute."""
         path, start = absolute(path), start or self.conf_d
         shared = any(path.is_relative_to(top) and start.is_relative_to(top) for top in (self.site, self.state))
         return os.path.relpath(path, start) if shared else str(path)

@@ -1,4 +1,4 @@
-"""Renders instances and settings to supervisord's files. Pure: the same input gives the same bytes."""
+"""Render instances and settings as supervisord's files. Pure: equal input gives equal bytes."""
 
 import dataclasses
 import functools
@@ -17,15 +17,15 @@ from svc.render import ini
 from svc.render.paths import RenderPaths
 from svc.settings import LogSettings, Settings, TextList
 
-SETTINGS_SOURCE = "the site's settings"  # the source that registry.conf, router.conf and supervisord.conf name
-OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # the limits of svc's own programs
-SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # users of the socket can run any program as the socket's owner
-STOP_WAIT_SECONDS = 30  # the time that an instance gets to end after SIGTERM
+SETTINGS_SOURCE = "the site's settings"  # the source in registry.conf, router.conf and supervisord.conf
+OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for svc's own programs
+SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # restrictive: users of the socket can run any program as its owner
+STOP_WAIT_SECONDS = 30  # after SIGTERM, until supervisord kills an instance
 BABYSITTER_STOP_WAIT_SECONDS = 15
 
 
 def render(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
-    """Return the texts of the files by path, relative to the directory of supervisord.conf.
+    """Return a dict from paths, relative to the directory of supervisord.conf, to the texts of the files.
 
     Raise ConfigError for settings that supervisord does not support.
     """
@@ -59,7 +59,7 @@ def _supervisord(settings: Settings, paths: RenderPaths) -> str:
     logs, var = paths.state / "logs", paths.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     locations = {key: paths.bare(path, paths.conf_d.parent) for key, path in files.items()}
-    if paths.logs_to_stdout:  # in the foreground supervisord also prints its log
+    if paths.logs_to_stdout:  # in the foreground, supervisord prints its log anyway
         locations["log"] = "/dev/null"
     mode = SHARED_SOCKET_MODE if settings.systemd.group else SOCKET_MODE
     return render_template(
@@ -113,7 +113,7 @@ def _instance(config: InstanceConfig, settings: Settings, paths: RenderPaths) ->
 
 
 def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:
-    """Return the shim's flags for an instance's API key; they contain the key file's name, never the key."""
+    """Return the flags of `svc launch` for an instance's API key; they contain the key file's path, never the key."""
     if not config.api_key_variable:
         return ""
     path = paths.argument(paths.site / config.backend.api_key_file)
@@ -164,7 +164,7 @@ def _own_variables(settings: Settings) -> dict[str, str]:
 
 
 def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
-    """Return supervisord's rotation limits for a log: 0 if logrotate rotates the log, or if it is not a file."""
+    """Return supervisord's rotation limits for logs; 0 if logrotate rotates them, or if they are not files."""
     supervisord_rotates = logs.rotate == "supervisord" and not paths.logs_to_stdout
     return {
         "log_bytes": logs.max_size if supervisord_rotates else 0,
@@ -173,7 +173,10 @@ def _rotation(logs: LogSettings, paths: RenderPaths) -> dict[str, Any]:
 
 
 def _flags(section: Any, **instead: str) -> str:
-    """Return a section's settings as flags, which no environment variable overrides; `instead` replaces some values."""
+    """Return a section's settings as flags, because environment variables do not override flags.
+
+    `instead` has values that replace those of the section.
+    """
     flags = []
     for field in dataclasses.fields(section):
         value = instead.get(field.name, getattr(section, field.name))

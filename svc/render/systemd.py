@@ -1,4 +1,4 @@
-"""Renders the systemd unit that runs a site on its host."""
+"""Render the systemd unit that runs a site on its host."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from configparser import RawConfigParser
@@ -12,12 +12,12 @@ from svc.settings import Settings, SystemdSettings
 
 UNIT_NAME = "infinilm-svc.service"
 DEFAULT_STOP_WAIT_SECONDS = 10  # supervisord's default for stopwaitsecs
-STOP_MARGIN_SECONDS = 30  # for the start of `svc down`, the end of supervisord and a check for leftover processes
+STOP_MARGIN_SECONDS = 30  # additional time for `svc down` to start, end supervisord and look for leftover processes
 STATE_DIRECTORIES = "/var/lib/"  # where systemd creates the state directories of services
 
 
 def render_unit(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
-    """Return the unit's text by its file name. Raise ConfigError for a site in which supervisord cannot work."""
+    """Return a dict from the unit's file name to its text. Raise ConfigError if the site's path is too long."""
     site = settings.systemd.site
     if len(f"{site}/var/supervisor.sock") > MAX_SOCKET_PATH_BYTES:
         raise ConfigError(
@@ -47,9 +47,10 @@ def host_values(systemd: SystemdSettings) -> dict[str, str]:
 
 
 def stop_time(texts: Iterable[str]) -> int:
-    """Return the seconds that `svc down` may take for the programs of these files.
+    """Return the maximum seconds that `svc down` takes to stop the programs in these files.
 
-    `svc down` stops programs in three phases. All programs of a phase stop at once, so the longest stopwaitsecs counts.
+    `svc down` stops programs in three phases. The programs of a phase stop at the same time, so a phase takes
+    as long as the longest stopwaitsecs of its programs.
     """
     phases = {"router": 0, "babysitter": 0, "": 0}
     for program, section in _programs(texts):
@@ -70,6 +71,6 @@ def _programs(texts: Iterable[str]) -> Iterable[tuple[str, Mapping[str, str]]]:
 
 
 def _conf_d(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> Iterable[str]:
-    """Return the texts that conf.d holds after rendering, including files that svc did not generate."""
+    """Return the texts of all files in conf.d after rendering, including files that svc did not generate."""
     existing = {f"conf.d/{path.name}": path.read_text(encoding="utf-8") for path in paths.conf_d.glob("*.conf")}
     return (existing | render(configs, settings, paths)).values()

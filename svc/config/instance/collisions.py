@@ -1,4 +1,4 @@
-"""Finds collisions between babysitter TOML files: two programs on one port, two instances of one name. Pure."""
+"""Find collisions between babysitter TOML files: two programs with the same port or name in the registry. Pure."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ class Claim:
 
 
 def collisions(claims: Sequence[Claim], settings: Settings) -> list[str]:
-    """Return one line for each collision. Each line names the later of the two files first."""
+    """Return one line for each collision. The line begins with the later of the two files."""
     return [*_name_collisions(claims), *_port_collisions(claims, settings)]
 
 
 def _name_collisions(claims: Sequence[Claim]) -> Iterable[str]:
-    files: dict[str, str] = {}  # maps each name in the registry to the file that claims it
+    files: dict[str, str] = {}  # name in the registry -> file that claims it
     for claim in claims:
         if claim.name is None:
             continue

@@ -29,7 +29,7 @@ UNITS = {
 }
 MIN_SIZE_BYTES = 2**20
 RESERVED_NAMES = ("registry", "router", "svc")
-OWN_VARIABLES = {  # variables that svc itself sets or reads, each with the alternative for the operator
+OWN_VARIABLES = {  # variable that svc itself sets or reads -> what the operator can set instead
     "SVC_MAX_RESTARTS": "use [babysitter] max_restarts",
     "SVC_RESTART_DELAY": "use [babysitter] restart_delay",
     "SVC_PATH": "set PATH",
@@ -38,7 +38,7 @@ OWN_VARIABLES = {  # variables that svc itself sets or reads, each with the alte
 }
 OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
 MAX_NAME_CHARACTERS = 128  # the log file's name contains the instance's name, and file names are limited
-MAX_METADATA_BYTES = 16 << 10  # as JSON; every registration carries the metadata
+MAX_METADATA_BYTES = 16 << 10  # of the metadata as JSON, which is part of every registration
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class Field:
 
     read: Reader
     default: Any = None
-    required: str = ""  # the cure for a missing key; empty: the key is optional
+    required: str = ""  # the cure for the error message if the key is missing; "" for an optional key
     help: str = ""
 
 
@@ -81,7 +81,7 @@ def host(value: Any) -> str:
 
 
 def allowed_host(value: Any) -> str:
-    """Read a host that a request's Host header may name, or * for any host."""
+    """Read a host that is allowed in a request's Host header, or * for any host."""
     if text(value) != "*" and not HOST.fullmatch(value) and not is_ipv6(without_brackets(value)):
         raise ValueError(f"{quoted(value)} is no host; give a name or an address without a port, or * for any")
     return value
@@ -193,7 +193,7 @@ def env(value: Any) -> dict[str, str]:
 
 
 def metadata(value: Any) -> dict[str, Any]:
-    """Read the metadata that the registration carries to the routers."""
+    """Read the metadata, which routers receive with the registration."""
     if not isinstance(value, dict):
         raise ValueError(f"must be a section, not {quoted(value)}; write [metadata]")
 

@@ -1,4 +1,4 @@
-"""Loads babysitter TOML files. Reports every problem of every file at once: `FILE: key: what is wrong; what to do`."""
+"""Load babysitter TOML files; report all problems of all files at once, as `FILE: key: what is wrong; what to do`."""
 
 import dataclasses
 import os
@@ -30,7 +30,7 @@ def load_one(path: Path, settings: Settings) -> InstanceConfig:
 
 
 def load(paths: Sequence[Path], settings: Settings) -> list[InstanceConfig]:
-    """Return the configuration in each file; raise ConfigError with every problem, collisions of files included."""
+    """Return the configuration in each file; raise ConfigError with every problem, including collisions of files."""
     problems: list[str] = []
     configs, claims = [], []
     for path in {os.path.abspath(p): p for p in paths}.values():
@@ -53,7 +53,7 @@ def load(paths: Sequence[Path], settings: Settings) -> list[InstanceConfig]:
 
 
 def store_problems(settings: Settings) -> Iterator[str]:
-    """Yield the problems of the registry's `store` URL: a password in it would be written to conf.d."""
+    """Yield an error message if the registry's `store` URL contains a password, which would be written to conf.d."""
     if STORE_WITH_PASSWORD.match(settings.registry.store):
         yield (
             "[registry] store (config/svc.toml or REGISTRY_STORE): has a password, which would stand in conf.d; "
@@ -93,7 +93,7 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
 
 
 def _overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, str]:
-    """Return the values from the settings that replace values of the file. An empty value replaces nothing."""
+    """Return the values in the settings that replace values in the file. An empty value replaces nothing."""
     launch = settings.launch
     registry_url = launch.babysitter_registry_url or launch.registry_url
     router_url = launch.babysitter_router_url or launch.router_url
@@ -105,10 +105,10 @@ def _overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, str
 
 
 def _own_url(component: str, port: int, document: Mapping[str, Any], settings: Settings) -> str:
-    """Return the URL of the site's own registry or router if the file names the default port on this machine.
+    """Return the URL of the site's own registry or router if the file has a URL with the default port on this machine.
 
-    Many files name the default ports, although the site's registry or router listens on another port. Return an empty
-    text in all other cases.
+    Many files have such a URL, although the site's registry or router listens on a different port. In all other cases,
+    return an empty text.
     """
     default = DEFAULT_COMPONENT_PORTS[component]
     if not settings.has_own(component) or port == default:
@@ -121,7 +121,7 @@ def _loopback_port(url: object) -> int | None:
     try:
         parts = urlsplit(url) if isinstance(url, str) else None
         return parts.port if parts and is_loopback(parts.hostname or "") else None
-    except ValueError:  # no URL; its reader reports it
+    except ValueError:  # not a URL; the reader of this key reports the problem
         return None
 
 
@@ -136,7 +136,7 @@ def _section(document: dict[str, Any], name: str, report: Report) -> dict[str, A
 def _validate_table(
     table: Mapping[str, Any], known: Mapping[str, Field], prefix: str, report: Report
 ) -> dict[str, Any]:
-    """Return the valid values of one table, with the defaults."""
+    """Return the valid values of one table and the defaults of its missing keys; report all problems."""
     for key in table:
         if key not in known:
             report(prefix + key, f"unknown key; {_cure(key, known, prefix)}")
@@ -191,7 +191,7 @@ def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str,
 
 
 def _check_keys_of_any_type(table: Mapping[str, Any], report: Report) -> None:
-    """Check a backend of unknown type: report keys that no type has, and wrong values of keys that some type has."""
+    """Check a backend of unknown type: report keys that exist in no type, and wrong values of all other keys."""
     known = {key: field for _, fields in schema.BACKENDS.values() for key, field in fields.items()}
     given = {key: value for key, value in table.items() if key != "type"}
     _validate_table(
@@ -200,7 +200,7 @@ def _check_keys_of_any_type(table: Mapping[str, Any], report: Report) -> None:
 
 
 def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report) -> None:
-    """Report a variable for the engine's API key if no file holds the key, or if `env` sets that variable too."""
+    """Report the variable for the engine's API key if there is no key file, or if `env` sets the same variable."""
     file, variable = values.get("api_key_file"), values.get("api_key_variable")
     if variable and not file:
         report("backend.api_key_variable", "has no key to hold; name the key's file, too: api_key_file")
@@ -210,7 +210,7 @@ def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report
 
 
 def _check_reachable(values: dict[str, Any], report: Report) -> None:
-    """Report an instance with a loopback host and a registry on another machine: clients there cannot reach it."""
+    """Report a loopback host together with a registry on another machine, from which the instance is unreachable."""
     host, urls = values.get("host"), values.get("registry_url") or ()
     remote_urls = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
     if host and remote_urls and is_loopback(host):

@@ -1,4 +1,4 @@
-"""Finds paths in babysitter TOML files that do not exist on this machine. They may exist on the instance's machine."""
+"""Find the paths in babysitter TOML files that are missing on this machine; the instance's machine may have them."""
 
 from collections.abc import Iterator
 from itertools import pairwise
@@ -16,7 +16,7 @@ def missing_paths(config: InstanceConfig, root: Path) -> Iterator[str]:
     work_dir = root / config.work_dir
     if not work_dir.is_dir():
         yield f"{config.source}: backend.work_dir: {quoted(config.work_dir)} is no directory on this machine"
-        return  # the other paths may start there
+        return  # the remaining paths may be relative to the missing directory
     for key, path in _model_paths(config):
         if not (work_dir / path).exists():
             yield f"{config.source}: backend.{key}: {quoted(path)} is not on this machine"
@@ -35,7 +35,7 @@ def _model_paths(config: InstanceConfig) -> Iterator[tuple[str, str]]:
 
 
 def _flag_values(arguments: tuple[str, ...]) -> Iterator[str]:
-    """Yield the values of the flags that name a model, `--model PATH` and `--model=PATH`."""
+    """Yield the values of MODEL_FLAGS, written as `--model PATH` or as `--model=PATH`."""
     yield from (value for flag, value in pairwise(arguments) if flag in MODEL_FLAGS)
     for argument in arguments:
         flag, equals, value = argument.partition("=")

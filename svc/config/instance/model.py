@@ -1,4 +1,4 @@
-"""The configuration of one instance, as one babysitter TOML holds it, and the command of each type of backend."""
+"""The configuration of one instance, which comes from one babysitter TOML, and the command of each backend type."""
 
 import dataclasses
 import hashlib
@@ -18,13 +18,13 @@ class Backend:
 
     type: ClassVar[str]
     key_variable: ClassVar[str] = ""  # the environment variable from which this type of server reads its API key
-    path_keys: ClassVar[tuple[str, ...]] = ()  # the keys that hold a path of the model
-    model_keys: ClassVar[tuple[str, ...]] = ()  # the keys that hold a path of the model or its name at a hub
+    path_keys: ClassVar[tuple[str, ...]] = ()  # keys whose value is a path of the model
+    model_keys: ClassVar[tuple[str, ...]] = ()  # keys whose value is the model's path or its name at a hub
     args: tuple[str, ...] = ()
-    work_dir: str = ""  # relative to the site's root; empty: the site's root itself
+    work_dir: str = ""  # relative to the site's root; "" means the root itself
     env: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    api_key_file: str = ""  # the file with the API key that the server requires; relative to the site's root
-    api_key_variable: str = ""  # the variable from which the server reads the key; empty: `key_variable`
+    api_key_file: str = ""  # file with the API key that the server requires; relative to the site's root
+    api_key_variable: str = ""  # variable from which the server reads the key; "" means `key_variable`
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
         """Return the instance's command without `args`."""
@@ -68,7 +68,7 @@ class InfinilmBackend(Backend):
     type = "infinilm"
     path_keys = ("model_path",)
     model_path: str
-    launch_script: str = ""  # if the TOML does not set it, `svc.config.instance.load` searches the script
+    launch_script: str = ""  # if not in the TOML, `svc.config.instance.load` finds it
 
     def base_argv(self, config: "InstanceConfig") -> list[str]:
         server = ["python3", self.launch_script, "--port", str(config.port), "--host", config.bind_host]
@@ -101,11 +101,11 @@ class InstanceConfig:
     probe: str = "models"  # models | generate: the request that an instance must answer to count as alive
     probe_interval: float = 30
     probe_timeout: float = 30
-    probe_threshold: int = 3  # consecutive failures
+    probe_threshold: int = 3  # number of consecutive failures before a restart
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
-    allowed_hosts: tuple[str, ...] = ()  # the hosts that requests to the babysitter may name, besides this machine's
-    health_path: str | None = None  # must answer 2xx; empty: no check; None: DEFAULT_HEALTH_PATH, if the server has it
+    allowed_hosts: tuple[str, ...] = ()  # allowed in the Host header, besides this machine's hosts
+    health_path: str | None = None  # must return 2xx; "": no check; None: check DEFAULT_HEALTH_PATH if it exists
     backend: Backend
     metadata: dict[str, Any]
     source: Path
@@ -132,7 +132,7 @@ class InstanceConfig:
 
     @property
     def models(self) -> tuple[str, ...]:
-        """The models that the TOML names; empty: the engine lists them."""
+        """The models in the TOML's metadata; empty if the engine's own list is used."""
         return tuple(self.metadata.get("models", ()))
 
     @property
@@ -152,14 +152,14 @@ class InstanceConfig:
 
     @property
     def work_dir(self) -> str:
-        """The working directory of the instance, as the TOML gives it."""
+        """The instance's working directory as written in the TOML."""
         return self.backend.work_dir
 
     def digest(self) -> str:
-        """Return the digest of the values that a babysitter reads, which shows whether it has loaded the current TOML.
+        """Return a digest of the values that a babysitter reads, which shows whether it has loaded the current TOML.
 
-        Two kinds of values are left out: those in the babysitter's command line, which `svc plan` compares by itself,
-        and those that only the instance's server uses. Comments and the order of keys do not change the digest.
+        Two kinds of values are left out: those that only the instance's server uses, and those in the babysitter's
+        command line, because `svc plan` compares command lines itself. Comments and the order of keys do not matter.
         """
         values: dict[str, Any] = {
             field.name: getattr(self, field.name)

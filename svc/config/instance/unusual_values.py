@@ -1,4 +1,4 @@
-"""Warns of values in a babysitter TOML that are valid but probably mistakes. Pure."""
+"""Warn of values in a babysitter TOML that are valid, but probably mistakes. Pure."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from svc.config.instance.model import InstanceConfig
 
 
 def unusual_values(config: InstanceConfig) -> Iterator[str]:
-    """Yield a line for each such value, with the file and the key as in the lines of errors."""
+    """Yield a warning for each such value. Like an error message, the warning begins with the file and the key."""
     if is_wildcard(config.host):
         yield f"{config.source}: {wildcard_warning(config.host)}"
 
