@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from svc.base.errors import CommandError, ConfigError
-from svc.base.own_commands import command_name
+from svc.base.errors import ConfigError
 from svc.cli.options import HERE, settings, tomls_argument
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
@@ -14,9 +13,8 @@ from svc.config.instance.model import InstanceConfig
 from svc.config.instance.unusual_values import unusual_values
 from svc.config.settings_file import load_settings
 from svc.settings import Settings
+from svc.site.new_site import first_instance_command, require_site
 from svc.terminal.output import echo
-
-FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels = ["demo"]\\n'
 
 
 @click.command("check")
@@ -30,17 +28,14 @@ def command(tomls: tuple[str, ...]) -> None:
     site_settings, problems = _settings()
     launch = site_settings.launch
     paths = HERE.tomls(tomls, launch.babysitter_configs)
-    if not paths and launch.runs("babysitter") and not HERE.config.is_dir():
-        raise CommandError(
-            "config: no such directory, so this is no site; change to the directory of your site, "
-            f"or begin one here: mkdir config && {_first_instance()}"
-        )
+    if not paths:
+        require_site(HERE, launch)
     configs = _load(paths, site_settings, problems)
     warnings = [line for config in configs for line in _warnings(config)]
     for line in warnings:
         echo(f"svc: warning: {line}", err=True)
     if not configs and launch.runs("babysitter"):
-        echo(f"0 instances: only the registry and the router would run; to begin with one: {_first_instance()}")
+        echo(f"0 instances: only the registry and the router would run; to begin with one: {first_instance_command()}")
         return
     result = f"no errors, {_count(len(warnings), 'warning')}" if warnings else "all right"
     echo(f"{_count(len(configs), 'instance')}: {result}")
@@ -72,11 +67,6 @@ def _load(paths: Sequence[Path], site_settings: Settings, problems: Sequence[str
     if problems:
         raise ConfigError(*problems)
     return configs
-
-
-def _first_instance() -> str:
-    """Return the commands that write the first TOML and start it."""
-    return f"printf '{FIRST_TOML}' > config/demo.toml && {command_name()} up"
 
 
 def _count(number: int, noun: str) -> str:

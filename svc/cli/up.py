@@ -5,10 +5,11 @@ import signal
 
 import click
 
-from svc.cli.options import HERE, console, delay_reasons, tomls_argument
+from svc.cli.options import HERE, console, delay_reasons, settings, tomls_argument
 from svc.settings import COMPONENTS
 from svc.site import foreground as site_foreground
 from svc.site import startup
+from svc.site.new_site import require_site
 from svc.site.start_plan import StartOptions
 
 
@@ -31,6 +32,8 @@ def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreg
     cannot be written. An instance that fails is started again; if the registry or the router cannot
     start, the command ends with exit code 1.
     """
+    if not tomls and not only:
+        require_site(HERE, settings().launch)
     options = StartOptions(tomls, only, os.environ)
     if foreground:
         site_foreground.run(HERE, options, timeout, console())

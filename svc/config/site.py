@@ -67,6 +67,11 @@ class Site:
         """Whether programs can create files in logs/ or, if logs/ is missing, can create logs/ itself."""
         return is_writable(self.logs)
 
+    @property
+    def has_files(self) -> bool:
+        """Whether the directory has a file that makes it a site: settings, the TOML of an instance, supervisord.conf."""
+        return self.svc_toml.exists() or self.supervisord_conf.exists() or any(self.config.glob("*.toml"))
+
     def make_missing_dirs(self) -> None:
         """Make logs/ and var/ if they are missing, because supervisord does not start without them.
 

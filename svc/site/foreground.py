@@ -48,7 +48,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     site.make_dirs(logs=False)
     _ensure_temporary_directory(site)
     start_plan = _written_plan(site, options)
-    for note in [*start_plan.notes, *wildcard_notes(start_plan.components())]:
+    for note in [*start_plan.notes, *wildcard_notes(start_plan.components(), start_plan.changed_components())]:
         console.print_line(note)
     if not start_plan.components():
         console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")

@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from svc.base.address import is_wildcard
@@ -86,10 +86,13 @@ class StartOptions:
     environ: Mapping[str, str]
 
 
-def wildcard_notes(components: Iterable[Component]) -> Iterator[str]:
-    """Yield a note for each instance whose host is a wildcard address, such as 0.0.0.0."""
+def wildcard_notes(components: Iterable[Component], changed: Container[str]) -> Iterator[str]:
+    """Yield a note for each `changed` instance, by name, whose host is a wildcard address, such as 0.0.0.0.
+
+    Only a new or changed instance gets the note, so that it is not repeated at each start; `svc check` always has it.
+    """
     for component in components:
-        if component.kind == "babysitter" and is_wildcard(component.host):
+        if component.kind == "babysitter" and is_wildcard(component.host) and component.name in changed:
             yield f"{component.name}: {wildcard_warning(component.host)}"
 
 

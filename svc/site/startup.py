@@ -87,7 +87,8 @@ class _Start:
         _require_secrets(site, options, self._plan)
         site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
         self._plan.write()
-        notes = [*self._plan.replaced_files(), *self._plan.notes, *wildcard_notes(self._components)]
+        wildcards = wildcard_notes(self._components, self._plan.changed_components())
+        notes = [*self._plan.replaced_files(), *self._plan.notes, *wildcards]
         for note in [*notes, *_other_registries(self._components)]:
             self._console.print_line(note)
         self._began = time.monotonic()

@@ -56,6 +56,14 @@ def test_up_waits_until_all_is_ready_and_down_leaves_nothing(site):
     assert not (site.root / "var" / "supervisor.sock").exists()
 
 
+def test_an_empty_directory_is_refused_and_stays_empty(site):
+    (site.root / "config" / "svc.toml").unlink()
+    (site.root / "config").rmdir()
+    for flags in ((), ("--foreground",)):
+        assert "no site" in site.refused("up", *flags)
+    assert list(site.root.iterdir()) == []
+
+
 def test_down_succeeds_where_nothing_runs(site):
     site.mock("one")
     assert "nothing runs here" in site.svc("down")[0]

@@ -9,14 +9,14 @@ from svc.cli.main import svc
 @pytest.fixture
 def check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("svc.cli.check.command_name", lambda: "./svc")
+    monkeypatch.setattr("svc.site.new_site.command_name", lambda: "./svc")
     return lambda **environ: CliRunner().invoke(svc, ["check"], env=environ)
 
 
 def test_an_empty_directory_says_what_to_do_first(check, tmp_path):
     result = check()
     assert (result.exit_code, result.stdout, result.stderr.count("\n")) == (1, "", 1)
-    assert result.stderr.startswith("svc: config: no such directory, so this is no site; ")
+    assert result.stderr.startswith(f"svc: {tmp_path}: no site: neither config/svc.toml nor ")
     assert result.stderr.endswith(" > config/demo.toml && ./svc up\n")
     command = result.stderr.partition("printf '")[2].partition("'")[0]
     (tmp_path / "config").mkdir()
@@ -24,8 +24,10 @@ def test_an_empty_directory_says_what_to_do_first(check, tmp_path):
     assert check().stdout == "1 instance: all right\n"
 
 
-def test_a_site_without_instances_says_what_would_run(check, tmp_path):
+@pytest.mark.parametrize("file", ["config/svc.toml", "supervisord.conf"])
+def test_a_site_without_instances_says_what_would_run(check, tmp_path, file):
     (tmp_path / "config").mkdir()
+    (tmp_path / file).touch()
     result = check()
     assert (result.exit_code, result.stderr) == (0, "")
     assert result.stdout.startswith("0 instances: only the registry and the router would run; to begin with one: ")

@@ -6,7 +6,7 @@ import pytest
 
 from svc.base.errors import CommandError
 from svc.config.site import Site
-from svc.site.start_plan import StartOptions, StartPlan, plan
+from svc.site.start_plan import StartOptions, StartPlan, plan, wildcard_notes
 
 MOCK = 'name = "{0}"\nport = {1}\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 OTHER_PORT = {"ROUTER_PORT": "9000"}
@@ -159,3 +159,19 @@ def test_files_that_are_overwritten_or_removed_are_reported_once(site):
     assert len({line.partition(":")[0].rpartition("/")[2] for line in again.replaced_files()}) == len(
         again.replaced_files()
     )
+
+
+def test_a_wildcard_host_is_noted_when_its_instance_is_new_or_changed(site):
+    path = Path("config", "a.toml")
+    path.write_text('host = "0.0.0.0"\n' + MOCK.format("a", 8100))
+
+    def notes() -> list[str]:
+        start_plan = plan(site, options(), running=False, runs_from_var=False)
+        start_plan.write()
+        return list(wildcard_notes(start_plan.components(), start_plan.changed_components()))
+
+    (note,) = notes()
+    assert note.startswith("a: host: '0.0.0.0' is for listening: ")
+    assert notes() == []
+    path.write_text(path.read_text().replace("8100", "8120"))
+    assert len(notes()) == 1

@@ -1,0 +1,26 @@
+"""Refuses a directory that is no site yet, and names the commands that begin one."""
+
+from svc.base.errors import CommandError
+from svc.base.own_commands import command_name
+from svc.config.site import Site
+from svc.settings import LaunchSettings
+
+FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels = ["demo"]\\n'
+
+
+def require_site(site: Site, launch: LaunchSettings) -> None:
+    """Raise CommandError for a directory without files of a site, unless the settings want no instances here.
+
+    A registry or a router alone needs no file: LAUNCH_COMPONENTS says that only these are to run.
+    """
+    if site.has_files or launch.babysitter_configs or not launch.runs("babysitter"):
+        return
+    raise CommandError(
+        f"{site.root.absolute()}: no site: neither config/svc.toml nor the TOML of an instance is here; change to "
+        f"the directory of your site, or begin one here: mkdir -p config && {first_instance_command()}"
+    )
+
+
+def first_instance_command() -> str:
+    """Return the commands that write a first TOML and start it."""
+    return f"printf '{FIRST_TOML}' > config/demo.toml && {command_name()} up"
