@@ -16,7 +16,7 @@ from svc.cli.options import HERE, settings
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, discard_key, revoke_key
 from svc.site import supervisord_process
-from svc.site.program_groups import running_keys_file
+from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
@@ -131,8 +131,7 @@ def _hint(path: Path, router_reads_it: bool) -> str:
         return _setting_hint(path)
     with contextlib.suppress(SvcError):  # no supervisord answers
         supervisord = supervisord_process.find(HERE)
-        running = running_keys_file(supervisord) if supervisord else None
-        if running is not None and os.path.realpath(running) != os.path.realpath(path):
+        if supervisord and unapplied_keys_file(supervisord, str(path)):
             return (
                 f"{path}: configured, and not applied yet: the running router does not ask for these keys; `svc apply`"
             )

@@ -47,6 +47,7 @@ def command(access: Access, as_json: bool, watch: bool) -> None:
         ok            true when this program is healthy
         reason        why it was last restarted, empty when it was not
       problems     a list of texts, empty when everything is healthy
+      warnings     a list of texts: what works, but not as the site's settings say
     """
     token_file, out = access.read_token_file(), console()
     registry_url = checked_urls(access.settings().launch.registry_url, "registry", 18000)

@@ -8,6 +8,7 @@ from pathlib import Path
 from svc.base.loop import Loop
 from svc.base.secret_file import SecretFile
 from svc.client.registry import RegistryClient
+from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
 from svc.perimeter import local_machine
 from svc.router.proxy.api_keys import ApiKeys
@@ -19,6 +20,7 @@ from svc.router.sources.table_sync import TableSync
 from svc.router.state import RouterState
 from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForwarder
 from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
+from svc.router.ui.unapplied_keys import UnappliedKeys
 from svc.settings import RouterSettings
 
 MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two searches for instances whose check is due
@@ -106,13 +108,18 @@ def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
 
 
 def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[UpstreamKeys] | None) -> list[Loop]:
-    """Return the loops that read the files of API keys again when they change."""
-    loops = []
+    """Return the loops that read config/svc.toml and the files of API keys again when they change."""
+    unapplied = UnappliedKeys(Site(Path()).svc_toml, state.settings.keys_file)
+    loops = [Loop("unapplied keys", lambda: _note_unapplied_keys(unapplied, state), KEYS_INTERVAL_SECONDS)]
     if (keys := state.keys) is not None:
         loops.append(Loop("keys", lambda: _refresh_keys(keys, feed), KEYS_INTERVAL_SECONDS))
     if (file := upstream_keys) is not None:
         loops.append(Loop("upstream keys", lambda: _refresh_upstream_keys(file, state), KEYS_INTERVAL_SECONDS))
     return loops
+
+
+def _note_unapplied_keys(unapplied: UnappliedKeys, state: RouterState) -> None:
+    state.has_unapplied_keys = unapplied.exist()
 
 
 def _refresh_keys(keys: ApiKeys, feed: Feed) -> None:

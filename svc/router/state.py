@@ -61,6 +61,7 @@ class RouterState:
         self.registry_away = False  # whether no registry answers
         self.draining = False
         self.keys = keys  # the API keys of clients; None: clients need none
+        self.has_unapplied_keys = False  # whether config/svc.toml names a file of keys that this router does not read
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)

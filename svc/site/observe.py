@@ -14,6 +14,7 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.site import supervisord_end, supervisord_process
 from svc.site.components import Component, find_router, read_components
+from svc.site.program_groups import unapplied_keys_file
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
 from svc.site.secret_files import key_file_problems
 from svc.site.status import SiteSnapshot
@@ -87,6 +88,7 @@ def _snapshot(site: Site, token_file: str, registry_url: str) -> SiteSnapshot:
         not_ready=_reported_reasons(reports, "not_ready") | router_reason,
         refused=_reported_reasons(reports, "not_registered"),
         unusable_keys=_unusable_keys(site, supervisord, components, processes),
+        unapplied_keys=_unapplied_keys(site, supervisord),
         registry=registered,
         registry_url=url,
         registry_trouble=RegistryClient(url.split(","), timeout=HTTP_TIMEOUT_SECONDS).reported_problem() or refusal,
@@ -148,6 +150,15 @@ def _unusable_keys(
     conf_d = supervisord_process.conf_d(supervisord, site)
     problems = {component.name: key_file_problems(component, conf_d, settings) for component in failed}
     return {name: "; ".join(texts) for name, texts in problems.items() if texts}
+
+
+def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
+    """Return the configured file of API keys if the running router does not require these keys, else an empty text."""
+    try:
+        keys_file = load_settings(site.svc_toml, os.environ).router.keys_file
+        return unapplied_keys_file(supervisord, keys_file) if supervisord else ""
+    except SvcError:  # invalid settings, or a supervisord without svc's extension
+        return ""
 
 
 def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:

@@ -72,6 +72,17 @@ def running_keys_file(supervisord: SupervisordClient) -> str | None:
     return keys_file_of(program.keys["command"]) if program else None
 
 
+def unapplied_keys_file(supervisord: SupervisordClient, keys_file: str) -> str:
+    """Return `keys_file`, the configured file of API keys, if the running router requires no keys or another file's.
+
+    Return an empty text if the router requires these keys, if none are configured, and if no router runs.
+    """
+    running = running_keys_file(supervisord) if keys_file else None
+    if running is None or os.path.realpath(running) == os.path.realpath(keys_file):
+        return ""
+    return keys_file
+
+
 def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, GroupConfig]:
     """Return the groups of these files, as a supervisord in `root` with `environ` would read them.
 

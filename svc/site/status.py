@@ -31,6 +31,7 @@ class SiteSnapshot:
     `registry` and `router` are the services that each of them lists, by name, or None if it does not answer.
     `not_ready` has the components that are not ready for a known reason, such as an instance whose engine is not ready,
     `refused` those that the registry refuses, and `unusable_keys` those that failed and cannot read a file of keys.
+    `unapplied_keys` is the configured file of API keys if the running router does not require these keys.
     """
 
     components: Sequence[Component]
@@ -40,6 +41,7 @@ class SiteSnapshot:
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     unusable_keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    unapplied_keys: str = ""
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # the problem that the registry reports about itself
@@ -72,13 +74,23 @@ class SiteStatus:
     supervisord: int | None
     programs: Sequence[ProgramStatus]
     problems: Sequence[str]
+    warnings: Sequence[str] = ()
 
 
 def site_status(snapshot: SiteSnapshot) -> SiteStatus:
-    """Return the status of every program, and one line for each problem."""
+    """Return the status of every program, one line for each problem, and one for each warning."""
     programs = [*_rendered_programs(snapshot), *_foreign_programs(snapshot)]
     problems = list(_problems(snapshot, programs))
-    return SiteStatus(not problems, snapshot.supervisord, programs, problems)
+    return SiteStatus(not problems, snapshot.supervisord, programs, problems, list(_warnings(snapshot)))
+
+
+def _warnings(snapshot: SiteSnapshot) -> Iterator[str]:
+    """Yield one line for each state that serves requests, but not as the site's settings say."""
+    if snapshot.unapplied_keys:
+        yield (
+            f"router: {snapshot.unapplied_keys}: configured, and not applied yet: the running router does not ask for "
+            "these keys; svc apply"
+        )
 
 
 def _rendered_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:

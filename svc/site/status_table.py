@@ -1,4 +1,4 @@
-"""The output of `svc status`: a table of programs, and the problems below it. Pure."""
+"""The output of `svc status`: a table of programs, and the problems and warnings below it. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -15,7 +15,7 @@ MIN_PROGRAM_LINES = 3  # always shown: the head, one program, and a line with th
 
 
 def status_lines(status: SiteStatus, width: int, height: int | None = None) -> Iterator[Text]:
-    """Yield the lines of the programs, then those of the problems.
+    """Yield the lines of the programs, then those of the problems and warnings.
 
     If `height` is too small for all, yield the problems first, then the programs in the worst state.
     """
@@ -25,7 +25,9 @@ def status_lines(status: SiteStatus, width: int, height: int | None = None) -> I
     ]
     head, *blocks = table_blocks(HEAD, rows, width, OPTIONAL_COLUMNS)
     styles = {program.name: _style(program) for program in status.programs}
-    problems = [_problem(problem, styles, None if height is None else width) for problem in status.problems]
+    problem_width = None if height is None else width
+    problems = [_problem(problem, styles, problem_width) for problem in status.problems]
+    problems += [_problem(warning, {}, problem_width, "yellow") for warning in status.warnings]
     if height is None or sum(len(block.lines) for block in (head, *blocks, *problems)) <= height:
         yield from crop([head, *blocks, *problems], None)
         return
@@ -35,9 +37,9 @@ def status_lines(status: SiteStatus, width: int, height: int | None = None) -> I
     yield from crop(blocks, height - len(problem_lines) - 1)
 
 
-def _problem(problem: str, styles: Mapping[str, str], width: int | None) -> Block:
-    """Return the lines of a problem, in the colour of the program that it names."""
-    style = styles.get(problem.partition(": ")[0], "red")
+def _problem(problem: str, styles: Mapping[str, str], width: int | None, default: str = "red") -> Block:
+    """Return the lines of a problem, in the colour of the program that it names, else in the `default` colour."""
+    style = styles.get(problem.partition(": ")[0], default)
     return Block([Text(line, style=style) for line in ([problem] if width is None else wrapped(problem, width))], style)
 
 

@@ -35,6 +35,7 @@ class FakeRouter(ThreadingHTTPServer):
         self.models = {"qwen": self.names[::2], "llama-3": self.names[1::2]}
         self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
         self.key = self.token = ""
+        self.keys_unapplied = False
         self.registry = {"url": "http://localhost:18000", "answers": True, "age": 2.0, "source": "registry"}
         self.slow: Event | None = None  # a drain is answered once it is set
         self.operated: list[str] = []  # what was drained and undrained
@@ -77,6 +78,7 @@ class FakeRouter(ThreadingHTTPServer):
             "drain": True,
             "site": self.place,
             "keyed": bool(self.key),
+            "keys_unapplied": self.keys_unapplied,
             "router": {"ready": True, "since": time.time() - 4000},
             "registry": self.registry,
             "models": [

@@ -56,6 +56,17 @@ def test_an_instance_that_is_failing_is_unhealthy(page, fake):
     expect(page.locator("tr[data-instance]").first).to_contain_text("most of its last answers are 500")
 
 
+def test_keys_that_are_not_applied_yet_are_a_warning(page, fake):
+    fake.keys_unapplied = True
+    open_page(page, fake)
+    expect(verdict(page)).to_have_text(
+        ["API keys are configured, and not applied yet (svc apply): this router does not ask for them"]
+    )
+    expect(page.locator("#verdict p")).to_have_attribute("data-level", "warning")
+    fake.keys_unapplied, fake.version = False, fake.version + 1
+    expect(page.locator("#verdict")).to_have_text("All 12 instances healthy")
+
+
 def test_a_registry_that_is_away_is_shown_with_the_age_of_the_table(page, fake):
     fake.registry |= {"answers": False, "age": 3600.0}
     open_page(page, fake)

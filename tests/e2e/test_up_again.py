@@ -81,7 +81,8 @@ def test_a_router_whose_registry_wants_a_token_has_the_reason(site):
     _, err = site.svc("keys", "add", "me")
     assert "keys.toml: configured, and not applied yet" in err
     assert "API keys are configured, and not applied yet" in site.svc("doctor", status=1)[0]
+    assert "router: keys.toml: configured, and not applied yet" in site.svc("status", status=1)[0]
     site.svc("up")
-    assert "not applied" not in "".join(site.svc("keys", "list"))
+    assert "not applied" not in "".join(site.svc("keys", "list")) + site.svc("status")[0]
     assert http.get(f"{site.router}/v1/models").status_code == 401
     assert "model 'zzz': no instance serves it" in site.svc("doctor", "--model", "zzz", status=1)[0]

@@ -83,13 +83,14 @@ function ofRequests(tick) {
   });
 }
 
-function aside({ now, router, registry, version: current }, version) {
+function aside({ now, router, registry, keys_unapplied: unapplied, version: current }, version) {
   const list = [];
   if (!router.ready) list.push(statement("bad", "The router has no table of instances yet"));
   if (registry.url && !registry.answers) {
     const known = registry.age === null ? "" : `; the router goes on with what it knew at ${when(new Date((now - registry.age) * 1000))}`;
     list.push(statement("bad", `The registry at ${registry.url} does not answer${known}`));
   }
+  if (unapplied) list.push(statement("warning", "API keys are configured, and not applied yet (svc apply): this router does not ask for them"));
   if (current !== version) list.push(statement("info", `The router is ${current} now; reload this page`));
   return list;
 }

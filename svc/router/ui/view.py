@@ -37,6 +37,7 @@ def site(state: RouterState) -> dict[str, Any]:
         "registry": {"url": state.settings.registry_url, "answers": not state.registry_away},
         "drain": bool(state.settings.registry_url),
         "keyed": state.keys is not None,
+        "keys_unapplied": state.has_unapplied_keys,
         "models": [
             {
                 "name": name,

@@ -105,7 +105,7 @@ def test_wrong_use_exits_with_2(runner, arguments):
 
 
 def test_each_problem_is_one_line_on_stderr_with_exit_code_1(runner, tmp_path, monkeypatch):
-    (tmp_path / "config").mkdir()
+    (tmp_path / "supervisord.conf").touch()
 
     def fail(*_: object) -> None:
         raise ConfigError("a.toml: x: wrong", "b.toml: y: wrong")

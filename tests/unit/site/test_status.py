@@ -197,3 +197,12 @@ def test_a_babysitter_that_its_registry_refuses_has_a_reason():
         registry={"qwen-server": SERVICE}, refused={"qwen": NotReady("it wants a token", misconfigured=True)}
     )
     assert list(site_status(snapshot).problems) == ["qwen:babysitter: unregistered: it wants a token"]
+
+
+def test_keys_that_are_not_applied_yet_are_a_warning():
+    status = site_status(changed(unapplied_keys="var/keys.toml"))
+    assert status.ok, "the exit code is that of a site that serves requests"
+    assert status.problems == []
+    (warning,) = status.warnings
+    assert warning.startswith("router: var/keys.toml: configured, and not applied yet: ")
+    assert site_status(HEALTHY_SITE).warnings == []
