@@ -18,7 +18,7 @@ class UnloadAdapterBody(msgspec.Struct):
 
 
 class LoraAdapters:
-    """The paths of the loaded adapters by name. `base` is the model that they adapt."""
+    """The loaded adapters, with the path of each. `base` is the model that they adapt."""
 
     def __init__(self, base: str) -> None:
         self.base = base

@@ -29,7 +29,7 @@ from svc.mock.statistics import PROBE_PATHS, MockStatistics
 
 LOADING_BODY = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 
-# WSGI's start_response, and the `write` that it returns: write(b"") sends the head, which a yield of b"" does not.
+# The types of WSGI's start_response and of the `write` that it returns. write(b"") sends the head; yield b"" does not.
 Write = Callable[[bytes], Any]
 StartResponse = Callable[[str, list[tuple[str, str]]], Write]
 CountTokens = Callable[[int], None]
@@ -38,8 +38,8 @@ CountTokens = Callable[[int], None]
 class MockApplication:
     """The WSGI application of one mock.
 
-    `exit_later(seconds, code)` ends the process after that time; None for seconds cancels the exit. `about` is
-    reported with the statistics. `clock` returns Unix seconds, `random` a number in [0, 1).
+    `exit_later(seconds, code)` ends the process after that time; if seconds is None, it cancels the exit. `about` is
+    returned together with the statistics. `clock` returns Unix seconds, and `random` a number in [0, 1).
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class MockApplication:
     def adopt(self, behaviour: Behaviour, *changes: str) -> None:
         """Use this behaviour from the next request on.
 
-        `changes` are the fields that were set: setting `loading`, `memory` or `exit_after` again starts it anew.
+        `changes` are the fields that were set, even if to the same value: the effect of `loading`, `memory` and
+        `exit_after` begins anew when the field is set.
         """
         self.behaviour = behaviour
         self.api.tokens = behaviour.tokens
@@ -182,7 +183,7 @@ def _ignore_tokens(_tokens: int) -> None:
 
 
 def _read_and_reply(handle: Callable[[MockRequest], Reply], request: MockRequest, environ: dict[str, Any]) -> Reply:
-    """Read the request's body first, then return the reply: a client that is still sending would not read it."""
+    """Read the request's body, then return the reply: a client does not read a reply while it sends its body."""
     try:
         return handle(dataclasses.replace(request, body=read_body(environ)))
     except SvcError as error:
@@ -199,7 +200,7 @@ def send_reply(
     *,
     head_only: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the parts of a reply; delay, hang or cut it as the behaviour says."""
+    """Yield the parts of a reply; delay the reply, hang or cut it off if `behaviour` requires that."""
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     name_header = ("x-mock-name", name.encode().decode("latin-1"))
     if reply.events is not None:

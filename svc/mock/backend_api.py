@@ -142,7 +142,10 @@ class BackendApi:
         inputs: list[str],
         prompts: list[str],
     ) -> Reply:
-        """Return the reply to chat or completions. The model reads `inputs`; its answers repeat `prompts`."""
+        """Return the reply to a request for (chat) completions.
+
+        The tokens of `inputs` are counted as those of the prompt; the answers repeat `prompts`.
+        """
         answer = self._answer(body, dialect.id_prefix, inputs, self._choices(body, prompts))
         return _answer_reply(
             body,
@@ -155,7 +158,7 @@ class BackendApi:
         return [self._choice(body, prompt) for prompt in prompts for _ in range(body.n or 1)]
 
     def _choice(self, body: request_bodies.GenerationBody, prompt: str) -> Choice:
-        """Return a call of the function that the request requires, JSON if it requires that, else a text."""
+        """Return the answer that the request requires: a function call, a JSON document or a text."""
         if (function := body.required_function()) is not None:
             return call_function(function.name, function.arguments(prompt))
         if (schema := body.answer_schema()) is not None:
@@ -205,7 +208,7 @@ def _answer_reply(
 ) -> Reply:
     """Return the answer as a stream of events if the request wants one, else as one body.
 
-    Both take the same time to generate.
+    A stream and a whole body take the same time to generate.
     """
     if body.stream:
         return Reply(events=write_events(answer))

@@ -70,7 +70,7 @@ def body(answer: GeneratedAnswer, dialect: Dialect) -> bytes:
 
 
 def events(answer: GeneratedAnswer, dialect: Dialect, with_usage: bool) -> Iterator[tuple[bool, bytes]]:
-    """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
+    """Yield each server-sent event with a flag: whether the event carries a token, which takes time to generate."""
     common = _common_fields(answer, dialect.chunk_object) | ({"usage": None} if with_usage else {})
 
     def event(index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:

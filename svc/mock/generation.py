@@ -40,8 +40,8 @@ class GeneratedAnswer:
 def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice:
     """Return the text `NAME heard: PROMPT`, of at most NATURAL_TOKENS.
 
-    If `tokens` is given, the text has that length, and repeats the prompt as needed. It ends before the first stop
-    sequence, and after `limit` tokens at the latest.
+    If `tokens` is given, the text has that many tokens, and repeats the prompt as needed. In both cases the text ends
+    before the first stop sequence, and after `limit` tokens at the latest.
     """
     echo = split_tokens(f"{name} heard: {prompt}")
     generated = list(islice(echo, NATURAL_TOKENS) if tokens is None else islice(chain(echo, _endless(prompt)), tokens))

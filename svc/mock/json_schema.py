@@ -17,10 +17,10 @@ FORMATS = {
 
 
 def example(schema: Schema, text: str) -> Any:
-    """Return a value that the schema allows; each string in it is `text`, unless the schema demands another.
+    """Return a value that the schema allows. Every string in the value is `text`, unless the schema demands another.
 
-    An object has its required properties, or all properties if the schema does not say which are required. Patterns
-    and lengths of strings are not observed. Raise BadRequest for a schema that is broken or refers to itself endlessly.
+    An object has its required properties, or all properties if the schema does not list the required ones. Patterns
+    and lengths of strings are ignored. Raise BadRequest for a schema that is broken or refers to itself endlessly.
     """
     try:
         return _example(schema, text, schema, 0)
@@ -83,7 +83,7 @@ def _type(schema: Schema) -> str:
 
 
 def _number(schema: Schema) -> float:
-    """Return the minimum, or one more than an exclusive one; without a minimum, 0 or a negative maximum."""
+    """Return `exclusiveMinimum` + 1 or `minimum` if the schema has one, else `maximum` if that is below 0, else 0."""
     if "exclusiveMinimum" in schema:
         above: float = schema["exclusiveMinimum"] + 1
         return above

@@ -27,7 +27,7 @@ def body(answer: GeneratedAnswer) -> bytes:
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
-    """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
+    """Yield each server-sent event with a flag: whether the event carries a token, which takes time to generate."""
     for event_type, fields in _events(answer):
         data = msgspec.json.encode({"type": event_type, **fields})
         yield event_type == "content_block_delta", b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)
@@ -61,14 +61,14 @@ def _block(choice: Choice) -> dict[str, Any]:
 
 
 def _empty_block(choice: Choice) -> dict[str, Any]:
-    """Return the block as it stands at the beginning of a stream."""
+    """Return the content block that begins a stream: without its text, or without the arguments of its call."""
     if choice.call:
         return {"type": "tool_use", "id": f"toolu_{choice.call}", "name": choice.call, "input": {}}
     return {"type": "text", "text": ""}
 
 
 def _message(answer: GeneratedAnswer, output_tokens: int) -> dict[str, Any]:
-    """Return the message object without content and stop reason. Its usage counts `output_tokens` tokens."""
+    """Return the message object without content and stop reason; its usage contains `output_tokens`."""
     cached = answer.usage["prompt_tokens_details"]["cached_tokens"]
     usage = {
         "input_tokens": answer.usage["prompt_tokens"] - cached,

@@ -35,7 +35,7 @@ class StreamOptions(msgspec.Struct):
 
 
 class AnswerFormat(msgspec.Struct):
-    """The required format of an answer. Chat Completions nests the schema once more, in `json_schema`."""
+    """The required format of an answer. In Chat Completions, the schema is inside of a second object, `json_schema`."""
 
     type: str = "text"  # text | json_object | json_schema
     schema: Schema | None = None
@@ -157,7 +157,7 @@ class MessagesBody(CountBody, kw_only=True):
 
 
 class InputItem(Message):
-    """An item of Responses' input: a message, or a call of a function or its result, which have no role."""
+    """An item in the input of Responses: a message, a function call, or its result. Only a message has a role."""
 
     role: str = ""
 

@@ -1,7 +1,7 @@
 """The types of requests, replies and connections, and the dispatch of paths to handlers.
 
-The mock needs two things that WSGI lacks: to notice during a wait that the client has closed the connection, and to
-close a connection in the middle of an answer. So the server puts a `Connection` into the WSGI environ.
+WSGI gives an application no way to notice during a wait that the client has closed the connection, and no way to close
+a connection in the middle of an answer. The mock needs both, so the server puts a `Connection` into the WSGI environ.
 """
 
 import errno

@@ -14,7 +14,7 @@ def body(answer: GeneratedAnswer) -> bytes:
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
-    """Yield each server-sent event, and whether it carries a token: only tokens take time to generate."""
+    """Yield each server-sent event with a flag: whether the event carries a token, which takes time to generate."""
     for number, (event_type, fields) in enumerate(_events(answer)):
         data = msgspec.json.encode({"type": event_type, "sequence_number": number, **fields})
         yield event_type.endswith(".delta"), b"event: %b\ndata: %b\n\n" % (event_type.encode(), data)

@@ -8,8 +8,8 @@ PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics"}
 class MockStatistics:
     """Counts all requests except those to /mock/.
 
-    The attributes are the fields of /mock/stats. `requests` and `last_headers` ignore probes (GET
-    of health, models and metrics), because these arrive at any time; `by_path` includes them.
+    The attributes are the fields of /mock/stats. Probes (GET requests for health, models and metrics) arrive at any
+    time, so `requests` and `last_headers` ignore them; `by_path` includes them.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""The tools of a request to Chat Completions, Responses or Messages, and the one that the answer must call. Pure."""
+"""The tools in a request to Chat Completions, Responses or Messages, and the tool that the answer must call. Pure."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -10,13 +10,13 @@ from svc.mock.json_schema import example
 
 
 class Function(msgspec.Struct):
-    """A function that the model may call. Chat Completions nests it in a tool; in Responses it is the tool."""
+    """A function that the model may call. In Chat Completions, a tool contains a function; in Responses, it is one."""
 
     name: str = ""  # Responses' own tools, such as web_search, have no name
     parameters: dict[str, Any] | None = None
 
     def arguments(self, prompt: str) -> str:
-        """Return arguments that the function's schema allows, as JSON; the texts in them are the prompt."""
+        """Return arguments that the function's schema allows, as JSON; each string in them is the prompt."""
         value = example({"type": "object"} | (self.parameters or {}), prompt)
         return msgspec.json.encode(value).decode()
 
@@ -37,7 +37,10 @@ class MessagesTool(msgspec.Struct):
 
 
 class ToolChoice(msgspec.Struct):
-    """A choice that is an object: `name` in Messages and Responses, `function.name` in Chat Completions."""
+    """The field `tool_choice` if it is an object.
+
+    The tool's name is `name` in Messages and Responses, and `function.name` in Chat Completions.
+    """
 
     type: str = "function"
     name: str | None = None
@@ -55,8 +58,8 @@ class ToolChoice(msgspec.Struct):
 def required_function(functions: Iterable[Function], choice: str | ToolChoice | None) -> Function | None:
     """Return the function that the answer must call, or None if the model may answer with a text.
 
-    A text `required` or `any`, and an object of the type `any`, allow each function; the first one is returned. Raise
-    BadRequest if the request's tools do not include the function.
+    If the answer may call any function (`choice` is `required`, `any`, or an object of the type `any`), return the
+    first one. Raise BadRequest if the request's tools do not include the function.
     """
     if isinstance(choice, str | None):
         choice = ToolChoice("any" if choice in ("required", "any") else "auto")

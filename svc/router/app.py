@@ -47,7 +47,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
     """Return the app without starting anything: the caller runs the loops that keep the arguments up to date."""
     open_exchanges = open_exchanges or OpenExchanges(state)
     app = Flask(__name__, static_folder=None)
-    app.json.sort_keys = False  # type: ignore[attr-defined]  # only the default provider has it
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # only the default provider has this attribute
     flask_app.install_errors(app)
     flask_app.install_version(app)
     app.url_map.merge_slashes = False
@@ -110,7 +110,7 @@ def endpoints(state: RouterState) -> Blueprint:
     def require_key() -> None:
         """Raise Unauthorized if clients need keys and the request has none, unless its path is in PATHS_WITHOUT_KEY.
 
-        From a network that may not read the metrics, /metrics needs a key too; raise Forbidden if clients need none.
+        /metrics needs a key only for clients outside of `metrics_networks`; raise Forbidden if the router has no keys.
         """
         if request.path == "/metrics" and not _may_read_metrics(state):
             if state.keys is None:
@@ -223,7 +223,10 @@ def _may_read_metrics(state: RouterState) -> bool:
 
 
 def _models(state: RouterState) -> dict[str, dict[str, Any]]:
-    """Return the /v1/models entry of each model and alias whose requests would get an instance now, by name."""
+    """Return a dict from the name of each model and alias to its entry in /v1/models.
+
+    It contains only names for which a request would get an instance now.
+    """
     models: dict[str, dict[str, Any]] = {}
     for name, pool in state.balancer.table.by_model.items():
         if pool.members:

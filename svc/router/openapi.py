@@ -116,7 +116,7 @@ SCHEMAS: Schema = {
     },
     **ERROR_SCHEMAS,
 }
-# By the endpoint's name in Flask; the docstring of its function is the summary.
+# Flask endpoint -> its description. The summary of an endpoint is the docstring of its function.
 OPERATIONS = {
     "own.livez": Operation("", "Probe"),
     "own.readyz": Operation("", "Probe", unavailable=("Not ready", "Probe")),

@@ -123,9 +123,9 @@ def _note_unapplied_keys(unapplied: UnappliedKeys, state: RouterState) -> None:
 
 
 def _refresh_keys(keys: ApiKeys, feed: Feed) -> None:
-    """Read a changed file of keys, and end the streams of all pages: a key may be revoked.
+    """Read the file of keys if it has changed, and then end the streams of all pages at /ui.
 
-    Pages with a valid key connect again at once.
+    A page's key may have been revoked. Pages with a valid key connect again at once.
     """
     if keys.refresh():
         feed.subscribers.end()

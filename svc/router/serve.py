@@ -29,8 +29,8 @@ SWEEP_INTERVAL_SECONDS = 1.0  # between two sweeps under another WSGI server
 class LateWorker(AsyncWorker):
     """The worker class for gunicorn's master. In the worker's process, the instance becomes a RelayWorker.
 
-    So the master imports neither gevent nor the modules that relay, which saves a quarter of its memory. A worker that
-    starts after a HUP imports these modules anew, with new code.
+    So the master imports neither gevent nor the modules that relay, which saves a quarter of the master's memory. A
+    worker that starts after a HUP imports these modules anew, with new code.
     """
 
     def init_process(self) -> None:
@@ -73,8 +73,8 @@ class RouterApplication(GunicornApplication):
 def freeze_memory() -> None:
     """Exclude all present objects from later garbage collections, which would write to the memory that forks share.
 
-    Call it before a fork. In the worker, gevent's patch does not find held locks among frozen objects, but no lock is
-    held at a fork.
+    Call this before a fork. When gevent patches the worker, it replaces held locks, but does not see frozen ones. That
+    is harmless, because no lock is held at the fork.
     """
     gc.unfreeze()  # an object that was frozen before an earlier fork may be garbage by now
     gc.collect()

@@ -1,4 +1,4 @@
-"""Checks the router's settings before it starts, and reads the files that they name."""
+"""Checks the router's settings before the router starts, and reads the files to which the settings refer."""
 
 import ssl
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:  # gunicorn's master does not need these modules, only the wor
 
 
 def check_settings(settings: RouterSettings) -> None:
-    """Raise ConfigError for settings that cannot work, and for errors in the files that they name."""
+    """Raise ConfigError for settings that cannot work, and for errors in the files to which the settings refer."""
     if not settings.registry_url and not settings.static_services:
         raise ConfigError("the router needs --registry-url, or --static-services, or both")
     from svc.config.upstream_keys import load
@@ -67,7 +67,7 @@ def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
     for path in (settings.certfile, settings.keyfile):
         _check_readable(path)
     try:
-        context.load_cert_chain(settings.certfile, settings.keyfile, password="")  # None would make ssl ask for one
+        context.load_cert_chain(settings.certfile, settings.keyfile, password="")  # with None, ssl would ask the user
     except ssl.SSLError as error:
         reason = (error.reason or str(error)).lower().replace("_", " ")
         raise ConfigError(
@@ -78,7 +78,7 @@ def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
 
 
 def _check_ca(settings: RouterSettings) -> None:
-    """Raise ConfigError if the file of CA certificates cannot be read, or holds none."""
+    """Raise ConfigError if the file of CA certificates cannot be read or contains no certificate."""
     if settings.upstream_ca:
         _check_readable(settings.upstream_ca)
         try:

@@ -65,7 +65,7 @@ class RouterState:
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
-        self.poison_counts: defaultdict[str, int] = defaultdict(int)  # requests that killed two instances, by key
+        self.poison_counts: defaultdict[str, int] = defaultdict(int)  # API key -> requests that killed two instances
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # random, so that two routers never share one
         self.head_cache = RequestHeadCache(
             keys is not None, HeadRules(AllowedPaths(settings.allow_paths), pseudonym, self.browsers)
@@ -80,8 +80,8 @@ class RouterState:
         self.statistics = Statistics()
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
-        self.upstream_keys = upstream_keys or UpstreamKeys()  # the API keys that instances require, by name or model
-        self.discoveries: dict[str, Discovery] = {}  # what was discovered about each static service, by name
+        self.upstream_keys = upstream_keys or UpstreamKeys()  # API keys for instances, by instance name or model
+        self.discoveries: dict[str, Discovery] = {}  # name of a static service -> its discovered properties
         self._table_lock = threading.RLock()  # held while a new table is composed and put in place
         self._ids = itertools.count(random.getrandbits(40))
         self._id_prefix = b"-".join(str(uuid.uuid4()).encode().split(b"-")[:4])
@@ -89,12 +89,12 @@ class RouterState:
     def request_id(self) -> bytes:
         """Return a new id in the shape of a UUID of version 4: llama-cpp-python answers 400 to any other id.
 
-        The last part is a counter, which costs a tenth of a random number.
+        The last part is a counter, because a random number would cost ten times as much.
         """
         return b"%b-%012x" % (self._id_prefix, next(self._ids))
 
     def sweep(self) -> None:
-        """Do the periodic work of balancer and buffers, and write the access log. Call it ten times a second."""
+        """Do the periodic work of balancer and buffers, and write the access log. Call this ten times a second."""
         self.balancer.expire(self.now)
         self.buffers.expire(self.now)
         if self.access_log is not None:
@@ -111,7 +111,7 @@ class RouterState:
             self.balancer.replace(completed)
 
     def set_discovery(self, name: str, discovery: Discovery) -> None:
-        """Store the discovered properties of a static service, and apply them to this table and all later ones."""
+        """Store the discovered properties of a static service, and apply them to the present and all later tables."""
         with self._table_lock:
             if self.discoveries.get(name) != discovery:
                 self.discoveries[name] = discovery

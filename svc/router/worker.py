@@ -21,7 +21,7 @@ from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
 SWEEP_INTERVAL_SECONDS = 0.1  # between two sweeps of all connections
 PRUNE_INTERVAL_SECONDS = 1.0  # between two rounds of the work that the sweep does less often
-IDLE_GRACE_SECONDS = 1.0  # for which an idle connection is kept while draining: its client may be sending a request
+IDLE_GRACE_SECONDS = 1.0  # for which a draining worker keeps idle connections: a client may be sending a request
 GC_THRESHOLDS = (10_000, 20, 50)  # requests leave no reference cycles behind, so collections may be rare
 ERROR_TIMEOUT_SECONDS = 2.0  # within which interrupted requests send their errors
 
@@ -133,7 +133,10 @@ class RelayWorker(GeventWorker):
         self.app.components.stop()
 
     def _close_idle(self) -> None:
-        """Close idle connections, except those where a request has arrived: its response has `Connection: close`."""
+        """Close idle connections, except those on which a request has arrived.
+
+        Such a request is answered with `Connection: close`, and then the connection ends.
+        """
         idle = [c for c in self._open.values() if c.idle and self._state.now - c.idle_since > IDLE_GRACE_SECONDS]
         with_request = readable(c.sock.fileno() for c in idle)
         for connection in idle:

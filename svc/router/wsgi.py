@@ -112,7 +112,7 @@ def declared_size(environ: Mapping[str, Any]) -> int | None:
 
 
 def body_of(environ: Mapping[str, Any], max_body: int) -> bytes:
-    """Return the request's body, cut after `max_body` + 1 bytes, so that the caller can notice that it is too large."""
+    """Return at most `max_body` + 1 bytes of the request's body: with one byte too many, the caller can refuse it."""
     size = declared_size(environ)
     return b"" if size == 0 else environ["wsgi.input"].read(max_body + 1 if size is None else min(size, max_body + 1))
 

@@ -1,9 +1,9 @@
 """Classifies requests: the router's own, those relayed to instances, and those that only ask for inference. Pure.
 
 Engines serve management endpoints beside inference: `/sleep`, `/load_lora_adapter`, `/update_weights_from_disk`. So the
-router relays only the paths listed here, compared byte for byte: engines normalise paths in their own ways (`//sleep`,
-`/v1/../sleep`, `/%73leep`), so a path that is not literally listed is refused, not interpreted. A path that begins with
-/v1 is also listed without that prefix: InfiniLM, llama.cpp and SGLang serve several paths without it.
+router relays only the paths listed here. Paths are compared byte for byte, because each engine normalises paths in its
+own way (`//sleep`, `/v1/../sleep`, `/%73leep`). A path that begins with /v1 is also relayed without this prefix:
+InfiniLM, llama.cpp and SGLang serve several paths without it.
 """
 
 import re
@@ -13,7 +13,7 @@ import msgspec
 
 from svc.settings import CANONICAL_PATH
 
-# Paths of POST requests that only ask for inference: if one is sent twice, the work is done twice, and nothing else.
+# Paths of POST requests that only ask for inference. Sending such a request twice has no effect but double work.
 INFERENCE = {
     "OpenAI": "/v1/chat/completions /v1/completions /v1/responses /v1/responses/compact /v1/embeddings "
     "/v1/moderations /v1/audio/transcriptions /v1/audio/translations /v1/audio/speech "
@@ -119,9 +119,9 @@ class AllowedPaths:
         return bool(self._patterns and CANONICAL.fullmatch(path) and self._patterns.fullmatch(line))
 
     def opens_page(self, method: bytes, uri: bytes, accept: bytes) -> bool:
-        """Return whether a request is one of a browser for `/`, which the router redirects to its page.
+        """Return whether a browser requests `/`, so that the router redirects the browser to the router's page.
 
-        If `allow_paths` opens `/`, the request is for an instance, whose own page may be there.
+        If `allow_paths` contains `/`, the request is relayed instead: an instance may have a page of its own there.
         """
         is_root = method == b"GET" and uri.partition(b"?")[0] == b"/"
         return is_root and b"text/html" in accept.lower() and not self.allow(method, uri)
@@ -148,8 +148,8 @@ _decode_store_fields = msgspec.json.Decoder(_StoreFields).decode
 def creates_response(uri: bytes, body: bytes) -> bool:
     """Return whether a request asks the instance to store its response, with the fields `store` or `background`.
 
-    Return True for a body that cannot be parsed, False for a body without `store`: OpenAI's default is true, but vLLM
-    stores nothing by default, and SGLang only in the instance's memory, which is lost with the instance.
+    Return True for a body that cannot be parsed. A missing `store` counts as false: OpenAI's default is true, but vLLM
+    stores nothing by default, and SGLang stores responses only in the instance's memory.
     """
     if not uri.partition(b"?")[0].endswith(b"/responses"):
         return False

@@ -1,4 +1,4 @@
-"""Decodes the content codings of request bodies, within limits: the router reads bodies, and some engines cannot."""
+"""Decodes compressed request bodies, within limits: the router has to read them, and some engines cannot do it."""
 
 import time
 import zlib
@@ -8,7 +8,7 @@ from typing import Protocol
 from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
 
 INPUT_STEP_BYTES = 64 << 10
-OUTPUT_STEP_BYTES = 256 << 10  # other requests have their turn between two steps
+OUTPUT_STEP_BYTES = 256 << 10  # decoded in one step; other requests have their turn between two steps
 MAX_CODINGS = 2  # applied one after the other to the same body
 MAX_MEMBERS = 16  # of a gzip or zstd body, which may have several (RFC 1952, 2.2; RFC 8878, 3.1)
 
@@ -17,8 +17,8 @@ def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], N
     """Return the body, decoded from the codings that its Content-Encoding lists.
 
     `count` is called repeatedly with the bytes of memory that the coded and the decoded body take together.
-    Raise UnsupportedMedia for an unknown coding, BadRequest for a body that is not in the coding that its head names,
-    TooLarge for a decoded body over `max_bytes`.
+    Raise UnsupportedMedia for an unknown coding, BadRequest for a body that cannot be decoded, and TooLarge for a
+    decoded body over `max_bytes`.
     """
     listed = [name.strip() for name in codings.decode("latin-1").lower().split(",")]
     names = [name for name in listed if name not in ("", "identity")]

@@ -9,7 +9,7 @@ from svc.perimeter.hosts import ANY
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED_HEADERS = "x-request-id, retry-after, x-served-by, x-should-retry, *"
 MAX_AGE_SECONDS = "3600"
-MAX_REQUESTED_BYTES = 4096  # of the header names that a preflight requests
+MAX_REQUESTED_BYTES = 4096  # length of the list of header names in a preflight
 
 HeaderLines = tuple[tuple[str, str], ...]
 
@@ -28,7 +28,8 @@ ADMITTED = OriginDecision(False, False, b"")
 def decide(rules: BrowserRules, method: str, upgrades: bool, header: Callable[[str], str | None]) -> OriginDecision:
     """Return the decision about a relayed request.
 
-    `upgrades`: the request changes the protocol, which counts as a write; `header` returns a header's value by name.
+    `upgrades`: the request changes the protocol, which counts as a write. `header` takes the name of a header and
+    returns its value.
     """
     host, origin = header("host"), header("origin")
     writes = upgrades or method not in SAFE_METHODS

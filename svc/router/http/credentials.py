@@ -10,17 +10,17 @@ CREDENTIAL_HEADERS = frozenset((b"authorization", b"x-api-key"))
 CREDENTIAL_NAMES = re.compile(
     rb"token|secret|password|credential|authorization|cookie|api-?key|access-?key|auth-?key|subscription-?key"
 )
-KEY_PROTOCOL = b"openai-insecure-api-key."  # browsers' WebSockets can send a key as a subprotocol only
+KEY_PROTOCOL = b"openai-insecure-api-key."  # a browser's WebSocket can send a key only as a subprotocol
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
-    """Return the SHA-256 of the API key in each of these headers (empty: not sent), Authorization first."""
+    """Return the SHA-256 of the API keys in these headers, Authorization first. An empty value is a missing header."""
     bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
     return tuple(hashlib.sha256(secret).digest() for secret in (bearer, x_api_key) if secret)
 
 
 def drop_credentials(headers: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the headers, except those that may hold a client's credentials."""
+    """Yield the headers, except those that may contain a client's credentials."""
     for name, value in headers:
         key = name.lower()
         if key == b"sec-websocket-protocol" and KEY_PROTOCOL in value.lower():

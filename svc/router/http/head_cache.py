@@ -24,7 +24,7 @@ class HeadCache(Generic[T]):
         """Return the parsed head and the body, if `data` is exactly one message whose head is cached; else None."""
         end = data.find(b"\r\n\r\n") + 4
         at = data.find(LENGTH_MARK, 0, end) + 7
-        if at == 6:  # no Content-Length
+        if at == 6:  # -1 + 7: no Content-Length
             head = self._heads.get(data)
             return None if head is None else (head, b"")
         stop = data.find(b"\r", at)
@@ -43,7 +43,7 @@ class HeadCache(Generic[T]):
         if end > MAX_CACHED_HEAD_BYTES or len(data) - end != (length or 0):
             return
         if length is None:
-            if at != 6:  # another header's name ends in "ength" too
+            if at != 6:  # there is no Content-Length, but another header whose name ends in "ength"
                 return
             key = data
         elif data[at - len(CONTENT_LENGTH_PREFIX) : at].lower() == CONTENT_LENGTH_PREFIX:

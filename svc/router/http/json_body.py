@@ -16,14 +16,14 @@ MAX_MODEL_CHARS = 512
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a quoted name in which every character is an escape
 ABSENT = msgspec.Raw(b"")
 
-# Texts that Python's `json` accepts and msgspec refuses, each with valid JSON of the same length that replaces it. Only
-# the positions of fields are then read, no values. The replacement turns no other key into `model`: `\uf`, like `\ud`,
-# begins the escape of a character that is not ASCII.
+# Pairs of a text that Python's `json` accepts and msgspec refuses, and of valid JSON that replaces it. Both have the
+# same length: after the replacement, only the positions of fields are read, and no values. The replacement turns no
+# other key into `model`: `\uf`, like `\ud`, begins the escape of a character that is not ASCII.
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a body: its model (None if it names none), and its prompt_cache_key as JSON (empty if absent)."""
+    """Two fields of a body: its model (None if absent), and its prompt_cache_key as JSON (empty if absent)."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
@@ -80,7 +80,7 @@ def _read_leniently(body: bytes) -> Fields:
 
 
 def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
-    """Return the position of the model's JSON (None if there is none), and the prompt_cache_key; raise BadRequest."""
+    """Return the position of the model's JSON (None without a model), and the prompt_cache_key; raise BadRequest."""
     for lenient, strict in REPLACEMENTS:
         text = text.replace(lenient, strict)
     try:
@@ -104,7 +104,7 @@ def _decode_places(text: bytes) -> tuple[slice | None, msgspec.Raw]:
 
 
 def _model(raw: bytes) -> str | None:
-    """Return the name of the model from its JSON, None if that is null or empty; raise BadRequest if it is invalid."""
+    """Return the name of the model from its JSON, None for null and an empty name; raise BadRequest if invalid."""
     if raw in (b"", b"null"):
         return None
     if raw[:1] != b'"':

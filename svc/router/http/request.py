@@ -22,7 +22,7 @@ DROPPED_HEADERS = frozenset(
 )
 MAX_REQUEST_ID_BYTES = 128
 MAX_COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head; a larger body is not copied
-PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # the ids that logs and other servers accept
+PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # the characters of a request id that logs and other servers accept
 SCHEME_AND_AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
 
@@ -63,7 +63,7 @@ class RequestHead:
         "headers",  # the headers that are passed on
         "http10",  # whether the client speaks HTTP/1.0
         "id",  # the request's id that the client sent, if it is printable ASCII without blanks
-        "is_inference",  # whether the request only asks for inference, judged by its path, or opens a tunnel
+        "is_inference",  # whether the path only asks for inference, or the request changes the protocol
         "keep_alive",  # whether the client keeps the connection open
         "key_digests",  # SHA-256 of the API keys in the head
         "loops",  # whether this router has forwarded the request before
@@ -72,7 +72,7 @@ class RequestHead:
         "needs_authorization",  # whether the request may be refused even if clients need no keys
         "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response
         "own",  # whether the router answers the request itself
-        "passes",  # whether its path is relayed for every client
+        "passes",  # whether the request's path is relayed for every client
         "uri_text",  # the URI as text
         "rules",
         "session",  # the identifier of the request's session, for session affinity
@@ -191,7 +191,7 @@ class Request:
         return body
 
     def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
-        """Return the head for an instance, with the body after it unless that is over MAX_COPIED_BYTES.
+        """Return the head for an instance, followed by the body unless the body is over MAX_COPIED_BYTES.
 
         `authorization`: None to pass on the client's credentials; otherwise the header line that replaces them (it
         begins with a line break), empty to remove them without a replacement.
@@ -229,8 +229,8 @@ def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
 def requested_protocol(method: bytes, special: dict[bytes, bytes]) -> bytes:
     """Return the protocol that a request asks to change to, such as websocket, empty if there is none.
 
-    Only a GET without a body can change the protocol, and not to h2c: a server may ignore Upgrade (RFC 9110, 7.8), and
-    clients that offer h2c work without it.
+    A server may ignore Upgrade (RFC 9110, 7.8). It is ignored in a request with a body or with a method other than GET.
+    It is also ignored if the protocol is h2c, because clients that offer h2c work without it.
     """
     protocol = special[b"upgrade"]
     connection = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}
@@ -248,12 +248,12 @@ def media_of(content_type: bytes) -> Media:
 
 
 def drop_hop_headers(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Return the headers that the value of Connection does not name: the named headers are only for this hop."""
+    """Return the headers without those that are listed in the value of Connection: they are only for this hop."""
     dropped = {token.strip() for token in connection.lower().split(b",")}
     return (h for h in headers if h[0].lower() not in dropped)
 
 
 def origin_form(uri: bytes) -> bytes:
-    """Return path and query of a URI that may be in absolute form, as for proxies (RFC 9112, 3.2.2); `*` stays."""
+    """Return path and query of a URI, which may be in absolute form (RFC 9112, 3.2.2); return `*` unchanged."""
     path = SCHEME_AND_AUTHORITY.sub(b"", uri, count=1)
     return path if path[:1] in (b"/", b"*") else b"/" + path

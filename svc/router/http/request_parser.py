@@ -26,7 +26,7 @@ MAX_HEADERS = 128
 UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not a plain body
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
 MAX_LENGTH_DIGITS = 20  # of a Content-Length of 64 bits; Python's int() refuses more than 4,300
-MAX_BODY_PIECES = 4096  # more are joined: many small pieces take more memory than their content
+MAX_BODY_PIECES = 4096  # above this number, pieces are joined: many small ones take more memory than their content
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -52,7 +52,7 @@ class RequestHeadCache(HeadCache[RequestHead]):
         http10: bool,
         keep_alive: bool,
     ) -> RequestHead:
-        """Return the RequestHead with this content, from the cache if possible, since creating one costs more.
+        """Return the RequestHead with this content, from the cache if possible, because creating one costs more.
 
         This is for messages that do not arrive in one piece, for which `find` cannot be used.
         """
@@ -71,11 +71,11 @@ class RequestHeadCache(HeadCache[RequestHead]):
 
 
 class RequestParser:
-    """The parser of one connection's requests: `feed` takes bytes, `ready` holds the whole requests.
+    """The parser of one connection's requests: `feed` takes bytes, `ready` contains the requests that are complete.
 
-    `error` is set for a request that cannot be served; `ready` holds the requests before it. After a request that asks
-    to change the protocol, `bytes_after_upgrade` holds the bytes after it. In both cases `feed` must not be called any
-    more. `arriving`: the head of a request has arrived, and its body is incomplete.
+    If a request cannot be served, `error` is set, and `ready` contains the requests before it. If a request asks to
+    change the protocol, `bytes_after_upgrade` contains the bytes after this request. In both cases `feed` must not be
+    called any more. `arriving`: the head of a request has arrived, and its body is incomplete.
     """
 
     __slots__ = (
@@ -104,7 +104,7 @@ class RequestParser:
     body_size: int
     _head: RequestHead | None
     _http10: bool
-    _head_bytes_in_row: int  # bytes in a row that were head or trailers
+    _head_bytes_in_row: int  # bytes of head or trailers since the last byte of a body or the last whole request
 
     def __init__(self, max_body: int, heads: RequestHeadCache | None = None) -> None:
         self.max_body = max_body
@@ -148,7 +148,7 @@ class RequestParser:
         return self._special.get(b"origin", b"")
 
     def _cache_head(self, data: bytes, request: Request) -> None:
-        """Cache the head of a request, unless it has a request id or a trace id: such a head does not come again."""
+        """Cache the head of a request. A head with a request id or a trace id is not cached: it does not come again."""
         head = request.head
         if (
             head.keep_alive
@@ -193,9 +193,10 @@ class RequestParser:
         self.error = None  # the frames in its traceback refer to this object, too
 
     def _ignore_upgrade(self, rest: bytes) -> bytes:
-        """Return the bytes of a request without its Upgrade, which may be ignored (RFC 9110, 7.8), to be parsed again.
+        """Return the bytes of the last request, without its Upgrade, to be parsed again.
 
-        `rest`: the bytes after the request's head. CONNECT is refused: `error` is set, and nothing is left to parse.
+        A server may ignore Upgrade (RFC 9110, 7.8). `rest`: the bytes after the request's head. If the method is
+        CONNECT, set `error` and return no bytes, because CONNECT is refused.
         """
         head = self.ready.pop().head
         if head.method == b"CONNECT":

@@ -47,12 +47,12 @@ class ResponseHead:
 
 
 class ResponseParser:
-    """The parser of responses: `feed` takes the bytes of one response, `body` holds the unread parts of its body.
+    """The parser of responses: `feed` takes the bytes of one response, `body` contains the unread parts of its body.
 
-    `head` is None until the head has arrived, `length` is None if it is unknown. `at_chunk_boundary`: the next byte is
-    the first of a chunk. `persistent`: another message may follow on the connection, which is decided at the end of the
-    response. `persistent` is False after a response to HEAD, since llhttp does not know that no body follows, and after
-    bytes that belong to no response.
+    `head` is None until the head has arrived. `length` is None if the length of the body is unknown.
+    `at_chunk_boundary`: the next byte is the first of a chunk. `persistent`: another message may follow on the
+    connection; this is known once the response has ended. `persistent` is False after a response to HEAD, because
+    llhttp does not know that no body follows, and after bytes that belong to no response.
     """
 
     __slots__ = (
@@ -84,7 +84,7 @@ class ResponseParser:
         self.begin(False)
 
     def begin(self, head_only: bool, upgrade: bool = False) -> None:
-        """Prepare for the next response. `head_only`: the request is a HEAD; `upgrade`: it may change the protocol."""
+        """Prepare for the next response. `head_only`: its request is a HEAD; `upgrade`: it may change the protocol."""
         self.head: ResponseHead | None = None
         self.length: int | None = None
         self.done = self.persistent = self.at_chunk_boundary = self.until_close = self._is_interim = False
@@ -191,7 +191,7 @@ class ResponseParser:
         if status == STATUS_SWITCHING_PROTOCOLS:
             headers = [*headers, (b"Upgrade", self._upgrade_header)]
         if status in (STATUS_SWITCHING_PROTOCOLS, 204):
-            self.length = None  # a server must not send one (RFC 9110, 8.6)
+            self.length = None  # a server must not send Content-Length with these (RFC 9110, 8.6)
         self.head = ResponseHead(status, self._reason, headers, self.length is not None)
         self.at_chunk_boundary = self._chunked
         if self._head_only:

@@ -161,7 +161,7 @@ def poller() -> "select.poll":
 
 
 def readable(descriptors: Iterable[int]) -> set[int]:
-    """Return those of the descriptors at which bytes, or the end of the connection, wait to be read."""
+    """Return the descriptors from which bytes, or the end of the connection, can be read."""
     poll = poller()
     for descriptor in descriptors:
         poll.register(descriptor, select.POLLIN)

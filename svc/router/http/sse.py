@@ -9,7 +9,7 @@ import re
 EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 CHUNK_ENDS = (b"\n\n\r\n", b"\r\n\r\n\r\n")  # the usual event ends, at the end of an HTTP chunk
 PAIRS = (b"\n\n", b"\n\r", b"\r\r")
-OVERLAP_BYTES = 2  # of searched data that are searched again: the end of an event may begin there
+OVERLAP_BYTES = 2  # the last bytes of searched data are searched again: the end of an event may begin there
 EVENT_END = re.compile(rb"\n\n|\n\r\n?|\r\r\n?")
 
 
@@ -27,5 +27,5 @@ def last_end(data: bytes | bytearray, start: int = 0) -> int:
 
 
 def split(data: bytes) -> list[bytes]:
-    """Return the events in `data` without their ends. The last item holds the bytes after the last end, often none."""
+    """Return the events in `data` without their ends. The last item is what follows the last end, often nothing."""
     return EVENT_END.split(data) if b"\r" in data else data.split(b"\n\n")
