@@ -28,6 +28,11 @@ class ProcessStat(NamedTuple):
         """Return whether the process is a zombie: it has ended, but its parent has not read the exit status yet."""
         return self.state in ("Z", "X")
 
+    @property
+    def is_stopped(self) -> bool:
+        """Return whether a signal (SIGSTOP) or a debugger has stopped the process, so that it does nothing."""
+        return self.state in ("T", "t")
+
 
 class TcpSocket(NamedTuple):
     """One row of the kernel's table of TCP sockets."""

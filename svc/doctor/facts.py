@@ -4,41 +4,12 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from svc.base.errors import message_of
 from svc.config.instance.model import InstanceConfig
+from svc.doctor.http_result import HttpResult
 from svc.settings import Settings
 from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
 from svc.supervision.log_position import LogPosition
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class HttpResult:
-    """The response to one request, or the reason why there is no response."""
-
-    url: str
-    status: int = 0  # 0: no response
-    body: Any = None  # arbitrary JSON
-    text: str = ""
-    error: str = ""  # why there is no response
-    version: str = ""  # the version of svc that responds
-    clock_ahead: float | None = None  # seconds by which the server's clock is ahead of ours; None: unknown
-
-    @property
-    def ok(self) -> bool:
-        return self.status == 200
-
-    @property
-    def problem(self) -> str:
-        """The reason why there is no response, or the status and the message of the response."""
-        if self.error:
-            return self.error
-        message = message_of(self.body)
-        return f"it answers {self.status}{f': {message}' if message else ''}"
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return a field of the body, or the default if the body is not a JSON object with this field."""
-        return self.body.get(key, default) if isinstance(self.body, dict) else default
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -67,7 +38,14 @@ class SupervisordFacts:
     svc_version: str = ""  # empty: the extension reports none
     python: str = ""  # the directory of supervisord's Python, if this command runs in another environment
     pid_without_socket: int | None = None  # the pid of a supervisord that runs although its socket is missing
+    stopped_pid: int | None = None  # the pid of a supervisord that a signal (SIGSTOP) has stopped
+    ending_pid: int | None = None  # the pid of a supervisord that is shutting down
     last_error: str = ""  # the last error in supervisord's log, if supervisord does not run
+
+    @property
+    def any_pid(self) -> int | None:
+        """The pid of the supervisord that runs, whether it answers or not; None if none runs."""
+        return self.pid or self.pid_without_socket or self.stopped_pid or self.ending_pid
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

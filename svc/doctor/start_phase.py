@@ -1,6 +1,7 @@
 """Decides whether a program does not answer only because it has just been started. Pure."""
 
-from svc.doctor.facts import Facts, HttpResult
+from svc.doctor.facts import Facts
+from svc.doctor.http_result import HttpResult
 
 START_SECONDS = 60  # in which a program may open its port and register, on a busy machine
 

@@ -16,7 +16,7 @@ from svc.rollout.renew import renew
 from svc.rollout.steps import ordered
 from svc.rollout.tasks import OPERATION_TEXTS, InstanceOperation, Task, instance_operations
 from svc.settings import Settings
-from svc.site import rollout_lock
+from svc.site import rollout_lock, supervisord_end
 from svc.site.components import Component
 from svc.site.ports import refuse_taken
 from svc.site.secret_files import secret_file_problems
@@ -34,7 +34,7 @@ def apply(site: Site, settings: Settings, tomls: Sequence[str], options: Rollout
     first component that does not become ready again.
     """
     site.make_dirs()
-    with rollout_lock.exclusive(site, ["apply", *tomls]):
+    with rollout_lock.exclusive(site, ["apply", *tomls]), supervisord_end.explained(site):
         supervisord = running_supervisord(site)
         proposal, journal = propose(site, settings, tomls), Journal.load(site)
         if not proposal and not (journal.drained or journal.begun):

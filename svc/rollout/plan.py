@@ -14,6 +14,7 @@ from svc.rollout.plan_report import PlanReport, file_rows, plan_report
 from svc.rollout.proposal import Proposal, propose
 from svc.rollout.tasks import InstanceOperation, Step, Task, instance_operations
 from svc.settings import Settings
+from svc.site import supervisord_end
 from svc.site.access import explaining_errors
 
 # Returns a client of the registry and the URLs of the routers. Called only if an instance has to stop.
@@ -22,6 +23,11 @@ Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
 
 def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
     """Return a report of what `svc apply` would do; change nothing. `settings` must not depend on the environment."""
+    with supervisord_end.explained(site):
+        return _plan(site, settings, tomls, connect)
+
+
+def _plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
     proposal = propose(site, settings, tomls)
     supervisord, notes = proposal.supervisord, list(_proposal_notes(site, proposal))
     lost: list[Loss] | None = None

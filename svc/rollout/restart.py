@@ -15,7 +15,7 @@ from svc.rollout.renew import reload_router, restart_registry
 from svc.rollout.selection import select_instances
 from svc.rollout.steps import ordered
 from svc.rollout.tasks import InstanceOperation, Task
-from svc.site import rollout_lock
+from svc.site import rollout_lock, supervisord_end
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport
 
@@ -29,7 +29,7 @@ def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: 
     first component that does not become ready again.
     """
     site.make_dirs()
-    with rollout_lock.exclusive(site, ["rollout", "restart", *names]):
+    with rollout_lock.exclusive(site, ["rollout", "restart", *names]), supervisord_end.explained(site):
         instance_names = [name for name in names if name not in SERVERS]
         supervisord = running_supervisord(site)
         context = open_context(site, options, console, supervisord, stops=bool(instance_names))

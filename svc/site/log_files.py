@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from svc.base.errors import CommandError, SvcError
+from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.similar_names import did_you_mean
 from svc.config.site import Site
 from svc.site import supervisord_process
@@ -27,10 +27,11 @@ def log_files(site: Site) -> dict[str, Path]:
 
     The running supervisord reports the paths. If it cannot be asked, the paths come from supervisord's files.
     """
-    supervisord = None
-    with suppress(SupervisordUnusable):
-        supervisord = supervisord_process.find(site)
-    pairs = _paths_of_running(supervisord) if supervisord else _paths_in_files(site)
+    pairs: Iterable[tuple[str, str]] | None = None
+    with suppress(SupervisordUnusable, Unavailable):
+        if supervisord := supervisord_process.find(site):
+            pairs = list(_paths_of_running(supervisord))
+    pairs = _paths_in_files(site) if pairs is None else pairs
     paths = {name: Path(path) for name, path in pairs if path and not path.startswith("/dev/")}
     order = {name: n for n, name in enumerate(FIRST_PROGRAMS)}
     names = sorted(paths, key=lambda name: (order.get(name, len(FIRST_PROGRAMS)), name.partition(":")[0]))

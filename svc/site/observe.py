@@ -102,10 +102,11 @@ def check_health(site: Site) -> tuple[list[Component], list[Component]]:
 
     Raise CommandError if no supervisord runs.
     """
-    supervisord = supervisord_process.find(site)
-    if supervisord is None:
-        raise CommandError("nothing runs here: no supervisord answers on var/supervisor.sock; `svc up` starts it")
-    components = read_components(supervisord_process.conf_d(supervisord, site))
+    with supervisord_end.explained(site):
+        supervisord = supervisord_process.find(site)
+        if supervisord is None:
+            raise CommandError("nothing runs here: no supervisord answers on var/supervisor.sock; `svc up` starts it")
+        components = read_components(supervisord_process.conf_d(supervisord, site))
     with ThreadPoolExecutor(max(1, len(components))) as threads:
         answers = list(threads.map(_answers_health_check, components))
     results = list(zip(components, answers, strict=True))

@@ -1,8 +1,9 @@
 """`svc up`: starts a site or brings it up to date, and waits until all of its components are ready."""
 
+import contextlib
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from svc.base.errors import CommandError, ConfigError
 from svc.base.own_commands import command_name
@@ -23,6 +24,7 @@ from svc.site.readiness import ReadinessStage, readiness
 from svc.site.secret_files import secret_file_problems
 from svc.site.shutdown import ENDED_STATES, down, leave_to_supervisord
 from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
+from svc.site.supervisord_end import SupervisordEnding
 from svc.supervision.client import Process, SupervisordClient, full_name
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport, Explain
@@ -53,14 +55,21 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console, expl
     with rollout_lock.shared(site, console.print_line):
         start = _Start(site, options, console)
         try:
+            start_programs(site, start.run)
             with supervisord_end.explained(site):
-                with rollout_lock.starting(site):
-                    start.run()
                 start.wait(timeout, explain)
         except KeyboardInterrupt:
             if start.has_started_supervisord:
                 _stop_interrupted(site, console)
             raise
+
+
+def start_programs(site: Site, run: Callable[[], object]) -> None:
+    """Call `run` while no other `svc up` starts programs, and again if supervisord is shut down during the call."""
+    while True:
+        with contextlib.suppress(SupervisordEnding), rollout_lock.starting(site), supervisord_end.explained(site):
+            run()
+            return
 
 
 class _Start:

@@ -29,11 +29,14 @@ def is_ending(site: Site) -> bool:
 
 @contextlib.contextmanager
 def explained(site: Site) -> Iterator[None]:
-    """Raise SupervisordEnding instead of Unavailable if the site's supervisord ends during the block."""
+    """Raise SupervisordEnding instead of Unavailable if the site's supervisord ends during the block.
+
+    Raise SupervisordStopped if a signal has stopped supervisord meanwhile.
+    """
     try:
         yield
     except Unavailable:
-        if not is_ending(site):
+        if not is_ending(site):  # raises SupervisordStopped
             raise
         pid = supervisord_search.running_pid(site)
         raise SupervisordEnding(ending_text(pid), pid) from None

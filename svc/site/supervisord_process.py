@@ -47,6 +47,10 @@ class SupervisordLost(SupervisordUnusable):
     """A supervisord runs although its socket is gone, for example after `rm -rf var`."""
 
 
+class SupervisordStopped(SupervisordUnusable):
+    """A signal (SIGSTOP) has stopped supervisord: it answers nothing until it gets SIGCONT. Its programs run on."""
+
+
 def find(site: Site) -> SupervisordClient | None:
     """Return a client of the supervisord that runs on this site, or None if none runs.
 
@@ -58,6 +62,7 @@ def find(site: Site) -> SupervisordClient | None:
         pid = supervisord_search.running_pid(site)
         if pid is None:
             return connect(site)  # it may have opened its socket meanwhile
+        require_not_stopped(pid)
         if time.monotonic() > deadline:
             raise SupervisordLost(_lost_text(site, pid), pid)
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -67,8 +72,9 @@ def find(site: Site) -> SupervisordClient | None:
 def connect(site: Site) -> SupervisordClient | None:
     """Return a client of the supervisord that listens on the site's socket, or None if none listens there.
 
-    Raise SupervisordDenied if the current user may not use the socket. Raise CommandError if the supervisord lacks
-    svc's extension, for example because it was started by another program.
+    Raise SupervisordDenied if the current user may not use the socket, and SupervisordStopped if a signal has stopped
+    supervisord. Raise CommandError if the supervisord lacks svc's extension, for example because it was started by
+    another program.
     """
     path = str(site.socket.absolute())
     with socket.socket(socket.AF_UNIX) as sock:
@@ -82,6 +88,7 @@ def connect(site: Site) -> SupervisordClient | None:
             if error.errno is None:  # the path is too long for a socket, so that no supervisord can listen there
                 return None
             raise CommandError(f"{site.socket}: cannot connect to supervisord: {error.strerror}") from None
+    require_not_stopped(supervisord_search.running_pid(site))
     supervisord = SupervisordClient(f"unix://{path}")
     with contextlib.suppress(Unavailable):  # supervisord is starting or ending
         if not supervisord.has_extension():
@@ -90,6 +97,16 @@ def connect(site: Site) -> SupervisordClient | None:
                 f"stop it (supervisorctl -s unix://{path} shutdown), then svc up"
             )
     return supervisord
+
+
+def require_not_stopped(pid: int | None) -> None:
+    """Raise SupervisordStopped, with the cure, if a signal has stopped the supervisord with this pid."""
+    if pid and (state := supervisord_search.stopped_state(pid)):
+        sudo = "" if os.geteuid() in (0, procfs.owner(pid)) else "sudo "
+        raise SupervisordStopped(
+            f"supervisord: pid {pid} does not answer: stopped (state {state}); `{sudo}kill -CONT {pid}` lets it go on",
+            pid,
+        )
 
 
 def _lost_text(site: Site, pid: int) -> str:
@@ -219,9 +236,14 @@ def end_lost(site: Site, pid: int) -> None:
 
 
 def wait_until_gone(site: Site, pid: int) -> None:
-    """Wait until supervisord has ended; raise CommandError if it still runs TIMEOUT_SECONDS after its last program."""
+    """Wait until supervisord has ended.
+
+    Raise CommandError if it still runs TIMEOUT_SECONDS after its last program, and SupervisordStopped if a signal stops
+    it meanwhile.
+    """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while _is_alive(pid):
+        require_not_stopped(pid)
         if _has_children(pid):
             deadline = time.monotonic() + TIMEOUT_SECONDS
         if time.monotonic() > deadline:

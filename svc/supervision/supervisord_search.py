@@ -30,6 +30,14 @@ def running_pid(site: Site) -> int | None:
     return None
 
 
+def stopped_state(pid: int) -> str:
+    """Return the state of a process that a signal or a debugger has stopped, T or t; empty if it is not stopped."""
+    with suppress(OSError, ValueError):
+        stat = procfs.stat(pid)
+        return stat.state if stat.is_stopped else ""
+    return ""
+
+
 def configuration_of(pid: int) -> str | None:
     """Return the path of the configuration with which a supervisord was started.
 

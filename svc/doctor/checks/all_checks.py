@@ -58,12 +58,13 @@ def _check_uncollected(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS = (
+    Check("supervisord's process", supervisord.check_stopped, lambda facts: False),
     Check("site files", configuration.check_files),
     Check("disks, open files", resources.check),
     Check("tokens", secrets.check_files, lambda facts: bool(facts.secrets)),
     Check("command lines", secrets.check_command_lines, lambda facts: bool(facts.configs)),
     Check("leftovers", supervisord.check_leftovers),
-    Check("ports", listeners.check, lambda facts: not facts.supervisord.socket_owner),
+    Check("ports", listeners.check, lambda facts: not facts.supervisord.problem),
     Check("supervisord", supervisord.check),
     Check("programs", program_states.check, _supervisord_runs),
     Check("rollouts", configuration.check_rollouts),

@@ -12,7 +12,7 @@ MAX_LOADING_SECONDS = 900  # an engine that loads its model for longer is a prob
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    if facts.supervisord.socket_owner or facts.supervisord.pid_without_socket:
+    if facts.supervisord.problem or facts.supervisord.pid_without_socket:
         return  # what holds the ports may be this site's own programs, whose states are unknown
     for component in facts.components:
         for number, program in enumerate(component.programs):

@@ -3,8 +3,9 @@
 import shlex
 from collections.abc import Iterator
 
-from svc.doctor.facts import Facts, HttpResult
+from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.http_result import HttpResult
 
 MAX_CLOCK_SKEW_SECONDS = 2.0
 

@@ -11,9 +11,23 @@ MAX_COMMAND_WIDTH = 60
 REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 5 && svc up'
 
 
+def check_stopped(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding if a signal has stopped supervisord. It is the first check, because this hides all else."""
+    if pid := facts.supervisord.stopped_pid:
+        yield Finding(
+            "supervisord.stopped",
+            PROBLEM,
+            f"supervisord: pid {pid} does not answer: {facts.supervisord.problem}",
+            "a signal (SIGSTOP) or a debugger has stopped it; its programs run on, but nothing restarts them",
+            fix=f"kill -CONT {pid}",
+        )
+
+
 def check(facts: Facts) -> Iterator[Finding]:
     supervisord = facts.supervisord
     stray = supervisord.pid_without_socket
+    if supervisord.stopped_pid:
+        return  # `check_stopped` reports it
     if supervisord.socket_owner:
         yield Finding(
             "supervisord.denied",
@@ -21,6 +35,15 @@ def check(facts: Facts) -> Iterator[Finding]:
             "this user may not use supervisord's socket",
             supervisord.problem,
             fix=f"sudo -u {supervisord.socket_owner} svc doctor",
+        )
+    elif supervisord.ending_pid:
+        yield Finding(
+            "supervisord.ending",
+            PROBLEM,
+            f"the site is stopping: supervisord (pid {supervisord.ending_pid}) is shutting down",
+            "another command or a signal ends it, with all its programs",
+            first_step="wait some seconds, then",
+            fix="svc doctor",
         )
     elif supervisord.problem:
         fix = f"kill {stray} && sleep 5 && svc down && svc up" if stray else "svc down && svc up"

@@ -40,6 +40,7 @@ from svc.doctor.facts import (
 from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
 from svc.site.components import Component, find_router, parse_components, rendered_files
+from svc.supervision import supervisord_search
 
 LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
 REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
@@ -54,7 +55,9 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     settings = _settings(site, environ)
     first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
     results = run_parallel(first, LOCAL_TIMEOUT_SECONDS, progress)
-    late = SupervisordFacts(problem="it does not answer in time")
+    late = SupervisordFacts(
+        problem="it does not answer in time", pid_without_socket=supervisord_search.running_pid(site)
+    )
     supervisord: SupervisordFacts = _collected(results, "supervisord", late, uncollected)
     own_conf = site.var_supervisord_conf
     from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
@@ -65,7 +68,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         _local(site, settings, supervisord, components, configs, from_var), LOCAL_TIMEOUT_SECONDS, progress
     )
     started = _collected(local, "processes", cast("dict[int, str]", {}), uncollected)
-    leftovers = machine_facts.leftovers(started, supervisord.pid)
+    leftovers = machine_facts.leftovers(started, supervisord.any_pid)
     keys = _upstream_keys(site, settings)
     remote = run_parallel(_remote(settings, components, configs, keys), REMOTE_TIMEOUT_SECONDS, progress)
     return Facts(

@@ -19,7 +19,8 @@ from svc.client.babysitter import INFO_PATH
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
 from svc.config.upstream_keys import UpstreamKeys
 from svc.doctor.collect.machine_facts import connect_error
-from svc.doctor.facts import HttpResult, InstanceProbe, Poisoning, RegistryFacts, RouterFacts
+from svc.doctor.facts import InstanceProbe, Poisoning, RegistryFacts, RouterFacts
+from svc.doctor.http_result import HttpResult
 from svc.protocol.engine_key import bearer
 from svc.site.components import Component
 

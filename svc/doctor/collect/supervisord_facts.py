@@ -12,6 +12,7 @@ from svc.base.file_owner import user_name
 from svc.config.site import Site
 from svc.doctor.collect.machine_facts import log_end
 from svc.doctor.facts import SupervisordFacts
+from svc.site import supervisord_end
 from svc.site.program_groups import running_keys_file
 from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
@@ -32,14 +33,17 @@ def supervisord(site: Site) -> SupervisordFacts:
             return SupervisordFacts(
                 pid_without_socket=supervisord_search.running_pid(site), last_error=_last_error(site)
             )
+    pid = supervisord_search.running_pid(site)
+    if pid and (state := supervisord_search.stopped_state(pid)):
+        return SupervisordFacts(problem=f"stopped (state {state})", stopped_pid=pid)
     client = SupervisordClient(f"unix://{path}", RPC_TIMEOUT_SECONDS)
     try:
         return _facts(client)
     except SvcError as error:
-        return SupervisordFacts(
-            problem=error.message.removeprefix(f"unix://{path}: "),
-            pid_without_socket=supervisord_search.running_pid(site),
-        )
+        problem = error.message.removeprefix(f"unix://{path}: ")
+        if pid and supervisord_end.is_ending(site):
+            return SupervisordFacts(problem=problem, ending_pid=pid)
+        return SupervisordFacts(problem=problem, pid_without_socket=pid)
 
 
 def runs_from(pid: int, conf: Path) -> bool:

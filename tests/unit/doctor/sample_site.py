@@ -10,7 +10,6 @@ from svc.doctor.checks import all_checks
 from svc.doctor.facts import (
     Facts,
     HostName,
-    HttpResult,
     InstanceProbe,
     PortHolder,
     RegistryFacts,
@@ -18,6 +17,7 @@ from svc.doctor.facts import (
     SupervisordFacts,
 )
 from svc.doctor.findings import Finding, ordered
+from svc.doctor.http_result import HttpResult
 from svc.site.components import Component
 from svc.supervision.client import Process, Restarts
 

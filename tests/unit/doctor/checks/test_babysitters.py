@@ -6,8 +6,9 @@ import pytest
 
 from svc.config.instance.model import MockBackend
 from svc.config.settings_file import load_settings
-from svc.doctor.facts import HostName, HttpResult, PortHolder
+from svc.doctor.facts import HostName, PortHolder
 from svc.doctor.findings import PROBLEM, WARNING
+from svc.doctor.http_result import HttpResult
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import (
     GONE,
