@@ -30,7 +30,7 @@ def registry_url(settings: Settings) -> str:
 def router_url(settings: Settings) -> str:
     """Return the comma-separated router URLs of the settings, else the URL of this site's router."""
     local = Component(
-        "router", "router", settings.router.host, (settings.router.port,), (), secure=bool(settings.router.certfile)
+        "router", "router", settings.router.host, (settings.router.port,), (), certfile=settings.router.certfile
     )
     return checked_urls(settings.launch.router_url or local.own_url, "router", 8000)
 

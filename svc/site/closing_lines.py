@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from svc.client.router import UNKNOWN_MODEL
 from svc.site.components import Component
+from svc.site.curl_access import CurlAccess
 
 KEY_HEADER = '-H "Authorization: Bearer $KEY"'
 
@@ -17,7 +18,7 @@ class ReadySite:
 
     seconds: float
     svc: str
-    router_url: str = ""  # empty: no router runs here
+    router: CurlAccess | None = None  # None: no router runs here
     model: str = ""  # a model to try; empty: none
     needs_key: bool = False  # whether the router requires an API key
     foreign_files: Sequence[str] = ()
@@ -28,15 +29,15 @@ def closing_lines(site: ReadySite) -> Iterator[str]:
     for path in site.foreign_files:
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {site.seconds:.1f} s. Try:"
-    if site.router_url and site.model:
+    if site.router and site.model:
         body = json.dumps({"model": site.model, "messages": [{"role": "user", "content": "Hello"}]})
         if site.needs_key:
             yield f"  KEY=$({site.svc} keys add NAME)     an API key for a client called NAME"
         key = f"{KEY_HEADER} " if site.needs_key else ""
-        url = f"{site.router_url}/v1/chat/completions"
-        yield f"  curl {url} {key}-H 'Content-Type: application/json' -d {shlex.quote(body)}"
-    if site.router_url:
-        yield f"  {site.router_url}/ui     the page: models, instances and requests, live"
+        call = shlex.join(["curl", *site.router.options, f"{site.router.url}/v1/chat/completions"])
+        yield f"  {call} {key}-H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    if site.router:
+        yield f"  {site.router.url}/ui     the page: models, instances and requests, live"
     yield f"  {site.svc} status     what runs, and how it is"
     yield f"  {site.svc} down       stop everything"
     yield "  tail -f logs/*.log"

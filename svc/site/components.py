@@ -24,7 +24,7 @@ class Component:
     programs: tuple[str, ...]  # full names, as supervisorctl writes them
     registry_url: str = ""  # the registry that the component uses, if the file names one
     source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
-    secure: bool = False  # whether it serves TLS
+    certfile: str = ""  # the certificate with which it serves TLS, relative to the site's root; empty: no TLS
     token_file: str = ""  # the file with the token that the router shows the registry, relative to the site's root
 
     @property
@@ -51,7 +51,7 @@ class Component:
     @property
     def own_url(self) -> str:
         """The URL at which this machine reaches the component: on loopback, or on the only address it listens on."""
-        return f"{'https' if self.secure else 'http'}://{authority(self._own_host, self.ports[0])}"
+        return f"{'https' if self.certfile else 'http'}://{authority(self._own_host, self.ports[0])}"
 
     @property
     def _own_host(self) -> str:
@@ -145,7 +145,7 @@ def _component(path: Path, text: str) -> Component:
                 (int(digits),),
                 ("router",),
                 flags.get("--registry-url", ""),
-                secure="--certfile" in flags,
+                certfile=flags.get("--certfile", ""),
                 token_file=flags.get("--registry-token-file", ""),
             )
         name = next(section for section in ini.sections() if section.startswith("group:")).removeprefix("group:")

@@ -16,6 +16,7 @@ from svc.settings import ENVIRONMENT_VARIABLES
 from svc.site import rollout_lock, supervisord_end, supervisord_process
 from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, needs_key
 from svc.site.components import Component, find_router, foreign_files, shares_registry
+from svc.site.curl_access import curl_access
 from svc.site.log_file import last_output
 from svc.site.observe import HTTP_TIMEOUT_SECONDS, observe
 from svc.site.ports import refuse_taken
@@ -256,7 +257,8 @@ def _ready_site(
     )
     own_model = next((names[0] for names in models if names), "")
     model = own_model or next((names[0] for names in routed.values() if names), "")
-    return ReadySite(seconds, command_name(), router.own_url, model, keyed, foreign)
+    access = curl_access(router.own_url, router.certfile)
+    return ReadySite(seconds, command_name(), access, model, keyed, foreign)
 
 
 def _other_registries(components: Sequence[Component]) -> Iterator[str]:

@@ -1,6 +1,7 @@
 """TLS on both sides: for clients, and to `https://` instances."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -327,7 +328,10 @@ def test_a_site_with_keys_and_tls_starts_and_shows_its_status(pair: Certificate)
     try:
         site.mock("one")
         secret = site.svc("keys", "add", "me")[0].strip()
-        site.svc("up", "--timeout", "60")
+        (call,) = [line for line in site.svc("up", "--timeout", "60")[0].splitlines() if line.startswith("  curl ")]
+        environ = {**os.environ, "KEY": secret, "NO_PROXY": "*"}
+        answer = subprocess.run(call, shell=True, env=environ, capture_output=True, text=True, timeout=30)
+        assert json.loads(answer.stdout)["model"] == "m", answer.stderr
         told = json.loads(site.svc("status", "--json")[0])
         assert told["ok"], told["problems"]
         assert {p["health"] for p in told["programs"]} == {"healthy", "ready 1/1"}

@@ -4,8 +4,10 @@ import shlex
 
 from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, needs_key
 from svc.site.components import Component
+from svc.site.curl_access import CurlAccess
 
-ROUTER = "http://127.0.0.1:8000"
+URL = "http://127.0.0.1:8000"
+ROUTER = CurlAccess(URL)
 
 
 def instance(name: str) -> Component:
@@ -15,9 +17,9 @@ def instance(name: str) -> Component:
 def test_the_page_and_the_model_are_named():
     lines = list(closing_lines(ReadySite(3.25, "bin/svc", ROUTER, "it's")))
     assert lines[0] == "All is ready after 3.2 s. Try:"
-    assert shlex.split(lines[1])[:2] == ["curl", f"{ROUTER}/v1/chat/completions"]
+    assert shlex.split(lines[1])[:2] == ["curl", f"{URL}/v1/chat/completions"]
     assert '"model": "it\'s"' in shlex.split(lines[1])[-1]
-    assert lines[2].startswith(f"  {ROUTER}/ui  ")
+    assert lines[2].startswith(f"  {URL}/ui  ")
     assert [line.split()[:2] for line in lines[3:]] == [["bin/svc", "status"], ["bin/svc", "down"], ["tail", "-f"]]
 
 
@@ -25,6 +27,12 @@ def test_a_router_with_keys_needs_one_in_the_command():
     lines = list(closing_lines(ReadySite(1, "svc", ROUTER, "m", needs_key=True)))
     assert lines[1].startswith("  KEY=$(svc keys add NAME)  ")
     assert shlex.split(lines[2])[2:4] == ["-H", "Authorization: Bearer $KEY"]
+
+
+def test_a_router_with_tls_is_called_with_the_options_that_curl_needs():
+    access = CurlAccess("https://localhost:8000", ("--cacert", "my ca.pem"))
+    lines = list(closing_lines(ReadySite(1, "svc", access, "m")))
+    assert shlex.split(lines[1])[:4] == ["curl", "--cacert", "my ca.pem", "https://localhost:8000/v1/chat/completions"]
 
 
 def test_without_a_router_neither_page_nor_model_is_named():
