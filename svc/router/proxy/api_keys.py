@@ -1,4 +1,4 @@
-"""API keys of clients: which key a request has, and whether the limits of that key allow one more request.
+"""API keys of clients: which key a request carries, and whether the limits of this key allow one more request.
 
 The router stores the SHA-256 of each secret, never the secret. A secret that a client sends is hashed, looked up and
 dropped; no message and no log line shows it.
@@ -31,8 +31,8 @@ ONE_TOKEN = 1 - 1e-9  # one token, minus the rounding error of adding fractions
 def take_token(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
     """Take one token from a token bucket that was last used `seconds` ago.
 
-    Return the tokens that remain in the bucket, and the seconds to wait: 0 if the token was taken. A refused request
-    takes no token. The bucket holds the tokens of one minute and fills continuously.
+    Return the tokens that remain in the bucket, and the seconds until the next token: 0 if a token was taken. A refused
+    request takes no token. A full bucket contains the tokens of one minute; it fills continuously.
     """
     tokens = min(float(per_minute), tokens + max(0.0, seconds) * per_minute / 60)
     if tokens >= ONE_TOKEN:
@@ -84,7 +84,7 @@ class ApiKey:
         self.in_flight += 1
 
     def release(self) -> None:
-        """Count the end of a request. Call it once for each request that was admitted."""
+        """Count the end of a request. Call this once for each request that was admitted."""
         assert self.in_flight > 0, f"{self!r}: released more often than admitted"
         self.in_flight -= 1
 
@@ -97,16 +97,17 @@ class ApiKeys:
             path, router_keys.parse, "keys_file", {}, missing_cure=router_keys.CREATE_HINT
         )
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
-        self._keys: dict[str, ApiKey] = {}  # also removed keys with requests in flight: the file may list them again
+        self._keys: dict[str, ApiKey] = {}  # includes removed keys with requests in flight: they may be listed again
 
     def __len__(self) -> int:
         return len(self._by_digest)
 
     def identify(self, authorization: bytes, x_api_key: bytes = b"") -> ApiKey:
-        """Return the key that the two headers hold (empty value: not sent); raise Unauthorized if they hold none.
+        """Return the key that a request carries in one of these headers; raise Unauthorized if it carries none.
 
-        If both headers hold a key of this router, the key in Authorization is used. If only one header does, the other
-        may be meant for another server.
+        An empty value is a missing header. If both headers contain a key of this router, the key in Authorization is
+        used. If only one header contains such a key, the other header is ignored, because it may be meant for another
+        server.
         """
         return self.find(key_digests(authorization, x_api_key))
 
@@ -133,7 +134,7 @@ class ApiKeys:
         return True
 
     def _apply(self, entries: dict[str, router_keys.KeyEntry]) -> None:
-        """Replace the limits and digests by those of the file. The counts of requests stay with the name of a key."""
+        """Adopt the limits and digests in the file. A key that is still listed keeps its counts of requests."""
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         listed = {name: self._keys.get(name) or ApiKey(name) for name in entries}
         for name, entry in entries.items():

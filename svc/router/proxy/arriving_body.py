@@ -1,4 +1,4 @@
-"""The body of a request whose head has arrived. Only as much of the body is read as memory is allocated for."""
+"""The body of a request whose head has arrived. A part of the body is read only after memory was allocated for it."""
 
 import math
 
@@ -6,7 +6,7 @@ from svc.router.balance.request_queue import Waiter
 from svc.router.proxy.body_buffers import PROGRESS_BYTES
 from svc.router.proxy.exchange import Exchange
 
-READ_TIMEOUT_SECONDS = 60.0  # within which a request must arrive
+READ_TIMEOUT_SECONDS = 60.0  # within which a whole request must arrive, without the time spent waiting for memory
 
 
 class ArrivingBody:
@@ -38,7 +38,7 @@ class ArrivingBody:
         return waited
 
     def leave_queue(self) -> None:
-        """Wake the greenlet that waits for memory, so that it raises ConnectionResetError: the connection is ending."""
+        """Wake the greenlet that waits for memory. It raises ConnectionResetError, because the connection is ending."""
         if self.waiter is not None:
             self.client_left = True
             self.waiter.wake()

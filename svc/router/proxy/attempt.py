@@ -15,11 +15,11 @@ FAULTY_STATUSES = (502, 503, 504)  # the instance is to blame for these; a plain
 
 
 class Attempt(msgspec.Struct, gc=False):
-    """An attempt in progress. `ejection_reason` is the instance's failure, empty if it does not count for ejection."""
+    """An attempt in progress. `ejection_reason`: how the instance failed; empty if that does not count for ejection."""
 
     target: Target
     started: float
-    counts_for_budget: bool  # whether it counts for the retry budget
+    counts_for_budget: bool  # whether the attempt counts for the retry budget
     failed: bool = False
     ejection_reason: str = ""
 
@@ -58,7 +58,7 @@ class Attempt(msgspec.Struct, gc=False):
         )
 
     def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:
-        """Return the instance's failure, empty if the instance worked well, None if the attempt proves neither."""
+        """Return how the instance failed, empty if it worked well, None if the attempt proves neither."""
         if self.ejection_reason or self.failed:
             return self.ejection_reason or None
         if not is_inference or (interruption and not status):

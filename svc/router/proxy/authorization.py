@@ -24,7 +24,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
         )
     _check_origin(exchange, peer)
     key = None
-    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # as browsers and probes do, without a key
+    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send these
     if state.keys is not None and not asks_for_options:
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name
@@ -39,8 +39,8 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
 def _check_origin(exchange: Exchange, peer: bytes) -> None:
     """Raise SvcError for a foreign Host, and for a write from a page whose origin is not allowed.
 
-    Where clients need keys, the origin of a write is not checked: a page of another origin cannot send a key without a
-    preflight, and a program that is not a page (a browser extension, a desktop program) may send any Origin.
+    If clients need keys, the origin of a write is not checked: a page of another origin cannot send a key without a
+    preflight, and programs that are not pages (browser extensions, desktop programs) may send any Origin.
     """
     head = exchange.request.head
     rules, decision = head.rules.browsers, head.origin_decision

@@ -19,8 +19,8 @@ from svc.router.balance.request_queue import Waiter
 
 RESERVE_BODIES = 2  # times `max_body`: a request may hold its body both as it was sent and decoded
 DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
-STALLED_SECONDS = 5.0  # within which an arriving body must make progress while others wait for memory
-PROGRESS_BYTES = 64 << 10  # that count as progress: less in STALLED_SECONDS is slower than any usual connection
+STALLED_SECONDS = 5.0  # within which an arriving body must make progress while other requests wait for memory
+PROGRESS_BYTES = 64 << 10  # arrived bytes that count as progress: usual connections need less than STALLED_SECONDS
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it arrives with its head, and the hot path stays cheap
 
 
@@ -41,7 +41,7 @@ B = TypeVar("B", bound=BufferedBody)
 def select_stalled(bodies: Iterable[B], now: float) -> B | None:
     """Return the stalled body to abort while other requests wait for memory, None if no body is stalled.
 
-    It is chosen from the client network whose bodies take the most bytes.
+    The body is chosen from the client network whose bodies take the most bytes.
     """
     sizes: Counter[str] = Counter()
     stalled = []
@@ -131,7 +131,7 @@ class BodyBuffers:
             return True
 
     def _wake_first(self) -> None:
-        if self._queue:  # an exception for every release would cost more than the release
+        if self._queue:  # with an empty queue, raising IndexError at each release would cost more than the release
             with suppress(IndexError):
                 self._queue[0].wake()
 

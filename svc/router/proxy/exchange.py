@@ -63,7 +63,7 @@ class Exchange:
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
-    body_start = body_end = b""  # the ends of a response that is not an event stream: they hold its usage
+    body_start = body_end = b""  # the first and last bytes of a response, with its usage; empty for an event stream
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
@@ -71,7 +71,8 @@ class Exchange:
         self.client = client
         self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
-        self.deadline = self.limit = state.now + state.settings.proxy_timeout  # of the present stage, of the request
+        # `deadline` is the end of the present stage at the latest, `limit` that of the whole request.
+        self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle_timeout = state.settings.idle_timeout
 
     # Before the response.
@@ -131,7 +132,7 @@ class Exchange:
             attempt.report(state, self.request.head, upstream, self.interruption, state.clock() if now is None else now)
 
     def fail_attempt(self, reason: str = "", on_any_path: bool = False) -> None:
-        """Mark the attempt in progress as failed. `reason` is the instance's failure, empty if it made no mistake."""
+        """Mark the attempt in progress as failed. `reason`: how the instance failed; empty if it made no mistake."""
         if self.attempt is not None:
             self.attempt.fail(self.request.head, reason, on_any_path)
 
@@ -194,9 +195,10 @@ class Exchange:
         return data
 
     def passes(self, data: bytes) -> bool:
-        """Return whether these bytes can be passed on unparsed: they are exactly one chunk that holds whole events.
+        """Return whether these bytes can be passed on unparsed: they are exactly one chunk with whole events.
 
-        To exclude any other reading, the chunk's size must be written exactly as the router writes it.
+        The chunk's size must be written exactly as the router writes it, so that no client can interpret it
+        differently.
         """
         size, stream = len(data) - data.find(b"\r\n", 0, 10) - 4, self.stream
         if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size):
@@ -235,7 +237,10 @@ class Exchange:
         self.body_bytes += size
 
     def _end_wrong_length(self, upstream: UpstreamConnection, length: int) -> None:
-        """Raise TruncatedResponse for a body of another length, which the parser and the head cache should prevent."""
+        """Raise TruncatedResponse, because the body's length is not `length`, the one in its head.
+
+        The parser and the head cache should make this impossible.
+        """
         upstream.persistent = False
         self.fail_attempt()
         self.end = "cut"
@@ -244,9 +249,10 @@ class Exchange:
         raise TruncatedResponse(reason)
 
     def _end_broken(self, upstream: UpstreamConnection, error: UpstreamError) -> bytes:
-        """Return the last bytes of an event stream that broke off: its rest if that is complete, else an error event.
+        """Return the last bytes of an event stream that broke off.
 
-        Raise TruncatedResponse for any other response, ClientGone if the client has left.
+        These are the rest of the stream if its last event has arrived, else an error event. Raise TruncatedResponse for
+        a response that is not an event stream, and ClientGone if the client has left.
         """
         stream = self.stream
         if self.interruption == "client":

@@ -26,7 +26,7 @@ def report_end(exchange: "Exchange", now: float) -> None:
 
 
 def count_running_stream(exchange: "Exchange") -> None:
-    """Count the tokens of a running event stream so far. Call it once a second, so that metrics show long streams."""
+    """Count the tokens of a running event stream so far. Call this once a second, so that metrics show long streams."""
     stream, attempt = exchange.stream, exchange.attempt
     if stream is not None and attempt is not None:
         label = _model_label(exchange)
@@ -42,13 +42,13 @@ def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str,
 
 
 def _model_label(exchange: "Exchange") -> str:
-    """Return the label of the model in metrics, UNKNOWN_MODEL if no instance has it: clients may invent any names."""
+    """Return the model's label in metrics: UNKNOWN_MODEL if no instance has the model, as clients may invent names."""
     model = exchange.model
     return (model or "") if model is None or model in exchange.state.balancer.table.models else UNKNOWN_MODEL
 
 
 def _usage_excerpt(exchange: "Exchange") -> bytes:
-    """Return the beginning and the end of a successful response, which hold its usage; empty for any other response."""
+    """Return the beginning and end of a successful response, where its usage is; empty for any other response."""
     if exchange.status != 200:
         return b""
     if exchange.stream is not None:

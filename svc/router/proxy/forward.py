@@ -1,4 +1,4 @@
-"""Forwards one request: reads its model, chooses an instance, sends it, retries, and waits for the response's head.
+"""Forwards a request: reads its model, chooses an instance, sends the request, retries, waits for the response's head.
 
 The balancer chooses the instance, `retry` decides what is sent again, and `exchange` reads the response's body.
 """
@@ -24,7 +24,7 @@ from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation
 from svc.router.proxy.upstream import refuses_connections
 
 YIELD_BYTES = 1 << 20  # before a body over this size is parsed, other connections have their turn
-REFUSAL_STATUSES = (401, 503)  # by which an instance may say that it has not processed the request
+REFUSAL_STATUSES = (401, 503)  # with these, an instance may report that it has not processed the request
 WRONG_UPSTREAM_KEY = "it refuses the API key that the router's upstream_keys_file has for it (401)"
 NO_UPSTREAM_KEY = "it wants an API key (401), and the router's upstream_keys_file has none for it"
 IDLE_RESET_SECONDS = 0.05  # within which the kernel resets a connection that was closed while idle
@@ -97,7 +97,8 @@ def _retry(
 ) -> ResponseHead:
     """Retry as long as retries are allowed; return the response head to pass on, or raise SvcError.
 
-    `result`: how the first attempt ended. If the last attempt ends with an instance's own 503, the client gets that.
+    `result`: how the first attempt ended. If the last attempt ends with an instance's own 503, return the head of this
+    response.
     """
     failures: tuple[FailedAttempt, ...] = ()
     while True:
@@ -204,7 +205,7 @@ def _wait_for_registry(
     exchange.end_attempt()
     try:
         return exchange.state.balancer.choose_again_or_wait(routing, exchange.on_wait, refused, taken)
-    except RateLimited:  # the queue is full: the error of the instances explains more
+    except RateLimited:  # the queue is full, but for the client, the failures of the instances explain more
         return None
 
 
@@ -224,7 +225,7 @@ def _remember_poisoned(
 
 
 def _unanswered_error(failures: tuple[FailedAttempt, ...]) -> SvcError:
-    """Return the error for a request to which no instance responded; it names the reason of each failed attempt."""
+    """Return the error for a request to which no instance responded, with the reason of each failed attempt."""
     kind = GatewayTimeout if all(failure.timeout for failure in failures) else BadGateway
     unsent = all(failure.outcome is AttemptOutcome.UNSENT for failure in failures)
     return kind(f"{'cannot reach an instance' if unsent else 'no instance answered'}: {explanation(failures)}")
@@ -270,9 +271,9 @@ def _attempt(
 def _may_resend_on_new_connection(exchange: Exchange, error: UpstreamError) -> bool:
     """Return whether a kept connection had ended while it was idle, which is not a failure of the instance.
 
-    Either the request was not acknowledged, or the connection was reset when the request arrived: the kernel resets a
-    connection that is closed with unread bytes. After a reset the request is sent again only once, since the request
-    may also have killed the instance.
+    In this case, the request was not acknowledged, or the connection was reset when the request arrived: the kernel
+    resets a connection that is closed with unread bytes. After a reset, send the request again only once, because the
+    request may also have killed the instance.
     """
     attempt = exchange.attempt
     seconds = exchange.state.clock() - attempt.started if attempt is not None else 0.0
@@ -283,7 +284,7 @@ def _may_resend_on_new_connection(exchange: Exchange, error: UpstreamError) -> b
 
 
 def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> FailedAttempt:
-    """Mark the attempt as failed and return the failure; if the exchange was interrupted, raise the cause instead.
+    """Mark the attempt as failed and return the failure; if the exchange was interrupted, raise its error instead.
 
     `connected`: the instance had accepted the connection.
     """

@@ -1,4 +1,4 @@
-"""Requests that kill instances: refused for a while, so that a client's retry kills no other instance. Pure."""
+"""Requests that kill instances. They are refused for a while, so that a retry kills no further instance. Pure."""
 
 from collections import OrderedDict
 from hashlib import blake2b
@@ -11,8 +11,8 @@ class PoisonList:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.entries: OrderedDict[bytes, float] = OrderedDict()  # the time of expiry by digest, the oldest first
-        self._lengths: list[int] = []  # of the listed bodies, in the same order: a body of another length is not hashed
+        self.entries: OrderedDict[bytes, float] = OrderedDict()  # digest -> time of expiry, oldest entry first
+        self._lengths: list[int] = []  # lengths of these bodies, in the same order; no body of another length is hashed
 
     def add(self, body: bytes, now: float) -> None:
         """Add this body to the list: requests with it are refused from now on."""

@@ -11,7 +11,7 @@ MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on 
 
 
 class ResponseStream:
-    """One event stream: the incomplete event that is held back, its tokens, and how many of these the metrics have."""
+    """One event stream: the incomplete event that is held back, the tokens, and the number that the metrics include."""
 
     __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
 
@@ -20,7 +20,7 @@ class ResponseStream:
         self.tokens = TokenCounter()
         self.first_token_at = 0.0
         self._opening = b""  # the stream's first bytes, up to the first token
-        self._counted_tokens = 0  # the tokens that the metrics have already
+        self._counted_tokens = 0  # the number of tokens that are already in the metrics
         self._first_token_counted = False
 
     def add(self, data: bytes, clock: Callable[[], float]) -> None:
@@ -32,7 +32,7 @@ class ResponseStream:
             self.first_token_at = clock() if tokens.count else 0.0
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:
-        """Return the held bytes and `data`, up to the end of the last whole event, and hold the rest.
+        """Return the held bytes and `data`, up to the end of the last whole event, and hold the rest back.
 
         Read more from `upstream` until there is a whole event, the body ends, or MAX_HELD_BYTES are held.
         `note_progress` is called with the size of each piece that is read.
@@ -52,11 +52,11 @@ class ResponseStream:
         return bytes(held)
 
     def is_complete(self) -> bool:
-        """Return whether the last event of the stream has arrived: the end of the connection is no failure then."""
+        """Return whether the last event of the stream has arrived, so that the end of the connection is no failure."""
         return is_done(self.held) or self.tokens.complete()
 
     def take_rest(self, clock: Callable[[], float]) -> bytes:
-        """Count and return the held event, with an empty line at its end: clients drop an event without one."""
+        """Count and return the held event. Complete its final empty line, without which clients drop the event."""
         data, self.held = bytes(self.held), b""
         self.add(data, clock)
         if not data or data.endswith(EVENT_ENDS):
@@ -64,7 +64,7 @@ class ResponseStream:
         return data + (b"\n" if data.endswith(b"\n") else b"\n\n")
 
     def new_tokens(self, total: int) -> int:
-        """Return how many of the stream's `total` tokens the metrics lack; the caller adds these to the metrics."""
+        """Return how many of the stream's `total` tokens are not yet in the metrics; the caller has to add them."""
         new = max(0, total - self._counted_tokens)
         self._counted_tokens += new
         return new
@@ -81,5 +81,5 @@ class ResponseStream:
         return self.first_token_at
 
     def usage_excerpt(self) -> bytes:
-        """Return the beginning and end of the stream, where its usage is (Anthropic's: a part in each)."""
+        """Return the beginning and end of the stream, which contain its usage (in Anthropic's format, a part each)."""
         return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-USAGE_TAIL_BYTES:])

@@ -50,8 +50,8 @@ def is_retryable(failures: tuple[FailedAttempt, ...], is_inference: bool) -> boo
 def counts_for_budget(failures: tuple[FailedAttempt, ...]) -> bool:
     """Return whether the next attempt counts for the retry budget, which limits the load of retries on instances.
 
-    The first retry after an instance's death does not count: with two or three instances, a death affects a third to
-    half of the load, and each of these requests is sent only once more.
+    The first retry after an instance's death does not count. With two or three instances, a death affects a third to
+    half of all requests, and each affected request is sent only once more.
     """
     return len(failures) > 1 or failures[-1].outcome is AttemptOutcome.UNREADY
 

@@ -11,12 +11,12 @@ from svc.router.proxy.exchange import Exchange
 from svc.router.state import RouterState
 
 IDLE_TIMEOUT_SECONDS = 75.0  # without a request, after which a kept connection is closed
-MAX_UNREAD_BYTES = 32 << 10  # behind the request in progress; more may fill the TCP window and hide the client's end
+MAX_UNREAD_BYTES = 32 << 10  # after the request in progress; more may fill the TCP window, and its FIN not arrive
 MAX_UNREAD_SECONDS = 5.0
 
 
 class SweptConnection:
-    """The part of a client's connection with which the sweep, in another greenlet, ends whatever is overdue."""
+    """The part of a client's connection that the sweep calls, from another greenlet, to end whatever is overdue."""
 
     __slots__ = (
         "_arriving",
@@ -40,8 +40,8 @@ class SweptConnection:
         self.sock = sock
         self.address = address
         self.exchange: Exchange | None = None  # the exchange of the request being relayed
-        self.idle = True  # while no request is arriving or in progress
-        self.streaming = False  # while the client reads one of the router's own event streams
+        self.idle = True  # whether no request is arriving or in progress
+        self.streaming = False  # whether the client reads one of the router's own event streams
         self.closing = False
         self.idle_since = self._opened_at = state.now
         self.deadline = state.now + IDLE_TIMEOUT_SECONDS
@@ -49,8 +49,8 @@ class SweptConnection:
         self._arriving: ArrivingBody | None = None  # the body of a request whose head has arrived
         self._blocked_since = 0.0  # when the client stopped reading what is sent to it; 0: it reads
         self._expired = False  # whether the connection's receiving side was shut down
-        self._stalled = False  # whether it was shut down because the body made no progress
-        self._unread_since = 0.0  # when the unread bytes after the request became too many; 0: they are not
+        self._stalled = False  # whether the receiving side was shut down because the body made no progress
+        self._unread_since = 0.0  # when the unread bytes after the request became too many; 0: they are not too many
 
     @property
     def stage(self) -> ConnectionStage:
@@ -79,11 +79,11 @@ class SweptConnection:
 
     @property
     def stalled_since(self) -> float:
-        """The time at which the arriving body last made progress; inf if there is none, or if it waits for memory."""
+        """The time at which the arriving body last made progress; inf without a body, and while it waits for memory."""
         return self._arriving.stalled_since if self._arriving is not None else math.inf
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether the deadline of the request being relayed, or else of the connection, has passed."""
+        """Return whether the deadline of the exchange, or without an exchange of the connection, has passed."""
         return (self.exchange.deadline if self.exchange is not None else self.deadline) < now
 
     def expire(self, now: float) -> None:
@@ -95,7 +95,7 @@ class SweptConnection:
             return  # the queue has a deadline of its own
         elif self.exchange is None and not self._expired:
             self._shut_receiving()
-        else:  # the connection's greenlet was woken before and has not closed it: sending is blocked
+        else:  # the connection's greenlet was woken before, and has not closed the connection: sending is blocked
             self.shut()
         self.deadline = now + 1
 
@@ -114,7 +114,7 @@ class SweptConnection:
         self._shut_receiving()
 
     def limit_unread(self, now: float) -> None:
-        """End a connection whose client keeps sending after its request: unread bytes hide that the client has left."""
+        """End a connection if its client keeps sending after a request: unread bytes hide that the client has left."""
         if self.exchange is None or self.exchange.is_tunnel or unread_bytes(self.sock) <= MAX_UNREAD_BYTES:
             self._unread_since = 0.0
             return
@@ -145,5 +145,5 @@ class SweptConnection:
         return self._arriving is not None and self._arriving.waiter is not None
 
     def _note_blocked(self, blocked: bool) -> None:
-        """Record that the client has stopped reading what is sent to it, or that it reads again."""
+        """Record that the client has stopped reading what is sent to it, or has begun to read again."""
         self._blocked_since = self._state.now if blocked else 0.0

@@ -14,7 +14,8 @@ def peer_address(address: str) -> str:
 def client_of(peer: str, forwarded: bytes, trusted: Networks) -> str:
     """Return the address of the client.
 
-    It is the last address in X-Forwarded-For that is not a trusted proxy's, or the peer's if the peer is not trusted.
+    If the peer is not trusted, that is the peer's address; otherwise it is the last address in X-Forwarded-For that
+    does not belong to a trusted proxy.
     """
     if not trusted or not forwarded or not is_among(peer, trusted):
         return peer

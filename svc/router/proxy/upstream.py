@@ -21,7 +21,7 @@ from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 CONNECT_TIMEOUT_SECONDS = 5.0
 SIOCOUTQNSD = 0x894B  # ioctl: the number of bytes that a TCP socket has not sent yet
 LIVENESS_TIMEOUT_SECONDS = 1.0  # within which an instance must accept a connection or refuse it
-LIVENESS_INTERVAL_SECONDS = 0.1  # before the second attempt to connect
+LIVENESS_INTERVAL_SECONDS = 0.1  # between the first and the second attempt to connect
 IDLE_TIMEOUT_SECONDS = 60.0
 SOCKET_OPTIONS = (  # the kernel probes a silent machine, and gives up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
@@ -57,7 +57,7 @@ class UpstreamConnection(ResponseParser):
         self.sock = sock
         self.idle_since = 0.0
         self.relay: Callable[[], bytes] | None = None
-        self.aborted = False  # whether either side broke the connection off: then its end is not the end of a response
+        self.aborted = False  # whether the connection was broken off, so that its end is not the end of a response
         self.sent = False  # whether the kernel has taken the whole request
         self._was_reset = False  # whether the instance reset the connection
         self.poll_readable = _readable_poll(sock)
@@ -120,8 +120,9 @@ class UpstreamConnection(ResponseParser):
     def _is_unacknowledged(self) -> bool:
         """Return whether the instance's kernel has not acknowledged the whole request.
 
-        If the instance closes an idle connection just as a request arrives, its kernel never acknowledges the request.
-        A reset may overtake acknowledgements: after a reset, only bytes that were never sent count.
+        If the instance closes an idle connection just as a request arrives, the kernel of the instance's machine never
+        acknowledges the request. A reset may overtake acknowledgements. So after a reset, only bytes that were never
+        sent count as unacknowledged.
         """
         queue = SIOCOUTQNSD if self._was_reset else termios.TIOCOUTQ
         with suppress(OSError):
@@ -130,7 +131,7 @@ class UpstreamConnection(ResponseParser):
 
     def _receive(self) -> bool:
         if self.at_chunk_boundary and self.relay is not None:
-            data = self.relay()  # an OSError here is of the client's connection
+            data = self.relay()  # an OSError here comes from the client's connection
         else:
             try:
                 data = self._recv()
@@ -157,7 +158,7 @@ class UpstreamPool:
     3. no part of the response is still unread: the next request would read it;
     4. nothing more can be read: neither the connection's end nor bytes that belong to no response.
 
-    1 to 3 are checked when the connection is released. 4 can change while it is idle, so it is checked in `take`.
+    `release` checks 1 to 3 before it keeps a connection. `take` checks 4, which can change while a connection is idle.
     """
 
     def __init__(self, ca: str = "") -> None:
@@ -197,7 +198,7 @@ class UpstreamPool:
                 f"no connection within {CONNECT_TIMEOUT_SECONDS:g} s", AttemptOutcome.UNSENT, timeout=True
             ) from None
         except OSError as error:
-            # Closing the idle connections frees enough descriptors, as the number of clients is limited.
+            # Closing the idle connections frees enough descriptors, because the number of clients is limited.
             if error.errno == errno.EMFILE and self._idle:
                 self.close()
                 return self.connect(target)
@@ -239,7 +240,10 @@ class UpstreamPool:
 
 
 def _readable_poll(sock: socket.socket) -> Callable[[int], object]:
-    """Return a function that waits for bytes to read, for a number of milliseconds at most; with 0 it takes 0.3 us."""
+    """Return a function that waits for bytes to read.
+
+    Its argument is the maximum wait in milliseconds. A call with 0 takes 0.3 us.
+    """
     poll = poller()
     poll.register(sock.fileno(), select.POLLIN)
     return (lambda wait: sock.pending() or poll.poll(wait)) if isinstance(sock, ssl.SSLSocket) else poll.poll
@@ -248,8 +252,8 @@ def _readable_poll(sock: socket.socket) -> Callable[[int], object]:
 def refuses_connections(target: Target) -> bool:
     """Return whether an instance that has just closed a connection refuses new ones, which proves that it has died.
 
-    A process that ends may close its connections a moment before its listening socket. So a second attempt to connect
-    follows, which delays the request by a tenth of a second if the instance is alive.
+    A process that ends may close its connections a moment before its listening socket. So if the first attempt to
+    connect succeeds, a second one follows, which delays the request by a tenth of a second.
     """
     for pause in (0.0, LIVENESS_INTERVAL_SECONDS):
         time.sleep(pause)

@@ -1,4 +1,4 @@
-"""Relays requests under a WSGI server other than the router's own: `forward` is the same, bodies pass through WSGI."""
+"""Relays requests under a WSGI server other than the router's own: with the same `forward`, and bodies over WSGI."""
 
 from collections.abc import Iterator
 
@@ -28,7 +28,7 @@ class OpenExchanges:
         self._open.add(exchange)
 
     def sweep(self) -> None:
-        """Interrupt exchanges whose deadline has passed, and do the state's periodic work. Call it every second."""
+        """Interrupt exchanges whose deadline has passed, and do the state's periodic work. Call this every second."""
         state = self._state
         state.now = state.clock()
         for exchange in list(self._open):
@@ -104,7 +104,7 @@ def _response(exchange: Exchange) -> Response:
 
 
 class ResponseBody:
-    """The body of a response, as an iterator for the WSGI server, which always closes it, even if it never reads it."""
+    """The body of a response, as an iterator. The WSGI server always closes the iterator, even without reading it."""
 
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
