@@ -14,7 +14,7 @@ SHELLS = ("bash", "zsh", "fish")
 def command(context: click.Context, shell: str) -> None:
     """Print the script that completes svc commands in your shell.
 
-    It completes commands, options, files and the names of instances.
+    It completes commands, options, files and the names of instances, models and API keys.
 
     \b
     For this shell only:

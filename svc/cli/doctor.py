@@ -9,6 +9,7 @@ import click
 from rich.text import Text
 
 from svc.base.own_commands import command_name
+from svc.cli.name_completers import models
 from svc.cli.options import HERE, console, supervisorctl
 from svc.doctor import diagnosis
 from svc.doctor.checks import all_checks
@@ -18,7 +19,7 @@ from svc.terminal.output import echo_json
 
 
 @click.command("doctor")
-@click.option("--model", default="", metavar="NAME", help="also say why this model is not found")
+@click.option("--model", default="", metavar="NAME", help="also say why this model is not found", shell_complete=models)
 @click.option("--json", "as_json", is_flag=True, help="for programs: see below")
 def command(model: str, as_json: bool) -> None:
     """Show what is wrong with this site, why, and what cures it.

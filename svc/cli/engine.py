@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.name_completers import services
+from svc.cli.name_completers import models, services
 from svc.cli.options import HERE, complete_files, settings
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
@@ -58,7 +58,7 @@ def _body(_context: click.Context, _parameter: click.Parameter, value: str | Non
 @click.command("engine")
 @click.argument("method", metavar="METHOD", type=click.Choice(METHODS, case_sensitive=False))
 @click.argument("path", callback=_path)
-@click.option("--model", default="", metavar="M", help="at every instance that lists this model")
+@click.option("--model", default="", metavar="M", help="at every instance that lists this model", shell_complete=models)
 @click.option(
     "--instance",
     "names",

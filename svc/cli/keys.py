@@ -12,7 +12,8 @@ import click
 
 from svc.base.errors import CommandError, SvcError
 from svc.cli.group import CommandGroup
-from svc.cli.options import HERE, settings
+from svc.cli.name_completers import keys
+from svc.cli.options import HERE, keys_file_of_site
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, discard_key, revoke_key
 from svc.site import supervisord_process
@@ -20,12 +21,10 @@ from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
-DEFAULT_FILE = "keys.toml"  # in var/
 DIGEST_DIGITS = 8  # the number of digits of the SHA-256 that are shown
 HEAD = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
 
 COUNT = click.IntRange(min=1)
-name_argument = click.argument("name")
 file_option = click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -44,7 +43,7 @@ def command() -> None:
 
 
 @command.command()
-@name_argument
+@click.argument("name")
 @click.option(
     "--requests-per-minute",
     type=COUNT,
@@ -66,7 +65,7 @@ def add(
     """
     _check_argument("NAME", router_keys.check_name, name)
     _check_argument("--note", router_keys.check_note, note)
-    path, router_reads_it = _keys_file(file)
+    path, router_reads_it = keys_file_of_site(file)
     if path.parent == HERE.var:
         HERE.make_var()
     secret = add_key(path, name, requests_per_minute, concurrency, operator, note)
@@ -87,7 +86,7 @@ def add(
 @file_option
 def list_keys(as_json: bool, file: Path | None) -> None:
     """Show every key: name, time of creation, limits, whether it is an operator's, start of its SHA-256, note."""
-    path, router_reads_it = _keys_file(file)
+    path, router_reads_it = keys_file_of_site(file)
     entries = router_keys.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
@@ -102,11 +101,11 @@ def list_keys(as_json: bool, file: Path | None) -> None:
 
 
 @command.command()
-@name_argument
+@click.argument("name", shell_complete=keys)
 @file_option
 def revoke(name: str, file: Path | None) -> None:
     """Revoke a key: the router refuses it within a second. Its requests in flight finish."""
-    path, _ = _keys_file(file)
+    path, _ = keys_file_of_site(file)
     revoke_key(path, name)
     echo(f"{path}: key {name!r} revoked", err=True)
 
@@ -116,13 +115,6 @@ def _check_argument(argument: str, rule: Callable[[str], object], value: str) ->
         rule(value)
     except ValueError as error:
         raise click.UsageError(f"{argument}: {error}") from None
-
-
-def _keys_file(given: Path | None) -> tuple[Path, bool]:
-    """Return the file of keys, and whether the site's router reads it."""
-    configured = settings().router.keys_file
-    path = given or Path(configured or HERE.var / DEFAULT_FILE)
-    return path, bool(configured) and os.path.realpath(configured) == os.path.realpath(path)
 
 
 def _hint(path: Path, router_reads_it: bool) -> str:

@@ -1,22 +1,26 @@
-"""The completions of names in a shell: instances and programs of the site, or the registry's services.
+"""The completions of names in a shell: instances, programs, models and API keys of the site, and what a registry lists.
 
 The shell waits for these functions, so they must be quick.
 """
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 from svc.base.errors import SvcError
-from svc.cli.options import HERE
+from svc.cli.options import HERE, keys_file_of_site, settings
+from svc.config import router_keys
 from svc.config.instance.fields import NAME
 from svc.config.readers import parse_toml
 from svc.protocol.instance_names import instance_name
 
 SINGLE_PROGRAMS = ("registry", "router")
+MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:/@+-]*")
 REGISTRY_TIMEOUT_SECONDS = 1.0
 
 
@@ -34,8 +38,28 @@ def services(context: click.Context, _parameter: click.Parameter, incomplete: st
     """Return the site's instances, and those that the registry lists."""
     names = set(site_instances())
     with suppress(SvcError, OSError):
-        names |= {instance_name(name) for name in _registered(context)}
+        names |= {instance_name(service["name"]) for service in _registered(context)}
     return _items(sorted(names), incomplete)
+
+
+def models(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the models that the registry's services list, those that the site's TOMLs name, and the aliases."""
+    names = {name for path in HERE.tomls() for name in _models_in(path)}
+    with suppress(SvcError):
+        names |= {alias for alias, _ in settings().router.aliases}
+    with suppress(SvcError, OSError):
+        names |= {
+            name for service in _registered(context) for name in (service.get("metadata") or {}).get("models", ())
+        }
+    return _items(sorted(names), incomplete, MODEL)
+
+
+def keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return the names of the API keys in the file of keys that the command would use."""
+    with suppress(SvcError, OSError):
+        path, _ = keys_file_of_site(context.params.get("file"))
+        return _items(sorted(router_keys.read(path)), incomplete, router_keys.NAME)
+    return []
 
 
 def site_instances() -> Iterator[str]:
@@ -47,21 +71,34 @@ def site_instances() -> Iterator[str]:
 
 def _name_in(path: Path) -> str:
     """Return the name that a TOML gives to its instance; empty if it gives none or cannot be read."""
+    name = _toml(path).get("name")
+    return name if isinstance(name, str) else ""
+
+
+def _models_in(path: Path) -> Iterator[str]:
+    """Yield the models that a TOML names: in metadata, or those of a mock."""
+    for section in ("backend", "metadata"):
+        table = _toml(path).get(section)
+        listed = table.get("models") if isinstance(table, dict) else None
+        yield from (name for name in listed if isinstance(name, str)) if isinstance(listed, list) else ()
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML; {} if it cannot be read."""
     with suppress(OSError, ValueError):
-        name = parse_toml(path.read_bytes()).get("name")
-        return name if isinstance(name, str) else ""
-    return ""
+        return parse_toml(path.read_bytes())
+    return {}
 
 
-def _registered(context: click.Context) -> Iterable[str]:
+def _registered(context: click.Context) -> list[dict[str, Any]]:
     from svc.cli.registry_options import Access  # here, because its client takes 0.2 s to import
 
     access = Access(context.params.get("registry_url"), context.params.get("token_file"))
     client = access.client(read=True)
     client.timeout = REGISTRY_TIMEOUT_SECONDS
-    return [service["name"] for service in client.services()]
+    return client.services()
 
 
-def _items(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+def _items(names: Iterable[str], incomplete: str, valid: re.Pattern[str] = NAME) -> list[CompletionItem]:
     """Return the valid names with this beginning: shells do not quote what they insert into a command line."""
-    return [CompletionItem(name) for name in names if name.startswith(incomplete) and NAME.fullmatch(name)]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete) and valid.fullmatch(name)]

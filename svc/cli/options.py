@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from svc.terminal.console import Console
 
 HERE = Site(Path())  # commands work on the current directory
+DEFAULT_KEYS_FILE = "keys.toml"  # in var/
 CLICK_TYPES: dict[Any, Any] = {int: int, float: float}
 
 FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")  # files, besides all settings NAME_file and NAMEfile
@@ -60,6 +61,13 @@ def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
     Without `environ` the environment is not read.
     """
     return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
+
+
+def keys_file_of_site(given: Path | None) -> tuple[Path, bool]:
+    """Return the file of the router's API keys, which `given` replaces, and whether the site's router reads it."""
+    configured = settings().router.keys_file
+    path = given or Path(configured or HERE.var / DEFAULT_KEYS_FILE)
+    return path, bool(configured) and os.path.realpath(configured) == os.path.realpath(path)
 
 
 def console() -> "Console":

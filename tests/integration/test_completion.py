@@ -8,11 +8,12 @@ import pytest
 
 from tests.e2e.sites import BIN, clean_environ
 
-TOML = 'name = "qwen"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
+TOML = 'name = "qwen"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["demo/small"]\n'
 BASH = """
 eval "$(svc completion bash)"
 complete -p svc
-for line in "svc drain q" "svc verb" "svc vers"; do
+svc keys add nightly > /dev/null 2> /dev/null
+for line in "svc drain q" "svc verb" "svc vers" "svc keys revoke n" "svc doctor --model d"; do
     COMP_WORDS=($line) COMP_CWORD=$(set -- $line; echo $(($# - 1))) COMPREPLY=()
     _svc_completion svc
     echo "$line: ${COMPREPLY[*]}"
@@ -20,7 +21,8 @@ done
 """
 FISH = """
 svc completion fish | source
-for line in "svc drain q" "svc vers"
+svc keys add nightly >/dev/null 2>/dev/null
+for line in "svc drain q" "svc vers" "svc keys revoke n" "svc doctor --model d"
     echo "$line: "(complete -C "$line" | string split -f1 \\t)
 end
 """
@@ -40,9 +42,20 @@ def run(directory: Path, shell: str, script: str) -> list[str]:
 def test_bash_completes_commands_and_names(tmp_path: Path):
     first, *lines = run(tmp_path, "bash", BASH)
     assert first == "complete -o nosort -F _svc_completion svc"
-    assert lines == ["svc drain q: qwen", "svc verb: ", "svc vers: version"]
+    assert lines == [
+        "svc drain q: qwen",
+        "svc verb: ",
+        "svc vers: version",
+        "svc keys revoke n: nightly",
+        "svc doctor --model d: demo/small",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="needs fish")
 def test_fish_completes_commands_and_names(tmp_path: Path):
-    assert run(tmp_path, "fish", FISH) == ["svc drain q: qwen", "svc vers: version"]
+    assert run(tmp_path, "fish", FISH) == [
+        "svc drain q: qwen",
+        "svc vers: version",
+        "svc keys revoke n: nightly",
+        "svc doctor --model d: demo/small",
+    ]

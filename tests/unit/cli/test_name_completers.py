@@ -7,6 +7,7 @@ from click.shell_completion import CompletionItem, ShellComplete
 from click.testing import CliRunner
 
 from svc.cli.main import COMMANDS, HIDDEN_COMMANDS, svc
+from svc.config.router_key_changes import add_key
 
 TOML = 'name = "{}"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\n'
 
@@ -51,6 +52,27 @@ def test_commands_are_completed_with_their_summaries(complete):
 def test_names_of_instances_are_completed_without_a_registry(complete, words):
     assert values(complete(*words, "")) == ["gemma", "llama", "qwen"]
     assert values(complete(*words, "q")) == ["qwen"]
+
+
+def test_names_of_models_are_completed_without_a_registry(complete, tmp_path):
+    (tmp_path / "config" / "q.toml").write_text(TOML.format("qwen").replace('"m"', '"Qwen/Qwen3-8B", "x;y", "q"'))
+    (tmp_path / "config" / "n.toml").write_text('[backend]\ntype = "command"\n[metadata]\nmodels = ["named:7b"]\n')
+    (tmp_path / "config" / "odd.toml").write_text('backend = 1\n[metadata]\nmodels = "x"\n')
+    (tmp_path / "config" / "svc.toml").write_text('[router.aliases]\ngpt-4o = "q"\n')
+    for words in (("doctor", "--model"), ("engine", "GET", "/v1/models", "--model")):
+        assert values(complete(*words, "")) == ["Qwen/Qwen3-8B", "gpt-4o", "m", "named:7b", "q"]
+        assert values(complete(*words, "Q")) == ["Qwen/Qwen3-8B"]
+
+
+def test_names_of_keys_are_completed(complete, tmp_path):
+    assert complete("keys", "revoke", "") == [], "there is no file of keys"
+    add_key(tmp_path / "var" / "keys.toml", "ci", None, None, False, "")
+    add_key(tmp_path / "other.toml", "nightly", None, None, False, "")
+    assert values(complete("keys", "revoke", "")) == ["ci"]
+    assert complete("keys", "revoke", "n") == []
+    assert values(complete("keys", "revoke", "--file", "other.toml", "")) == ["nightly"]
+    (tmp_path / "var" / "keys.toml").write_text("no TOML")
+    assert complete("keys", "revoke", "") == []
 
 
 def test_names_of_programs_are_completed(complete):
