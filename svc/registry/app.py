@@ -20,6 +20,7 @@ from svc.settings import MAX_SERVICES
 
 API_EXTENSION = "svc.registry.api"  # key in Flask's app.extensions under which the worker finds the RegistryApi
 MAX_BODY_BYTES = 256 << 10
+# HTTP method, path, access that the client needs (svc/registry/access/guard.py), and the method of RegistryApi.
 ROUTES = (
     ("GET", "/health", OPEN, "health"),
     ("GET", "/services", READ, "services"),
@@ -38,7 +39,7 @@ ROUTES = (
     ("GET", "/metrics", READ, "metrics_text"),
     ("GET", "/sd/prometheus", READ, "prometheus"),
     ("GET", "/openapi.json", OPEN, "openapi"),
-)  # HTTP method, path, access that the client needs (svc/registry/access/guard.py), and the method of RegistryApi
+)
 
 
 def create_app(

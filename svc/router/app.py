@@ -26,6 +26,7 @@ from svc.router.ui.app import PAGE_PATH, identify, page
 from svc.router.ui.feed import Feed
 from svc.router.wsgi import uri_of
 
+# Probes and Prometheus read these.
 PATHS_WITHOUT_KEY = (
     "/health",
     "/status",
@@ -33,7 +34,7 @@ PATHS_WITHOUT_KEY = (
     "/readyz",
     "/metrics",
     "/openapi.json",
-)  # for probes and Prometheus
+)
 
 
 class ModelId(BaseConverter):

@@ -12,6 +12,7 @@ from svc.base import private_files
 from svc.base.errors import ConfigError
 
 log = logging.getLogger(__name__)
+# Each entry has the statements that migrate a file from one version to the next; an empty file has version 0.
 MIGRATIONS = (
     (
         """CREATE TABLE services (
@@ -34,7 +35,7 @@ MIGRATIONS = (
         )""",
         "ALTER TABLE revision ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
     ),
-)  # each migrates a file from one version to the next; an empty file has version 0
+)
 VERSION = len(MIGRATIONS)
 FILE_SIGNATURE = b"SQLite format 3\0"
 SUFFIXES = ("", "-wal", "-shm")  # SQLite keeps its journal and shared memory beside the file

@@ -18,7 +18,7 @@ from svc.router.balance.unserved import DepartedModels, unserved_error
 from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
 
-MIN_CONCURRENT_RETRIES = 3  # a percentage of a small load would be zero
+MIN_CONCURRENT_RETRIES = 3  # always allowed by the retry budget: a percentage of a small load would be zero
 REGISTRY_NOTICE_SECONDS = 5.0  # within which a babysitter notices that its instance has ended, and the table shows it
 
 OnWait = Callable[[Waiter], None]
@@ -37,7 +37,7 @@ class Balancer:
         self.health = health
         self.statistics = statistics
         self.queue = RequestQueue(settings.queue_size)
-        self.loads: dict[str, int] = {}  # requests in flight by instance
+        self.loads: dict[str, int] = {}  # instance -> requests in flight
         self.full: set[str] = set()  # names of the instances with as many requests in flight as they may have
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
@@ -50,7 +50,7 @@ class Balancer:
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
-        self._first_attempt = self._context(())  # of most requests; built once, as it refers to the live counts
+        self._first_attempt = self._context(())  # for all first attempts; built once, as it refers to the live counts
         self._departed = DepartedModels()
         self._lock = threading.RLock()  # held while the table is replaced
 
@@ -85,7 +85,7 @@ class Balancer:
         return member.target if member else None
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
-        """Return an instance for a retry, None if none is free. A failed one is excluded until its entry changes."""
+        """Return an instance for a retry, None if none is free. Failed ones are excluded until their entry changes."""
         try:
             return self.pick(request, self._unchanged_names(failed))
         except Unavailable:
@@ -95,7 +95,7 @@ class Balancer:
         return unserved_error(model, self.table, self._departed, self._clock())
 
     def choose_or_wait(self, request: RoutingRequest, on_wait: OnWait) -> Target:
-        """Return the instance for a request; wait for one up to `queue_timeout`, behind requests that wait already.
+        """Return the instance for a request; wait up to `queue_timeout` for one, behind requests that wait already.
 
         `on_wait` is called with the waiter before and after each wait, and may raise.
         Raise RateLimited if no instance becomes free in time, Unavailable if no instance can serve the request.
@@ -129,7 +129,7 @@ class Balancer:
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
-        target = self._wait(request, on_wait, seconds, choose, ordered=False)  # it must not delay other requests
+        target = self._wait(request, on_wait, seconds, choose, ordered=False)  # so that it delays no other request
         if target is not None:
             return target
         excluded = (*self._unchanged_names(refused), *taken)
@@ -192,7 +192,7 @@ class Balancer:
                 self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
 
     def record_response_begun(self, target: Target | None) -> None:
-        """Record that an instance has begun a good response. A trial succeeds by that, however long the rest takes."""
+        """Record that an instance has begun a good response. If this was a trial, it has succeeded already now."""
         if target is not None and (health := self.health.by_instance.get(target.name)) and health.in_trial:
             with self._lock:
                 self._rebuild_if(self.health.record_success(target.name, self.table.targets))
@@ -208,12 +208,13 @@ class Balancer:
         is_inference: bool = True,
         answered_500: bool = False,
     ) -> None:
-        """Count the end of an attempt. Call it exactly once for each attempt.
+        """Count the end of an attempt. Call this exactly once for each attempt.
 
         `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that the
         instance works; None if the attempt shows neither. `answered`: a POST got a whole response with status 2xx.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
-        `answered_500`: the answer was a 500. Clients can cause one, but not at a single instance of several.
+        `answered_500`: the answer was a 500. A client's request can cause a 500, but then it does so at all instances
+        of the model, not at one of them.
         """
         name = target.name
         self.loads[name] -= 1
@@ -244,7 +245,7 @@ class Balancer:
             self.queue.wake((*target.models, None))
 
     def _release_full(self, name: str) -> None:
-        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # in the present table
+        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # 0: not in the table
         if self.loads[name] < limit or not limit:
             self.full.discard(name)
 
@@ -271,7 +272,7 @@ class Balancer:
             self.replace(self.table.targets)
 
     def replace(self, targets: Iterable[Target]) -> None:
-        """Replace the table, and reset the health of each instance that is new, restarted or moved in the new one."""
+        """Replace the table. Reset the health of each instance that is new, was restarted or has moved."""
         with self._lock:
             targets = tuple(targets)
             self.health.forget_restarted(self.table.targets, targets)

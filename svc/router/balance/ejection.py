@@ -2,8 +2,8 @@
 
 An instance's health has two sources, and neither overrules the other:
 
-1. Health checks. An instance is unhealthy after `max_errors` failed checks in a row, and healthy after two passed
-   checks in a row. An instance that is neither yet is healthy after one passed check.
+1. Health checks. An instance becomes unhealthy after `max_errors` failed checks in a row, and healthy again after
+   two passed checks in a row. A new instance, which is neither yet, becomes healthy after one passed check.
 2. Requests. An instance is ejected after `max_errors` failed requests in a row. Only transport failures and 502, 503
    and 504 count, never a failure that a client can cause. After a time that doubles with each ejection in a row, one
    trial request decides whether the ejection ends. The trial is due at once if health checks have seen the instance
@@ -17,14 +17,14 @@ import msgspec
 CHECKS_UNTIL_HEALTHY = 2  # passed checks in a row
 BASE_EJECTION_SECONDS = 5.0  # of the first ejection
 MAX_EJECTION_SECONDS = 300.0
-EJECTION_JITTER_RATIO = (
-    0.25  # added to an ejection's time, or subtracted: instances that failed together do not return together
-)
+# At random, up to this part of an ejection's time is added or subtracted: instances that failed together do not return
+# together.
+EJECTION_JITTER_RATIO = 0.25
 MAX_COUNTED_EJECTIONS = 16
 
 
 class InstanceHealth(msgspec.Struct, frozen=True):
-    """The health of one instance: its health checks and failed requests in a row, and its ejection."""
+    """The health of one instance: the results of its health checks, its failed requests, and its ejection."""
 
     healthy: bool | None = None  # according to health checks; None before they have decided
     checked_at: float = 0.0  # monotonic seconds of the last health check; 0: none yet
@@ -32,10 +32,10 @@ class InstanceHealth(msgspec.Struct, frozen=True):
     passed_checks: int = 0
     failures: int = 0
     ejections: int = 0
-    ejected_until: float = 0.0  # monotonic seconds; 0: it is not ejected
-    trial_due: bool = False  # the ejection's time is over: one request may try the instance
-    in_trial: bool = False  # the trial request is in flight
-    reported: bool = False  # the ejection was reported as an event: the instance did not fail its checks then
+    ejected_until: float = 0.0  # monotonic seconds; 0: not ejected
+    trial_due: bool = False  # whether one request may try the ejected instance
+    in_trial: bool = False  # whether the trial request is in flight
+    reported: bool = False  # whether an event of the ejection was sent; none is sent while the health checks fail
 
     def is_usable(self) -> bool:
         return not self.ejected_until or self.trial_due

@@ -26,7 +26,8 @@ UNKNOWN_HEALTH = InstanceHealth()
 class HealthTracker:
     """The health of each instance that was checked or has failed.
 
-    Each method that changes a health returns whether the table has to be rebuilt. Its caller holds the table's lock.
+    Each method that changes a health returns whether the table has to be rebuilt. The caller of such a method holds the
+    table's lock.
     """
 
     def __init__(
@@ -37,9 +38,8 @@ class HealthTracker:
         events: "EventReporter",
     ) -> None:
         self.by_instance: dict[str, InstanceHealth] = {}
-        self.server_errors: defaultdict[str, ServerErrors] = defaultdict(
-            ServerErrors
-        )  # of instances that have answered 500
+        # Instance that has answered 500 -> its answers 500.
+        self.server_errors: defaultdict[str, ServerErrors] = defaultdict(ServerErrors)
         self._ejects_failing = settings.failing_instances == "eject"
         self._max_errors = settings.max_errors
         self._max_ejected = settings.max_ejected
@@ -58,9 +58,9 @@ class HealthTracker:
         return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
 
     def is_failing(self, target: Target, table: RoutingTable) -> bool:
-        """Return whether the last answers of an instance are mostly 500, while another instance of its models answers.
+        """Return whether most of an instance's last answers are 500, while another instance of its models works.
 
-        If the other instances answer 500 as well, the requests are to blame.
+        If all instances of a model answer 500, the requests are to blame.
         """
         errors = self.server_errors.get(target.name)
         if errors is None or not errors.are_majority(self._attempts(target.name)):
@@ -74,11 +74,11 @@ class HealthTracker:
         return errors is None or errors.are_rare(self._attempts(name))
 
     def _attempts(self, name: str) -> int:
-        """Return the number of the instance's attempts, which is also the number of its last one."""
+        """Return how many attempts at the instance have ended; this is also the number of the last one."""
         return self._statistics.instances[name].requests
 
     def forget_restarted(self, before: Iterable[Target], after: Iterable[Target]) -> None:
-        """Forget the health of each instance that the table before lacks, or that has been restarted or moved."""
+        """Forget the health of each instance that is new in `after`, or has restarted or moved since `before`."""
         previous = {target.name: target for target in before}
         for target in after:
             known = previous.get(target.name)
@@ -99,14 +99,14 @@ class HealthTracker:
         return self._clock() - checked_at if checked_at else None
 
     def record_failure(self, name: str, reason: str, targets: Iterable[Target]) -> bool:
-        """Record a failed request. `reason` is the instance's failure."""
+        """Record a failed request. `reason`: how the instance failed."""
         may_eject = self._may_eject(targets)
         before = self.by_instance.get(name, UNKNOWN_HEALTH)
         after = ejection.after_failure(before, self._clock(), random.random, self._max_errors, may_eject)
         return self._change(name, before, after, targets, failure_text(before, reason))
 
     def record_server_error(self, target: Target, table: RoutingTable) -> bool:
-        """Record an answer 500: eject the instance if it is failing, else count the answer as a success."""
+        """Record an answer 500: eject the instance if it is failing, otherwise treat the answer as a success."""
         name, attempts = target.name, self._attempts(target.name)
         errors, before = self.server_errors[name], self.by_instance.get(name, UNKNOWN_HEALTH)
         errors.add(attempts)
@@ -137,7 +137,7 @@ class HealthTracker:
         return self._change(name, before, ejection.with_trial_begun(before), targets)
 
     def lapsed_ejections(self, now: float) -> list[str]:
-        """Return the instances whose ejection's time is over, and whose trial is neither due nor in flight, by name."""
+        """Return the names of instances whose ejection time is over, and whose trial is neither due nor in flight."""
         return [
             name
             for name, health in self.by_instance.items()
@@ -145,7 +145,7 @@ class HealthTracker:
         ]
 
     def make_trials_due(self, names: Iterable[str], now: float, targets: Iterable[Target]) -> bool:
-        """Allow one trial request for each of these instances, if the time of its ejection is over."""
+        """Allow one trial request to each of these instances whose ejection time is over."""
         changes = []
         for name in names:
             before = self.by_instance.get(name, UNKNOWN_HEALTH)
@@ -157,7 +157,7 @@ class HealthTracker:
     ) -> bool:
         self.by_instance[name] = after
         if before.ejected_until and not after.ejected_until:
-            self.server_errors.pop(name, None)  # its trial went well, so its earlier answers no longer count
+            self.server_errors.pop(name, None)  # the trial succeeded, so earlier answers no longer count
         if after.healthy is not before.healthy and (before.healthy is not None or after.healthy is False):
             log.info("%s %s its health checks", name, "passes" if after.healthy else "fails")
             if before.healthy is not None or not _is_known_unhealthy(name, targets):
@@ -168,7 +168,7 @@ class HealthTracker:
         return after.is_usable() != before.is_usable() or after.healthy is not before.healthy
 
     def _report_ejection(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str) -> None:
-        """Log that an ejection began or ended; report it as an event too, unless the instance fails its checks."""
+        """Log that an ejection began or ended. Also send an event, except while the instance fails its checks."""
         if after.ejected_until:
             seconds = after.ejected_until - self._clock()
             log.info("ejected %s for %.0f s: %s", name, seconds, reason)
@@ -181,7 +181,7 @@ class HealthTracker:
 
 
 def _is_known_unhealthy(name: str, targets: Iterable[Target]) -> bool:
-    """Return whether the registry lists the instance as unhealthy: a starting router does not report that again."""
+    """Return whether the registry lists the instance as unhealthy, so that a starting router need not report it."""
     return any(target.healthy is False for target in targets if target.name == name)
 
 

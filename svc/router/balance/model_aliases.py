@@ -1,4 +1,4 @@
-"""Aliases and fallbacks of models: finds the model to route to, and rewrites the request to name it. Pure."""
+"""Aliases and fallbacks of models: finds the model to route to, and writes this model into the request. Pure."""
 
 from collections.abc import Callable, Mapping
 from urllib.parse import quote, unquote_plus
@@ -16,9 +16,10 @@ def resolve(
     fallbacks: Mapping[str, str],
     is_available: Callable[[str], bool],
 ) -> str | None:
-    """Return the model to route to: the one that an alias stands for, or else the requested one.
+    """Return the model to route to.
 
-    If that model is not available, return the first of its fallbacks that is; if none is, return the model itself.
+    If an alias was requested, replace it by its model. If the model is not available, return its first available
+    fallback; if no fallback is available, return the model all the same.
     """
     if requested is None:
         return None
@@ -32,7 +33,7 @@ def resolve(
 
 
 def with_model(request: Request, model: str) -> Request:
-    """Return the request with another model, its other values unchanged; raise BadRequest if it cannot be parsed."""
+    """Return the request with another model and otherwise unchanged; raise BadRequest if it cannot be parsed."""
     head, body = request.head, request.body
     if body and head.media is Media.JSON:
         return Request(head, replace_model(body, model))

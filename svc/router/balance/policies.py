@@ -15,10 +15,10 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
 MASK_64_BITS = (1 << 64) - 1
-MAX_SESSION_LOAD_RATIO = 1.25  # times an instance's share of the load: above that, its sessions go to others
+MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many times their share of the load
 PREFIX_BYTES = 1024
 MAX_CYCLE_LENGTH = 10_000
-CACHE_KEY_SEPARATOR = "\0"  # in a pool's key, before the cache type
+CACHE_KEY_SEPARATOR = "\0"  # precedes the cache type in a pool's key
 
 
 class Member(msgspec.Struct, frozen=True):
@@ -31,9 +31,9 @@ class Member(msgspec.Struct, frozen=True):
 
 
 class Pool(msgspec.Struct, frozen=True):
-    """The candidates for one model, with values that policies need and that are computed once."""
+    """The candidates for one model, with values for the policies that are computed only once."""
 
-    key: str = ""  # the name under which turns are counted, across all tables of a router
+    key: str = ""  # the key of the counter of turns; a pool in a later table continues with the same counter
     members: tuple[Member, ...] = ()
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
     seeds: tuple[int, ...] = ()  # hashes of the members' names
@@ -57,8 +57,8 @@ class Pool(msgspec.Struct, frozen=True):
 class PickContext(msgspec.Struct):
     """The arguments of a policy besides the pool and the request."""
 
-    loads: Mapping[str, int]  # requests in flight by instance
-    turns: Mapping[str, Iterator[int]]  # the counter of turns of each pool, by its key
+    loads: Mapping[str, int]  # instance -> requests in flight
+    turns: Mapping[str, Iterator[int]]  # key of a pool -> its counter of turns
     draw: Callable[[], float]  # returns a random number in [0, 1)
     cache_type_threshold: int  # bytes; for a longer prompt, instances with a static cache are better
     excluded: Container[str] = ()  # names of instances that must not get the request
@@ -150,9 +150,10 @@ def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | 
 
 
 def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
-    """Return the member with the highest score for the key, among those whose load is not far over their share.
+    """Return the member with the highest score for the key, among the members that are not overloaded.
 
-    If all members are loaded that far, return the one with the highest score.
+    A member is overloaded if it has MAX_SESSION_LOAD_RATIO times its share of the load. If all members are overloaded,
+    return the one with the highest score.
     """
     key_hash = digest(key)
     scores = {
@@ -179,7 +180,10 @@ def prompt(body: bytes) -> bytes:
 
 
 def _from(turn: int, pool: Pool, context: PickContext) -> Member | None:
-    """Return the first member of the cycle that is not excluded, starting at this turn; None if all are excluded."""
+    """Return the first member of the cycle, from this turn on, that is not excluded.
+
+    If the cycle has none, return a member of weight 0, or None if these are excluded too.
+    """
     length = len(pool.cycle)
     for step in range(length):
         member = pool.members[pool.cycle[(turn + step) % length]]
@@ -208,7 +212,7 @@ def _allowed(pool: Pool, context: PickContext) -> list[Member]:
 
 
 def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
-    """Return the members of a cache type, with `cache_type` emptied, so that their pool is not divided again."""
+    """Yield the members of a cache type. Their `cache_type` becomes empty, so that their pool is not divided again."""
     return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)
 
 

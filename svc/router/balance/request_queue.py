@@ -12,7 +12,7 @@ from svc.base.errors import RateLimited
 
 
 class Waiter:
-    """One request in a queue. `wait` returns when the request may get its turn, or must stop waiting."""
+    """One request in a queue. `wait` returns when it may be the request's turn, or when the wait must end."""
 
     __slots__ = ("_event", "deadline", "expired", "number")
 
@@ -31,14 +31,14 @@ class Waiter:
 
 
 class RequestQueue:
-    """A line of waiters for each model, and one under None for requests that name no model."""
+    """A line of waiters for each model; None is the line of requests that contain no model."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self.waiting = 0
         self._numbers = itertools.count()
         self._lines: dict[str | None, deque[Waiter]] = {}
-        self._unordered: dict[Waiter, str | None] = {}  # waiters that stand in no line, with their models
+        self._unordered: dict[Waiter, str | None] = {}  # waiter that stands in no line -> its model
 
     def has_waiters(self, model: str | None) -> bool:
         """Return whether a new request for this model has to wait behind others."""
@@ -64,7 +64,7 @@ class RequestQueue:
         return waiter in self._unordered or self._lines[model][0] is waiter
 
     def leave(self, model: str | None, waiter: Waiter) -> None:
-        """Remove a waiter, and wake the first one that remains in its line."""
+        """Remove a waiter, and wake the first of those that remain in its line."""
         self.waiting -= 1
         if self._unordered.pop(waiter, self) is not self:
             return
@@ -76,7 +76,7 @@ class RequestQueue:
             del self._lines[model]
 
     def wake(self, models: Iterable[str | None]) -> None:
-        """Wake the first waiter of each of these models, in the order of arrival, as an instance may be free.
+        """Wake the first waiter of each of these models, in the order of arrival, because an instance may be free.
 
         Waiters that stand in no line are woken too.
         """
@@ -85,7 +85,7 @@ class RequestQueue:
             waiter.wake()
 
     def wake_all(self) -> None:
-        """Wake the first waiter of every model, as the table has changed."""
+        """Wake the first waiter of every model, because the table has changed."""
         self.wake(list(self._lines))
 
     def expire(self, now: float) -> None:
@@ -97,7 +97,7 @@ class RequestQueue:
                     waiter.wake()
 
     def lengths(self) -> dict[str | None, int]:
-        """Return the number of waiters by model."""
+        """Return the number of waiters for each model."""
         counts = Counter(self._unordered.values())
         counts.update({model: len(line) for model, line in self._lines.items()})
         return dict(counts)

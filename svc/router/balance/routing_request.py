@@ -13,7 +13,7 @@ MAX_QUERY_FIELDS = 64
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
-    """The model that a request names (None: any model), the session it belongs to (empty: none), and its body."""
+    """The model in a request (None: any model), the session of the request (empty: none), and its body."""
 
     model: str | None = None
     session: bytes = b""
@@ -23,8 +23,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
 def parse(request: Request) -> RoutingRequest:
     """Return the model, the session and the body of a request. JSON or a form without a model is for any model.
 
-    Raise BadRequest for a body that cannot be parsed. A body of any other type, and a change of the protocol, need a
-    model in the query; without one, raise UnsupportedMedia or UpgradeRequired.
+    Raise BadRequest for a body that cannot be parsed. If the body has any other type, or the request changes the
+    protocol, the model must be in the query: if it is not, raise UnsupportedMedia or UpgradeRequired.
     """
     head, body = request.head, request.body
     if head.upgrade:
@@ -67,7 +67,7 @@ def _form_model(head: RequestHead, body: bytes) -> str | None:
 
 
 def _query_model(head: RequestHead) -> str | None:
-    """Return the model that the query names, None if it names none; raise BadRequest for an invalid query."""
+    """Return the model in the query, None if the query contains none; raise BadRequest for an invalid query."""
     query = head.uri_text.partition("?")[2]
     try:
         values = parse_qs(query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")

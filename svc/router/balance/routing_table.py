@@ -11,12 +11,12 @@ RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that
 
 
 class Origin(msgspec.Struct, frozen=True):
-    """The source of a table and the time at which it was last confirmed."""
+    """Where a table came from, and when it was last confirmed."""
 
     source: str  # registry | saved | static
-    confirmed_at: float | None = None  # when a registry last reported it as current (monotonic seconds)
+    confirmed_at: float | None = None  # monotonic seconds; when a registry last reported the table as current
     registry: str = ""
-    index: int | None = None  # that registry's revision
+    index: int | None = None  # the revision of the list at this registry
 
 
 class RoutingTable(msgspec.Struct, frozen=True):
@@ -24,7 +24,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
 
     targets: tuple[Target, ...] = ()
     candidates: frozenset[str] = frozenset()  # names of the healthy instances that are not drained
-    any_model: Pool = Pool()  # the candidates for a request that names no model
+    any_model: Pool = Pool()  # the candidates for a request that contains no model
     by_model: dict[str, Pool] = {}
     returning: frozenset[str] = frozenset()  # models without a candidate that have an instance about to return
     models: frozenset[str] = frozenset()  # of all instances, including those that may not get requests

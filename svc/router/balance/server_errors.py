@@ -1,7 +1,7 @@
 """Counts the answers 500 among an instance's last answers. Pure.
 
-An answer that is not 500 costs nothing: the statistics number the attempts anyway, and only the numbers of those that
-were answered with 500 are kept.
+The statistics number all attempts anyway. Here only the numbers of attempts that were answered with 500 are kept, so
+that any other answer costs nothing.
 """
 
 from collections import deque
@@ -16,7 +16,7 @@ class ServerErrors:
     __slots__ = ("_numbers",)
 
     def __init__(self) -> None:
-        self._numbers: deque[int] = deque(maxlen=LAST_ANSWERS)  # of the attempts that were answered with 500
+        self._numbers: deque[int] = deque(maxlen=LAST_ANSWERS)  # the numbers of attempts that were answered with 500
 
     def add(self, number: int) -> None:
         """Add the number of an attempt that was answered with 500. Numbers only grow."""

@@ -22,7 +22,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     # In the file of a saved table (format "svc router table 1"), this field and the next have other names.
     healthy: bool | None = msgspec.field(default=None, name="well")  # according to the registry; None: not checked
     lease_valid: bool = msgspec.field(default=True, name="heard")
-    registered: str = ""  # when it registered, as the registry reports it
+    registered: str = ""  # when the instance registered, as the registry reports it
     static: bool = False
     discovers_models: bool = False  # the models of this static service are read from the service's own list
     has_babysitter: bool = True  # for a static service, False until a babysitter has answered
@@ -30,10 +30,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     weight: int = 1
     metadata: dict[str, Any] = {}
     authority: bytes = b""  # host and port, computed once
-    address: tuple[str, int, bool] = ("", 0, False)  # the key of its connections in the pool
-    limit: int = 0  # the number of requests it may have at once; 0: unlimited
+    address: tuple[str, int, bool] = ("", 0, False)  # the key of the instance's connections in the pool
+    limit: int = 0  # the maximum number of its requests in flight; 0: unlimited
     key: str = ""  # the API key that the instance requires of the router; secret
-    hides_credentials: bool = False  # whether clients' credentials are withheld although there is no key
+    hides_credentials: bool = False  # whether clients' credentials are withheld although `key` is empty
     authorization: bytes | None = None  # the header line that replaces clients' credentials; None: they are passed on
 
     def __post_init__(self) -> None:
@@ -68,12 +68,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def named_babysitter(self) -> str | None:
-        """The URL of the babysitter in the metadata, None if the metadata names none."""
+        """The URL of the babysitter in the metadata, None if there is none."""
         return named_babysitter(self.metadata)
 
     @property
     def health_url(self) -> str | None:
-        """The URL of the health endpoint in the metadata, None if the metadata names none."""
+        """The URL of the health endpoint in the metadata, None if there is none."""
         url = self.metadata.get("health_url")
         return url if isinstance(url, str) and is_service_url(url) else None
 
@@ -101,9 +101,8 @@ class Discovery(msgspec.Struct, frozen=True):
     """The properties of a static service that the router's checks have discovered."""
 
     babysitter: bool = False  # whether a babysitter answers on the port after the service's
-    models: tuple[dict[str, Any], ...] | None = (
-        None  # as the service lists them; None: it has no list, or the file names them
-    )
+    # The models that the service lists. None: the service has no list, or the file has the models.
+    models: tuple[dict[str, Any], ...] | None = None
 
     def applied_to(self, target: Target) -> Target:
         """Return the target with the discovered babysitter and models."""
@@ -126,7 +125,7 @@ def endpoint(url: str) -> tuple[str, int, bool]:
 def from_service(service: Service, static: bool = False, lease_valid: bool = True) -> Target | None:
     """Return the instance that a registration describes.
 
-    Return None for a registration that is not of an instance (but of a babysitter), or has no usable URL.
+    Return None for the registration of anything else (a babysitter), and for one without a usable URL.
     """
     if not static and not service.is_instance():
         return None

@@ -22,7 +22,7 @@ class ModelDown(Unavailable):
 
 
 class UnknownModel(Unavailable):
-    """No instance has the model. The official client libraries do not repeat a request with `x-should-retry: false`."""
+    """No instance has the model. Because of `x-should-retry: false`, the official client libraries do not retry."""
 
     def __init__(self, model: str) -> None:
         super().__init__(no_services(model))
@@ -44,15 +44,14 @@ class ModelNotFound(NotFound):
 
 
 class DepartedModels:
-    """The models that no instance lists any more. Each is kept for a while, because its instances may be restarting."""
+    """The models that no instance lists any more; kept for a while, because their instances may be restarting."""
 
     def __init__(self) -> None:
-        self._departures: dict[
-            str, float
-        ] = {}  # when each model was listed last, in monotonic seconds; the earliest first
+        # Model -> monotonic seconds at which a table last listed it; the earliest entry first.
+        self._departures: dict[str, float] = {}
 
     def replace_table(self, before: frozenset[str], after: frozenset[str], now: float) -> None:
-        """Add the models that the table listed `before` its replacement and does not list `after` it."""
+        """Add the models that the old table listed (`before`) and the new table does not list (`after`)."""
         for model in before - after:
             self._departures.pop(model, None)
             self._departures[model] = now
@@ -93,9 +92,10 @@ def may_be_unlisted(table: RoutingTable) -> bool:
 def client_error(
     error: UnknownModel, setting: str, uri: bytes, table: RoutingTable, aliases: Mapping[str, str]
 ) -> SvcError:
-    """Return the error for the client: the 503 as it is, or a 404 with the nearest names.
+    """Return the error for the client: the 503 unchanged, or a 404 that suggests similar names.
 
-    `setting`: the value of `unknown_model_status`; `uri`: the request's, whose path decides if the setting is auto.
+    `setting`: the value of `unknown_model_status`. `uri`: the URI of the request, whose path decides between 503 and
+    404 if the setting is `auto`.
     """
     if setting == "503" or (setting == "auto" and not uri.startswith(PATHS_ANSWERED_404)):
         return error

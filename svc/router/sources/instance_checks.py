@@ -1,4 +1,4 @@
-"""The router's own health checks of instances, through their babysitters. They run in parallel: none delays another."""
+"""The router's own health checks of instances, through their babysitters. The checks run in parallel."""
 
 import logging
 import threading
@@ -15,7 +15,7 @@ from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
 UNHEALTHY_INTERVAL_SECONDS = 2.0  # between checks of an instance that is not a candidate
-DISCOVERY_TIMEOUT_SECONDS = 2.0  # for which the router's start waits for the models of static services
+DISCOVERY_TIMEOUT_SECONDS = 2.0  # for which a starting router waits for the models of static services
 
 Spawn = Callable[[Callable[[Target], None], Target], object]
 
@@ -38,7 +38,7 @@ class InstanceChecks:
         self._verify = state.settings.upstream_ca or system_ca() or True
         self._static = StaticCheck(state, clock, self._timeout, self._verify)
         self._networks = AllowedNetworks()
-        self._refusals: dict[str, str] = {}  # the logged message about each instance whose address is not allowed
+        self._refusals: dict[str, str] = {}  # instance -> the last logged message that its address is not allowed
         self._due: dict[str, float] = {}
         self._busy: set[str] = set()
 
@@ -55,7 +55,7 @@ class InstanceChecks:
             self._discover_again(targets)
 
     def _discover_again(self, targets: Iterable[Target]) -> None:
-        """Read the models of the static services again, since a request has named a model that no instance lists."""
+        """Read the models of static services again, because a request was for a model that no instance lists."""
         for target in targets:
             if target.discovers_models and target.name not in self._busy:
                 self._busy.add(target.name)
@@ -68,7 +68,7 @@ class InstanceChecks:
             self._busy.discard(target.name)
 
     def discover_models(self, seconds: float = DISCOVERY_TIMEOUT_SECONDS) -> None:
-        """Read the models of each static service whose file names none, in parallel; wait for `seconds` at most."""
+        """Read in parallel the models of all static services whose entries list none; wait for `seconds` at most."""
         targets = [t for t in self._state.balancer.table.targets if t.discovers_models]
         threads = [threading.Thread(target=self._static.discover_models, args=(t,), daemon=True) for t in targets]
         for thread in threads:

@@ -1,10 +1,10 @@
-"""The check of a static service: its health, whether it has a babysitter, and its models if the file names none.
+"""The check of a static service: its health, whether it has a babysitter, and its models if the file lists none.
 
 The health is read from the first of these that exists:
 
-1. The `health_url` that the file names: 2xx is healthy.
-2. The babysitter: the one that the metadata names, or a server on the next port that answers like a babysitter.
-3. The service's own /health. A server without that endpoint (404, 405, 501) is healthy as long as it answers HTTP.
+1. The `health_url` in the file: 2xx is healthy.
+2. The babysitter: the URL in the metadata, or a server on the next port that answers like a babysitter.
+3. The service's own /health. A service without this endpoint (404, 405, 501) is healthy as long as it answers HTTP.
 """
 
 import logging
@@ -18,15 +18,16 @@ from svc.router.balance.target import NO_DISCOVERY, Target
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
-BABYSITTER_TIMEOUT_SECONDS = 1.0  # for requests to a port until a babysitter has answered there
-BABYSITTER_RETRY_SECONDS = 60.0  # until a port without a babysitter is tried again
+BABYSITTER_TIMEOUT_SECONDS = 1.0  # for requests to a port at which no babysitter has answered yet
+BABYSITTER_RETRY_SECONDS = 60.0  # after which a port without a babysitter is tried again
 BABYSITTER_KEYS = ("babysitter", "service")  # in the JSON of a babysitter's /health
 
 
 class StaticCheck:
-    """The check of static services. Calling it returns whether a service is healthy, None if nothing answers.
+    """The check of static services. A call returns whether a service is healthy, None if nothing answers.
 
-    The babysitter and the models that it discovers are kept in `state`. `verify`: the CA certificates for https.
+    A call also stores in `state` whether the service has a babysitter, and its models. `verify`: the CA certificates
+    for https.
     """
 
     def __init__(self, state: RouterState, clock: Callable[[], float], timeout: float, verify: str | bool) -> None:
@@ -34,9 +35,9 @@ class StaticCheck:
         self._clock = clock
         self._timeout = timeout
         self._verify = verify
-        self._without_models: set[str] = set()  # the services about whose missing models a warning was logged
-        self._refused: dict[str, str] = {}  # the refused key about which a warning was logged, by service
-        self._absent: dict[tuple[str, int], float] = {}  # ports without a babysitter, and when to try them again
+        self._without_models: set[str] = set()  # services for which the missing-models warning was logged
+        self._refused: dict[str, str] = {}  # service -> the refused API key for which a warning was logged
+        self._absent: dict[tuple[str, int], float] = {}  # port without a babysitter -> when to try it again
 
     def __call__(self, target: Target) -> bool | None:
         status, required, babysitter = self._health(target)
@@ -104,7 +105,7 @@ class StaticCheck:
         return probe.status(url, self._timeout, self._verify, target.key_for(url))
 
     def _babysitter_status(self, target: Target) -> int | None:
-        """Return the status that the babysitter on the next port gives for /health, None if there is no babysitter."""
+        """Return the status of /health at the babysitter on the next port, None if there is no babysitter."""
         beside = (target.host, target.port + 1)
         known = self._state.discoveries.get(target.name, NO_DISCOVERY).babysitter
         if any((t.host, t.port) == beside for t in self._state.balancer.table.targets):

@@ -105,7 +105,7 @@ def _problems(entry: Any) -> Iterator[str]:
 
 
 def _url_problem(value: Any, shape: str) -> str:
-    """Return the problem of an invalid URL as text, without quoting a URL that holds a password."""
+    """Return the problem of an invalid URL as text; a URL that contains a password is not quoted."""
     if isinstance(value, str) and has_credentials(value):
         return "holds a user or a password, which /services would show; take it out of the URL"
     return f"must be {shape}, not {value!r}"

@@ -17,7 +17,7 @@ from svc.router.state import RouterState
 log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
 FORMAT_PREFIX = b'{"format":"svc router table'
-# Fields of a target that are computed from others, or come from upstream_keys_file: no secret is written to this file.
+# Fields of a target that are computed from other fields, or come from upstream_keys_file: a table's file has no secret.
 FIELDS_NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
 
 
@@ -36,7 +36,7 @@ class TableFile:
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
         self.path = path
         self._clock = clock
-        self._is_table = True  # whether the file holds a table or nothing, so that it may be overwritten
+        self._is_table = True  # whether the file contains a table or does not exist, so that it may be overwritten
         self._failing = False
 
     def load(self, registries: Sequence[str]) -> CachedTable | None:
@@ -65,7 +65,7 @@ class TableFile:
         return table
 
     def store(self, table: CachedTable) -> None:
-        """Write the table whole or not at all, and log the first of several failures.
+        """Write the table whole or not at all; of several failures in a row, log only the first.
 
         The file is not synced to disk, so it may be lost if the machine dies at once.
         """
@@ -92,7 +92,7 @@ class TableFile:
 
 
 class TableCache:
-    """The job that saves the table when it has changed. Call `run_round` every second."""
+    """The job that saves the table when the table has changed. Call `run_round` every second."""
 
     def __init__(self, state: RouterState, file: TableFile | None) -> None:
         self._state = state

@@ -23,8 +23,8 @@ log = logging.getLogger(__name__)
 class TableSync:
     """The job that follows the registry's list and replaces the table.
 
-    While no registry answers, the last good table is kept. Call `run_round` again and again: it blocks until the
-    registry has a new list or a wait ends, and returns the seconds to pause before the next call.
+    While no registry answers, the last good table is kept. Call `run_round` again and again. Each call blocks until the
+    registry has a new list or its wait ends, and returns the seconds to pause before the next call.
     """
 
     def __init__(
@@ -41,11 +41,10 @@ class TableSync:
         self._cached = cached
         self._interval = state.settings.registry_sync_interval
         self._watch = RegistryWatch(client, self._interval, clock) if client else None
-        self._kept_until: dict[
-            str, float
-        ] = {}  # of each name that vanished from the list without a deletion, in monotonic seconds
-        self._shadowed: set[str] = set()  # the registered names that static services have too; they were logged
-        self._unusable: set[str] = set()  # the logged messages about entries that cannot be used
+        # Name that vanished from the list without a deletion -> monotonic seconds until which its target is kept.
+        self._kept_until: dict[str, float] = {}
+        self._shadowed: set[str] = set()  # registered names that are also names of static services, and were logged
+        self._unusable: set[str] = set()  # logged messages about unusable entries in the registry's list
 
     def run_round(self) -> float:
         """Read the registry's list once; return the seconds to pause before the next call. A failure is logged once."""
@@ -108,9 +107,9 @@ class TableSync:
             log.info("instances in use: %s", ", ".join(sorted(candidates)) or "none")
 
     def _without_static_names(self, registered: list[Target]) -> list[Target]:
-        """Return the registered targets without those that have the name of a static service.
+        """Return the registered targets, except those with the name of a static service.
 
-        Such a target would get the traffic and the API key of the instance that the operator listed in the file.
+        A registered target with such a name would get the traffic and the API key of the static service.
         """
         static = {target.name for target in self._static}
         shadowed = {target.name for target in registered if target.name in static}
@@ -122,7 +121,7 @@ class TableSync:
     def _in_grace_period(self, listed: set[str], data_lost: bool) -> list[Target]:
         """Return the targets that are kept although the registry does not list them: they may register again.
 
-        Those with `static = true` in their metadata are kept until the registry lists them again, the others for the
+        Targets with `static = true` in their metadata are kept until the registry lists them again, all others for the
         grace period. `listed`: the names in the registry's list; `data_lost`: the registry may have lost its data.
         """
         now = self._clock()
@@ -189,7 +188,10 @@ def _name_or_entry(entry: msgspec.Raw) -> Any:
 
 
 def _has_valid_lease(service: ListedService) -> bool:
-    """Return whether the lease is valid. It has expired if nothing else explains why the service is not healthy."""
+    """Return whether the lease is valid, which the list does not contain directly.
+
+    A running service that is not healthy is drained, fails its checks, or has an expired lease.
+    """
     if service.healthy or service.status != "running":
         return True
     return service.drained or service.health_status == "unhealthy"

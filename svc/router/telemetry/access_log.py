@@ -32,7 +32,7 @@ class AccessLog:
         self._format = _text_line if text else msgspec.json.Encoder().encode
         self._file: IO[bytes] | None = None
         self._failing = False
-        self._time = iso(time.time())  # at the last flush: formatting a time costs more than the rest of a line
+        self._time = iso(time.time())  # of the last flush: formatting a time costs more than the rest of a line
 
     def add(self, record: RequestRecord) -> None:
         record.time = self._time
@@ -86,7 +86,7 @@ def _text_line(record: RequestRecord) -> bytes:
 
 
 def _text_field(value: str | float | None) -> str:
-    """Return a field as text without spaces, even if the model's name that a client sent contains some."""
+    """Return a field as text without spaces, even if the client sent a model name with spaces."""
     if isinstance(value, str):
         quoted = value and not UNQUOTED.fullmatch(value)
         return msgspec.json.encode(value).decode().replace(" ", "\\u0020") if quoted else value or "-"

@@ -13,7 +13,7 @@ from svc.router.balance.ejection import InstanceHealth
 if TYPE_CHECKING:  # the worker imports this module before gevent has patched the modules that the client uses
     from svc.client.registry import Events, RegistryClient
 
-MAX_KEPT_EVENTS = 500  # while no registry answers; above this number, the oldest are dropped
+MAX_KEPT_EVENTS = 500  # unsent events; above this number, the oldest ones are dropped
 MAX_EVENTS_PER_REQUEST = 100
 MAX_HOST_CHARS = 100
 SEND_INTERVAL_SECONDS = 1.0  # between two checks for new events; each new event wakes the loop, too
@@ -37,7 +37,7 @@ class EventReporter:
         self.on_added()
 
     def ejected(self, name: str, after: InstanceHealth, reason: str, seconds: float) -> None:
-        """Add the event of an ejection for `seconds`."""
+        """Add the event that an instance was ejected for this time."""
         repeated = f", {after.ejections} times in a row" if after.ejections > 1 else ""
         self.add("ejected", name, f"{reason}; nothing new for {seconds:.0f} s{repeated}")
 
@@ -49,7 +49,7 @@ class EventReporter:
         self.add(kind, name, f"{checks} {result}")
 
     def next_batch(self) -> "Events":
-        """Return the oldest events, at most as many as one request may hold."""
+        """Return the oldest events, at most as many as one request may contain."""
         return [self._kept[index] for index in range(min(MAX_EVENTS_PER_REQUEST, len(self._kept)))]
 
     def discard(self, events: "Events") -> None:

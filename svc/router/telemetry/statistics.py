@@ -9,7 +9,7 @@ import msgspec
 _BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
-USAGE_TAIL_BYTES = 1024  # the bytes at the end of a response in which its usage is looked for
+USAGE_TAIL_BYTES = 1024  # only so many bytes at the end of a response are searched for its usage
 USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
 TOKEN_KINDS = {
     b"prompt_tokens": "prompt",
@@ -51,7 +51,7 @@ class RequestRecord(msgspec.Struct, kw_only=True, gc=False):
 
 
 class Histogram:
-    """The counts of values by bucket. The cumulative counts that Prometheus needs are computed at a scrape."""
+    """The number of values in each bucket. A scrape computes the cumulative counts that Prometheus needs."""
 
     __slots__ = ("bounds", "counts", "sum")
 
@@ -110,11 +110,10 @@ class ModelStatistics:
 
     def __init__(self) -> None:
         self.statuses: defaultdict[int, int] = defaultdict(int)
-        self.failures: defaultdict[str, int] = defaultdict(int)  # requests by how they ended, except "done"
-        self.broken: defaultdict[str, int] = defaultdict(
-            int
-        )  # those of `failures` that came after a good status was sent
-        self.tokens: defaultdict[str, int] = defaultdict(int)  # from `usage`, by kind
+        self.failures: defaultdict[str, int] = defaultdict(int)  # `end` of a record, except "done" -> requests
+        # The part of `failures` that happened after the head of a good response.
+        self.broken: defaultdict[str, int] = defaultdict(int)
+        self.tokens: defaultdict[str, int] = defaultdict(int)  # kind -> tokens, from `usage`
         self.produced_tokens = 0  # tokens of completions, from `usage` or from the events of streams
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
         self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
@@ -129,8 +128,8 @@ class Statistics:
     def __init__(self) -> None:
         self.instances: defaultdict[str, InstanceStatistics] = defaultdict(InstanceStatistics)
         self.models: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
-        self.keys: defaultdict[str, int] = defaultdict(int)  # requests by the name of their API key
-        # The number of failed requests by the name of a model that no instance has, the latest used name last.
+        self.keys: defaultdict[str, int] = defaultdict(int)  # name of an API key -> requests
+        # Name of a model that no instance has -> failed requests. The name that was used last is the last entry.
         self.unknown_models: dict[str, int] = {}
 
     def retry_after(self) -> int:
@@ -156,7 +155,7 @@ class Statistics:
         """Count a request that has ended, and note the tokens of its usage in the record.
 
         `first_token`: the seconds until the first token of a stream, None if there is none; `tail`: the parts of the
-        response that hold its usage; `label`: the label of its model in metrics.
+        response that contain its usage; `label`: the label of its model in metrics.
         """
         model = self.models[label]
         model.statuses[record.status] += 1
@@ -176,7 +175,7 @@ class Statistics:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
 
     def _record_unknown_model(self, name: str) -> None:
-        """Count a failed request for a model that no instance has. Beyond the limit, forget the oldest name."""
+        """Count a failed request for a model that no instance has; at the limit, drop the least recently used name."""
         count = self.unknown_models.pop(name, 0)
         if len(self.unknown_models) >= MAX_UNKNOWN_MODELS:
             del self.unknown_models[next(iter(self.unknown_models))]

@@ -9,7 +9,7 @@ from collections import deque
 
 from svc.router.http.sse import split
 
-MAX_EXAMINED_EVENTS = 1000  # before the first token; after these, every event counts as a token
+MAX_EXAMINED_EVENTS = 1000  # if none of so many events carries a token, every later event counts as a token
 RECENT_EVENTS = 6  # a stream of Responses ends with four events that carry no token
 EXAMINED_BYTES = 4096  # the bytes at the beginning of an event that are examined
 KEPT_BYTES = 4096  # the bytes at the end of a long event that are kept, as they hold its usage
@@ -61,9 +61,9 @@ def without_start_tokens(data: bytes) -> bytes:
 class TokenCounter:
     """A counter of the events of a stream, starting with the first event that carries a token.
 
-    `recent` keeps the last events, one or more in an item: at the end of the stream, the last events without a token
-    are subtracted again. To save a call, `Exchange.passes` itself adds one to `count` and one item to `recent` for each
-    chunk.
+    `recent` keeps the last events, one or more in an item. At the end of the stream, `total` subtracts those of the
+    last events that carry no token. To save a call, `Exchange.passes` itself adds one to `count` and one item to
+    `recent` for each chunk.
     """
 
     __slots__ = ("_examined", "count", "recent", "unended")
@@ -74,7 +74,7 @@ class TokenCounter:
         self.unended = False  # whether the last event is incomplete: a long event is passed on in parts
 
     def add(self, data: bytes) -> None:
-        """Count the events in data that is passed on. `data` holds whole events, or a part of a long event."""
+        """Count the events in data that is passed on: whole events, or a part of a long event."""
         if self.count and not self.unended and _usual(data):
             self.count += data.count(b"\n\n")
             self.recent.append(data)
@@ -107,12 +107,12 @@ class TokenCounter:
 
 
 def _usual(data: bytes) -> bool:
-    """Return whether the data are short whole events with LF line ends: to count these without a split saves 1 us."""
+    """Return whether the data are short whole events with LF line ends. Counting these without a split saves 1 us."""
     return data.endswith(b"\n\n") and len(data) <= EXAMINED_BYTES and b"\r" not in data
 
 
 def _events(chunk: bytes) -> list[bytes]:
-    """Return the events in an item of `recent`: a chunk that was passed on unparsed may hold several."""
+    """Return the events in an item of `recent`: a chunk that was passed on unparsed may contain several."""
     return split(chunk) if chunk.count(b"data:") > 1 else [chunk]
 
 

@@ -42,7 +42,7 @@ class PageFile(NamedTuple):
 
 @cache
 def page_files() -> dict[str, PageFile]:
-    """Return the page's files by name. They are read when the first page is opened. No other file can be requested."""
+    """Return a dict from name to file with all files of the page. They are read when the first page is opened."""
     files = {}
     for path in sorted(PAGE_DIRECTORY.rglob("*")):
         if content_type := CONTENT_TYPES.get(path.suffix):
@@ -91,7 +91,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:
         """Drain or undrain an instance in the registry, with the operator's token and address.
 
-        The router's own are not used: the registry may require no token of a client on its own machine.
+        The router's own token and address are not used: the registry may require no token of a client on its machine.
         """
         identify(state)
         settings = state.settings

@@ -59,7 +59,7 @@ class Feed:
         )
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._site: dict[str, Any] = {}  # the result of `view.site` that was sent last
-        self._instances: dict[str, Any] = {}  # the numbers of instances that were sent last
+        self._instances: dict[str, Any] = {}  # the result of `view.instances` that was sent last
 
     def open(self) -> Subscriber:
         """Return a new subscriber that first receives all data; raise RateLimited if too many pages are open."""
@@ -97,7 +97,7 @@ class Feed:
             self.subscribers.send(sse_message("events", {"events": events}))
 
     def clear_events(self) -> None:
-        """Drop all events, since the registry has lost them, and end all streams, so that pages connect again."""
+        """Drop all events, because the registry has lost them. End all streams, so that pages connect again."""
         with self._lock:
             self._events.clear()
             self.subscribers.end()
@@ -165,7 +165,7 @@ class Feed:
 class EventFollower:
     """The job that follows the registry's events while a page is open.
 
-    Call `run_round` again and again, each time after the seconds that it returned, or at once when a page opens.
+    Call `run_round` again and again: after the seconds that the last call returned, or at once when a page opens.
     """
 
     def __init__(self, feed: Feed, client: RegistryClient) -> None:
@@ -177,7 +177,7 @@ class EventFollower:
     def run_round(self) -> float:
         """Read new events into the feed; return the seconds to pause before the next call.
 
-        The first of several failures is logged; the page itself shows that the registry does not answer.
+        Of several failures in a row, only the first is logged: the page itself shows that the registry does not answer.
         """
         if not self._feed.subscribers:
             return EVENTS_RETRY_SECONDS

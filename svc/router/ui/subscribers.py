@@ -8,14 +8,13 @@ from svc.base.errors import RateLimited
 
 MAX_SUBSCRIBERS = 64
 MAX_UNREAD_MESSAGES = 40  # the messages of about twenty seconds
-KEEPALIVE_INTERVAL_SECONDS = (
-    10.0  # after which a comment is sent if there was no message: proxies close silent connections
-)
+# If there is no message for this time, a comment is sent, because proxies close silent connections.
+KEEPALIVE_INTERVAL_SECONDS = 10.0
 KEEPALIVE_COMMENT = b": still here\n\n"
 
 
 class Subscriber:
-    """One open page. Iteration waits for messages until the subscriber is ended. The iterating caller must close it."""
+    """One open page. Iteration waits for messages until `end` is called. The iterating caller must call `close`."""
 
     def __init__(self, first: Iterable[bytes], on_close: Callable[["Subscriber"], None]) -> None:
         self._ended = False

@@ -12,12 +12,11 @@ from svc.router.state import RouterState
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, InstanceStatistics, ModelStatistics
 
 STATUS_CLIENT_GONE = 499  # not an error: the client left
-INSTANCE_FAULTS = ("cut", "timeout")  # how responses end that an instance breaks off, whatever their status
+INSTANCE_FAULTS = ("cut", "timeout")  # `end` of records whose instance is to blame, whatever the status
 MAX_REASON_CHARS = 200
-SERVICE_NAME = re.compile(
-    r"[A-Za-z0-9][A-Za-z0-9_.-]*"
-)  # people paste commands in a shell: no other name may be in one
-UNKNOWN_MODELS = "unknown models"  # the key in the recent counts under which the names of unknown models are
+# The names that may stand in a command: people paste commands into a shell, where other names could do harm.
+SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+UNKNOWN_MODELS = "unknown models"  # the key of the counts of unknown models among the recent counts
 NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
 
@@ -90,7 +89,7 @@ def _instance(state: RouterState, target: Target) -> dict[str, Any]:
 
 
 def _command(target: Target, current: str) -> str:
-    """Return the command that ends what an operator has done to the instance, "" if there is none."""
+    """Return the command that ends a drain or a stop by an operator; "" if the instance needs no such command."""
     program = target.metadata.get("parent_service")
     if current.startswith("drained"):
         command = f"svc undrain {target.name}" if SERVICE_NAME.fullmatch(target.name) else ""
@@ -102,7 +101,7 @@ def _command(target: Target, current: str) -> str:
 
 
 def instance_state(state: RouterState, target: Target) -> str:
-    """Return the instance's state in the registry; if that is healthy, the state that the router has observed."""
+    """Return the instance's state in the registry; if this state is healthy, return the router's own observation."""
     unhealthy = target.lease_valid and target.healthy is False
     registered = state_of(
         {
@@ -164,7 +163,7 @@ def errors_by_model(state: RouterState) -> dict[str, dict[str, int]]:
 
 
 def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
-    """Return the number of requests for each model, and of those that failed through no fault of the client."""
+    """Return, for each model, the number of requests, and the number of requests that an instance has failed."""
     return {
         name: {
             "requests": sum(model.statuses.values()),
@@ -180,9 +179,9 @@ def errors_by_instance(state: RouterState) -> dict[str, dict[str, int]]:
 
 
 def unserved(state: RouterState, recent: RecentCounts) -> dict[str, dict[str, int]]:
-    """Return the errors of requests without a model on the page, by kind: in total, and recently.
+    """Return the number of errors of each kind, in total and recently, for requests whose model is not on the page.
 
-    `names` has the recent failed requests for models that no instance has, by the name that the client sent.
+    In the result, `names` is a dict from the name of an unknown model to the number of recent failed requests for it.
     """
     total: Counter[str] = Counter()
     increase: Counter[str] = Counter()
@@ -222,14 +221,14 @@ def models(
             "kinds": errors.get(name, {}),
             "lately": recent.increase(name, errors.get(name, {})),
             "minute": {"requests": 0, "failed": 0, **last_minute.increase(name, outcomes.get(name, {}))},
-            "failed_at": failed_at.get(name, {}),  # the errors of the last minute, by instance
+            "failed_at": failed_at.get(name, {}),  # instance -> errors of the last minute
         }
         for name, count in in_flight.items()
     }
 
 
 def instances(state: RouterState, window: RateWindow) -> dict[str, dict[str, Any]]:
-    """Return the rates and counts of each instance in the table, by name."""
+    """Return a dict from the name of each instance in the table to its rates and counts."""
     numbers = {}
     for target in state.balancer.table.targets:
         instance = state.statistics.instances.get(target.name) or NO_STATISTICS
