@@ -237,10 +237,7 @@ class Exchange:
         self.body_bytes += size
 
     def _end_wrong_length(self, upstream: UpstreamConnection, length: int) -> None:
-        """Raise TruncatedResponse, because the body's length is not `length`, the one in its head.
-
-        The parser and the head cache should make this impossible.
-        """
+        """Raise TruncatedResponse for a body that is not of this length. Parser and head cache should prevent this."""
         upstream.persistent = False
         self.fail_attempt()
         self.end = "cut"
