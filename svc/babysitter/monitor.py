@@ -15,11 +15,8 @@ from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
 MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of a running engine's model list
-LISTED_STATES = (
-    LifecycleState.STARTING,
-    LifecycleState.RUNNING,
-    LifecycleState.HUNG,
-)  # the model list is read in these
+# The model list is read in these states.
+LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)
 # Only these fields of a model are compared, because other fields contain times and random numbers (vLLM's `created` and
 # `permission`).
 MODEL_FIELDS = ("id", "root", "parent", "max_model_len")

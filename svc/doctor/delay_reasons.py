@@ -1,4 +1,4 @@
-"""What the doctor says about components that are not ready yet, for commands that wait for them."""
+"""The doctor's findings about components that are not ready yet, for commands that wait for these components."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -11,18 +11,18 @@ from svc.protocol.instance_names import babysitter_program, instance_service, se
 
 
 def delay_reasons(site: Site, environ: Mapping[str, str], names: Collection[str], svc: str, ctl: str) -> list[str]:
-    """Return the lines of the doctor's findings that concern these components.
+    """Return the lines of the doctor's findings that concern the components in `names`.
 
-    `svc` and `ctl` are the commands by which the user can call svc and supervisorctl.
+    `svc` and `ctl` are the commands with which the user can run svc and supervisorctl.
     """
     nodes = concerning(ordered(all_checks.findings(collect(site, environ))), names)
     return [line.plain for line in diagnosis.lines(nodes, (), svc, ctl)]
 
 
 def concerning(nodes: Sequence[Node], names: Collection[str]) -> list[Node]:
-    """Return the nodes with a finding about one of these components.
+    """Return the nodes with a finding about one of the components in `names`.
 
-    Leave out the finding that a rollout is running, and nodes whose cause is a program that has just been started.
+    The finding that a rollout is running is left out, and so are nodes whose root cause may pass without a cure.
     """
     return [
         node

@@ -12,7 +12,7 @@ LABEL_WIDTH = 9
 STYLES = {PROBLEM: "red", WARNING: "yellow"}
 PROGRAM = re.compile(r"(^|&& |; |sudo -u \S+ )(svc|supervisorctl) ")
 PROGRAM_IN_TEXT = re.compile(r"(`)(svc|supervisorctl) ")
-MAX_CONSEQUENCES_SHOWN = 6  # per cause; further consequences are only counted
+MAX_CONSEQUENCES_SHOWN = 6  # for each cause; further consequences are counted, but not shown
 
 
 def command_text(fix: str, svc: str, supervisorctl: str) -> str:
@@ -21,7 +21,7 @@ def command_text(fix: str, svc: str, supervisorctl: str) -> str:
 
 
 def hint_text(text: str, svc: str, supervisorctl: str) -> str:
-    """Return a text in which the commands between backticks are the given ones."""
+    """Return a text in which `svc` and `supervisorctl` between backticks are replaced by the given commands."""
     return _with_programs(PROGRAM_IN_TEXT, text, svc, supervisorctl)
 
 

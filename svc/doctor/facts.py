@@ -16,31 +16,31 @@ from svc.supervision.log_position import LogPosition
 class SiteFiles:
     """The state of config/ and conf.d/."""
 
-    errors: Sequence[str] = ()  # a line each, as `svc check` prints them
+    errors: Sequence[str] = ()  # lines in the format of `svc check`
     stale: Sequence[str] = ()  # rendered files that differ from config/, as "PATH: new|changed|gone"
-    present: bool = True  # false: the directory has nothing to run
-    runs_from_var: bool = False  # supervisord runs from var/, because of the environment or of single components
+    present: bool = True  # false if the directory contains nothing to run
+    runs_from_var: bool = False  # whether supervisord runs from var/
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SupervisordFacts:
-    """What supervisord reports. `problem` is the reason why a running supervisord reports nothing, or empty."""
+    """The state of supervisord and its programs. `problem` is the reason why a running supervisord does not answer."""
 
     pid: int | None = None
     problem: str = ""
-    socket_owner: str = ""  # the owner of the socket, if the current user has no access to it
+    socket_owner: str = ""  # the owner of the socket if the current user has no access to it, else ""
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     log_positions: Mapping[str, Sequence[LogPosition]] = dataclasses.field(default_factory=dict)
-    router_keys_file: str | None = None  # of the running router, empty if it requires no API keys; None: unknown
+    router_keys_file: str | None = None  # of the running router; "" if it requires no API key; None: unknown
     has_extension: bool = True  # whether svc's extension is loaded
     version: str = ""  # the version of supervisor
-    svc_version: str = ""  # empty: the extension reports none
-    python: str = ""  # the directory of supervisord's Python, if this command runs in another environment
-    pid_without_socket: int | None = None  # the pid of a supervisord that runs although its socket is missing
+    svc_version: str = ""  # "" if the extension does not return it
+    python: str = ""  # the directory of supervisord's Python if this command uses a different one
+    pid_without_socket: int | None = None  # pid of a running supervisord whose socket is missing
     stopped_pid: int | None = None  # the pid of a supervisord that a signal (SIGSTOP) has stopped
     ending_pid: int | None = None  # the pid of a supervisord that is shutting down
-    last_error: str = ""  # the last error in supervisord's log, if supervisord does not run
+    last_error: str = ""  # the last error in the log of a supervisord that does not run
 
     @property
     def any_pid(self) -> int | None:
@@ -54,16 +54,16 @@ class PortHolder:
 
     pid: int  # 0: /proc does not show the process
     command: str
-    program: str = ""  # the program of this site's supervisord to which the process belongs
+    program: str = ""  # the program to which the process belongs, if this site's supervisord started it
     is_leftover: bool = False  # whether an earlier supervisord of this site started the process
     addresses: Sequence[str] = ()
-    site: str = ""  # the root of another svc site to which the process belongs
+    site: str = ""  # the root of the svc site to which the process belongs, if it is a different site
     stop_command: str = ""  # the command that stops that site
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Poisoning:
-    """A registry's event `poisoned`: a request killed this instance, and another one before."""
+    """A registry's event `poisoned`: a request killed the instance `service` after it had killed another instance."""
 
     time: float  # Unix seconds
     service: str
@@ -72,20 +72,20 @@ class Poisoning:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegistryFacts:
-    """The facts of the registry at one URL. `is_local`: this site runs it."""
+    """The facts of the registry at one URL. `is_local` means that this site runs it."""
 
     url: str
     is_local: bool
     health: HttpResult
     listing: HttpResult
-    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # responses to writes, by token file
-    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # responses of its checks, by service
-    poisonings: Sequence[Poisoning] = ()  # the oldest first
+    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # token file -> response to a write
+    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # service -> health check
+    poisonings: Sequence[Poisoning] = ()  # oldest first
 
     def services(self) -> dict[str, dict[str, Any]]:
-        """Return the services in the registry's list by name, without entries that lack a required field."""
+        """Return a dict from name to entry in the registry's list, without entries that lack a required field."""
         return {
-            s["name"]: {"drained": False, **s}  # the registry of the original knows no drains
+            s["name"]: {"drained": False, **s}  # the original's registry has no drains
             for s in _objects(self.listing.get("services"))
             if {"name", "host", "port", "status", "is_healthy"} <= s.keys()
         }
@@ -98,7 +98,7 @@ class InstanceProbe:
     info: HttpResult
     health: HttpResult
     models: HttpResult  # the response of the instance's /v1/models
-    models_from_outside: HttpResult | None = None  # the same from the registered address; None if that is loopback
+    models_from_outside: HttpResult | None = None  # the response at the registered address; None if that is loopback
     inference: HttpResult | None = None  # the response to a GET of an inference path with the router's key
     router_key: bool = False  # whether upstream_keys_file has a key for the instance
 
@@ -111,10 +111,10 @@ class RouterFacts:
     ready: HttpResult
     services: HttpResult
     metrics: HttpResult
-    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # by instance; empty text: connected
+    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instance -> error; "": connected
 
     def instances(self) -> dict[str, dict[str, Any]]:
-        """Return the instances in the router's list, by name."""
+        """Return a dict from name to entry in the router's list of instances."""
         return {s["name"]: s for s in _objects(self.services.get("services")) if "name" in s}
 
 
@@ -124,7 +124,7 @@ TOKEN, ENGINE_KEY, UPSTREAM_KEYS, API_KEYS = "token", "engine key", "upstream ke
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SecretFileFacts:
-    """The facts of a file with a token, a password or a key. `setting` is the name of the setting with its path."""
+    """The facts of a file with a token, a password or a key. `setting` is the name of the setting with the path."""
 
     path: str
     setting: str
@@ -141,7 +141,7 @@ class Disk:
     """The free space of a directory's file system."""
 
     path: str
-    free: int = 1 << 40  # bytes
+    free: int = 1 << 40  # free bytes
     size: int = 1 << 41
     inodes: float = 1.0  # the free share of inodes
     writable: bool = True
@@ -158,7 +158,7 @@ class OpenFiles:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Gpus:
-    """The indices of this machine's NVIDIA devices, and their UUIDs when nvidia-smi lists them."""
+    """The indices of this machine's NVIDIA devices and, if nvidia-smi lists them, their UUIDs."""
 
     indices: Sequence[int] = ()
     uuids: Sequence[str] = ()
@@ -183,7 +183,7 @@ class Leftover:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PackageProblem:
-    """A package that is missing, or whose version is unsuitable. `requirement`: the argument of pip that cures it."""
+    """A package that is missing or has an unsuitable version. `pip install` with `requirement` cures the problem."""
 
     problem: str
     requirement: str
@@ -191,12 +191,12 @@ class PackageProblem:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class UnfinishedRollout:
-    """A running rollout, or an interrupted rollout, which `command` finishes."""
+    """A rollout that is running or was interrupted. `command` finishes an interrupted rollout."""
 
     command: str
     drained: Sequence[str] = ()  # services that the rollout has drained
     begun: Sequence[str] = ()  # instances that the rollout has stopped
-    at_work: str = ""  # the text in the lock file of a running rollout; empty: the rollout was interrupted
+    at_work: str = ""  # the text in the lock file; "" if the rollout was interrupted
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -209,7 +209,7 @@ class Uncollected:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Facts:
-    """All facts of a site. `components` are those in the files that supervisord runs from."""
+    """All facts of a site. `components` come from the files that supervisord reads."""
 
     now: float = 0.0
     settings: Settings | None = None
@@ -218,14 +218,14 @@ class Facts:
     components: Sequence[Component] = ()
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"
-    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # digests of the TOML files, by instance
-    # By program: the last lines that its current process wrote to its log, and those of the process before that.
+    digests: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instance -> digest of its TOML
+    # Program -> last lines in its log from its latest process (`logs`) or from the process before (`earlier_logs`).
     logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     earlier_logs: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
-    last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # how each program last ended
+    last_exits: Mapping[str, str] = dataclasses.field(default_factory=dict)  # program -> how it last ended
     listeners: Mapping[int, PortHolder] = dataclasses.field(default_factory=dict)
     registries: Sequence[RegistryFacts] = ()
-    instance_probes: Mapping[str, InstanceProbe] = dataclasses.field(default_factory=dict)  # by instance
+    instance_probes: Mapping[str, InstanceProbe] = dataclasses.field(default_factory=dict)  # instance -> responses
     router: RouterFacts | None = None
     secrets: Sequence[SecretFileFacts] = ()
     disks: Sequence[Disk] = ()
@@ -236,10 +236,10 @@ class Facts:
     rollout: UnfinishedRollout | None = None
     svc_version: str = ""  # the version of the installed svc, with a digest of its code
     package_problems: Sequence[PackageProblem] = ()
-    pip: str = "pip"  # the command of pip for svc's own environment
-    sudo: str = "sudo "  # the prefix of a command that needs root; empty: this user is root
+    pip: str = "pip"  # the command that runs pip on svc's own environment
+    sudo: str = "sudo "  # prefix of a command that needs root; "" if this user is root
     uncollected: Sequence[Uncollected] = ()
-    model: str = ""  # the model that the operator named
+    model: str = ""  # the model from the command line
 
     @property
     def instances(self) -> list[Component]:
@@ -249,17 +249,17 @@ class Facts:
         return next((component for component in self.components if component.kind == kind), None)
 
     def state(self, program: str) -> str:
-        """Return the state of a program in supervisord, or an empty text if it has no such program."""
+        """Return the state of a program in supervisord, or an empty text if supervisord has no such program."""
         process = self.supervisord.processes.get(program)
         return process.state if process else ""
 
     def log_of_last_exit(self, program: str) -> Sequence[str]:
-        """Return the last lines of that process of a program which ended last."""
+        """Return the last log lines of the process that ended last, among the processes of a program."""
         alive = self.state(program) in ("STARTING", "RUNNING")
         return self.earlier_logs.get(program, self.logs.get(program, ())) if alive else self.logs.get(program, ())
 
     def uptime(self, program: str) -> int:
-        """Return the seconds since a running program was started, or 0 if it does not run."""
+        """Return the seconds since the start of a running program, or 0 for a program that does not run."""
         process = self.supervisord.processes.get(program)
         return process.now - process.start if process and process.state == "RUNNING" else 0
 
@@ -268,7 +268,7 @@ class Facts:
         return next((registry for registry in self.registries if registry.listing.ok), None)
 
     def registered_services(self) -> dict[str, dict[str, Any]]:
-        """Return the services in the list of `listing_registry`, by name."""
+        """Return a dict from name to entry in the list of `listing_registry`."""
         registry = self.listing_registry()
         return registry.services() if registry else {}
 

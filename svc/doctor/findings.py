@@ -12,10 +12,10 @@ WAIT, WATCH = "it was just started, so wait until it is ready; see", "svc status
 class Finding:
     """A problem that a check found.
 
-    `causes` are the keys of findings that may explain this one, the likeliest first; "registry.*" matches every key
-    that begins with "registry.". `fix` is a command line, and `first_step` is what a person has to do before it.
-    `may_pass`: a program has just been started, so that the problem may pass without a cure. In a diagnosis it is a
-    warning, with its consequences, and the cure is to wait.
+    `causes` are the keys of the findings that may explain this finding, the likeliest first; "registry.*" matches every
+    key that begins with "registry.". `fix` is a command line, and `first_step` is what a person has to do before it.
+    `may_pass` is true if the problem may pass without a cure, because a program has just been started. The diagnosis
+    then shows this finding and its consequences as warnings, with waiting as the cure.
     """
 
     key: str
@@ -47,7 +47,7 @@ class Node:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Node]:
-    """Return one tree for each root cause, with its consequences. Trees that contain a problem come first."""
+    """Return a tree for each root cause and its consequences. Trees that contain a problem come first."""
     unique = list({finding.key: finding for finding in reversed(list(findings))}.values())[::-1]
     parents: dict[str, str] = {}
     for finding in unique:
@@ -70,7 +70,7 @@ def _awaited(finding: Finding) -> Finding:
 
 
 def _causes(finding: Finding, findings: Sequence[Finding]) -> Iterator[str]:
-    """Yield the keys of the other findings that explain this one, the likeliest first."""
+    """Yield the keys of the other findings that may explain `finding`, the likeliest first."""
     for pattern in finding.causes:
         for other in findings:
             if other.key != finding.key and (other.key == pattern or fnmatchcase(other.key, pattern)):

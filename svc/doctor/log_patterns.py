@@ -1,6 +1,6 @@
 """Patterns of known log lines, with the meaning of each line and the cure of the failure. Pure.
 
-The last line that matches counts, because an engine logs the cause once and then many lines about the failure.
+The last matching line decides: an engine logs the cause once, and after it many lines that match no pattern.
 """
 
 import dataclasses
@@ -10,9 +10,9 @@ from collections.abc import Iterable
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogPattern:
-    """A pattern of a log line. `meaning` and `cure` may refer to the groups of `line`.
+    """A pattern of a log line. `meaning` and `cure` may refer to the groups of the pattern `line`.
 
-    A `general` pattern counts only if no other pattern matches.
+    A `general` pattern is used only if no other pattern matches.
     """
 
     line: re.Pattern[str]
@@ -29,7 +29,7 @@ class LogDiagnosis:
 
     @property
     def edits(self) -> bool:
-        """Whether the cure is to edit the instance's TOML."""
+        """Whether the cure is an edit of the instance's TOML."""
         return "[backend]" in self.cure
 
 

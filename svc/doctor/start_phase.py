@@ -1,9 +1,9 @@
-"""Decides whether a program does not answer only because it has just been started. Pure."""
+"""Decides whether a program may not answer because it has just been started. Pure."""
 
 from svc.doctor.facts import Facts
 from svc.doctor.http_result import HttpResult
 
-START_SECONDS = 60  # in which a program may open its port and register, on a busy machine
+START_SECONDS = 60  # time that a program may need on a busy machine to open its port and register
 
 
 def is_starting(facts: Facts, program: str) -> bool:
@@ -12,7 +12,7 @@ def is_starting(facts: Facts, program: str) -> bool:
 
 
 def may_open_port(facts: Facts, program: str, response: HttpResult) -> bool:
-    """Return whether a program has not answered because it may not have opened its port yet."""
+    """Return whether `response` may be an error only because the program has not opened its port yet."""
     return facts.state(program) == "STARTING" or (is_refused(response) and is_starting(facts, program))
 
 

@@ -1,4 +1,4 @@
-"""Checks that each LoRA adapter is loaded at every instance of its base model. An engine that restarts loses it."""
+"""Checks that each LoRA adapter is loaded at every instance of its base model. A restart of an engine unloads it."""
 
 import json
 import shlex
@@ -23,9 +23,9 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def loaded_adapters(facts: Facts) -> dict[tuple[str, str], dict[str, Mapping[str, Any]]]:
-    """Return, by adapter and base model, the running instances that list the adapter, each with its entry of the list.
+    """Return, for each pair of adapter and base model, a dict from running instances to their entry for the adapter.
 
-    vLLM and SGLang name the base model of an adapter in the field `parent`, and its path in `root`.
+    In the lists of vLLM and SGLang, an adapter's field `parent` is its base model, and `root` is the adapter's path.
     """
     adapters: dict[tuple[str, str], dict[str, Mapping[str, Any]]] = {}
     for instance, models in _running_instances(facts).items():
@@ -36,7 +36,7 @@ def loaded_adapters(facts: Facts) -> dict[tuple[str, str], dict[str, Mapping[str
 
 
 def _running_instances(facts: Facts) -> dict[str, list[Mapping[str, Any]]]:
-    """Return the entries of each running instance's model list, by instance."""
+    """Return a dict from each running instance to the entries of its model list."""
     return {
         name: [
             m for m in service["metadata"].get("models_list") or () if isinstance(m, dict) and is_model_id(m.get("id"))

@@ -27,7 +27,7 @@ from svc.doctor.findings import WARNING, Finding
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """A check of one subject. If `applies` returns False, the check lacks facts, and the subject may be unhealthy."""
+    """A check of one subject. If `applies` returns False, facts are missing: no finding does not mean healthy then."""
 
     subject: str
     find: Callable[[Facts], Iterator[Finding]]
@@ -88,5 +88,5 @@ def findings(facts: Facts) -> list[Finding]:
 
 
 def healthy_subjects(facts: Facts) -> list[str]:
-    """Return the subjects that were checked and have no finding."""
+    """Return the subjects of the checks that apply and have no finding."""
     return [check.subject for check in CHECKS if check.applies(facts) and not any(check.find(facts))]

@@ -1,4 +1,4 @@
-"""Checks whether babysitters and their instances answer and are registered, and why not."""
+"""Checks whether babysitters and their instances answer and are registered, and finds the cause if not."""
 
 import re
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_refused, may_open_port
 from svc.site.components import Component, shares_registry
 
-STARTUP_SECONDS = 5  # after its start, a babysitter answers and has registered
+STARTUP_SECONDS = 5  # time from a babysitter's start until it must answer and be registered
 MAX_MISSED_HEARTBEATS = 2.5
-MAX_LOADING_SECONDS = 900  # the time for which an instance may answer 503
+MAX_LOADING_SECONDS = 900  # time from an instance's start for which it may answer 503
 OWNED_BY_ANOTHER = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
 REGISTRATION_ERROR = "not registered, trying again: "
 
@@ -36,8 +36,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _shares_registry(facts: Facts, router: Component, component: Component) -> bool:
     """Return whether an instance registers at a registry that the router reads.
 
-    Different URLs may lead to the same registry. That is assumed if both name this machine, or if the router lists
-    the instance.
+    Different URLs may lead to the same registry. Two URLs count as the same registry if both refer to this machine.
+    If the router lists the instance, both use the same registry.
     """
     if shares_registry(router, component):
         return True
@@ -138,7 +138,7 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
 
 
 def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfig | None) -> Finding:
-    """Return the finding for an engine that refuses its babysitter's API key, so that its models are unknown."""
+    """Return the finding for an engine with unknown models, because it refuses its babysitter's API key."""
     name, source = component.programs[0], component.source.removeprefix("../")
     file = config.backend.api_key_file if config else ""
     return Finding(
@@ -177,7 +177,7 @@ def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> I
 
 
 def _is_local(facts: Facts, component: Component) -> bool:
-    """Return whether the instance's registered host is this machine; else another machine may forward requests."""
+    """Return whether the instance's registered host is this machine, and not one that forwards requests to it."""
     name = facts.host_names.get(component.host)
     return name is not None and name.is_local
 
@@ -185,7 +185,7 @@ def _is_local(facts: Facts, component: Component) -> bool:
 def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Iterator[Finding]:
     """Yield a finding if an instance does not answer, is not ready, or does not list its models.
 
-    An instance need not list its models if its TOML names them.
+    An instance need not list its models if its TOML contains them.
     """
     name, response, key = component.programs[0], probe.models, f"models.{component.name}"
     uptime, restart = facts.uptime(name), f"supervisorctl restart {name}"
@@ -209,7 +209,7 @@ def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Itera
             fix=restart if uptime > MAX_LOADING_SECONDS else "svc status --watch",
         )
     elif must_list and response.status in (401, 403):
-        if probe.info.error or probe.info.get("not_ready"):  # otherwise the engine accepts its babysitter's key
+        if probe.info.error or probe.info.get("not_ready"):  # else the engine accepts its babysitter's key
             yield _wants_key(component, probe, config)
     elif response.ok and probe.models_from_outside and probe.models_from_outside.error and _is_local(facts, component):
         yield Finding(

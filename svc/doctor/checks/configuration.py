@@ -1,4 +1,4 @@
-"""Checks whether config/ is valid, whether conf.d/ and what runs match it, and whether a rollout is unfinished."""
+"""Checks whether config/ is valid, whether conf.d/ and the running programs match it, and whether a rollout is open."""
 
 from collections.abc import Iterator, Sequence
 
@@ -63,7 +63,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
 
 
 def _unread_configs(facts: Facts) -> Iterator[str]:
-    """Yield a line for each instance whose babysitter has loaded another version of its TOML."""
+    """Yield a line for each instance whose babysitter has loaded a different version of its TOML."""
     for component in facts.instances:
         probe = facts.instance_probes.get(component.name)
         loaded = probe.info.get("config") if probe else None

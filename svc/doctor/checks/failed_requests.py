@@ -1,4 +1,4 @@
-"""Checks for instances whose answers are mostly 500, and for requests that killed instances."""
+"""Checks for instances that mostly answer 500, and for requests that killed instances."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from svc.doctor.facts import Facts, Poisoning
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import instance_name, instance_service, server_program
 
-RECENT_SECONDS = 3600  # for which a request that killed instances is reported
+RECENT_SECONDS = 3600  # age up to which the event of a killed instance leads to a finding
 POISONED_KEY = "poisoned"
 
 
@@ -17,7 +17,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def poisoning_causes(facts: Facts, instance: str) -> tuple[str, ...]:
-    """Return the key of the finding that explains why an instance ended lately, if a request killed it."""
+    """Return the key of the finding about killing requests if a request has recently killed the instance, else ()."""
     killed = {poisoning.service for poisoning in _recent_poisonings(facts)}
     return (POISONED_KEY,) if instance_service(instance) in killed else ()
 
@@ -54,7 +54,10 @@ def _failing_instance(facts: Facts, name: str, is_ejected: bool) -> Finding:
 
 
 def _poisoned_requests(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding if requests killed instances lately, by the registry's events or else the router's count."""
+    """Yield a finding if requests killed instances recently.
+
+    The source is the registry's events or, if no registry lists its services, the router's count.
+    """
     if poisonings := _recent_poisonings(facts):
         killed, last = sorted({poisoning.service for poisoning in poisonings}), poisonings[-1]
         summary = f"a request kills the instances that serve it: {', '.join(killed)} died"

@@ -22,7 +22,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def _given_devices(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
-    """Yield each device variable of a TOML and its devices; an engine without such a variable uses the first GPU."""
+    """Yield each device variable of a TOML and its devices; vLLM and InfiniLM use GPU 0 if there is no variable."""
     variables = {variable: config.env[variable] for variable in (CUDA, HPCC) if variable in config.env}
     if not variables and isinstance(config.backend, (VllmBackend, InfinilmBackend)):
         variables = {CUDA if isinstance(config.backend, VllmBackend) else HPCC: "0"}

@@ -12,8 +12,8 @@ from svc.protocol.health_state import state_of
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.site.components import Component
 
-ServiceEntry = Mapping[str, Any]  # an entry of the registry's list
-REGISTRATION_SECONDS = 5  # after its start, a program is registered
+ServiceEntry = Mapping[str, Any]  # an entry in the registry's list
+REGISTRATION_SECONDS = 5  # time from a program's start until it must be registered
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -31,7 +31,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def is_redundant(service: ServiceEntry, services: Mapping[str, ServiceEntry]) -> bool:
-    """Return whether every model of a service has another healthy instance."""
+    """Return whether every model of a service is also served by another healthy instance."""
     others = {m for s in services.values() if s is not service and s["is_healthy"] for m in listed_models(s)}
     models = listed_models(service)
     return bool(models) and set(models) <= others

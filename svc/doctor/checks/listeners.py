@@ -1,4 +1,4 @@
-"""Checks which process holds a port that a program needs, and whether running programs listen on their ports."""
+"""Checks whether another process occupies a program's port, and whether running programs listen on their ports."""
 
 from collections.abc import Iterator
 
@@ -7,13 +7,13 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_starting
 
 MAX_COMMAND_WIDTH = 100
-STARTUP_SECONDS = 15  # after its start, each of svc's own programs listens
-MAX_LOADING_SECONDS = 900  # an engine that loads its model for longer is a problem
+STARTUP_SECONDS = 15  # time from the start of one of svc's own programs until it must listen
+MAX_LOADING_SECONDS = 900  # time for which an engine may load its model
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     if facts.supervisord.problem or facts.supervisord.pid_without_socket:
-        return  # what holds the ports may be this site's own programs, whose states are unknown
+        return  # the listeners may be this site's own programs, whose states are unknown
     for component in facts.components:
         for number, program in enumerate(component.programs):
             port = component.ports[number]
@@ -22,7 +22,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             if state in ("RUNNING", "STOPPING"):
                 yield from _silent_program(facts, program, port)
             elif state == "STARTING" and not (holder and holder.pid):
-                continue  # the holder may be the program itself
+                continue  # the unknown process may be the program itself
             elif holder and (holder.is_leftover or holder.program != program):
                 yield _taken_port(facts, program, port, holder)
 

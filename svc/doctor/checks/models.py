@@ -1,4 +1,4 @@
-"""Checks for models without a healthy instance, aliases of such models, and the model that the operator named."""
+"""Checks for models without a healthy instance, for aliases of such models, and the model from the command line."""
 
 import json
 from collections.abc import Iterator
@@ -45,7 +45,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _model_of_keyed_router(facts: Facts, name: str) -> Iterator[Finding]:
     """Yield a finding if no healthy instance in the registry lists a model.
 
-    A router that requires an API key does not list its instances here. Its static services are not in the registry.
+    A router that requires an API key does not show its instances to the doctor. If it has static services, the registry
+    does not list them, so the finding says that the model may exist.
     """
     aliases = dict(facts.settings.router.aliases) if facts.settings else {}
     model = aliases.get(name, name)
@@ -64,7 +65,7 @@ def _model_of_keyed_router(facts: Facts, name: str) -> Iterator[Finding]:
 
 
 def _served_by_registry(facts: Facts) -> list[str]:
-    """Return the models of the instances to which a router that reads this site's registry sends requests."""
+    """Return the models that the router should serve, according to the registry: those of its usable instances."""
     usable = (
         service
         for service in facts.registered_services().values()
@@ -106,7 +107,7 @@ def _list_command(facts: Facts) -> str:
 
 
 def served_by(facts: Facts) -> dict[str, list[str]]:
-    """Return, by model, the instances that the router uses."""
+    """Return a dict from each model to the instances that the router uses for it."""
     instances: dict[str, list[str]] = {}
     for name, entry in (facts.router.instances() if facts.router else {}).items():
         if entry.get("healthy"):
@@ -116,7 +117,7 @@ def served_by(facts: Facts) -> dict[str, list[str]]:
 
 
 def _known_models(facts: Facts) -> dict[str, list[str]]:
-    """Return the names of each model's instances, for all models in the registry, the router and the TOML files."""
+    """Return a dict from each model in the registry, the router and the mocks' TOML files to its instances."""
     instances: dict[str, list[str]] = {}
     for name, service in facts.registered_services().items():
         if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
@@ -207,7 +208,7 @@ def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
 
 
 def _alias_toml(facts: Facts, name: str) -> str:
-    """Return the lines of an alias. A TOML file may have the header of a table only once."""
+    """Return the TOML lines that add an alias, with the table's header unless the file already has this table."""
     line = f'{json.dumps(name, ensure_ascii=False)} = "MODEL"'
     has_table = facts.settings is not None and facts.settings.router.aliases
     return f", under [router.aliases]:\n{line}" if has_table else f":\n[router.aliases]\n{line}"

@@ -1,4 +1,4 @@
-"""Checks for registries whose host name does not resolve, and instances whose host is not this machine."""
+"""Checks for registries whose host name does not resolve, and for local instances whose host is another machine."""
 
 from collections.abc import Iterator
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""Checks each program's state in supervisord; the end of its log explains why it does not run."""
+"""Checks each program's state in supervisord, and explains with the end of its log why it does not run."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from svc.doctor.log_patterns import LogDiagnosis, diagnose
 from svc.site.components import Component
 
 MANY_RESTARTS, RECENT_SECONDS = 3, 300
-JUST_RESTARTED_SECONDS = 10  # the time for which a single restart is reported
+JUST_RESTARTED_SECONDS = 10  # uptime up to which a single restart leads to a finding
 KILLED = "terminated by SIGKILL"
 MAX_LINE_WIDTH = 200
 

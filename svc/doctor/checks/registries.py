@@ -104,7 +104,7 @@ def _refusals(facts: Facts, registry: RegistryFacts) -> Iterator[Finding]:
 
 
 def _read_setting(facts: Facts) -> str:
-    """Return the name of the setting for the token with which the router, or else a command, reads the registry."""
+    """Return the setting for the registry's read token: the router's if the site has a router, else the commands'."""
     if facts.component("router"):
         return "registry_token_file under [router] (and read_token_file under [registry] for commands)"
     return "read_token_file under [registry]"

@@ -1,4 +1,4 @@
-"""Checks the free space on disks, and the number of open files."""
+"""Checks the free space on disks, and the number of files that programs have open."""
 
 import shlex
 from collections.abc import Iterator
@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from svc.doctor.facts import Disk, Facts, OpenFiles
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
-FULL_BYTES, LOW_BYTES = 100 << 20, 1 << 30  # free bytes of a full disk, and of a nearly full one
-LOW_SHARE = 0.02  # a smaller free share of the inodes, or of the bytes of a small disk, means nearly full
-MAX_OPEN_SHARE = 0.8  # a larger share of the limit on open files is a problem
+FULL_BYTES, LOW_BYTES = 100 << 20, 1 << 30  # a disk with fewer free bytes counts as full, or as nearly full
+LOW_SHARE = 0.02  # a disk with a smaller share of free inodes or, if small, of free bytes counts as nearly full
+MAX_OPEN_SHARE = 0.8  # a larger share of a program's open-file limit leads to a finding
 MIN_OPEN_FILE_LIMIT = 1024
 
 

@@ -13,7 +13,7 @@ from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
-MAX_MISSED_SYNCS = 3  # after which the routing table is stale
+MAX_MISSED_SYNCS = 3  # number of missed syncs after which the routing table is stale
 
 
 def check(facts: Facts) -> Iterator[Finding]:
@@ -82,7 +82,7 @@ def _not_ready(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
     """Yield a finding if the routing table is too old, or if the router still uses its saved table.
 
-    An age of half a minute is normal: if the list does not change, the registry answers the router after that time.
+    An age of half a minute is normal: the registry delays its answer for that long if its list does not change.
     """
     source, age = router.health.get("table_source"), router.health.get("table_age_seconds")
     interval = facts.settings.router.registry_sync_interval if facts.settings else 10.0
@@ -105,7 +105,7 @@ def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 
 
 def _unrouted(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Yield a finding for each instance that is healthy in the registry and that the router does not use."""
+    """Yield a finding for each healthy instance in the registry that the router does not use."""
     routed = router.instances()
     for name, service in sorted(facts.registered_services().items()):
         if service.get("metadata", {}).get("type") != INSTANCE_TYPE or not service["is_healthy"]:
@@ -136,7 +136,7 @@ def _where_to_restart(router: RouterFacts) -> str:
 
 
 def _restart_command(router: RouterFacts) -> str:
-    """Return the command that restarts a local router, or shows the health of another one."""
+    """Return the command that restarts a local router, or shows the health of a remote router."""
     return "supervisorctl restart router" if router.is_local else f"curl -sS -m 5 {router.url}/health"
 
 
@@ -201,7 +201,7 @@ def _full_queue(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
 
 
 def _unprotected(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
-    """Yield a finding if, by this site's settings, the router serves other machines without an API key."""
+    """Yield a finding if this site's settings make the router serve other machines without an API key."""
     settings = facts.settings.router if facts.settings else None
     if settings is None or not router.is_local:
         return

@@ -65,7 +65,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
         )
     elif is_world_accessible(secret.mode):
         yield Finding(
-            f"mode.{path}",  # not token.*, because a file's mode does not explain a refusal
+            f"mode.{path}",  # not token.*, because a file's mode does not explain why a token is refused
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",

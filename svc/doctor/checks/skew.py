@@ -45,7 +45,7 @@ def check_versions(facts: Facts) -> Iterator[Finding]:
 
 
 def _other_code(facts: Facts) -> tuple[list[str], str]:
-    """Return the local programs that do not run the installed code, and the version that one of them runs."""
+    """Return the local programs that do not run the installed code, and the version that the first of them runs."""
     running = {"supervisord": facts.supervisord.svc_version}
     for registry in facts.registries:
         if registry.is_local:
@@ -66,7 +66,7 @@ def _release(code: str) -> str:
 
 
 def check_clocks(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding for each clock that differs so much that heartbeats look too old, or later than now."""
+    """Yield a finding for each clock that differs so much that heartbeats seem too old or in the future."""
     responses: list[tuple[str, HttpResult]] = []
     responses += [(f"the registry at {registry.url}", registry.health) for registry in facts.registries]
     if facts.router:

@@ -1,4 +1,4 @@
-"""Checks whether supervisord runs, has svc's extension and answers, and whether processes outlived an earlier one."""
+"""Checks whether supervisord runs, answers and has svc's extension, and for processes of an earlier supervisord."""
 
 from collections.abc import Iterator
 
@@ -97,7 +97,7 @@ def _down(facts: Facts) -> Finding:
 
 
 def check_leftovers(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding for processes of this site that outlived the supervisord that started them."""
+    """Yield a finding for processes of this site that were started by a supervisord that has ended."""
     if not facts.leftovers or facts.supervisord.problem or facts.supervisord.pid_without_socket:
         return
     pids = [str(leftover.pid) for leftover in facts.leftovers]

@@ -1,4 +1,4 @@
-"""Collects all facts: first those of this machine, then the responses of all servers, in parallel."""
+"""Collects all facts: first the facts of this machine in parallel, then the responses of all servers in parallel."""
 
 import functools
 import os
@@ -45,12 +45,12 @@ from svc.supervision import supervisord_search
 LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
 REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
 
-Collection = dict[str, Callable[[], Any]]  # the functions that collect facts, by subject
+Collection = dict[str, Callable[[], Any]]  # subject -> function that collects its facts
 Progress = Callable[[list[str]], object]  # receives the subjects that are not collected yet
 
 
 def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: Progress | None = None) -> Facts:
-    """Return the facts; change nothing. Facts that cannot be collected are listed in `uncollected`."""
+    """Return the facts; change nothing. Facts that cannot be collected are listed in the field `uncollected`."""
     uncollected: list[Uncollected] = []
     settings = _settings(site, environ)
     first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
@@ -109,9 +109,9 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
 
 
 def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
-    """Return the settings of file and environment; if these are invalid, those of the file, else the defaults.
+    """Return the settings from file and environment, or from the file alone, or the defaults: the first that are valid.
 
-    The facts of the site's files include the errors.
+    Errors are not lost, because they are among the facts about the site's files.
     """
     for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
         with suppress(SvcError):
@@ -163,7 +163,7 @@ def _local(
 
 
 def _upstream_keys(site: Site, settings: Settings) -> UpstreamKeys | None:
-    """Return the upstream keys of the local router, or None if their file cannot be read, which `secrets` reports."""
+    """Return the upstream keys of the local router; None for an unreadable file, for which `secrets` has a finding."""
     if not settings.router.upstream_keys_file:
         return UpstreamKeys()
     with suppress(SvcError):
@@ -177,7 +177,7 @@ def _remote(
     instances = [component for component in components if component.kind == "babysitter"]
     collection: Collection = {}
     for url, is_local in registry_urls(settings, components, configs).items():
-        # The instances that register at this registry need a token that it accepts.
+        # The write tokens of the instances that register at this registry are tested.
         registering = [
             configs[instance.name]
             for instance in instances
@@ -209,7 +209,7 @@ def _remote(
 def registry_urls(
     settings: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
 ) -> dict[str, bool]:
-    """Return the URL of each registry that the site uses, and whether the site runs that registry itself."""
+    """Return a dict from the URL of each registry that the site uses to whether the site runs this registry itself."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
     used = [url for component in components for url in component.registry_url.split(",") if url]
@@ -239,7 +239,7 @@ def _registers_at(url: str, component: Component, config: InstanceConfig) -> boo
 
 
 def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:
-    """Yield each file that holds a secret, the setting that names the file, and the kind of secret."""
+    """Yield the path of each file with secrets, the setting that contains the path, and the kind of secret."""
     sources = {config.name: os.path.relpath(config.source, site.root) for config in configs.values()}
     tokens = [
         (settings.registry.token_file, "[registry] token_file"),
@@ -263,7 +263,7 @@ def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfi
 
 
 def _collected(results: Mapping[str, Any], key: str, default: Any, uncollected: list[Uncollected]) -> Any:
-    """Return the facts of one subject; if they could not be collected, append the reason and return the default."""
+    """Return the facts of one subject; if there are none, append the reason to `uncollected` and return the default."""
     result = results.get(key, default)
     if isinstance(result, Exception):
         uncollected.append(Uncollected(key, _reason_of(result)))

@@ -1,4 +1,4 @@
-"""Asks the registry, the router, babysitters and instances, with requests that change nothing."""
+"""Requests facts from the registry, the router, babysitters and instances. The requests change nothing."""
 
 import dataclasses
 import functools
@@ -25,9 +25,9 @@ from svc.protocol.engine_key import bearer
 from svc.site.components import Component
 
 HTTP_TIMEOUT_SECONDS = 3.0
-CHECK_TIMEOUT_SECONDS = 8.0  # longer than the timeout of the registry's own check
+CHECK_TIMEOUT_SECONDS = 8.0  # longer than the registry's timeout for the check that it does for this request
 INFERENCE_PATH = "/v1/chat/completions"
-MAX_TEXT_CHARACTERS = 200_000  # the part that is kept of a body that is not JSON
+MAX_TEXT_CHARACTERS = 200_000  # maximum length that is kept of a body that is not JSON
 
 
 def ask(
@@ -61,7 +61,7 @@ def ask(
 
 
 def unix_time(timestamp: Any, date: str | None) -> float | None:
-    """Return the Unix seconds of a timestamp, or without one those of a Date header; None if neither can be read.
+    """Return the Unix seconds of `timestamp`, else of the Date header `date`; None if that cannot be parsed.
 
     Half a second is added to a Date header, because it has only whole seconds.
     """
@@ -74,7 +74,7 @@ def unix_time(timestamp: Any, date: str | None) -> float | None:
 
 
 def error_text(error: BaseException) -> str:
-    """Return why there is no response, as a text for the operator."""
+    """Return a text for the operator that explains why there is no response."""
     error_name = repr(error)
     if isinstance(error, requests.Timeout):
         return "it does not answer in time"
@@ -100,7 +100,7 @@ def error_text(error: BaseException) -> str:
 def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str], instances: list[str]) -> RegistryFacts:
     """Return the facts of a registry: its health, its list, its checks of `instances`, and its answer to each token.
 
-    Each write token is tested with an empty registration. A registry that accepts the token refuses the content.
+    Each write token is tested with an empty registration, which a registry refuses even if it accepts the token.
     """
     url = url.rstrip("/")
     reads: dict[str, Callable[[], HttpResult]] = {
@@ -134,7 +134,7 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
 
 
 def poisonings(events: Any) -> list[Poisoning]:
-    """Return the events in a registry's answer, without those that lack a field; an older registry has none."""
+    """Return the valid events of a registry's answer; [] for any other value, because an old registry has no events."""
     fields = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
     return [
         Poisoning(at, event["service"], event["message"])
@@ -148,9 +148,9 @@ def poisonings(events: Any) -> list[Poisoning]:
 def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
     """Return the responses of an instance and its babysitter. `keys` is None if the router's keys are unknown.
 
-    The instance is asked on loopback and at its registered address, because some instances listen at only one of them.
-    A GET of an inference path shows whether the engine accepts the router's key, and generates nothing: the engine
-    answers 401 or 405.
+    Requests go to the instance's loopback address and to its registered address, because it may listen on one of them
+    only. A GET of an inference path generates nothing, but shows whether the engine accepts the router's key: the
+    status is 405 if it does, else 401.
     """
     inside = ask(f"{component.own_url}/v1/models")
     outside = None if is_loopback(component.host) or is_wildcard(component.host) else ask(f"{component.url}/v1/models")
@@ -165,7 +165,7 @@ def instance(component: Component, keys: UpstreamKeys | None) -> InstanceProbe:
 
 
 def router(url: str, is_local: bool) -> RouterFacts:
-    """Return a router's responses; if it is local, also try to connect to each instance that it lists as unhealthy."""
+    """Return a router's responses. If it is local, also try to connect to each instance that it lists as unhealthy."""
     paths = {"health": HEALTH_PATH, "ready": READY_PATH, "services": SERVICES_PATH, "metrics": METRICS_PATH}
     calls = {key: functools.partial(ask, url + path) for key, path in paths.items()}
     results = run_parallel(calls, HTTP_TIMEOUT_SECONDS + 1)

@@ -44,7 +44,7 @@ NVIDIA_SMI_TIMEOUT_SECONDS = 3.0
 
 
 def processes_of(socket_path: Path) -> dict[int, str]:
-    """Return the program of each process that a supervisord with this socket started, by pid."""
+    """Return a dict from the pid of each process that a supervisord with this socket started to its program."""
     site_socket = os.path.realpath(socket_path)
     programs = {}
     for process in orphans.processes():
@@ -57,9 +57,9 @@ def processes_of(socket_path: Path) -> dict[int, str]:
 
 
 def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]:
-    """Return the processes among `started` that outlived their supervisord, without this command and its ancestors.
+    """Return the processes that still run although their supervisord has ended, without this command and its ancestors.
 
-    `started` are the pids of `processes_of`, and `supervisord` is the pid of the running supervisord.
+    `started` contains the pids from `processes_of`, and `supervisord` is the pid of the running supervisord.
     """
     own = set(procfs.ancestors(os.getpid()))
     pids = (pid for pid in started if pid not in own and supervisord not in set(procfs.ancestors(pid)))
@@ -67,7 +67,7 @@ def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]
 
 
 def listeners(started: Mapping[int, str], leftovers: Collection[int]) -> dict[int, PortHolder]:
-    """Return the process that listens on each port, by port."""
+    """Return a dict from each port to the process that listens on it."""
     sockets = [row for row in procfs.tcp_sockets() if row.is_listener]
     owners: dict[str, list[int]] = {}
     for pid, inode in procfs.socket_owners({row.inode for row in sockets}):
@@ -102,7 +102,7 @@ def command_of(pid: int) -> str:
 
 
 def current_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
-    """Return, by program, the last lines that its current or latest process wrote."""
+    """Return, for each program, the last lines in its log from its latest process, which may have ended."""
     positions = supervisord.log_positions
     return {
         name: log_end(Path(process.logfile), positions[name][-1] if name in positions else None)
@@ -112,7 +112,7 @@ def current_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
 
 
 def earlier_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
-    """Return, by program, the last lines of the process before that one, for each program that had one."""
+    """Return, for each program that was started more than once, the last lines from its second-latest process."""
     return {
         name: log_end(Path(supervisord.processes[name].logfile), *positions)
         for name, positions in supervisord.log_positions.items()
@@ -121,7 +121,7 @@ def earlier_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
 
 
 def log_end(path: Path, begin: LogPosition | None = None, end: LogPosition | None = None) -> tuple[str, ...]:
-    """Return the last lines of a log, or of what is between two positions; none if it cannot be read."""
+    """Return the last lines of a log between two positions (see `read_output`); () if the log cannot be read."""
     try:
         output = read_output(path, begin, end, MAX_LOG_BYTES)
     except OSError:
@@ -132,7 +132,7 @@ def log_end(path: Path, begin: LogPosition | None = None, end: LogPosition | Non
 def last_exits(log: Sequence[str]) -> dict[str, str]:
     """Return how each program last ended, according to supervisord's log.
 
-    In the log, a line of svc's extension names the program, and the next line says how it ended.
+    In the log, a line from svc's extension contains the program's name, and the next line contains the exit status.
     """
     exits = {}
     for line, after in zip(log, log[1:], strict=False):
@@ -154,7 +154,7 @@ def disk(path: Path) -> Disk:
 
 
 def open_files(pids: Mapping[str, int]) -> Iterator[OpenFiles]:
-    """Yield the number of open files of each program whose entry in /proc can be read."""
+    """Yield the number of open files of each program in `pids` whose entry in /proc can be read."""
     for program, pid in pids.items():
         with suppress(OSError, ValueError, IndexError):
             limit = procfs.open_file_limit(pid)
@@ -190,7 +190,7 @@ def host_name(host: str) -> HostName:
 
 
 def is_local(address: str) -> bool:
-    """Return whether an address is this machine's, by trying to bind it: no other address can be bound."""
+    """Return whether an address belongs to this machine, by trying to bind it: a foreign address cannot be bound."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.bind((address, 0))
@@ -199,7 +199,7 @@ def is_local(address: str) -> bool:
 
 
 def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
-    """Return the facts of a file that holds a secret, without the secret."""
+    """Return the facts of a file that contains a secret, without the secret."""
     errors: Sequence[str] = ()
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
@@ -229,7 +229,7 @@ def connect_error(host: str, port: int, timeout: float) -> str:
 
 
 def package_problems(name: str = "infinilm-svc") -> Iterator[PackageProblem]:
-    """Yield each package that svc requires and that is missing or has an unsuitable version."""
+    """Yield each of svc's required packages that is missing or has an unsuitable version."""
     try:
         requirements = metadata.requires(name) or []
     except metadata.PackageNotFoundError:
@@ -249,6 +249,6 @@ def package_problems(name: str = "infinilm-svc") -> Iterator[PackageProblem]:
 
 
 def _without_marker(requirement: Requirement) -> str:
-    """Return the requirement as pip takes it as an argument."""
+    """Return the requirement without its environment marker, as an argument for pip."""
     extras = f"[{','.join(sorted(requirement.extras))}]" if requirement.extras else ""
     return f"{requirement.name}{extras}{requirement.specifier}"

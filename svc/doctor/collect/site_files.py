@@ -20,7 +20,7 @@ from svc.site.components import rendered_files
 
 
 def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
-    """Return the valid configurations of instances, by name: those in config/ and those that `conf_d` was made from."""
+    """Return, for each instance with a valid TOML in config/ or behind a file in `conf_d`, its configuration."""
     configs = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
@@ -28,13 +28,13 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
                 path, dataclasses.replace(settings, launch=dataclasses.replace(settings.launch, components="all"))
             )
         except SvcError:
-            continue  # `files` reports the error
+            continue  # `files` returns the error
         configs[config.name] = config
     return configs
 
 
 def files(site: Site, from_var: bool) -> SiteFiles:
-    """Return the state of the files. `from_var`: supervisord runs from var/, so conf.d/ may differ from config/."""
+    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/."""
     present = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or from_var)
     if not present:
         return SiteFiles(present=False)
@@ -52,7 +52,7 @@ def files(site: Site, from_var: bool) -> SiteFiles:
 
 
 def pending_changes(site: Site, from_var: bool) -> list[str]:
-    """Return the differences between the running groups and supervisord's files, which are in var/ if `from_var`."""
+    """Return the differences between the running groups and supervisord's files (those in var/ if `from_var`)."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return []
@@ -66,7 +66,7 @@ def pending_changes(site: Site, from_var: bool) -> list[str]:
 
 
 def _change_text(change: GroupChange) -> str:
-    """Return the keys that differ, without their values, which may be secrets."""
+    """Return a line for a changed group: its name and the keys that differ, without values, which may be secrets."""
     keys = [edit.key for edit in change.edits]
     keys += [edit.key for program in change.programs for edit in program.edits if program.kind.value == "changed"]
     names = ", ".join(dict.fromkeys(keys))
@@ -85,7 +85,7 @@ def unfinished_rollout(site: Site) -> UnfinishedRollout | None:
 def _rollout_at_work(site: Site) -> str:
     """Return the text in the rollout's lock file, or an empty text if the rollout's process has ended.
 
-    A killed rollout leaves its text in the file.
+    The process must be checked, because a killed rollout does not clear the file.
     """
     try:
         text = (site.var / "rollout.lock").read_text()

@@ -1,4 +1,4 @@
-"""Reads facts of the site's supervisord: whether it runs, whether it has svc's extension, and what it reports."""
+"""Reads facts of the site's supervisord: whether it runs, whether it has svc's extension, and its programs."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
-MAX_LOG_LINES = 6  # the number of last lines of supervisord's log that are searched for an error
+MAX_LOG_LINES = 6  # number of lines at the end of supervisord's log in which an error is searched
 
 
 def supervisord(site: Site) -> SupervisordFacts:
@@ -29,7 +29,7 @@ def supervisord(site: Site) -> SupervisordFacts:
         except PermissionError:
             owner = supervisord_search.other_owner(site) or user_name(os.geteuid())
             return SupervisordFacts(problem=f"{path}: permission denied", socket_owner=owner)
-        except OSError:  # no socket, a stale one, or a path that is too long
+        except OSError:  # no socket, a stale socket, or a path that is too long
             return SupervisordFacts(
                 pid_without_socket=supervisord_search.running_pid(site), last_error=_last_error(site)
             )
@@ -55,7 +55,7 @@ def runs_from(pid: int, conf: Path) -> bool:
 
 def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
     pid = supervisord.pid()
-    positions = supervisord.log_positions()  # first, because a process that starts after this has written nothing yet
+    positions = supervisord.log_positions()  # first: a process that starts after this has no output yet
     processes, version = supervisord.processes(), supervisord.supervisor_version()
     try:
         restarts, extended = supervisord.restarts(), True
@@ -77,7 +77,7 @@ def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
 
 
 def _other_python_directory(pid: int) -> str:
-    """Return the directory of supervisord's Python, or an empty text if this command runs in the same one."""
+    """Return the directory of supervisord's Python, or an empty text if this command uses the same Python."""
     with suppress(OSError):
         directory = os.path.dirname("".join(procfs.arguments(pid)[:1]))
         if os.path.isabs(directory) and os.path.realpath(directory) != os.path.realpath(
