@@ -15,8 +15,8 @@ class HttpResult:
     body: Any = None  # arbitrary JSON
     text: str = ""
     error: str = ""  # why there is no response
-    version: str = ""  # the version of svc that responds
-    clock_ahead: float | None = None  # seconds by which the server's clock is ahead of ours; None: unknown
+    version: str = ""  # the version of svc that sent the response
+    clock_ahead: float | None = None  # seconds by which the server's clock is ahead of this machine's; None: unknown
 
     @property
     def ok(self) -> bool:

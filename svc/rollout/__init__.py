@@ -1,1 +1,1 @@
-"""Rollouts: update the running programs to match the files, one instance after the other, without failed requests."""
+"""Rollouts update the running programs to match the files, one instance after the other, without failed requests."""

@@ -13,7 +13,7 @@ from svc.supervision.client import SupervisordClient
 class InstanceActions:
     """Stops, changes, drains and deregisters instances.
 
-    `registry` is None if the operator allows a rollout without a registry. Then no instance is drained.
+    `registry` is None if the operator allows a rollout without a registry. In this case, no instance is drained.
     """
 
     supervisord: SupervisordClient
@@ -66,7 +66,7 @@ class InstanceActions:
                     try:
                         self.registry.deregister(name)
                     except NotFound:
-                        continue  # the babysitter deregistered it already
+                        continue  # the babysitter has already deregistered this name
         except CommandError:
             return False
         return True

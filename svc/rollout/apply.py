@@ -1,4 +1,4 @@
-"""`svc apply`: writes the files, then updates each running component that differs from them, one after the other."""
+"""`svc apply`: writes the files, then updates the running components that differ from them, one after the other."""
 
 import dataclasses
 import time
@@ -30,7 +30,7 @@ UPDATES_THAT_LISTEN = (Update.ADD, Update.REPLACE, Update.REPLACE_PROGRAM)
 def apply(site: Site, settings: Settings, tomls: Sequence[str], options: RolloutOptions, console: Console) -> None:
     """Write the files and update the running components to match; `settings` must not depend on the environment.
 
-    Raise ConfigError or CommandError before anything changes if the update is refused. Raise CommandError at the
+    If the update is refused, raise ConfigError or CommandError before anything changes. Raise CommandError at the
     first component that does not become ready again.
     """
     site.make_dirs()
@@ -75,7 +75,7 @@ class _Apply:
         self._renew([change for change in others if change not in removed])
         if context is None or moves_servers:
             context = open_context(self.site, self.options, self.console, self.supervisord, stops)
-        # `require_availability` is not repeated: the engine waits for an instance that is unhealthy for a moment.
+        # `require_availability` is not called again, because the engine waits for instances that are briefly unhealthy.
         tasks = self._tasks(context, operations, port_waits)
         context.require_listing_routers(tasks)
         self.journal.begin("apply", time.time())
@@ -85,16 +85,16 @@ class _Apply:
             self.console.print_line(f"{change.name}: removed")
 
     def _require_secrets(self) -> None:
-        """Raise ConfigError with every file of keys that a component could not read when it starts."""
+        """Raise ConfigError with every file of keys that is unreadable for a component that has to start."""
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
         if problems := secret_file_problems(components, self.site.conf_d, self.settings):
             raise ConfigError(*problems)
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
-        """Return the context. If registry or router does not answer, return None unless the context is `required`.
+        """Return the context. If it is not `required`, return None if the registry or a router does not answer.
 
-        The context is not required if this update starts or moves registry or router.
+        The context is not required if this update starts the registry or the router, or changes its address.
         """
         try:
             return open_context(self.site, self.options, self.console, self.supervisord, stops)
@@ -116,7 +116,7 @@ class _Apply:
         return ordered(tasks, context.observation)
 
     def _port_waits(self, operations: Mapping[str, InstanceOperation]) -> dict[str, set[str]]:
-        """Return, for each instance in `operations`, the instances that must stop first because they hold its ports.
+        """Return, for each instance in `operations`, the instances that must stop first because they use its ports.
 
         Raise ConfigError for a taken port. Router and registry cannot take over an instance's port, because they are
         updated before the instances, and supervisord exits if it cannot bind the router's address.
@@ -144,7 +144,7 @@ class _Apply:
             )
 
     def _print(self, operations: Mapping[str, InstanceOperation]) -> None:
-        """Print what `svc apply` would do, without the reasons, which `svc plan` prints."""
+        """Print what `svc apply` would do, but not why. `svc plan` also prints why."""
         files = self.proposal.files
         for row in file_rows(files.added, files.changed, files.removed):
             self.console.print_line(f"{row.path}: {row.change}")

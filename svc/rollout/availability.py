@@ -1,7 +1,7 @@
 """Finds models that would lose their last healthy instance during a rollout. Pure.
 
-`svc plan` warns of these models. `svc apply` and `svc rollout restart` refuse to begin, and they apply the same rule
-again, to a new observation, before they stop each instance.
+`svc plan` warns of these models. `svc apply` and `svc rollout restart` refuse to begin if there are any. Before they
+stop each instance, they apply the same rule to a new observation.
 """
 
 import dataclasses
@@ -17,19 +17,19 @@ class Loss:
 
     model: str
     instance: str  # the last healthy instance that serves the model
-    forever: bool  # true if the rollout removes the instance
+    forever: bool  # whether the rollout removes the instance
 
 
 def lost_models(step: Step, observation: RolloutObservation, without: Collection[str] = ()) -> list[str]:
     """Return the models that no other instance serves while the step's instance is stopped.
 
-    An instance on any host counts if it is healthy in the registry and used by every router that answers, so an
-    ejected instance does not count. The services in `without` do not count, because they stop as well.
+    The other instances may be on any host, but must be healthy in the registry and used by every router that answers,
+    and so not ejected. The services in `without` do not count, because they stop as well.
     """
     service_name = step.task.service_name
     service = observation.service(service_name)
     if service is None or not (is_healthy(service_name, observation) or step.owns_drain):
-        return []  # an unhealthy instance serves nothing, even if a router uses it
+        return []  # an unhealthy instance counts as serving nothing, even if a router uses it
     stopped = {service_name, *without}
     served = {
         model
@@ -43,9 +43,9 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
     """Return the models that would lose their last healthy instance if the rollout began now.
 
-    Instances restart one after the other, and removals come last. So any other serving instance can replace a
-    restarted instance, but only a remaining instance can replace a removed one. The rollout starts the instances that
-    serve nothing now before it stops any other, so they count for the models that the registry lists for them.
+    Instances restart one after the other, and removals come last. So a restarted instance can be replaced by any other
+    serving instance, but a removed instance only by one that is not removed. The rollout begins by starting the
+    instances that serve nothing now. So the models that the registry lists for these are not lost.
     """
     steps = list(steps)
     removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}
@@ -65,8 +65,8 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
 def refused_losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
     """Return the losses for which a rollout is refused before it begins.
 
-    Return none if the rollout starts an instance whose models are unknown, because that instance may serve the lost
-    model. If it does not serve the model, the rollout stops before it drains the last healthy instance.
+    Return [] if the rollout starts an instance with unknown models, because that instance may turn out to serve the
+    lost model. If it does not, the rollout stops before it drains the last healthy instance.
     """
     steps = list(steps)
     unknown = any(not observation.models(step.task.service_name) for step in _returning(steps, observation))
@@ -78,7 +78,7 @@ def last_instance_text(models: Iterable[str]) -> str:
 
 
 def _returning(steps: Iterable[Step], observation: RolloutObservation) -> list[Step]:
-    """Return the steps that start an instance that serves nothing now, unless the operator drained the instance."""
+    """Return the steps that start an instance that serves nothing now and that no operator has drained."""
     return [
         step
         for step in steps

@@ -1,4 +1,4 @@
-"""The context of a rollout: the site, the registry and the routers, and what they report before it begins."""
+"""The context of a rollout: the site, the registry, the routers, and their state before the rollout begins."""
 
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -28,12 +28,12 @@ from svc.terminal.progress import waiting
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutOptions:
-    """The operator's options for a rollout; `settings` have the URLs of registry and routers, and the token file."""
+    """The operator's options for a rollout. `settings` contain the token file and the URLs of registry and routers."""
 
     settings: Settings
     limits: RolloutLimits
     dry_run: bool = False
-    explain: Explain | None = None  # returns why instances are not ready
+    explain: Explain | None = None  # returns the reasons why instances are not ready
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class RolloutContext:
     options: RolloutOptions
     observer: Observer
     conf_d: Path
-    components: Mapping[str, Component]  # the running components, by name
+    components: Mapping[str, Component]  # name -> running component
     observation: RolloutObservation
     console: Console
 
@@ -62,8 +62,8 @@ class RolloutContext:
     def task(self, name: str, operation: InstanceOperation, after: Collection[str] = ()) -> Task:
         """Return the task for an instance.
 
-        Raise CommandError if the instance runs and registers at another registry than this command's. A drain in
-        this command's registry would not stop the routers of the other registry from sending requests.
+        Raise CommandError if the instance runs and registers at a different registry than this command's: its drain in
+        this command's registry would not stop the routers of the other registry from sending it requests.
         """
         component = self.components.get(name)
         task = Task(name, operation, self.is_listed(component), frozenset(after))
@@ -76,8 +76,8 @@ class RolloutContext:
         return task
 
     def unfinished_tasks(self, journal: Journal, names: Collection[str]) -> list[Task]:
-        """Return tasks for the instances not in `names` that an earlier rollout left drained or stopped."""
-        # An instance that no longer exists may still have a drain mark, which its removal clears.
+        """Return tasks for the instances that an earlier rollout left drained or stopped, except those in `names`."""
+        # An instance that no longer exists gets a task to remove it, because it may still have a drain mark.
         return [
             self.task(name, InstanceOperation.FINISH if name in self.components else InstanceOperation.REMOVE)
             for name in journal.unfinished(names)
@@ -86,7 +86,7 @@ class RolloutContext:
     def require_availability(self, tasks: Iterable[Task], journal: Journal) -> None:
         """Raise ConfigError with a line for each instance whose stop would leave a model without healthy instances.
 
-        Raise CommandError as `require_listing_routers` does.
+        Also call `require_listing_routers`, which raises CommandError.
         """
         if self.options.limits.allow_downtime:
             return
@@ -101,9 +101,9 @@ class RolloutContext:
             raise ConfigError(*(f"{name}: {last_instance_text(lost)}; {cure}" for name, lost in models.items()))
 
     def require_listing_routers(self, tasks: Sequence[Task]) -> None:
-        """Raise CommandError for a router that lists none of the instances that stop.
+        """Raise CommandError for a router that lists none of the instances that have to stop.
 
-        Such a router cannot report the requests in flight of these instances.
+        From such a router we cannot learn how many requests these instances have in flight.
         """
         names = [task.service_name for task in tasks if task.listed and task.operation.stops]
         indices = [] if self.options.limits.allow_downtime else routers_without(names, self.observation)
@@ -157,9 +157,9 @@ class RolloutContext:
 def open_context(
     site: Site, options: RolloutOptions, console: Console, supervisord: SupervisordClient, stops: bool = True
 ) -> RolloutContext:
-    """Return the context. `stops`: the rollout stops an instance.
+    """Return the context. `stops` means that the rollout stops an instance.
 
-    Raise CommandError if an instance stops and the registry or a router does not answer, unless downtime is allowed.
+    If it does and no downtime is allowed, raise CommandError if the registry or a router does not answer.
     """
     conf_d = supervisord_process.conf_d(supervisord, site)
     components = {component.name: component for component in read_components(conf_d)}

@@ -20,10 +20,10 @@ class Update(enum.Enum):
 
     ADD = "add"  # the whole group
     REMOVE = "remove"  # the whole group
-    REPLACE = "replace"  # the whole group, as `supervisorctl update` does: both programs of an instance restart
+    REPLACE = "replace"  # the whole group, as `supervisorctl update` does: an instance's server and babysitter restart
     REPLACE_PROGRAM = "replace the program"  # SupervisordClient.replace: the router keeps its socket
-    REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over: the server runs on and stays routed
-    RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: the new one reads the TOML again
+    REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over: the server keeps running and serving
+    RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: the new process reads the TOML again
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,33 +40,34 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramChange:
-    name: str  # as supervisorctl writes it
+    name: str  # in supervisorctl's notation
     kind: ChangeKind
-    edits: tuple[Edit, ...]  # every key of an added or removed program
+    edits: tuple[Edit, ...]  # for an added or removed program: one for each of its keys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupChange:
     """A change of a supervisord group: an instance with its babysitter, the registry, the router, or a foreign group.
 
-    A foreign group comes from a file that svc did not render.
+    A foreign group is defined in a file that svc did not render.
     """
 
     name: str
     kind: ChangeKind
-    component_kind: str  # registry, router or babysitter (an instance); empty for a foreign group
+    component_kind: str  # registry, router, babysitter (for an instance), or "" for a foreign group
     edits: tuple[Edit, ...] = ()  # edits of the group's own keys
     programs: tuple[ProgramChange, ...] = ()
-    stale_config: bool = False  # the babysitter has loaded another version of its TOML
-    members: tuple[str, ...] = ()  # the names of all programs of the group, old and new
+    stale_config: bool = False  # whether the babysitter has loaded an old version of its TOML
+    members: tuple[str, ...] = ()  # names of all programs in the old or the new group
 
     @property
     def update(self) -> Update:
         """The smallest update that carries out the change.
 
-        1. A group that is added, removed or foreign, or whose own keys or set of programs changed, is updated whole.
-        2. The registry and the router have one program each, which is replaced.
-        3. An instance is replaced if its server has changed; otherwise only its babysitter is replaced.
+        1. The whole group is updated if it is added, removed or foreign, or if its own keys or the set of its programs
+           changed.
+        2. For the registry and the router, their only program is replaced.
+        3. An instance is replaced whole if its server has changed; otherwise only its babysitter is replaced.
         """
         babysitter = babysitter_program(self.name)
         if self.kind is not ChangeKind.CHANGED:
@@ -81,7 +82,7 @@ class GroupChange:
 
     @property
     def interrupts(self) -> bool:
-        """Whether an instance stops serving, for a while or forever."""
+        """Whether this change makes an instance stop serving, for a while or forever."""
         return self.component_kind == "babysitter" and self.update in (Update.REMOVE, Update.REPLACE)
 
 

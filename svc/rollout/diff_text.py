@@ -1,4 +1,4 @@
-"""Formats differences for a reviewer: commands are compared argument by argument, and secrets are masked. Pure."""
+"""Formats differences for people: commands are compared argument by argument, and secrets are masked. Pure."""
 
 import difflib
 import re
@@ -15,7 +15,7 @@ DETOUR = "/conf.d/.."  # occurs in rendered paths, because they are relative to 
 
 
 def masked_edits(edits: Sequence[Edit]) -> Iterator[Edit]:
-    """Yield the edits with secrets masked; an edit of a command is split into one edit for each argument."""
+    """Yield the edits with masked secrets. An edit of a command becomes one edit for each changed argument."""
     for edit in edits:
         if edit.key == "command":
             yield from (Edit("command", old, new) for old, new in command_differences(edit.old, edit.new))
@@ -24,7 +24,7 @@ def masked_edits(edits: Sequence[Edit]) -> Iterator[Edit]:
 
 
 def command_differences(old: str | None, new: str | None) -> Iterator[tuple[str | None, str | None]]:
-    """Yield the arguments that differ between two commands, each flag together with its value."""
+    """Yield the old and the new text of each argument that differs; a flag and its value are one argument."""
     if old is None or new is None:
         yield _command_text(old), _command_text(new)
         return
@@ -35,7 +35,7 @@ def command_differences(old: str | None, new: str | None) -> Iterator[tuple[str 
 
 
 def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[str | None, str | None]]:
-    """Yield the old and the new argument of each flag that both lists have, then the other arguments of both lists."""
+    """Yield the old and the new argument for each flag in both lists, then all other arguments of both lists."""
     before, after = _by_flag(old), _by_flag(new)
     common = [flag for flag in before if flag in after]
     for flag in common:
@@ -46,20 +46,20 @@ def _pairs(old: Sequence[Argument], new: Sequence[Argument]) -> Iterator[tuple[s
 
 
 def _by_flag(arguments: Sequence[Argument]) -> dict[str, Argument]:
-    """Return, by flag, each argument that is a flag with a value; omit flags that occur more than once."""
+    """Return a dict from flags to the arguments with this flag and a value; omit flags that occur more than once."""
     flags = [_flag(argument) for argument in arguments]
     return {flag: a for flag, a in zip(flags, arguments, strict=True) if len(a) == 2 and flags.count(flag) == 1}
 
 
 def _flag(argument: Argument) -> str:
-    """Return the flag of an argument. `svc launch` has one `--env` per variable, so the variable's name is appended."""
+    """Return an argument's flag. To `--env`, which `svc launch` accepts repeatedly, the variable's name is appended."""
     return f"--env {argument[1].partition('=')[0]}" if argument[0] == "--env" and len(argument) == 2 else argument[0]
 
 
 def _arguments(command: str) -> list[Argument]:
     try:
         tokens = shlex.split(command)
-    except ValueError:  # supervisord reports the bad quoting when it starts the program
+    except ValueError:  # wrong quoting, which supervisord reports when it starts the program
         tokens = command.split()
     arguments: list[Argument] = []
     for word in tokens:
@@ -93,7 +93,7 @@ def _value(key: str, value: str | None) -> str | None:
 
 
 def _without_secrets(text: str) -> str:
-    """Return the text with secrets masked and detours through conf.d removed."""
+    """Return the text with masked secrets and without detours through conf.d in its paths."""
     if (assignment := ASSIGNMENT.fullmatch(text)) and is_secret(assignment[2]):
         return assignment[1] + MASK
     return without_secrets(text.replace(DETOUR, ""))

@@ -21,13 +21,13 @@ POLL_INTERVAL_SECONDS = 0.2
 def drain(client: RegistryClient, names: Sequence[str]) -> list[str]:
     """Set the drain mark of these instances in the registry; return their service names.
 
-    A name is that of an instance or of its babysitter.
+    `names` may contain names of instances and of babysitters.
     """
     return list(_for_each("drain", client, names, instance_named, client.drain))
 
 
 def undrain(client: RegistryClient, names: Sequence[str]) -> dict[str, bool]:
-    """Clear the drain mark of these instances; return by service name whether each had the mark."""
+    """Clear the drain mark of these instances; return, for each service name, whether the mark was set before."""
     before = _for_each("undrain", client, names, instance_named, lambda name: client.drain(name, drained=False))
     return {name: bool(service.get("drained")) for name, service in before.items()}
 
@@ -44,9 +44,10 @@ def _for_each(
     resolve: Callable[[str, Mapping[str, Mapping[str, Any]]], str],
     act: Callable[[str], object],
 ) -> dict[str, Mapping[str, Any]]:
-    """Resolve all names to service names, then call `act` with each; return the services as they were before, by name.
+    """Resolve all names to service names, then call `act` with each service name.
 
-    Raise NotFound before the first call of `act` if a name has no service.
+    Return a dict from service names to the services before the calls. Raise NotFound, before the first call, if a name
+    refers to no service.
     """
     with explaining_errors(f"{verb} {', '.join(names)}", client):
         services = {service["name"]: service for service in client.services()}
@@ -75,7 +76,7 @@ def wait_until_idle(names: Sequence[str], router_url: str, timeout: float, progr
 
 
 def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
-    """Return the instances with requests in flight, or to which the router may still send requests."""
+    """Return the instances that have requests in flight or may still get some, or all if the router does not answer."""
     flights, busy = [RouterClient(router_url).instance_loads()], []
     for name in names:
         count = requests_in_flight(name, flights)

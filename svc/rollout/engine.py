@@ -1,4 +1,4 @@
-"""The loop of a rollout: it observes, has `steps` decide on the next actions, writes the journal, and acts."""
+"""The loop of a rollout: it observes, gets the next actions from `steps`, writes the journal, and acts."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,9 +37,9 @@ class Acting(Protocol):
 
 
 class RolloutStopped(CommandError):
-    """The error for an instance that did not become ready again. The waiting instances of the rollout are unchanged.
+    """The error that an instance did not become ready again. The rollout's waiting instances are left unchanged.
 
-    `program` is the program whose log shows the reason, or empty.
+    `program` is the program with the reason in its log, or "".
     """
 
     def __init__(self, message: str, program: str) -> None:
@@ -48,9 +48,9 @@ class RolloutStopped(CommandError):
 
 
 class RolloutEngine:
-    """Runs one rollout over the instances of this host. `components` are the components in the files, by name.
+    """Runs one rollout over the instances of this host. `components` maps names to the components in the files.
 
-    The engine never changes a drain mark that an operator set.
+    The engine never changes a drain mark that an operator has set.
     """
 
     def __init__(
@@ -104,7 +104,7 @@ class RolloutEngine:
             raise self._stopped(self._failure)
 
     def interrupt(self) -> Iterator[str]:
-        """Undrain the drained instances that still run; yield a line for each instance that is not done."""
+        """Undrain the instances that are draining but still run; yield a line for each instance that is not done."""
         for name, step in list(self._steps.items()):
             if step.stage is RolloutStage.DRAINING:
                 try:
@@ -147,7 +147,7 @@ class RolloutEngine:
             self._journal.drained.add(step.task.service_name)
             self._journal.write()
             if not self._actions.set_drained(step.task, True):
-                return  # no registry answers; the next round of the loop tries again
+                return  # no registry answers, so the next round of the loop tries again
         self._enter(step, RolloutStage.DRAINING, owns_drain=owns)
 
     def _cancel_drain(self, step: Step) -> None:
@@ -179,7 +179,7 @@ class RolloutEngine:
             self._enter(step, RolloutStage.RETURNING)
 
     def _removed(self, step: Step) -> None:
-        """Deregister a removed instance, so that its drain mark does not affect a later instance of the same name."""
+        """Deregister a removed instance, so that its drain mark does not affect a later instance with the same name."""
         text = "removed"
         if step.owns_drain and not self._actions.deregister(step.task):
             name = step.task.service_name

@@ -1,7 +1,7 @@
-"""The journal of a rollout in var/rollout.json, from which the next command finishes an interrupted rollout.
+"""The journal of a rollout in var/rollout.json, with which the next command finishes an interrupted rollout.
 
-It is written before each action. It also distinguishes drain marks that rollouts set from drain marks that the
-operator set.
+The journal is written before each action. It also records which drain marks were set by rollouts and not by the
+operator.
 """
 
 import dataclasses
@@ -15,7 +15,7 @@ from svc.base.errors import CommandError
 from svc.config.site import Site
 from svc.protocol.instance_names import instance_name
 
-RESUME_TIMEOUT_SECONDS = 3600.0  # a command that is repeated within this time skips the instances that are done
+RESUME_TIMEOUT_SECONDS = 3600.0  # a command that is repeated within this time skips instances that are done
 
 
 @dataclasses.dataclass(slots=True)
@@ -25,8 +25,8 @@ class Journal:
     path: Path
     command: str = ""
     written_at: float = 0.0  # Unix seconds
-    drained: set[str] = dataclasses.field(default_factory=set)  # drained by a rollout, not the operator
-    begun: set[str] = dataclasses.field(default_factory=set)  # stopped or about to stop, not ready again
+    drained: set[str] = dataclasses.field(default_factory=set)  # drained by a rollout and not by the operator
+    begun: set[str] = dataclasses.field(default_factory=set)  # stopped or about to stop, and not ready again yet
     done: set[str] = dataclasses.field(default_factory=set)
 
     @classmethod
@@ -46,12 +46,12 @@ class Journal:
             ) from None
 
     def begin(self, command: str, now: float) -> None:
-        """Record the start of a command. Clear `done`, unless the last command is repeated soon enough to resume it."""
+        """Record the start of a command. Keep `done` only if the last command is repeated in time to resume it."""
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()
 
     def unfinished(self, names: Collection[str]) -> list[str]:
-        """Return the instances not in `names` that an earlier rollout left drained or stopped."""
+        """Return the instances that an earlier rollout left drained or stopped, except those in `names`."""
         return sorted(({instance_name(name) for name in self.drained} | self.begun) - set(names))
 
     def write(self) -> None:
@@ -66,9 +66,9 @@ class Journal:
             ) from None
 
     def end(self, complete: bool) -> None:
-        """Record the end of a command; `complete`: every task was done.
+        """Record the end of a command. `complete` means that every task was done.
 
-        Remove the file if the next rollout has nothing to finish.
+        If nothing is left for the next rollout to finish, remove the file.
         """
         if complete:
             self.done = set()

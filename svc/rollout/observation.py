@@ -6,22 +6,22 @@ from typing import Any
 
 from svc.protocol.service import listed_models
 
-# By service name: whether the router uses the instance, and the number of the instance's requests in flight there.
+# Service name -> whether the router uses the instance, and how many requests the router has in flight there.
 RouterInstances = Mapping[str, tuple[bool, int]]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutObservation:
-    """The reports of supervisord, the registry and the routers.
+    """The answers of supervisord, the registry and the routers at one moment.
 
     `services` is None if the registry did not answer. An item of `routers` is None if that router did not answer.
     """
 
     now: float
-    services: Mapping[str, Mapping[str, Any]] | None  # as the registry lists them
+    services: Mapping[str, Mapping[str, Any]] | None  # name -> entry in the registry's list
     routers: Sequence[RouterInstances | None]
-    program_states: Mapping[str, str]  # as supervisord reports them
-    answering: Collection[str] = ()  # instances that answer, according to their babysitters
+    program_states: Mapping[str, str]  # full name of a program -> state in supervisord
+    answering: Collection[str] = ()  # instances whose babysitters report that they answer
 
     def service(self, name: str) -> Mapping[str, Any] | None:
         """Return the registry's entry of a service, or None if the registry lists no such service."""
@@ -38,7 +38,7 @@ def is_healthy(service_name: str, observation: RolloutObservation) -> bool:
 
 
 def is_used(service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether every router that answers uses an instance, that is, sends it requests."""
+    """Return whether an instance is used by, that is, gets requests from, every router that answers."""
     return all(router is None or router.get(service_name, (False, 0))[0] for router in observation.routers)
 
 
@@ -50,7 +50,7 @@ def is_serving(service_name: str, observation: RolloutObservation) -> bool:
 def routers_without(service_names: Collection[str], observation: RolloutObservation) -> list[int]:
     """Return the indices of the routers that answer and list none of these instances.
 
-    Instances that are not healthy in the registry are ignored. If none is healthy, no router is returned.
+    Instances that are not healthy in the registry are ignored. If no instance is healthy, return [].
     """
     healthy = [name for name in service_names if is_healthy(name, observation)]
     return [
@@ -61,9 +61,10 @@ def routers_without(service_names: Collection[str], observation: RolloutObservat
 
 
 def requests_in_flight(service_name: str, routers: Sequence[RouterInstances | None]) -> int | None:
-    """Return the number of an instance's requests in flight at all routers, or None if a router does not answer.
+    """Return how many requests all routers together have in flight at an instance; None if a router does not answer.
 
-    A router that still uses the instance counts as at least one request, because it may send one at any time.
+    A router that still uses the instance counts as one request even if it has none in flight, because it may send a
+    request at any time.
     """
     count = 0
     for router in routers:

@@ -19,7 +19,7 @@ from svc.supervision.client import SupervisordClient
 class Observer:
     """Makes observations for a rollout.
 
-    `registry` is None, or `router_urls` empty, if the operator allows a rollout without them.
+    If the operator allows a rollout without registry or routers, `registry` may be None and `router_urls` empty.
     """
 
     supervisord: SupervisordClient
@@ -28,7 +28,7 @@ class Observer:
     clock: Callable[[], float] = time.monotonic
 
     def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation:
-        """Return an observation of this moment; ask the babysitter of each `awaited` instance for its health."""
+        """Return an observation of this moment. The babysitters of `awaited` instances are asked for their health."""
         return RolloutObservation(
             self.clock(),
             self._services(),

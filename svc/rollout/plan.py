@@ -1,4 +1,4 @@
-"""`svc plan`: compares the files with what runs, and finds models that would lose their last healthy instance."""
+"""`svc plan`: compares the files with the running groups, and finds models that would lose all healthy instances."""
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
@@ -17,12 +17,13 @@ from svc.settings import Settings
 from svc.site import supervisord_end
 from svc.site.access import explaining_errors
 
-# Returns a client of the registry and the URLs of the routers. Called only if an instance has to stop.
+# A function that returns a client of the registry and the URLs of the routers. It is called only if an instance has
+# to stop.
 Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
 
 
 def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
-    """Return a report of what `svc apply` would do; change nothing. `settings` must not depend on the environment."""
+    """Return a report on what `svc apply` would do; change nothing. `settings` must not depend on the environment."""
     with supervisord_end.explained(site):
         return _plan(site, settings, tomls, connect)
 
@@ -66,9 +67,9 @@ def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) 
 def predicted_losses(
     steps: Sequence[Step], observation: RolloutObservation, router_urls: Sequence[str]
 ) -> tuple[list[Loss], list[str]]:
-    """Return the losses, and a note for each router that does not count.
+    """Return the losses, and a note for each router that is ignored.
 
-    A router does not count if it does not answer, or if it lists none of the instances that would stop.
+    A router is ignored if it does not answer, or if it lists none of the instances that would stop.
     """
     names = [step.task.service_name for step in steps if step.task.operation.stops]
     silent = [index for index, router in enumerate(observation.routers) if router is None]
@@ -80,7 +81,7 @@ def predicted_losses(
 
 
 def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
-    """Return the initial steps of `svc apply`, including steps for what an earlier rollout left unfinished."""
+    """Return the initial steps of `svc apply`, also those for instances that an earlier rollout left unfinished."""
     operations = instance_operations(proposal.changes)
     known = {component.name for component in proposal.components}
     for name in journal.unfinished(operations):

@@ -9,7 +9,7 @@ from svc.rollout.diff import ChangeKind, Edit, GroupChange, Update
 from svc.rollout.diff_text import masked_edits
 
 STATES_ENDED = ("STOPPED", "EXITED", "FATAL")
-KEYS_OF_ADDED = ("command", "directory")  # the keys shown for an added program, besides its environment
+KEYS_OF_ADDED = ("command", "directory")  # keys that are shown for an added program, in addition to its environment
 TYPES = {"babysitter": "instance", "": "other"}
 MARKS = {"added": "+", "removed": "-", "changed": "~", "new": "+", "gone": "-"}
 
@@ -62,7 +62,7 @@ def plan_report(
 
 
 def file_rows(added: Iterable[object], changed: Iterable[object], removed: Iterable[object]) -> list[FileRow]:
-    """Return a row for each path of a file that would be written or removed."""
+    """Return a row for each file that would be written or removed; the arguments are paths."""
     changes = (("new", added), ("changed", changed), ("gone", removed))
     return [FileRow(str(path), change) for change, paths in changes for path in paths]
 
@@ -97,7 +97,7 @@ def _component_row(change: GroupChange, program_states: Mapping[str, str]) -> Co
 
 
 def _program_effects(change: GroupChange, program_states: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield each program that does not keep running unchanged, and whether it starts, stops or restarts."""
+    """Yield each program that starts, stops or restarts, and which of the three it does."""
     kinds = {program.name: program.kind for program in change.programs}
     for name in change.members:
         kind = change.kind if change.kind is not ChangeKind.CHANGED else kinds.get(name, ChangeKind.CHANGED)
@@ -126,7 +126,7 @@ def _program_edits(change: GroupChange, name: str) -> list[Edit]:
 
 
 def _component_effect(change: GroupChange, programs: Sequence[ProgramRow]) -> str:
-    """Return a text on what happens to the programs of a component and what its users notice."""
+    """Return a text on what happens to a component's programs, and on what clients notice."""
     text = ", ".join(f"{program.name} {program.effect}" for program in programs)
     if change.component_kind == "router":
         return f"{text}; {_router_effect(change)}"
@@ -172,7 +172,7 @@ def _instance_effect(change: GroupChange) -> str:
 
 
 def _edit_text(edit: Edit) -> str:
-    """Return an edit as "key: old -> new", with a note if the values look equal because they are masked."""
+    """Return an edit as "key: old -> new". Add a note if masked values look equal although they differ."""
     key = edit.key.replace("environment.", "env ", 1)
     if edit.old is None:
         return f"{key}: + {edit.new}"

@@ -1,4 +1,4 @@
-"""The order of instances that take over ports: the old holder stops before the new one starts. Pure."""
+"""The order of instances that take over ports: the old user of a port stops before the new user starts. Pure."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -12,7 +12,7 @@ Ports = Mapping[str, Collection[int]]
 
 
 def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
-    """Return, by group, the ports that the group's commands and socket contain."""
+    """Return, for each group, the ports in its commands and in its socket."""
     ports: dict[str, set[int]] = {}
     for name, group in groups.items():
         commands = (program.keys.get("command", "") for program in group.programs.values())
@@ -39,7 +39,7 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
 def _names_in_cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
     """Return the names that are part of a cycle or wait for one.
 
-    Every other name is removed, in rounds: each round removes the names that wait for no remaining name.
+    All names are removed that are neither: each round removes the names that wait for no remaining name.
     """
     rest = dict(edges)
     while True:

@@ -1,4 +1,4 @@
-"""The update that `svc plan` reports and `svc apply` carries out: the files to write, and the changed groups."""
+"""The update that `svc plan` shows and `svc apply` carries out: the files to write, and the changed groups."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -23,11 +23,11 @@ class Proposal:
     """
 
     files: Change
-    components: tuple[Component, ...]  # the components that svc renders, after the update
+    components: tuple[Component, ...]  # all components that svc renders, as they are after the update
     changes: tuple[GroupChange, ...]
     supervisord: SupervisordClient | None  # None: no supervisord runs here
-    foreign: tuple[Path, ...] = ()  # files in conf.d that svc did not render, but supervisord runs
-    silent: tuple[str, ...] = ()  # instances whose babysitter does not report the TOML that it loaded
+    foreign: tuple[Path, ...] = ()  # files in conf.d that supervisord reads, but svc did not render
+    silent: tuple[str, ...] = ()  # instances for which it is unknown which TOML the babysitter has loaded
 
     def __bool__(self) -> bool:
         """Return whether there is anything to do."""

@@ -15,7 +15,7 @@ from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting
 
 POLL_INTERVAL_SECONDS = 0.2
-ORDER = {"registry": 0, "router": 1, "babysitter": 2}  # programs that svc did not render come last
+ORDER = {"registry": 0, "router": 1, "babysitter": 2}  # all other programs, which svc did not render, come last
 
 Ready = Callable[[], bool]
 
@@ -28,7 +28,7 @@ def renew(
     timeout: float,
     explain: Explain | None = None,
 ) -> None:
-    """Carry out each change and wait until it is ready, one after the other.
+    """Carry out the changes one after the other, and wait after each change until the component is ready.
 
     Raise CommandError if a component is not ready `timeout` seconds after its change.
     """
@@ -81,7 +81,7 @@ def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
 def _readiness(change: GroupChange, component: Component | None, supervisord: SupervisordClient) -> Ready:
     """Return a function that checks whether a change has taken effect.
 
-    It always returns True for a program that svc did not render.
+    For a program that svc did not render, the function always returns True.
     """
     if component is None:
         return lambda: True

@@ -1,4 +1,4 @@
-"""`svc rollout restart`: restarts instances of this host one after the other, and the registry and the router."""
+"""`svc rollout restart`: restarts instances of this host one after the other, or its registry and its router."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the
 def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: Console) -> None:
     """Restart the components that `names` select.
 
-    Raise ConfigError or CommandError before anything changes if the restart is refused. Raise CommandError at the
+    If the restart is refused, raise ConfigError or CommandError before anything changes. Raise CommandError at the
     first component that does not become ready again.
     """
     site.make_dirs()
@@ -63,7 +63,7 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
     problems: list[str] = []
     for component in (context.components[task.name] for task in tasks if task.name in context.components):
         settings = context.options.settings
-        # Ignore the router URLs of this command: there may be several, and a babysitter accepts only one.
+        # Without the router URLs of this command, because there may be several, and a babysitter accepts only one.
         launch = dataclasses.replace(
             settings.launch,
             babysitter_host=component.host,
@@ -84,7 +84,7 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
 
 
 def _require_running_servers(context: RolloutContext, names: Sequence[str]) -> None:
-    """Raise CommandError if `names` has a registry or router that does not run here; in a dry run, print its update."""
+    """Raise CommandError for a registry or router in `names` that does not run here. In a dry run, print its update."""
     for name, text in SERVERS.items():
         if name in names and context.observation.program_states.get(name) != "RUNNING":
             raise CommandError(f"{name}: it does not run on this host; `svc up` starts what is stopped")

@@ -1,4 +1,4 @@
-"""Selects the instances that the arguments of `svc rollout restart` name. Pure."""
+"""Selects the instances for the arguments of `svc rollout restart`. Pure."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,13 +18,13 @@ def select_instances(
     services: Mapping[str, Mapping[str, Any]],
     program_states: Mapping[str, str],
 ) -> list[Component]:
-    """Return the selected instances. An argument is one of these, in this order:
+    """Return the selected instances. The first of these rules that fits an argument is used:
 
-    1. the name of an instance or of its babysitter;
-    2. a model, which selects the instances that list it;
-    3. `all`.
+    1. The name of an instance or of its babysitter selects this instance.
+    2. A model selects the instances that list it.
+    3. `all` selects all instances.
 
-    An instance that was stopped by hand is selected only by its name. Raise CommandError for an unknown argument.
+    Only rule 1 selects an instance that was stopped by hand. Raise CommandError for an unknown argument.
     """
     instances = {component.name: component for component in components if component.kind == "babysitter"}
     started = [i for name, i in instances.items() if program_states.get(server_program(name), "STOPPED") != "STOPPED"]

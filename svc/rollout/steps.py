@@ -4,8 +4,8 @@
        ^                  |
        +--cancel drain----+     an instance that does not come back: FAILED, and no further instance is drained
 
-An instance that is added or only started goes from WAITING directly to RETURNING. An instance that is removed goes
-from STOPPING directly to DONE. `engine` has one method for each action.
+An instance that is only started (added, or left stopped) goes from WAITING directly to RETURNING. A removed instance
+goes from STOPPING directly to DONE. `engine` has one method for each action.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class RolloutAction(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Decision:
-    """The next action on the instance `name`. `program` is the program that failed, if one did."""
+    """The next action on the instance `name`. `program` is the program that has failed, or ""."""
 
     name: str
     action: RolloutAction
@@ -53,7 +53,7 @@ class Decision:
     program: str = ""
 
 
-Steps = Mapping[str, Step]  # by the name of the instance
+Steps = Mapping[str, Step]  # name of the instance -> step
 
 
 def decide(
@@ -70,7 +70,7 @@ def ordered(tasks: Iterable[Task], observation: RolloutObservation) -> list[Task
     """Return the tasks in the order in which they begin.
 
     Instances that an earlier rollout left unfinished come first, then additions, then restarts and replacements, then
-    removals. Among equals, the instances that serve nothing now come first.
+    removals. Within each of these classes, the instances that serve nothing now come first.
     """
     return sorted(
         tasks,
@@ -92,12 +92,13 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
     """Yield the first action of each waiting instance that may begin now.
 
     1. At most `parallel` instances are out of service at once.
-    2. An instance that needs the port of another waits until the other is done.
+    2. An instance that needs a port of a second instance waits until the second instance is done.
     3. No instance is drained while the registry does not answer.
     4. The last healthy instance of a model is not drained.
 
-    An instance that may not begin waits, because an instance on another host may become healthy again. If nothing
-    else is going on, the first waiting instance fails after `timeout`, or at once if no other instance lists the model.
+    An instance that may not begin waits, because an instance on another host may become healthy again. If no instance
+    is out of service meanwhile, the first waiting instance fails after `timeout`, or at once if no other instance lists
+    the model.
     """
     waiting = [step for step in steps.values() if step.stage is RolloutStage.WAITING]
     free = limits.parallel - sum(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())  # 1
@@ -130,7 +131,7 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
 
 
 def _listed_elsewhere(lost: Collection[str], service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether other instances list all of the `lost` models; these instances do not serve them now."""
+    """Return whether other instances list all of the `lost` models, although they do not serve them now."""
     names = set(observation.services or {}) - {service_name}
     return set(lost) <= {model for name in names for model in observation.models(name)}
 
@@ -162,10 +163,11 @@ def _decide_step(step: Step, observation: RolloutObservation, limits: RolloutLim
 def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLimits, halted: bool) -> Decision | None:
     """Return the action that follows a drain, or None to wait.
 
-    1. The drain is cancelled if the rollout is halted, or if the instance has become the last healthy one of a model,
-       for example because an instance on another host has failed.
+    1. The drain is cancelled if the rollout is halted, or if the instance has become the last healthy instance of a
+       model, for example because an instance on another host has failed.
     2. The instance stops when it has no request in flight.
-    3. After `drain_timeout` the instance stops, and its requests are cut.
+    3. After `drain_timeout`, the instance stops, and its requests are cut. If a router does not answer, so that the
+       requests are unknown, the rollout fails instead.
     """
     name = step.task.name
     if halted or (not limits.allow_downtime and step.owns_drain and lost_models(step, observation)):
@@ -182,7 +184,7 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
 
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether an instance answers, according to its babysitter, and to the registry if that lists it."""
+    """Return whether an instance answers, according to its babysitter and, if it is listed there, to the registry."""
     running = all(observation.program_states.get(program) == "RUNNING" for program in step.task.programs)
     if not running or step.task.name not in observation.answering:
         return False
@@ -194,7 +196,10 @@ def _answers(step: Step, observation: RolloutObservation) -> bool:
 
 
 def _is_routed(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether every router uses an instance; also True if the operator drained it, as no router will use it."""
+    """Return whether every router uses an instance.
+
+    Also return True if no router will use it: the operator has drained it, or the command's registry does not list it.
+    """
     if not step.task.listed:
         return True
     if observation.services is None:

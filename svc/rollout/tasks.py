@@ -12,7 +12,7 @@ class InstanceOperation(enum.Enum):
     """The operation on an instance while it serves no requests."""
 
     RESTART = "restart"
-    REPLACE = "replace"  # remove its group and add it again, so that supervisord reads the new file
+    REPLACE = "replace"  # remove its group and add it again, with the configuration in the new file
     REMOVE = "remove"
     ADD = "add"
     FINISH = "finish"  # start an instance that an interrupted rollout left stopped or drained
@@ -50,14 +50,14 @@ class RolloutStage(enum.Enum):
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutLimits:
     parallel: int = 1
-    drain_timeout: float = 1800  # seconds after which requests in flight are cut
-    timeout: float = 600  # seconds in which an instance must become ready again
+    drain_timeout: float = 1800  # seconds from the begin of a drain until requests in flight are cut
+    timeout: float = 600  # seconds that an instance may take for each stage, such as becoming ready again
     allow_downtime: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """An operation on an instance. `after`: instances whose tasks must be done first, because they hold its ports."""
+    """An operation on an instance. It begins after the tasks of the instances in `after`, which use its ports."""
 
     name: str
     operation: InstanceOperation
@@ -76,16 +76,16 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """The progress of a task. `owns_drain`: a rollout has set the instance's drain mark, not the operator."""
+    """The progress of a task. `owns_drain` means that a rollout, not the operator, has set the drain mark."""
 
     task: Task
     stage: RolloutStage = RolloutStage.WAITING
-    since: float = 0.0  # when `stage` began, by the clock of the observations, in seconds
+    since: float = 0.0  # time of the observations' clock at which `stage` began, in seconds
     owns_drain: bool = False
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:
-    """Return, by instance, the operation on each instance that is added, removed or restarted."""
+    """Return a dict from each instance that is added, removed or restarted to the operation on it."""
     return {
         change.name: OPERATIONS[change.update]
         for change in changes

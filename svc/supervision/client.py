@@ -20,12 +20,12 @@ from svc.supervision.xmlrpc_channel import (
 )
 
 TIMEOUT_SECONDS = 10.0
-WAITING_TIMEOUT_SECONDS = 600.0  # for calls that wait for programs to start or stop; a stopwaitsecs may be as long
+WAITING_TIMEOUT_SECONDS = 600.0  # for calls that wait until programs have started or stopped
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Process:
-    """The state of a program as supervisord reports it. Times are whole Unix seconds, or 0 if there is none."""
+    """The state of a program as supervisord reports it. Times are whole Unix seconds; 0 means no such time."""
 
     name: str
     group: str
@@ -46,7 +46,7 @@ class Restarts:
 
     restarts: int
     max_restarts: int
-    failed: bool  # supervisord gave the program up because no restarts were left
+    failed: bool  # whether supervisord has given the program up because no restarts were left
     reason: str = ""  # the reason of the last exit
 
 
@@ -63,7 +63,7 @@ class GroupChanges:
 
 
 class SupervisordClient:
-    """A client of the supervisord at `url` ("unix:///path/supervisor.sock"). Threads and greenlets may share it.
+    """A client of the supervisord at `url` ("unix:///path/supervisor.sock"). Threads and greenlets may share a client.
 
     Methods raise Unavailable if supervisord does not answer or is shutting down, and CommandError if it refuses.
     """
@@ -103,7 +103,7 @@ class SupervisordClient:
         return self._call("supervisor.getPID")
 
     def processes(self) -> dict[str, Process]:
-        """Return every program by its full name ("qwen:server", or "router" if its group has the same name)."""
+        """Return a dict from the full name of each program (see `full_name`) to its state."""
         processes = map(_process, self._call("supervisor.getAllProcessInfo"))
         return {full_name(process): process for process in processes}
 
@@ -112,19 +112,20 @@ class SupervisordClient:
         return _process(self._call("supervisor.getProcessInfo", name, about=name))
 
     def restarts(self) -> dict[str, Restarts]:
-        """Return the restarts of each program that has a limit, by its full name."""
+        """Return a dict from the full name of each program with a restart limit to its restarts."""
         payload = self._call_extension("svc.getRestarts")
         return {name: Restarts(**fields) for name, fields in payload.items()}
 
     def configuration(self) -> SupervisordConfig:
-        """Return the running configuration, with which `update` compares the files."""
+        """Return the running configuration, which `update` compares with the files."""
         payload = json.loads(self._call_extension("svc.getPrograms"))
         return SupervisordConfig(payload["root"], parse_groups(payload["groups"]))
 
     def log_positions(self) -> dict[str, tuple[LogPosition, ...]]:
-        """Return where the output of each program's last two processes begins in its log file, the older one first.
+        """Return, for each program, where the output of its last two processes begins in its log.
 
-        A program that was started once has one position. Return {} if the extension lacks this method.
+        The older process is first. A program that was started once has one position. Return {} if the extension lacks
+        this method.
         """
         try:
             payload = json.loads(self._channel.call("svc.getLogPositions"))
@@ -135,9 +136,9 @@ class SupervisordClient:
         return {name: tuple(LogPosition(*fields) for fields in positions) for name, positions in payload.items()}
 
     def hand_over(self, name: str) -> None:
-        """Replace a babysitter by one with the configuration that supervisord read last (see `changes`).
+        """Replace a babysitter by a new process with the configuration that supervisord read last (see `changes`).
 
-        Return at once. The old babysitter ends and leaves its instance registered. Then the new babysitter starts and
+        Return at once. The old babysitter ends, but its instance stays registered. Then the new babysitter starts and
         sends the current state to the registry.
         """
         self._call_extension("svc.replaceProgram", name, "HUP", about=name)
@@ -145,7 +146,8 @@ class SupervisordClient:
     def replace(self, name: str) -> None:
         """Stop a program and start it with the configuration that supervisord read last (see `changes`).
 
-        Return when the program was started, before it is RUNNING. The group stays, so a router keeps its socket.
+        Return when the new process has been started, before it is RUNNING. The group remains, so a router keeps its
+        socket.
         """
         self.stop(name)
         self._call_extension("svc.replaceProgram", name, about=name)
@@ -164,14 +166,14 @@ class SupervisordClient:
             raise self._channel.error_of(fault) from None
 
     def start(self, name: str, wait: bool = True) -> bool:
-        """Start a program, or all programs of "GROUP:*"; return False if all ran already.
+        """Start a program, or all programs of a group ("GROUP:*"); return False if all of them ran already.
 
         With `wait`, return when they are RUNNING.
         """
         return self._start_or_stop("supervisor.startProcess", name, wait, done=ALREADY_STARTED)
 
     def stop(self, name: str, wait: bool = True) -> bool:
-        """Stop a program, or all programs of "GROUP:*"; return False if none ran.
+        """Stop a program, or all programs of a group ("GROUP:*"); return False if none of them ran.
 
         With `wait`, return when they have ended.
         """
@@ -188,7 +190,7 @@ class SupervisordClient:
         _raise_failures(results, NOT_RUNNING)
 
     def force_restart(self, name: str, pid: int, reason: str) -> bool:
-        """End a process as if it had crashed, so that its restart counts; return False if it does not run any more."""
+        """End a process as if it had crashed, so that its restart is counted; return False if it has ended already."""
         try:
             return bool(self._channel.call("svc.endProcess", name, pid, reason))
         except Fault as fault:
@@ -207,14 +209,14 @@ class SupervisordClient:
         self._call("supervisor.shutdown")
 
     def changes(self) -> GroupChanges:
-        """Make supervisord read its files again; return what `update` would change. Running programs do not change."""
+        """Make supervisord read its files again; return what `update` would change. Running programs are unaffected."""
         added, changed, removed = self._call("supervisor.reloadConfig")[0]
         return GroupChanges(tuple(added), tuple(changed), tuple(removed))
 
     def update(self) -> GroupChanges:
         """Update the running groups to match the files, as `supervisorctl update` does; return what changed.
 
-        If a group fails, the others are still added, and CommandError is raised at the end.
+        If a group cannot be added, the remaining groups are still added, and CommandError is raised at the end.
         """
         changes = self.changes()
         for group in (*changes.removed, *changes.changed):
@@ -252,7 +254,7 @@ class SupervisordClient:
             if fault.faultCode == done:
                 return False
             raise self._channel.error_of(fault, name) from None
-        if isinstance(result, list):  # one result for each program of a group that was not in the wanted state before
+        if isinstance(result, list):  # for a group: one result for each program that was not yet in the wanted state
             _raise_failures(result, done)
             return bool(result)
         return True
@@ -276,7 +278,7 @@ class SupervisordClient:
 
 
 def full_name(process: Process) -> str:
-    """Return a program's name as supervisorctl writes it: "qwen:server", or "router" if its group has the same name."""
+    """Return a program's name in supervisorctl's notation: GROUP:NAME, or only NAME if the group has the same name."""
     return _full_name(process.group, process.name)
 
 
@@ -290,7 +292,7 @@ def _process(info: dict[str, Any]) -> Process:
 
 
 def _raise_failures(results: list[dict[str, Any]], done: int) -> None:
-    """Raise CommandError with every failure among the results for a group. `done` is a status that means success."""
+    """Raise CommandError with every failure among the results for a group. `done` is the status that means success."""
     failures = [
         f"{_full_name(r['group'], r['name'])}: {MEANINGS.get(r['status'], r['description'])}"
         for r in results

@@ -1,6 +1,6 @@
-"""Serializes supervisord's configuration objects, both running ones and those that supervisord's parser reads.
+"""Serializes supervisord's configuration objects: those that supervisord runs, and those that its parser reads.
 
-The same function serializes both, so that the results differ only if supervisord itself would see a difference.
+The same function serializes both kinds, so that the results differ only if supervisord itself would see a difference.
 """
 
 import signal
@@ -47,7 +47,7 @@ GROUP_KEYS = ("priority", "buffer_size")  # only an event listener has a buffer_
 
 
 def serialize(configs: Iterable[Any]) -> dict[str, Any]:
-    """Return supervisord's group configurations as JSON values, by name, for `program_config.parse_groups`."""
+    """Return a dict from group names to group configurations as JSON values, for `program_config.parse_groups`."""
     return {
         config.name: {
             "keys": _group_keys(config),
@@ -66,7 +66,7 @@ def serialize(configs: Iterable[Any]) -> dict[str, Any]:
 def _group_keys(config: Any) -> dict[str, str]:
     keys = {"kind": type(config).__name__, **_keys(config, GROUP_KEYS)}
     if socket := getattr(config, "socket_config", None):
-        keys["socket"] = str(socket)  # without its backlog, which supervisord does not compare
+        keys["socket"] = str(socket)  # without the backlog, which supervisord does not compare
     if events := getattr(config, "pool_events", None):
         keys["events"] = ",".join(sorted(event.__name__ for event in events))
     return keys

@@ -1,7 +1,7 @@
 """Forces restarts of processes under supervisord, and describes how each process ended.
 
-supervisord 4.3 does not report to its extensions how a process ended. Its `Subprocess.finish` (process.py) gets the
-wait status, but stores no exit code for an exit within startsecs, and -1 for every signal.
+supervisord 4.3 does not tell its extensions how a process ended. Its `Subprocess.finish` (process.py) gets the wait
+status. For an exit within startsecs it stores no exit code, and for every signal it stores -1.
 """
 
 import contextlib
@@ -28,12 +28,12 @@ class ExitStatuses:
         return reaped
 
     def describe(self, pid: int) -> str:
-        """Return how the process `pid` ended, or an empty text if another process was reaped last."""
+        """Return how the process `pid` ended, or an empty text if supervisord reaped a different process last."""
         return describe_status(self._status) if pid and pid == self._pid else ""
 
 
 def describe_status(status: int) -> str:
-    """Return how a process with this wait status (waitpid(2)) ended, as a text."""
+    """Return a text on how a process with this wait status (waitpid(2)) ended."""
     if not os.WIFSIGNALED(status):
         return f"Exited with code {os.waitstatus_to_exitcode(status)}"
     number = os.WTERMSIG(status)
@@ -45,17 +45,17 @@ def describe_status(status: int) -> str:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ForcedRestart:
-    """A forced restart that has begun: the process has got its stop signal, and has not ended yet."""
+    """A forced restart in progress: the process has received its stop signal, but has not ended yet."""
 
     reason: str
     kill_at: float  # monotonic seconds
 
 
 class ForcedRestarts:
-    """Ends processes that run but do not work, so that each end looks like a crash to supervisord.
+    """Ends processes that run but do not work, in a way that looks like a crash to supervisord.
 
-    Each process gets its stop signal, and SIGKILL if it has not ended after stopwaitsecs. The caller passes the
-    current time.
+    A process gets its stop signal, and SIGKILL if it has not ended after stopwaitsecs. The caller passes the current
+    time.
     """
 
     def __init__(self) -> None:

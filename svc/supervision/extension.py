@@ -1,4 +1,4 @@
-"""The extension inside supervisord: applies the restart limits of `restart_limits`, and keeps sockets open.
+"""The extension inside supervisord: applies the restart limits (see `restart_limits`), and keeps sockets open.
 
     [rpcinterface:svc]
     supervisor.rpcinterface_factory = svc.supervision.policy:make
@@ -54,9 +54,9 @@ class Extension:
         self.supervisord = supervisord
         self.logger = supervisord.options.logger
         self.counts: dict[str, RestartCount] = {}
-        self.log_positions: dict[str, tuple[LogPosition, ...]] = {}  # where the last two processes' output begins
+        self.log_positions: dict[str, tuple[LogPosition, ...]] = {}  # see `rpc.getLogPositions`
         self.sockets = SocketHolder()
-        self.replaced: set[str] = set()  # full names of programs that got a signal and a new configuration
+        self.replaced: set[str] = set()  # full names of programs that `replace` has sent a signal
         self.forced_restarts = ForcedRestarts()
         self.exit_statuses = ExitStatuses(supervisord.options)
         for event, handler in {
@@ -67,7 +67,7 @@ class Extension:
             events.Tick5Event: self.tick,
         }.items():
             events.subscribe(event, self._guarded(handler))
-        for name in supervisord.process_groups:  # supervisord added these before it loaded the extension
+        for name in supervisord.process_groups:  # these groups were added before the extension was loaded
             self._guarded(self.group_added)(events.ProcessGroupAddedEvent(name))
 
     def _guarded(self, handler: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -84,7 +84,7 @@ class Extension:
         return self.supervisord.options.mood < SupervisorStates.RUNNING
 
     def state_changed(self, event: Any) -> None:
-        """Apply the restart limits to a process that has changed its state; kill its orphans, and hold its socket."""
+        """Apply the restart limits to a process whose state has changed; kill its orphans, and keep its socket open."""
         process = event.process
         limits = restart_limits.read_limits(process.config.environment)
         if limits is None:
@@ -95,7 +95,7 @@ class Extension:
             requested = event.from_state in STOPPED_OR_GIVEN_UP or full_name(process) in self.replaced
             self._started(process, requested)
         elif kind is events.ProcessStateExitedEvent:
-            process.change_state(ProcessStates.BACKOFF)  # this handler is called again, for BACKOFF
+            process.change_state(ProcessStates.BACKOFF)  # supervisord then calls this handler again, for BACKOFF
         elif kind is events.ProcessStateBackoffEvent:
             kill_group(process.pid)
             self._apply_restart_limits(process, limits)
@@ -109,9 +109,10 @@ class Extension:
             self.sockets.stopped(process.group, time.time())
 
     def group_added(self, event: Any) -> None:
-        """Hold the socket of a new group, so that no other program can bind the group's address.
+        """Keep the socket of a new group open, so that no other program can bind the group's address.
 
-        supervisord itself only tests the address now, and exits if it cannot bind it when the program starts.
+        supervisord itself only tests the address when it adds a group. If it cannot bind the address later, when the
+        program starts, it exits.
         """
         group = self.supervisord.process_groups[event.group]
         if any(restart_limits.read_limits(p.config.environment) for p in group.processes.values()):
@@ -121,7 +122,7 @@ class Extension:
             self.sockets.release(event.group)
 
     def group_removed(self, event: Any) -> None:
-        """Forget the restarts of a removed group; keep its socket if a group of this name and address replaces it."""
+        """Forget the restarts of a removed group; keep its socket if a group with this name and address replaces it."""
         successor = loaded_group(self.supervisord, event.group)
         self.sockets.removed(event.group, getattr(successor, "socket_config", None), time.time())
         for name in [n for n in self.counts if n.partition(":")[0] == event.group]:
@@ -129,10 +130,11 @@ class Extension:
             self.log_positions.pop(name, None)
 
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
-        """Give a program a new configuration. Start it if it has ended, else send it a signal to end and start again.
+        """Give a program a new configuration. Start a program that has ended; send a running one the signal to end.
 
-        The program starts with the new configuration even if the caller dies afterwards. Raise RPCError for a
-        process that is stopping, and for a running process if `signal_name` is empty or the program is not managed.
+        When the running process has ended, the program starts with the new configuration, even if the caller has died
+        meanwhile. Raise RPCError for a process that is stopping, and for a running process if `signal_name` is empty or
+        the program is not managed.
         """
         is_running = process.get_state() in SIGNALLABLE_STATES and process.get_state() != ProcessStates.STOPPING
         has_ended = process.get_state() in (*STOPPED_STATES, ProcessStates.BACKOFF)
@@ -151,11 +153,11 @@ class Extension:
             process.spawn()
 
     def shutdown_began(self, _event: Any) -> None:
-        """Release every socket, because supervisord ends, or binds every socket again after a reload."""
+        """Release every socket: supervisord ends, or reloads and then binds every socket again."""
         self.sockets.release_all()
 
     def tick(self, event: Any) -> None:
-        """Release the sockets whose grace period is over, and kill the processes whose forced restart is overdue."""
+        """Release sockets whose grace period is over, and kill processes that have not ended in a forced restart."""
         self.sockets.release_idle(time.time())
         self.forced_restarts.kill_overdue(time.monotonic())
 
@@ -209,7 +211,7 @@ class Extension:
 
 
 def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
-    """Return two variables: PATH, with `directory` in front so that `svc` is found, and SVC_PATH, the original PATH."""
+    """Return two variables: PATH, beginning with `directory`, so that `svc` is found; SVC_PATH, the original PATH."""
     path = environ.get("PATH", os.defpath)
     if "SVC_PATH" in environ and path.split(os.pathsep)[0] == directory:
         return {}  # after a reload, both variables are set already
@@ -219,11 +221,11 @@ def search_paths(environ: Mapping[str, str], directory: str) -> dict[str, str]:
 def _keep_logs_private(options: Any) -> None:
     """Set a umask that keeps other users from reading files of supervisord and of svc's own programs.
 
-    `svc launch` restores the original umask, in SVC_UMASK, for instances. The umask in `options` changes as well,
-    because supervisord sets it when it becomes a daemon.
+    SVC_UMASK keeps the original umask, which `svc launch` restores for instances. The umask in `options` changes as
+    well, because supervisord applies it when it becomes a daemon.
     """
     umask = os.umask(0o077)
-    # After a reload SVC_UMASK is set already.
+    # After a reload, SVC_UMASK is set already and must not change.
     os.environ.setdefault("SVC_UMASK", f"{umask if options.nodaemon else options.umask:03o}")
     options.umask |= PRIVATE_UMASK
     os.umask(umask | PRIVATE_UMASK)
@@ -232,7 +234,7 @@ def _keep_logs_private(options: Any) -> None:
 
 def _tighten_logs(path: Any) -> None:
     """Remove other users' permissions from a log and its rotated files, because an older svc did not restrict them."""
-    if isinstance(path, str):  # supervisord uses other types for a log that it names itself
+    if isinstance(path, str):  # for a log whose path supervisord chooses, it is no str
         for name in [path, *glob.glob(f"{glob.escape(path)}.*")]:
             private_files.tighten(name)
 
@@ -243,7 +245,7 @@ def make(supervisord: Any, **config: Any) -> RpcInterface:
         raise ValueError(f"[rpcinterface:svc] {', '.join(config)}: unknown key; there are none")
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
-        os.environ.pop("SVC_SUPERVISOR_PID", None)  # may be inherited from another supervisord that started this one
+        os.environ.pop("SVC_SUPERVISOR_PID", None)  # inherited if another supervisord has started this one
         version.running()  # cache the version of the running code, because an upgrade may replace the files
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         _keep_logs_private(supervisord.options)

@@ -1,7 +1,7 @@
 """The exec shim in front of every program: `svc launch [options] -- COMMAND ARGS...`
 
-The shim makes the process die with supervisord, refuses a port that is taken, and then executes the command, so that
-supervisord sees the server's own pid. It imports little, because it delays the start of every program.
+The shim makes the process die with supervisord, refuses to start if the port is taken, and then executes the command,
+so that supervisord sees the server's own pid. The shim imports little, because it delays the start of every program.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from svc.base.secret_file import read
 from svc.protocol import shim_variables
 from svc.protocol.engine_key import parse_key
 
-PRIVATE_VARIABLES = (  # used by supervisord's extension and this shim; an instance does not get them
+PRIVATE_VARIABLES = (  # for supervisord's extension and this shim only; removed from an instance's environment
     "SVC_MAX_RESTARTS",
     "SVC_RESTART_DELAY",
     "SVC_SUPERVISOR_PID",
@@ -30,7 +30,7 @@ PRIVATE_VARIABLES = (  # used by supervisord's extension and this shim; an insta
     "SVC_UMASK",
 )
 KEY_SETTING = "[backend] api_key_file"
-PORT_TIMEOUT_SECONDS = 1.0  # the last worker of a killed server may need this long to release its port
+PORT_TIMEOUT_SECONDS = 1.0  # time that the last worker of a killed server may need to release its port
 PORT_POLL_INTERVAL_SECONDS = 0.05
 
 
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Refused(Exception):
-    """The error for a command that is not started, with the reason and the exit code."""
+    """The error that a command cannot be started; it has the reason and the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -110,7 +110,7 @@ def launch(
 def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
     """Return the variable `name` with the API key in `file`, or no variable if one of the two is not given.
 
-    Raise Refused if the file holds no key.
+    Raise Refused if the file does not contain a key.
     """
     if not name or not file:
         return []
@@ -132,10 +132,10 @@ def die_with_parent(number: int, environ: Mapping[str, str]) -> None:
 def environment(
     environ: Mapping[str, str], directory: str, env: Iterable[tuple[str, str]] = (), own: bool = False
 ) -> dict[str, str]:
-    """Return the environment of the command. `directory` contains svc's executable; `own`: the command is svc.
+    """Return the environment of the command. `directory` contains svc's executable; `own` means: the command is svc.
 
-    svc's own programs get every variable. An instance gets none of the PRIVATE_VARIABLES. Its PATH is the operator's,
-    so that it runs the operator's `python3`, followed by `directory`, so that `svc mock` is found.
+    svc's own programs get every variable. An instance gets none of the PRIVATE_VARIABLES. Its PATH begins with the
+    operator's PATH, so that it runs the operator's `python3`, and ends with `directory`, so that `svc mock` is found.
     """
     variables = dict(environ)
     if not own:
@@ -165,7 +165,7 @@ def find_command(command: str, path: Sequence[str]) -> str:
 
 
 def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, ipv6: bool = False) -> None:
-    """Wait until the port is free. After `timeout_seconds`, raise Refused with the process that holds the port."""
+    """Wait until the port is free. After `timeout_seconds`, raise Refused with the process that has the port."""
     deadline = time.monotonic() + timeout_seconds
     while is_taken(port, ipv6):
         if time.monotonic() > deadline:
@@ -174,7 +174,7 @@ def refuse_taken_port(port: int, timeout_seconds: float = PORT_TIMEOUT_SECONDS, 
 
 
 def _holder_text(port: int) -> str:
-    from svc.supervision.supervisord_search import site_of  # here, so that a usual start does not wait for the import
+    from svc.supervision.supervisord_search import site_of  # here, because only this error needs the import
 
     holder = holder_of(port)
     if holder is None:
@@ -198,12 +198,12 @@ def _in_use(family: socket.AddressFamily, port: int) -> bool:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind(("", port))
     except OSError as error:
-        return error.errno == errno.EADDRINUSE  # the server reports other failures itself
+        return error.errno == errno.EADDRINUSE  # the server itself reports any other failure
     return False
 
 
 def holder_of(port: int) -> tuple[int, str] | None:
-    """Return the pid and the command of the process that holds the port, or None if /proc does not show it."""
+    """Return the pid and the command of the process that has the port, or None if /proc does not show the process."""
     for pid, _ in procfs.socket_owners(_socket_inodes(port)):
         try:
             return pid, procfs.shown_command(pid)

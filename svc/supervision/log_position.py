@@ -1,4 +1,4 @@
-"""Positions in the log file of a program, and the output between two of them. All its processes append to it."""
+"""Positions in a program's log file, to which all its processes append, and the output between two positions."""
 
 import dataclasses
 import os
@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-MAX_FILES = 1000  # per log, rotated files included
+MAX_FILES = 1000  # of one log, including its rotated files
 MISSING = 0  # the inode of a file that does not exist
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LogPosition:
-    """A position in a log file. The inode names the file, which a rotation renames to FILE.1, FILE.2, and so on."""
+    """A position in a log file. The inode identifies the file, because rotations rename it to FILE.1, FILE.2, ..."""
 
     inode: int
     offset: int
@@ -28,10 +28,10 @@ def end_of(path: str) -> LogPosition:
 
 
 def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, max_bytes: int) -> bytes:
-    """Return the bytes between two positions, at most the last `max_bytes`; raise OSError.
+    """Return the bytes between two positions, but at most the last `max_bytes` of them; raise OSError.
 
-    Without `end`, read to the end of the log. Without `begin`, read only the newest file. If rotation has deleted the
-    file of `begin`, read everything that is left.
+    Without `end`, read to the end of the log. Without `begin`, begin at the start of the newest file. If rotation has
+    deleted the file of `begin`, begin at the start of the oldest file.
     """
     output, before_end = b"", end is None
     for file in _newest_first(path):
@@ -43,7 +43,7 @@ def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, 
                 stop = min(stop, end.offset) if before_end else 0
             is_oldest = begin is None or begin.inode in (status.st_ino, MISSING)
             if begin is not None and begin.inode == status.st_ino and begin.offset <= status.st_size:
-                first = begin.offset  # else the file was truncated in place
+                first = begin.offset  # else the file was truncated in place, so read it from its start
             first = max(first, stop - max_bytes + len(output))
             file.seek(first)
             output = file.read(max(0, stop - first)) + output

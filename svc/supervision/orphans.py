@@ -1,6 +1,6 @@
 """Finds the processes of an instance, and kills them after supervisord has died.
 
-When supervisord dies, the kernel signals only the server, not the processes that the server started.
+When supervisord dies, the kernel sends a signal only to the server, not to the processes that the server started.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ from svc.base import procfs
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProcessEntry:
-    """A process. `marks` are the SUPERVISOR_ variables in its environment; none if they cannot be read."""
+    """A process. `marks` are the SUPERVISOR_ variables in its environment; empty if the environment cannot be read."""
 
     pid: int
     parent: int
@@ -30,13 +30,13 @@ def parent_died(environ: Mapping[str, str], parent: int) -> bool:
 
 
 def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[int]:
-    """Kill every process of `group`:server of the supervisord at `server_url`; return their pids.
+    """Kill every process of the program `group`:server, run by the supervisord at `server_url`; return their pids.
 
-    `known_pid` is the last pid of the server that supervisord reported.
+    `known_pid` is the server's pid that supervisord reported last.
     """
     marks = marks_of(group, server_url)
     killed: set[int] = set()
-    while remaining := _members_now(marks, known_pid) - killed:  # repeat, because a process may have started another
+    while remaining := _members_now(marks, known_pid) - killed:  # repeat for processes that were started meanwhile
         for pid in remaining:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -45,7 +45,7 @@ def kill_instance(group: str, server_url: str, known_pid: int | None) -> list[in
 
 
 def process_tree(pid: int) -> set[int]:
-    """Return the pids of a server's process group and of all descendants; `pid` is the server's pid."""
+    """Return the pids of a server's process group and of all its descendants. `pid` is the server's pid."""
     return _members_now(frozenset({"no process has this mark"}), pid, with_marks=False)
 
 
@@ -72,10 +72,11 @@ def members(
     """Return the pids of an instance's processes, without the caller's own pid.
 
     1. Members of the process group `known_pid`, which supervisord created for the server. The group must be in the
-       caller's session, because in another session the pid was reused.
-    2. Processes that have all `marks` in their environment. Rule 1 is needed too, because a program that changes its
-       process title may overwrite its environment.
-    3. The process groups of the processes of rule 2, and all descendants of the processes found so far.
+       caller's session; a group in a different session means that the pid was reused.
+    2. Processes that have all `marks` in their environment. Rule 1 is needed as well, because a program that changes
+       its process title may overwrite its environment.
+    3. All members of the process groups to which processes of rule 2 belong, and all descendants of processes that
+       match a rule.
     """
     others = [entry for entry in table if not entry.zombie and entry.pid != own_entry.pid]
     groups = {p.group for p in others if p.group == known_pid and p.session == own_entry.session}  # 1
@@ -87,7 +88,7 @@ def members(
 
 
 def processes(with_marks: bool = True) -> Iterator[ProcessEntry]:
-    """Yield every process. Without `with_marks` this takes half the time, and every entry has no marks."""
+    """Yield every process. Without `with_marks`, this takes half the time, and the marks of all entries are empty."""
     for pid in procfs.process_ids():
         try:
             stat = procfs.stat(pid)

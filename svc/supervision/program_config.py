@@ -7,28 +7,28 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-AUTO = "AUTO"  # the value of a log file that supervisord names; supervisord sees no difference to another log file
+AUTO = "AUTO"  # stands for a log path that supervisord chooses; supervisord considers it equal to any path
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramConfig:
-    """The configuration of a program. `keys` are those of its section in supervisord's files, with text values.
+    """The configuration of a program. `keys` maps the keys of its section in supervisord's files to their text values.
 
     Keys without a value are omitted. `environment` is added to supervisord's own environment.
     """
 
-    name: str  # the full name, as supervisorctl writes it: "qwen:server", "router"
+    name: str  # full name in supervisorctl's notation: "qwen:server", "router"
     keys: Mapping[str, str]
     environment: Mapping[str, str]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """The configuration of a group, the unit of `supervisorctl update`. `keys` are the group's own: kind, socket..."""
+    """The configuration of a group, the unit of `supervisorctl update`. `keys` has the group's own: kind, socket..."""
 
     name: str
     keys: Mapping[str, str]
-    programs: Mapping[str, ProgramConfig]  # by full name
+    programs: Mapping[str, ProgramConfig]  # full name -> program
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class SupervisordConfig:
 
 
 def parse_groups(payload: Mapping[str, Any]) -> dict[str, GroupConfig]:
-    """Return, by name, the groups in a payload that `config_serializer.serialize` created."""
+    """Return a dict from names to groups in a payload that `config_serializer.serialize` created."""
     return {
         name: GroupConfig(
             name,

@@ -1,9 +1,9 @@
-"""The restart limits: decides when a program starts again and when it is given up. Pure: `extension` applies them.
+"""The restart limits: decide when a program starts again and when it is given up. Pure: `extension` applies them.
 
 1. A requested start, such as the first start, resets the count of restarts to 0.
 2. A start after an unrequested exit is a restart and adds 1 to the count.
-3. After an unrequested exit, a program whose count is below `max_restarts` starts again after `delay` s (BACKOFF).
-4. A program whose count has reached `max_restarts` is given up (FATAL), and keeps its count.
+3. After an unrequested exit, a program with a count below `max_restarts` starts again after `delay` s (BACKOFF).
+4. Otherwise the program is given up (FATAL), and keeps its count.
 5. While supervisord shuts down, no program is given up, because an exit is not a failure then.
 6. The reason of the last exit is kept until the next requested start.
 """
@@ -29,7 +29,7 @@ class RestartLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RestartCount:
-    """The number of restarts since the last requested start. `failed`: given up. `reason`: why it exited last."""
+    """The restarts since the last requested start. `failed` means given up; `reason` explains the last exit."""
 
     restarts: int = 0
     failed: bool = False
@@ -37,7 +37,7 @@ class RestartCount:
 
 
 def read_limits(environment: Mapping[str, str] | None) -> RestartLimits | None:
-    """Return the restart limits in a program's environment=, or None if svc did not render the program.
+    """Return the restart limits in a program's environment=, or None if there are none: svc did not render the program.
 
     Raise ValueError with the variable's name if a limit is missing or invalid.
     """
@@ -69,7 +69,7 @@ def after_start(count: RestartCount, requested: bool) -> RestartCount:
 def after_exit(
     count: RestartCount, limits: RestartLimits, shutting_down: bool = False, reason: str = ""
 ) -> tuple[RestartCount, float | None]:
-    """Return the count after an unrequested exit, and the seconds until the next start (None: given up)."""
+    """Return the count after an unrequested exit, and the seconds until the next start; None if it is given up."""
     if shutting_down or count.restarts < limits.max_restarts:
         return RestartCount(count.restarts, reason=reason), limits.delay  # 3, 5, 6
     return RestartCount(count.restarts, failed=True, reason=reason), None  # 4

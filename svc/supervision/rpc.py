@@ -128,10 +128,10 @@ class RpcInterface:
 
 
 def loaded_group(supervisord: Any, name: str) -> Any:
-    """Return the configuration of a group that supervisord read last and may not run yet, or None if there is none."""
+    """Return a group's configuration as supervisord last read it from the files; None if it is not in the files."""
     return next((config for config in supervisord.options.process_group_configs if config.name == name), None)
 
 
 def full_name(process: Any) -> str:
-    """Return a program's name as supervisorctl writes it: "qwen:server", or "router" if its group has the same name."""
+    """Return a program's name in supervisorctl's notation: GROUP:NAME, or only NAME if the group has the same name."""
     return make_namespec(process.group.config.name, process.config.name)

@@ -1,8 +1,8 @@
 """Keeps the sockets of supervisord's [fcgi-program] groups open while their program restarts.
 
-supervisord counts the references to such a socket and closes the socket when the last reference is released, which
-is whenever the group's only process exits. SocketHolder holds one more reference, so that new connections wait in the
-backlog instead of being refused.
+supervisord counts the references to such a socket and closes the socket when the last reference is released. This
+happens whenever the group's only process exits. SocketHolder holds one more reference, so that new connections wait in
+the backlog instead of being refused.
 
 `supervisorctl update` replaces a changed group, and the new group binds its own address. If the address is the same,
 the new group gets the old group's socket.
@@ -10,7 +10,7 @@ the new group gets the old group's socket.
 
 from typing import Any
 
-STOPPED_GRACE_SECONDS = 3.0  # how long a stopped program's socket stays open; `supervisorctl restart` needs far less
+STOPPED_GRACE_SECONDS = 3.0  # a stopped program's socket stays open; `supervisorctl restart` needs far less
 
 
 class SocketHolder:
@@ -19,11 +19,11 @@ class SocketHolder:
     def __init__(self, grace_seconds: float = STOPPED_GRACE_SECONDS) -> None:
         self.grace_seconds = grace_seconds
         self._references: dict[str, Any] = {}
-        self._socket_configs: dict[str, Any] = {}  # by group
+        self._socket_configs: dict[str, Any] = {}  # name of the group -> configuration of its socket
         self._idle_since: dict[str, float] = {}
 
     def started(self, group: Any) -> None:
-        """Hold the socket of a group whose program starts; supervisord has just opened the socket."""
+        """Hold the socket of a group whose program starts. supervisord has just opened the socket."""
         name = group.config.name
         self._idle_since.pop(name, None)
         if name not in self._references and hasattr(group, "socket_manager"):
@@ -39,7 +39,7 @@ class SocketHolder:
     def removed(self, name: str, successor: Any, now: float) -> None:
         """Keep or release the socket of a removed group.
 
-        `successor` is the socket configuration of the group that replaces it, or None if no group does.
+        `successor` is the socket configuration of the replacing group, or None if no group replaces the removed one.
         """
         if name not in self._references or successor is None or successor != self._socket_configs[name]:
             self.release(name)
@@ -63,14 +63,14 @@ class SocketHolder:
     def release_idle(self, now: float) -> None:
         """Release the sockets whose grace period is over."""
         for name, since in list(self._idle_since.items()):
-            if not since <= now < since + self.grace_seconds:  # if the clock is set back, the socket is released too
+            if not since <= now < since + self.grace_seconds:  # also if the clock was set back
                 self.release(name)
 
     def release(self, name: str) -> None:
-        """Release the socket of a group; supervisord closes the socket unless it holds a reference itself."""
+        """Release the socket of a group; supervisord then closes it, unless the group's program still uses it."""
         self._idle_since.pop(name, None)
         self._socket_configs.pop(name, None)
-        self._references.pop(name, None)  # CPython frees the reference at once, which decrements supervisord's count
+        self._references.pop(name, None)  # CPython frees it at once, which decrements supervisord's count
 
     def release_all(self) -> None:
         """Release every socket."""

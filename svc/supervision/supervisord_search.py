@@ -1,4 +1,4 @@
-"""Finds a site's supervisord without its socket: by its pid file or its command line."""
+"""Finds a site's supervisord without using its socket: by its pid file or its command line."""
 
 import os
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ SERVER_URL = b"SUPERVISOR_SERVER_URL=unix://"
 def running_pid(site: Site) -> int | None:
     """Return the pid of the supervisord that runs on this site, or None if none runs.
 
-    A supervisord is the site's if it was started with one of the site's two configurations. If its configuration is
-    unknown, it is the site's if the site's pid file names it and it runs in the site's directory: a pid file alone may
-    be stale and name another supervisord.
+    A supervisord runs on the site if it was started with one of the site's two configurations. If its configuration
+    is unknown, its pid must be in the site's pid file, and its working directory must be the site's. The pid file alone
+    is not enough, because it may be stale and contain the pid of a different supervisord.
     """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     recorded = _recorded_pid(site)
@@ -41,7 +41,7 @@ def stopped_state(pid: int) -> str:
 def configuration_of(pid: int) -> str | None:
     """Return the path of the configuration with which a supervisord was started.
 
-    The path is empty if it is unknown. Return None if the process is no supervisord, or has ended.
+    Return an empty text if the path is unknown, and None if the process is not a supervisord or has ended.
     """
     try:
         arguments = [] if procfs.stat(pid).has_ended else procfs.arguments(pid)
@@ -51,7 +51,7 @@ def configuration_of(pid: int) -> str | None:
 
 
 def site_of(pid: int) -> Path | None:
-    """Return the root of the svc site to which a process belongs, or None if it belongs to none that is visible."""
+    """Return the root of the svc site to which a process belongs, or None if no such site is known or visible."""
     for candidate in _sites_of(pid):
         if os.path.isdir(candidate / "config"):
             return candidate
@@ -61,7 +61,7 @@ def site_of(pid: int) -> Path | None:
 def other_owner(site: Site, pid: int | None = None) -> str:
     """Return the user whose supervisord runs on the site; empty if that is the current user.
 
-    If none is found, return the owner of its socket. `pid`: the pid of the supervisord, if it is known.
+    If no supervisord is found, return the owner of the site's socket. `pid` is the supervisord's pid, if it is known.
     """
     pid = pid or running_pid(site)
     with suppress(OSError):
@@ -78,11 +78,11 @@ def _recorded_pid(site: Site) -> list[int]:
 
 
 def _may_run_in(directory: Path, pid: int) -> bool:
-    """Return whether a process runs in a directory, or its working directory is unknown.
+    """Return whether a process runs in `directory`; also True if its working directory is unknown.
 
     A supervisord without `-c` reads the supervisord.conf of its working directory.
     """
-    with suppress(OSError):  # only the process's own user may see it
+    with suppress(OSError):  # only the process's own user may read the link
         return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(directory)
     return True
 
@@ -98,16 +98,17 @@ def _configuration(arguments: list[str], pid: int) -> str:
         name, equals, rest = flag.partition("=")
         path = value if flag in CONFIGURATION_FLAGS else rest if name in CONFIGURATION_FLAGS and equals else ""
         if path:
-            with suppress(OSError):  # only the process's own user may see its working directory
+            with suppress(OSError):  # only the process's own user may read the link
                 directory = "/" if os.path.isabs(path) else os.readlink(f"/proc/{pid}/cwd")
                 return os.path.realpath(os.path.join(directory, path))
     return ""
 
 
 def _shares_pid_namespace(pid: int) -> bool:
-    """Return whether a process is in the same container as this one. In another, the same paths are another site.
+    """Return whether a process is in the same container as this process.
 
-    Only the user of the process may see that. For processes of other users the answer is yes.
+    In a different container, equal paths belong to a different site. Only the process's own user can see the container,
+    so the result is True for processes of other users.
     """
     with suppress(OSError):
         return os.readlink(f"/proc/{pid}/ns/pid") == os.readlink("/proc/self/ns/pid")
@@ -125,7 +126,7 @@ def _sites_of(pid: int) -> Iterator[Path]:
 
 
 def _roots(path: Path) -> Iterator[Path]:
-    """Yield the possible roots of the site that has this supervisord.conf, or this socket of supervisord."""
+    """Yield the possible roots of the site to which `path` belongs, a supervisord.conf or a socket of supervisord."""
     if path.parent.name == "var":
         yield path.parent.parent
     yield path.parent

@@ -8,7 +8,7 @@ from typing import Any
 
 from svc.base.errors import CommandError, Unavailable
 
-# supervisord's fault codes, and their meaning for the caller
+# supervisord's fault codes, and their meaning for users
 UNKNOWN_METHOD, SHUTDOWN_STATE, BAD_NAME, ALREADY_STARTED, NOT_RUNNING, SUCCESS = 1, 6, 10, 60, 70, 80
 MEANINGS = {
     BAD_NAME: "there is no such program",

@@ -23,7 +23,7 @@ def poisoning_causes(facts: Facts, instance: str) -> tuple[str, ...]:
 
 
 def _failing_instances(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding for each failing instance. A router that requires keys shows them in its metrics only."""
+    """Yield a finding for each failing instance. A router that requires keys lists instances in its metrics only."""
     router = facts.router
     if router is None:
         return
