@@ -22,7 +22,7 @@ def held_ports(groups: Mapping[str, GroupConfig]) -> dict[str, set[int]]:
 
 
 def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str, set[str]]:
-    """Return, for each name in `wanted`, the names in `leaving` that hold its ports. Raise ConfigError for a cycle."""
+    """Return, for each name in `wanted`, the names in `leaving` that use its ports; raise ConfigError for a cycle."""
     waits = {
         name: {other for other in leaving if other != name and set(held.get(other, ())) & set(ports)}
         for name, ports in wanted.items()

@@ -124,8 +124,7 @@ class SupervisordClient:
     def log_positions(self) -> dict[str, tuple[LogPosition, ...]]:
         """Return, for each program, where the output of its last two processes begins in its log.
 
-        The older process is first. A program that was started once has one position. Return {} if the extension lacks
-        this method.
+        The older process is first, if there were two. Return {} if the extension lacks this method.
         """
         try:
             payload = json.loads(self._channel.call("svc.getLogPositions"))
@@ -146,8 +145,7 @@ class SupervisordClient:
     def replace(self, name: str) -> None:
         """Stop a program and start it with the configuration that supervisord read last (see `changes`).
 
-        Return when the new process has been started, before it is RUNNING. The group remains, so a router keeps its
-        socket.
+        Return when the new process has started, before it is RUNNING. The group remains, so a router keeps its socket.
         """
         self.stop(name)
         self._call_extension("svc.replaceProgram", name, about=name)
