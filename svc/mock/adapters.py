@@ -50,5 +50,5 @@ class LoraAdapters:
         return f"Success: LoRA adapter '{name}' removed successfully."
 
     def model_fields(self) -> list[dict[str, Any]]:
-        """Return, for each adapter, the fields of its model list entry that differ from those of the base model."""
+        """Return, for each adapter, the fields in which its entry in the model list differs from the base model's."""
         return [{"id": name, "root": path, "parent": self.base} for name, path in self._paths.items()]

@@ -140,7 +140,7 @@ class MockApplication:
             raise Unauthorized("Unauthorized: this engine wants its API key", code="invalid_api_key")
 
     def _misbehave(self, request: MockRequest) -> Reply | None:
-        """Hang, drop the connection, or return an error reply; return None if the request gets a normal answer."""
+        """Hang, drop the connection or return an error reply, as `behaviour` requires; None means a normal answer."""
         behaviour = self.behaviour
         if self.clock() < self._loaded_at:
             return json_reply(LOADING_BODY, 503)
@@ -200,7 +200,7 @@ def send_reply(
     *,
     head_only: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the parts of a reply; delay the reply, hang or cut it off if `behaviour` requires that."""
+    """Yield the parts of a reply. If `behaviour` requires it, delay the reply, hang in the middle, or cut it off."""
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     name_header = ("x-mock-name", name.encode().decode("latin-1"))
     if reply.events is not None:

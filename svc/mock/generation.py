@@ -7,7 +7,7 @@ from itertools import chain, cycle, islice
 from typing import Any
 
 NATURAL_TOKENS = 64  # maximum length of an answer if no length is set, so that the echo of a long prompt is short
-# The repeats are bounded, because a long prompt of blanks would otherwise take quadratic time.
+# The repetitions in the pattern are bounded: otherwise a long prompt of blanks would take quadratic time.
 TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
 CHARS_PER_TOKEN = 4  # in a prompt
 CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does
@@ -55,7 +55,7 @@ def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, s
 
 
 def follow_format(text: str, limit: int | None) -> Choice:
-    """Return a choice with a text whose format the client requires; only the client's limit cuts it."""
+    """Return a choice with a text in the format that the client requires. Only the client's `limit` shortens it."""
     generated = list(split_tokens(text))
     if limit is not None and len(generated) > limit:
         return Choice(generated[:limit], "length")

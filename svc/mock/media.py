@@ -19,7 +19,7 @@ PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
 def speech(text: str) -> bytes:
-    """Return a WAV file of silence that is as long as reading the text aloud."""
+    """Return a WAV file of silence, as long as it takes to read the text aloud."""
     file = io.BytesIO()
     with wave.open(file, "wb") as sound:
         sound.setparams((1, 1, SAMPLES_PER_SECOND, 0, "NONE", ""))

@@ -123,7 +123,7 @@ class _GeventConnection:
         except TimeoutError:
             return
         self._raise_if_closed()
-        # The client has already sent its next request. While that is unread, a closed connection cannot be detected.
+        # The client has already sent its next request. While this is unread, a closed connection is not detected.
         gevent.sleep(FOREVER_SECONDS if deadline is None else max(0, deadline - time.monotonic()))
 
     def _raise_if_closed(self) -> None:
@@ -137,7 +137,7 @@ class _GeventConnection:
     def abort(self, reset: bool) -> NoReturn:
         if reset:
             self._handler.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
-        raise CutByMock  # as a ConnectionResetError, it makes the server close the connection without a log message
+        raise CutByMock  # a ConnectionResetError, at which the server closes the connection without a log message
 
 
 class _Handler(WSGIHandler):

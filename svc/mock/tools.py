@@ -10,7 +10,7 @@ from svc.mock.json_schema import example
 
 
 class Function(msgspec.Struct):
-    """A function that the model may call. In Chat Completions, a tool contains a function; in Responses, it is one."""
+    """A function that the model may call: in Chat Completions the tool's `function`, in Responses the tool itself."""
 
     name: str = ""  # Responses' own tools, such as web_search, have no name
     parameters: dict[str, Any] | None = None
@@ -22,7 +22,7 @@ class Function(msgspec.Struct):
 
 
 class ChatTool(msgspec.Struct):
-    function: Function = msgspec.field(default_factory=Function)  # a tool of another type has none
+    function: Function = msgspec.field(default_factory=Function)  # empty for tools of other types
 
 
 class MessagesTool(msgspec.Struct):

@@ -23,7 +23,7 @@ class Headers(Protocol):
 
 
 class SettingNames(NamedTuple):
-    """The names of settings as the error messages of one server quote them."""
+    """The names of a server's settings, which its error messages quote."""
 
     allowed_hosts: str
     cors_origins: str = ""  # empty if the server has no such setting

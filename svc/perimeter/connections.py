@@ -18,7 +18,7 @@ STALLED_SECONDS = 5.0  # a client that reads nothing for this long has stopped r
 IPV6_PREFIX = 64  # one machine may use all addresses of a /64 network
 RESERVED_DESCRIPTORS = 128  # for listening sockets, logs, the store, health checks and connections to other servers
 MAX_RESERVED_FRACTION = 1 / 4  # of the descriptor limit: with a low limit, fewer descriptors are reserved
-CLOSE_FRACTION = 1 / 16  # of all connections: several are closed at a time, because selecting them is costly
+CLOSE_FRACTION = 1 / 16  # the part of all connections that is closed at a time: selecting one at a time is costly
 
 
 class ConnectionStage(IntEnum):

@@ -93,7 +93,7 @@ class Hosts:
         self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)
 
     def admits(self, authority: str | None) -> bool:
-        """Return whether a request with this Host is accepted. None (HTTP/1.0) is accepted: no browser sends it."""
+        """Return whether a request with this Host is accepted; True without a Host, because every browser sends one."""
         return not self.required or authority is None or self.knows(authority)
 
     def knows(self, authority: str) -> bool:

@@ -7,11 +7,11 @@ from pathlib import Path
 from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
-MAX_HOSTS_FILE_BYTES = 64 << 10  # the rest is ignored: in a longer file, it is a blocklist without this machine's names
+MAX_HOSTS_FILE_BYTES = 64 << 10  # only so much is read: the rest of a longer file is a blocklist
 
 
 def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:
-    """Return the hosts that a server on this machine accepts; its settings contain the host `configured_host`."""
+    """Return the hosts that a server on this machine accepts. `configured_host` is the server's setting `host`."""
     names = (configured_host, *own_names())
     return Hosts(allowed, names, loopback_only=loopback_only, is_own_address=is_own_address)
 

@@ -59,7 +59,7 @@ def canonical(host: str) -> str:
 
 
 class AllowedNetworks:
-    """Decides which addresses may be connected to.
+    """Decides to which addresses connections are allowed.
 
     `allowed` are the networks that services may be in; if it is empty, every network is allowed. `own` is the address
     and port on which the program itself listens. `names` returns the names that /etc/hosts has for loopback.

@@ -59,7 +59,7 @@ class ListCache:
 
 
 def service_counts(services: Collection[Service]) -> dict[str, Any]:
-    """Return the numbers of services that /stats reports."""
+    """Return the counts of services for /stats."""
     healthy = sum(service.is_healthy() for service in services)
     return {
         "total_services": len(services),

@@ -50,7 +50,7 @@ class _StoreCollector(Collector):
         self.health = registry_health
 
     def describe(self) -> list[Metric]:
-        return []  # without this method, prometheus_client would call `collect`, which reads the store, at registration
+        return []  # without this method, prometheus_client would call `collect` when this collector is registered
 
     def collect(self) -> Iterator[Metric]:
         events = CounterMetricFamily("svc_registry_events", "Events that this registry has written", labels=["kind"])

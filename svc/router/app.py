@@ -26,7 +26,7 @@ from svc.router.ui.app import PAGE_PATH, identify, page
 from svc.router.ui.feed import Feed
 from svc.router.wsgi import uri_of
 
-# Probes and Prometheus read these.
+# Probes and Prometheus read these paths without a key.
 PATHS_WITHOUT_KEY = (
     "/health",
     "/status",
@@ -111,7 +111,7 @@ def endpoints(state: RouterState) -> Blueprint:
     def require_key() -> None:
         """Raise Unauthorized if clients need keys and the request has none, unless its path is in PATHS_WITHOUT_KEY.
 
-        /metrics needs a key only for clients outside of `metrics_networks`; raise Forbidden if the router has no keys.
+        Only clients outside of `metrics_networks` need a key for /metrics; without keys, raise Forbidden for them.
         """
         if request.path == "/metrics" and not _may_read_metrics(state):
             if state.keys is None:

@@ -61,7 +61,7 @@ class RouterState:
         self.registry_away = False  # whether no registry answers
         self.draining = False
         self.keys = keys  # the API keys of clients; None: clients need none
-        self.has_unapplied_keys = False  # whether config/svc.toml names a file of keys that this router does not read
+        self.has_unapplied_keys = False  # whether config/svc.toml sets a file of keys that this router does not read
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
@@ -103,7 +103,7 @@ class RouterState:
     # The table's sources.
 
     def replace_targets(self, targets: Iterable[Target]) -> None:
-        """Replace the table by one of these instances, each with its discovered properties and its API key."""
+        """Replace the table by a new one with these instances, their discovered properties and their API keys."""
         with self._table_lock:
             completed = [self._completed(target) for target in targets]
             for name in self.discoveries.keys() - {target.name for target in completed}:

@@ -83,7 +83,7 @@ class LogStream:
         """Write the complete lines in `data`. Keep the rest, because it may end within an escape sequence."""
         *lines, rest = (self._rest + data).split(b"\n")
         updates, _, last = rest.rpartition(b"\r")
-        if updates and last:  # a progress bar writes its first line break when it ends
+        if updates and last:  # a progress bar sends no line break before its end: write its updates now
             lines, rest = [*lines, updates], last
         if len(rest) > MAX_LINE_BYTES:
             lines, rest = [*lines, rest], b""

@@ -62,7 +62,7 @@ class LineProgress:
 
 
 class SpinnerProgress:
-    """Progress for a terminal: one row for each item, which ends with a tick."""
+    """Progress for a terminal: one row for each item. The row of a finished item has a tick."""
 
     def __init__(self, console: Console) -> None:
         self.console = console

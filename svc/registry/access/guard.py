@@ -1,4 +1,4 @@
-"""Decide whether the registry admits a request: by its Host and Origin, and by the client's address and token."""
+"""Decide whether the registry admits a request, from Host and Origin, and from the client's address and token."""
 
 import hmac
 from pathlib import Path
@@ -45,7 +45,7 @@ def _matches(file: TokenFile, offered: bytes) -> bool:
 
 
 class Guard:
-    """Decides by address and token which requests are admitted.
+    """Decides from the client's address and token whether a request is admitted.
 
     Without loopback_needs_token, a client on this machine may do everything. Other clients need the write token to
     write, and the read token or the write token to report events. If a read token is set, reading needs one of the two

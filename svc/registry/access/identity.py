@@ -37,7 +37,7 @@ class Client(NamedTuple):
 
     address: str  # the address of the TCP peer: the proxy's if is_forwarded, else the client's own
     is_local: bool  # whether the client connected over loopback; False if is_forwarded
-    is_forwarded: bool  # whether a proxy, or a web page after DNS rebinding, sent it: the address then proves nothing
+    is_forwarded: bool  # sent by a proxy, or by a web page after DNS rebinding, so that the address proves nothing
     is_operator: bool  # whether the client sent the write token
     secret_digest: str  # digest of the header X-Service-Secret; owner.ANONYMOUS without this header
 

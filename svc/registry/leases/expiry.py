@@ -18,7 +18,7 @@ MAX_ROUND_GAP_SECONDS = 5.0  # if a gap between rounds is longer, the clock jump
 
 
 def is_mass_expiry(services: Iterable[Service], now: float, listening_since: float) -> bool:
-    """Return whether too many services are lost within WINDOW_SECONDS; those with `static = true` do not count.
+    """Return whether too many services are lost within WINDOW_SECONDS. Services with `static = true` do not count.
 
     A service counts as lost in two cases.
     1. It is expired, and its lease ended within the last window.

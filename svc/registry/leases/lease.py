@@ -1,4 +1,4 @@
-"""The changes of a service: by a registration, a heartbeat, an update, or the end of its lease. Pure."""
+"""How a registration, a heartbeat, an update or the end of its lease changes a service. Pure."""
 
 from typing import Any
 
@@ -46,8 +46,8 @@ def limit_heartbeat_to_now(service: Service, now: float) -> Service:
 def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Service:
     """Return the service to store for a registration.
 
-    Its health status stays `healthy` if the service was healthy at the same URL; otherwise it becomes `unknown`. Raise
-    Forbidden if another caller owns the name.
+    The health status stays `healthy` if the service was healthy at the same URL; otherwise the status becomes
+    `unknown`. Raise Forbidden if another caller owns the name.
     """
     owner.check(old, caller, now=new.last_heartbeat)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():

@@ -181,7 +181,7 @@ class RedisStore:
         return None
 
     def _revision(self) -> int:
-        """Return the current revision; that of the last snapshot if Redis does not answer."""
+        """Return the current revision, or the revision of the last snapshot if Redis does not answer."""
         known = self._connection.revision.value
         return self.snapshot()[0] if known == UNKNOWN or self._connection.failure else known
 

@@ -104,7 +104,7 @@ def read_event(row: Row) -> Event:
 
 
 def surplus(reported: Sequence[Event]) -> Iterator[int]:
-    """Yield the ids of the oldest events, which exceed the limit for one reporter or for all reporters together.
+    """Yield the ids of the events to delete: the oldest beyond the limit for one reporter or for all together.
 
     `reported` is sorted, newest first.
     """

@@ -42,7 +42,8 @@ class Balancer:
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
         self.retries = 0  # attempts after the first of a request, since the start
-        self.unlisted_model_requested = False  # since the models of static services were last read
+        # Whether a request was for a model that no instance lists, since the models of static services were last read.
+        self.unlisted_model_requested = False
         self.aliases = dict(settings.aliases)
         self.fallbacks = dict(settings.fallbacks)
         self._settings = settings
@@ -85,7 +86,7 @@ class Balancer:
         return member.target if member else None
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
-        """Return an instance for a retry, None if none is free. Failed ones are excluded until their entry changes."""
+        """Return a free instance for a retry, or None. A failed instance is excluded until its table entry changes."""
         try:
             return self.pick(request, self._unchanged_names(failed))
         except Unavailable:
@@ -124,7 +125,7 @@ class Balancer:
         unchanged = {target.name for target in refused}
 
         def choose() -> Target | None:
-            # Names are only removed: a changed entry may change back.
+            # Names are removed and never added again, because a changed entry may change back.
             unchanged.intersection_update(self._unchanged_names(refused))
             return self.pick(request, (*unchanged, *taken))
 
@@ -192,7 +193,7 @@ class Balancer:
                 self._rebuild_if(self.health.begin_trial(target.name, self.table.targets))
 
     def record_response_begun(self, target: Target | None) -> None:
-        """Record that an instance has begun a good response. If this was a trial, it has succeeded already now."""
+        """Record that an instance has begun a good response, which is enough for a trial to succeed."""
         if target is not None and (health := self.health.by_instance.get(target.name)) and health.in_trial:
             with self._lock:
                 self._rebuild_if(self.health.record_success(target.name, self.table.targets))
@@ -210,8 +211,8 @@ class Balancer:
     ) -> None:
         """Count the end of an attempt. Call this exactly once for each attempt.
 
-        `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt shows that the
-        instance works; None if the attempt shows neither. `answered`: a POST got a whole response with status 2xx.
+        `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt proves that the
+        instance works; None if it proves nothing. `answered`: a POST got a whole response with status 2xx.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
         `answered_500`: the answer was a 500. A client's request can cause a 500, but then it does so at all instances
         of the model, not at one of them.

@@ -85,7 +85,7 @@ def after_failure(
 
 
 def after_success(before: InstanceHealth) -> InstanceHealth:
-    """Return the instance's health after a good response, which resets the failures and ends a trial's ejection."""
+    """Return the instance's health after a good response: without failures, and after a trial not ejected."""
     if before.ejected_until and not before.in_trial:
         return before
     return msgspec.structs.replace(before, failures=0, ejections=0, ejected_until=0.0, in_trial=False, reported=False)

@@ -27,7 +27,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
     any_model: Pool = Pool()  # the candidates for a request that contains no model
     by_model: dict[str, Pool] = {}
     returning: frozenset[str] = frozenset()  # models without a candidate that have an instance about to return
-    models: frozenset[str] = frozenset()  # of all instances, including those that may not get requests
+    models: frozenset[str] = frozenset()  # the models of all instances, including those that may not get requests
 
     def pool(self, model: str | None) -> Pool | None:
         """Return the pool of candidates for a model (None: any model); None or an empty pool if there are none."""

@@ -1,7 +1,7 @@
 """Counts the answers 500 among an instance's last answers. Pure.
 
-The statistics number all attempts anyway. Here only the numbers of attempts that were answered with 500 are kept, so
-that any other answer costs nothing.
+Each attempt has a number, because the statistics count attempts. Only the numbers of attempts that were answered with
+500 are kept, so that any other answer costs nothing.
 """
 
 from collections import deque

@@ -10,7 +10,8 @@ MODEL_DOWN_RETRY_SECONDS = 5  # within which a stopped or restarted instance may
 MODEL_MEMORY_SECONDS = 600.0
 MAX_REMEMBERED_MODELS = 10_000
 MAX_MODELS_SHOWN = 8
-# Claude Code repeats a 503 for minutes, whatever the headers say, and reports a 404 at once.
+# With `unknown_model_status = auto`, an unknown model is a 404 on these paths: Claude Code repeats a 503 for minutes,
+# whatever the headers say, and shows a 404 at once.
 PATHS_ANSWERED_404 = (b"/v1/messages", b"/messages", b"/v1/responses", b"/responses")
 
 
@@ -80,8 +81,11 @@ def unserved_error(model: str | None, table: RoutingTable, departed: DepartedMod
 def may_be_unlisted(table: RoutingTable) -> bool:
     """Return whether the table's instances may have models that they do not list yet.
 
-    That is the case if the table has no models at all, because the site is starting; if an instance is starting, which
-    lists its models once it is ready; or if the router has not read the models of a static service yet.
+    That is the case in three situations.
+
+    1. The table has no models at all, because the site is starting.
+    2. An instance is starting. It lists its models once it is ready.
+    3. The router has not read the models of a static service yet.
     """
     return not table.models or any(
         not target.models and not target.drained and (target.status in RETURNING_STATUSES or target.discovers_models)

@@ -14,7 +14,7 @@ MAX_MEMBERS = 16  # of a gzip or zstd body, which may have several (RFC 1952, 2.
 
 
 def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:
-    """Return the body, decoded from the codings that its Content-Encoding lists.
+    """Return the decoded body; `codings` is the value of its Content-Encoding.
 
     `count` is called repeatedly with the bytes of memory that the coded and the decoded body take together.
     Raise UnsupportedMedia for an unknown coding, BadRequest for a body that cannot be decoded, and TooLarge for a
@@ -98,7 +98,7 @@ class _Zlib:
 
     def decompress(self, data: bytes, max_length: int) -> bytes:
         piece = self._decoder.decompress(self._decoder.unconsumed_tail + data, max_length)
-        self._full = len(piece) == max_length  # more may be ready without more input
+        self._full = len(piece) == max_length  # more output may be ready without more input
         return piece
 
 

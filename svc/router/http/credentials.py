@@ -14,7 +14,7 @@ KEY_PROTOCOL = b"openai-insecure-api-key."  # a browser's WebSocket can send a k
 
 
 def key_digests(authorization: bytes, x_api_key: bytes) -> tuple[bytes, ...]:
-    """Return the SHA-256 of the API keys in these headers, Authorization first. An empty value is a missing header."""
+    """Return the SHA-256 of the API keys in these headers, Authorization first. A missing header is empty."""
     bearer = authorization[7:].strip() if authorization[:7].lower() == b"bearer " else b""
     return tuple(hashlib.sha256(secret).digest() for secret in (bearer, x_api_key) if secret)
 

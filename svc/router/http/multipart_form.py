@@ -22,8 +22,8 @@ CHARSETS = (b"utf-8", b"us-ascii", b"ascii")
 def find_field(body: bytes, content_type: bytes, name: bytes) -> slice | None:
     """Return the position in the body of the value of the field `name`, None if the form has no such field.
 
-    A part with a file name is a file, not a field. Raise BadRequest for a body that is not a multipart form, and for a
-    form in which the field occurs twice, or which engines might read differently.
+    A part with a file name is a file, not a field. Raise BadRequest if the body is not a multipart form, if the field
+    occurs twice, or if engines might read the form differently.
     """
     delimiter = b"--" + _boundary(content_type)
     value_slice: slice | None = None

@@ -248,7 +248,7 @@ def media_of(content_type: bytes) -> Media:
 
 
 def drop_hop_headers(headers: Iterable[tuple[bytes, bytes]], connection: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Return the headers without those that are listed in the value of Connection: they are only for this hop."""
+    """Return the headers that are not listed in the value of Connection; listed headers are only for this hop."""
     dropped = {token.strip() for token in connection.lower().split(b",")}
     return (h for h in headers if h[0].lower() not in dropped)
 

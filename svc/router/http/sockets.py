@@ -119,7 +119,7 @@ def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = No
             note_blocked(False)
 
     raw = getattr(sock, "_sock", None)
-    if raw is None or isinstance(sock, ssl.SSLSocket):  # the `send` of these sockets waits
+    if raw is None or isinstance(sock, ssl.SSLSocket):  # the `send` of these sockets waits by itself
         return send_rest
     push = raw.send
 

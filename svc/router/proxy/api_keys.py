@@ -61,7 +61,7 @@ class ApiKey:
         return f"<Key {self.name}>"
 
     def admit(self, now: float) -> None:
-        """Count one more request, or raise RateLimited and count nothing. The caller releases a counted request.
+        """Count one more request, or raise RateLimited and count nothing. For a counted request, call `release` later.
 
         `now`: seconds of a monotonic clock.
         """

@@ -1,4 +1,4 @@
-"""One attempt to send a request to an instance, from its start to the one report about it."""
+"""One attempt to send a request to an instance, from its start to the single report of its result."""
 
 from typing import TYPE_CHECKING
 
@@ -58,7 +58,7 @@ class Attempt(msgspec.Struct, gc=False):
         )
 
     def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:
-        """Return how the instance failed, empty if it worked well, None if the attempt proves neither."""
+        """Return how the instance failed, empty if it worked well, None if the attempt proves nothing."""
         if self.ejection_reason or self.failed:
             return self.ejection_reason or None
         if not is_inference or (interruption and not status):

@@ -17,7 +17,7 @@ from svc.base.errors import Overloaded, TooLarge
 from svc.perimeter.connections import network
 from svc.router.balance.request_queue import Waiter
 
-RESERVE_BODIES = 2  # times `max_body`: a request may hold its body both as it was sent and decoded
+RESERVE_BODIES = 2  # times `max_body`: both the coded and the decoded body of a request may be in memory
 DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
 STALLED_SECONDS = 5.0  # within which an arriving body must make progress while other requests wait for memory
 PROGRESS_BYTES = 64 << 10  # arrived bytes that count as progress: usual connections need less than STALLED_SECONDS

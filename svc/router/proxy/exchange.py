@@ -71,7 +71,7 @@ class Exchange:
         self.client = client
         self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
-        # `deadline` is the end of the present stage at the latest, `limit` that of the whole request.
+        # The request must end before `limit`, and its present stage before `deadline`.
         self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle_timeout = state.settings.idle_timeout
 
@@ -150,7 +150,7 @@ class Exchange:
                 shut(self.upstream.sock)
 
     def interruption_error(self) -> Exception:
-        """Return the exception that an interrupted exchange raises. After a timeout, mark the attempt as failed too."""
+        """Return the exception that an interrupted exchange raises. For a timeout, also mark the attempt as failed."""
         if self.interruption == "client":
             return ClientGone()
         if self.interruption == "stopping":

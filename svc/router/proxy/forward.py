@@ -119,7 +119,7 @@ def _retry(
 
 
 def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt | None:
-    """Return the refusal of the request by an instance, None if its response is for the client.
+    """Return the failure if the instance has refused the request, None if its response is for the client.
 
     A 401 is for the client only if the client's own credentials were sent. Otherwise the router's key for the instance
     is missing or wrong.
@@ -152,7 +152,7 @@ def _read_routing_request(exchange: Exchange) -> RoutingRequest:
         if large:
             time.sleep(0)
         exchange.request = with_model(request, exchange.model)
-        request.body, request = b"", exchange.request  # frees the old body: the connection still holds the old request
+        request.body, request = b"", exchange.request  # frees the old body: the connection keeps the old request
         routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body)
     return routing
 

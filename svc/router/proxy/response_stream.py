@@ -11,12 +11,12 @@ MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on 
 
 
 class ResponseStream:
-    """One event stream: the incomplete event that is held back, the tokens, and the number that the metrics include."""
+    """One event stream: its incomplete event, its tokens, and how many of its tokens the metrics include."""
 
     __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
 
     def __init__(self) -> None:
-        self.held: bytes | bytearray = b""  # the beginning of an event
+        self.held: bytes | bytearray = b""  # the beginning of an event, held back until the event is complete
         self.tokens = TokenCounter()
         self.first_token_at = 0.0
         self._opening = b""  # the stream's first bytes, up to the first token

@@ -11,7 +11,7 @@ from svc.router.proxy.exchange import Exchange
 from svc.router.state import RouterState
 
 IDLE_TIMEOUT_SECONDS = 75.0  # without a request, after which a kept connection is closed
-MAX_UNREAD_BYTES = 32 << 10  # after the request in progress; more may fill the TCP window, and its FIN not arrive
+MAX_UNREAD_BYTES = 32 << 10  # unread data after the request; more may fill the TCP window and hold up the client's FIN
 MAX_UNREAD_SECONDS = 5.0
 
 
@@ -83,7 +83,7 @@ class SweptConnection:
         return self._arriving.stalled_since if self._arriving is not None else math.inf
 
     def is_overdue(self, now: float) -> bool:
-        """Return whether the deadline of the exchange, or without an exchange of the connection, has passed."""
+        """Return whether the deadline has passed. The connection's deadline applies only if there is no exchange."""
         return (self.exchange.deadline if self.exchange is not None else self.deadline) < now
 
     def expire(self, now: float) -> None:

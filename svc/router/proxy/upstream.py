@@ -118,7 +118,7 @@ class UpstreamConnection(ResponseParser):
         )
 
     def _is_unacknowledged(self) -> bool:
-        """Return whether the instance's kernel has not acknowledged the whole request.
+        """Return whether the instance's kernel has left a part of the request unacknowledged.
 
         If the instance closes an idle connection just as a request arrives, the kernel of the instance's machine never
         acknowledges the request. A reset may overtake acknowledgements. So after a reset, only bytes that were never

@@ -22,7 +22,7 @@ FIELD_TYPES: dict[str, tuple[type, str]] = {
     "url": (str, "text"),
     "health_url": (str, "text"),
 }
-# Fields of a service in a registry's list: an entry may have been copied from such a list.
+# These fields of a registry's list are ignored, because an entry may have been copied from such a list.
 IGNORED_FIELDS = {*Service.__struct_fields__, "is_healthy", "comment"}
 
 

@@ -67,7 +67,7 @@ class TableFile:
     def store(self, table: CachedTable) -> None:
         """Write the table whole or not at all; of several failures in a row, log only the first.
 
-        The file is not synced to disk, so it may be lost if the machine dies at once.
+        The file is not synced to disk, so it may be lost if the machine crashes soon after.
         """
         if not self._is_table:
             return

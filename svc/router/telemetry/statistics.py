@@ -18,7 +18,7 @@ TOKEN_KINDS = {
     b"output_tokens": "completion",
     b"cached_tokens": "cached",
 }
-MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # with the opening quotation mark
+MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # 1: the opening quotation mark
 MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 MAX_UNKNOWN_MODELS = 100  # the number of names in `unknown_models`
@@ -66,7 +66,7 @@ class Histogram:
 
 
 class InstanceStatistics:
-    """The counts of one instance. After it has left the table, they are kept while requests are in flight."""
+    """The counts of one instance. They are kept after it has left the table, until its last request has ended."""
 
     __slots__ = (
         "answered",

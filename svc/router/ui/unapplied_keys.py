@@ -1,4 +1,4 @@
-"""Finds out whether `config/svc.toml` names API keys that the running router does not ask for, for the page."""
+"""Checks, for the page, whether `config/svc.toml` sets a file of API keys that the running router does not use."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ class UnappliedKeys:
         self._exist = False
 
     def exist(self) -> bool:
-        """Return whether the settings name a file of API keys that the router does not require.
+        """Return whether the settings contain a file of API keys that the router does not use.
 
         While the settings are invalid, the last result stays.
         """
@@ -33,7 +33,7 @@ class UnappliedKeys:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Return numbers that change when the file does; () for a file that cannot be read."""
+    """Return numbers that change when the file changes; () for a file that cannot be read."""
     try:
         stat = path.stat()
     except OSError:

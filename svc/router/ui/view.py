@@ -16,7 +16,7 @@ INSTANCE_FAULTS = ("cut", "timeout")  # `end` of records whose instance is to bl
 MAX_REASON_CHARS = 200
 # The names that may stand in a command: people paste commands into a shell, where other names could do harm.
 SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-UNKNOWN_MODELS = "unknown models"  # the key of the counts of unknown models among the recent counts
+UNKNOWN_MODELS = "unknown models"  # the key under which the recent counts contain the names of unknown models
 NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
 
 
@@ -163,7 +163,7 @@ def errors_by_model(state: RouterState) -> dict[str, dict[str, int]]:
 
 
 def outcomes_by_model(state: RouterState) -> dict[str, dict[str, int]]:
-    """Return, for each model, the number of requests, and the number of requests that an instance has failed."""
+    """Return, for each model, the number of requests, and how many of them failed through an instance's fault."""
     return {
         name: {
             "requests": sum(model.statuses.values()),
