@@ -189,7 +189,7 @@ class BackendApi:
         return {"id": model, "object": "model", "created": self._started, "owned_by": self.name}
 
     def _model_name(self, model: str | None) -> str:
-        """Return the requested model, or the first model if the request names none, as llama-server does.
+        """Return the requested model, or the first model if the request contains none, as llama-server does.
 
         Raise NotFound for an unknown model.
         """

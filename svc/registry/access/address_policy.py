@@ -33,7 +33,7 @@ class AddressPolicy:
         self.resolve = resolve
 
     def check(self, service: Service, from_own_machine: bool) -> None:
-        """Raise BadRequest if an address in the registration is wrong; the error names every wrong address.
+        """Raise BadRequest if an address in the registration is wrong; the error lists every wrong address.
 
         `from_own_machine`: the registration came from the registry's own machine, so it may use loopback addresses.
         """

@@ -46,7 +46,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         force(self, "limit", limit if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool) else 0)
 
     def __repr__(self) -> str:
-        return f"<Target {self.name}>"  # the fields hold a secret
+        return f"<Target {self.name}>"  # without the fields: `key` is a secret
 
     def with_key(self, key: str, hides_credentials: bool = False) -> "Target":
         """Return the instance with this API key; return this very object if nothing changes."""

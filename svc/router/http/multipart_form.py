@@ -1,7 +1,7 @@
 """Finds the model in a multipart form, as audio and image requests send it. Pure.
 
 The scan finds boundaries and reads the heads of parts, within limits; the contents of parts are not decoded. A form
-that engines might read differently is refused: it could name one model to the router and another to the engine.
+that engines might read differently is refused: the router could find one model in it, and the engine another.
 """
 
 import re

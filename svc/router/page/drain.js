@@ -6,7 +6,7 @@ import { authorization, operatorToken } from "./keys.js";
 import { reason } from "./stream.js";
 
 const TIMEOUT_MS = 15_000;
-const MAX_FALLBACK_STEPS = 8; // in a chain of fallbacks, as in the router
+const MAX_FALLBACK_STEPS = 8; // the length of a chain of fallbacks, as in the router
 
 const effect = (level, words) => ({ level, words });
 
@@ -60,7 +60,7 @@ export class Drain {
     set(this.#button, "data-level", effects.some(({ level }) => level === "bad") ? "bad" : "");
   }
 
-  // Returns what draining the instance does: to it, and to the models that no other healthy instance has.
+  // Returns the effects of a drain: on the instance, and on the models that no other healthy instance has.
   #effects(name) {
     const flying = this.#site.numbers.get(name)?.in_flight ?? 0;
     const finish = flying ? `It finishes its ${count(flying, "request")}, and` : "It";

@@ -37,7 +37,7 @@ const day = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric" 
 
 export const timeOf = (date) => clock.format(date);
 
-// Returns the time of day, after the date unless that is today.
+// Returns the time of day; if the date is not today, it precedes the time.
 export const when = (date) => (date.toDateString() === new Date().toDateString() ? timeOf(date) : `${day.format(date)} ${timeOf(date)}`);
 
 // Compares names, so that node2 comes before node10.

@@ -95,7 +95,7 @@ export class Head {
     const words = lead.map((part) => (part.model ? this.#way(part.model, "#models", `model ${part.model}`, part.model, this.#toModel) : part));
     const line = make("p", { class: kind, "data-level": level }, mark(level), ...words);
     names.forEach(({ name, note }, at) => {
-      const comma = at < names.length - 1 ? "," : ""; // it stays at its name when the line breaks
+      const comma = at < names.length - 1 ? "," : ""; // inside of the span, so that no line begins with it
       line.append(at ? " " : ": ", make("span", { class: "named" }, this.#way(name, "#instances", name, `${name} ${note}`, this.#toInstance), comma));
     });
     if (more) line.append(` and ${more} more`);

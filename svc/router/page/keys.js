@@ -23,7 +23,7 @@ export class Keys {
     byId("keys-cancel").addEventListener("click", () => this.#dialog.close());
     byId("keys-forget").addEventListener("click", () => {
       sessionStorage.clear();
-      location.reload(); // so that no data remain that the old keys gave access to
+      location.reload(); // so that nothing remains on the page that needed the keys
     });
     this.#dialog.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -1,5 +1,5 @@
-// A card for each model: its numbers and plots, and its errors by kind. Where there are many models, those that are healthy
-// and idle have one line each. The worst comes first.
+// A card for each model: its numbers and plots, and the number of its errors of each kind. If there are many models, a
+// model that is healthy and idle has one line instead. The worst comes first.
 
 import { arrange, byId, go, make, mark, put, set } from "./dom.js";
 import { byName, count, whole, when } from "./figures.js";
@@ -48,7 +48,7 @@ export class Models {
     put(byId("idle-count"), `${count(quiet.length, "model")}, no requests in 5 minutes`);
   }
 
-  // Errors of requests that belong to no card. What clients did wrong is not a problem of the site.
+  // Shows the errors of requests that belong to no card. Errors of clients are shown apart: they are no problem of the site.
   #others({ lately, names = {} }) {
     const [wrong, failed] = [true, false].map((isOfClients) => Object.entries(lately).filter(([kind]) => isOfClient(kind) === isOfClients));
     const problem = listed(Object.fromEntries(failed));
@@ -81,7 +81,7 @@ const FATES = {
   waits: () => "requests wait for an instance that is starting",
   replaced: (by) => `served by its fallback ${by}`,
 };
-const MENDED = ["waits", "replaced"]; // the fates of requests that get an answer all the same
+const MENDED = ["waits", "replaced"]; // the fates with which requests get an answer all the same
 
 let made = 0;
 

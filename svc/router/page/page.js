@@ -29,7 +29,7 @@ let drawing = false;
 
 function take(name, data) {
   for (const instance of site.take(name, data)) names.add(instance);
-  if (site.snapshot) head.verdict(site); // at once: a hidden tab gets no frames, and its title shows the verdict
+  if (site.snapshot) head.verdict(site); // at once, because a hidden tab gets no frames, but shows the verdict in its title
   changed(name === "history" ? "tick" : name);
 }
 

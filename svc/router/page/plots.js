@@ -1,4 +1,4 @@
-// Small live plots, one set for each model. Each shows its scale above it and its span of time below it.
+// Small live plots, one set for each model. Each plot has its scale above it, and its time span below it.
 
 import uPlot from "./vendor/uplot/uPlot.esm.js";
 import { make, put } from "./dom.js";

@@ -7,8 +7,8 @@ const SERIES = ["requests", "errors", "first_token", "tokens"];
 export class Site {
   snapshot = null; // the last message `site`
   tick = null; // the last message `tick`
-  numbers = new Map(); // of each instance
-  history = new Map(); // of each model: {time: [], requests: [], ...}
+  numbers = new Map(); // instance -> its numbers
+  history = new Map(); // model -> {time: [], requests: [], ...}
   events = []; // oldest first
   version = ""; // of the router that served this page
   #fresh = true;

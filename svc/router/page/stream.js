@@ -2,7 +2,7 @@
 
 import { eventsOf } from "./sse.js";
 
-const SILENCE_TIMEOUT_MS = 5000; // without a byte, after which the link is lost: the router sends a message every second
+const SILENCE_TIMEOUT_MS = 5000; // after this time without a byte, the link is lost: the router sends a message every second
 const MIN_RETRY_MS = 500;
 const MAX_RETRY_MS = 5000;
 
@@ -11,7 +11,7 @@ export class Link {
   #tell;
   #turn;
   #abort = null;
-  #lastReceived = 0; // performance.now() of the last message, or of the last request before it
+  #lastReceived = 0; // performance.now() of the last message; until the first message, of the request
   #last = null; // the time of the last message, if any
   #wait = MIN_RETRY_MS;
   #timer = 0;

@@ -1,11 +1,11 @@
-// The table of instances: those that are not healthy first, the worst before the others; then the healthy ones by host.
+// The table of instances. First come those that are not healthy, the worst first, then the healthy ones of each host.
 
 import { arrange, byId, go, keepFocus, make, put, set } from "./dom.js";
 import { byName, count } from "./figures.js";
 import { COLUMNS, Row } from "./rows.js";
 import { rank } from "./verdict.js";
 
-const NOT_HEALTHY = ""; // the key of the group of all instances that are not healthy, which no host has
+const NOT_HEALTHY = ""; // the key of the group of all unhealthy instances: no host has this name
 
 export class Table {
   #table = byId("instances");
@@ -100,7 +100,8 @@ class Group {
 const wanted = ({ name, host, port, models, state }, sought) =>
   !sought || [name, `${host}:${port}`, state, ...models].some((text) => text.toLowerCase().includes(sought));
 
-// Returns pairs of a group and its instances: those that are not healthy, the worst first, then each host's; by name.
+// Returns pairs of a group's key and its instances. First comes the group of the unhealthy instances, the worst first, then
+// a group for each host. Within the same level, instances are sorted by name.
 export function grouped(instances) {
   const sorted = [...instances].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
   const groups = new Map();

@@ -4,7 +4,7 @@ import { arrange, byId, make, mark, put } from "./dom.js";
 import { when } from "./figures.js";
 
 const TROUBLE = ["bad", "warning"];
-const MAX_SHOWN = 10; // until the button shows all: the list has no scroll of its own
+const MAX_SHOWN = 10; // events, until the button shows all: the list itself does not scroll
 
 export class Timeline {
   #items = new Map();
@@ -66,7 +66,7 @@ class Item {
     this.node = make("li", { "data-event": String(id), "data-kind": kind, "data-level": level }, this.#time, mark(level), text);
   }
 
-  // Draws the time anew, as an event of yesterday shows its date. `row`: whether the event's instance has a row.
+  // Draws the time anew, because after midnight it includes the date. `row`: whether the event's instance has a row.
   show(row) {
     put(this.#time, when(this.#date));
     this.#name.disabled = !row;

@@ -2,9 +2,9 @@
 
 import { count, when, whole } from "./figures.js";
 
-const MAX_NAMES = 5; // in one statement
-const MAX_MODEL_STATEMENTS = 3; // of one kind: more models than these share one statement
-const MIN_FAILING_RATIO = 0.05; // of a model's requests within a minute
+const MAX_NAMES = 5; // of instances or models in one statement
+const MAX_MODEL_STATEMENTS = 3; // of one kind: if it concerns more models, they share one statement
+const MIN_FAILING_RATIO = 0.05; // with this share of failed requests within a minute, a model gets a statement
 const WORST_FIRST = ["bad", "warning", "good", "info"];
 
 export const rank = (level) => WORST_FIRST.indexOf(level);
@@ -14,7 +14,7 @@ export const hasTooManyFailures = (minute) => minute.failed > 0 && minute.failed
 
 export const failedShare = (minute) => `${whole(minute.failed)} of ${count(minute.requests, "request")} failed in the last minute`;
 
-// The text of a statement without the instances that it names.
+// The text of a statement, without the list of instances after it.
 export const wordsOf = ({ lead }) => lead.map((part) => part.model ?? part).join("");
 
 // Returns the statements, the worst first. A statement is {level, lead, names, more}. `lead` is its text as a list of
@@ -35,7 +35,8 @@ const allWell = (total) => statement("good", total === 1 ? "The one instance is 
 
 const withState = ({ name, state, level }) => ({ name, level, note: state === "stopped" ? "stopped by an operator" : state });
 
-// The instances by level, without a statement whose instances an equally bad statement about a model names already.
+// Statements about the instances of each level. A statement is omitted if statements about models, which are at least as
+// bad, already contain all its instances.
 function ofInstances(instances, models) {
   if (!instances.length) return [statement("bad", "No instance is known")];
   const of = (level, one, many) => {
@@ -67,13 +68,13 @@ function ofModels({ models, instances }) {
   ];
 }
 
-// The names of models as parts of a statement.
+// The parts of a statement that list these models.
 function listed(models) {
   const parts = models.slice(0, MAX_NAMES).flatMap(({ name }, at) => (at ? [", ", { model: name }] : [{ model: name }]));
   return models.length > MAX_NAMES ? [...parts, ` and ${models.length - MAX_NAMES} more`] : parts;
 }
 
-// The models of whose requests too many fail, and the instances that failed them.
+// Statements about the models with too many failed requests, with the instances that failed these requests.
 function ofRequests(tick) {
   const failing = Object.entries(tick?.models ?? {}).filter(([, { minute }]) => hasTooManyFailures(minute));
   return failing.map(([name, { minute, failed_at = {} }]) => {
