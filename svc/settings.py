@@ -6,13 +6,14 @@
 
 import dataclasses
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NewType
 
 COMPONENTS = ("registry", "router", "babysitter")
 COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER")  # read if LAUNCH_COMPONENTS is not set
 ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
 NameTable = tuple[tuple[str, str], ...]  # the (key, value) pairs of a TOML table such as [router.aliases]
 TextList = tuple[str, ...]  # a TOML list of texts; in a flag or an environment variable, separated by commas
+UrlList = NewType("UrlList", str)  # URLs separated by commas; the file may have a list
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
 DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # container images set it: loopback is unreachable from outside
@@ -107,8 +108,8 @@ class RouterSettings:
         "127.0.0.1", "ROUTER_HOST", fallback_variable=DEFAULT_HOST_VARIABLE, help="address to listen on"
     )
     port: int = setting(8000, "ROUTER_PORT", minimum=1, maximum=65535, help="port to listen on")
-    registry_url: str = setting(
-        "", "ROUTER_REGISTRY_URL", token_setting="registry_token_file", help="where the registry is"
+    registry_url: UrlList = setting(
+        "", "ROUTER_REGISTRY_URL", token_setting="registry_token_file", help="the registry, or several"
     )
     registry_token_file: str = setting(
         "",
@@ -197,12 +198,12 @@ class LaunchSettings:
     components: str = setting(
         ALL_COMPONENTS, "LAUNCH_COMPONENTS", help="all, none, or some of registry,router,babysitter"
     )
-    registry_url: str = setting(
-        "", "REGISTRY_URL", token_setting="token_file", help="the registry, where it runs elsewhere"
+    registry_url: UrlList = setting(
+        "", "REGISTRY_URL", token_setting="token_file", help="the registry, or several, where it runs elsewhere"
     )
     router_url: str = setting("", "ROUTER_URL", token_setting="token_file", help="the router, where it runs elsewhere")
-    babysitter_registry_url: str = setting(
-        "", "BABYSITTER_REGISTRY_URL", token_setting="token_file", help="the registry, for babysitters only"
+    babysitter_registry_url: UrlList = setting(
+        "", "BABYSITTER_REGISTRY_URL", token_setting="token_file", help="the same, for babysitters only"
     )
     babysitter_router_url: str = setting(
         "", "BABYSITTER_ROUTER_URL", token_setting="token_file", help="the router, for babysitters only"
@@ -271,11 +272,11 @@ class Settings:
         return self.launch.runs(component) or component in self.other_components
 
     def registry_url(self) -> str:
-        """Return the configured URL of the registry, else the URL of the registry on this machine."""
+        """Return the configured URLs of registries, separated by commas, else the URL of the one on this machine."""
         return self.launch.registry_url or f"http://localhost:{self.registry.port}"
 
     def router_registry_url(self) -> str:
-        """Return the URL of the registry that the router uses."""
+        """Return the URLs of the registries that the router uses, separated by commas."""
         return self.router.registry_url or self.registry_url()
 
 

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 NOT_IN_A_HOST = re.compile(r"[\s/\\:@?#%,\[\]]")
 IPV6_LOOPBACK = "::1"
@@ -22,6 +23,21 @@ def authority(host: str, port: int) -> str:
 def has_credentials(url: str) -> bool:
     """Return whether a URL contains a user or a password, which logs, open endpoints and process lists would expose."""
     return "@" in re.split(r"[/?#]", url.partition("//")[2], maxsplit=1)[0]
+
+
+def split_urls(text: str) -> list[str]:
+    """Return the URLs of a comma-separated text, without slashes at their ends."""
+    return [url.strip().rstrip("/") for url in text.split(",") if url.strip()]
+
+
+def host_port(url: str) -> tuple[str, int | None]:
+    """Return the host and the port of a URL, to compare two; every address of this machine itself is localhost."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    try:
+        return ("localhost" if is_loopback(host) or host == "0.0.0.0" else host, parts.port)  # noqa: S104
+    except ValueError:  # the port is not a number
+        return (host, None)
 
 
 def is_ipv6(host: str) -> bool:

@@ -10,6 +10,7 @@ from svc.cli.options import HERE, settings, tomls_argument
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
 from svc.config.instance.model import InstanceConfig
+from svc.config.instance.registry_use import registry_uses, use_line
 from svc.config.instance.unusual_values import unusual_values
 from svc.config.settings_file import load_settings
 from svc.settings import Settings
@@ -23,7 +24,8 @@ def command(tomls: tuple[str, ...]) -> None:
     """Validate the TOML files.
 
     Reports every error of every file, and names and ports that collide. Paths of models that are not on
-    this machine are warnings, because the files may be for another machine.
+    this machine are warnings, because the files may be for another machine. Unless the instances use
+    this site's registry alone, a line shows the registries that they use.
     """
     site_settings, problems = _settings()
     launch = site_settings.launch
@@ -31,6 +33,8 @@ def command(tomls: tuple[str, ...]) -> None:
     if not paths:
         require_site(HERE, launch)
     configs = _load(paths, site_settings, problems)
+    for use in registry_uses(configs, site_settings):
+        echo(use_line(use))
     warnings = [line for config in configs for line in _warnings(config)]
     for line in warnings:
         echo(f"svc: warning: {line}", err=True)

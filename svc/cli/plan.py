@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from svc.base.address import split_urls
 from svc.cli.options import HERE, console, settings, tomls_argument
 from svc.cli.registry_options import Access, registry_options
 from svc.client.registry import RegistryClient
@@ -55,12 +56,17 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
         model
         instance      the last healthy instance that serves the model
         forever       true when the instance is removed, false when it restarts
+      registries   unless the instances use this site's registry alone, a list of objects:
+        instances     their names
+        urls          the registries, in the order in which they are tried
+        setting       the setting under [launch] that names them; empty: the TOML, or the default
+        unused        the registries of the TOML that this setting replaces
       foreign      files of conf.d that svc did not render, and that run as well
       notes        a list of texts
     """
 
     def connect() -> tuple[RegistryClient, Sequence[str]]:
-        return access.client(read=True), router_url(access.settings()).split(",")
+        return access.client(read=True), split_urls(router_url(access.settings()))
 
     report = plan(HERE, settings(environ=False), tomls, connect)
     if as_json:

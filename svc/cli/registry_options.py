@@ -1,16 +1,18 @@
 """The options for the registry's URL and token, which several commands share."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
 import click
 
 from svc.cli.name_completers import services
-from svc.cli.options import complete_files, settings
+from svc.cli.options import HERE, complete_files, settings
 from svc.client.registry import RegistryClient
 from svc.settings import Settings
 from svc.site import access
+from svc.site.registry_access import with_registries
 
 names_argument = click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=services)
 URL = "the registry, or several separated by commas  [REGISTRY_URL; default: the site's]"
@@ -31,14 +33,30 @@ class Access:
             registry={"token_file": self.token_file},
         )
 
+    def site_settings(self, router_url: str | None = None) -> Settings:
+        """Return the settings with the registries and the token that the site's files name, if no setting does."""
+        return with_registries(HERE, self.settings(router_url))
+
     def client(self, read: bool = False) -> RegistryClient:
         """Return a client of the registry. With `read` it uses the site's read token, unless --token-file is given."""
-        return access.registry_client(self.settings(), self.read_token_file() if read else "")
+        site_settings = self.site_settings()
+        if not read:
+            return access.registry_client(site_settings)
+        token_file = self.read_token_file()
+        registry = dataclasses.replace(site_settings.registry, token_file=token_file)
+        return access.registry_client(dataclasses.replace(site_settings, registry=registry))
 
     def read_token_file(self) -> str:
-        """Return the file with the token for reading: that of --token-file, else the site's read token or its token."""
-        registry = self.settings().registry
-        return self.token_file or registry.read_token_file or registry.token_file
+        """Return the file with the token for reading: that of --token-file, else the site's read token or its token.
+
+        The token of an instance or the router is left out if this user may not read it: most registries let any
+        client read.
+        """
+        own = self.settings()
+        if named := self.token_file or own.registry.read_token_file or own.registry.token_file:
+            return named
+        fallbacks = (self.site_settings().registry.token_file, own.router.registry_token_file)
+        return next((file for file in fallbacks if file and os.access(file, os.R_OK)), "")
 
 
 def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:

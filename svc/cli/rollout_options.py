@@ -57,7 +57,9 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **more: Any,
     ) -> Any:
         limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime)
-        return function(options=RolloutOptions(access.settings(router_url), limits, dry_run, delay_reasons), **more)
+        return function(
+            options=RolloutOptions(access.site_settings(router_url), limits, dry_run, delay_reasons), **more
+        )
 
     run.__doc__, run.__name__ = function.__doc__, function.__name__
     # click keeps the options that decorators have added so far in this attribute of the function.

@@ -13,8 +13,19 @@ from typing import Any
 from svc.base.address import has_credentials
 from svc.base.errors import ConfigError
 from svc.config.components import components_of_variables, normalized_components
+from svc.config.instance.fields import urls as read_urls
 from svc.config.readers import parse_toml
-from svc.settings import COMPONENT_VARIABLES, SECTIONS, NameTable, Pattern, SettingRules, Settings, TextList, rules_of
+from svc.settings import (
+    COMPONENT_VARIABLES,
+    SECTIONS,
+    NameTable,
+    Pattern,
+    SettingRules,
+    Settings,
+    TextList,
+    UrlList,
+    rules_of,
+)
 
 Field = dataclasses.Field[Any]
 COMPONENTS_FIELD = "components"  # of LaunchSettings
@@ -104,6 +115,8 @@ def _value(field: Field, raw: Any) -> Any:
         return _name_table(raw, rules.choices)
     if field.type is TextList:
         return _text_list(raw, rules.pattern)
+    if field.type is UrlList:
+        return _url_list(raw, rules)
     text = _text(raw, rules, field.default)
     return normalized_components(text) if field.name == COMPONENTS_FIELD else text
 
@@ -145,6 +158,17 @@ def _text(raw: Any, rules: SettingRules, default: object) -> str:
     if rules.pattern and raw != default and not re.fullmatch(rules.pattern[0], raw):
         raise ValueError(f"must be {rules.pattern[1]}, not {raw!r}")
     return raw
+
+
+def _url_list(raw: Any, rules: SettingRules) -> UrlList:
+    """Return the URLs of a list or of a comma-separated text; raise ValueError for an invalid one."""
+    if raw == "":
+        return UrlList("")
+    joined = ",".join(raw) if isinstance(raw, (list, tuple)) and all(isinstance(url, str) for url in raw) else raw
+    if not isinstance(joined, str):
+        raise ValueError(f"must be a URL or a list of URLs, not {raw!r}")
+    _text(joined, rules, "")  # raises ValueError for a secret
+    return UrlList(",".join(read_urls(joined)))
 
 
 def _text_list(raw: Any, pattern: Pattern | None) -> TextList:

@@ -121,15 +121,10 @@ def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:
 
 
 def _babysitter_command(config: InstanceConfig, paths: RenderPaths) -> str:
-    """Return the babysitter's command. Its flags contain the values that the site's settings may override.
-
-    --registry-url takes one URL, so the babysitter reads a list of registries from its TOML.
-    """
+    """Return the babysitter's command. Its flags contain the values that the site's settings may override."""
     shim = ini.arguments(["svc", "launch", "--own", "--port", str(config.babysitter_port), *_ipv6_flags(config)])
     shim += " --death-signal TERM --"
-    flags = ["--host", config.host]
-    if len(config.registry_urls) == 1:
-        flags += ["--registry-url", config.registry_urls[0]]
+    flags = ["--host", config.host, "--registry-url", ",".join(config.registry_urls)]
     if config.router_url:
         flags += ["--router-url", config.router_url]
     return f"{shim} svc babysitter --config-file {paths.argument(config.source)} {ini.arguments(flags)}"

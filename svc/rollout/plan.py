@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterator, Sequence
 
 from svc.base.errors import SvcError
 from svc.client.registry import RegistryClient
+from svc.config.instance.load import load
+from svc.config.instance.model import InstanceConfig
+from svc.config.instance.registry_use import registry_uses
 from svc.config.site import Site
 from svc.rollout.availability import Loss, losses
 from svc.rollout.journal import Journal
@@ -42,9 +45,14 @@ def _plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect
         supervisord.pid() if supervisord else None,
         {name: process.state for name, process in supervisord.processes().items()} if supervisord else {},
         lost,
+        registry_uses(_configs(site, settings, tomls), settings),
         [str(path) for path in proposal.foreign],
         notes,
     )
+
+
+def _configs(site: Site, settings: Settings, tomls: Sequence[str]) -> list[InstanceConfig]:
+    return load(site.tomls(tuple(tomls), settings.launch.babysitter_configs), settings)
 
 
 def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) -> list[Loss]:

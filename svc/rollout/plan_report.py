@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from svc.config.instance.registry_use import RegistryUse, use_line
 from svc.protocol.instance_names import babysitter_program, server_program
 from svc.rollout.availability import Loss
 from svc.rollout.diff import ChangeKind, Edit, GroupChange, Update
@@ -44,6 +45,7 @@ class PlanReport:
     files: list[FileRow]
     parts: list[ComponentRow]
     without_instance: list[Loss] | None  # None: unknown, because the registry does not answer
+    registries: list[RegistryUse]
     foreign: list[str]
     notes: list[str]
 
@@ -54,11 +56,12 @@ def plan_report(
     supervisord_pid: int | None,
     program_states: Mapping[str, str],
     losses: list[Loss] | None,
+    registries: Sequence[RegistryUse],
     foreign: Sequence[str],
     notes: Sequence[str],
 ) -> PlanReport:
     rows = [_component_row(change, program_states) for change in changes]
-    return PlanReport(bool(rows or files), supervisord_pid, [*files], rows, losses, [*foreign], [*notes])
+    return PlanReport(bool(rows or files), supervisord_pid, [*files], rows, losses, [*registries], [*foreign], [*notes])
 
 
 def file_rows(added: Iterable[object], changed: Iterable[object], removed: Iterable[object]) -> list[FileRow]:
@@ -81,6 +84,7 @@ def lines(report: PlanReport) -> Iterator[tuple[str, str]]:
     for loss in report.without_instance or ():
         when = f"once {loss.instance} is gone" if loss.forever else f"while {loss.instance} restarts"
         yield f"! {loss.model}: no instance {when}, its last healthy one; svc apply needs --allow-downtime", "red"
+    yield from ((f"  {use_line(use)}", "dim") for use in report.registries)
     yield from ((f"! {note}", "") for note in report.notes)
     yield from ((f"  {path}: not made by svc render; supervisord runs it as well", "dim") for path in report.foreign)
     yield _summary(report), "bold"

@@ -15,6 +15,7 @@ from svc.rollout.renew import reload_router, restart_registry
 from svc.rollout.selection import select_instances
 from svc.rollout.steps import ordered
 from svc.rollout.tasks import InstanceOperation, Task
+from svc.settings import UrlList
 from svc.site import rollout_lock, supervisord_end
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport
@@ -67,9 +68,9 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
         launch = dataclasses.replace(
             settings.launch,
             babysitter_host=component.host,
-            registry_url=component.registry_url,
+            registry_url=UrlList(component.registry_url),
             router_url="",
-            babysitter_registry_url="",
+            babysitter_registry_url=UrlList(""),
             babysitter_router_url="",
         )
         try:

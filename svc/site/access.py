@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from svc.base.address import split_urls
 from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient
 from svc.settings import Settings
@@ -16,15 +17,18 @@ class RegistryUnreachable(CommandError):
 
 def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
     """Return a client of the registry; `token_file` replaces the token file of the settings."""
-    return RegistryClient(registry_url(settings).split(","), token_file or settings.registry.token_file)
+    return RegistryClient(split_urls(registry_url(settings)), token_file or settings.registry.token_file)
 
 
 def registry_url(settings: Settings) -> str:
     """Return the comma-separated registry URLs of the settings, else the URL of this site's registry."""
-    local = Component("registry", "registry", settings.registry.host, (settings.registry.port,), ())
-    return checked_urls(
-        settings.launch.registry_url or settings.router.registry_url or local.own_url, "registry", 18000
-    )
+    urls = settings.launch.registry_url or settings.router.registry_url or own_registry_url(settings)
+    return checked_urls(urls, "registry", 18000)
+
+
+def own_registry_url(settings: Settings) -> str:
+    """Return the URL at which this machine reaches the site's own registry."""
+    return Component("registry", "registry", settings.registry.host, (settings.registry.port,), ()).own_url
 
 
 def router_url(settings: Settings) -> str:
@@ -37,11 +41,11 @@ def router_url(settings: Settings) -> str:
 
 def checked_urls(urls: str, server: str, port: int) -> str:
     """Return comma-separated URLs without slashes at their ends; raise CommandError for an invalid URL."""
-    candidates = [url.strip() for url in urls.split(",") if url.strip()]
+    candidates = split_urls(urls)
     for url in candidates:
         if not _is_url(url):
             raise CommandError(f"{url!r} is no URL of a {server}; write it as http://HOST:{port}")
-    return ",".join(url.rstrip("/") for url in candidates)
+    return ",".join(candidates)
 
 
 def _is_url(text: str) -> bool:

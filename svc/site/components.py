@@ -5,9 +5,8 @@ import dataclasses
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from svc.base.address import authority, is_loopback, is_wildcard, local_host
+from svc.base.address import authority, host_port, is_wildcard, local_host, split_urls
 from svc.base.errors import CommandError
 from svc.protocol.instance_names import babysitter_program, instance_service, server_program
 from svc.render.files import MADE_BY, source_of
@@ -22,7 +21,7 @@ class Component:
     host: str  # the address at which other machines reach the component
     ports: tuple[int, ...]  # the listening ports; for an instance, the server's port and the babysitter's port
     programs: tuple[str, ...]  # full names, as supervisorctl writes them
-    registry_url: str = ""  # the registry that the component uses, if the file names one
+    registry_url: str = ""  # the registries that the component uses, separated by commas, if the file names any
     source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
     certfile: str = ""  # the certificate with which it serves TLS, relative to the site's root; empty: no TLS
     token_file: str = ""  # the file with the token that the router shows the registry, relative to the site's root
@@ -115,16 +114,10 @@ def find_router(components: Iterable[Component]) -> Component | None:
 
 def shares_registry(router: Component, instance: Component) -> bool:
     """Return whether router and instance share a registry URL; true if either of them names no registry."""
-    router_registries = {_host_port(url) for url in router.registry_url.split(",")}
-    return (
-        not instance.registry_url or not router.registry_url or _host_port(instance.registry_url) in router_registries
-    )
-
-
-def _host_port(url: str) -> tuple[str, int | None]:
-    components = urlsplit(url)
-    host = components.hostname or ""
-    return ("localhost" if is_loopback(host) else host, components.port)
+    if not instance.registry_url or not router.registry_url:
+        return True
+    of_router, of_instance = (set(map(host_port, split_urls(c.registry_url))) for c in (router, instance))
+    return not of_router.isdisjoint(of_instance)
 
 
 def _component(path: Path, text: str) -> Component:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from svc.base.address import split_urls
 from svc.base.errors import CommandError, ConfigError, SvcError, Unauthorized
 from svc.client import probe
 from svc.client.babysitter import read_info
@@ -16,6 +17,7 @@ from svc.site import supervisord_end, supervisord_process
 from svc.site.components import Component, find_router, read_components
 from svc.site.program_groups import unapplied_keys_file
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
+from svc.site.registry_access import joined
 from svc.site.secret_files import key_file_problems
 from svc.site.status import SiteSnapshot
 from svc.supervision.client import Process, SupervisordClient
@@ -181,9 +183,9 @@ def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[s
 
 
 def _registry_url(components: Sequence[Component]) -> str:
-    """Return the URL of this site's registry, or of the remote registry that its components use."""
+    """Return the URLs of this site's registry, or of the remote ones that its components use, separated by commas."""
     own = [component.own_url for component in components if component.kind == "registry"]
-    return next(iter([*own, *(component.registry_url for component in components if component.registry_url)]), "")
+    return ",".join(joined(own, [split_urls(component.registry_url) for component in components]))
 
 
 def _list_registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:

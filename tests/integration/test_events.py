@@ -104,4 +104,4 @@ def test_a_server_that_is_no_registry_is_reported(registry: Registry, arguments:
 @pytest.mark.parametrize("arguments", [("events",), ("services",), ("drain", "x")])
 def test_a_text_that_is_no_url_is_refused(registry: Registry, arguments: tuple[str, ...], url: str):
     _, err = run(registry, *arguments, "--registry-url", url, status=1)
-    assert err == f"svc: {url!r} is no URL of a registry; write it as http://HOST:18000\n"
+    assert err == f"svc: --registry-url: {url!r} is no URL; write it like http://host:18000\n"

@@ -89,7 +89,8 @@ def allowed_host(value: Any) -> str:
 
 def url(value: Any) -> str:
     """Read the URL of a server, without a slash at its end."""
-    parts = urlsplit(nonempty_text(value))
+    value = nonempty_text(value).strip()
+    parts = urlsplit(value)
     try:
         is_url = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:  # the port is invalid
@@ -102,9 +103,9 @@ def url(value: Any) -> str:
 
 
 def urls(value: Any) -> tuple[str, ...]:
-    """Read one URL or a list of URLs."""
+    """Read a list of URLs, or a text with one URL or several separated by commas."""
     if not isinstance(value, list):
-        return (url(value),)
+        return tuple(map(url, nonempty_text(value).split(",")))
     if not value:
         raise ValueError("must not be empty; give one URL or more")
     return list_of(url)(value)

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from svc.base.address import is_loopback
+from svc.base.address import is_loopback, split_urls
 from svc.base.errors import ConfigError
 from svc.base.similar_names import did_you_mean
-from svc.config.instance import collisions, schema
+from svc.config.instance import collisions, schema, site_values
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
 from svc.config.readers import MultipleErrors, parse_toml, quoted
-from svc.settings import RegistrySettings, RouterSettings, Settings
+from svc.settings import Settings
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
-DEFAULT_COMPONENT_PORTS = {"registry": RegistrySettings().port, "router": RouterSettings().port}
 SECTIONS = ("babysitter", "backend", "metadata")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
 Report = Callable[[str, str], None]  # called with the key and the message of each problem
@@ -75,54 +74,23 @@ def _read(path: Path, report: Report) -> dict[str, Any] | None:
 
 def _values(document: dict[str, Any], settings: Settings, report: Report) -> dict[str, Any]:
     """Return every valid value of the file, with the defaults; report the invalid values."""
-    document |= {key: value for key, value in _overrides(document, settings).items() if value}
+    unused = site_values.unused_registries(document, settings)
+    document |= {key: value for key, value in site_values.overrides(document, settings).items() if value}
     sections = {name: _section(document, name, report) for name in ("babysitter", "backend")}
     top = {key: value for key, value in document.items() if key not in sections}
     values = _validate_table(top, schema.TOP_LEVEL, "", report)
     values |= _validate_table(sections["babysitter"], schema.BABYSITTER, "babysitter.", report)
     values |= _backend(sections["backend"], "backend" in document, report)
     if "registry_url" in values and values["registry_url"] is None:
-        values["registry_url"] = (settings.registry_url().rstrip("/"),)
+        values["registry_url"] = tuple(split_urls(settings.registry_url()))
     if "name" in values and values["name"] is None:
         values["name"] = f"{values['type']}-{values['port']}" if {"type", "port"} <= values.keys() else None
+    values |= {"registry_setting": site_values.registry_setting(settings.launch), "unused_registry_urls": unused}
     _check_reachable(values, report)
-    uses_own_registry = settings.registry_url().rstrip("/") in (values.get("registry_url") or ())
+    uses_own_registry = bool({*split_urls(settings.registry_url())} & {*(values.get("registry_url") or ())})
     if uses_own_registry and settings.registry.loopback_needs_token and not values.get("token_file", "?"):
         report("token_file", "missing; the site's registry needs a token from this machine too (loopback_needs_token)")
     return values
-
-
-def _overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, str]:
-    """Return the values in the settings that replace values in the file. An empty value replaces nothing."""
-    launch = settings.launch
-    registry_url = launch.babysitter_registry_url or launch.registry_url
-    router_url = launch.babysitter_router_url or launch.router_url
-    return {
-        "host": launch.babysitter_host,
-        "registry_url": registry_url or _own_url("registry", settings.registry.port, document, settings),
-        "router_url": router_url or _own_url("router", settings.router.port, document, settings),
-    }
-
-
-def _own_url(component: str, port: int, document: Mapping[str, Any], settings: Settings) -> str:
-    """Return the URL of the site's own registry or router if the file has a URL with the default port on this machine.
-
-    Many files have such a URL, although the site's registry or router listens on a different port. In all other cases,
-    return an empty text.
-    """
-    default = DEFAULT_COMPONENT_PORTS[component]
-    if not settings.has_own(component) or port == default:
-        return ""
-    return f"http://localhost:{port}" if _loopback_port(document.get(f"{component}_url")) == default else ""
-
-
-def _loopback_port(url: object) -> int | None:
-    """Return the port of a URL on this machine; None for any other value."""
-    try:
-        parts = urlsplit(url) if isinstance(url, str) else None
-        return parts.port if parts and is_loopback(parts.hostname or "") else None
-    except ValueError:  # not a URL; the reader of this key reports the problem
-        return None
 
 
 def _section(document: dict[str, Any], name: str, report: Report) -> dict[str, Any]:
@@ -237,6 +205,8 @@ def _instance_config(values: dict[str, Any], path: Path, report: Report) -> Inst
     return InstanceConfig(
         **fields_of_file,
         registry_urls=values["registry_url"],
+        registry_setting=values["registry_setting"],
+        unused_registry_urls=values["unused_registry_urls"],
         backend=backend,
         metadata=values["metadata"],
         source=path,

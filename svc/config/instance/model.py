@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from svc.base.address import authority, bind_host
 
+NOT_IN_DIGEST = ("source", "host", "registry_urls", "registry_setting", "unused_registry_urls", "router_url", "backend")
 DEFAULT_HEALTH_PATH = "/health"  # the path of vLLM, SGLang, llama.cpp, TGI and InfiniLM
 
 
@@ -92,7 +93,7 @@ class InstanceConfig:
     name: str
     host: str
     port: int
-    registry_urls: tuple[str, ...]
+    registry_urls: tuple[str, ...]  # the first that answers is used
     router_url: str
     token_file: str
     max_restarts: int
@@ -104,6 +105,8 @@ class InstanceConfig:
     probe_threshold: int = 3  # number of consecutive failures before a restart
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
+    registry_setting: str = ""  # the setting under [launch] that names the registries; empty: the TOML or the default
+    unused_registry_urls: tuple[str, ...] = ()  # registries that the TOML names, and a setting replaces
     allowed_hosts: tuple[str, ...] = ()  # allowed in the Host header, besides this machine's hosts
     health_path: str | None = None  # must return 2xx; "": no check; None: check DEFAULT_HEALTH_PATH if it exists
     backend: Backend
@@ -164,13 +167,11 @@ class InstanceConfig:
         values: dict[str, Any] = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in ("source", "host", "router_url", "backend")
+            if field.name not in NOT_IN_DIGEST
         }
         values["type"] = self.backend.type
         if self.backend.api_key_file:
             values["api_key_file"] = self.backend.api_key_file
-        if len(self.registry_urls) == 1:
-            del values["registry_urls"]
         # 5 and 5.0 have the same digest.
         values = {key: float(value) if isinstance(value, int) else value for key, value in values.items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:16]

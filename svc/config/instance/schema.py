@@ -42,7 +42,8 @@ TOP_LEVEL: dict[str, Field] = {
     ),
     "registry_url": Field(
         urls,
-        help="the registry, or a list: the first registry that answers is used; left out: the site's",
+        help="the registry, or a list: the first registry that answers is used; left out: the site's. registry_url "
+        "under [launch] (REGISTRY_URL) replaces it",
     ),
     "router_url": Field(
         url, "", help="the router, whose metrics show whether the instance is idle; left out: the site's"

@@ -10,7 +10,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from svc.base import version
-from svc.base.address import is_loopback, is_wildcard
+from svc.base.address import host_port, is_wildcard, split_urls
 from svc.base.errors import SvcError
 from svc.base.own_commands import pip_command
 from svc.base.parallel import run_parallel
@@ -212,30 +212,21 @@ def registry_urls(
     """Return a dict from the URL of each registry that the site uses to whether the site runs this registry itself."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
-    used = [url for component in components for url in component.registry_url.split(",") if url]
+    used = [url for component in components for url in split_urls(component.registry_url)]
     used += [
         url for component in components if component.name in configs for url in configs[component.name].registry_urls
     ]
     if not own and not used and settings.launch.registry_url:
-        used = settings.launch.registry_url.split(",")
-    by_address = {address(url): (url, True) for url in own}
+        used = split_urls(settings.launch.registry_url)
+    by_address = {host_port(url): (url, True) for url in own}
     for url in used:
-        by_address.setdefault(address(url), (url, False))
+        by_address.setdefault(host_port(url), (url, False))
     return dict(by_address.values())
 
 
-def address(url: str) -> tuple[str, int | None]:
-    """Return the host and the port of a URL; every loopback address becomes localhost."""
-    address = urlsplit(url)
-    name = address.hostname or ""
-    with suppress(ValueError):
-        return ("localhost" if is_loopback(name) or name == "0.0.0.0" else name, address.port)
-    return (name, None)
-
-
 def _registers_at(url: str, component: Component, config: InstanceConfig) -> bool:
-    urls = [*component.registry_url.split(","), *config.registry_urls]
-    return address(url) in {address(other) for other in urls}
+    urls = [*split_urls(component.registry_url), *config.registry_urls]
+    return host_port(url) in set(map(host_port, urls))
 
 
 def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:

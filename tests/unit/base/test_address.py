@@ -28,6 +28,17 @@ def test_only_an_ipv6_address_gets_brackets(host, text):
     assert address.without_brackets(text.removesuffix(":80")) == host
 
 
+def test_urls_in_one_text_are_separated_by_commas():
+    assert address.split_urls("http://a:1/, http://b:2,") == ["http://a:1", "http://b:2"]
+    assert address.split_urls("") == []
+
+
+def test_every_loopback_address_is_the_same_host():
+    names = ("localhost", "127.0.0.1", "[::1]", "0.0.0.0")
+    assert {address.host_port(f"http://{name}:18000/") for name in names} == {("localhost", 18000)}
+    assert address.host_port("http://head:99999") == ("head", None)
+
+
 @pytest.mark.parametrize("host", ["gpu1", "10.0.0.7", "::1", "fd00::7", "a_b.local"])
 def test_a_name_and_an_address_are_hosts(host):
     assert address.is_host(host)

@@ -1,5 +1,7 @@
 """Flag over environment over file over default; every problem at once."""
 
+import re
+
 import pytest
 
 from svc.base.errors import ConfigError
@@ -157,6 +159,32 @@ def test_the_url_of_a_registry_on_another_host():
     settings = load_settings(environ={"REGISTRY_URL": "http://r:1", "REGISTRY_PORT": "5"})
     assert settings.registry_url() == settings.router_registry_url() == "http://r:1"
     assert load_settings(environ={"REGISTRY_PORT": "5"}).registry_url() == "http://localhost:5"
+
+
+@pytest.mark.parametrize("section", ["launch", "router"])
+@pytest.mark.parametrize("written", ["['http://a:1', 'http://b:2/']", "'http://a:1, http://b:2'"])
+def test_several_registries_are_a_list_or_a_text_with_commas(toml, section, written):
+    toml.write_text(f"[{section}]\nregistry_url = {written}\n")
+    assert getattr(load_settings(toml), section).registry_url == "http://a:1,http://b:2"
+    flags = {section: {"registry_url": "http://c:3 ,http://d:4"}}
+    assert getattr(load_settings(toml, flags=flags), section).registry_url == "http://c:3,http://d:4"
+
+
+@pytest.mark.parametrize(
+    ("written", "problem"),
+    [
+        ("[]", "must not be empty"),
+        ("5", "must be a URL or a list of URLs, not 5"),
+        ("['http://a:1', 5]", "must be a URL or a list of URLs"),
+        ("['http://a:1', 'b:2']", "'b:2' is no URL; write it like http://host:18000"),
+        ("'http://a:1,'", "must not be empty"),
+        ("['http://a:1', 'http://u:p@b:2']", "holds a user or a password; .* token_file"),
+    ],
+)
+def test_a_wrong_url_in_a_list_of_registries_is_reported_with_its_source(toml, written, problem):
+    toml.write_text(f"[launch]\nregistry_url = {written}\n")
+    [line] = wrong(toml)
+    assert re.search(rf"svc\.toml: \[launch\] registry_url: {problem}", line)
 
 
 def test_tables_of_names_are_read(toml):

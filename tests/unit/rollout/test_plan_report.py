@@ -13,7 +13,7 @@ from tests.unit.rollout.groups import group, instance, program
 
 def reported(running=(), wanted=(), stale_configs=(), states=None, lost=(), files=(), pid=7):
     changes = difference({g.name: g for g in running}, {g.name: g for g in wanted}, stale_configs)
-    return plan_report(changes, files, pid, states or {}, list(lost), [], [])
+    return plan_report(changes, files, pid, states or {}, list(lost), [], [], [])
 
 
 def text(report):
@@ -92,7 +92,7 @@ def test_an_added_program_shows_its_command_a_removed_one_nothing():
 
 def test_without_supervisord_everything_starts():
     added = [GroupChange("a", ChangeKind.ADDED, "babysitter", members=("a:server", "a:babysitter"))]
-    report = plan_report(added, [], None, {}, [], [], [])
+    report = plan_report(added, [], None, {}, [], [], [], [])
     assert text(report)[0] == "+ a: added: a:server starts, a:babysitter starts"
     assert "`svc up` starts all of it" in text(report)[-1]
 

@@ -1,5 +1,6 @@
 """What is read back from the generated files is what went into them."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,13 @@ def test_two_names_of_one_registry_are_the_same(components):
     assert not shares_registry(router, qwen)
     near = Component("a", "babysitter", "localhost", (1, 2), (), "http://127.0.0.1:18001")
     assert shares_registry(router, near)
+
+
+def test_two_lists_of_registries_are_shared_if_one_registry_is_in_both():
+    router = Component("router", "router", "h", (8000,), ("router",), "http://a:1,http://b:1")
+    instance = Component("q", "babysitter", "gpu7", (1, 2), (), "http://c:1,http://b:1")
+    assert shares_registry(router, instance)
+    assert not shares_registry(router, dataclasses.replace(instance, registry_url="http://c:1,http://d:1"))
 
 
 def test_a_file_that_was_changed_by_hand_is_named_with_the_cure():

@@ -187,6 +187,19 @@ def test_which_registry_and_router_an_instance_has(write, lines, environ, regist
     assert (config.registry_urls, config.router_url) == ((registry,), router)
 
 
+@pytest.mark.parametrize("written", ['["http://a:1", "http://b:2/"]', '"http://a:1, http://b:2"'])
+def test_several_registries_are_a_list_or_a_text_with_commas(write, written):
+    config = load_one(write(f'host = "gpu1"\nregistry_url = {written}\n{GOOD}'), load_settings())
+    assert (config.registry_urls, config.registry_setting) == (("http://a:1", "http://b:2"), "")
+
+
+def test_a_setting_of_several_registries_replaces_those_of_the_file(write):
+    path = write(f'host = "gpu1"\nregistry_url = "http://own:1"\n{GOOD}')
+    config = load_one(path, load_settings(environ={"REGISTRY_URL": "http://a:1,http://b:2"}))
+    assert config.registry_urls == ("http://a:1", "http://b:2")
+    assert (config.registry_setting, config.unused_registry_urls) == ("registry_url", ("http://own:1",))
+
+
 def test_a_file_without_a_registry_uses_the_registry_of_the_site(write):
     config = load_one(write(GOOD), load_settings(environ={"REGISTRY_PORT": "19000"}))
     assert config.registry_urls == ("http://localhost:19000",)

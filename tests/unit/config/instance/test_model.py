@@ -14,7 +14,6 @@ from tests.unit.instance_configs import instance_config
         {"heartbeat_interval": 11},
         {"max_restarts": 4},
         {"token_file": "config/token"},
-        {"registry_urls": ("http://a:1", "http://b:1")},
         {"backend": CommandBackend(command=("x",))},
         {"backend": MockBackend(models=("a",), api_key_file="var/q.key")},
     ],
@@ -28,6 +27,8 @@ def test_a_value_that_the_babysitter_reads_changes_the_digest(changed):
     [
         {"heartbeat_interval": 10.0},
         {"registry_urls": ("http://elsewhere:18000",)},
+        {"registry_urls": ("http://a:1", "http://b:1")},
+        {"registry_setting": "registry_url", "unused_registry_urls": ("http://a:1",)},
         {"host": "h1"},
         {"router_url": ""},
         {"source": instance_config().source.parent / "other.toml"},

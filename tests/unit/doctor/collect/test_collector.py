@@ -1,7 +1,7 @@
 """The registries that the doctor asks, each of them once."""
 
 from svc.config.settings_file import load_settings
-from svc.doctor.collect.collector import address, registry_urls
+from svc.doctor.collect.collector import registry_urls
 from svc.site.components import Component
 
 OWN = Component("registry", "registry", "0.0.0.0", (18000,), ("registry",))  # noqa: S104 - the address of a file
@@ -26,7 +26,3 @@ def test_a_registry_that_only_the_settings_name_is_asked_by_an_empty_site():
     settings = load_settings(flags={"launch": {"registry_url": "http://head:18000"}})
     assert registry_urls(settings, [], {}) == {"http://head:18000": False}
     assert registry_urls(settings, [OWN], {}) == {"http://127.0.0.1:18000": True}
-
-
-def test_a_url_with_an_impossible_port_has_no_port():
-    assert address("http://head:99999") == ("head", None)

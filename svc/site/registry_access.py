@@ -1,0 +1,130 @@
+"""The registries that a site's commands use, and the file with the token that they send.
+
+The rule: a flag, the environment and `config/svc.toml` name the registries, with `registry_url` under [launch] or
+[router]. Where none of them does, commands use the site's own registry if there is one, else the registries at which
+the site's instances register. What is found in this way is completed by the lists of instances that share a registry
+with it, because registries in one list share their services. A command tries the registries in turn.
+
+The token is that of `token_file` under [registry] (a flag or the environment wins), else the one with which the
+site's instances register at these registries.
+"""
+
+import dataclasses
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from svc.base import procfs
+from svc.base.address import host_port, split_urls
+from svc.base.errors import CommandError
+from svc.config.instance.site_values import registries_of
+from svc.config.readers import parse_toml
+from svc.config.site import Site
+from svc.render.generate import earlier_sources
+from svc.settings import Settings, UrlList
+from svc.site.access import own_registry_url, registry_url
+from svc.site.components import Component, parse_components, rendered_files
+from svc.supervision import supervisord_search
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RegistryUser:
+    """A component that uses registries; `token_file` is empty for one that sends no write token."""
+
+    registry_urls: tuple[str, ...]
+    token_file: str = ""
+
+
+def with_registries(site: Site, settings: Settings) -> Settings:
+    """Return the settings with the registries that the site's commands use, and the file of the token for them.
+
+    Values that the settings have already are kept.
+    """
+    running = running_components(site)
+    users = [RegistryUser(tuple(split_urls(component.registry_url))) for component in running or ()]
+    users += _instances(site, settings)
+    named = settings.launch.registry_url or settings.router.registry_url
+    if settings.launch.registry_url:
+        urls = split_urls(registry_url(settings))
+    else:
+        own = _own_registry(settings, running)
+        urls = joined(split_urls(named) or own, [user.registry_urls for user in users])
+        urls = urls or [own_registry_url(settings)]
+    token_file = settings.registry.token_file or _token_file(urls, users)
+    return dataclasses.replace(
+        settings,
+        launch=dataclasses.replace(settings.launch, registry_url=UrlList(",".join(urls))),
+        registry=dataclasses.replace(settings.registry, token_file=token_file),
+    )
+
+
+def joined(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
+    """Return the registries of `first`, followed by those of the lists that share a registry with it.
+
+    If `first` is empty, the first of the lists takes its place.
+    """
+    lists = [urls for urls in lists if urls]
+    result = {host_port(url): url for url in first or next(iter(lists), ())}
+    for urls in lists:
+        if not result.keys().isdisjoint(map(host_port, urls)):
+            for url in urls:
+                result.setdefault(host_port(url), url)
+    return list(result.values())
+
+
+def running_components(site: Site) -> list[Component] | None:
+    """Return the components that the site's supervisord was started with; None if no supervisord runs.
+
+    Files that were changed by hand are left out.
+    """
+    pid = supervisord_search.running_pid(site)
+    if pid is None:
+        return None
+    arguments: Sequence[str] = ()
+    with suppress(OSError):
+        arguments = procfs.arguments(pid)
+    conf_d = site.var_conf_d if str(site.var_supervisord_conf.absolute()) in arguments else site.conf_d
+    components: list[Component] = []
+    for path in rendered_files(conf_d):
+        with suppress(OSError, ValueError, CommandError):
+            components += parse_components({path: path.read_text(encoding="utf-8")})
+    return components
+
+
+def _own_registry(settings: Settings, running: list[Component] | None) -> list[str]:
+    """Return the URL of the site's own registry, as a list that is empty if the site runs none."""
+    if running:
+        return [component.own_url for component in running if component.kind == "registry"]
+    return [own_registry_url(settings)] if settings.launch.runs("registry") else []
+
+
+def _instances(site: Site, settings: Settings) -> Iterator[RegistryUser]:
+    """Yield the registries and the token file of each TOML, also of one that has errors in other values."""
+    paths: list[Path] = []
+    with suppress(CommandError):  # BABYSITTER_CONFIGS names a file that does not exist
+        paths += site.tomls((), settings.launch.babysitter_configs)
+    for conf_d in (site.conf_d, site.var_conf_d):
+        paths += earlier_sources(site, conf_d)
+    for path in {path.absolute(): path for path in paths}.values():
+        with suppress(OSError, ValueError):
+            document = parse_toml(path.read_bytes())
+            token_file = document.get("token_file", "")
+            yield RegistryUser(
+                tuple(registries_of(document, settings)), token_file if isinstance(token_file, str) else ""
+            )
+
+
+def _token_file(urls: Sequence[str], users: Iterable[RegistryUser]) -> str:
+    """Return the file with the token of an instance that registers at one of these registries; empty if none has one.
+
+    An instance without registries of its own registers at the site's. A file that this user may not read is left out
+    for registries on this machine, which usually need no token.
+    """
+    addresses = set(map(host_port, urls))
+    is_local = all(host == "localhost" for host, _ in addresses)
+    for user in users:
+        shares = not user.registry_urls or not addresses.isdisjoint(map(host_port, user.registry_urls))
+        if user.token_file and shares and (not is_local or os.access(user.token_file, os.R_OK)):
+            return user.token_file
+    return ""
