@@ -39,6 +39,7 @@ COMMANDS = {
     "logs": "Show the last lines of log files, and follow them.",
     "mock": "Run a fake OpenAI backend, for trying things out and for tests.",
     "plan": "Show what `svc apply` would do to what runs here.",
+    "prepare": "Make the site ready for the supervisord that its systemd unit starts.",
     "registry": "Run the registry in the foreground.",
     "remove": "Remove a service that is gone for good from the registry.",
     "render": "Write supervisord's files from the files in config/.",
@@ -52,7 +53,7 @@ COMMANDS = {
     "up": "Start the site, or bring a running one up to date.",
     "version": "Show the versions of svc, of Python and of the packages it uses.",
 }
-HIDDEN_COMMANDS = ("launch",)
+HIDDEN_COMMANDS = ("launch", "prepare")
 
 
 class CommandTable(CommandGroup):
@@ -93,7 +94,7 @@ def reported_errors() -> Iterator[None]:
         yield
     except SvcError as error:
         for line in error.problems if isinstance(error, ConfigError) else (error.message,):
-            echo(f"svc: {with_usable_commands(line)}", err=True)
+            echo(f"svc: {with_usable_commands(_with_unit_commands(line))}", err=True)
         sys.exit(1)
     except PermissionError as error:
         if not error.filename:  # not about a file
@@ -102,6 +103,17 @@ def reported_errors() -> Iterator[None]:
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED_EXIT_CODE)
+
+
+def _with_unit_commands(message: str) -> str:
+    """Return a message with systemctl in place of `svc up` and `svc down`, if systemd runs the current site."""
+    if "svc up" not in message and "svc down" not in message:
+        return message
+    from svc.cli.options import HERE  # here, because most commands need no hint
+    from svc.site import systemd_search
+
+    unit = systemd_search.find(HERE)
+    return unit.with_commands(message) if unit else message
 
 
 def _denied_text(error: PermissionError) -> str:

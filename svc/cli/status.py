@@ -35,6 +35,7 @@ def command(access: Access, as_json: bool, watch: bool) -> None:
     --json prints one object:
       ok           true when everything is healthy
       supervisord  its pid, null when it does not run
+      unit         the systemd unit that runs the site, null without one
       programs     a list of objects:
         name          as supervisorctl writes it: registry, router, NAME:server, NAME:babysitter
         state         supervisord's: RUNNING BACKOFF FATAL ...; "-" when it does not have it

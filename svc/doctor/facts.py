@@ -8,6 +8,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.doctor.http_result import HttpResult
 from svc.settings import Settings
 from svc.site.components import Component
+from svc.site.systemd_unit import SystemdUnit
 from svc.supervision.client import Process, Restarts
 from svc.supervision.log_position import LogPosition
 
@@ -215,6 +216,8 @@ class Facts:
     settings: Settings | None = None
     files: SiteFiles = SiteFiles()
     supervisord: SupervisordFacts = SupervisordFacts()
+    unit: SystemdUnit | None = None  # the systemd unit that runs the site
+    unused_unit: SystemdUnit | None = None  # the site's unit if supervisord runs outside of it
     components: Sequence[Component] = ()
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from configparser import RawConfigParser
+from pathlib import PurePosixPath
 
 from svc.base.errors import ConfigError
 from svc.config.instance.model import InstanceConfig
@@ -14,6 +15,8 @@ UNIT_NAME = "infinilm-svc.service"
 DEFAULT_STOP_WAIT_SECONDS = 10  # supervisord's default for stopwaitsecs
 STOP_MARGIN_SECONDS = 30  # additional time for `svc down` to start, end supervisord and look for leftover processes
 STATE_DIRECTORIES = "/var/lib/"  # where systemd creates the state directories of services
+READ_ONLY_DIRECTORIES = ("/home", "/root", "/run/user", "/usr", "/boot", "/efi", "/etc")  # ProtectHome, ProtectSystem
+TEMPORARY_DIRECTORIES = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp would hide the host's from the service
 
 
 def render_unit(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:
@@ -30,9 +33,15 @@ def render_unit(configs: Sequence[InstanceConfig], settings: Settings, paths: Re
         **host_values(settings.systemd),
         stopping=stopping,
         stop_timeout=stopping + STOP_MARGIN_SECONDS,
+        read_only=_is_in(site, READ_ONLY_DIRECTORIES),
+        temporary=any(_is_in(path, TEMPORARY_DIRECTORIES) for path in (site, settings.systemd.prefix)),
         state=site.removeprefix(STATE_DIRECTORIES) if site.startswith(STATE_DIRECTORIES) else "",
     )
     return {UNIT_NAME: unit}
+
+
+def _is_in(path: str, directories: Iterable[str]) -> bool:
+    return any(PurePosixPath(path).is_relative_to(directory) for directory in directories)
 
 
 def host_values(systemd: SystemdSettings) -> dict[str, str]:

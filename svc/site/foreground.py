@@ -15,7 +15,7 @@ from svc.base.loop import Loop
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.settings import NO_COMPONENTS
-from svc.site import supervisord_process
+from svc.site import supervisord_process, systemd_search
 from svc.site.components import Component, find_router, foreign_files
 from svc.site.log_file import LogFile
 from svc.site.log_files import log_files
@@ -43,6 +43,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
+    systemd_search.require_by_hand(site)
     if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)

@@ -13,7 +13,7 @@ from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
-from svc.site import supervisord_end, supervisord_process
+from svc.site import supervisord_end, supervisord_process, systemd_search
 from svc.site.components import Component, find_router, read_components
 from svc.site.program_groups import unapplied_keys_file
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
@@ -85,6 +85,7 @@ def _snapshot(site: Site, token_file: str, registry_url: str) -> SiteSnapshot:
     return SiteSnapshot(
         components=components,
         supervisord=supervisord.pid() if supervisord else None,
+        unit=systemd_search.find(site),
         processes=processes,
         restarts=supervisord.restarts() if supervisord else {},
         not_ready=_reported_reasons(reports, "not_ready") | router_reason,

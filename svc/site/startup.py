@@ -13,7 +13,7 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.protocol.instance_names import babysitter_program
 from svc.settings import ENVIRONMENT_VARIABLES
-from svc.site import rollout_lock, supervisord_end, supervisord_process
+from svc.site import rollout_lock, supervisord_end, supervisord_process, systemd_search
 from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, needs_key
 from svc.site.components import Component, find_router, foreign_files, shares_registry
 from svc.site.curl_access import curl_access
@@ -48,10 +48,11 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console, expl
     """Start the site or bring it up to date, and wait `timeout` seconds at most until it is ready.
 
     If the site is stopping, wait for its end first. Raise ConfigError or CommandError before anything is changed, for
-    example while a rollout is running. Raise CommandError with the component that is not ready in time. `explain`
-    returns why components are not ready, which is printed while this call waits. On Ctrl-C, stop the programs that this
-    call started.
+    example while a rollout is running, or if systemd runs the site. Raise CommandError with the component that is not
+    ready in time. `explain` returns why components are not ready, which is printed while this call waits. On Ctrl-C,
+    stop the programs that this call started.
     """
+    systemd_search.require_by_hand(site)
     site.make_missing_dirs()
     with rollout_lock.shared(site, console.print_line):
         start = _Start(site, options, console)

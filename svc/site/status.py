@@ -7,6 +7,7 @@ from typing import Any
 from svc.protocol.health_state import BAD, HEALTH_STATES, level_of, state_of
 from svc.site.components import Component, find_router, shares_registry
 from svc.site.readiness import FAILED_STATES, NotReady
+from svc.site.systemd_unit import SystemdUnit
 from svc.supervision.client import Process, Restarts
 
 Services = Mapping[str, Mapping[str, Any]]
@@ -36,6 +37,7 @@ class SiteSnapshot:
 
     components: Sequence[Component]
     supervisord: int | None = None  # supervisord's pid; None: it does not run
+    unit: SystemdUnit | None = None  # the systemd unit that runs the site
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
@@ -75,13 +77,16 @@ class SiteStatus:
     programs: Sequence[ProgramStatus]
     problems: Sequence[str]
     warnings: Sequence[str] = ()
+    unit: str | None = None  # the name of the systemd unit that runs the site
 
 
 def site_status(snapshot: SiteSnapshot) -> SiteStatus:
     """Return the status of every program, one line for each problem, and one for each warning."""
     programs = [*_rendered_programs(snapshot), *_foreign_programs(snapshot)]
-    problems = list(_problems(snapshot, programs))
-    return SiteStatus(not problems, snapshot.supervisord, programs, problems, list(_warnings(snapshot)))
+    problems, warnings, unit = list(_problems(snapshot, programs)), list(_warnings(snapshot)), snapshot.unit
+    if unit:
+        problems, warnings = [unit.with_commands(x) for x in problems], [unit.with_commands(x) for x in warnings]
+    return SiteStatus(not problems, snapshot.supervisord, programs, problems, warnings, unit.name if unit else None)
 
 
 def _warnings(snapshot: SiteSnapshot) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The unit that `svc render --systemd` writes: valid for systemd's own tools, and its Exec lines work."""
 
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.debian import program
+from tests.documents import machine
 from tests.e2e.sites import BIN, http
 from tests.e2e.systemd import Unit, systemd_section
 from tests.e2e.traffic import read_stream
@@ -99,6 +101,67 @@ def test_its_exec_lines_start_update_and_stop_in_order(site, unit):
     assert set(stopped[3:]) == {"registry", "one:server", "two:server"}
     assert unit.process.returncode == 0, "no failure, so no restart"
     assert site.processes() == {}
+
+
+def test_a_start_over_a_site_that_was_started_by_hand_is_refused(site, unit):
+    site.run("supervisord", "-c", str(site.root / "supervisord.conf"))
+    wait_until(site.control_answers, description="supervisord answers")
+    pid = site.pid()
+    with pytest.raises(
+        AssertionError, match=rf"svc prepare: 1\nsvc: supervisord \(pid {pid}\) runs on this site already"
+    ):
+        unit.start()
+    assert unit.process is None
+    site.svc("down")
+    shutil.rmtree(site.root / "var")
+    unit.start()
+    wait_until(site.control_answers, 60, "supervisord answers")
+    assert (site.root / "var" / ".gitignore").exists(), "git add -A offers no secrets"
+
+
+BOOTED = """set -e
+mount -t tmpfs tmpfs /run
+mkdir -p /run/systemd/system
+cp systemd/infinilm-svc.service /run/systemd/system/
+exec "$@"
+"""
+
+
+def booted(site, *command):
+    """Run a command where systemd has booted, and the site's unit is installed; return its exit code and output."""
+    done = subprocess.run(
+        ["unshare", "--mount", "sh", "-c", BOOTED, "sh", str(BIN / "svc"), *command],
+        cwd=site.root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.mark.skipif(bool(machine.missing()), reason=machine.missing())
+def test_hints_are_systemctls_where_a_unit_runs_the_site(site):
+    systemd_section(site)
+    unit_file(site)
+    site.svc("render")
+    refusal = "svc: systemd starts this site (unit infinilm-svc): `systemctl start infinilm-svc`\n"
+    assert booted(site, "up") == (1, refusal)
+    assert booted(site, "up", "--foreground") == (1, refusal)
+    status, out = booted(site, "status", "--json")
+    assert status == 1
+    assert json.loads(out)["unit"] == "infinilm-svc"
+    assert "systemctl start infinilm-svc starts it" in json.loads(out)["problems"][0]
+    assert "`systemctl start infinilm-svc` starts it" in booted(site, "health")[1]
+    findings = json.loads(booted(site, "doctor", "--json")[1])["findings"]
+    assert [f["fix"] for f in findings if f["key"] == "supervisord.down"] == ["systemctl start infinilm-svc"]
+    assert not site.processes()
+
+    site.run("supervisord", "-c", str(site.root / "supervisord.conf"))
+    wait_until(site.control_answers, description="supervisord answers")
+    findings = json.loads(booted(site, "doctor", "--json")[1])["findings"]
+    cures = {f["key"]: f["fix"] for f in findings}
+    assert cures["supervisord.outside"].endswith("svc down && systemctl start infinilm-svc")
 
 
 def test_a_reload_of_an_invalid_file_fails_and_changes_nothing(site, unit):

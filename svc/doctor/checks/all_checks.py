@@ -84,7 +84,15 @@ CHECKS = (
 
 
 def findings(facts: Facts) -> list[Finding]:
-    return [finding for check in CHECKS for finding in check.find(facts)]
+    """Return all findings; where systemd runs the site, their cures are commands of systemctl."""
+    results = [finding for check in CHECKS for finding in check.find(facts)]
+    unit = facts.unit
+    if unit is None:
+        return results
+    return [
+        dataclasses.replace(f, first_step=unit.with_commands(f.first_step), fix=unit.with_commands(f.fix))
+        for f in results
+    ]
 
 
 def healthy_subjects(facts: Facts) -> list[str]:

@@ -36,7 +36,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
             WARNING,
             "conf.d/ is not what config/ says: what runs is older",
             _first_lines(files.stale),
-            first_step=APPLY_INSTEAD,
+            first_step=_apply_first(facts),
             fix="svc up",
             causes=("files.wrong.*", "supervisord.down"),
         )
@@ -47,7 +47,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
             WARNING,
             f"what runs is not what {'var/conf.d/' if files.runs_from_var else 'conf.d/'} says",
             _first_lines(pending),
-            first_step=APPLY_INSTEAD,
+            first_step=_apply_first(facts),
             fix="svc up",
             causes=("files.wrong.*", "supervisord.*"),
         )
@@ -60,6 +60,11 @@ def check_files(facts: Facts) -> Iterator[Finding]:
             first_step="write what the variables say into config/svc.toml",
             fix="svc down && svc up",
         )
+
+
+def _apply_first(facts: Facts) -> str:
+    """Return the step before the command that applies the files. A reload of the unit is `svc apply`."""
+    return "see with `svc plan` what it restarts, then" if facts.unit and facts.unit.is_running else APPLY_INSTEAD
 
 
 def _unread_configs(facts: Facts) -> Iterator[str]:

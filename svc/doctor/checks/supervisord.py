@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from svc.doctor.facts import Facts
-from svc.doctor.findings import PROBLEM, Finding
+from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 MIN_SUPERVISOR_VERSION = (4, 3)
 MAX_COMMAND_WIDTH = 60
@@ -68,6 +68,14 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"supervisor {supervisord.version}" + (f" of {supervisord.python}" if supervisord.python else ""),
             first_step="stop the unit or script that starts it",
             fix=REPLACE,
+        )
+    if facts.unused_unit:
+        yield Finding(
+            "supervisord.outside",
+            WARNING,
+            f"supervisord runs outside of the site's systemd unit, {facts.unused_unit.name}",
+            "`svc up` or a script has started it: systemctl cannot stop it, and starts nothing while it runs",
+            fix=f"svc down && {facts.unused_unit.command('start')}",
         )
     numbers = [int(part) for part in supervisord.version.split(".")[:2] if part.isdigit()]
     if supervisord.pid is not None and numbers and tuple(numbers) < MIN_SUPERVISOR_VERSION:

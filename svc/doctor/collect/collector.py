@@ -39,6 +39,7 @@ from svc.doctor.facts import (
 )
 from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
+from svc.site import systemd_search
 from svc.site.components import Component, find_router, parse_components, rendered_files
 from svc.supervision import supervisord_search
 
@@ -59,6 +60,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         problem="it does not answer in time", pid_without_socket=supervisord_search.running_pid(site)
     )
     supervisord: SupervisordFacts = _collected(results, "supervisord", late, uncollected)
+    unit = systemd_search.find(site)
     own_conf = site.var_supervisord_conf
     from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
     conf_d = site.var_conf_d if from_var else site.conf_d
@@ -76,6 +78,8 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         settings=settings,
         files=_collected(local, "site files", SiteFiles(), uncollected),
         supervisord=supervisord,
+        unit=unit,
+        unused_unit=None if unit or not supervisord.any_pid else systemd_search.installed(site),
         components=components,
         configs=configs,
         digests={name: config.digest() for name, config in configs.items()},

@@ -40,7 +40,9 @@ def test_the_default_unit(site):
     assert text.startswith('# made by "svc render" from the site\'s settings\n')
     assert (unit["User"], unit["Group"], unit["WorkingDirectory"]) == ("infinilm", "infinilm", "/var/lib/infinilm")
     assert unit["StateDirectory"] == "infinilm/logs infinilm/var"
-    assert "ExecStartPre" not in unit
+    assert unit["ExecStartPre"] == "/opt/infinilm-svc/bin/svc prepare"
+    assert "ReadWritePaths" not in unit
+    assert (unit["ProtectHome"], unit["PrivateTmp"]) == ("read-only", "yes")
     assert unit["ExecStart"] == (
         "/opt/infinilm-svc/bin/supervisord --nodaemon --configuration /var/lib/infinilm/supervisord.conf"
     )
@@ -52,8 +54,20 @@ def test_a_unit_for_another_directory_and_user(site):
     unit = values(text)
     assert (unit["User"], unit["Group"], unit["WorkingDirectory"]) == ("llm", "gpu", "/srv/llm")
     assert "StateDirectory" not in unit
-    assert unit["ExecStartPre"] == "/bin/mkdir -p /srv/llm/logs /srv/llm/var"
+    assert unit["ExecStartPre"] == "/srv/venv/bin/svc prepare"
     assert unit["ExecStop"] == "/srv/venv/bin/svc down"
+
+
+@pytest.mark.parametrize("path", ["/home/llm/site", "/root/site", "/usr/local/llm", "/etc/llm"])
+def test_a_site_in_a_directory_that_the_sandbox_makes_read_only_is_writable(site, path):
+    unit = values(made(site, "systemd", f'[systemd]\nsite = "{path}"\n')[1])
+    assert unit["ReadWritePaths"] == path
+    assert unit["ProtectHome"] == "read-only", "other homes stay read-only"
+
+
+def test_a_site_in_tmp_is_visible_to_the_service(site):
+    for key in ("site", "prefix"):
+        assert values(made(site, "systemd", f'[systemd]\n{key} = "/tmp/llm"\n')[1])["PrivateTmp"] == "no"
 
 
 def test_the_file_limit_suffices_for_supervisord_and_the_router(site):

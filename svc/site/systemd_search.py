@@ -1,0 +1,112 @@
+"""Decides whether systemd runs a site, by the site's supervisord or by the unit that would start it.
+
+This is the only place that decides it.
+"""
+
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from svc.base import procfs
+from svc.base.errors import CommandError
+from svc.base.file_owner import user_name
+from svc.base.own_commands import as_user
+from svc.config.site import Site
+from svc.site import supervisord_process
+from svc.site.systemd_unit import SUFFIX, SystemdUnit, service_of_cgroup, supervisord_configurations
+from svc.supervision import supervisord_search
+
+BOOTED = Path("/run/systemd/system")  # exists where systemd is the init system: sd_booted(3)
+UNIT_DIRECTORIES = tuple(  # of the system's units, in the order of systemd.unit(5)
+    Path(directory, "systemd/system") for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib")
+)
+FOREGROUND_FLAGS = {"-n", "--nodaemon"}
+
+
+def find(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES) -> SystemdUnit | None:
+    """Return the unit that runs the site, or the one that starts it if no supervisord runs.
+
+    Return None if a supervisord runs that systemd did not start, or if the site has no unit.
+    """
+    if not booted.exists():
+        return None
+    if pid := supervisord_search.running_pid(site):
+        return unit_of_process(pid)
+    return installed(site, booted, directories)
+
+
+def installed(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES) -> SystemdUnit | None:
+    """Return the system's unit whose ExecStart is the site's supervisord, as one that does not run."""
+    own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
+    for directory in directories if booted.exists() else ():
+        for path in sorted(directory.glob(f"*{SUFFIX}")):
+            with suppress(OSError, ValueError):
+                configurations = supervisord_configurations(path.read_text(encoding="utf-8"))
+                if any(os.path.realpath(conf) in own for conf in configurations if os.path.isabs(conf)):
+                    return SystemdUnit(path.name.removesuffix(SUFFIX), is_running=False, systemctl=_systemctl())
+    return None
+
+
+def unit_of_process(pid: int) -> SystemdUnit | None:
+    """Return the unit whose main process is this one, or None if systemd did not start the process itself.
+
+    The cgroup alone is not sufficient: a supervisord that `svc up` started is in the cgroup of its shell, which may be
+    that of cron.service or ssh.service.
+    """
+    try:
+        name, is_users = service_of_cgroup(procfs.read(pid, "cgroup").decode())
+        if name and _is_main_process(pid):
+            return SystemdUnit(name, is_running=True, systemctl="systemctl --user" if is_users else _systemctl())
+    except (OSError, ValueError):  # the process has ended
+        pass
+    return None
+
+
+def require_by_hand(site: Site) -> None:
+    """Raise CommandError if systemd runs or starts the site: programs of `svc up` would be outside of the unit."""
+    supervisord_process.require_not_stopped(supervisord_search.running_pid(site))
+    unit = find(site)
+    if unit is None:
+        return
+    if not unit.is_running:
+        raise CommandError(f"systemd starts this site (unit {unit.name}): `{unit.command('start')}`")
+    raise CommandError(
+        f"systemd runs this site (unit {unit.name}): `{unit.command('reload')}` applies the files, "
+        f"`{unit.command('restart')}` starts everything anew"
+    )
+
+
+def prepare(site: Site) -> None:
+    """Make the site ready for the supervisord that its unit is about to start.
+
+    Raise CommandError if a supervisord runs that systemd did not start: the new one would find its socket taken.
+    """
+    if pid := supervisord_search.running_pid(site):
+        name, _ = service_of_cgroup(procfs.read(os.getpid(), "cgroup").decode())
+        raise CommandError(
+            f"supervisord (pid {pid}) runs on this site already, and systemd did not start it; "
+            f"`{as_user(user_name(procfs.owner(pid)), ['down'])}` ends it"
+            + (f", then `systemctl start {name}`" if name else "")
+        )
+    site.make_missing_dirs()
+
+
+def _systemctl() -> str:
+    return "systemctl" if os.geteuid() == 0 else "sudo systemctl"
+
+
+def _is_main_process(pid: int) -> bool:
+    """Return whether systemd has started a process itself.
+
+    The environment says so, but only the process's own user may read it.
+    """
+    with suppress(OSError):
+        environ = dict(pair.partition(b"=")[::2] for pair in procfs.environment(pid))
+        if b"INVOCATION_ID" not in environ:
+            return False
+        if main := environ.get(b"SYSTEMD_EXEC_PID"):  # since systemd 248
+            return main == str(pid).encode()
+    parent = procfs.stat(pid).parent
+    is_managers = parent == 1 or os.path.basename("".join(procfs.arguments(parent)[:1])) == "systemd"
+    return is_managers and bool(FOREGROUND_FLAGS & set(procfs.arguments(pid)))

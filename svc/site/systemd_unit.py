@@ -1,0 +1,62 @@
+"""A systemd unit that runs a site, and the commands of systemctl that take the place of `svc up` and `svc down`. Pure.
+
+The hints of all commands, of the status and of the doctor pass through `SystemdUnit.with_commands`.
+"""
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Iterator
+
+SUFFIX = ".service"
+CONFIGURATION = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\S+)")
+PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the user, and the path of svc
+DOWN = rf"{PREFIX}svc down\b(?! --)"
+UP = rf"{PREFIX}svc up\b(?! --)(?!` \(pid)"  # not in a message about another `svc up` that is at work
+RESTART = rf"{DOWN}(?:` and `| && |, then )svc up\b"
+START_AFTER_END = rf"(?<=shutdown && sleep 5 && ){UP}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SystemdUnit:
+    """The unit of a site. `is_running`: its supervisord runs. `systemctl`: the user's command for this unit."""
+
+    name: str  # without .service
+    is_running: bool
+    systemctl: str = "sudo systemctl"
+
+    def command(self, verb: str) -> str:
+        """Return the command for start, stop, restart or reload."""
+        return f"{self.systemctl} {verb} {shlex.quote(self.name)}"
+
+    def with_commands(self, text: str) -> str:
+        """Return a hint with systemctl in place of `svc up` and `svc down`; a reload of the unit is `svc apply`."""
+        verbs = {
+            RESTART: "restart",
+            START_AFTER_END: "start",
+            DOWN: "stop",
+            UP: "reload" if self.is_running else "start",
+        }
+        for pattern, verb in verbs.items():
+            text = re.sub(pattern, self.command(verb), text)
+        return text
+
+
+def service_of_cgroup(text: str) -> tuple[str, bool]:
+    """Return the name of the unit in the content of /proc/PID/cgroup, and whether it is one of a user's own systemd.
+
+    The name is empty if the process is in the cgroup of no service.
+    """
+    for line in text.splitlines():
+        hierarchy, controllers, path = line.split(":", 2)
+        services = [part.removesuffix(SUFFIX) for part in path.split("/") if part.endswith(SUFFIX)]
+        if services and (hierarchy == "0" or controllers == "name=systemd"):
+            is_users = services[0].startswith("user@")
+            return next(iter(services[1:] if is_users else services[-1:]), ""), is_users
+    return "", False
+
+
+def supervisord_configurations(text: str) -> Iterator[str]:
+    """Yield the configuration files of the supervisord processes that a unit file starts."""
+    for command in re.findall(r"^ExecStart=(.*\bsupervisord\b.*)$", text.replace("\\\n", " "), re.M):
+        yield from (path.strip("\"'") for path in CONFIGURATION.findall(command))
