@@ -17,7 +17,7 @@ MAX_SHOWN_CHARACTERS = 100  # longer header values are cut in error messages
 
 
 class Headers(Protocol):
-    """A request's headers by lower-case name."""
+    """A request's headers; `get` takes a name in lower case."""
 
     def get(self, name: str, /) -> str | None: ...
 

@@ -62,7 +62,7 @@ class EventReceiver:
 
 
 def with_verified_source(event: Event, client: Client, owned: Collection[str]) -> Event:
-    """Return the event; add the client's address to its source unless the source is verified."""
+    """Return the event. If its source is not verified, the client's address is added to the source."""
     is_trusted = client.is_local or client.caller is owner.OPERATOR
     if is_trusted or (event.source == BABYSITTER_SOURCE and event.service in owned):
         return event

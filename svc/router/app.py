@@ -109,7 +109,7 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @own.before_request
     def require_key() -> None:
-        """Raise Unauthorized if clients need keys and the request has none, unless its path is in PATHS_WITHOUT_KEY.
+        """Raise Unauthorized if clients need keys, the request has none, and its path is not in PATHS_WITHOUT_KEY.
 
         Only clients outside of `metrics_networks` need a key for /metrics; without keys, raise Forbidden for them.
         """

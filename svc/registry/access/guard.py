@@ -105,7 +105,7 @@ class Admission:
         return identify(peer, headers, self._browsers.hosts.knows, self._guard.is_operator)
 
     def check(self, access: str, method: str, client: Client, headers: Headers) -> None:
-        """Raise SvcError unless the client may send a request with this method to an endpoint with this access."""
+        """Raise SvcError if the client may not send a request with this method to an endpoint with this access."""
         self._browsers.check(method, headers)
         self._guard.admit(access, client, headers.get("authorization") or "")
 

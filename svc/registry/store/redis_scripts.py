@@ -158,8 +158,8 @@ return answer
 )
 
 # Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services and drained, if
-# `writes` differs. Each is one string, joined by newlines, which no name and no JSON here contains: a client parses one
-# long string faster than thousands of short ones.
+# `writes` differs. The last three are joined by newlines to one string each, because a client parses one long string
+# faster than thousands of short ones; no name and no JSON here contains a newline.
 SNAPSHOT = (
     _COMMON
     + """

@@ -38,7 +38,7 @@ class HealthTracker:
         events: "EventReporter",
     ) -> None:
         self.by_instance: dict[str, InstanceHealth] = {}
-        # Instance that has answered 500 -> its answers 500.
+        # Name of an instance -> its answers with status 500.
         self.server_errors: defaultdict[str, ServerErrors] = defaultdict(ServerErrors)
         self._ejects_failing = settings.failing_instances == "eject"
         self._max_errors = settings.max_errors
@@ -106,7 +106,7 @@ class HealthTracker:
         return self._change(name, before, after, targets, failure_text(before, reason))
 
     def record_server_error(self, target: Target, table: RoutingTable) -> bool:
-        """Record an answer 500: eject the instance if it is failing, otherwise treat the answer as a success."""
+        """Record an answer with status 500: eject a failing instance, otherwise treat the answer as a success."""
         name, attempts = target.name, self._attempts(target.name)
         errors, before = self.server_errors[name], self.by_instance.get(name, UNKNOWN_HEALTH)
         errors.add(attempts)

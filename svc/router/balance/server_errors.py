@@ -1,4 +1,4 @@
-"""Counts the answers 500 among an instance's last answers. Pure.
+"""Counts the answers with status 500 among an instance's last answers. Pure.
 
 Each attempt has a number, because the statistics count attempts. Only the numbers of attempts that were answered with
 500 are kept, so that any other answer costs nothing.
@@ -11,7 +11,7 @@ MAX_RARE_RATIO = 0.25
 
 
 class ServerErrors:
-    """The answers 500 among the last LAST_ANSWERS answers of one instance."""
+    """The answers with status 500 among the last LAST_ANSWERS answers of one instance."""
 
     __slots__ = ("_numbers",)
 

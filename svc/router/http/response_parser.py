@@ -24,8 +24,8 @@ DROPPED_HEADERS = ORIGIN_WIDE | frozenset(
 class ResponseHead:
     """The head of a response. `start`: the bytes of the head for the client, up to the value of x-request-id.
 
-    `events`: the response is an event stream to which the router can add an event, since it has no Content-Length and
-    is not compressed. `bodiless`: the response ends with its head, whatever Content-Length says.
+    `events`: the response is an event stream, without Content-Length and not compressed, so that the router can add an
+    event. `bodiless`: the response ends with its head, whatever its Content-Length.
     """
 
     __slots__ = ("bodiless", "events", "headers", "reason", "start", "status")
@@ -111,7 +111,7 @@ class ResponseParser:
         self.done = self.persistent = True  # only heads of persistent responses are cached
 
     def _cache_head(self, data: bytes) -> None:
-        """Cache the head of a whole response with a Content-Length, as a similar response may follow."""
+        """Cache the head of a whole response with a Content-Length, because a similar response may follow."""
         head = self.head
         if self.persistent and self.length is not None and head is not None and not head.bodiless:
             self._head_cache.add(data, head, self.length)

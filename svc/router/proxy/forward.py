@@ -61,7 +61,7 @@ def _close_refused(exchange: Exchange, error: UnknownModel) -> SvcError:
 
 
 def close_unanswered(exchange: Exchange, error: SvcError) -> None:
-    """Close an exchange whose client gets this error, since no instance's response is passed on."""
+    """Close an exchange whose client gets this error, because no instance's response is passed on."""
     exchange.status = error.status
     exchange.end = exchange.interruption or ("failed" if exchange.attempts or error.status == 500 else "refused")
     exchange.close()

@@ -123,7 +123,7 @@ class SweptConnection:
             self.shed()
 
     def shed(self) -> None:
-        """End the connection to make room at the connection limit, since it is idle or its client does not read."""
+        """End the connection, which is idle or whose client does not read, to make room at the connection limit."""
         self.closing = True
         if self.exchange is not None:
             self.exchange.interrupt("client")
