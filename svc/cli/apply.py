@@ -34,5 +34,5 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
     unchanged, and `svc plan` shows the remaining changes. To finish a command that was interrupted or
     killed, run it again. If there is nothing to do, the command prints that and exits with 0.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts like Ctrl-C
     apply(HERE, settings(environ=False), tomls, options, console())

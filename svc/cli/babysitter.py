@@ -1,4 +1,4 @@
-"""`svc babysitter`: run the babysitter of an instance that another program runs."""
+"""`svc babysitter`: run the babysitter of an instance that svc itself does not run."""
 
 from pathlib import Path
 

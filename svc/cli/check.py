@@ -52,9 +52,9 @@ def _warnings(config: InstanceConfig) -> Iterator[str]:
 
 
 def _settings() -> tuple[Settings, Sequence[str]]:
-    """Return the site's settings, or the defaults together with the problems of the site's settings.
+    """Return the site's settings; if they are invalid, return defaults and the problems.
 
-    Whether a port collides with those of registry and router is unknown then, so these defaults run neither.
+    The defaults run no registry and no router, because it is unknown whether a port collides with theirs.
     """
     try:
         return settings(), ()
@@ -63,7 +63,7 @@ def _settings() -> tuple[Settings, Sequence[str]]:
 
 
 def _load(paths: Sequence[Path], site_settings: Settings, problems: Sequence[str]) -> list[InstanceConfig]:
-    """Return the configuration in each file; raise ConfigError with `problems` and every problem of the files."""
+    """Return the configuration in each file; raise ConfigError with `problems` and with every problem of the files."""
     try:
         configs = load(paths, site_settings)
     except ConfigError as error:

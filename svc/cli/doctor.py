@@ -60,7 +60,7 @@ def command(model: str, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """Show on a terminal which facts are not collected yet."""
+    """Show, if stderr is a terminal, which facts have not been collected yet; yield the function that updates this."""
     from svc.terminal.console import Console
 
     err = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""`svc engine`: send a management request to the engines of a model, or to named instances, without the router."""
+"""`svc engine`: send a management request directly to the engines of a model or of some instances."""
 
 import json
 import re
@@ -138,7 +138,7 @@ def command(
 
 
 def _has_registry(access: Access, site_settings: Settings) -> bool:
-    """Return whether the site uses a registry. A site whose router has only static services uses none."""
+    """Return whether the site uses a registry. If its router has only static services, the site does not."""
     configured = access.registry_url or site_settings.launch.registry_url or site_settings.router.registry_url
     return bool(configured) or site_settings.launch.runs("registry") or not site_settings.router.static_services
 

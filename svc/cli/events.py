@@ -14,7 +14,7 @@ from svc.terminal.output import echo
 
 
 def _kinds(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the kinds that a repeated option names; a value may name several, separated by commas."""
+    """Return the kinds in all values of a repeated option; a value may contain several kinds, separated by commas."""
     kinds = [kind.strip() for value in values for kind in value.split(",") if kind.strip()]
     for kind in kinds:
         if kind not in EVENT_KINDS:

@@ -1,4 +1,4 @@
-"""Groups of commands: their help, and the answer to a word that is no command."""
+"""Groups of commands: their help, and the error message for a word that is not a command."""
 
 import difflib
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from click.shell_completion import CompletionItem
 
 from svc.terminal.output import echo
 
-UNLIMITED_CHARACTERS = 10_000  # longer than any summary
+UNLIMITED_CHARACTERS = 10_000  # more than any summary has
 WRONG_USE_EXIT_CODE = 2
 
 
 class UnknownCommand(click.ClickException):
-    """A word that is no command; the message names the command to use instead."""
+    """The error for a word that is not a command; its message contains the command to use instead."""
 
     exit_code = WRONG_USE_EXIT_CODE
 
@@ -24,7 +24,7 @@ class UnknownCommand(click.ClickException):
 
 
 class CommandGroup(click.Group):
-    """A group whose help shows whole summaries, and which answers an unknown word with the nearest command."""
+    """A group that shows whole summaries in its help, and the most similar command for an unknown word."""
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
         """Return the name and the summary of each command that the help lists."""
@@ -41,7 +41,7 @@ class CommandGroup(click.Group):
             formatter.write_dl(self.summaries(ctx))
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
-        """Return the commands that begin with `incomplete`, or the options; click would import every command."""
+        """Return the commands or options that begin with `incomplete`. click's own version would load every command."""
         commands = [
             CompletionItem(name, help=summary) for name, summary in self.summaries(ctx) if name.startswith(incomplete)
         ]
@@ -50,14 +50,14 @@ class CommandGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that the arguments begin with; raise UnknownCommand if there is none."""
+        """Return the command at the beginning of the arguments; raise UnknownCommand if there is none."""
         word = args[0]
         if not word.startswith("-") and not ctx.resilient_parsing and self.get_command(ctx, word) is None:
             raise UnknownCommand(self.answer(ctx, word, args[1:]))
         return super().resolve_command(ctx, args)
 
     def answer(self, ctx: click.Context, word: str, arguments: Sequence[str]) -> str:
-        """Return the message for a word that is no command: the nearest command, or the help."""
+        """Return the message for a word that is not a command: the most similar command, or the command for help."""
         path, near = ctx.command_path, self.nearest(ctx, word)
         cure = f"did you mean {path} {near}?" if near else f"`{path} --help` lists the commands"
         return f"there is no command {path} {word}; {cure}"

@@ -1,4 +1,4 @@
-"""`svc health`: report whether this machine's components can be used, for example to a container's HEALTHCHECK."""
+"""`svc health`: print whether this machine's components can be used, for example as a container's HEALTHCHECK."""
 
 import click
 

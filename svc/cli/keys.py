@@ -21,7 +21,7 @@ from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
-DIGEST_DIGITS = 8  # the number of digits of the SHA-256 that are shown
+DIGEST_DIGITS = 8  # number of digits at the start of the SHA-256 that are shown
 HEAD = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
 
 COUNT = click.IntRange(min=1)
@@ -71,9 +71,9 @@ def add(
     secret = add_key(path, name, requests_per_minute, concurrency, operator, note)
     try:
         echo(secret)
-    except OSError as error:  # the secret is lost
+    except OSError as error:  # the secret was not printed, so the key is useless
         discard_key(path, name)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes the rest of stdout at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's flush at exit would fail, too
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
     echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
@@ -118,7 +118,7 @@ def _check_argument(argument: str, rule: Callable[[str], object], value: str) ->
 
 
 def _hint(path: Path, router_reads_it: bool) -> str:
-    """Return what is left to do until the site's router requires these keys; empty if it does, or does not run."""
+    """Return what is left to do until the router requires these keys; "" if it requires them or does not run."""
     if not router_reads_it:
         return _setting_hint(path)
     with contextlib.suppress(SvcError):  # no supervisord answers

@@ -1,4 +1,4 @@
-"""`svc launch`: listed here as a command; `svc.__main__` runs `svc.supervision.launch` without loading click."""
+"""`svc launch`: only for the list of commands; `svc.__main__` runs `svc.supervision.launch` without loading click."""
 
 import click
 

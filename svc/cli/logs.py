@@ -38,7 +38,7 @@ def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
     With several programs, each line begins with the name of its program. --follow continues through
     rotations, restarts and an update, and adds programs that are new.
     """
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # a closed pipe, as of `| head`, ends this process
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end this process if its pipe is closed, as by `| head`
     selected = select_logs(names, log_files(HERE))
     printer = LogPrinter(LogOutput(), len(selected) > 1)
     logs = {name: LogFile(path) for name, path in selected.items()}

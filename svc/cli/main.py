@@ -1,4 +1,4 @@
-"""The command line of `svc`: the list of commands, and the report of a command's failure."""
+"""The command line of `svc`: the list of commands, and the error output of a failed command."""
 
 import contextlib
 import importlib
@@ -17,11 +17,11 @@ from svc.cli import wrong_verbs
 from svc.cli.group import CommandGroup
 from svc.terminal.output import echo
 
-INTERRUPTED_EXIT_CODE = 130  # as shells report Ctrl-C
+INTERRUPTED_EXIT_CODE = 130  # the exit code that shells use for Ctrl-C
 
 # The command NAME is the function `command` in svc/cli/NAME.py. The file is loaded only when its command is used, so
-# that a command does not wait for the imports of all others. The summary is the first sentence of the command's help;
-# it stands here too, so that `svc --help` need not load the files.
+# that a command does not wait for the imports of all other commands. The summary is the first sentence of the
+# command's help. It is repeated here, so that `svc --help` need not load the files.
 COMMANDS = {
     "apply": "Update what runs to match the files, without failing a request.",
     "babysitter": "Run a babysitter alone, for an instance that svc does not run.",
@@ -57,14 +57,14 @@ HIDDEN_COMMANDS = ("launch", "prepare")
 
 
 class CommandTable(CommandGroup):
-    """Loads a command when it is used, and reports its failure with one line for each problem."""
+    """Loads a command when it is used, and prints one line for each problem if the command fails."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        """Return a command by its name."""
+        """Return the command `name`."""
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"svc.cli.{name}").command
@@ -75,7 +75,7 @@ class CommandTable(CommandGroup):
         return [(name, summary) for name, summary in COMMANDS.items() if name not in HIDDEN_COMMANDS]
 
     def answer(self, ctx: click.Context, word: str, arguments: Sequence[str]) -> str:
-        """Return the message for a word that is no command: the command that does what the word means elsewhere."""
+        """Return the message for a word that is not a command of svc, but may be a command of a similar program."""
         from svc.cli.options import supervisorctl  # here, because it loads the settings
 
         answer = wrong_verbs.answer(word, arguments, command_name(), supervisorctl())
@@ -89,7 +89,7 @@ class CommandTable(CommandGroup):
 
 @contextlib.contextmanager
 def reported_errors() -> Iterator[None]:
-    """Print an SvcError of the block to stderr, one line for each problem, and exit with 1."""
+    """If the block raises an SvcError, print one line for each problem to stderr, and exit with 1."""
     try:
         yield
     except SvcError as error:
@@ -97,7 +97,7 @@ def reported_errors() -> Iterator[None]:
             echo(f"svc: {with_usable_commands(_with_unit_commands(line))}", err=True)
         sys.exit(1)
     except PermissionError as error:
-        if not error.filename:  # not about a file
+        if not error.filename:  # the error is not about a file
             raise
         echo(f"svc: {_denied_text(error)}", err=True)
         sys.exit(1)
@@ -117,7 +117,7 @@ def _with_unit_commands(message: str) -> str:
 
 
 def _denied_text(error: PermissionError) -> str:
-    """Return the message for a file that the current user may not use, with the command that works if there is one."""
+    """Return the message for a file that the current user may not use. If a command would work, it contains that."""
     path = Path(os.fsdecode(error.filename))
     owner = other_owner(path)
     cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else "check its owner and mode"

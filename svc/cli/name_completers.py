@@ -1,4 +1,4 @@
-"""The completions of names in a shell: instances, programs, models and API keys of the site, and what a registry lists.
+"""Complete names in a shell: instances, programs, models and API keys of the site, and services in the registry.
 
 The shell waits for these functions, so they must be quick.
 """
@@ -35,7 +35,7 @@ def programs(_context: click.Context, _parameter: click.Parameter, incomplete: s
 
 
 def services(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the site's instances, and those that the registry lists."""
+    """Return the site's instances, and the services in the registry's list."""
     names = set(site_instances())
     with suppress(SvcError, OSError):
         names |= {instance_name(service["name"]) for service in _registered(context)}
@@ -43,7 +43,7 @@ def services(context: click.Context, _parameter: click.Parameter, incomplete: st
 
 
 def models(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the models that the registry's services list, those that the site's TOMLs name, and the aliases."""
+    """Return the models of the registry's services, the models in the site's TOMLs, and the aliases."""
     names = {name for path in HERE.tomls() for name in _models_in(path)}
     with suppress(SvcError):
         names |= {alias for alias, _ in settings().router.aliases}
@@ -63,20 +63,20 @@ def keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -
 
 
 def site_instances() -> Iterator[str]:
-    """Yield the names of the site's instances, from config/*.toml and from the files in conf.d, also in var/."""
+    """Yield the names of the site's instances, from config/*.toml, conf.d and var/conf.d."""
     names = {path.stem for directory in (HERE.conf_d, HERE.var_conf_d) for path in directory.glob("*.conf")}
     names |= {name for path in HERE.tomls() if (name := _name_in(path))}
     return iter(sorted(names - set(SINGLE_PROGRAMS)))
 
 
 def _name_in(path: Path) -> str:
-    """Return the name that a TOML gives to its instance; empty if it gives none or cannot be read."""
+    """Return the instance's name in a TOML; "" if the TOML contains no name or cannot be read."""
     name = _toml(path).get("name")
     return name if isinstance(name, str) else ""
 
 
 def _models_in(path: Path) -> Iterator[str]:
-    """Yield the models that a TOML names: in metadata, or those of a mock."""
+    """Yield the models in a TOML: those in its metadata, and those of a mock."""
     for section in ("backend", "metadata"):
         table = _toml(path).get(section)
         listed = table.get("models") if isinstance(table, dict) else None
@@ -91,7 +91,7 @@ def _toml(path: Path) -> dict[str, Any]:
 
 
 def _registered(context: click.Context) -> list[dict[str, Any]]:
-    from svc.cli.registry_options import Access  # here, because its client takes 0.2 s to import
+    from svc.cli.registry_options import Access  # here, because the import of its client takes 0.2 s
 
     access = Access(context.params.get("registry_url"), context.params.get("token_file"))
     client = access.client(read=True)
@@ -100,5 +100,5 @@ def _registered(context: click.Context) -> list[dict[str, Any]]:
 
 
 def _items(names: Iterable[str], incomplete: str, valid: re.Pattern[str] = NAME) -> list[CompletionItem]:
-    """Return the valid names with this beginning: shells do not quote what they insert into a command line."""
+    """Return the valid names that begin with `incomplete`. Other names are left out: shells insert them unquoted."""
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and valid.fullmatch(name)]

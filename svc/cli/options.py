@@ -22,11 +22,11 @@ HERE = Site(Path())  # commands work on the current directory
 DEFAULT_KEYS_FILE = "keys.toml"  # in var/
 CLICK_TYPES: dict[Any, Any] = {int: int, float: float}
 
-FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")  # files, besides all settings NAME_file and NAMEfile
+FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")  # paths, like each setting NAMEfile
 
 
 def complete_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Have the shell complete the path of a file."""
+    """Make the shell complete the path of a file."""
     return [CompletionItem(incomplete, type="file")]
 
 
@@ -41,9 +41,9 @@ config_file_option = click.option(
 
 
 def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
-    """Add a flag for every setting of a section; the value of an absent flag is None.
+    """Return a decorator that adds a flag for every setting of a section; the value of an absent flag is None.
 
-    `more` has further names for the flag of a setting.
+    `more` maps a setting to additional names of its flag.
     """
 
     def add(function: Any) -> Any:
@@ -56,29 +56,29 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
 
 
 def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
-    """Return the site's settings. `flags` win over the environment, and the environment over config/svc.toml.
+    """Return the site's settings. `flags` win over the environment, and the environment wins over config/svc.toml.
 
-    Without `environ` the environment is not read.
+    If `environ` is false, the environment is not read.
     """
     return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
 
 
 def keys_file_of_site(given: Path | None) -> tuple[Path, bool]:
-    """Return the file of the router's API keys, which `given` replaces, and whether the site's router reads it."""
+    """Return the file of API keys (`given`, else the configured one), and whether the site's router reads it."""
     configured = settings().router.keys_file
     path = given or Path(configured or HERE.var / DEFAULT_KEYS_FILE)
     return path, bool(configured) and os.path.realpath(configured) == os.path.realpath(path)
 
 
 def console() -> "Console":
-    """Return the console on stdout, with colour and motion only on a terminal."""
+    """Return the console for stdout, which uses colours and motion only on a terminal."""
     from svc.terminal.console import Console  # here, so that servers do not load rich
 
     return Console()
 
 
 def supervisorctl() -> str:
-    """Return the command by which the user can call supervisorctl for this site from the current directory."""
+    """Return the command that runs supervisorctl for this site from the current directory."""
     program = program_beside("supervisorctl")
     if not HERE.supervisord_conf.exists() and os.path.exists(HERE.var_supervisord_conf):
         program += f" -c {shlex.quote(str(HERE.var_supervisord_conf))}"
@@ -86,8 +86,8 @@ def supervisorctl() -> str:
 
 
 def delay_reasons(names: Collection[str]) -> list[str]:
-    """Return what the doctor says about components of this site that are not ready."""
-    from svc.doctor.delay_reasons import delay_reasons  # here, because only a command that waits for long needs it
+    """Return the doctor's findings about components of this site that are not ready, as lines."""
+    from svc.doctor.delay_reasons import delay_reasons  # here, because only a command that waits long needs it
 
     return delay_reasons(HERE, os.environ, names, command_name(), supervisorctl())
 
@@ -107,7 +107,7 @@ def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 
 def _help(field: dataclasses.Field[Any]) -> str:
-    """Return the help of a setting, followed by its environment variable and its default in brackets, if any."""
+    """Return the help of a setting, followed in brackets by its environment variable and default, if it has any."""
     rules, default = s.rules_of(field), field.default
     if default in ("", False, ()):
         return rules.help + (f"  [{rules.variable}]" if rules.variable else "")

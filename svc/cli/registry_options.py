@@ -27,7 +27,7 @@ class Access:
     token_file: str | None
 
     def settings(self, router_url: str | None = None) -> Settings:
-        """Return the site's settings, with the values of these options in place of the site's."""
+        """Return the site's settings, with values replaced by those of these options."""
         return settings(
             launch={"registry_url": self.registry_url, "router_url": router_url},
             registry={"token_file": self.token_file},
@@ -38,7 +38,7 @@ class Access:
         return with_registries(HERE, self.settings(router_url))
 
     def client(self, read: bool = False) -> RegistryClient:
-        """Return a client of the registry. With `read` it uses the site's read token, unless --token-file is given."""
+        """Return a client of the registry. With `read`, it uses the token in `read_token_file()`."""
         site_settings = self.site_settings()
         if not read:
             return access.registry_client(site_settings)
@@ -47,10 +47,10 @@ class Access:
         return access.registry_client(dataclasses.replace(site_settings, registry=registry))
 
     def read_token_file(self) -> str:
-        """Return the file with the token for reading: that of --token-file, else the site's read token or its token.
+        """Return the token file for reading: --token-file, or the first token file in the settings, or an empty text.
 
-        The token of an instance or the router is left out if this user may not read it: most registries let any
-        client read.
+        The token files of babysitters and of the router come last. They are skipped if this user may not read them,
+        because most registries let any client read without a token.
         """
         own = self.settings()
         if named := self.token_file or own.registry.read_token_file or own.registry.token_file:
@@ -60,7 +60,7 @@ class Access:
 
 
 def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add --registry-url and --token-file; the function gets them as `access`."""
+    """Add --registry-url and --token-file; the function gets their values as the argument `access`."""
 
     def run(registry_url: str | None, token_file: str | None, **more: Any) -> Any:
         return function(access=Access(registry_url, token_file), **more)

@@ -80,7 +80,7 @@ def _nginx_from_registry(
 
     Raise CommandError if no registry answers, and ConfigError if the registry has no healthy instance.
     """
-    from svc.cli.registry_options import Access  # here, so that other outputs do not load an HTTP client
+    from svc.cli.registry_options import Access  # here, so that the other outputs do not load an HTTP client
     from svc.site.access import explaining_errors
 
     nginx.check_listed(site_settings)

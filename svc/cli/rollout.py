@@ -43,5 +43,5 @@ def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
     `registry` and `router` are names as well: the router is replaced without a pause (SIGHUP), and
     routers keep their table while the registry restarts.
     """
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts like Ctrl-C
     rolling_restart.restart(HERE, names, options, console())

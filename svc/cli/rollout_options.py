@@ -44,7 +44,7 @@ OPTIONS = (
 
 
 def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options of a rollout; the function gets them as `options`."""
+    """Add the options of a rollout; the function gets their values as the argument `options`."""
 
     def run(
         access: Access,

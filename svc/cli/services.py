@@ -34,7 +34,7 @@ class ListByDefault(CommandGroup):
         return super().parse_args(ctx, args)
 
     def nearest(self, ctx: click.Context, word: str) -> str:
-        """Return the command with the most similar spelling, else `show`: the word may be the name of a service."""
+        """Return the command with the most similar spelling, else `show`, because the word may be a service's name."""
         return super().nearest(ctx, word) or f"show {word}"
 
 

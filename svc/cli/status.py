@@ -53,7 +53,7 @@ def command(access: Access, as_json: bool, watch: bool) -> None:
     token_file, out = access.read_token_file(), console()
     registry_url = checked_urls(access.settings().launch.registry_url, "registry", 18000)
     if watch:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C: the terminal is restored
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C, SIGTERM restores the terminal
         status_watch.watch(HERE, token_file, registry_url, out, as_json)
     try:
         status = site_status(observe.snapshot(HERE, token_file, registry_url))

@@ -38,5 +38,5 @@ def command(tomls: tuple[str, ...], only: tuple[str, ...], timeout: float, foreg
     if foreground:
         site_foreground.run(HERE, options, timeout, console())
         return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts as Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts like Ctrl-C
     startup.up(HERE, options, timeout, console(), delay_reasons)

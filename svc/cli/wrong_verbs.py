@@ -1,10 +1,10 @@
-"""The answers to words that are commands of other programs, but not of svc. Pure."""
+"""The error messages for words that are commands of other programs, but not of svc. Pure."""
 
 import shlex
 from collections.abc import Sequence
 
-# Each word, and the command that does what it means. {svc} and {ctl} are the commands that work in this directory.
-# {programs} has the named instances as supervisorctl writes them, {names} as svc does.
+# Word -> message with the command that does what the word means. {svc} and {ctl} stand for the commands that work in
+# this directory, {programs} and {names} for the given instances in supervisorctl's notation and in svc's.
 ANSWERS = {
     "start": "`{ctl} start {programs}` starts an instance that was stopped, `{svc} up` starts the site",
     "stop": "`{ctl} stop {programs}` stops an instance, `{svc} down` stops the site",
@@ -20,11 +20,11 @@ ANSWERS = {
     "kill": "`{svc} down` stops the site",
     "shutdown": "`{svc} down` stops the site",
 }
-NAMES_WITHOUT_GROUP = ("registry", "router", "all")  # all other names are groups of supervisord
+NAMES_WITHOUT_GROUP = ("registry", "router", "all")  # all other names are groups in supervisord
 
 
 def answer(word: str, arguments: Sequence[str], svc: str, supervisorctl: str) -> str | None:
-    """Return the answer to a word that is no command of svc; None for a word that is not in the table.
+    """Return the message for a word that is not a command of svc; None for a word that is not in the table.
 
     `svc` and `supervisorctl` are the commands that work in the current directory.
     """
@@ -43,13 +43,13 @@ def answer(word: str, arguments: Sequence[str], svc: str, supervisorctl: str) ->
 
 
 def answer_to_down(arguments: Sequence[str], supervisorctl: str) -> str:
-    """Return the answer to the names of instances after `svc down`, which stops no single instance."""
+    """Return the message for names of instances after `svc down`, because `svc down` cannot stop single instances."""
     programs = " ".join(_program(_instance(argument)) for argument in arguments)
     return f"svc down stops the whole site; `{supervisorctl} stop {programs}` stops an instance"
 
 
 def _instance(argument: str) -> str:
-    """Return the instance that an argument names; the argument may be the path of its TOML."""
+    """Return the name of the instance for an argument: its name, or the path of its TOML."""
     return argument.removesuffix(".toml").rpartition("/")[2] if argument.endswith(".toml") else argument
 
 

@@ -1,1 +1,1 @@
-"""Starts, observes and stops the programs of one host's site through its supervisord."""
+"""Starts, observes and stops the programs of one host's site through the site's supervisord."""

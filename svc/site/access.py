@@ -16,12 +16,12 @@ class RegistryUnreachable(CommandError):
 
 
 def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
-    """Return a client of the registry; `token_file` replaces the token file of the settings."""
+    """Return a client of the registry. `token_file` is used instead of the token file in the settings, if it is set."""
     return RegistryClient(split_urls(registry_url(settings)), token_file or settings.registry.token_file)
 
 
 def registry_url(settings: Settings) -> str:
-    """Return the comma-separated registry URLs of the settings, else the URL of this site's registry."""
+    """Return the comma-separated registry URLs in the settings, else the URL of this site's registry."""
     urls = settings.launch.registry_url or settings.router.registry_url or own_registry_url(settings)
     return checked_urls(urls, "registry", 18000)
 
@@ -32,7 +32,7 @@ def own_registry_url(settings: Settings) -> str:
 
 
 def router_url(settings: Settings) -> str:
-    """Return the comma-separated router URLs of the settings, else the URL of this site's router."""
+    """Return the comma-separated router URLs in the settings, else the URL of this site's router."""
     local = Component(
         "router", "router", settings.router.host, (settings.router.port,), (), certfile=settings.router.certfile
     )
@@ -40,7 +40,7 @@ def router_url(settings: Settings) -> str:
 
 
 def checked_urls(urls: str, server: str, port: int) -> str:
-    """Return comma-separated URLs without slashes at their ends; raise CommandError for an invalid URL."""
+    """Return the comma-separated URLs without trailing slashes; raise CommandError for an invalid URL."""
     candidates = split_urls(urls)
     for url in candidates:
         if not _is_url(url):
@@ -60,7 +60,7 @@ def _is_url(text: str) -> bool:
 def explaining_errors(action: str, client: RegistryClient, not_found: str = "") -> Iterator[None]:
     """Raise CommandError with the cure if the registry refuses a request or does not answer.
 
-    `not_found` is the error text for a 404 response; if it is empty, NotFound is raised unchanged.
+    `not_found` is the error text for a 404 response. If it is empty, NotFound passes unchanged.
     """
     try:
         yield

@@ -1,4 +1,4 @@
-"""The lines at the end of a successful `svc up`: what runs, and commands to try. Pure."""
+"""The lines that a successful `svc up` prints at its end: foreign files that run, and commands to try. Pure."""
 
 import dataclasses
 import json
@@ -14,18 +14,18 @@ KEY_HEADER = '-H "Authorization: Bearer $KEY"'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReadySite:
-    """What the closing lines report. `svc`: the command by which the user can call svc from the current directory."""
+    """The facts in the closing lines. `svc` is the command that runs svc from the user's current directory."""
 
     seconds: float
     svc: str
     router: CurlAccess | None = None  # None: no router runs here
-    model: str = ""  # a model to try; empty: none
+    model: str = ""  # a model to try; "" if there is none
     needs_key: bool = False  # whether the router requires an API key
     foreign_files: Sequence[str] = ()
 
 
 def closing_lines(site: ReadySite) -> Iterator[str]:
-    """Yield the lines: other files that run, then commands to try."""
+    """Yield a line for each file that runs but was not rendered by svc, then commands to try."""
     for path in site.foreign_files:
         yield f"{path}: runs as well; not made by svc render, so not waited for"
     yield f"All is ready after {site.seconds:.1f} s. Try:"
@@ -46,14 +46,15 @@ def closing_lines(site: ReadySite) -> Iterator[str]:
 def instances_to_try(
     components: Sequence[Component], started: Collection[str], routed: Mapping[str, Sequence[str]]
 ) -> list[Component]:
-    """Return the instances that the router uses, those that were just started first.
+    """Return the instances that the router uses; those that were just started come first.
 
-    `started`: the names of components that were just started; `routed`: the models of each instance that is used.
+    `started` contains the names of components that were just started. `routed` maps the service name of each instance
+    that the router uses to its models.
     """
     used = [component for component in components if component.service_name in routed]
     return sorted(used, key=lambda component: component.name not in started)
 
 
 def needs_key(routed: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the router requires an API key. Then it does not show the models of its instances."""
+    """Return whether the router requires an API key. Such a router does not show the models of its instances."""
     return any(UNKNOWN_MODEL in models for models in routed.values())

@@ -17,23 +17,23 @@ class Component:
     """A component of a site: the registry, the router, or an instance with its babysitter."""
 
     name: str
-    kind: str  # registry, router or babysitter; an instance with its babysitter is of kind babysitter
+    kind: str  # registry, router, or babysitter for an instance with its babysitter
     host: str  # the address at which other machines reach the component
-    ports: tuple[int, ...]  # the listening ports; for an instance, the server's port and the babysitter's port
-    programs: tuple[str, ...]  # full names, as supervisorctl writes them
-    registry_url: str = ""  # the registries that the component uses, separated by commas, if the file names any
-    source: str = ""  # the TOML file of an instance, relative to the directory of the rendered file
-    certfile: str = ""  # the certificate with which it serves TLS, relative to the site's root; empty: no TLS
-    token_file: str = ""  # the file with the token that the router shows the registry, relative to the site's root
+    ports: tuple[int, ...]  # for an instance: the server's port and the babysitter's port
+    programs: tuple[str, ...]  # full names in supervisorctl's notation
+    registry_url: str = ""  # comma-separated URLs of its registries; "" if the file has none
+    source: str = ""  # an instance's TOML file, relative to the directory of the rendered file
+    certfile: str = ""  # certificate for TLS, relative to the site's root; "": no TLS
+    token_file: str = ""  # file with the router's token for the registry, relative to the site's root
 
     @property
     def server_program(self) -> str:
-        """The name of an instance's server program, as supervisorctl writes it."""
+        """The full name of an instance's server program."""
         return server_program(self.name)
 
     @property
     def babysitter_program(self) -> str:
-        """The name of an instance's babysitter program, as supervisorctl writes it."""
+        """The full name of an instance's babysitter program."""
         return babysitter_program(self.name)
 
     @property
@@ -43,13 +43,13 @@ class Component:
 
     @property
     def url(self) -> str:
-        """The URL at which other machines reach the component, or this one, where `host` is a wildcard address."""
+        """The URL at which other machines reach the component; for an instance on a wildcard address, the local URL."""
         is_own = self.kind == "babysitter" and is_wildcard(self.host)
         return f"http://{authority(self._own_host if is_own else self.host, self.ports[0])}"
 
     @property
     def own_url(self) -> str:
-        """The URL at which this machine reaches the component: on loopback, or on the only address it listens on."""
+        """The URL at which this machine reaches the component: on loopback, or on the address on which it listens."""
         return f"{'https' if self.certfile else 'http'}://{authority(self._own_host, self.ports[0])}"
 
     @property
@@ -60,7 +60,7 @@ class Component:
 
     @property
     def health_url(self) -> str:
-        """The URL that answers 200 when the component can be used."""
+        """The URL that returns 200 if the component is ready for use."""
         if self.kind == "babysitter":
             return f"{self.babysitter_url}/health"
         return self.own_url + ("/readyz" if self.kind == "router" else "/health")
@@ -81,29 +81,29 @@ class Component:
 
 
 def read_components(directory: Path) -> list[Component]:
-    """Return the components of a conf.d directory: registry and router first, then the instances."""
+    """Return the components in a conf.d directory: registry and router first, then the instances."""
     return parse_components({path: path.read_text(encoding="utf-8") for path in rendered_files(directory)})
 
 
 def rendered_files(directory: Path) -> list[Path]:
-    """Return the files of a conf.d directory that svc rendered."""
+    """Return the files in a conf.d directory that svc rendered."""
     return sorted(path for path in directory.glob("*.conf") if source_of(path) is not None)
 
 
 def foreign_files(directory: Path) -> list[Path]:
-    """Return the files of a conf.d directory that svc did not render."""
+    """Return the files in a conf.d directory that svc did not render."""
     return sorted(path for path in directory.glob("*.conf") if source_of(path) is None)
 
 
 def parse_components(texts: Mapping[Path, str]) -> list[Component]:
-    """Return the components of rendered files; raise CommandError for a file that was changed by hand."""
+    """Return the components in rendered files; raise CommandError for a file that svc cannot have written like this."""
     components = [_component(path, text) for path, text in texts.items()]
     order = {"registry": 0, "router": 1}
     return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
 
 
 def keys_file_of(command: str) -> str:
-    """Return the file of API keys in a router's command, relative to the site's root; empty if it requires no keys."""
+    """Return the file of API keys in a router's command, relative to the site's root; "" if there is none."""
     return _flags(command).get("--keys-file", "")
 
 
@@ -113,7 +113,7 @@ def find_router(components: Iterable[Component]) -> Component | None:
 
 
 def shares_registry(router: Component, instance: Component) -> bool:
-    """Return whether router and instance share a registry URL; true if either of them names no registry."""
+    """Return whether router and instance share a registry URL; also True if one of them has no registry URL."""
     if not instance.registry_url or not router.registry_url:
         return True
     of_router, of_instance = (set(map(host_port, split_urls(c.registry_url))) for c in (router, instance))
@@ -121,7 +121,7 @@ def shares_registry(router: Component, instance: Component) -> bool:
 
 
 def _component(path: Path, text: str) -> Component:
-    # The same parser options as supervisord's, without % expansion, because the values that are read contain no %.
+    # The parser has the same options as supervisord's. It expands no %, because the values that are read contain none.
     ini = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     ini.read_string(text)
     try:
@@ -155,9 +155,9 @@ def _component(path: Path, text: str) -> Component:
 
 
 def _flags(command: str, shim: bool = False) -> dict[str, str]:
-    """Return the flags and their values in a program's command, which is `svc launch FLAGS -- COMMAND FLAGS`.
+    """Return the flags in a program's command, `svc launch FLAGS -- COMMAND FLAGS`, and their values.
 
-    With `shim`, return the flags of `svc launch`, else the flags of the command behind it.
+    With `shim`, return the flags of `svc launch`, else the flags of COMMAND.
     """
     arguments: Sequence[str] = shlex.split(command)
     end = arguments.index("--")

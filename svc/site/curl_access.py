@@ -10,22 +10,22 @@ from urllib.parse import urlsplit
 from svc.base.address import authority, is_loopback
 
 HANDSHAKE_TIMEOUT_SECONDS = 2.0
-MALFORMED_ADDRESS = "<invalid>"  # as the ssl module has it
-Names = Sequence[tuple[str, str]]  # the names in a certificate: kind (DNS, IP Address) and name
+MALFORMED_ADDRESS = "<invalid>"  # the ssl module returns it for an address that it cannot parse
+Names = Sequence[tuple[str, str]]  # pairs of kind (DNS, IP Address) and name, from a certificate
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CurlAccess:
-    """`url` is the router's address; `options` are curl's."""
+    """The router's URL, and the options that curl needs to reach it."""
 
     url: str
     options: Sequence[str] = ()
 
 
 def curl_access(url: str, certfile: str) -> CurlAccess:
-    """Return how curl reaches the router at `url` on this machine. `certfile` is its certificate; empty: no TLS.
+    """Return how curl reaches the router at `url` on this machine. `certfile` is its certificate; "" means no TLS.
 
-    curl trusts the certificate itself as a CA, so no other file of a private CA is needed.
+    curl can trust the certificate itself like a CA, so a private CA's own certificate is not needed.
     """
     if not certfile:
         return CurlAccess(url)
@@ -38,10 +38,11 @@ def curl_access(url: str, certfile: str) -> CurlAccess:
 
 
 def access_by_name(host: str, port: int, names: Names, ca: Sequence[str]) -> CurlAccess:
-    """Return how curl reaches host and port by a name that the certificate has, with the options `ca` for trust. Pure.
+    """Return how curl reaches host and port under a name in the certificate; `ca` has curl's options for trust. Pure.
 
-    1. The host itself is used if the certificate has it, else localhost.
-    2. Any other name is used with --connect-to, because it may lead elsewhere. A wildcard stands for any first label.
+    1. The URL contains the host itself if it is in the certificate, else localhost if that is.
+    2. Any other name is used with --connect-to, because it may resolve to a different machine. In a name with a
+       wildcard, any first label will do.
     3. A certificate without names cannot be verified.
     """
     addresses = [
@@ -59,9 +60,9 @@ def access_by_name(host: str, port: int, names: Names, ca: Sequence[str]) -> Cur
 
 
 def _certificate_names(host: str, port: int, cafile: str | None) -> Names | None:
-    """Return the names in a server's certificate; None if it cannot be verified.
+    """Return the names in a server's certificate; None if the certificate cannot be verified.
 
-    `cafile` has the CA certificates; None means those of this machine.
+    `cafile` is the file with the CA certificates; None means this machine's CA certificates.
     """
     try:
         context = ssl.create_default_context(cafile=cafile)

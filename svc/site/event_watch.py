@@ -12,8 +12,8 @@ from svc.terminal.event_lines import Event, EventPrinter
 from svc.terminal.output import echo
 
 LONG_POLL_SECONDS = 30.0
-RETRY_INTERVAL_SECONDS = 1.0  # between requests while no registry answers
-MAX_EVENTS = 1000  # per response; a registry keeps no more events
+RETRY_INTERVAL_SECONDS = 1.0  # pause between requests while no registry answers
+MAX_EVENTS = 1000  # in a response; a registry keeps no more events
 NOT_FOUND = "is no registry, or one that is older than events"
 
 
@@ -23,7 +23,7 @@ def events_of(events: Iterable[Event], service_names: Collection[str]) -> list[E
 
 
 def require_service(client: RegistryClient, name: str, service_names: Collection[str], follow: bool) -> None:
-    """Raise CommandError if none of the services that `name` may refer to is registered.
+    """Raise CommandError if none of the services to which `name` may refer is registered.
 
     With `follow`, print a warning instead, because the service may still be registered.
     """
@@ -43,9 +43,9 @@ def require_service(client: RegistryClient, name: str, service_names: Collection
 def follow_events(
     client: RegistryClient, last: int, only: dict[str, str], service_names: Collection[str], printer: EventPrinter
 ) -> NoReturn:
-    """Print the events after the event `last` as they happen, until the command is interrupted.
+    """Print the events after the event with the id `last` as they happen, until the command is interrupted.
 
-    No event is lost while no registry answers, because each request asks for the events after the last one received.
+    No event is lost while no registry answers, because each request asks for the events after the last received event.
     """
     unreachable = False
     while True:

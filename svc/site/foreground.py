@@ -38,7 +38,7 @@ KEPT_OUTPUT_BYTES = 4096
 def run(site: Site, options: StartOptions, timeout: float, console: Console) -> None:
     """Run the site until SIGTERM or Ctrl-C, or until supervisord is shut down.
 
-    Raise ConfigError or CommandError when the site cannot start, or when supervisord fails.
+    Raise ConfigError or CommandError if the site cannot start, and CommandError if supervisord fails.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -53,7 +53,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
         console.print_line(note)
     if not start_plan.components():
         console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")
-    # A program's name in front of a JSON line would make the line invalid JSON.
+    # Lines in JSON get no prefix with the program's name, because they would not be valid JSON any more.
     plain = load_settings(site.svc_toml, options.environ).logs.format == "json"
     progress = LineProgress(console)
     with (
@@ -66,7 +66,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
 
 
 def _written_plan(site: Site, options: StartOptions) -> StartPlan:
-    """Write the files of the site and return the plan; when this raises, no file has changed."""
+    """Write the files of the site and return the plan. If an error is raised, no file has changed."""
     start_plan = plan(site, options, running=False, runs_from_var=False, allow_read_only=True)
     components = start_plan.components()
     wants_none = load_settings(site.svc_toml, options.environ).launch.components == NO_COMPONENTS
@@ -78,7 +78,7 @@ def _written_plan(site: Site, options: StartOptions) -> StartPlan:
 
 
 def _ensure_temporary_directory(site: Site) -> None:
-    """Use var/ for temporary files if no other directory is writable, as in a read-only container.
+    """Use var/ for temporary files if the usual directories are not writable, as in a read-only container.
 
     supervisord and gunicorn need temporary files.
     """
@@ -89,9 +89,9 @@ def _ensure_temporary_directory(site: Site) -> None:
 
 
 class ReadinessReporter:
-    """Reports each component once when it is ready, and once if it fails or is late.
+    """Prints a line when a component is ready, and at most one earlier line if the component fails or is late.
 
-    supervisord restarts a failed component, so it may become ready later.
+    A failed component may become ready later, because supervisord restarts it.
     """
 
     def __init__(self, components: Sequence[Component], timeout: float, progress: LineProgress) -> None:
@@ -103,7 +103,7 @@ class ReadinessReporter:
         self.deadline = time.monotonic() + timeout
 
     def update(self, supervisord: SupervisordClient) -> None:
-        """Report what has changed; raise CommandError if the registry or the router fails before it was ever ready."""
+        """Print the changes; raise CommandError if the registry or the router fails without ever having been ready."""
         if len(self.ready) == len(self.components):
             return
         observation = observe(supervisord, self.components, self.router, self.ready)
@@ -138,7 +138,7 @@ def _run_until_stopped(
     stopping: threading.Event,
     reporter: ReadinessReporter,
 ) -> None:
-    """Report readiness until `stopping` is set or supervisord ends; then stop the programs in order."""
+    """Print what becomes ready until `stopping` is set or supervisord ends; then stop the programs in order."""
     supervisord: SupervisordClient | None = None
     try:
         while not stopping.wait(POLL_INTERVAL_SECONDS):
@@ -155,7 +155,7 @@ def _run_until_stopped(
 
 
 def _require_clean_end(conf: Path, code: int) -> None:
-    """Raise CommandError unless supervisord exited with 0, as it does after `svc down`."""
+    """Raise CommandError if supervisord's exit code is not 0; after `svc down` it is 0."""
     if code:
         raise CommandError(f"{conf}: supervisord ended with code {code}; its output is above")
 
@@ -196,10 +196,10 @@ class LogCopier:
         self.kept = b""
         self.copied = False
         for log in self._new_logs():
-            log.read_last(0)  # an earlier run wrote these lines
+            log.read_last(0)  # skip the lines of an earlier run
 
     def keep(self, output: bytes) -> None:
-        """Keep the end of supervisord's own output, which is printed only if nothing was copied from the log files."""
+        """Keep the end of supervisord's own output, to be printed only if nothing is copied from the log files."""
         self.kept = (self.kept + output)[-KEPT_OUTPUT_BYTES:]
 
     def copy(self) -> None:

@@ -17,7 +17,7 @@ from svc.supervision.log_position import MAX_FILES, LogPosition, read_output
 BLOCK_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
 TAIL_LINES = 10
-RESTARTED_STATES = ("STARTING", "RUNNING")  # of supervisord: a new process has followed the one that failed
+RESTARTED_STATES = ("STARTING", "RUNNING")  # states in supervisord that mean: a new process has replaced the failed one
 TAIL_BYTES = 8192
 
 
@@ -55,7 +55,7 @@ class LogFile:
         return lines
 
     def _unread_parts(self) -> Iterator[bytes]:
-        """Yield the unread bytes of the open file, then those of each newer file; the newest file stays open."""
+        """Yield the unread bytes of the open file, then the bytes of each newer file; keep the newest file open."""
         if self._file is not None:
             if os.fstat(self._file.fileno()).st_size < self._file.tell():  # the file was truncated in place
                 self._file.seek(0)
@@ -73,7 +73,7 @@ class LogFile:
             self._file = file
 
     def _has_its_name(self) -> bool:
-        """Return whether the open file is still the file at `path`, so that it was not rotated."""
+        """Return whether the open file is still the file at `path`, that is, was not rotated."""
         assert self._file
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
@@ -81,12 +81,12 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last lines that the last failed process of a program wrote, with control characters escaped."""
+    """Return the last lines from the process of a program that failed last, with control characters escaped."""
     name = full_name(process)
     while True:
         positions = supervisord.log_positions().get(name, ())
         state = supervisord.process(name).state
-        if positions == supervisord.log_positions().get(name, ()):  # it was not restarted between these requests
+        if positions == supervisord.log_positions().get(name, ()):  # equal: no process started between these requests
             break
     if len(positions) > 1 and state in RESTARTED_STATES:
         return tail(Path(process.logfile), *positions)
@@ -94,7 +94,7 @@ def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
 
 
 def tail(path: Path, begin: LogPosition | None = None, end: LogPosition | None = None) -> list[str]:
-    """Return the last lines of a log, or of what is between two positions, with control characters escaped."""
+    """Return the last lines of a log between two positions (see `read_output`), with control characters escaped."""
     try:
         lines = read_output(path, begin, end, TAIL_BYTES).splitlines()[-TAIL_LINES:]
     except OSError:
@@ -122,8 +122,8 @@ def last_lines(file: IO[bytes], count: int) -> list[bytes]:
 def _open_rotations(path: Path) -> list[IO[bytes]]:
     """Open the log file and its rotated files and return them, the newest first.
 
-    FILE itself may be missing during a rotation. A file that is renamed during this call may be opened under both
-    names; it is returned once.
+    FILE itself may be missing during a rotation. A file that is renamed during this call may be opened under its old
+    and under its new name, but it is returned once.
     """
     files: list[IO[bytes]] = []
     for number in range(MAX_FILES):
@@ -138,7 +138,7 @@ def _open_rotations(path: Path) -> list[IO[bytes]]:
 
 
 def _newer_files(files: list[IO[bytes]], current: IO[bytes]) -> list[IO[bytes]]:
-    """Return the files that are newer than `current`, and close the others. `files` begins with the newest file.
+    """Return the files that are newer than `current`, and close all others. `files` begins with the newest file.
 
     If `current` was removed or compressed, return the files that were modified after it.
     """

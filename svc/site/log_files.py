@@ -17,15 +17,15 @@ from svc.supervision.client import SupervisordClient
 from svc.terminal.output import LogPrinter
 
 POLL_INTERVAL_SECONDS = 0.2
-RELIST_INTERVAL_SECONDS = 2.0  # between two listings of the programs
+RELIST_INTERVAL_SECONDS = 2.0  # pause between two listings of the programs
 SUPERVISORD = "supervisord"  # the name that selects supervisord's own log
 FIRST_PROGRAMS = ("registry", "router")
 
 
 def log_files(site: Site) -> dict[str, Path]:
-    """Return the log file of each program that has one, by the program's name.
+    """Return a dict from the name of each program with a log file to the file's path.
 
-    The running supervisord reports the paths. If it cannot be asked, the paths come from supervisord's files.
+    The paths come from the running supervisord. If it does not answer, they come from supervisord's files.
     """
     pairs: Iterable[tuple[str, str]] | None = None
     with suppress(SupervisordUnusable, Unavailable):
@@ -44,7 +44,7 @@ def _paths_of_running(supervisord: SupervisordClient) -> Iterator[tuple[str, str
 
 
 def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
-    """Yield each program and its log file from the site's files and from the files that `svc up` wrote to var/."""
+    """Yield each program and its log file, according to the site's files and the files that `svc up` wrote to var/."""
     from supervisor.options import ServerOptions, make_namespec
 
     for conf in (site.var_supervisord_conf, site.supervisord_conf):
@@ -64,7 +64,7 @@ def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
 
 
 def select_logs(names: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the log files that the names select, in the order of the names; without names, return all.
+    """Return the log files for `names`, in the order of the names; without names, return all log files.
 
     Raise CommandError for a name that selects no log file.
     """
@@ -78,7 +78,7 @@ def select_logs(names: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Pa
 
 
 def _cure(name: str, programs: Iterable[str]) -> str:
-    """Return the program or instance whose name is most like `name`, or the list of programs."""
+    """Return a question with the program or instance whose name is most similar to `name`, or the list of programs."""
     programs = list(programs)
     known = [*programs, *dict.fromkeys(program.partition(":")[0] for program in programs)]
     return did_you_mean(name, known, f"there are {', '.join(programs)}")
@@ -96,10 +96,10 @@ def follow_logs(
 ) -> None:
     """Print new lines of the logs until Ctrl-C or until stdout is closed.
 
-    For a program that appears later, first print the last `line_count` lines of its log.
+    For a program that is added meanwhile, first print the last `line_count` lines of its log.
     """
     reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # without events, poll reports only that the other end is closed
+    reader.register(sys.stdout.fileno(), 0)  # for no event: poll then reports only a closed stdout
     listed = time.monotonic()
     while True:
         for name, log in logs.items():
@@ -116,7 +116,7 @@ def follow_logs(
 
 
 def _select_again(site: Site, names: Sequence[str]) -> dict[str, Path]:
-    """Return the selected log files, or none if they cannot be listed now, for example because supervisord ends."""
+    """Return the selected log files, or {} if they cannot be listed now, for example because supervisord ends."""
     with suppress(SvcError):
         return select_logs(names, log_files(site))
     return {}

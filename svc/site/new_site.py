@@ -1,4 +1,4 @@
-"""Refuses a directory that is no site yet, and names the commands that begin one."""
+"""Refuses a directory that is not a site yet, with the commands that create a site."""
 
 from svc.base.errors import CommandError
 from svc.base.own_commands import command_name
@@ -9,9 +9,9 @@ FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels =
 
 
 def require_site(site: Site, launch: LaunchSettings) -> None:
-    """Raise CommandError for a directory without files of a site, unless the settings want no instances here.
+    """Raise CommandError for a directory without files of a site, if instances are to run here.
 
-    A registry or a router alone needs no file: LAUNCH_COMPONENTS says that only these are to run.
+    No file is needed if LAUNCH_COMPONENTS selects only the registry or the router.
     """
     if site.has_files or launch.babysitter_configs or not launch.runs("babysitter"):
         return
@@ -22,5 +22,5 @@ def require_site(site: Site, launch: LaunchSettings) -> None:
 
 
 def first_instance_command() -> str:
-    """Return the commands that write a first TOML and start it."""
+    """Return the commands that write a first TOML and start its instance."""
     return f"printf '{FIRST_TOML}' > config/demo.toml && {command_name()} up"

@@ -1,4 +1,4 @@
-"""Observes a running site: supervisord, the health of its components, and the lists of registry and router."""
+"""Observes a running site: supervisord, the health of the components, and the lists of registry and router."""
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -23,7 +23,7 @@ from svc.site.status import SiteSnapshot
 from svc.supervision.client import Process, SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
-HEALTH_TIMEOUT_SECONDS = 5.0  # for each health check of `svc health`
+HEALTH_TIMEOUT_SECONDS = 5.0  # limit for each health check of `svc health`
 
 
 def observe(
@@ -34,7 +34,7 @@ def observe(
 ) -> Observation:
     """Return the observation of these components for `readiness`.
 
-    The components named in `already_healthy` are not checked again.
+    Components whose names are in `already_healthy` are not checked again.
     """
     states = {name: process.state for name, process in supervisord.processes().items()}
     routed = RouterClient(router.own_url).services() if router else None
@@ -64,7 +64,7 @@ def observe(
 def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapshot:
     """Return the snapshot of the site from which `site_status` computes the status.
 
-    With `registry_url`, that registry is asked instead of the one that the site's components use. Raise
+    `registry_url` is the registry to ask, if it is not the registry that the site's components use. Raise
     SupervisordUnusable while supervisord is shutting down, and if the current user may not use its socket.
     """
     with supervisord_end.explained(site):
@@ -101,7 +101,7 @@ def _snapshot(site: Site, token_file: str, registry_url: str) -> SiteSnapshot:
 
 
 def check_health(site: Site) -> tuple[list[Component], list[Component]]:
-    """Return the components that pass their health check, and the components that do not.
+    """Return the components that pass their health check, and those that fail it.
 
     Raise CommandError if no supervisord runs.
     """
@@ -121,13 +121,13 @@ def _answers_health_check(component: Component) -> bool:
 
 
 def _babysitter_reports(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Return the /info report of each instance whose server and babysitter run, by the component's name."""
+    """Return, for each instance whose server and babysitter run, the content of the babysitter's /info."""
     running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
     return {c.name: read_info(c.babysitter_url, HTTP_TIMEOUT_SECONDS) or {} for c in running}
 
 
 def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
-    """Return, by component, the reason that its report has under `key`; omit reports without such a reason."""
+    """Return, for each component whose report has a reason under `key`, this reason."""
     return {
         name: NotReady(str(report[key]), report.get("misconfigured") is True)
         for name, report in reports.items()
@@ -136,7 +136,7 @@ def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dic
 
 
 def _is_healthy(component: Component, states: dict[str, str]) -> bool:
-    """Return whether a component passes its health check; do not check a component that does not run."""
+    """Return whether a component runs and passes its health check."""
     return all(states.get(name) == "RUNNING" for name in component.programs) and probe.is_healthy(
         component.health_url, HTTP_TIMEOUT_SECONDS, verify=False
     )
@@ -145,7 +145,7 @@ def _is_healthy(component: Component, states: dict[str, str]) -> bool:
 def _unusable_keys(
     site: Site, supervisord: SupervisordClient | None, components: Iterable[Component], processes: Mapping[str, Process]
 ) -> dict[str, str]:
-    """Return, for each component that failed, the problem with a file of keys that it reads, if there is one."""
+    """Return, for each failed component that cannot use a file of keys, the problem with that file."""
     try:
         settings = load_settings(site.svc_toml, os.environ)
     except ConfigError:
@@ -157,7 +157,7 @@ def _unusable_keys(
 
 
 def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
-    """Return the configured file of API keys if the running router does not require these keys, else an empty text."""
+    """Return the configured file of API keys if the running router does not require its keys, else an empty text."""
     try:
         keys_file = load_settings(site.svc_toml, os.environ).router.keys_file
         return unapplied_keys_file(supervisord, keys_file) if supervisord else ""
@@ -166,9 +166,10 @@ def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
 
 
 def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:
-    """Ask the router's registry as the router does. Return its services by name, and why it does not list them.
+    """Ask the router's registry, with the router's token, for its services.
 
-    The reason has the router's name as its key. One of the two mappings is empty.
+    Return a dict from names to services, and a dict from the router's name to the reason if the registry does not list
+    them. One of the two is empty.
     """
     if not router.registry_url:
         return {}, {}
@@ -190,9 +191,9 @@ def _registry_url(components: Sequence[Component]) -> str:
 
 
 def _list_registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:
-    """Return the registry's services by name, and the reason if the registry refuses to list them.
+    """Return a dict from names to the registry's services, and the reason if the registry refuses to list them.
 
-    The services are None if the registry refuses or does not answer.
+    The dict is None if the registry refuses or does not answer.
     """
     if not url:
         return None, ""

@@ -17,10 +17,10 @@ from svc.supervision.supervisord_search import configuration_of, site_of
 def refuse_taken(
     components: Iterable[Component], supervisord: SupervisordClient | None = None, touched: Collection[str] = ()
 ) -> None:
-    """Raise ConfigError with a line for each port that a program outside this site holds.
+    """Raise ConfigError with a line for each port on which a program outside this site listens.
 
-    Only the ports of components that do not run, or that are in `touched` because they will be restarted, are
-    checked. The check matters most for the router: supervisord itself exits if it cannot bind the router's address.
+    Only components that do not run, or that will be restarted (those in `touched`), are checked. The check matters
+    most for the router, because supervisord itself exits if it cannot bind the router's address.
     """
     processes = supervisord.processes() if supervisord else {}
     ours = {process.pid for process in processes.values() if process.pid}
@@ -38,9 +38,9 @@ def refuse_taken(
 
 
 def hidden_holder(port: int) -> str:
-    """Return a text on the svc site whose files name the port. Only the user of a process may see its ports.
+    """Return a text on the running svc site whose files contain the port, or an empty text if none is found.
 
-    The text is empty if no running supervisord has such a site, or if the site's files cannot be read.
+    The files are searched because only a process's own user can see on which ports the process listens.
     """
     for pid in procfs.process_ids():
         site = site_of(pid) if configuration_of(pid) else None
@@ -63,7 +63,7 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 
 
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
-    """Return a text on the process that holds the port, and how to stop it.
+    """Return a text on the process that listens on the port, and how to stop it.
 
     The text is empty if the port is free, or if the process or one of its ancestors has a pid in `ours`.
     """

@@ -1,4 +1,4 @@
-"""Reads supervisord's program groups: those that run, and those that would run after a change of the files."""
+"""Reads supervisord's program groups: the running groups, and the groups that a change of the files would give."""
 
 import dataclasses
 import os
@@ -22,7 +22,7 @@ from svc.supervision.client import SupervisordClient
 from svc.supervision.config_serializer import serialize
 from svc.supervision.program_config import GroupConfig, SupervisordConfig, parse_groups
 
-PARALLEL_REQUESTS = 16  # requests to babysitters at a time
+PARALLEL_REQUESTS = 16  # concurrent requests to babysitters
 # The part of supervisord's error messages that lists the variables of the environment.
 AVAILABLE_NAMES = re.compile(r" Available names: .*?(?= in section)", re.DOTALL)
 HTTP_TIMEOUT_SECONDS = 2.0
@@ -51,7 +51,7 @@ def files_after(site: Site, change: Change) -> SupervisordFiles:
 
 
 def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordConfig:
-    """Return the configuration that supervisord runs; raise CommandError if supervisord runs from other files."""
+    """Return the configuration that supervisord runs; raise CommandError if supervisord runs from var/."""
     programs = supervisord.configuration()
     if not os.path.samefile(programs.root, site.root):
         raise CommandError(
@@ -63,9 +63,9 @@ def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordC
 
 
 def running_keys_file(supervisord: SupervisordClient) -> str | None:
-    """Return the file of API keys that the running router requires: empty for none, None if there is no router.
+    """Return the file of API keys that the running router uses; "" if it requires no keys, None if there is no router.
 
-    Settings that are not applied yet may name another file.
+    It may differ from the file in the settings, which may not be applied yet.
     """
     group = supervisord.configuration().groups.get("router")
     program = group.programs.get("router") if group else None
@@ -73,9 +73,9 @@ def running_keys_file(supervisord: SupervisordClient) -> str | None:
 
 
 def unapplied_keys_file(supervisord: SupervisordClient, keys_file: str) -> str:
-    """Return `keys_file`, the configured file of API keys, if the running router requires no keys or another file's.
+    """Return `keys_file`, the configured file of API keys, if the running router does not use it.
 
-    Return an empty text if the router requires these keys, if none are configured, and if no router runs.
+    Return an empty text if the router uses it, if no file is configured, and if no router runs.
     """
     running = running_keys_file(supervisord) if keys_file else None
     if running is None or os.path.realpath(running) == os.path.realpath(keys_file):
@@ -84,9 +84,9 @@ def unapplied_keys_file(supervisord: SupervisordClient, keys_file: str) -> str:
 
 
 def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, GroupConfig]:
-    """Return the groups of these files, as a supervisord in `root` with `environ` would read them.
+    """Return the groups that a supervisord in the directory `root`, with the environment `environ`, would read.
 
-    Raise ConfigError with supervisord's error message if it refuses the files.
+    Raise ConfigError with supervisord's error message if supervisord would refuse the files.
     """
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         for path, text in files.conf_d.items():
@@ -107,7 +107,7 @@ def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, st
 
 
 def _require_utf8(path: Path, text: bytes) -> None:
-    """Raise ConfigError for a file that is not UTF-8, because supervisord's error would not name the file."""
+    """Raise ConfigError for a file that is not UTF-8, because supervisord's error would not contain its path."""
     try:
         text.decode()
     except UnicodeDecodeError as error:
@@ -131,9 +131,9 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
 def stale_babysitters(
     components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
-    """Return the instances whose babysitter loaded another version of its TOML, and those whose babysitter is silent.
+    """Return the instances whose babysitter has loaded an old version of its TOML, and those whose TOML is unknown.
 
-    Only running babysitters count. A silent babysitter does not answer, so the TOML that it loaded is unknown.
+    It is unknown if the babysitter does not answer. Instances whose babysitter does not run are left out.
     """
     states = {name: process.state for name, process in supervisord.processes().items()}
     supervised = [

@@ -1,4 +1,4 @@
-"""Decides whether a site is ready, and what each component still waits for. Pure: `observe` collects the facts."""
+"""Decides whether a site is ready, and for what each component still waits. Pure: `observe` collects the facts."""
 
 import dataclasses
 import enum
@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 
 from svc.site.components import Component, shares_registry
 
-FAILED_STATES = ("BACKOFF", "FATAL")  # supervisord's
+FAILED_STATES = ("BACKOFF", "FATAL")  # states in supervisord
 
 
 class ReadinessStage(enum.Enum):
@@ -23,7 +23,7 @@ class ReadinessStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why a component is not ready, or why the registry refuses it. `misconfigured`: waiting does not help."""
+    """Why a component is not ready, or is refused by the registry. `misconfigured` means that waiting does not help."""
 
     reason: str
     misconfigured: bool = False
@@ -31,21 +31,21 @@ class NotReady:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Observation:
-    """What supervisord, the components and the router report at one moment.
+    """The state of supervisord, the components and the router at one moment.
 
-    `not_ready` has the components that are not ready for a known reason, such as an instance whose engine is not ready,
-    `refused` those that the registry refuses, and `drained` those that an operator has drained.
+    `not_ready` contains the components that are not ready for a known reason, such as an instance whose engine is not
+    ready; `refused` those that the registry refuses; `drained` those that an operator has drained.
     """
 
-    states: Mapping[str, str]  # supervisord's state of each program
+    states: Mapping[str, str]  # full name of a program -> its state in supervisord
     healthy: Collection[str]  # names of the components whose health check passes
-    routed: Mapping[str, Sequence[str]]  # the models of each instance that the router uses, by service name
+    routed: Mapping[str, Sequence[str]]  # service name of an instance that the router uses -> its models
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     drained: Collection[str] = ()
 
     def reason(self, component: Component) -> str:
-        """Return the reason that a babysitter reports for a component that is not ready, or an empty text."""
+        """Return the reported reason why a component is not ready, or an empty text."""
         reasons = self.refused if component.name in self.healthy else self.not_ready
         return reasons[component.name].reason if component.name in reasons else ""
 
@@ -53,11 +53,11 @@ class Observation:
 def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[ReadinessStage, str]:
     """Return the stage of a component, and the program that delays it (or an empty text).
 
-    1. A program has failed if it ended and waits for its restart, or if supervisord gave it up.
+    1. A component has failed if one of its programs waits for its restart, or if supervisord has given it up.
     2. All programs of the component must run.
-    3. The health check must pass; it cannot pass while the component is misconfigured.
+    3. The health check must pass, which is impossible while the component is misconfigured.
     4. The registry must accept the registration.
-    5. The router, if it uses the same registry, must send requests to the component, unless it is drained.
+    5. If the router uses the same registry and the instance is not drained, the router must send requests to it.
     """
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():

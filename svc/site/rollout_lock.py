@@ -1,7 +1,7 @@
 """The lock in var/rollout.lock: only one rollout at a time changes a site, and `svc up` never runs during one.
 
-Several calls of `svc up` may wait side by side until their components are ready. They start programs one after the
-other, under the lock in var/start.lock.
+Several calls of `svc up` may wait at the same time until their components are ready. But they start programs one after
+the other, under a second lock in var/start.lock.
 """
 
 import contextlib
@@ -18,13 +18,13 @@ from svc.base.own_commands import as_user
 from svc.config.site import Site
 
 ROLLOUT_LOCK, START_LOCK = "rollout.lock", "start.lock"
-PROBE_TIMEOUT_SECONDS = 0.5  # another `svc up` holds the lock exclusively for a moment, to learn whether it is alone
+PROBE_TIMEOUT_SECONDS = 0.5  # another `svc up` has the exclusive lock for a moment, to find out whether it is alone
 POLL_INTERVAL_SECONDS = 0.05
 
 
 @contextlib.contextmanager
 def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
-    """Hold the lock exclusively, for a rollout. Raise CommandError with the command that holds the lock already.
+    """Hold the lock exclusively, for a rollout. If it is taken, raise CommandError with the command that holds it.
 
     The kernel releases the lock when the process ends.
     """
@@ -39,13 +39,13 @@ def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
-    """Hold the lock shared with other calls of `svc up`. Raise CommandError with the rollout's command if one runs.
+    """Share the lock with other calls of `svc up`. If a rollout is running, raise CommandError with its command.
 
-    If another `svc up` is at work, call `note` with a line that says so.
+    If another `svc up` is running, call `note` with a line about it.
     """
     with _open(site) as file:
         is_alone = _try_lock(file, fcntl.LOCK_EX)
-        # flock releases the lock while it changes its kind: another `svc up` may take it in that moment.
+        # To change the kind of a lock, flock first releases it, and another `svc up` may take it in that moment.
         is_alone = _try_lock(file, fcntl.LOCK_SH) and is_alone
         _lock(file, fcntl.LOCK_SH, PROBE_TIMEOUT_SECONDS)
         if not is_alone:
@@ -58,7 +58,7 @@ def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def starting(site: Site) -> Iterator[None]:
-    """Hold the lock in var/start.lock while `svc up` starts or updates programs; wait while another one holds it."""
+    """Hold the lock in var/start.lock while `svc up` starts or updates programs; first wait until it is free."""
     with _open(site, START_LOCK) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _write_holder(file, ["up"])
@@ -66,14 +66,14 @@ def starting(site: Site) -> Iterator[None]:
 
 
 def _holder(site: Site) -> str:
-    """Return the command in var/start.lock: that of the `svc up` that started programs last."""
+    """Return the text in var/start.lock, which is about the last `svc up` that started programs."""
     with contextlib.suppress(OSError):
         return (site.var / START_LOCK).read_text().strip() or "`svc up`"
     return "`svc up`"
 
 
 def _forget_holder(site: Site) -> None:
-    """Remove the text of this call from var/start.lock, if it has not been replaced by that of another `svc up`."""
+    """Remove this call's text from var/start.lock, unless another `svc up` has replaced it."""
     if f"(pid {os.getpid()}," in _holder(site):
         with contextlib.suppress(OSError):
             os.truncate(site.var / START_LOCK, 0)
@@ -98,7 +98,7 @@ def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
 
 
 def _open_private(path: str, flags: int) -> int:
-    """Open a file for its owner and group only; raise OSError for a link, whose target may be any file."""
+    """Open a file that only owner and group may read; raise OSError for a link, because its target may be any file."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW, private_files.MODE)
     private_files.tighten(descriptor)
     return descriptor

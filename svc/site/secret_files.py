@@ -1,4 +1,4 @@
-"""Checks the files with keys that a site's programs read, before these programs start and fail."""
+"""Checks the files of keys that a site's programs read, before these programs start and fail."""
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -13,7 +13,7 @@ from svc.site.components import Component
 
 
 def secret_file_problems(components: Iterable[Component], conf_d: Path, settings: Settings) -> list[str]:
-    """Return a line for each problem with a file of keys, with the name of the component that reads it."""
+    """Return a line for each problem with a file of keys; it contains the name of the component that reads the file."""
     return [f"{c.name}: {problem}" for c in components for problem in key_file_problems(c, conf_d, settings)]
 
 
@@ -23,7 +23,7 @@ def key_file_problems(component: Component, conf_d: Path, settings: Settings) ->
 
 
 def _checks(component: Component, conf_d: Path, settings: Settings) -> Iterator[Callable[[], object]]:
-    """Yield a function for each file of keys, which raises ConfigError if the file cannot be used."""
+    """Yield, for each file of keys, a function that raises ConfigError if the file cannot be used."""
     router = settings.router
     if component.kind == "router" and router.keys_file:
         yield lambda: router_keys.read(Path(router.keys_file))

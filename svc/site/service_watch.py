@@ -17,14 +17,14 @@ Services = Mapping[str, Mapping[str, Any]]
 
 
 def services_by_name(service_list: ServiceList) -> dict[str, Mapping[str, Any]]:
-    """Return the services of a list by name; raise CommandError if the list comes from a router."""
+    """Return a dict from names to services in a list; raise CommandError if the list comes from a router."""
     return {service["name"]: service for service in require_registry_list(service_list.services, service_list.url)}
 
 
 def watch(client: RegistryClient, as_json: bool) -> NoReturn:
     """Print a line for each service, then a line for each change, until the command is interrupted.
 
-    Raise CommandError if no registry answers at first; later, wait until a registry answers again.
+    If no registry answers at the start, raise CommandError; if none answers later, wait until one answers again.
     """
     registry_watch = RegistryWatch(client)
     before: Services | None = None
@@ -49,7 +49,7 @@ def watch(client: RegistryClient, as_json: bool) -> NoReturn:
 
 
 def changes_since(before: Services | None, services: Services) -> Iterator[tuple[str, str]]:
-    """Yield each change as a service's name and a text; without `before`, yield all services with their states."""
+    """Yield the service's name and a text for each change; without `before`, yield all services with their states."""
     if before is None:
         yield from ((name, f"{state_of(s)}, {s['url']}") for name, s in sorted(services.items()))
     else:

@@ -16,17 +16,17 @@ from svc.supervision import orphans, supervisord_search
 from svc.supervision.client import Process, SupervisordClient
 from svc.terminal.progress import Waiting
 
-ENDED_STATES = ("STOPPED", "EXITED", "FATAL")  # supervisord's
+ENDED_STATES = ("STOPPED", "EXITED", "FATAL")  # states in supervisord
 POLL_INTERVAL_SECONDS = 0.1
-LEFTOVER_TIMEOUT_SECONDS = 2.0  # after which a process that outlived its supervisord is killed
+LEFTOVER_TIMEOUT_SECONDS = 2.0  # wait before processes that still run without their supervisord are killed
 NOTHING_RUNS = "nothing runs here: no supervisord answers on var/supervisor.sock"
 
 
 def down(site: Site, progress: Waiting) -> None:
     """Stop every program and supervisord itself, and kill the processes that remain.
 
-    If another `svc down` ends supervisord first, wait for the same end. A supervisord whose socket is gone is ended by
-    its pid. The files of a supervisord that runs are never removed.
+    If another `svc down` has begun to end supervisord, wait for that end. A supervisord whose socket is gone is ended
+    by its pid. The files of a running supervisord are never removed.
     """
     try:
         supervisord = supervisord_process.find(site)
@@ -38,7 +38,7 @@ def down(site: Site, progress: Waiting) -> None:
         else:
             _end_running(site, supervisord, progress)
     kill_leftovers(site, progress)
-    if supervisord_search.running_pid(site) is None:  # else `svc up` has started the site again
+    if supervisord_search.running_pid(site) is None:  # unless `svc up` has started the site again
         supervisord_process.clean_up(site)
 
 
@@ -48,14 +48,14 @@ def _end_running(site: Site, supervisord: SupervisordClient, progress: Waiting) 
             stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
             end_supervisord(site, supervisord, progress)
             return
-    except Unavailable:  # another command ends it, or it hangs
+    except Unavailable:  # another command is ending it, or it hangs
         if not supervisord_end.is_ending(site):
             raise
     _wait_for_shutdown(site, progress)
 
 
 def leave_to_supervisord(site: Site) -> str:
-    """Ask supervisord to end with all its programs, without waiting for it; return a line that says what still runs."""
+    """Ask supervisord to end with all its programs; do not wait, but return a line about what still runs."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return "nothing runs here any more"
@@ -68,7 +68,7 @@ def leave_to_supervisord(site: Site) -> str:
 
 
 def remaining(site: Site) -> str:
-    """Return a line that says what still runs after an interrupted `svc down`."""
+    """Return a line about what still runs after an interrupted `svc down`."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return "nothing runs here any more"
@@ -87,7 +87,7 @@ def _running_text(supervisord: SupervisordClient) -> str:
 def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:
     """Stop the programs of one kind of component; with `port`, only the component that listens on that port.
 
-    A supervisord that was started for single components is shut down with the last of them.
+    If supervisord was started for single components, it is shut down with the last of them.
     """
     with supervisord_end.explained(site):
         _down_only(site, kind, port, progress)
@@ -113,14 +113,14 @@ def _down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> No
 
 
 def kind_of(process: Process) -> str:
-    """Return the kind of the component of a program, or an empty text for a program that svc did not render."""
+    """Return the kind of the component to which a program belongs; "" for a program that svc did not render."""
     if process.name in ("server", "babysitter") and process.group != process.name:
         return "babysitter"
     return process.name if process.name in ("registry", "router") else ""
 
 
 def stop_in_phases(supervisord: SupervisordClient, phases: list[list[str]], progress: Waiting) -> None:
-    """Stop the programs of each phase at once, and wait until they have ended before the next phase begins."""
+    """For each phase, stop its programs at the same time, and wait until they have ended."""
     for names in phases:
         for name in names:
             progress.show(name, "stopping")
@@ -159,7 +159,7 @@ def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waitin
 
 
 def _wait_for_shutdown(site: Site, progress: Waiting) -> None:
-    """Wait for the end of a supervisord that has been asked to end already."""
+    """Wait until a supervisord has ended that is already shutting down."""
     progress.show("supervisord", "stopping")
     if pid := supervisord_search.running_pid(site):
         supervisord_process.wait_until_gone(site, pid)
@@ -175,7 +175,7 @@ def _end_lost(site: Site, lost: SupervisordLost, progress: Waiting) -> None:
 
 
 def kill_leftovers(site: Site, progress: Waiting) -> None:
-    """Kill the processes of this site that outlived their supervisord, which happens if supervisord is killed."""
+    """Kill the processes of this site that still run although their supervisord has ended, for example was killed."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
     while (pids := _leftovers(site)) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_SECONDS)
@@ -186,9 +186,9 @@ def kill_leftovers(site: Site, progress: Waiting) -> None:
 
 
 def _leftovers(site: Site) -> Collection[int]:
-    """Return the pids of the processes whose environment names this site's supervisord as the one that started them.
+    """Return the pids of the processes that a supervisord of this site started, according to their environment.
 
-    Return none while a supervisord runs: `svc up` has started it meanwhile, and its programs are no leftovers.
+    Return [] if a supervisord runs: `svc up` has started it meanwhile, so its programs are not leftovers.
     """
     if supervisord_search.running_pid(site) is not None:
         return []
@@ -203,6 +203,6 @@ def _leftovers(site: Site) -> Collection[int]:
 
 
 def supervisord_socket(variable: str) -> str:
-    """Return the path of the socket in SUPERVISOR_SERVER_URL=unix://PATH; empty for any other variable."""
+    """Return the path of the socket in SUPERVISOR_SERVER_URL=unix://PATH; "" for any other variable."""
     key, _, url = variable.partition("=unix://")
     return os.path.realpath(Path(url)) if key == "SUPERVISOR_SERVER_URL" else ""

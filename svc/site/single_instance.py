@@ -33,7 +33,7 @@ POLL_INTERVAL_SECONDS = 0.5
 def run(config_file: Path, settings: Settings, environ: Mapping[str, str], console: Console) -> None:
     """Run the instance of this file until SIGTERM or Ctrl-C.
 
-    Raise CommandError when the instance cannot be started, or when supervisord gives it up.
+    Raise CommandError if the instance cannot be started, or if supervisord gives it up.
     """
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -56,7 +56,7 @@ def run(config_file: Path, settings: Settings, environ: Mapping[str, str], conso
 def _watch(
     config: InstanceConfig, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
 ) -> None:
-    """Wait for a stop signal, or until supervisord gives the instance up; then stop babysitter and instance."""
+    """Wait until a stop signal arrives or supervisord gives the instance up; then stop babysitter and instance."""
     supervisord: SupervisordClient | None = None
     failure = ""
     while not failure and not stopping.wait(POLL_INTERVAL_SECONDS):

@@ -1,4 +1,4 @@
-"""The plan of `svc up`: the files to write, and the supervisord.conf to run, which is the site's or the one in var/."""
+"""The plan of `svc up`: the files to write, and the supervisord.conf to use (the site's, or that in var/)."""
 
 import dataclasses
 import os
@@ -21,15 +21,15 @@ NOTHING_TO_RUN = "no component is to run here (components under [launch]); `svc 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartPlan:
-    """The changes of files, and the supervisord.conf to run after them, which includes the files in `conf_d`."""
+    """The changes of files, and the supervisord.conf to use after these, which includes the files in `conf_d`."""
 
     changes: tuple[Change, ...]
     conf: Path
     conf_d: Path
-    notes: tuple[str, ...] = ()  # for the operator
+    notes: tuple[str, ...] = ()  # lines to print for the operator
 
     def components(self) -> list[Component]:
-        """Return all components that will run."""
+        """Return all components that are to run."""
         texts = {path: path.read_text(encoding="utf-8") for path in rendered_files(self.conf_d)}
         for path, after in self._edits():
             texts.pop(path, None)
@@ -60,7 +60,7 @@ class StartPlan:
             yield from ((path, after) for path, _, after in change.edits if path.parent == self.conf_d)
 
     def replaced_files(self) -> list[str]:
-        """Return a line for each file that is overwritten or removed; the copy in var/ of such a file has none."""
+        """Return a line for each file that is overwritten or removed; a file and its copy in var/ share one line."""
         lines: dict[str, str] = {}
         for change in self.changes:
             for label, paths in (("overwritten", change.changed), ("removed", change.removed)):
@@ -87,9 +87,9 @@ class StartOptions:
 
 
 def wildcard_notes(components: Iterable[Component], changed: Container[str]) -> Iterator[str]:
-    """Yield a note for each `changed` instance, by name, whose host is a wildcard address, such as 0.0.0.0.
+    """Yield a note for each instance in `changed` whose host is a wildcard address, such as 0.0.0.0.
 
-    Only a new or changed instance gets the note, so that it is not repeated at each start; `svc check` always has it.
+    Unchanged instances get no note, so that it is not repeated at each start; `svc check` always prints it.
     """
     for component in components:
         if component.kind == "babysitter" and is_wildcard(component.host) and component.name in changed:
@@ -99,12 +99,13 @@ def wildcard_notes(components: Iterable[Component], changed: Container[str]) -> 
 def plan(
     site: Site, options: StartOptions, running: bool, runs_from_var: bool, allow_read_only: bool = False
 ) -> StartPlan:
-    """Return the plan. `running`: a supervisord runs here; `runs_from_var`: it was started with var/supervisord.conf.
+    """Return the plan. `running` means that a supervisord runs here; `runs_from_var`, that it runs from var/.
 
-    1. If the options select kinds of components, these are added to the directory that the running supervisord reads,
-       or to var/conf.d if none runs.
-    2. If environment variables change the rendered files, all files go to var/conf.d, and conf.d stays unchanged.
-       With `allow_read_only`, the same is done if conf.d or logs/ is not writable. If logs/ is not, logs go to stdout.
+    1. If the options select kinds of components, files for these are added to the conf.d directory that the running
+       supervisord reads, or to var/conf.d if none runs.
+    2. If environment variables change the rendered files, all files are written to var/conf.d, and conf.d is not
+       changed. With `allow_read_only`, this is also done if conf.d or logs/ is not writable. If logs/ is not writable,
+       programs log to stdout.
     3. Otherwise conf.d is brought up to date, and also var/conf.d if supervisord runs from var/.
 
     Raise CommandError if environment variables change the rendered files and the running supervisord does not read
@@ -173,7 +174,7 @@ def _environment_changes_files(site: Site, options: StartOptions, site_settings:
 
 
 def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
-    """Return these sources and the sources of the files in conf.d, because the instances of both are to run."""
+    """Return `sources` and the sources of the files in conf.d, because the instances of both are to run."""
     by_path = {os.path.abspath(path): path for path in [*earlier_sources(site), *sources]}
     return list(by_path.values())
 

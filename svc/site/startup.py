@@ -32,12 +32,12 @@ from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting, waiting
 
 POLL_INTERVAL_SECONDS = 0.2
-MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # the time in which a babysitter notices a corrected setting
-HANDOVER_TIMEOUT_SECONDS = 15.0  # the time that a babysitter may need to end
+MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # time in which a babysitter notices that a setting was corrected
+HANDOVER_TIMEOUT_SECONDS = 15.0  # time in which the old babysitters must end and the new ones start
 
 
 class ProgramFailed(Exception):
-    """A program ended instead of becoming ready."""
+    """Raised if a program ended instead of becoming ready."""
 
     def __init__(self, process: Process) -> None:
         super().__init__(full_name(process))
@@ -47,10 +47,10 @@ class ProgramFailed(Exception):
 def up(site: Site, options: StartOptions, timeout: float, console: Console, explain: Explain | None = None) -> None:
     """Start the site or bring it up to date, and wait `timeout` seconds at most until it is ready.
 
-    If the site is stopping, wait for its end first. Raise ConfigError or CommandError before anything is changed, for
-    example while a rollout is running, or if systemd runs the site. Raise CommandError with the component that is not
-    ready in time. `explain` returns why components are not ready, which is printed while this call waits. On Ctrl-C,
-    stop the programs that this call started.
+    If the site is stopping, wait for its end first. If the start is refused, for example while a rollout is running or
+    because systemd runs the site, raise ConfigError or CommandError before anything is changed. Raise CommandError for
+    a component that is not ready in time. `explain` returns why components are not ready, which is printed while this
+    call waits. On Ctrl-C, stop the site if this call has started supervisord.
     """
     systemd_search.require_by_hand(site)
     site.make_missing_dirs()
@@ -67,7 +67,7 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console, expl
 
 
 def start_programs(site: Site, run: Callable[[], object]) -> None:
-    """Call `run` while no other `svc up` starts programs, and again if supervisord is shut down during the call."""
+    """Call `run` while no other `svc up` starts programs. Repeat the call if supervisord is shut down during it."""
     while True:
         with contextlib.suppress(SupervisordEnding), rollout_lock.starting(site), supervisord_end.explained(site):
             run()
@@ -84,7 +84,7 @@ class _Start:
         self.has_started_supervisord = False
 
     def run(self) -> None:
-        """Start the site's programs or bring them up to date. Most errors raise before anything is changed."""
+        """Start the site's programs or bring them up to date. Most errors are raised before anything is changed."""
         site, options = self._site, self._options
         supervisord = supervisord_end.running_supervisord(site, self._console.print_line)
         runs_from_var = supervisord is not None and supervisord_process.runs_from(
@@ -109,7 +109,7 @@ class _Start:
         self._supervisord = _start_or_update(site, self._plan, options, supervisord, self._chosen)
 
     def wait(self, timeout: float, explain: Explain | None) -> None:
-        """Wait until the components are ready, and print what can be done now."""
+        """Wait until the components are ready, and print commands that the user can now try."""
         try:
             with waiting(self._console) as progress:
                 delay = DelayReport(explain, progress.note)
@@ -127,7 +127,7 @@ class _Start:
 
 
 def _stop_interrupted(site: Site, console: Console) -> None:
-    """Stop the site, which this call has started. After another Ctrl-C, leave the rest to supervisord."""
+    """Stop the site, which this call has started. After a second Ctrl-C, leave the rest to supervisord."""
     console.print_line("interrupted: stopping what was started")
     try:
         with waiting(console) as progress:
@@ -138,7 +138,7 @@ def _stop_interrupted(site: Site, console: Console) -> None:
 
 
 def _require_secrets(site: Site, options: StartOptions, start_plan: StartPlan) -> None:
-    """Raise ConfigError with every file of keys that a chosen component could not read when it starts."""
+    """Raise ConfigError with every file of keys that is unreadable for a component to start."""
     settings = load_settings(site.svc_toml, options.environ)
     if problems := secret_file_problems(start_plan.chosen(options, site), start_plan.conf_d, settings):
         raise ConfigError(*problems)
@@ -158,7 +158,7 @@ def _start_or_update(
     version of its TOML is replaced.
     """
     if supervisord is None:
-        # The variables of settings are left out, because the files that were just written contain these settings.
+        # The environment variables for settings are left out, because the files just written contain these settings.
         environ = {key: value for key, value in options.environ.items() if key not in ENVIRONMENT_VARIABLES}
         return supervisord_process.start(site, start_plan.conf, environ)
     supervisord.update()
@@ -168,7 +168,7 @@ def _start_or_update(
     for name in (name for component in chosen for name in component.programs):
         state = processes[name].state if name in processes else ""
         if state == "BACKOFF":
-            supervisord.stop(name)  # a program in BACKOFF can be started only after its delay
+            supervisord.stop(name)  # else a program in BACKOFF would start only after its delay
         if state in (*ENDED_STATES, "BACKOFF"):
             supervisord.start(name, wait=False)
     return supervisord
@@ -244,7 +244,7 @@ def _program_failure(supervisord: SupervisordClient, process: Process, console: 
 def _ready_site(
     start_plan: StartPlan, components: Sequence[Component], started: Collection[str], seconds: float
 ) -> ReadySite:
-    """Return what the closing lines report. `started` has the names of the instances that were just started."""
+    """Return the facts in the closing lines. `started` has the names of the instances that were just started."""
     foreign = [str(path) for path in foreign_files(start_plan.conf_d)]
     router = find_router(components)
     if router is None:

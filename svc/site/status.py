@@ -16,7 +16,7 @@ NO_ANSWER = "no answer"
 UNKNOWN = "unknown"
 ROUTED = "routed"
 NOT_RUNNING = "-"
-HEALTH_OF_STATE = {  # the health of a program that supervisord reports as not RUNNING
+HEALTH_OF_STATE = {  # state in supervisord other than RUNNING -> health
     "STARTING": "starting",
     "BACKOFF": "starting",
     "STOPPING": "stopping",
@@ -27,12 +27,12 @@ HEALTH_OF_STATE = {  # the health of a program that supervisord reports as not R
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SiteSnapshot:
-    """What supervisord, the registry, the router and the babysitters report.
+    """The state of supervisord, the registry, the router and the babysitters at one moment.
 
-    `registry` and `router` are the services that each of them lists, by name, or None if it does not answer.
-    `not_ready` has the components that are not ready for a known reason, such as an instance whose engine is not ready,
-    `refused` those that the registry refuses, and `unusable_keys` those that failed and cannot read a file of keys.
-    `unapplied_keys` is the configured file of API keys if the running router does not require these keys.
+    `registry` and `router` map names to the services in the list of the registry or the router; None if it does not
+    answer. `not_ready` contains the components that are not ready for a known reason, such as an instance whose engine
+    is not ready; `refused` those that the registry refuses; `unusable_keys` the failed ones that cannot read a file of
+    keys. `unapplied_keys` is the configured file of API keys if the running router does not require its keys.
     """
 
     components: Sequence[Component]
@@ -56,7 +56,7 @@ class ProgramStatus:
     """The status of one program, with the fields that `svc status --json` prints."""
 
     name: str
-    state: str  # supervisord's
+    state: str  # in supervisord
     pid: int | None
     uptime: int | None  # seconds
     restarts: int | None
@@ -65,7 +65,7 @@ class ProgramStatus:
     models: Sequence[str]
     address: str
     ok: bool
-    reason: str = ""  # why the program was last restarted, or empty
+    reason: str = ""  # why the program was last restarted; "" without restarts
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def site_status(snapshot: SiteSnapshot) -> SiteStatus:
 
 
 def _warnings(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield one line for each state that serves requests, but not as the site's settings say."""
+    """Yield one line for each difference from the site's settings that does not stop the site from serving requests."""
     if snapshot.unapplied_keys:
         yield (
             f"router: {snapshot.unapplied_keys}: configured, and not applied yet: the running router does not ask for "
@@ -128,7 +128,7 @@ def _router_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
 
 
 def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
-    """Return the health of a service as the registry lists it, and whether that health is good."""
+    """Return the health of a service according to the registry's list, and whether that health is good."""
     if snapshot.registry is None:
         return UNKNOWN, not snapshot.registry_url
     service = snapshot.registry.get(name)
@@ -141,9 +141,9 @@ def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
 def _instance_health(snapshot: SiteSnapshot, component: Component, router: Component | None) -> tuple[str, bool]:
     """Return the health of an instance, and whether that health is good.
 
-    1. Bad health in the registry is the result, whatever the router reports.
-    2. If the health in the registry is good or unknown, the router must use the instance.
-    3. If the health in the registry is unknown, it is sufficient that the router uses the instance.
+    1. If the health in the registry is bad, that is the result, whatever the router reports.
+    2. If the health in the registry is good or unknown, but the router does not use the instance, its health is bad.
+    3. If the health in the registry is unknown, but the router uses the instance, its health is good.
     """
     health, ok = _registered_health(snapshot, component.service_name)  # 1
     if ok and (engine := snapshot.not_ready.get(component.name)) and engine.misconfigured:
@@ -165,7 +165,7 @@ def _models(snapshot: SiteSnapshot, component: Component) -> Sequence[str]:
 
 
 def _foreign_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
-    """Yield the programs that svc did not render, as supervisord reports them; only a failed one is a problem."""
+    """Yield the programs that svc did not render, with their state in supervisord; only a failed one is a problem."""
     rendered = {name for component in snapshot.components for name in component.programs}
     for name, process in snapshot.processes.items():
         if name not in rendered:
@@ -196,7 +196,7 @@ def _program(
 
 
 def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
-    """Return the health of a program that does not run, which registry and router may still list as healthy."""
+    """Return the health of a program that does not run, although registry and router may still list it as healthy."""
     if process is None:
         return "" if ok else health
     stopped = HEALTH_OF_STATE.get(process.state, "")
@@ -204,7 +204,7 @@ def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
 
 
 def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iterator[str]:
-    """Yield one line for each root cause, and none for its consequences."""
+    """Yield one line for each root cause, but none for the consequences of a root cause."""
     if snapshot.supervisord is None:
         yield "supervisord does not run here; svc up starts it"
     registry_problems = list(_registry_problems(snapshot))
@@ -222,7 +222,7 @@ def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iter
 
 
 def _cause(snapshot: SiteSnapshot, process: Process) -> str:
-    """Return why a program does not run, if supervisord could not keep it running."""
+    """Return why supervisord could not keep a program running; "" if it does not run for another reason."""
     if process.state not in FAILED_STATES:
         return ""
     keys = snapshot.unusable_keys.get(process.group, "") if process.name != "babysitter" else ""
@@ -240,9 +240,9 @@ def _reason(snapshot: SiteSnapshot, program: ProgramStatus) -> str:
 
 
 def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield the problem that the registry reports, or that it does not answer.
+    """Yield a line if the registry reports a problem or does not answer.
 
-    Yield nothing if this site's registry does not run, because another line reports that.
+    Yield nothing if this site's registry does not run, because there is already a line about that.
     """
     process = snapshot.processes.get("registry")
     runs_registry = any(component.kind == "registry" for component in snapshot.components)
@@ -255,7 +255,7 @@ def _registry_problems(snapshot: SiteSnapshot) -> Iterator[str]:
 
 
 def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield a line for instances on other machines that the router should use and does not, and for failing ones."""
+    """Yield lines about instances on other machines: one for each failing instance, and one if the router omits any."""
     local_names = {component.service_name for component in snapshot.components}
     routed = snapshot.router or {}
     used = sum(bool(service["healthy"]) for service in routed.values())
@@ -272,7 +272,7 @@ def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any])
 
     1. It is healthy if the router uses it.
     2. Bad health in the registry explains why the router does not use it.
-    3. Otherwise the state in the router's list is the result, although it lags a little behind the registry.
+    3. Otherwise the result is the state in the router's list, although that list lags a little behind the registry's.
     """
     if routed["healthy"]:
         return "healthy"  # 1

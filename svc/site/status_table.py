@@ -9,15 +9,15 @@ from svc.site.status import UNKNOWN, ProgramStatus, SiteStatus
 from svc.terminal.table import COLUMN_GAP, Block, TableRow, crop, duration, table_blocks, wrapped
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
-OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order on a narrow terminal
-TRANSIENT_STATES = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # supervisord's
-MIN_PROGRAM_LINES = 3  # always shown: the head, one program, and a line with the number of the other programs
+OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # on a narrow terminal, they are dropped in this order
+TRANSIENT_STATES = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # states in supervisord
+MIN_PROGRAM_LINES = 3  # always shown: the header, one program, and the number of further programs
 
 
 def status_lines(status: SiteStatus, width: int, height: int | None = None) -> Iterator[Text]:
-    """Yield the lines of the programs, then those of the problems and warnings.
+    """Yield the lines of the programs, then the lines of the problems and warnings.
 
-    If `height` is too small for all, yield the problems first, then the programs in the worst state.
+    If `height` is too small for all lines, yield the problems first, then the programs in the worst states.
     """
     rows = [
         TableRow(_cells(program), _style(program), _lines_below(program, width), program.models)
@@ -38,7 +38,7 @@ def status_lines(status: SiteStatus, width: int, height: int | None = None) -> I
 
 
 def _problem(problem: str, styles: Mapping[str, str], width: int | None, default: str = "red") -> Block:
-    """Return the lines of a problem, in the colour of the program that it names, else in the `default` colour."""
+    """Return the lines of a problem, in the colour of the program at its start, or else in the `default` colour."""
     style = styles.get(problem.partition(": ")[0], default)
     return Block([Text(line, style=style) for line in ([problem] if width is None else wrapped(problem, width))], style)
 
@@ -64,7 +64,7 @@ def _lines_below(program: ProgramStatus, width: int) -> Sequence[str]:
 
 
 def _abbreviated(number: int) -> str:
-    """Return a round number with a unit, such as 1M for 1000000, because large limits would widen the column."""
+    """Return a round number with a unit, such as 1M for 1000000, so that large limits do not widen the column."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= size and number % size == 0:
             return f"{number // size}{unit}"

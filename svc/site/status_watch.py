@@ -17,8 +17,8 @@ from svc.terminal.console import Console
 from svc.terminal.output import echo_json
 from svc.terminal.screen import Screen, width_of
 
-POLL_INTERVAL_SECONDS = 2.0  # between two observations; a change at the registry triggers one earlier
-ROUTER_DELAY_SECONDS = 0.1  # the wait after a change at the registry, until the router has read it too
+POLL_INTERVAL_SECONDS = 2.0  # between two observations; a change at the registry triggers one at once
+ROUTER_DELAY_SECONDS = 0.1  # after a change at the registry, so that the router has read it, too
 
 
 def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json: bool) -> NoReturn:
@@ -80,7 +80,7 @@ def _statuses(
         try:
             snapshot = observe.snapshot(site, token_file, registry_url)
             status, url = site_status(snapshot), snapshot.registry_url
-        except SvcError as error:  # supervisord ended between two requests
+        except SvcError as error:  # for example because supervisord ended between two requests
             status = SiteStatus(False, None, [], [error.message])
         programs = [dataclasses.replace(program, uptime=None) for program in status.programs]
         without_uptimes = dataclasses.replace(status, programs=programs)

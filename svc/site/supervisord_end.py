@@ -15,7 +15,7 @@ POLL_INTERVAL_SECONDS = 0.1
 
 
 class SupervisordEnding(SupervisordUnusable):
-    """The site's supervisord is shutting down, or has ended while a command was at work. `pid` is None if it ended."""
+    """The site's supervisord is shutting down, or has ended during a command; then `pid` is None."""
 
 
 def is_ending(site: Site) -> bool:
@@ -23,7 +23,7 @@ def is_ending(site: Site) -> bool:
     supervisord = supervisord_process.connect(site)
     try:
         return supervisord is None or supervisord.state() == "SHUTDOWN"
-    except Unavailable:  # it has ended meanwhile, or it hangs
+    except Unavailable:  # supervisord has ended meanwhile, or it hangs
         return supervisord_process.connect(site) is None
 
 
@@ -52,7 +52,7 @@ def ending_text(pid: int | None) -> str:
 def running_supervisord(site: Site, note: Callable[[str], object]) -> SupervisordClient | None:
     """Return a client of the supervisord that runs on the site, or None if none runs.
 
-    If it is shutting down, call `note` with a line that says so, and wait for its end.
+    If it is shutting down, call `note` with a line about that, and wait for its end.
     """
     is_noted = False
     while (supervisord := supervisord_process.find(site)) is not None and is_ending(site):

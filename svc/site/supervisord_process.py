@@ -22,17 +22,17 @@ from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
-TIMEOUT_SECONDS = 15.0  # the limit for supervisord to answer, or to end
+TIMEOUT_SECONDS = 15.0  # limit for supervisord to start answering, or to end
 SOCKET_TIMEOUT_SECONDS = 2.0  # a supervisord without its socket is starting or ending, or has lost it after this time
 POLL_INTERVAL_SECONDS = 0.05
-FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # the limit for supervisord and its programs to end
+FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # limit for supervisord and its programs to end
 READ_BYTES = 65536
 
 OutputSink = Callable[[bytes], object]
 
 
 class SupervisordUnusable(CommandError):
-    """A supervisord runs on this site, but this command cannot use its socket. `pid` is None if it is unknown."""
+    """A supervisord runs on this site, but this command cannot use its socket. `pid` is None if the pid is unknown."""
 
     def __init__(self, message: str, pid: int | None) -> None:
         super().__init__(message)
@@ -40,7 +40,7 @@ class SupervisordUnusable(CommandError):
 
 
 class SupervisordDenied(SupervisordUnusable):
-    """The socket belongs to another user, who alone can see whether a supervisord still listens on it."""
+    """The socket belongs to another user. Only that user can see whether a supervisord still listens on it."""
 
 
 class SupervisordLost(SupervisordUnusable):
@@ -48,7 +48,7 @@ class SupervisordLost(SupervisordUnusable):
 
 
 class SupervisordStopped(SupervisordUnusable):
-    """A signal (SIGSTOP) has stopped supervisord: it answers nothing until it gets SIGCONT. Its programs run on."""
+    """A signal (SIGSTOP) has stopped supervisord: it does not answer until it gets SIGCONT. Its programs still run."""
 
 
 def find(site: Site) -> SupervisordClient | None:
@@ -61,7 +61,7 @@ def find(site: Site) -> SupervisordClient | None:
     while (supervisord := connect(site)) is None:
         pid = supervisord_search.running_pid(site)
         if pid is None:
-            return connect(site)  # it may have opened its socket meanwhile
+            return connect(site)  # supervisord may have opened its socket meanwhile
         require_not_stopped(pid)
         if time.monotonic() > deadline:
             raise SupervisordLost(_lost_text(site, pid), pid)
@@ -81,11 +81,11 @@ def connect(site: Site) -> SupervisordClient | None:
         try:
             sock.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
-            return None  # no socket, or a stale one
+            return None  # no socket, or a stale socket
         except PermissionError:
             raise SupervisordDenied(_denied_text(site), supervisord_search.running_pid(site)) from None
         except OSError as error:
-            if error.errno is None:  # the path is too long for a socket, so that no supervisord can listen there
+            if error.errno is None:  # the path is too long for a socket, so no supervisord can listen there
                 return None
             raise CommandError(f"{site.socket}: cannot connect to supervisord: {error.strerror}") from None
     require_not_stopped(supervisord_search.running_pid(site))
@@ -123,7 +123,7 @@ def _denied_text(site: Site) -> str:
 
 
 def program() -> Path:
-    """Return the path of supervisord in svc's own environment; no other one can load the extension."""
+    """Return the path of supervisord in svc's own environment; no other supervisord can load the extension."""
     path = Path(sys.executable).parent / "supervisord"
     if not path.exists():
         raise CommandError(f"{path}: not there; install svc with pip, which brings supervisor with it")
@@ -143,7 +143,7 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClie
 
 def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_log_bytes: int) -> SupervisordClient:
     launched = subprocess.run(
-        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # else a daemon has 022
+        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # without it, a daemon would have 022
         start_new_session=True,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -177,13 +177,13 @@ def foreground_supervisord(
     """Run supervisord as a child process that ends with this process, even if this process is killed.
 
     supervisord has its own session, so that Ctrl-C reaches only this process. `sink` gets the output of supervisord
-    and of the programs that log to supervisord's stdout. That stdout is a pipe, because programs cannot open
-    /dev/stdout if it is a socket.
+    and of the programs that log to supervisord's stdout. This stdout is a pipe, because programs could not open
+    /dev/stdout if it were a socket.
     """
     parent = os.getpid()
     process = subprocess.Popen(
         [str(program()), "-n", "-c", str(conf.absolute())],
-        # The variables of settings are left out, because the rendered files contain these settings.
+        # The environment variables for settings are left out, because the rendered files contain these settings.
         env={key: value for key, value in environ.items() if key not in ENVIRONMENT_VARIABLES},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -225,7 +225,7 @@ def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
 
 
 def end_lost(site: Site, pid: int) -> None:
-    """End a supervisord whose socket is gone, and with it its programs; raise CommandError if it does not end."""
+    """End a supervisord whose socket is gone, and all its programs; raise CommandError if it does not end."""
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -238,8 +238,8 @@ def end_lost(site: Site, pid: int) -> None:
 def wait_until_gone(site: Site, pid: int) -> None:
     """Wait until supervisord has ended.
 
-    Raise CommandError if it still runs TIMEOUT_SECONDS after its last program, and SupervisordStopped if a signal stops
-    it meanwhile.
+    Raise CommandError if it still runs TIMEOUT_SECONDS after its last program has ended, and SupervisordStopped if a
+    signal stops it meanwhile.
     """
     deadline = time.monotonic() + TIMEOUT_SECONDS
     while _is_alive(pid):
@@ -261,7 +261,7 @@ def clean_up(site: Site) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether the process runs; a zombie, which remains if init does not reap it, does not count."""
+    """Return whether the process runs. A zombie, which remains if no init process reaps it, does not run."""
     try:
         return not procfs.stat(pid).has_ended
     except OSError:
@@ -278,7 +278,7 @@ def _has_children(pid: int) -> bool:
 
 
 def _error_line(output: str) -> str:
-    """Return the line of supervisord's output that names the error."""
+    """Return the line of supervisord's output that contains the error."""
     lines = [line.strip() for line in output.splitlines() if line.strip() and not line.startswith("For help")]
     errors = [line for line in lines if line.startswith("Error") or " CRIT " in line or "Error:" in line]
     return (errors or lines or ["it said nothing"])[-1].removeprefix("Error: ")

@@ -1,4 +1,4 @@
-"""`svc top`: prints a router's traffic between scrapes of its metrics."""
+"""`svc top`: prints the traffic of a router between every two scrapes of its metrics."""
 
 import time
 from collections.abc import Iterator
@@ -34,7 +34,7 @@ def watch(url: str, interval: float, count: int | None, sort: str, out: Console,
 
 
 def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
-    """Yield, without end, the traffic between two scrapes, or the problem if the router cannot be scraped."""
+    """Yield the traffic since the previous scrape, or the problem if the router cannot be scraped, without end."""
     router = RouterClient(url)
     before = _scrape(router)
     while True:

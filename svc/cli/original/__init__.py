@@ -1,1 +1,1 @@
-"""The programs of the original InfiniLM-SVC under their old names: each translates its flags for a command of svc."""
+"""The programs of the original InfiniLM-SVC under their old names. Each passes translated flags to an svc command."""

@@ -10,19 +10,19 @@ from svc.base.errors import ConfigError
 
 DEFAULT_KIND = "command"
 DEFAULT_MOCK_MODELS = "test-model"
-# For each type of service that uses --path: the key of the TOML for the path, and the meaning of the path.
+# Type of service that uses --path -> the key for the path in the TOML, and the meaning of the path.
 PATH_KEYS = {
     "vllm": ("model", "the model's path or name"),
     "infinilm": ("model_path", "the path of the model"),
     "infinilm-rust": ("config_file", "the path of the model's TOML for xtask"),
 }
 KINDS = (DEFAULT_KIND, "mock", *PATH_KEYS)
-KEPT_KEYS = ("work_dir", "env")  # kept where a flag replaces the type of the file's backend
+KEPT_KEYS = ("work_dir", "env")  # kept if a flag replaces the type of the backend in the file
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class BabysitterFlags:
-    """The flags of infini-babysitter that describe the instance; None or empty: the flag is absent."""
+    """The flags of infini-babysitter that describe the instance. None or an empty value means an absent flag."""
 
     name: str | None = None
     port: int | None = None
@@ -35,19 +35,19 @@ class BabysitterFlags:
     restart_delay: float | None = None
     heartbeat_interval: float | None = None
     launch_script: str | None = None
-    server_flags: tuple[str, ...] = ()  # such as --ndev 4, which InfiniLM's server has too
-    env: tuple[str, ...] = ()  # NAME=VALUE; one text may have several, separated by blanks
+    server_flags: tuple[str, ...] = ()  # flags for InfiniLM's server, such as --ndev 4
+    env: tuple[str, ...] = ()  # NAME=VALUE; a text may contain several, separated by blanks
 
     @property
     def are_absent(self) -> bool:
-        """Whether no flag is given, so that a TOML file can be used as it is."""
+        """Whether no flag is given, so that a TOML file can be used unchanged."""
         return self == BabysitterFlags()
 
 
 def merged_document(flags: BabysitterFlags, file: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Return the tables of a babysitter TOML: those of `file`, in which the flags replace values.
+    """Return the tables of a babysitter TOML: the tables of `file`, with values replaced by those of the flags.
 
-    Raise ConfigError for a flag that is missing or wrong. The values of the file are not checked.
+    Raise ConfigError for a missing or wrong flag. The values of the file are not checked.
     """
     document: dict[str, Any] = copy.deepcopy(dict(file or {}))
     if flags.port is None and "port" not in document:
@@ -67,7 +67,7 @@ def merged_document(flags: BabysitterFlags, file: Mapping[str, Any] | None = Non
 def _backend(flags: BabysitterFlags, before: Mapping[str, Any]) -> dict[str, Any]:
     kind = _kind(flags, before)
     if kind not in KINDS:
-        return dict(before)  # the reader of the file reports the type
+        return dict(before)  # the reader of the TOML reports the invalid type
     same = before.get("type") == kind
     backend = {"type": kind} | {key: value for key, value in before.items() if same or key in KEPT_KEYS}
     backend |= _given(work_dir=flags.work_dir)
@@ -91,7 +91,7 @@ def _backend(flags: BabysitterFlags, before: Mapping[str, Any]) -> dict[str, Any
 
 
 def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
-    """Return the type of the backend. As in the original, --command makes it `command`, whatever --service-type is."""
+    """Return the type of the backend. As in the original, --command makes it `command` and overrides --service-type."""
     if flags.command is not None:
         return "command"
     kind = (flags.service_type or str(before.get("type", DEFAULT_KIND))).lower()
@@ -104,7 +104,7 @@ def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
 
 
 def _joined(command: str | None) -> str | None:
-    """Return a command that the original splits at blanks alone, quoted for a reader that splits as a shell does."""
+    """Return a command, which the original splits only at blanks, with quotes for a reader that splits like a shell."""
     return None if command is None else shlex.join(command.split())
 
 

@@ -1,4 +1,4 @@
-"""`bin/deploy_services.sh`: the original's script; runs commands of svc with the settings in its JSON files."""
+"""`bin/deploy_services.sh`, a script of the original: runs commands of svc with the settings in its JSON files."""
 
 import json
 import os
@@ -24,7 +24,7 @@ REGISTRY_FILE, ROUTER_FILE = "registry_config.json", "router_config.json"
 
 
 class Deployment:
-    """The directory of the JSON files, and the ports to use where they name none."""
+    """The directory of the JSON files, and the ports to use if the files contain none."""
 
     def __init__(self, directory: Path, registry_port: int, router_port: int) -> None:
         self.directory = directory
@@ -40,7 +40,7 @@ class Deployment:
         run("up", "--only", "router", **router_environment(self._read(ROUTER_FILE), self.router_port, path))
 
     def start_services(self) -> None:
-        """Start config/NAME.toml for each service that a *_services.json lists for this host."""
+        """Start config/NAME.toml for each service NAME that a *_services.json lists for this host."""
         files = {path.name: self._read(path.name) for path in self.directory.glob("*_services.json")}
         here = services_here(files, is_own_host)
         if not here:
@@ -68,7 +68,7 @@ class Deployment:
         run("status")
 
     def generate_config(self) -> None:
-        """Write nginx's files: from the registry that router_config.json names, else from the site's own files."""
+        """Write nginx's files, from the list of the registry in router_config.json, else from the site's own files."""
         url = registry_url(self._read(ROUTER_FILE)) if (self.directory / ROUTER_FILE).exists() else ""
         run("render", "--nginx", *(["--from-registry", "--registry-url", url] if url else []))
 
@@ -100,7 +100,7 @@ COMMANDS: dict[str, Callable[[Deployment], None]] = {
 
 
 def run(*arguments: str, **environ: str) -> None:
-    """Run a command of svc with these environment variables; it ends this process."""
+    """Run a command of svc with these environment variables. The end of the command ends this process."""
     for variable, value in environ.items():
         if "\0" in value:
             raise ConfigError(f"{variable}: a value of the JSON files contains the character NUL; correct it")

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-# The keys of registry_config.json under "registry", each with the environment variable of the same setting.
+# Key in registry_config.json under "registry" -> environment variable of the same setting.
 REGISTRY_VARIABLES = {
     "port": "REGISTRY_PORT",
     "health_interval": "REGISTRY_HEALTH_INTERVAL",
@@ -23,15 +23,15 @@ class HostServices:
 
 
 def registry_environment(config: Mapping[str, Any], default_port: int) -> dict[str, str]:
-    """Return the environment variables of a registry as registry_config.json describes it."""
+    """Return the environment variables for the registry that registry_config.json describes."""
     registry = {"port": default_port, **_table(config, "registry")}
     return {variable: str(registry[key]) for key, variable in REGISTRY_VARIABLES.items() if key in registry}
 
 
 def router_environment(config: Mapping[str, Any], default_port: int, static_services: str) -> dict[str, str]:
-    """Return the environment variables of a router as router_config.json describes it.
+    """Return the environment variables for the router that router_config.json describes.
 
-    `static_services`: the path of router_config.json, which lists the static services too.
+    `static_services` is the path of router_config.json, because that file also lists the static services.
     """
     router = _table(config, "router")
     environment = {"ROUTER_PORT": str(router.get("port", default_port))}
@@ -43,12 +43,12 @@ def router_environment(config: Mapping[str, Any], default_port: int, static_serv
 
 
 def registry_url(config: Mapping[str, Any]) -> str:
-    """Return the registry's URL in router_config.json; empty if it names none."""
+    """Return the registry's URL in router_config.json; "" if the file contains none."""
     return str(_table(config, "router").get("registry_url") or "")
 
 
 def services_here(files: Mapping[str, Mapping[str, Any]], is_own_host: Callable[[str], bool]) -> list[HostServices]:
-    """Return the services of the files whose first service is on this host: a file is for one host."""
+    """Return the services in the files for this host. A file is for the host of its first service."""
     listed = [_host_services(name, config) for name, config in sorted(files.items())]
     return [services for services in listed if services.host and is_own_host(services.host)]
 

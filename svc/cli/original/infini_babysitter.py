@@ -1,4 +1,4 @@
-"""`infini-babysitter`: the original's program; runs an instance and its babysitter, as `svc run` does."""
+"""`infini-babysitter`, a program of the original: runs an instance and its babysitter, like `svc run`."""
 
 import contextlib
 import os
@@ -22,7 +22,7 @@ from svc.settings import Settings
 from svc.site import single_instance
 
 PROGRAM = "infini-babysitter"
-# The flags that InfiniLM's own server has too; `True`: the flag has no value.
+# The flags that InfiniLM's own server also has. `True` marks a flag without a value.
 SERVER_FLAGS = {
     "--dev": False,
     "--ndev": False,
@@ -90,7 +90,7 @@ def command(
 
 
 def _server_arguments(flags: dict[str, Any]) -> Iterator[str]:
-    """Take the flags of SERVER_FLAGS out of `flags`, and yield the arguments for the server."""
+    """Remove the flags in SERVER_FLAGS from `flags`, and yield them as arguments for the server."""
     for flag, is_switch in SERVER_FLAGS.items():
         value = flags.pop(flag.removeprefix("--").replace("-", "_"))
         if value is not None:
@@ -102,13 +102,13 @@ def _read(config_file: str, site_settings: Settings) -> dict[str, Any]:
     try:
         return parse_toml(Path(config_file).read_bytes())
     except (OSError, ValueError):
-        load_one(Path(config_file), site_settings)  # reports the problem
+        load_one(Path(config_file), site_settings)  # raises ConfigError with the problem
         raise
 
 
 @contextlib.contextmanager
 def _temporary_toml(document: Mapping[str, Any], source: str) -> Iterator[Path]:
-    """Yield the path of a file with these tables; errors of the block name `source` in its place."""
+    """Yield the path of a temporary file with these tables. In errors of the block, `source` replaces this path."""
     with tempfile.TemporaryDirectory(prefix="svc-") as directory:
         path = Path(directory) / "instance.toml"
         try:
@@ -124,7 +124,7 @@ def _temporary_toml(document: Mapping[str, Any], source: str) -> Iterator[Path]:
 
 
 def main() -> None:
-    """Run the command; the console script `infini-babysitter`."""
+    """Run the command. The console script `infini-babysitter` calls this function."""
     arguments = sys.argv[1:]
     prepare(arguments)
     with reported_errors():

@@ -1,4 +1,4 @@
-"""`infini-registry`: the original's program; runs `svc registry`."""
+"""`infini-registry`, a program of the original: runs `svc registry`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from svc.cli.original.program import run_as_svc
 
 
 def main() -> None:
-    """Run the registry with the flags of the original; the console script `infini-registry`."""
+    """Run the registry with the original's flags. The console script `infini-registry` calls this function."""
     run_as_svc(registry_arguments(sys.argv[1:], os.environ))
 
 

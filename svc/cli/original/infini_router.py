@@ -1,4 +1,4 @@
-"""`infini-router`: the original's program; runs `svc router`."""
+"""`infini-router`, a program of the original: runs `svc router`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from svc.cli.original.program import run_as_svc
 
 
 def main() -> None:
-    """Run the router with the flags of the original; the console script `infini-router`."""
+    """Run the router with the original's flags. The console script `infini-router` calls this function."""
     run_as_svc(router_arguments(sys.argv[1:], os.environ))
 
 

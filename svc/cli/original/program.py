@@ -1,4 +1,4 @@
-"""Runs a command of svc from a program of another name."""
+"""Runs a command of svc inside a program with a different name."""
 
 import sys
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from svc.__main__ import print_exception
 
 
 def run_as_svc(arguments: Sequence[str]) -> None:
-    """Run a command of svc; it ends this process."""
+    """Run a command of svc. The end of the command ends this process."""
     prepare(arguments)
     from svc.cli.main import svc
 
@@ -16,6 +16,6 @@ def run_as_svc(arguments: Sequence[str]) -> None:
 
 
 def prepare(arguments: Sequence[str] = ()) -> None:
-    """Make this process look like a call of `svc`, because messages quote commands as they were called."""
+    """Make this process look as if the user had run `svc`, because messages contain the command that the user ran."""
     sys.excepthook = print_exception
     sys.argv = [str(Path(sys.executable).parent / "svc"), *arguments]
