@@ -21,10 +21,14 @@ def key_setting(config: InstanceConfig) -> str:
 
 
 def get_text(url: str, timeout: float, key: str = "") -> str | None:
-    """Return the body of a 2xx or 3xx response, "" for another status, None for no response. Accept any certificate."""
+    """Return the body of a 2xx or 3xx response, "" for another status, None for no response within `timeout` seconds.
+
+    Accept any certificate.
+    """
     try:
-        answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
-    except requests.RequestException:
+        with gevent.Timeout(timeout):
+            answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
+    except (requests.RequestException, gevent.Timeout):
         return None
     return answer.text if answer.ok else ""
 

@@ -4,15 +4,15 @@ import json
 import os
 import socket
 import ssl
-import time
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 
-import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
 from svc.base.dial import AddressCheck, AddressRefused, dial
-from svc.base.http import fetch
 from svc.protocol.engine_key import bearer
 from svc.protocol.service import is_model_id
 from svc.protocol.service_url import ServiceUrl, parse_service_url
@@ -57,22 +57,27 @@ def answer(
     max_body: int = MAX_BODY_BYTES,
     key: str = "",
     rejection_reason: AddressCheck | None = None,
+    total: bool = False,
 ) -> tuple[int, bytes]:
     """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
 
-    Redirects are not followed. Raise AddressRefused if every address of the host has a `rejection_reason`. A registry
-    may check a thousand servers in each round, so this uses http.client: it costs a third of the `requests` library.
+    `timeout` is for the connection and for each read; with `total`, it is for all that follows the connection, too, so
+    that a server cannot extend it with single bytes. That costs a thread. Redirects are not followed. Raise
+    AddressRefused if every address of the host has a `rejection_reason`. A registry may check a thousand servers in
+    each round, so this uses http.client: it costs a third of the `requests` library.
     """
     try:
         target = parse_service_url(url)
         connection = HTTPConnection(target.host, target.port, timeout=timeout)
         try:
-            connection.sock = _connect(target, timeout, verify, rejection_reason)
-            connection.request(
-                "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
-            )
-            response = connection.getresponse()
-            return response.status, response.read(max_body) if max_body else b""
+            sock = dial(target.host, target.port, timeout, rejection_reason)
+            with _total_deadline(sock, timeout) if total else nullcontext():
+                connection.sock = _secured(sock, target, verify)
+                connection.request(
+                    "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
+                )
+                response = connection.getresponse()
+                return response.status, response.read(max_body) if max_body else b""
         finally:
             connection.close()
     except AddressRefused:
@@ -93,11 +98,32 @@ def status_is_healthy(status: int, required: bool) -> bool:
     return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
 
 
-def _connect(
-    target: ServiceUrl, timeout: float, verify: str | bool, rejection_reason: AddressCheck | None
-) -> socket.socket:
-    """Return a connected socket, with TLS for https."""
-    sock = dial(target.host, target.port, timeout, rejection_reason)
+@contextmanager
+def _total_deadline(sock: socket.socket, seconds: float) -> Iterator[None]:
+    """End the connection of a socket after so many seconds, whatever reads it; then raise TimeoutError."""
+    other = sock.dup()  # TLS takes the descriptor of `sock`
+    ended = threading.Event()
+
+    def end() -> None:
+        ended.set()
+        with suppress(OSError):  # the server has ended the connection
+            other.shutdown(socket.SHUT_RDWR)
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # so that `end` does not use a closed descriptor
+        other.close()
+        if ended.is_set():
+            raise TimeoutError(f"the answer does not end within {seconds:g} s")
+
+
+def _secured(sock: socket.socket, target: ServiceUrl, verify: str | bool) -> socket.socket:
+    """Return a connected socket itself, or the TLS socket in its place for https."""
     if target.scheme == "http":
         return sock
     try:
@@ -121,35 +147,29 @@ def _tls_context(verify: str | bool) -> ssl.SSLContext:
 
 
 def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "") -> ModelList:
-    """Return the model list of a server from /v1/models, or from /models if /v1/models lists no model."""
+    """Return the model list of a server from /v1/models, or from /models if /v1/models lists no model.
+
+    The server has `timeout` seconds for each of the two answers.
+    """
     listed: list[dict[str, Any]] | None = None
-    status = 0
+    last_status = 0
     for path in MODEL_LIST_PATHS:
-        try:
-            deadline = time.monotonic() + timeout
-            address, headers = url.rstrip("/") + path, bearer(key)
-            with fetch("GET", address, timeout, verify=verify, headers=headers, stream=True) as response:
-                body = _model_list_body(response, deadline) if response.ok else b""
-                status = response.status_code
-                data = json.loads(body).get("data") if response.ok else None
-        except (requests.ConnectionError, requests.Timeout):
-            break  # the second path would fail, too
-        except (requests.RequestException, ValueError, RecursionError, AttributeError, OSError):
-            continue
-        if isinstance(data, list):
-            listed = [m for m in data if isinstance(m, dict) and is_model_id(m.get("id"))]
-        if listed or status in (401, 403):
+        code, body = answer(url.rstrip("/") + path, timeout, verify, MAX_MODEL_LIST_BYTES + 1, key, total=True)
+        if not code:
+            break  # the other path would fail, too
+        last_status = code
+        models = _listed_models(body) if code < 400 else None
+        if models is not None:
+            listed = models
+        if listed or code in (401, 403):
             break
-    return ModelList(listed, status)
+    return ModelList(listed, last_status)
 
 
-def _model_list_body(response: requests.Response, deadline: float) -> bytes:
-    """Return the body of a streamed response; b"" if it is too large. Raise requests.Timeout if it is too slow."""
-    body = bytearray()
-    for chunk in response.iter_content(CHUNK_BYTES):
-        body += chunk
-        if len(body) > MAX_MODEL_LIST_BYTES:
-            return b""
-        if time.monotonic() > deadline:
-            raise requests.Timeout("the model list does not end in time")
-    return bytes(body)
+def _listed_models(body: bytes) -> list[dict[str, Any]] | None:
+    """Return the usable entries of a model list; None if the body is no list, or is too large."""
+    try:
+        data = json.loads(body).get("data") if len(body) <= MAX_MODEL_LIST_BYTES else None
+    except (ValueError, RecursionError, AttributeError):
+        return None
+    return [m for m in data if isinstance(m, dict) and is_model_id(m.get("id"))] if isinstance(data, list) else None

@@ -18,6 +18,7 @@ from svc.router.sources.table_cache import CachedTable
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
+STATIC_GRACE_PERIOD_SECONDS = 3600.0  # an engine without a babysitter may be down for long until somebody starts it
 
 
 class TableSync:
@@ -121,8 +122,9 @@ class TableSync:
     def _in_grace_period(self, listed: set[str], data_lost: bool) -> list[Target]:
         """Return the targets that are kept although the registry does not list them: they may register again.
 
-        Targets with `static = true` in their metadata are kept until the registry lists them again, all others for the
-        grace period. `listed`: the names in the registry's list; `data_lost`: the registry may have lost its data.
+        Targets with `static = true` in their metadata are kept until the registry lists them again, or their health
+        checks have failed for STATIC_GRACE_PERIOD_SECONDS; all others for the grace period. `listed`: the names in the
+        registry's list; `data_lost`: the registry may have lost its data.
         """
         now = self._clock()
         targets = self._state.balancer.table.targets
@@ -131,10 +133,20 @@ class TableSync:
             grace = self._state.settings.service_removal_grace_period
             until = {target.name: inf if is_static(target.metadata) else now + grace for target in unlisted}
             self._kept_until = {**until, **self._kept_until}
+        for target in unlisted:
+            if target.name in self._kept_until and is_static(target.metadata):
+                self._kept_until[target.name] = self._static_kept_until(target.name, now)
         self._kept_until = {
             name: until for name, until in self._kept_until.items() if name not in listed and now < until
         }
         return [target for target in unlisted if target.name in self._kept_until]
+
+    def _static_kept_until(self, name: str, now: float) -> float:
+        """Return the time until which an unlisted static instance is kept; infinite while its health checks pass."""
+        health = self._state.health.by_instance.get(name)
+        if health is None or health.healthy is not False:
+            return inf
+        return min(self._kept_until[name], now + STATIC_GRACE_PERIOD_SECONDS)
 
     def _max_wait_seconds(self) -> float:
         """Return the seconds for which the registry may wait for a change: until the first grace period ends."""

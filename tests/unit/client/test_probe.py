@@ -4,11 +4,12 @@ import json
 from collections.abc import Iterator
 
 import pytest
-import requests
 
 from svc.base.dial import AddressRefused
 from svc.client import probe
+from tests.integration.router.certificates import make_certificate
 from tests.unit.client.page_server import PageServer
+from tests.unit.client.slow_server import SlowServer
 
 MODELS = json.dumps({"data": [{"id": "a"}, {"id": ""}, "b", {"id": "c"}]})
 
@@ -76,10 +77,24 @@ def test_a_list_that_is_too_large_is_not_read_to_its_end(server, monkeypatch):
     assert server.paths == ["/v1/models", "/models"]
 
 
-def test_a_list_that_does_not_end_in_time_is_not_waited_for(server):
-    assert probe.model_list(server.url, 10).models
-    with probe.fetch("GET", server.url + "/v1/models", 10, stream=True) as answer, pytest.raises(requests.Timeout):
-        probe._model_list_body(answer, deadline=0)
+@pytest.mark.parametrize("slow_part", ["head", "body"])
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_single_bytes_do_not_extend_the_time_for_a_list(slow_part, scheme, tmp_path):
+    slow = SlowServer(MODELS, slow_part, make_certificate(tmp_path, "slow") if scheme == "https" else None)
+    try:
+        assert probe.model_list(slow.url, 0.3, verify=False) == (None, 0)
+        assert slow.connection_ended.wait(10)
+        assert 0 < slow.sent_bytes < slow.total_bytes
+    finally:
+        slow.close()
+
+
+def test_a_list_in_time_is_read_with_a_deadline_and_over_tls(tmp_path):
+    quick = SlowServer(MODELS, "", make_certificate(tmp_path, "quick"))
+    try:
+        assert names(probe.model_list(quick.url, 10, verify=False)) == ["a", "c"]
+    finally:
+        quick.close()
 
 
 def test_an_empty_list_is_a_list(server):

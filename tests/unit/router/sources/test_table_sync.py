@@ -149,6 +149,25 @@ def test_a_static_instance_that_vanishes_is_kept_until_it_is_deleted():
     assert world.look(A, index=4) == ["a"]
 
 
+def test_a_static_instance_that_vanishes_and_fails_is_kept_for_an_hour():
+    world = World(listing=Client(A, service("b", "m", metadata={"static": True})))
+    world.look(index=5)
+    world.look(A, index=1)
+
+    def check(passed: bool) -> None:
+        for _ in range(3):
+            world.state.balancer.record_check("b", passed)
+
+    check(False)
+    assert world.look(A, index=2) == ["a", "b"]
+    check(True)
+    assert world.look(A, index=3, after=3000) == ["a", "b"]
+    check(False)
+    assert world.look(A, index=4, after=3000) == ["a", "b"], "the hour begins anew"
+    assert world.look(A, index=5, after=3599) == ["a", "b"]
+    assert world.look(A, index=6, after=2) == ["a"]
+
+
 SAVED = CachedTable("http://r", 5, [target("a", "m"), target("b", "m")], age=100)
 
 
