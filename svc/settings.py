@@ -13,7 +13,7 @@ COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER") 
 ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
 NameTable = tuple[tuple[str, str], ...]  # the (key, value) pairs of a TOML table such as [router.aliases]
 TextList = tuple[str, ...]  # a TOML list of texts; in a flag or an environment variable, separated by commas
-UrlList = NewType("UrlList", str)  # URLs separated by commas; the file may have a list
+UrlList = NewType("UrlList", str)  # URLs separated by commas; a list in svc.toml is joined to such a text
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
 DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # container images set it: loopback is unreachable from outside
@@ -272,11 +272,11 @@ class Settings:
         return self.launch.runs(component) or component in self.other_components
 
     def registry_url(self) -> str:
-        """Return the configured URLs of registries, separated by commas, else the URL of the one on this machine."""
+        """Return the configured comma-separated URLs of registries, else the URL of the registry on this machine."""
         return self.launch.registry_url or f"http://localhost:{self.registry.port}"
 
     def router_registry_url(self) -> str:
-        """Return the URLs of the registries that the router uses, separated by commas."""
+        """Return the comma-separated URLs of the registries that the router uses."""
         return self.router.registry_url or self.registry_url()
 
 

@@ -26,12 +26,12 @@ def has_credentials(url: str) -> bool:
 
 
 def split_urls(text: str) -> list[str]:
-    """Return the URLs of a comma-separated text, without slashes at their ends."""
+    """Return the URLs in a comma-separated text, without trailing slashes."""
     return [url.strip().rstrip("/") for url in text.split(",") if url.strip()]
 
 
 def host_port(url: str) -> tuple[str, int | None]:
-    """Return the host and the port of a URL, to compare two; every address of this machine itself is localhost."""
+    """Return the host and the port of a URL, for comparisons; loopback addresses and 0.0.0.0 become localhost."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     try:

@@ -106,7 +106,7 @@ def reported_errors() -> Iterator[None]:
 
 
 def _with_unit_commands(message: str) -> str:
-    """Return a message with systemctl in place of `svc up` and `svc down`, if systemd runs the current site."""
+    """Return the message; if systemd runs the current site, commands of systemctl replace `svc up` and `svc down`."""
     if "svc up" not in message and "svc down" not in message:
         return message
     from svc.cli.options import HERE  # here, because most commands need no hint

@@ -34,7 +34,7 @@ class Access:
         )
 
     def site_settings(self, router_url: str | None = None) -> Settings:
-        """Return the settings with the registries and the token that the site's files name, if no setting does."""
+        """Return `settings()`, with missing registries and a missing token file filled in from the site's files."""
         return with_registries(HERE, self.settings(router_url))
 
     def client(self, read: bool = False) -> RegistryClient:

@@ -161,13 +161,13 @@ def _text(raw: Any, rules: SettingRules, default: object) -> str:
 
 
 def _url_list(raw: Any, rules: SettingRules) -> UrlList:
-    """Return the URLs of a list or of a comma-separated text; raise ValueError for an invalid one."""
+    """Return the URLs in a list or in a comma-separated text; raise ValueError for an invalid URL."""
     if raw == "":
         return UrlList("")
     joined = ",".join(raw) if isinstance(raw, (list, tuple)) and all(isinstance(url, str) for url in raw) else raw
     if not isinstance(joined, str):
         raise ValueError(f"must be a URL or a list of URLs, not {raw!r}")
-    _text(joined, rules, "")  # raises ValueError for a secret
+    _text(joined, rules, "")  # raises ValueError if the URL contains a secret
     return UrlList(",".join(read_urls(joined)))
 
 

@@ -69,7 +69,7 @@ class Site:
 
     @property
     def has_files(self) -> bool:
-        """Whether the directory has a file that makes it a site: settings, an instance's TOML or supervisord.conf."""
+        """Whether the directory contains a file of a site: svc.toml, an instance's TOML or supervisord.conf."""
         return self.svc_toml.exists() or self.supervisord_conf.exists() or any(self.config.glob("*.toml"))
 
     def make_missing_dirs(self) -> None:

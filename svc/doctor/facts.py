@@ -39,13 +39,13 @@ class SupervisordFacts:
     svc_version: str = ""  # "" if the extension does not return it
     python: str = ""  # the directory of supervisord's Python if this command uses a different one
     pid_without_socket: int | None = None  # pid of a running supervisord whose socket is missing
-    stopped_pid: int | None = None  # the pid of a supervisord that a signal (SIGSTOP) has stopped
-    ending_pid: int | None = None  # the pid of a supervisord that is shutting down
+    stopped_pid: int | None = None  # pid of a supervisord that a signal (SIGSTOP) has stopped
+    ending_pid: int | None = None  # pid of a supervisord that is shutting down
     last_error: str = ""  # the last error in the log of a supervisord that does not run
 
     @property
     def any_pid(self) -> int | None:
-        """The pid of the supervisord that runs, whether it answers or not; None if none runs."""
+        """The pid of the running supervisord, whether it answers or not; None if no supervisord runs."""
         return self.pid or self.pid_without_socket or self.stopped_pid or self.ending_pid
 
 
@@ -217,7 +217,7 @@ class Facts:
     files: SiteFiles = SiteFiles()
     supervisord: SupervisordFacts = SupervisordFacts()
     unit: SystemdUnit | None = None  # the systemd unit that runs the site
-    unused_unit: SystemdUnit | None = None  # the site's unit if supervisord runs outside of it
+    unused_unit: SystemdUnit | None = None  # the site's unit, if supervisord does not run as part of it
     components: Sequence[Component] = ()
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)
     pending_changes: Sequence[str] = ()  # how running groups differ from the rendered files, as "NAME: KEYS"

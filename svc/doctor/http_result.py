@@ -1,4 +1,4 @@
-"""The response of a server to one request of the doctor, or the reason why there is none."""
+"""The response of a server to one request of the doctor, or the reason why there was no response."""
 
 import dataclasses
 from typing import Any

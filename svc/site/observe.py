@@ -185,7 +185,7 @@ def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[s
 
 
 def _registry_url(components: Sequence[Component]) -> str:
-    """Return the URLs of this site's registry, or of the remote ones that its components use, separated by commas."""
+    """Return the comma-separated URLs of this site's registry, or of the remote registries that its components use."""
     own = [component.own_url for component in components if component.kind == "registry"]
     return ",".join(joined(own, [split_urls(component.registry_url) for component in components]))
 

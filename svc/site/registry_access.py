@@ -1,12 +1,17 @@
 """The registries that a site's commands use, and the file with the token that they send.
 
-The rule: a flag, the environment and `config/svc.toml` name the registries, with `registry_url` under [launch] or
-[router]. Where none of them does, commands use the site's own registry if there is one, else the registries at which
-the site's instances register. What is found in this way is completed by the lists of instances that share a registry
-with it, because registries in one list share their services. A command tries the registries in turn.
+A command uses the first of these registries that are given, and tries them one after the other:
 
-The token is that of `token_file` under [registry] (a flag or the environment wins), else the one with which the
-site's instances register at these registries.
+1. The setting `registry_url` under [launch], from a flag, the environment or `config/svc.toml`.
+2. The setting `registry_url` under [router].
+3. The site's own registry.
+4. The registries at which the site's instances register.
+
+In cases 2 to 4, the registries of each instance that registers at one of these are added, because the registries of an
+instance share their services.
+
+The token file is the setting `token_file` under [registry], else the token file of an instance that registers at one of
+these registries.
 """
 
 import dataclasses
@@ -30,16 +35,16 @@ from svc.supervision import supervisord_search
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegistryUser:
-    """A component that uses registries; `token_file` is empty for one that sends no write token."""
+    """A component that uses registries. `token_file` is empty if the component sends no write token."""
 
     registry_urls: tuple[str, ...]
     token_file: str = ""
 
 
 def with_registries(site: Site, settings: Settings) -> Settings:
-    """Return the settings with the registries that the site's commands use, and the file of the token for them.
+    """Return the settings with the registries that the site's commands use, and the file with the token for these.
 
-    Values that the settings have already are kept.
+    Registries and a token file that are in the settings already are kept.
     """
     running = running_components(site)
     users = [RegistryUser(tuple(split_urls(component.registry_url))) for component in running or ()]
@@ -60,9 +65,9 @@ def with_registries(site: Site, settings: Settings) -> Settings:
 
 
 def joined(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
-    """Return the registries of `first`, followed by those of the lists that share a registry with it.
+    """Return the registries in `first`, followed by the registries in each of the `lists` that shares one with them.
 
-    If `first` is empty, the first of the lists takes its place.
+    If `first` is empty, begin with the first of the `lists`.
     """
     lists = [urls for urls in lists if urls]
     result = {host_port(url): url for url in first or next(iter(lists), ())}
@@ -74,9 +79,9 @@ def joined(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
 
 
 def running_components(site: Site) -> list[Component] | None:
-    """Return the components that the site's supervisord was started with; None if no supervisord runs.
+    """Return the components in the conf.d directory of the running supervisord; None if no supervisord runs.
 
-    Files that were changed by hand are left out.
+    Files that cannot be read or parsed are left out.
     """
     pid = supervisord_search.running_pid(site)
     if pid is None:
@@ -93,16 +98,16 @@ def running_components(site: Site) -> list[Component] | None:
 
 
 def _own_registry(settings: Settings, running: list[Component] | None) -> list[str]:
-    """Return the URL of the site's own registry, as a list that is empty if the site runs none."""
+    """Return a list with the URL of the site's own registry; [] if the site has no registry."""
     if running:
         return [component.own_url for component in running if component.kind == "registry"]
     return [own_registry_url(settings)] if settings.launch.runs("registry") else []
 
 
 def _instances(site: Site, settings: Settings) -> Iterator[RegistryUser]:
-    """Yield the registries and the token file of each TOML, also of one that has errors in other values."""
+    """Yield the registries and the token file in each TOML, even if other values in the TOML are invalid."""
     paths: list[Path] = []
-    with suppress(CommandError):  # BABYSITTER_CONFIGS names a file that does not exist
+    with suppress(CommandError):  # a file in BABYSITTER_CONFIGS does not exist
         paths += site.tomls((), settings.launch.babysitter_configs)
     for conf_d in (site.conf_d, site.var_conf_d):
         paths += earlier_sources(site, conf_d)
@@ -116,10 +121,10 @@ def _instances(site: Site, settings: Settings) -> Iterator[RegistryUser]:
 
 
 def _token_file(urls: Sequence[str], users: Iterable[RegistryUser]) -> str:
-    """Return the file with the token of an instance that registers at one of these registries; empty if none has one.
+    """Return the token file of the first instance that registers at one of these registries; "" if there is none.
 
-    An instance without registries of its own registers at the site's. A file that this user may not read is left out
-    for registries on this machine, which usually need no token.
+    An instance without registries in its TOML registers at the site's registry. If all registries are on this machine,
+    files that this user may not read are left out, because such registries usually need no token.
     """
     addresses = set(map(host_port, urls))
     is_local = all(host == "localhost" for host, _ in addresses)

@@ -1,6 +1,6 @@
-"""Decides whether systemd runs a site, by the site's supervisord or by the unit that would start it.
+"""Decides whether systemd runs a site, from the site's running supervisord or from the unit that would start it.
 
-This is the only place that decides it.
+No other module decides this.
 """
 
 import os
@@ -18,14 +18,14 @@ from svc.site.systemd_unit import SUFFIX, SystemdUnit, service_of_cgroup, superv
 from svc.supervision import supervisord_search
 
 BOOTED = Path("/run/systemd/system")  # exists where systemd is the init system: sd_booted(3)
-UNIT_DIRECTORIES = tuple(  # of the system's units, in the order of systemd.unit(5)
+UNIT_DIRECTORIES = tuple(  # directories of the system's units, in the order of precedence in systemd.unit(5)
     Path(directory, "systemd/system") for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib")
 )
 FOREGROUND_FLAGS = {"-n", "--nodaemon"}
 
 
 def find(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES) -> SystemdUnit | None:
-    """Return the unit that runs the site, or the one that starts it if no supervisord runs.
+    """Return the unit that runs the site or, if no supervisord runs, the unit that would start it.
 
     Return None if a supervisord runs that systemd did not start, or if the site has no unit.
     """
@@ -37,7 +37,7 @@ def find(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_D
 
 
 def installed(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES) -> SystemdUnit | None:
-    """Return the system's unit whose ExecStart is the site's supervisord, as one that does not run."""
+    """Return the system's unit whose ExecStart is the site's supervisord, marked as not running."""
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     for directory in directories if booted.exists() else ():
         for path in sorted(directory.glob(f"*{SUFFIX}")):
@@ -49,10 +49,10 @@ def installed(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = U
 
 
 def unit_of_process(pid: int) -> SystemdUnit | None:
-    """Return the unit whose main process is this one, or None if systemd did not start the process itself.
+    """Return the unit whose main process has this pid, or None if systemd did not start the process itself.
 
-    The cgroup alone is not sufficient: a supervisord that `svc up` started is in the cgroup of its shell, which may be
-    that of cron.service or ssh.service.
+    The cgroup alone proves nothing: if a shell of cron.service or ssh.service ran `svc up`, supervisord is in the
+    cgroup of that service.
     """
     try:
         name, is_users = service_of_cgroup(procfs.read(pid, "cgroup").decode())
@@ -64,7 +64,7 @@ def unit_of_process(pid: int) -> SystemdUnit | None:
 
 
 def require_by_hand(site: Site) -> None:
-    """Raise CommandError if systemd runs or starts the site: programs of `svc up` would be outside of the unit."""
+    """Raise CommandError if systemd runs or starts the site, because `svc up` would start programs outside the unit."""
     supervisord_process.require_not_stopped(supervisord_search.running_pid(site))
     unit = find(site)
     if unit is None:
@@ -80,7 +80,7 @@ def require_by_hand(site: Site) -> None:
 def prepare(site: Site) -> None:
     """Make the site ready for the supervisord that its unit is about to start.
 
-    Raise CommandError if a supervisord runs that systemd did not start: the new one would find its socket taken.
+    Raise CommandError if a supervisord runs already, because the new supervisord would find the socket taken.
     """
     if pid := supervisord_search.running_pid(site):
         name, _ = service_of_cgroup(procfs.read(os.getpid(), "cgroup").decode())
@@ -99,7 +99,8 @@ def _systemctl() -> str:
 def _is_main_process(pid: int) -> bool:
     """Return whether systemd has started a process itself.
 
-    The environment says so, but only the process's own user may read it.
+    The environment shows it, but only the process's own user may read that. For all other users, the process must
+    be a child of systemd and run in the foreground.
     """
     with suppress(OSError):
         environ = dict(pair.partition(b"=")[::2] for pair in procfs.environment(pid))

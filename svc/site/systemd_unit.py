@@ -1,4 +1,4 @@
-"""A systemd unit that runs a site, and the commands of systemctl that take the place of `svc up` and `svc down`. Pure.
+"""A systemd unit that runs a site, and the commands of systemctl that replace `svc up` and `svc down`. Pure.
 
 The hints of all commands, of the status and of the doctor pass through `SystemdUnit.with_commands`.
 """
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 
 SUFFIX = ".service"
 CONFIGURATION = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\S+)")
-PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the user, and the path of svc
+PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the optional sudo, and the optional path of svc
 DOWN = rf"{PREFIX}svc down\b(?! --)"
-UP = rf"{PREFIX}svc up\b(?! --)(?!` \(pid)"  # not in a message about another `svc up` that is at work
+UP = rf"{PREFIX}svc up\b(?! --)(?!` \(pid)"  # but not the text about another running `svc up`
 RESTART = rf"{DOWN}(?:` and `| && |, then )svc up\b"
 START_AFTER_END = rf"(?<=shutdown && sleep 5 && ){UP}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SystemdUnit:
-    """The unit of a site. `is_running`: its supervisord runs. `systemctl`: the user's command for this unit."""
+    """The unit of a site. `is_running` means that its supervisord runs. `systemctl` is the command for this unit."""
 
     name: str  # without .service
     is_running: bool
@@ -43,9 +43,9 @@ class SystemdUnit:
 
 
 def service_of_cgroup(text: str) -> tuple[str, bool]:
-    """Return the name of the unit in the content of /proc/PID/cgroup, and whether it is one of a user's own systemd.
+    """Return the name of the unit in the content of /proc/PID/cgroup, and whether it belongs to a user's own systemd.
 
-    The name is empty if the process is in the cgroup of no service.
+    The name is empty if the process is not in the cgroup of a service.
     """
     for line in text.splitlines():
         hierarchy, controllers, path = line.split(":", 2)

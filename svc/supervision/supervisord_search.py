@@ -31,7 +31,7 @@ def running_pid(site: Site) -> int | None:
 
 
 def stopped_state(pid: int) -> str:
-    """Return the state of a process that a signal or a debugger has stopped, T or t; empty if it is not stopped."""
+    """Return T if a signal has stopped the process, t if a debugger has; "" if the process is not stopped."""
     with suppress(OSError, ValueError):
         stat = procfs.stat(pid)
         return stat.state if stat.is_stopped else ""

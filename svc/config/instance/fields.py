@@ -103,7 +103,7 @@ def url(value: Any) -> str:
 
 
 def urls(value: Any) -> tuple[str, ...]:
-    """Read a list of URLs, or a text with one URL or several separated by commas."""
+    """Read a list of URLs, or a text of one or more comma-separated URLs."""
     if not isinstance(value, list):
         return tuple(map(url, nonempty_text(value).split(",")))
     if not value:

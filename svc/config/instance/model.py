@@ -93,7 +93,7 @@ class InstanceConfig:
     name: str
     host: str
     port: int
-    registry_urls: tuple[str, ...]  # the first that answers is used
+    registry_urls: tuple[str, ...]  # tried in this order; the first registry that answers is used
     router_url: str
     token_file: str
     max_restarts: int
@@ -105,8 +105,8 @@ class InstanceConfig:
     probe_threshold: int = 3  # number of consecutive failures before a restart
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
-    registry_setting: str = ""  # the setting under [launch] that names the registries; empty: the TOML or the default
-    unused_registry_urls: tuple[str, ...] = ()  # registries that the TOML names, and a setting replaces
+    registry_setting: str = ""  # setting under [launch] from which `registry_urls` comes; "": TOML or default
+    unused_registry_urls: tuple[str, ...] = ()  # registries in the TOML that this setting replaces
     allowed_hosts: tuple[str, ...] = ()  # allowed in the Host header, besides this machine's hosts
     health_path: str | None = None  # must return 2xx; "": no check; None: check DEFAULT_HEALTH_PATH if it exists
     backend: Backend

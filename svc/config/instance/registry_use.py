@@ -1,4 +1,4 @@
-"""Which registries the instances of a site use, and by which setting: for `svc check` and `svc plan`. Pure."""
+"""Finds which registries a site's instances use, and because of which setting, for `svc check` and `svc plan`. Pure."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ class RegistryUse:
 
     instances: list[str]
     urls: list[str]  # in the order in which they are tried
-    setting: str  # the setting under [launch] that names them; empty: the TOML, or the default
-    unused: list[str]  # the registries that the TOML names, and the setting replaces
+    setting: str  # setting under [launch] that contains `urls`; "" if they come from the TOML or the default
+    unused: list[str]  # registries in the TOML that the setting replaces
 
 
 def registry_uses(configs: Sequence[InstanceConfig], settings: Settings) -> list[RegistryUse]:
-    """Return the uses of registries, without those of the site's own registry alone, which is the usual case."""
+    """Return the uses of registries, without the usual case: instances that use only the site's own registry."""
     uses: dict[tuple[object, ...], RegistryUse] = {}
     for config in configs:
         if _uses_own_registry(config, settings):
@@ -36,7 +36,7 @@ def registry_uses(configs: Sequence[InstanceConfig], settings: Settings) -> list
 
 
 def use_line(use: RegistryUse) -> str:
-    """Return a use of registries as a line."""
+    """Return a line that describes a use of registries."""
     source = f" (by {use.setting} under [launch], or {VARIABLES[use.setting]}" if use.setting else ""
     if use.unused:
         source += f"; {', '.join(use.unused)} in the TOML is not used"

@@ -1,8 +1,13 @@
 """The values of a babysitter TOML that the site's settings replace: host, registries and router. Pure.
 
-The registries of an instance are the first of these that is given: `babysitter_registry_url` and `registry_url` of the
-settings (a flag or the environment wins over [launch] of the site's file), `registry_url` of the TOML, and the site's
-own registry. Each of them is a list. What uses it tries the registries in turn.
+An instance uses the first of these lists of registries that is not empty:
+
+1. The setting `babysitter_registry_url`. A flag or the environment wins over [launch] in svc.toml.
+2. The setting `registry_url`, likewise.
+3. `registry_url` in the TOML.
+4. The site's own registry.
+
+The registries in the list are tried one after the other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,7 +22,7 @@ REGISTRY_SETTINGS = ("babysitter_registry_url", "registry_url")  # under [launch
 
 
 def overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]:
-    """Return the values from the settings that replace values of the file. An empty value replaces nothing."""
+    """Return the values in the settings that replace values in the file. An empty value replaces nothing."""
     launch = settings.launch
     setting = registry_setting(launch)
     registry_url = split_urls(getattr(launch, setting)) if setting else []
@@ -30,23 +35,23 @@ def overrides(document: Mapping[str, Any], settings: Settings) -> dict[str, Any]
 
 
 def registry_setting(launch: LaunchSettings) -> str:
-    """Return the setting that replaces the registries of every TOML; empty if none does."""
+    """Return the name of the setting that replaces the registries in every TOML; "" if there is no such setting."""
     return next((name for name in REGISTRY_SETTINGS if getattr(launch, name)), "")
 
 
 def registries_of(document: Mapping[str, Any], settings: Settings) -> list[str]:
-    """Return the registries of an instance, whose TOML may be invalid; empty if neither settings nor TOML name one."""
+    """Return the registries of an instance, whose TOML may be invalid; [] if settings and TOML contain none."""
     return list(_urls(overrides(document, settings)["registry_url"] or document.get("registry_url")))
 
 
 def _urls(value: object) -> Iterator[str]:
-    """Yield the URLs in the value of `registry_url`, which may be anything that a TOML can hold."""
+    """Yield the URLs in the value of `registry_url` in a TOML, which may be of any type."""
     for item in value if isinstance(value, list) else [value]:
         yield from split_urls(item) if isinstance(item, str) else ()
 
 
 def unused_registries(document: Mapping[str, Any], settings: Settings) -> tuple[str, ...]:
-    """Return the registries that the TOML names and that the instance does not use, because a setting names others."""
+    """Return the registries in the TOML that the instance does not use, because a setting replaces them."""
     if not registry_setting(settings.launch):
         return ()
     named = tuple(_urls(document.get("registry_url")))

@@ -84,7 +84,7 @@ CHECKS = (
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """Return all findings; where systemd runs the site, their cures are commands of systemctl."""
+    """Return all findings. If systemd runs the site, commands of systemctl replace `svc up` and `svc down` in them."""
     results = [finding for check in CHECKS for finding in check.find(facts)]
     unit = facts.unit
     if unit is None:

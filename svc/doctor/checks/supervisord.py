@@ -27,7 +27,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     supervisord = facts.supervisord
     stray = supervisord.pid_without_socket
     if supervisord.stopped_pid:
-        return  # `check_stopped` reports it
+        return  # `check_stopped` has a finding for it
     if supervisord.socket_owner:
         yield Finding(
             "supervisord.denied",
