@@ -3,6 +3,7 @@
 import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -29,6 +30,10 @@ EVENT_TEXT_FIELDS = ("time", "kind", "service", "level", "message", "source")
 
 Query = Mapping[str, str]
 Events = list[dict[str, Any]]
+
+
+class RegistryFailed(Unavailable):
+    """A registry answers that it cannot serve the request, for example because its store is away."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -152,6 +157,14 @@ class RegistryClient:
             raise SvcError(f"{url}: not a registry: it lists no events")
         return events, last
 
+    def require_write_access(self) -> None:
+        """Raise Unauthorized or Forbidden if the registry accepts no writes from this client. This changes nothing.
+
+        The registration that it sends is empty. A registry that accepts writes refuses the content.
+        """
+        with suppress(BadRequest):
+            self._call("POST", "/services", {})
+
     def report_events(self, events: Events) -> None:
         """Send events to the registry; each has kind, service, source and message."""
         self._call("POST", "/events", {"events": events})
@@ -176,7 +189,7 @@ class RegistryClient:
         `query` returns the query parameters for a registry's URL. With parameters, the registry may wait up to `wait`
         seconds before it answers. A registry that disappears during this wait is detected within seconds.
         """
-        reason = "no registry is configured"
+        reason, failure = "no registry is configured", ""
         for url in list(self.urls):
             params = query(url) if query else {}
             connect = min(LIST_CONNECT_TIMEOUT_SECONDS, self.timeout) if query else self.timeout
@@ -195,13 +208,15 @@ class RegistryClient:
                 reason = f"{url}: {_reason(error)}"
                 continue
             if answer.status_code >= 500:
-                reason = f"{url}: it answered {answer.status_code}"
+                failure = failure or _failure(url, answer)
                 continue
             if self.urls[0] != url:
                 log.info("now using the registry at %s", url)
                 self.urls.remove(url)
                 self.urls.insert(0, url)
             return answer, url
+        if failure:
+            raise RegistryFailed(failure)
         raise Unavailable(f"cannot reach the registry: {reason}")
 
     def _request_headers(self) -> dict[str, str]:
@@ -213,6 +228,15 @@ class RegistryClient:
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
         return {**headers, "Authorization": f"Bearer {token}"}
+
+
+def _failure(url: str, answer: requests.Response) -> str:
+    """Return the failure that a registry reports, with its own message if the answer has one."""
+    try:
+        message = message_of(answer.json())
+    except ValueError:
+        message = ""
+    return f"the registry at {url} answered {answer.status_code}{f': {message}' if message else ''}"
 
 
 def _result(answer: requests.Response) -> dict[str, Any]:

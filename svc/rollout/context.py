@@ -159,12 +159,16 @@ def open_context(
 ) -> RolloutContext:
     """Return the context. `stops` means that the rollout stops an instance.
 
-    If it does and no downtime is allowed, raise CommandError if the registry or a router does not answer.
+    If an instance stops, raise CommandError if the registry accepts no writes from this command and, unless downtime is
+    allowed, if the registry or a router does not answer.
     """
     conf_d = supervisord_process.conf_d(supervisord, site)
     components = {component.name: component for component in read_components(conf_d)}
     required = stops and not options.limits.allow_downtime
     registry: RegistryClient | None = _answering_registry(options, console, required)
+    if stops and registry:
+        with explaining_errors("drain instances", registry):
+            registry.require_write_access()
     router_urls = tuple(url.rstrip("/") for url in access.router_url(options.settings).split(","))
     observer = Observer(supervisord, registry, router_urls)
     if required:

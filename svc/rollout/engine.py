@@ -146,7 +146,13 @@ class RolloutEngine:
         if owns and service is not None:
             self._journal.drained.add(step.task.service_name)
             self._journal.write()
-            if not self._actions.set_drained(step.task, True):
+            try:
+                is_drained = self._actions.set_drained(step.task, True)
+            except CommandError:  # the registry refuses it, so there is nothing to finish
+                if not step.owns_drain:
+                    self._forget_drain(step)
+                raise
+            if not is_drained:
                 return  # no registry answers, so the next round of the loop tries again
         self._enter(step, RolloutStage.DRAINING, owns_drain=owns)
 

@@ -6,13 +6,13 @@ from urllib.parse import urlsplit
 
 from svc.base.address import split_urls
 from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
-from svc.client.registry import RegistryClient
+from svc.client.registry import RegistryClient, RegistryFailed
 from svc.settings import Settings
 from svc.site.components import Component
 
 
 class RegistryUnreachable(CommandError):
-    """No registry answers."""
+    """No registry answers, or each one that answers reports a failure of its own."""
 
 
 def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
@@ -65,7 +65,10 @@ def explaining_errors(action: str, client: RegistryClient, not_found: str = "") 
     try:
         yield
     except Unauthorized as error:
-        cure = "give the registry's token with --token-file, or REGISTRY_TOKEN_FILE"
+        cure = (
+            "give the registry's token with --token-file or REGISTRY_TOKEN_FILE, or name its file in config/svc.toml: "
+            "token_file under [registry]"
+        )
         if client.token_file:
             cure = f"{client.token_file} was shown: is its token this registry's?"
         raise CommandError(f"cannot {action}: {error.message}; {cure}") from None
@@ -78,5 +81,7 @@ def explaining_errors(action: str, client: RegistryClient, not_found: str = "") 
         raise CommandError(
             f"cannot {action}: {client.urls[0]} {not_found}; give the registry's address with --registry-url"
         ) from None
+    except RegistryFailed as error:
+        raise RegistryUnreachable(f"cannot {action}: {error.message}") from None
     except Unavailable as error:
         raise RegistryUnreachable(f"cannot {action}: {error.message}; give its address with --registry-url") from None

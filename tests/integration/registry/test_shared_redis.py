@@ -10,6 +10,7 @@ import requests
 
 from svc.base.errors import SvcError, Unavailable
 from svc.client.registry import RegistryClient
+from tests.integration.commands import run
 from tests.integration.registry.process import Registry, alive
 from tests.integration.router.client import post
 from tests.integration.router.instance import Instance
@@ -60,6 +61,19 @@ def test_both_registries_have_every_change(pair):
     }
     second.client.deregister("a")
     assert names(first) == names(second) == ["b"]
+
+
+def test_a_command_uses_the_next_registry_and_reports_a_redis_that_is_away(pair, own_redis):
+    first, second = pair
+    first.client.register(registration("a"))
+    both = ",".join(registry.client.urls[0] for registry in pair)
+    first.end()
+    assert run(second, "drain", "a", REGISTRY_URL=both)[0].startswith("a is drained")
+    own_redis.end()
+    _, err = run(second, "undrain", "a", status=1)
+    assert err.startswith(f"svc: cannot undrain a: the registry at {second.client.urls[0]} answered 503: ")
+    assert err.endswith("the registry cannot use its store: connection refused\n")
+    assert "--registry-url" not in err
 
 
 def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):

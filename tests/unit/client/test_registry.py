@@ -11,8 +11,8 @@ import msgspec
 import pytest
 import requests
 
-from svc.base.errors import NotFound, RateLimited, SvcError, Unauthorized, Unavailable
-from svc.client.registry import RegistryClient, ServiceList
+from svc.base.errors import Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable
+from svc.client.registry import RegistryClient, RegistryFailed, ServiceList
 
 
 class Server:
@@ -105,6 +105,30 @@ def test_another_registry_gets_no_index_and_stays_the_first(servers, status):
     second.open.set()
     assert client.list_services(index=3, wait=5).url == second.url
     assert second.queries[-1] == {"index": ["3"], "wait": ["5"]}
+
+
+@pytest.mark.parametrize("other", [0, 503])
+def test_a_registry_s_own_failure_is_reported_as_what_it_is(servers, other):
+    first, second = servers
+    first.status, second.status = 503, other
+    with pytest.raises(RegistryFailed) as raised:
+        RegistryClient([first.url, second.url]).drain("x")
+    assert raised.value.message == f"the registry at {first.url} answered 503: no"
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_a_registry_that_accepts_writes_is_left_unchanged(servers, status):
+    first, _ = servers
+    first.status = status
+    RegistryClient(first.url).require_write_access()
+
+
+@pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (403, Forbidden)])
+def test_a_registry_that_accepts_no_writes_is_noticed(servers, status, kind):
+    first, _ = servers
+    first.status = status
+    with pytest.raises(kind, match="no"):
+        RegistryClient(first.url).require_write_access()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(401, Unauthorized), (404, NotFound)])

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from svc.base.errors import CommandError
 from svc.config.site import Site
 from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
@@ -129,6 +130,19 @@ def test_a_drain_is_tried_again_while_the_registry_does_not_answer(engine):
     engine(site).run(restart("a"))
     assert site.calls[0] == "drain a"
     assert site.lines == ["a: back"]
+
+
+def test_a_refused_drain_leaves_nothing_to_finish(engine, journal):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+
+    def refuse(task: Task, drained: bool) -> bool:
+        raise CommandError("no token")
+
+    site.set_drained = refuse
+    with pytest.raises(CommandError, match="no token"):
+        engine(site).run(restart("a"))
+    journal.end(complete=False)
+    assert not journal.path.exists()
 
 
 def test_a_removed_instance_leaves_no_drain_mark_in_the_registry(engine, journal):

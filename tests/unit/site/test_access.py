@@ -3,6 +3,7 @@
 import pytest
 
 from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
+from svc.client.registry import RegistryFailed
 from svc.config.settings_file import load_settings
 from svc.site.access import RegistryUnreachable, checked_urls, explaining_errors, registry_url, router_url
 
@@ -46,6 +47,12 @@ def test_a_refusal_names_the_action_and_the_cure(error, token_file, cure):
         raise error
     assert raised.value.message.startswith("cannot drain a: ")
     assert cure in raised.value.message
+
+
+def test_a_registry_s_own_failure_is_no_wrong_address():
+    with pytest.raises(RegistryUnreachable) as raised, explaining_errors("drain a", FakeRegistry()):
+        raise RegistryFailed("the registry at http://r:1 answered 503: Redis does not answer")
+    assert raised.value.message == "cannot drain a: the registry at http://r:1 answered 503: Redis does not answer"
 
 
 def test_a_registry_that_does_not_answer_is_told_apart():
