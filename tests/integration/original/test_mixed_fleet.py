@@ -44,10 +44,15 @@ class Fleet:
         self._names = {name for instance in ports for name in (instance, f"{instance}-server")}
 
     def use(self, part: str, kind: str) -> None:
-        """Replace a part by one of this kind, `svc` or `original`."""
+        """Replace a part by one of this kind, `svc` or `original`; wait for a registry to answer.
+
+        The original's babysitter registers itself once, when it starts.
+        """
         if part in self._parts:
             self._parts[part].end()
         self._parts[part] = self._svc(part) if kind == "svc" else self._original(part)
+        if part == "registry":
+            wait_until(self._registry_answers, 30, "the registry answers")
 
     def end(self) -> None:
         for part in self._parts.values():
@@ -59,6 +64,11 @@ class Fleet:
         wait_until(lambda: self._healthy() == self._names, 30, f"{self._names} are healthy at the registry")
         for name in ("a", "b"):
             wait_until(lambda name=name: self._answer(name) == 200, 30, f"the router serves {name}")
+
+    def _registry_answers(self) -> bool:
+        with suppress(requests.ConnectionError):
+            return requests.get(f"{self.registry}/health", timeout=10).ok
+        return False
 
     def _healthy(self) -> set[str]:
         with suppress(requests.ConnectionError):
