@@ -3,14 +3,14 @@
 import sys
 from types import TracebackType
 
-GEVENT_COMMANDS = ("babysitter", "mock")  # these use gevent in this process; for registry and router, gunicorn patches
+GEVENT_COMMANDS = ("babysitter", "mock")  # patched in this process; gunicorn patches the registry and the router
 
 
 def main() -> None:
     """Run the command line. The console script `svc` calls this function."""
     sys.excepthook = print_exception
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "launch":  # runs before every program, so it must start quickly, without click
+    if command == "launch":  # it delays the start of every program, so click is not imported
         from svc.supervision import launch
 
         sys.exit(launch.main(sys.argv[2:]))

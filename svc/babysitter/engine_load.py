@@ -65,7 +65,7 @@ class EngineLoadReader:
 
 
 def parse_engine(text: str) -> EngineLoad | None:
-    """Return the load that an engine's /metrics reports, or None if the metrics count no tokens."""
+    """Return the load that an engine's /metrics reports, or None if it contains no counter of tokens."""
     counters, running = TOKEN_COUNTERS.findall(text), REQUEST_GAUGES.findall(text)
     if not counters:
         return None
@@ -87,6 +87,6 @@ def parse_router(text: str, name: str) -> EngineLoad | None:
     """Return the load of one instance from the router's /metrics, or None if the router has no such instance."""
     try:
         attempts = answered_attempts(text, name)
-    except ValueError:  # another program than the router listens at this address
+    except ValueError:  # a program other than the router listens at this address
         return None
     return EngineLoad("router", (str(attempts[0]),), attempts[1]) if attempts else None

@@ -3,10 +3,10 @@
 import dataclasses
 from enum import Enum
 
-MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # in a row before a restart: a short peak is no reason
+MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # number in a row that leads to a restart; a short peak does not
 MIN_DRAIN_SECONDS = 2.0  # time for every router to learn that the instance is draining
 MAX_DRAIN_SECONDS = 30.0
-IDLE_SECONDS = 5.0  # time without a new token, after which an instance counts as idle if its requests are not counted
+IDLE_SECONDS = 5.0  # without a new token, after which an instance counts as idle if its requests are unknown
 
 
 class ProbeOutcome(Enum):
@@ -42,7 +42,7 @@ def failures(before: int, outcome: ProbeOutcome) -> int:
 
 
 def samples_over_limit(before: int, used: int, limit: int) -> int:
-    """Return how many samples in a row exceed `limit` bytes: `before` is the number before the sample `used`."""
+    """Return the number of samples in a row over `limit` bytes; `before` is the number before the new sample `used`."""
     return before + 1 if used > limit else 0
 
 

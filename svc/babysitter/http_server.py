@@ -16,7 +16,7 @@ from svc.perimeter.connections import ConnectionDeadlines
 
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 256  # from the registry, routers, monitoring and commands together
-MAX_REQUEST_BYTES = 64 << 10  # head and body
+MAX_REQUEST_BYTES = 64 << 10  # of head and body together
 DEADLINES = ConnectionDeadlines(idle=10, request=10, answer=10)
 SWEEP_INTERVAL_SECONDS = 1.0
 
@@ -52,7 +52,7 @@ class BabysitterServer(WSGIServer):
 class RequestHandler(WSGIHandler):
     """Handles one connection; answers a request that is too large or too slow with a JSON error."""
 
-    def handle_one_request(self) -> Any:  # overrides gevent's: returns None, True, or a status and a body
+    def handle_one_request(self) -> Any:  # gevent's method returns None, True, or a status and a body
         self.socket.begin_waiting(MAX_REQUEST_BYTES)
         try:
             return super().handle_one_request()

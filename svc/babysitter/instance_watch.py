@@ -37,7 +37,7 @@ class ProcessSnapshot:
     pid: int = 0  # 0: unknown
     since: float = 0.0  # start of the process, in Unix seconds
     restarts: int = 0
-    failed: bool = False  # the limit of restarts is reached, so supervisord does not start it again
+    failed: bool = False  # whether the limit of restarts is reached, so that supervisord does not start it again
     reason: str = ""  # why the last process ended, if known
 
     def event(self) -> LifecycleEvent:

@@ -15,7 +15,7 @@ from enum import Enum
 
 
 class LifecycleState(Enum):
-    """The states of an instance. The babysitter reports them to the registry as `status`, all but UNSEEN and GONE."""
+    """The states of an instance. The babysitter reports all but UNSEEN and GONE to the registry, as `status`."""
 
     UNSEEN = ""  # not polled yet, so the instance is not registered
     STARTING = "starting"  # the engine is not ready yet, or the process waits for its next restart

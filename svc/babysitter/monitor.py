@@ -59,7 +59,7 @@ class Monitor:
         self.started = clock()
         self.snapshot = InstanceSnapshot()
         self._models_read = float("-inf")  # time of the last read of the model list
-        self._reason = NO_ANSWER  # the last logged reason why the engine was not ready
+        self._reason = NO_ANSWER  # the reason at the previous check, so that only new ones are logged
         self._lock = threading.Lock()
         self._models_lock = threading.Lock()  # one read at a time, so that an older list never replaces a newer one
         self.refresh_models = ModelRefresh(self._read_models)  # reads the list even if the last read is recent
@@ -88,7 +88,7 @@ class Monitor:
         with self._models_lock:
             before = self.snapshot
             if before.state not in LISTED_STATES or not before.has_process:
-                return  # without a known process, another instance's engine may answer
+                return  # no running process: another engine may answer at the URL
             self._models_read = self.clock()
             models = self.engine_status.check_now()
             self._log_reason(before.state)
@@ -143,5 +143,5 @@ def model_ids(models: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def comparable_fields(models: Sequence[dict[str, Any]]) -> list[list[Any]]:
-    """Return the fields by which two lists of models are compared."""
+    """Return the fields of the models that are compared to find out whether the list has changed."""
     return [[model.get(field) for field in MODEL_FIELDS] for model in models]

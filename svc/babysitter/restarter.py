@@ -58,7 +58,7 @@ class Restarter:
 class RestartReporter:
     """Reports restarts of the instance to the registry as events.
 
-    Restarts before the first snapshot are not reported, because this babysitter had not been started.
+    Restarts before the first snapshot are not reported, because they happened before this babysitter started.
     """
 
     def __init__(self, client: RegistryClient, name: str, clock: Callable[[], float] = time.monotonic) -> None:

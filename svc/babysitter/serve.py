@@ -211,7 +211,7 @@ class Babysitter:
 
 
 def with_deadline(check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-    """Return a function like `check` that ends after twice the timeout, even if a response arrives slowly."""
+    """Return a function like `check` that ends after at most twice the timeout, even if a response arrives slowly."""
 
     def limited(url: str, timeout: float) -> Readiness:
         with gevent.Timeout(2 * timeout, False):

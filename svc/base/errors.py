@@ -27,7 +27,7 @@ class BadRequest(SvcError):
 
 
 class Unauthorized(SvcError):
-    """A missing or wrong key. Claude Code would repeat the request for minutes without `x-should-retry: false`."""
+    """A missing or wrong key. Without `x-should-retry: false`, Claude Code would repeat the request for minutes."""
 
     status, type, code = 401, "authentication_error", "invalid_token"
 
@@ -98,7 +98,7 @@ class BadGateway(SvcError):
 class PoisonedRequest(SvcError):
     """The request has crashed instances, so the router does not send it to another instance.
 
-    OpenAI's client libraries do not retry a request if the error response has `x-should-retry: false`.
+    The header `x-should-retry: false` keeps OpenAI's client libraries from repeating the request.
     """
 
     status, type, code = 502, "api_error", "request_kills_instances"

@@ -4,7 +4,7 @@ from gevent import events, monkey
 
 
 def patch_all() -> None:
-    """Patch the standard library as `gevent.monkey.patch_all` does, without its search for plug-ins."""
+    """Patch the standard library as `gevent.monkey.patch_all` does, but without the search for gevent's plug-ins."""
     skip_plugins()
     monkey.patch_all()
 

@@ -49,7 +49,7 @@ class GunicornApplication(BaseApplication):
 
     def when_ready(self, arbiter: "Arbiter") -> None:
         """Prepare the fork of the worker. gunicorn calls this hook in the master once the master listens."""
-        gevent_patch.skip_plugins()  # gunicorn's gevent worker patches after the fork
+        gevent_patch.skip_plugins()  # gunicorn's gevent worker patches the standard library after the fork
         signals.block_during_forks()
 
     def post_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:

@@ -30,7 +30,7 @@ class ProcessStat(NamedTuple):
 
     @property
     def is_stopped(self) -> bool:
-        """Return whether a signal (SIGSTOP) or a debugger has stopped the process, so that it does nothing."""
+        """Return whether a signal (SIGSTOP) or a debugger has stopped the process until it is continued."""
         return self.state in ("T", "t")
 
 

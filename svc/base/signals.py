@@ -18,7 +18,7 @@ class KeptInterrupt:
     """A context manager that prevents the loss of Ctrl-C in a finalizer: the next `sleep` raises KeyboardInterrupt.
 
     Outside finalizers, Ctrl-C raises KeyboardInterrupt at once. In a finalizer, Python would print the exception and
-    ignore it. Finalizers run often: each HTTP request ends with that of its connection pool.
+    ignore it. Finalizers run often, because each HTTP request ends with the finalizer of its connection pool.
     """
 
     def __init__(self) -> None:
@@ -102,6 +102,6 @@ def die_with_parent(sig: signal.Signals, parent: int = 0) -> None:
 def set_parent_death_signal(number: int) -> None:
     """Make the kernel send signal `number` to this process when its parent dies.
 
-    The kernel sends nothing if the parent is dead already, so the caller must check that afterwards.
+    The kernel sends nothing if the parent is dead already. So the caller must afterwards check that the parent lives.
     """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(number), *[ctypes.c_ulong(0)] * 3)

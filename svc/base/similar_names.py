@@ -11,7 +11,7 @@ from itertools import islice
 
 MAX_SIMILAR_NAMES = 2
 MAX_SAME_TAILS = 4  # the limit for names that differ only in their leading path: there may be any number of them
-MIN_SIMILARITY = 0.65  # a ratio of difflib: 1.0 means equal
+MIN_SIMILARITY = 0.65  # minimum ratio of difflib; equal names have 1.0
 # An exact comparison takes time in proportion to the product of both lengths, and clients can send any name.
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200
@@ -19,7 +19,7 @@ MAX_EXACT_COMPARISONS = 10  # only the names that have the most characters in co
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
-    """Return the question whether the operator meant the most similar known name; `otherwise` if none is similar."""
+    """Return "did you mean NAME?" with the most similar known name; `otherwise` if no known name is similar."""
     close = get_close_matches(name, list(known), 1)
     return f"did you mean {close[0]}?" if close else otherwise
 

@@ -22,7 +22,8 @@ HERE = Site(Path())  # commands work on the current directory
 DEFAULT_KEYS_FILE = "keys.toml"  # in var/
 CLICK_TYPES: dict[Any, Any] = {int: int, float: float}
 
-FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")  # paths, like each setting NAMEfile
+# Settings whose value is the path of a file, in addition to all settings whose name ends with "file".
+FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")
 
 
 def complete_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -1,4 +1,4 @@
-"""Send events to the registry; the result says whether the caller must send them again later."""
+"""Send events to the registry, and find out whether the caller must send them again later."""
 
 import logging
 import time
@@ -37,7 +37,7 @@ class EventSender:
         return self._clock() >= self._resumes
 
     def send(self, events: "Events") -> Delivery:
-        """Send the events in one request; return the result and raise nothing. A repeated refusal is logged once."""
+        """Send the events in one request; return the result and raise nothing. Equal refusals are logged once."""
         try:
             self._client.report_events(events)
         except Unavailable:

@@ -35,7 +35,7 @@ class PlainService:
 
 
 def registration(service: PlainService) -> dict[str, Any]:
-    """Return the registration of a service; raise CommandError if the service does not return an empty field.
+    """Return the registration of a service; raise CommandError if it does not return its models or health path.
 
     The metadata has `static`: the service needs no heartbeats, and health checks decide whether it gets requests.
     """

@@ -17,7 +17,7 @@ from svc.protocol.engine_key import bearer
 from svc.protocol.service import is_model_id
 from svc.protocol.service_url import ServiceUrl, parse_service_url
 
-USER_AGENT = "svc-health-check"  # a registry that receives it checks nothing itself, to avoid loops
+USER_AGENT = "svc-health-check"  # a registry starts no check for such a request, to avoid loops
 STATUS_NOT_IMPLEMENTED = 501
 MAX_BODY_BYTES = 64 << 10
 MAX_MODEL_LIST_BYTES = 8 << 20
@@ -61,10 +61,10 @@ def answer(
 ) -> tuple[int, bytes]:
     """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
 
-    `timeout` is for the connection and for each read; with `total`, it is for all that follows the connection, too, so
-    that a server cannot extend it with single bytes. That costs a thread. Redirects are not followed. Raise
-    AddressRefused if every address of the host has a `rejection_reason`. A registry may check a thousand servers in
-    each round, so this uses http.client: it costs a third of the `requests` library.
+    `timeout` limits the connection and each read. With `total`, it also limits the whole time after the connection,
+    because a server could otherwise extend that with single bytes; this costs a thread. Redirects are not followed.
+    Raise AddressRefused if every address of the host has a `rejection_reason`. This function uses http.client, which
+    costs a third of the `requests` library, because a registry may check a thousand servers in each round.
     """
     try:
         target = parse_service_url(url)
@@ -100,7 +100,7 @@ def status_is_healthy(status: int, required: bool) -> bool:
 
 @contextmanager
 def _total_deadline(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """End the connection of a socket after so many seconds, whatever reads it; then raise TimeoutError."""
+    """End a socket's connection if the block takes over `seconds`, even during a read; then raise TimeoutError."""
     other = sock.dup()  # TLS takes the descriptor of `sock`
     ended = threading.Event()
 
@@ -123,7 +123,7 @@ def _total_deadline(sock: socket.socket, seconds: float) -> Iterator[None]:
 
 
 def _secured(sock: socket.socket, target: ServiceUrl, verify: str | bool) -> socket.socket:
-    """Return a connected socket itself, or the TLS socket in its place for https."""
+    """Return the connected socket or, for https, a TLS socket that replaces it."""
     if target.scheme == "http":
         return sock
     try:

@@ -10,7 +10,7 @@ PREFIX = "svc_router_"
 STATUS_CLIENT_CLOSED_REQUEST = "499"  # the client's doing, so not counted as an error
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
 UP, FAILING, EJECTED = "up", "failing", "ejected"
-UNUSED = "unused"  # the state of an instance that is not up for a reason that the metrics do not show
+UNUSED = "unused"  # state of an instance that is not up; the metrics do not show the reason
 MARK_METRICS = tuple(f"svc_router_instance_{mark}" for mark in ("up", "ejected", "failing"))
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]

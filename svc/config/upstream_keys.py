@@ -1,6 +1,6 @@
-"""The file of the API keys that the router sends to instances: a key for an instance, or for all with a model.
+"""The file of the API keys that the router sends to instances.
 
-An operator writes it:
+Each key is for one instance, or for all instances with a model. An operator writes the file:
 
 [instances]
 qwen-server = "..."               # the name in the output of `svc services`

@@ -12,7 +12,7 @@ from svc.management.engine_request import EngineResponse, ManagementRequest
 REFRESH = ManagementRequest("POST", "/models/refresh", timeout=10.0)  # sent to a babysitter
 LIST = ManagementRequest("GET", "/v1/models", timeout=10.0)  # sent to a static service, which has no babysitter
 REGISTRY_TIMEOUT_SECONDS = 5.0
-ROUTER_DELAY_SECONDS = 0.3  # more than routers need, which watch the registry's list and read a change in milliseconds
+ROUTER_DELAY_SECONDS = 0.3  # ample: routers watch the registry's list and read a change in milliseconds
 STATUSES_NO_SUCH_PATH = (404, 405)
 
 

@@ -36,7 +36,7 @@ class Operation:
     unavailable: tuple[str, str] | None = None
     query: Mapping[str, tuple[Schema, str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
-    operation_id: str = ""  # the function's name in generated clients; "": the name by the server's rule
+    operation_id: str = ""  # the function's name in generated clients; "": the server's default name
     description: str = ""  # of the response; "" stands for "Done"
 
 
@@ -64,7 +64,7 @@ def document(
     security_schemes: Schema,
     description: str = "",
 ) -> Schema:
-    """Return the OpenAPI document of a server. `operations`: method, path and description of each route."""
+    """Return the OpenAPI document of a server. `operations` has method, path and description of each route."""
     paths: Schema = {}
     for method, path, described in operations:
         paths.setdefault(path, {})[method.lower()] = {"operationId": operation_id(method, path), **described}
@@ -84,7 +84,7 @@ def operation_object(
     path_parameters: Iterable[Schema] = (),
     security: list[Schema] | None = None,
 ) -> Schema:
-    """Return the object of one route. `more_errors`: status codes beyond the operation's own."""
+    """Return the OpenAPI object of one route. `more_errors` are status codes in addition to the operation's own."""
     statuses = sorted({*operation.errors, *more_errors})
     responses = {str(operation.status): _response(operation)}
     responses |= {str(status): errors.reference(status) for status in statuses}

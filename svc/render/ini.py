@@ -42,7 +42,7 @@ def arguments(argv: Iterable[str]) -> str:
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """Return the value of environment=. ENCODED_VARIABLES and values that cannot be quoted are encoded for the shim."""
+    """Return the value of environment=. ENCODED_VARIABLES and values that cannot be quoted are encoded."""
     return escape(",".join(_assignment(key, value) for key, value in variables.items()))
 
 

@@ -15,7 +15,8 @@ UNIT_NAME = "infinilm-svc.service"
 DEFAULT_STOP_WAIT_SECONDS = 10  # supervisord's default for stopwaitsecs
 STOP_MARGIN_SECONDS = 30  # additional time for `svc down` to start, end supervisord and look for leftover processes
 STATE_DIRECTORIES = "/var/lib/"  # where systemd creates the state directories of services
-READ_ONLY_DIRECTORIES = ("/home", "/root", "/run/user", "/usr", "/boot", "/efi", "/etc")  # ProtectHome, ProtectSystem
+# The unit cannot write below these directories, because of its ProtectHome and ProtectSystem.
+READ_ONLY_DIRECTORIES = ("/home", "/root", "/run/user", "/usr", "/boot", "/efi", "/etc")
 TEMPORARY_DIRECTORIES = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp would hide the host's from the service
 
 

@@ -38,7 +38,7 @@ def is_healthy(service_name: str, observation: RolloutObservation) -> bool:
 
 
 def is_used(service_name: str, observation: RolloutObservation) -> bool:
-    """Return whether an instance is used by, that is, gets requests from, every router that answers."""
+    """Return whether every router that answers uses an instance, that is, sends requests to it."""
     return all(router is None or router.get(service_name, (False, 0))[0] for router in observation.routers)
 
 

@@ -39,7 +39,8 @@ def port_waits(wanted: Ports, held: Ports, leaving: Collection[str]) -> dict[str
 def _names_in_cycle(edges: Mapping[str, Collection[str]]) -> list[str]:
     """Return the names that are part of a cycle or wait for one.
 
-    All names are removed that are neither: each round removes the names that wait for no remaining name.
+    The function removes names in rounds until only these are left: each round removes the names that wait for no
+    remaining name.
     """
     rest = dict(edges)
     while True:

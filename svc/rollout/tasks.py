@@ -50,7 +50,7 @@ class RolloutStage(enum.Enum):
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutLimits:
     parallel: int = 1
-    drain_timeout: float = 1800  # seconds from the begin of a drain until requests in flight are cut
+    drain_timeout: float = 1800  # seconds from the start of a drain until requests in flight are cut
     timeout: float = 600  # seconds that an instance may take for each stage, such as becoming ready again
     allow_downtime: bool = False
 

@@ -40,7 +40,7 @@ def curl_access(url: str, certfile: str) -> CurlAccess:
 def access_by_name(host: str, port: int, names: Names, ca: Sequence[str]) -> CurlAccess:
     """Return how curl reaches host and port under a name in the certificate; `ca` has curl's options for trust. Pure.
 
-    1. The URL contains the host itself if it is in the certificate, else localhost if that is.
+    1. The URL contains the host itself if it is in the certificate, else localhost if the certificate contains that.
     2. Any other name is used with --connect-to, because it may resolve to a different machine. In a name with a
        wildcard, any first label will do.
     3. A certificate without names cannot be verified.

@@ -81,7 +81,7 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last lines from the process of a program that failed last, with control characters escaped."""
+    """Return the last lines of the process that failed last, among a program's processes; escape control characters."""
     name = full_name(process)
     while True:
         positions = supervisord.log_positions().get(name, ())

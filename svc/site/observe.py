@@ -64,7 +64,7 @@ def observe(
 def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapshot:
     """Return the snapshot of the site from which `site_status` computes the status.
 
-    `registry_url` is the registry to ask, if it is not the registry that the site's components use. Raise
+    `registry_url` is asked instead of the registries that the site's components use, if it is set. Raise
     SupervisordUnusable while supervisord is shutting down, and if the current user may not use its socket.
     """
     with supervisord_end.explained(site):
@@ -169,7 +169,7 @@ def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[s
     """Ask the router's registry, with the router's token, for its services.
 
     Return a dict from names to services, and a dict from the router's name to the reason if the registry does not list
-    them. One of the two is empty.
+    them. At least one of the two is empty.
     """
     if not router.registry_url:
         return {}, {}

@@ -116,7 +116,7 @@ def _require_utf8(path: Path, text: bytes) -> None:
 
 
 def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
-    """Return the environment that supervisord was started with, to which `%(ENV_X)s` in its files refers.
+    """Return supervisord's environment, from which the values of `%(ENV_X)s` in its files come.
 
     If that environment cannot be read, return the environment of this process.
     """
@@ -131,9 +131,9 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
 def stale_babysitters(
     components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
-    """Return the instances whose babysitter has loaded an old version of its TOML, and those whose TOML is unknown.
+    """Return the instances whose babysitter has loaded an old version of its TOML, and those with an unknown version.
 
-    It is unknown if the babysitter does not answer. Instances whose babysitter does not run are left out.
+    The version is unknown if the babysitter does not answer. Instances whose babysitter does not run are left out.
     """
     states = {name: process.state for name, process in supervisord.processes().items()}
     supervised = [

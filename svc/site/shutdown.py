@@ -159,7 +159,7 @@ def end_supervisord(site: Site, supervisord: SupervisordClient, progress: Waitin
 
 
 def _wait_for_shutdown(site: Site, progress: Waiting) -> None:
-    """Wait until a supervisord has ended that is already shutting down."""
+    """Wait for the end of a supervisord that is already shutting down."""
     progress.show("supervisord", "stopping")
     if pid := supervisord_search.running_pid(site):
         supervisord_process.wait_until_gone(site, pid)
@@ -175,7 +175,7 @@ def _end_lost(site: Site, lost: SupervisordLost, progress: Waiting) -> None:
 
 
 def kill_leftovers(site: Site, progress: Waiting) -> None:
-    """Kill the processes of this site that still run although their supervisord has ended, for example was killed."""
+    """Kill the processes of this site that still run although their supervisord has ended (because it was killed)."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
     while (pids := _leftovers(site)) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_SECONDS)

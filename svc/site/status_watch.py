@@ -40,7 +40,7 @@ def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json:
 
 
 class ChangeWaiter:
-    """Waits for the next observation of the site: until a change at the registry, or for a limited time."""
+    """Waits until the site should be observed again: after a change at the registry, or after a limited time."""
 
     def __init__(self, token_file: str) -> None:
         self._token_file = token_file

@@ -15,7 +15,7 @@ POLL_INTERVAL_SECONDS = 0.1
 
 
 class SupervisordEnding(SupervisordUnusable):
-    """The site's supervisord is shutting down, or has ended during a command; then `pid` is None."""
+    """The site's supervisord is shutting down, or has ended during a command. `pid` is None if it has ended."""
 
 
 def is_ending(site: Site) -> bool:

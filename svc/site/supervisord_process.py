@@ -23,7 +23,7 @@ from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
 TIMEOUT_SECONDS = 15.0  # limit for supervisord to start answering, or to end
-SOCKET_TIMEOUT_SECONDS = 2.0  # a supervisord without its socket is starting or ending, or has lost it after this time
+SOCKET_TIMEOUT_SECONDS = 2.0  # a supervisord that lacks its socket for longer has lost it; else it starts or ends
 POLL_INTERVAL_SECONDS = 0.05
 FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # limit for supervisord and its programs to end
 READ_BYTES = 65536
@@ -70,7 +70,7 @@ def find(site: Site) -> SupervisordClient | None:
 
 
 def connect(site: Site) -> SupervisordClient | None:
-    """Return a client of the supervisord that listens on the site's socket, or None if none listens there.
+    """Return a client of the supervisord that listens on the site's socket, or None if no supervisord listens there.
 
     Raise SupervisordDenied if the current user may not use the socket, and SupervisordStopped if a signal has stopped
     supervisord. Raise CommandError if the supervisord lacks svc's extension, for example because it was started by

@@ -30,7 +30,10 @@ class SystemdUnit:
         return f"{self.systemctl} {verb} {shlex.quote(self.name)}"
 
     def with_commands(self, text: str) -> str:
-        """Return a hint with systemctl in place of `svc up` and `svc down`; a reload of the unit is `svc apply`."""
+        """Return a hint in which commands of systemctl replace `svc up` and `svc down`.
+
+        For a running unit, `reload` replaces `svc up`, because a reload of the unit calls `svc apply`.
+        """
         verbs = {
             RESTART: "restart",
             START_AFTER_END: "start",

@@ -94,7 +94,7 @@ class SupervisordClient:
             self._channel.call("svc.getRestarts")
         except Fault as fault:
             return fault.faultCode != UNKNOWN_METHOD
-        except (CommandError, ValueError, xml.parsers.expat.ExpatError):  # another program answers
+        except (CommandError, ValueError, xml.parsers.expat.ExpatError):  # it is not supervisord that answers
             return False
         return True
 

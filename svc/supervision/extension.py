@@ -157,7 +157,7 @@ class Extension:
         self.sockets.release_all()
 
     def tick(self, event: Any) -> None:
-        """Release sockets whose grace period is over, and kill processes that have not ended in a forced restart."""
+        """Release sockets whose grace period is over, and kill processes whose forced restart takes too long."""
         self.sockets.release_idle(time.time())
         self.forced_restarts.kill_overdue(time.monotonic())
 
@@ -234,7 +234,7 @@ def _keep_logs_private(options: Any) -> None:
 
 def _tighten_logs(path: Any) -> None:
     """Remove other users' permissions from a log and its rotated files, because an older svc did not restrict them."""
-    if isinstance(path, str):  # for a log whose path supervisord chooses, it is no str
+    if isinstance(path, str):  # else supervisord itself chooses the log's path
         for name in [path, *glob.glob(f"{glob.escape(path)}.*")]:
             private_files.tighten(name)
 

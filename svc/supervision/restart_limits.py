@@ -37,7 +37,7 @@ class RestartCount:
 
 
 def read_limits(environment: Mapping[str, str] | None) -> RestartLimits | None:
-    """Return the restart limits in a program's environment=, or None if there are none: svc did not render the program.
+    """Return the restart limits in a program's environment=, or None for a program that svc did not render.
 
     Raise ValueError with the variable's name if a limit is missing or invalid.
     """

@@ -10,7 +10,7 @@ the new group gets the old group's socket.
 
 from typing import Any
 
-STOPPED_GRACE_SECONDS = 3.0  # a stopped program's socket stays open; `supervisorctl restart` needs far less
+STOPPED_GRACE_SECONDS = 3.0  # a stopped program's socket stays open so long; `supervisorctl restart` needs far less
 
 
 class SocketHolder:
@@ -70,7 +70,7 @@ class SocketHolder:
         """Release the socket of a group; supervisord then closes it, unless the group's program still uses it."""
         self._idle_since.pop(name, None)
         self._socket_configs.pop(name, None)
-        self._references.pop(name, None)  # CPython frees it at once, which decrements supervisord's count
+        self._references.pop(name, None)  # CPython frees the reference at once, which decrements supervisord's count
 
     def release_all(self) -> None:
         """Release every socket."""

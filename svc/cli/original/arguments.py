@@ -7,13 +7,13 @@ ROUTER_PORT = 8080
 
 
 def registry_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return the arguments of `svc` for a command line of infini-registry, because `svc registry` has all its flags."""
+    """Return the arguments of `svc` for a command line of infini-registry. `svc registry` has all its flags."""
     has_port = bool(environ.get("REGISTRY_PORT"))
     return _arguments("registry", arguments, "--port", None if has_port else REGISTRY_PORT)
 
 
 def router_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """Return the arguments of `svc` for a command line of infini-router, because `svc router` has all its flags."""
+    """Return the arguments of `svc` for a command line of infini-router. `svc router` has all its flags."""
     has_port = bool(environ.get("ROUTER_PORT"))
     return _arguments("router", arguments, "--router-port", None if has_port else ROUTER_PORT)
 

@@ -104,7 +104,10 @@ def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
 
 
 def _joined(command: str | None) -> str | None:
-    """Return a command, which the original splits only at blanks, with quotes for a reader that splits like a shell."""
+    """Return a command with quotes, so that a reader that splits like a shell splits it only at blanks.
+
+    The original splits commands only at blanks.
+    """
     return None if command is None else shlex.join(command.split())
 
 

@@ -8,7 +8,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.config.readers import quoted
 
 MODEL_FLAGS = ("--model", "-m", "--model-path", "--model_path")  # of vLLM, SGLang, llama.cpp and InfiniLM
-PATH_STARTS = ("/", "./", "../", "~")  # any other text may be the name of a model at a hub
+PATH_STARTS = ("/", "./", "../", "~")  # a text with a different start may be the name of a model at a hub
 
 
 def missing_paths(config: InstanceConfig, root: Path) -> Iterator[str]:

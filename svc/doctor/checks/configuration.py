@@ -63,7 +63,10 @@ def check_files(facts: Facts) -> Iterator[Finding]:
 
 
 def _apply_first(facts: Facts) -> str:
-    """Return the step before the command that applies the files. A reload of the unit is `svc apply`."""
+    """Return the step before the command that applies the files.
+
+    If systemd runs the site, that command is a reload of the unit, which calls `svc apply`.
+    """
     return "see with `svc plan` what it restarts, then" if facts.unit and facts.unit.is_running else APPLY_INSTEAD
 
 

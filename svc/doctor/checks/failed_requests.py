@@ -17,7 +17,7 @@ def check(facts: Facts) -> Iterator[Finding]:
 
 
 def poisoning_causes(facts: Facts, instance: str) -> tuple[str, ...]:
-    """Return the key of the finding about killing requests if a request has recently killed the instance, else ()."""
+    """Return the key of the finding on poisoned requests if such a request recently killed the instance, else ()."""
     killed = {poisoning.service for poisoning in _recent_poisonings(facts)}
     return (POISONED_KEY,) if instance_service(instance) in killed else ()
 

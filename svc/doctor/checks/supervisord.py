@@ -12,7 +12,7 @@ REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 
 
 
 def check_stopped(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding if a signal has stopped supervisord. It is the first check, because this hides all else."""
+    """Yield a finding if a signal has stopped supervisord. This check is first, as that hides all other problems."""
     if pid := facts.supervisord.stopped_pid:
         yield Finding(
             "supervisord.stopped",

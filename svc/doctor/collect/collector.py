@@ -213,7 +213,7 @@ def _remote(
 def registry_urls(
     settings: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
 ) -> dict[str, bool]:
-    """Return a dict from the URL of each registry that the site uses to whether the site runs this registry itself."""
+    """Return, for the URL of each registry that the site uses, whether the site itself runs this registry."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
     used = [url for component in components for url in split_urls(component.registry_url)]

@@ -44,7 +44,7 @@ NVIDIA_SMI_TIMEOUT_SECONDS = 3.0
 
 
 def processes_of(socket_path: Path) -> dict[int, str]:
-    """Return a dict from the pid of each process that a supervisord with this socket started to its program."""
+    """Return the program of each process that a supervisord with this socket has started, as a dict from pids."""
     site_socket = os.path.realpath(socket_path)
     programs = {}
     for process in orphans.processes():
