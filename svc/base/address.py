@@ -63,7 +63,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_wildcard(host: str) -> bool:
-    """Return whether `host` stands for every address of a machine: a server can listen on it, no client can use it."""
+    """Return whether `host` stands for all addresses of a machine. Servers can listen on it; clients cannot use it."""
     return without_brackets(host) in WILDCARDS
 
 

@@ -25,7 +25,7 @@ class RefreshedModels:
 
 
 def refreshed_models(response: EngineResponse, babysitter: str | None = None) -> RefreshedModels:
-    """Return the models in a response, which the `babysitter` at this URL sent or, without one, the instance itself."""
+    """Return the models in a response. `babysitter` is the URL of its sender; None: the instance itself sent it."""
     if response.ok:
         return _models_in_answer(response)
     if babysitter is None:

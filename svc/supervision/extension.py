@@ -130,7 +130,7 @@ class Extension:
             self.log_positions.pop(name, None)
 
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
-        """Give a program a new configuration. Start a program that has ended; send a running one the signal to end.
+        """Give a program a new configuration. Start a program that has ended; end a running program with the signal.
 
         When the running process has ended, the program starts with the new configuration, even if the caller has died
         meanwhile. Raise RPCError for a process that is stopping, and for a running process if `signal_name` is empty or

@@ -20,7 +20,7 @@ from svc.site.components import rendered_files
 
 
 def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
-    """Return, for each instance with a valid TOML in config/ or behind a file in `conf_d`, its configuration."""
+    """Return a dict from instances to the configurations in valid TOMLs: those in config/, and sources of `conf_d`."""
     configs = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
