@@ -73,7 +73,7 @@ def add(
         echo(secret)
     except OSError as error:  # the secret was not printed, so the key is useless
         discard_key(path, name)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python's flush at exit would fail, too
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush of stdout at exit would fail
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
     echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)

@@ -99,7 +99,7 @@ def follow_logs(
     For a program that is added meanwhile, first print the last `line_count` lines of its log.
     """
     reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # for no event: poll then reports only a closed stdout
+    reader.register(sys.stdout.fileno(), 0)  # even without events, poll reports a closed stdout
     listed = time.monotonic()
     while True:
         for name, log in logs.items():

@@ -1,4 +1,4 @@
-"""`svc top`: prints the traffic of a router between every two scrapes of its metrics."""
+"""`svc top`: prints a router's traffic since the previous scrape of its metrics, again and again."""
 
 import time
 from collections.abc import Iterator

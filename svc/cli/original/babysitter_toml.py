@@ -104,9 +104,9 @@ def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
 
 
 def _joined(command: str | None) -> str | None:
-    """Return a command with quotes, so that a reader that splits like a shell splits it only at blanks.
+    """Return a command with its words quoted.
 
-    The original splits commands only at blanks.
+    The original splits a command only at blanks, but the reader of the TOML splits it like a shell.
     """
     return None if command is None else shlex.join(command.split())
 
