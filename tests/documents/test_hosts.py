@@ -191,6 +191,34 @@ def test_instances_are_restarted_while_requests_are_served(fleet, served):
     wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
 
 
+def test_a_reload_changes_an_instance_and_finishes_a_rollout_that_was_killed(fleet, served):
+    """`svc apply` without options in a bare environment is what `systemctl reload` runs."""
+    first = fleet.machines["first"]
+    apply = "runuser -u infinilm -- env -i PATH=$PATH /opt/infinilm-svc/bin/svc apply"
+    streams = start_stream(fleet, "qwen-a")
+    first.do(f"""cd /var/lib/infinilm
+        sed -i 's/models = .*/models = ["qwen", "extra"]/' config/qwen-a.toml
+        timeout --signal=KILL 5 {apply} && exit 1 || [ $? = 137 ]
+        runuser -u infinilm -- svc doctor --json > /tmp/doctor.json || true""")
+    report = json.loads((first.root() / "tmp/doctor.json").read_bytes())
+    [finding] = [finding for finding in findings_of(report["findings"]) if finding["key"] == "rollout"]
+    assert finding["fix"].endswith("svc apply")
+    assert fleet.routed_instances() == {"qwen-b-server"}, "the killed rollout left it drained"
+    first.do(f"cd /var/lib/infinilm; {apply} --drain-timeout 1; test ! -e var/rollout.json")
+    assert streams.result(60)
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+    answer = fleet.send_chat(model="extra", max_tokens=1)
+    assert (answer.status_code, answer.headers["x-mock-name"]) == (200, "qwen-a")
+    assert "nothing to do" in first.do(f"cd /var/lib/infinilm; {apply}")
+
+
+def findings_of(findings: list) -> Iterator[dict]:
+    """Yield the findings of the doctor, each followed by its consequences."""
+    for finding in findings:
+        yield finding
+        yield from findings_of(finding["consequences"])
+
+
 def test_a_new_version_is_installed_while_requests_are_served(fleet, served):
     fleet.run_section("A new version", "control", "first", "second")
     wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
