@@ -49,7 +49,9 @@ ENGINES = [
     Engine(
         "llama-cpp-python",
         python("llama-cpp-python[server]==0.3.36", CMAKE_ARGS=CMAKE_ARGS),
-        ("python", "-m", "llama_cpp.server", "--model", "MODEL_FILE", "--port", "PORT", "--model_alias", MODEL),
+        # with the template of the model's file, the model of the tests mostly ends its answer at once
+        ("python", "-m", "llama_cpp.server", "--model", "MODEL_FILE", "--chat_format", "gemma")
+        + ("--interrupt_requests", "false", "--port", "PORT", "--model_alias", MODEL),
         ("/v1/models", "/v1/chat/completions", "/v1/completions"),
     ),
     Engine(
