@@ -49,13 +49,13 @@ class Access:
     def read_token_file(self) -> str:
         """Return the token file for reading: --token-file, or the first token file in the settings, or an empty text.
 
-        The token files of babysitters and of the router come last. They are skipped if this user may not read them,
-        because most registries let any client read without a token.
+        Token files for writing come last. They are skipped if this user may not read them, because most registries let
+        any client read without a token.
         """
         own = self.settings()
-        if named := self.token_file or own.registry.read_token_file or own.registry.token_file:
+        if named := self.token_file or own.registry.read_token_file:
             return named
-        fallbacks = (self.site_settings().registry.token_file, own.router.registry_token_file)
+        fallbacks = (own.registry.token_file, self.site_settings().registry.token_file, own.router.registry_token_file)
         return next((file for file in fallbacks if file and os.access(file, os.R_OK)), "")
 
 

@@ -142,5 +142,5 @@ def _write_errors(path: Path) -> Iterator[None]:
         owner = other_owner(path)
         cure = f"make it writable for user {os.getuid()} or use another site"
         if owner and isinstance(error, PermissionError):
-            cure = f"it belongs to {owner}: run `{as_user(owner)}`, or {cure}"
+            cure = f"it belongs to {owner}: run `{as_user(owner)}`"
         raise CommandError(f"{path}: cannot write here: {error.strerror}; {cure}") from None

@@ -240,6 +240,7 @@ class Facts:
     svc_version: str = ""  # the version of the installed svc, with a digest of its code
     package_problems: Sequence[PackageProblem] = ()
     pip: str = "pip"  # the command that runs pip on svc's own environment
+    other_owner: str = ""  # the owner of the site if that is another user; empty for root, who may do everything
     sudo: str = "sudo "  # prefix of a command that needs root; "" if this user is root
     uncollected: Sequence[Uncollected] = ()
     model: str = ""  # the model from the command line

@@ -110,7 +110,8 @@ def _instances(site: Site, settings: Settings) -> Iterator[RegistryUser]:
     with suppress(CommandError):  # a file in BABYSITTER_CONFIGS does not exist
         paths += site.tomls((), settings.launch.babysitter_configs)
     for conf_d in (site.conf_d, site.var_conf_d):
-        paths += earlier_sources(site, conf_d)
+        with suppress(OSError):  # this user may not read var/
+            paths += earlier_sources(site, conf_d)
     for path in {path.absolute(): path for path in paths}.values():
         with suppress(OSError, ValueError):
             document = parse_toml(path.read_bytes())

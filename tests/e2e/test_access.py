@@ -39,6 +39,27 @@ def test_another_user_is_told_the_owner_and_changes_nothing(site):
     assert site.svc("status")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_a_member_of_the_sites_group_is_not_told_to_take_its_files(site):
+    toml, token = site.root / "config" / "svc.toml", site.root / "token"
+    token.write_text("secret")
+    token.chmod(0o600)
+    text = toml.read_text().replace("[registry]", '[registry]\ntoken_file = "token"')
+    toml.write_text(f'{text}[systemd]\ngroup = "nogroup"\n')
+    site.root.chmod(0o755)
+    site.svc("up")
+    for path in ("var", "logs", "var/supervisor.sock"):  # as of a site whose owner is in that group
+        shutil.chown(site.root / path, group="nogroup")
+    code, out, err = as_nobody(site, "status")
+    assert code == 0, out + err
+    code, out, err = as_nobody(site, "doctor", "--json")
+    assert code == 1, out + err
+    assert "chown" not in out
+    cures = {f["key"]: f["fix"] for f in json.loads(out)["findings"]}
+    assert {cures[name] for name in ("disk.var", "disk.logs", "token.token")} == {f"sudo -u root {BIN}/svc doctor"}, cures
+    assert "it belongs to root: run `sudo -u root" in as_nobody(site, "apply")[2]
+
+
 def test_a_supervisord_whose_socket_is_gone_is_named_and_ended(site):
     site.mock("one")
     site.svc("up")

@@ -23,7 +23,17 @@ def _disk(facts: Facts, disk: Disk) -> Iterator[Finding]:
     evidence = f"{disk.free >> 20} MB of {disk.size >> 30} GB are free, and {disk.inodes:.0%} of the inodes"
     path = shlex.quote(disk.path)
     fix = f"du -xah {path}/.. | sort -h | tail -20"
-    if not disk.writable:
+    if not disk.writable and facts.other_owner:
+        # Another owner would stop the site: its programs could not write there any more.
+        yield Finding(
+            f"disk.{disk.path}",
+            WARNING,
+            f"{disk.path}: this user cannot write there, only the site's owner, {facts.other_owner}",
+            "`svc up`, `svc apply` and rollouts need it",
+            fix=f"sudo -u {facts.other_owner} svc doctor",
+            causes=("supervisord.denied",),
+        )
+    elif not disk.writable:
         yield Finding(
             f"disk.{disk.path}",
             PROBLEM,

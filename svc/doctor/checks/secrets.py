@@ -34,6 +34,15 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             fix=_make_command(secret),
             first_step=SOURCES[secret.kind],
         )
+    elif secret.problem and facts.other_owner:
+        yield Finding(
+            key,
+            WARNING,
+            f"{path}: this user cannot read it: {secret.problem}",
+            f"{secret.setting} names it; the site's owner, {facts.other_owner}, must be able to",
+            fix=f"sudo -u {facts.other_owner} svc doctor",
+            causes=("supervisord.denied",),
+        )
     elif secret.problem:
         yield Finding(
             key,

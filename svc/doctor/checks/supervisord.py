@@ -19,7 +19,7 @@ def check_stopped(facts: Facts) -> Iterator[Finding]:
             PROBLEM,
             f"supervisord: pid {pid} does not answer: {facts.supervisord.problem}",
             "a signal (SIGSTOP) or a debugger has stopped it; its programs run on, but nothing restarts them",
-            fix=f"kill -CONT {pid}",
+            fix=f"{facts.sudo if facts.other_owner else ''}kill -CONT {pid}",
         )
 
 

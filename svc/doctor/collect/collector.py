@@ -103,6 +103,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
         svc_version=version.installed(),
         package_problems=_collected(local, "packages", cast("list[PackageProblem]", []), uncollected),
         pip=pip_command(),
+        other_owner="" if os.geteuid() == 0 else supervisord_search.other_owner(site),
         sudo="" if os.geteuid() == 0 else "sudo ",
         uncollected=[
             *uncollected,
