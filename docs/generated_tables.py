@@ -28,6 +28,8 @@ FEATURES = {
     "responses": "Responses",
     "embeddings": "embeddings",
     "tokens": "token counts",
+    "tool loop": "a loop of three tool calls",
+    "edit": "the change of a file",
 }
 TESTED = DOCS.parent / "tests" / "conformance" / "tested.json"  # written by those tests
 MARKED = re.compile(r"(?P<start><!-- generated: (?P<name>[a-z ]+) -->\n).*?(?P<end><!-- end of generated -->)", re.S)

@@ -78,8 +78,9 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
 
     It answers as the clients of OpenAI and Anthropic expect: chat, responses and
     messages (with tools and JSON schemas) and completions, also as streams; embeddings,
-    rerank, audio, images and models. It calls a tool only if the request requires
-    one. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
+    rerank, audio, images and models. It calls a tool if the request requires
+    one, and for each line of the prompt such as `call weather {"city": "Bergen"}`, one after the
+    other. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
     and /v1/unload_lora_adapter, as in vLLM. Its answers repeat the request:
 
     \b

@@ -159,6 +159,8 @@ class BackendApi:
 
     def _choice(self, body: request_bodies.GenerationBody, prompt: str) -> Choice:
         """Return the answer that the request requires: a function call, a JSON document or a text."""
+        if (call := body.scripted_call()) is not None:
+            return call_function(call.name, call.arguments, call.number)
         if (function := body.required_function()) is not None:
             return call_function(function.name, function.arguments(prompt))
         if (schema := body.answer_schema()) is not None:

@@ -26,7 +26,7 @@ class Dialect:
 def _message(choice: Choice) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "assistant", "content": choice.text, "refusal": None}
     if choice.call:
-        message |= {"content": None, "tool_calls": [_tool_call(choice.call, choice.text)]}
+        message |= {"content": None, "tool_calls": [_tool_call(choice, choice.text)]}
     return {"message": message}
 
 
@@ -34,12 +34,13 @@ def _delta(choice: Choice, text: str, first: bool) -> dict[str, Any]:
     delta: dict[str, Any] = {"role": "assistant"} if first else {}
     if not choice.call:
         return {"delta": {**delta, "content": text}}
-    call = _tool_call(choice.call, text) if first else {"function": {"arguments": text}}
+    call = _tool_call(choice, text) if first else {"function": {"arguments": text}}
     return {"delta": {**delta, "tool_calls": [{"index": 0, **call}]}}
 
 
-def _tool_call(function: str, arguments: str) -> dict[str, Any]:
-    return {"id": f"call_{function}", "type": "function", "function": {"name": function, "arguments": arguments}}
+def _tool_call(choice: Choice, arguments: str) -> dict[str, Any]:
+    function = {"name": choice.call, "arguments": arguments}
+    return {"id": f"call_{choice.call_id}", "type": "function", "function": function}
 
 
 CHAT = Dialect(

@@ -22,10 +22,16 @@ class Choice:
     finish: str  # stop | length | tool_calls
     call: str = ""  # the called function; the tokens are then its arguments
     stop: str | None = None  # the stop sequence that ended the text
+    call_number: int = 0  # of the calls in a conversation; 0: the only one
 
     @property
     def text(self) -> str:
         return "".join(self.tokens)
+
+    @property
+    def call_id(self) -> str:
+        """The name of the called function, with the number of the call if it has one."""
+        return f"{self.call}_{self.call_number}" if self.call_number else self.call
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +68,9 @@ def follow_format(text: str, limit: int | None) -> Choice:
     return Choice(generated, "stop")
 
 
-def call_function(function: str, arguments: str) -> Choice:
-    """Return a choice that calls a function in place of a text."""
-    return Choice(list(split_tokens(arguments)), "tool_calls", function)
+def call_function(function: str, arguments: str, number: int = 0) -> Choice:
+    """Return a choice that calls a function in place of a text. `number` tells apart the calls of a conversation."""
+    return Choice(list(split_tokens(arguments)), "tool_calls", function, call_number=number)
 
 
 def split_tokens(text: str) -> Iterator[str]:

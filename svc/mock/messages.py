@@ -63,7 +63,7 @@ def _block(choice: Choice) -> dict[str, Any]:
 def _empty_block(choice: Choice) -> dict[str, Any]:
     """Return the content block that begins a stream: without its text, or without the arguments of its call."""
     if choice.call:
-        return {"type": "tool_use", "id": f"toolu_{choice.call}", "name": choice.call, "input": {}}
+        return {"type": "tool_use", "id": f"toolu_{choice.call_id}", "name": choice.call, "input": {}}
     return {"type": "text", "text": ""}
 
 

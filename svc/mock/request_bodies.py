@@ -6,6 +6,7 @@ import msgspec
 
 from svc.base.errors import BadRequest
 from svc.mock.json_schema import Schema
+from svc.mock.tool_script import ScriptedCall, ToolScript, Turn, tool_script
 from svc.mock.tools import ChatTool, Function, MessagesTool, ToolChoice, required_function
 
 T = TypeVar("T")
@@ -17,17 +18,34 @@ Prompt = str | list[str | int | list[int]]
 class ContentPart(msgspec.Struct):
     type: str
     text: str = ""
+    content: "str | list[ContentPart] | None" = None  # of a tool's result
+
+
+Content = str | list[ContentPart] | None
+
+
+def texts_of(content: Content) -> list[str]:
+    """Return the texts in the content of a message or of a tool's result."""
+    if isinstance(content, list):
+        return [part.text for part in content if part.text]
+    return [content] if content else []
 
 
 class Message(msgspec.Struct):
     role: str
-    content: str | list[ContentPart] | None = None
+    content: Content = None
 
     @property
     def text(self) -> str:
-        if isinstance(self.content, list):
-            return " ".join(part.text for part in self.content if part.text)
-        return self.content or ""
+        return " ".join(texts_of(self.content))
+
+    def turn(self) -> Turn:
+        """Return what the message brings to a tool script."""
+        if self.role == "tool":
+            return Turn(results=[self.text])
+        parts = self.content if isinstance(self.content, list) else []
+        results = [" ".join(texts_of(part.content)) for part in parts if part.type == "tool_result"]
+        return Turn(texts_of(self.content) if self.role == "user" else [], results)
 
 
 class StreamOptions(msgspec.Struct):
@@ -92,6 +110,10 @@ class GenerationBody(msgspec.Struct, kw_only=True):
         """
         return None
 
+    def scripted_call(self) -> ScriptedCall | None:
+        """Return the call that the prompt dictates now, None if there is none."""
+        return None
+
 
 class ConversationBody(GenerationBody, kw_only=True):
     """A request whose prompt is a list of messages."""
@@ -102,8 +124,16 @@ class ConversationBody(GenerationBody, kw_only=True):
         """Return the text of all messages, which the model reads."""
         return "".join(f"{message.role}: {message.text}\n" for message in self.messages)
 
+    def tool_script(self) -> ToolScript:
+        return tool_script(message.turn() for message in self.messages)
+
     def last_user_text(self) -> str:
-        """Return the text that the answer repeats: the last user message, or the last message if no user sent one."""
+        """Return the text that the answer repeats: the last user message, or the last message if no user sent one.
+
+        At the end of a tool script, that is the result of its last call.
+        """
+        if (result := self.tool_script().last_result) is not None:
+            return result
         candidates = [message for message in self.messages if message.role == "user"] or self.messages
         return candidates[-1].text
 
@@ -124,6 +154,9 @@ class ChatBody(ConversationBody, kw_only=True):
 
     def required_function(self) -> Function | None:
         return required_function((tool.function for tool in self.tools or ()), self.tool_choice)
+
+    def scripted_call(self) -> ScriptedCall | None:
+        return self.tool_script().next_call({tool.function.name for tool in self.tools or ()})
 
 
 class CountBody(ConversationBody, kw_only=True):
@@ -155,11 +188,21 @@ class MessagesBody(CountBody, kw_only=True):
     def required_function(self) -> Function | None:
         return required_function((tool.function for tool in self.tools or ()), self.tool_choice)
 
+    def scripted_call(self) -> ScriptedCall | None:
+        return self.tool_script().next_call({tool.name for tool in self.tools or ()})
+
 
 class InputItem(Message):
     """An item in the input of Responses: a message, a function call, or its result. Only a message has a role."""
 
     role: str = ""
+    type: str = "message"
+    output: Content = None  # of a result
+
+    def turn(self) -> Turn:
+        if self.type == "function_call_output":
+            return Turn(results=[" ".join(texts_of(self.output))])
+        return super().turn()
 
 
 class ResponsesBody(GenerationBody, kw_only=True):
@@ -184,6 +227,9 @@ class ResponsesBody(GenerationBody, kw_only=True):
 
     def required_function(self) -> Function | None:
         return required_function(self.tools or (), self.tool_choice)
+
+    def scripted_call(self) -> ScriptedCall | None:
+        return self.conversation().tool_script().next_call({function.name for function in self.tools or ()})
 
 
 class CompletionBody(GenerationBody, kw_only=True):

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from tests.conformance import edit_tasks
+from tests.conformance.edit_tasks import EditTask
 from tests.conformance.environments import Environment, npm, python
 
 
@@ -9,17 +11,19 @@ from tests.conformance.environments import Environment, npm, python
 class Client:
     """`title` is that of its section in docs/CLIENTS.md.
 
-    `program` is a file of programs/ that prints its result for each of `features` as one line of JSON.
+    `program` is a file of programs/ that prints its result for each of `features` as one line of JSON. An agent has an
+    `edit_task` instead.
     """
 
     title: str
     environment: Environment
     program: str = ""
     features: tuple[str, ...] = ()
-    is_agent: bool = False
+    edit_task: EditTask | None = None
 
 
 CHAT_FEATURES = ("stream", "tool", "schema")
+LOOP = ("tool loop", "edit")
 
 CLIENTS = [
     Client(
@@ -55,8 +59,8 @@ CLIENTS = [
     Client("LangChain", python("langchain-openai==1.7.4"), "langchain_client.py", (*CHAT_FEATURES, "embeddings")),
     Client("LiteLLM", python("litellm==1.110.2"), "litellm_client.py", (*CHAT_FEATURES, "responses", "embeddings")),
     Client("llm", python("llm==0.36")),
-    Client("aider", python("aider-chat==0.86.2"), is_agent=True),
-    Client("Claude Code", npm("@anthropic-ai/claude-code@2.1.197"), is_agent=True),
-    Client("Codex", npm("@openai/codex@0.171.0"), is_agent=True),
-    Client("OpenCode", npm("opencode-ai@1.18.33"), is_agent=True),
+    Client("aider", python("aider-chat==0.86.2"), features=("edit",), edit_task=edit_tasks.AIDER),
+    Client("Claude Code", npm("@anthropic-ai/claude-code@2.1.197"), features=LOOP, edit_task=edit_tasks.CLAUDE_CODE),
+    Client("Codex", npm("@openai/codex@0.171.0"), features=LOOP, edit_task=edit_tasks.CODEX),
+    Client("OpenCode", npm("opencode-ai@1.18.33"), features=LOOP, edit_task=edit_tasks.OPENCODE),
 ]

@@ -14,6 +14,7 @@ from tests.documents.blocks import ROOT
 
 DOCUMENT = ROOT / "docs" / "CLIENTS.md"
 ROUTER_URL, KEY, MODEL = "http://localhost:8000", "sk-none", "demo-small"  # as they stand in the document
+PROMPT = '"Hello"'
 TIMEOUT_SECONDS = 150
 EXAMPLE = re.compile(
     r"^In `(?P<file>[^`]+)`:\n\n```\w+\n(?P<content>.*?)^```$|^```(?P<language>\w+)\n(?P<text>.*?)^```$", re.M | re.S
@@ -53,9 +54,19 @@ def examples(client: str) -> list[Example]:
 
 
 def run_examples(
-    client: str, environment: Environment, router_url: str, key: str, home: Path, model: str = MODEL
+    client: str,
+    environment: Environment,
+    router_url: str,
+    key: str,
+    home: Path,
+    model: str = MODEL,
+    arguments: str = PROMPT,
+    **variables: str,
 ) -> Ended:
-    """Write the files and run the programs of a section in an empty home directory; return the last program's end."""
+    """Write the files and run the programs of a section in a home directory; return the last program's end.
+
+    `arguments` replaces the prompt in the programs.
+    """
     ended = None
     for example in examples(client):
         text = example.text.replace(ROUTER_URL, router_url).replace(KEY, key).replace(MODEL, model)
@@ -64,7 +75,8 @@ def run_examples(
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text)
         else:
-            ended = run_program([*INTERPRETERS[example.language], text], environment, home)
+            command = [*INTERPRETERS[example.language], text.replace(PROMPT, arguments)]
+            ended = run_program(command, environment, home, **variables)
     assert ended is not None, f"{DOCUMENT}: no program in the section {client}"
     return ended
 

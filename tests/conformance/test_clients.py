@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conformance import record
+from tests.conformance import edit_tasks, record
 from tests.conformance.clients import CLIENTS, Client
 from tests.conformance.conftest import Routers
 from tests.conformance.document import INTERPRETERS, KEY, MODEL, run_examples, run_program
@@ -25,6 +25,7 @@ PROGRAMS = Path(__file__).parent / "programs"
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]  # with the installation
 each_client = pytest.mark.parametrize("client", CLIENTS, ids=lambda client: client.title)
+each_agent = pytest.mark.parametrize("client", [c for c in CLIENTS if c.edit_task], ids=lambda client: client.title)
 each_program = pytest.mark.parametrize("client", [c for c in CLIENTS if c.program], ids=lambda client: client.title)
 
 
@@ -53,7 +54,33 @@ def test_a_wrong_key_ends_with_an_error(client: Client, routers: Routers, tmp_pa
     assert routers.paths() == before
 
 
-@pytest.mark.parametrize("client", [c for c in CLIENTS if c.is_agent], ids=lambda client: client.title)
+@each_agent
+def test_an_agent_changes_a_file(client: Client, routers: Routers, tmp_path: Path):
+    client.environment.install()
+    task = client.edit_task
+    assert task
+    before = sum(routers.paths().values())
+    file = tmp_path / edit_tasks.FILE
+    file.write_text(edit_tasks.BEFORE)
+    prompt = task.prompt.replace("DIRECTORY", str(tmp_path))
+    ended = run_examples(
+        client.title,
+        client.environment,
+        routers.keyed.url,
+        routers.secret,
+        tmp_path,
+        arguments=task.arguments,
+        PROMPT=prompt,
+    )
+    assert ended.status == 0, ended.output
+    assert file.read_text() == edit_tasks.AFTER, ended.output
+    assert sum(routers.paths().values()) - before >= task.requests, ended.output
+    if task.requests > 1:
+        assert re.search(r"demo heard: (.*\n){0,9}?two$", ended.output, re.M), "the last result has reached the model"
+    record.write("clients", client.title, {"features": list(client.features)})
+
+
+@each_agent
 def test_an_agent_gives_up_a_model_that_is_unknown_with_404(client: Client, routers: Routers, tmp_path: Path):
     client.environment.install()
     with router("--static-services", routers.services, "--unknown-model-status", "404") as refusing:

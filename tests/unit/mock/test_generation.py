@@ -3,7 +3,7 @@
 import pytest
 
 from svc.mock import generation
-from svc.mock.generation import CACHE_BLOCK_CHARS, Choice, PrefixCache, count_tokens, echo_prompt
+from svc.mock.generation import CACHE_BLOCK_CHARS, Choice, PrefixCache, call_function, count_tokens, echo_prompt
 
 
 def test_an_answer_repeats_the_prompt_after_the_name():
@@ -73,3 +73,7 @@ def test_the_least_recently_used_block_is_dropped(monkeypatch):
     cache.read("c" * CACHE_BLOCK_CHARS)
     assert cache.read("a" * CACHE_BLOCK_CHARS) == 16
     assert cache.read("b" * CACHE_BLOCK_CHARS) == 0
+
+
+def test_the_calls_of_a_conversation_have_ids_of_their_own():
+    assert [call_function("run", "{}", number).call_id for number in (0, 1, 2)] == ["run", "run_1", "run_2"]

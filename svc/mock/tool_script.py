@@ -1,0 +1,61 @@
+"""Tool calls that a prompt dictates, one after the other, so that the tool loops of agents can be tried. Pure.
+
+A line `call NAME ARGUMENTS` of a prompt, with the arguments as a JSON object, is one call. Each is made in an answer of
+its own, once the results of those before it have arrived. The answer after the last call repeats its result.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+CALL = re.compile(r"^[ \t]*call ([A-Za-z0-9_.-]+) (\{.*\})[ \t]*$", re.M)
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one message of a client brings: texts of the user, and results of tools."""
+
+    texts: Sequence[str] = ()
+    results: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptedCall:
+    """A call of a tool. `number` counts the calls of a prompt from 1."""
+
+    name: str
+    arguments: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolScript:
+    """The calls that the last prompt with calls dictates, and the results that have arrived since."""
+
+    calls: Sequence[ScriptedCall] = ()
+    results: Sequence[str] = ()
+
+    def next_call(self, names: Iterable[str]) -> ScriptedCall | None:
+        """Return the call to make now: the first without a result, if a tool of that name is among `names`."""
+        if len(self.results) >= len(self.calls):
+            return None
+        call = self.calls[len(self.results)]
+        return call if call.name in names else None
+
+    @property
+    def last_result(self) -> str | None:
+        """The result of the last call, None before it has arrived."""
+        return self.results[-1] if self.calls and len(self.results) >= len(self.calls) else None
+
+
+def tool_script(turns: Iterable[Turn]) -> ToolScript:
+    """Return the script of a conversation."""
+    calls: list[ScriptedCall] = []
+    results: list[str] = []
+    for turn in turns:
+        results += turn.results
+        for text in turn.texts:
+            if lines := CALL.findall(text):
+                calls = [ScriptedCall(name, arguments, at) for at, (name, arguments) in enumerate(lines, 1)]
+                results = []
+    return ToolScript(tuple(calls), tuple(results))
