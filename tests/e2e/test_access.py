@@ -56,7 +56,9 @@ def test_a_member_of_the_sites_group_is_not_told_to_take_its_files(site):
     assert code == 1, out + err
     assert "chown" not in out
     cures = {f["key"]: f["fix"] for f in json.loads(out)["findings"]}
-    assert {cures[name] for name in ("disk.var", "disk.logs", "token.token")} == {f"sudo -u root {BIN}/svc doctor"}, cures
+    assert {cures[name] for name in ("disk.var", "disk.logs", "token.token")} == {f"sudo -u root {BIN}/svc doctor"}, (
+        cures
+    )
     assert "it belongs to root: run `sudo -u root" in as_nobody(site, "apply")[2]
 
 
