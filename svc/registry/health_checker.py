@@ -2,14 +2,15 @@
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import TypeVar
 
 from msgspec.structs import replace
 
 from svc.base.dial import AddressRefused
-from svc.base.errors import RateLimited
+from svc.base.errors import RateLimited, Unavailable
 from svc.protocol.service import BABYSITTER_TYPE, Service
 from svc.registry.store.contract import Store
 
@@ -17,6 +18,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 UNHEALTHY_AFTER_FAILURES = 3  # in a row
 HEALTHY_AFTER_SUCCESSES = 2  # in a row, for a service that was unhealthy
+SHARED_ROUNDS = 3  # rounds for which other registries rely on the names that this one has reached
 MAX_CONCURRENT_CHECKS = 32  # in one round
 MAX_CONCURRENT_REQUESTED_CHECKS = 32
 MAX_LOGGED_REFUSALS = 1000  # number of log messages to remember, so that the same refusal is not logged again
@@ -75,15 +77,31 @@ class HealthChecker:
 
     The number of checks that contradict a health status is kept in memory. The health status itself is in the store,
     which is written only when the status changes.
+
+    Several registries with one store check the same services. A service is healthy while one of them reaches it: each
+    registry shares the names that it reaches, and marks no service as unhealthy that another registry reaches. So the
+    failure of one registry's network does not take away instances that serve.
     """
 
-    def __init__(self, store: Store, probe: Callable[[str], int], count_check: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        probe: Callable[[str], int],
+        count_check: Callable[[bool], None],
+        interval: float = 30.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.store = store
         self.probe = probe
         self.count_check = count_check  # called after each check with True if it succeeded
+        self.interval = interval  # seconds between two rounds
+        self.clock = clock
         self._contradictions: dict[str, tuple[str, int]] = {}  # name -> health status, checks that contradict it
+        self._failures: dict[str, int] = {}  # name -> failed checks since the last success; only if there was one
+        self._reached_by_others: frozenset[str] | None = None  # None: not read in this round
 
     def run_round(self) -> None:
+        began, self._reached_by_others = self.clock(), None
         _, services = self.store.snapshot()
         running = sorted((s for s in services if s.status == "running"), key=lambda s: s.health_status == "unhealthy")
         by_url: dict[str, list[Service]] = {}
@@ -91,23 +109,39 @@ class HealthChecker:
             by_url.setdefault(service.health_url(), []).append(service)
         names = {service.name for service in running}
         self._contradictions = {name: counts for name, counts in self._contradictions.items() if name in names}
+        self._failures = {name: count for name, count in self._failures.items() if name in names}
         for_each(lambda item: self._check(*item), by_url.items(), MAX_CONCURRENT_CHECKS)
+        reached = [name for name, count in self._failures.items() if count < UNHEALTHY_AFTER_FAILURES]
+        seconds = SHARED_ROUNDS * (self.interval + self.clock() - began)
+        with suppress(Unavailable):
+            self.store.share_reached(reached, seconds)
 
     def _check(self, url: str, services: list[Service]) -> None:
         status_code = self.probe(url)
         self.count_check(all(is_success(service, status_code) for service in services))
         for service in services:
-            self._record(service, is_success(service, status_code))
+            with suppress(Unavailable):  # the store reports that it is away; the next round decides again
+                self._record(service, is_success(service, status_code))
 
     def _record(self, service: Service, succeeded: bool) -> None:
+        if succeeded or service.name in self._failures:
+            self._failures[service.name] = 0 if succeeded else self._failures[service.name] + 1
         status, contradictions = self._contradictions.get(service.name, ("", 0))
         if status != service.health_status:
             contradictions = 0  # a registration or update has reset the health status since the last check
         status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
+        if status == "unhealthy" != service.health_status and service.name in self._others():
+            status, contradictions = service.health_status, UNHEALTHY_AFTER_FAILURES - 1  # the next check decides
         self._contradictions[service.name] = (status, contradictions)
         if status != service.health_status:
             log.info("%s is %s: %s", service.name, status, service.health_url())
             self.store.change(service.name, lambda now: now and with_health_status(now, service, status))
+
+    def _others(self) -> frozenset[str]:
+        """Return the names that other registries reach, as read once in this round."""
+        if self._reached_by_others is None:
+            self._reached_by_others = self.store.reached_by_others()
+        return self._reached_by_others
 
 
 def with_health_status(now: Service, checked: Service, health_status: str) -> Service:

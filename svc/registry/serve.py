@@ -153,7 +153,7 @@ class RegistryServer(GunicornApplication):
         store = self.store = open_store(settings)
         sweep = LeaseSweep(store, store.now, lambda: metrics.expirations.inc())
         metrics = RegistryMetrics(store, sweep.health)
-        health_checker = HealthChecker(store, probe, metrics.count_check)
+        health_checker = HealthChecker(store, probe, metrics.count_check, settings.health_interval)
         count_removal = metrics.removals.labels("silence").inc
         cleanup = ServiceCleanup(store, settings.forget_after, store.now, sweep.listening_since, count_removal)
         self.loops = [

@@ -14,7 +14,7 @@ MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of).
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Protocol
 
 from svc.protocol.event import Event
@@ -74,6 +74,12 @@ class Store(Protocol):
         Wait up to `wait` seconds until there is such an event. If `after` is above the highest id, the store has lost
         its data, and `after` counts as 0.
         """
+
+    def share_reached(self, names: Collection[str], seconds: float) -> None:
+        """Let the other registries with this store know for `seconds` which services this registry's checks reach."""
+
+    def reached_by_others(self) -> frozenset[str]:
+        """Return the services that the checks of at least one other registry with this store reach now."""
 
     def check(self) -> None:
         """Raise Unavailable if the store cannot be written now."""

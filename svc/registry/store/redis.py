@@ -2,8 +2,9 @@
 
 import dataclasses
 import itertools
+import secrets
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import msgspec
 from msgspec.structs import replace
@@ -46,6 +47,7 @@ class RedisStore:
 
     def __init__(self, address: RedisAddress) -> None:
         self._connection = RedisConnection(address)
+        self._id = secrets.token_hex(8)  # of this registry, among those with this store
         self._last_snapshot: RedisSnapshot | None = None
         self._snapshot_numbers, self._last_number = itertools.count(), -1
         self.event_counts: Counter[str] = Counter()
@@ -137,6 +139,13 @@ class RedisStore:
         if event_id.value == last:
             changed.wait(wait)
         return self._events(after)
+
+    def share_reached(self, names: Collection[str], seconds: float) -> None:
+        self._connection.run(redis_scripts.SHARE_REACHED, self._id, f"{seconds:g}", "\n".join(names))
+
+    def reached_by_others(self) -> frozenset[str]:
+        joined = self._connection.run(redis_scripts.REACHED_BY_OTHERS, self._id)
+        return frozenset(joined.decode().split("\n")) if joined else frozenset()
 
     def check(self) -> None:
         self._connection.run(redis_scripts.CHECK, "1")

@@ -11,16 +11,18 @@ changes     channel: each new revision
 events      list: the registry's own last events; each entry is the id, a space, and the JSON without the id
 reports     list: the last events from other reporters; each entry is the id, a space, the reporter, a space, the JSON
 told        channel: the id of each new event
+reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
+            each on a line
 """
 
 from svc.protocol.event import REGISTRY_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 ANY_OWNER = "*"  # instead of the sender's digest: the heartbeat is accepted, whoever owns the service
-KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports")
+KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports", "reached")
 
 _COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told, reports = unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told, reports, reached = unpack(KEYS)
 
 local function record_of(name)
   return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
@@ -170,6 +172,34 @@ if writes ~= ARGV[1] then
   all[5] = table.concat(redis.call('SMEMBERS', drained), '\\n')
 end
 return all
+"""
+)
+
+# Arguments: a registry's id, seconds for which the names count, and the names, joined by newlines. Result: nil.
+SHARE_REACHED = (
+    _COMMON
+    + """
+redis.call('HSET', reached, ARGV[1], (redis.call('TIME')[1] + ARGV[2]) .. '\\n' .. ARGV[3])
+return false
+"""
+)
+
+# Argument: a registry's id. Result: the names that other registries reach, joined by newlines. A registry that has not
+# shared its names for too long has ended, so its entry is removed.
+REACHED_BY_OTHERS = (
+    _COMMON
+    + """
+local now, names = tonumber(redis.call('TIME')[1]), {}
+local entries = redis.call('HGETALL', reached)
+for at = 1, #entries, 2 do
+  local last, joined = string.match(entries[at + 1], '^(%S+)\\n(.*)$')
+  if tonumber(last) < now then
+    redis.call('HDEL', reached, entries[at])
+  elseif entries[at] ~= ARGV[1] and joined ~= '' then
+    names[#names + 1] = joined
+  end
+end
+return table.concat(names, '\\n')
 """
 )
 

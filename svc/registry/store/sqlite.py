@@ -5,7 +5,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -133,6 +133,12 @@ class SqliteStore:
         if not events and added.wait(wait):
             return self._events(after)
         return events, last
+
+    def share_reached(self, names: Collection[str], seconds: float) -> None:
+        """Do nothing, because no other registry has this store."""
+
+    def reached_by_others(self) -> frozenset[str]:
+        return frozenset()
 
     def check(self) -> None:
         with self._transaction() as db:

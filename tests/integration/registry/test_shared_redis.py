@@ -1,9 +1,10 @@
 """Several registries on one Redis: each of them gives the same answers."""
 
+import re
 import signal
 import threading
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 
 import pytest
 import requests
@@ -74,6 +75,33 @@ def test_a_command_uses_the_next_registry_and_reports_a_redis_that_is_away(pair,
     assert err.startswith(f"svc: cannot undrain a: the registry at {second.client.urls[0]} answered 503: ")
     assert err.endswith("the registry cannot use its store: connection refused\n")
     assert "--registry-url" not in err
+
+
+def test_an_instance_stays_healthy_while_one_registry_reaches_it(tmp_path, own_redis):
+    """One of them may not connect to the instance, as if a firewall were between the two."""
+    checks = ("--store", own_redis.url, "--health-interval", "0.2", "--health-timeout", "1")
+    near, far = Registry(tmp_path, *checks), Registry(tmp_path, *checks, "--allowed-networks", "192.0.2.0/24")
+    with closing(Instance()) as instance:
+        url = f"http://127.0.0.1:{instance.port}"
+        try:
+            near.start()
+            near.client.register(registration("a", url=url, lease_seconds=600))
+            wait_until(lambda: near.client.get("a")["health_status"] == "healthy", description="it is reached")
+            far.start()
+            wait_until(lambda: failed_checks(far) >= 8, description="the other registry does not reach it")
+            assert far.client.get("a")["is_healthy"]
+            assert "unhealthy" not in {event["kind"] for event in near.client.events()[0]}
+            near.end()
+            wait_until(lambda: not far.client.get("a")["is_healthy"], 30, "no registry reaches it")
+        finally:
+            near.end()
+            far.end()
+
+
+def failed_checks(registry):
+    text = requests.get(f"{registry.client.urls[0]}/metrics", timeout=5).text
+    [line] = [line for line in text.splitlines() if re.match(r"\S*health_checks_total.*fail", line)]
+    return float(line.split()[-1])
 
 
 def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from svc.base.errors import Forbidden, NotFound, Unavailable
 from svc.registry.leases import lease, owner
+from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.stores import put, revision
 from tests.unit.registry.services import NOW, service
 from tests.waiting import wait_until
@@ -201,6 +202,22 @@ def test_the_mark_of_an_unknown_name_can_be_cleared_but_not_set(store, reopen):
     again = reopen()
     for name in ("gone", "never"):
         assert not put(again, service(name)).drained
+
+
+def test_registries_share_what_their_checks_reach(store, reopen):
+    other = reopen()
+    try:
+        store.share_reached(["a", "b"], 60)
+        other.share_reached([], 60)
+        assert store.reached_by_others() == frozenset(), "a registry's own names do not count"
+        if isinstance(store, SqliteStore):  # one registry alone has such a store
+            assert other.reached_by_others() == frozenset()
+            return
+        assert other.reached_by_others() == {"a", "b"}
+        store.share_reached(["b"], -1)
+        assert other.reached_by_others() == frozenset(), "what was shared has expired"
+    finally:
+        other.close()
 
 
 def test_a_status_of_several_words_is_kept(store):

@@ -145,6 +145,53 @@ def test_a_new_registration_starts_the_count_again(store, probe, checks):
     assert store.get("qwen").health_status == "unhealthy"
 
 
+class SharedStore(SqliteStore):
+    """A store of two registries; `others` are the names that the other one reaches."""
+
+    others = frozenset()
+    reached: tuple[list[str], float] = ([], 0)
+
+    def share_reached(self, names, seconds):
+        self.reached = (sorted(names), seconds)
+
+    def reached_by_others(self):
+        return self.others
+
+
+@pytest.fixture
+def shared_store(tmp_path):
+    store = SharedStore(tmp_path / "shared.db")
+    yield store
+    store.close()
+
+
+def test_a_service_that_another_registry_reaches_stays_healthy(shared_store, probe):
+    checks = HealthChecker(shared_store, probe, lambda ok: None)
+    put(shared_store, service(health_status="healthy"))
+    probe.down.add("http://10.0.0.7:8100/health")
+    shared_store.others = frozenset({"qwen"})
+    for _ in range(7):
+        checks.run_round()
+    assert shared_store.get("qwen").health_status == "healthy"
+    shared_store.others = frozenset()
+    checks.run_round()
+    assert shared_store.get("qwen").health_status == "unhealthy", "the first check after the other one has lost it"
+
+
+def test_a_registry_shares_what_it_reaches_until_three_checks_have_failed(shared_store, probe):
+    checks = HealthChecker(shared_store, probe, lambda ok: None, interval=10, clock=iter(range(100)).__next__)
+    put(shared_store, service("a"), service("b", url="http://10.0.0.8:8100"))
+    probe.down.add("http://10.0.0.8:8100/health")
+    checks.run_round()
+    assert shared_store.reached == (["a"], 33), "three rounds, each of them 10 s after one that took 1 s"
+    probe.down.add("http://10.0.0.7:8100/health")
+    shared = []
+    for _ in range(3):
+        checks.run_round()
+        shared.append(shared_store.reached[0])
+    assert shared == [["a"], ["a"], []]
+
+
 def test_a_result_for_a_service_that_has_moved_is_dropped(store, probe, checks):
     put(store, service())
 
