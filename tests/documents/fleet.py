@@ -26,24 +26,31 @@ TOKEN = "etc/infinilm/token"
 
 
 class Fleet:
-    def __init__(self, place: Path, checkout: Path, stack: ExitStack) -> None:
-        network = stack.enter_context(closing(Network(len(ADDRESSES), place, list(ADDRESSES.values()))))
-        self.hosts: dict[str, Host] = dict(zip(ADDRESSES, network.hosts, strict=True))
-        self.machines: dict[str, Machine] = {}
-        for role in ("control", *INSTANCES):
-            inside = ("nsenter", f"--net=/run/netns/{self.hosts[role].name}")
-            self.machines[role] = stack.enter_context(closing(Machine(checkout, site="", inside=inside)))
+    """`start_machine` makes the machine of a role on its host; by default one made of namespaces."""
 
-    def run_section(self, section: str, *roles: str) -> None:
+    addresses = ADDRESSES
+
+    def __init__(self, place: Path, checkout: Path, stack: ExitStack) -> None:
+        network = stack.enter_context(closing(Network(len(self.addresses), place, list(self.addresses.values()))))
+        self.hosts: dict[str, Host] = dict(zip(self.addresses, network.hosts, strict=True))
+        self.machines: dict[str, Any] = {}
+        for role in self.addresses:
+            if role != "client":
+                self.machines[role] = stack.enter_context(closing(self.start_machine(role, checkout)))
+
+    def start_machine(self, role: str, checkout: Path) -> Any:
+        return Machine(checkout, site="", inside=("nsenter", f"--net=/run/netns/{self.hosts[role].name}"))
+
+    def run_section(self, section: str, *roles: str, document: Path = DOCUMENT) -> None:
         """Run the blocks of a section, each on those of the machines that it is for, in parallel."""
-        for block in blocks(DOCUMENT):
+        for block in blocks(document):
             if block.section == section:
                 with ThreadPoolExecutor(len(roles)) as executor:
-                    list(executor.map(lambda role, block=block: self._run(block, role), roles_of(block, roles)))
+                    list(executor.map(lambda role, block=block: self.run(block, role), roles_of(block, roles)))
 
-    def _run(self, block: Block, role: str) -> None:
+    def run(self, block: Block, role: str) -> None:
         machine = self.machines[role]
-        if "run by" in block.notes:
+        if block.notes.get("run by") == "tests/documents/test_hosts.py":
             machine.run(block)
         elif block.text.startswith("scp "):  # cannot run here as it is, but the token must be copied
             self.copy_token(role)

@@ -43,10 +43,20 @@ def missing() -> str:
 
 
 class Session:
-    """One shell: `command` creates the machine and runs listen.sh in it."""
+    """One shell: `command` creates or enters the machine and runs listen.sh in it.
 
-    def __init__(self, command: Sequence[str], timeout: float = BLOCK_TIMEOUT_SECONDS) -> None:
-        self._files = Path(tempfile.mkdtemp(prefix="machine-", dir="/tmp"))
+    `files` is the session's own directory, and `inside` its path for the shell.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        timeout: float = BLOCK_TIMEOUT_SECONDS,
+        files: Path | None = None,
+        inside: str = "",
+    ) -> None:
+        self._files = files or Path(tempfile.mkdtemp(prefix="machine-", dir="/tmp"))
+        self._inside = inside or str(self._files)
         self._log = self._files / "log"
         self._number = 0
         self._timeout = timeout
@@ -112,7 +122,7 @@ class Session:
         file = self._files / f"{self._number}.sh"
         file.write_text(text)
         start = len(self.log())
-        self._shell.stdin.write(f"{verb} {file}\n")
+        self._shell.stdin.write(f"{verb} {self._inside}/{file.name}\n")
         ready, _, _ = select.select([self._shell.stdout], [], [], self._timeout)
         assert ready, f"{place}: not done after {self._timeout:g} s\n{self.log()[start:]}"
         answer = self._shell.stdout.readline()

@@ -1,0 +1,130 @@
+"""The machines of docs/DISTRIBUTED_DEPLOYMENT_README.md, booted, on which every block of a section runs as it stands."""
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.documents.blocks import Block, blocks
+from tests.documents.checkout import GIT, checkout
+from tests.documents.fleet import ADDRESSES, DOCUMENT, ROUTER, Fleet
+from tests.e2e.nspawn import CannotBoot, SystemdMachine, make_base
+from tests.e2e.sites import ROOT
+from tests.integration.registry.writers import Workers
+from tests.waiting import wait_until
+
+SYSTEMD = Path("docs/SYSTEMD.md")
+UNIT = "infinilm-svc"
+SITE = "/var/lib/infinilm"
+CLIENTS = 4
+PIP_TIMEOUT_SECONDS = 600
+
+
+@dataclass
+class Answers:
+    """What clients got: when, of which instance, after how long; and the answers that were not 200."""
+
+    served: list[tuple[float, str, float]] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def since(self, moment: float) -> list[tuple[float, str, float]]:
+        return [answer for answer in self.served if answer[0] > moment]
+
+
+class SystemdFleet(Fleet):
+    """The hosts of the document, one empty host more for SYSTEMD.md alone, a second registry's and a Redis's."""
+
+    addresses = {**ADDRESSES, "single": "10.0.0.21", "other": "10.0.0.2", "redis": "10.0.0.9"}
+
+    def __init__(self, place: Path, stack: ExitStack) -> None:
+        self._base = make_base()
+        self.packages = place / "packages"
+        super().__init__(place, make_packages(self.packages), stack)
+
+    def start_machine(self, role: str, checkout: Path) -> SystemdMachine:
+        return SystemdMachine(role, self.hosts[role], self._base, checkout)
+
+    def boot(self, *roles: str) -> None:
+        for role in roles:
+            self.machines[role].boot()
+
+    def run(self, block: Block, role: str) -> None:
+        self.machines[role].run(block)
+
+    def name_machine(self, role: str) -> None:
+        """Set the variables of the document's blocks in a new session of this instance host."""
+        for block in blocks(DOCUMENT):
+            if block.text.startswith("here=") and block.notes["on"] == role:
+                self.run(block, role)
+
+    def copy_token(self, role: str) -> None:
+        (block,) = (block for block in blocks(DOCUMENT) if block.text.startswith("scp "))
+        self.run(block, role)
+
+    def models_of(self, name: str) -> set[str]:
+        """Return the models for which the router sends requests to an instance."""
+        listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 40).json()["services"]
+        return {model for service in listed if service["name"] == f"{name}-server" for model in service["models"]}
+
+    def await_both(self, answers: Answers) -> None:
+        """Wait until both instances have answered from now on."""
+        now = time.monotonic()
+        both = {"qwen-a", "qwen-b"}
+        wait_until(lambda: {name for _, name, _ in answers.since(now)} >= both, 20, "both answer")
+
+    def as_user(self, role: str, command: str) -> str:
+        """Run a command of the site as the site's user, and return its output."""
+        return self.machines[role].call(f"cd {SITE} && runuser -u infinilm -- {command}")
+
+    def main_pid(self, role: str) -> int:
+        return int(self.machines[role].call(f"systemctl show --property MainPID --value {UNIT}") or 0)
+
+    def add_version(self, version: str) -> None:
+        """Commit and tag a version of the program, which then can be fetched."""
+        repository = self.packages / "infinilm-svc"
+        setup = repository / "setup.cfg"
+        setup.write_text(setup.read_text().replace("\nversion = ", f"\nversion = {version}\n# before: "))
+        for command in (f"commit --quiet --all --message {version}", f"tag v{version}"):
+            subprocess.run([*GIT, *command.split()], cwd=repository, check=True)
+
+    @contextmanager
+    def load(self, **fields: object) -> Iterator[Answers]:
+        """Let clients send chats meanwhile; a failed request fails the test."""
+        answers = Answers()
+
+        def send() -> None:
+            began = time.monotonic()
+            answer = self.send_chat(max_tokens=1, **fields)
+            if answer.status_code == 200:
+                now = time.monotonic()
+                answers.served.append((now, answer.headers["x-mock-name"], now - began))
+            else:
+                answers.failed.append(f"{answer.status_code} {answer.text}")
+
+        with Workers(pause=0.05).at_work([send] * CLIENTS):
+            yield answers
+        print(f"{len(answers.served)} requests answered, {len(answers.failed)} failed")
+        assert answers.served
+        assert answers.failed == []
+
+
+def make_packages(place: Path) -> Path:
+    """Make a repository like that of the document's `git clone`, and a wheel of each package that pip needs for it."""
+    repository = place / "infinilm-svc"
+    repository.mkdir(parents=True)
+    checkout(repository)
+    wheels = place / "wheels"
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels), f"{ROOT}[redis]"]
+    done = subprocess.run(
+        [*command, "setuptools>=68", "wheel"], capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS
+    )
+    if done.returncode:
+        raise CannotBoot(f"PyPI's packages cannot be had: {done.stderr[-500:]}")
+    for own in wheels.glob("infinilm_svc-*"):
+        own.unlink()
+    shutil.rmtree(ROOT / "build", ignore_errors=True)
+    return place

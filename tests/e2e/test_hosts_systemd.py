@@ -1,0 +1,238 @@
+"""docs/SYSTEMD.md and docs/DISTRIBUTED_DEPLOYMENT_README.md, walked on booted machines from empty ones to the uninstall.
+
+The tests are the steps of one walk, in their order. Machines are rebooted and lose their power, links are cut.
+"""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.documents.blocks import blocks
+from tests.documents.fleet import DOCUMENT
+from tests.e2e.nspawn import CannotBoot, missing
+from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet
+from tests.waiting import wait_until
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
+RECOVERY_TIMEOUT_SECONDS = 60.0
+SETUP_SECTIONS = [
+    "On every machine",
+    "The control host",
+    "An instance host",
+    "The first answer",
+    "What has to be reachable",
+]
+HOSTS = ("control", "first", "second")
+NAMES = {"first": "qwen-a", "second": "qwen-b"}
+CUT_SECONDS = 30.0
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory) -> Iterator[SystemdFleet]:
+    if reason := missing():
+        pytest.skip(reason)
+    with ExitStack() as stack:
+        try:
+            fleet = SystemdFleet(tmp_path_factory.mktemp("hosts"), stack)
+            fleet.boot(*HOSTS)
+        except CannotBoot as error:
+            pytest.skip(f"no machine can be booted here: {error}")
+        yield fleet
+
+
+def test_empty_machines_answer_the_first_request(fleet):
+    for section in SETUP_SECTIONS:
+        fleet.run_section(section, *HOSTS)
+    for role in HOSTS:
+        fleet.machines[role].do("systemctl enable nftables")
+    assert fleet.both_hosts_are_up()
+
+
+def test_the_unit_takes_the_sites_over(fleet):
+    fleet.run_section("The unit", *HOSTS, document=SYSTEMD)
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+    for role in HOSTS:
+        group = fleet.machines[role].call(f"cat /proc/{fleet.main_pid(role)}/cgroup")
+        assert group.strip().endswith(f"/system.slice/{UNIT}.service")
+
+
+def test_a_killed_supervisord_is_started_again_while_requests_are_served(fleet):
+    before = fleet.main_pid("first")
+    with fleet.load() as answers:
+        fleet.await_both(answers)
+        fleet.machines["first"].do(f"kill -9 {before}")
+        wait_until(lambda: fleet.main_pid("first") not in (0, before), 30, "systemd starts it again", interval=0.5)
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+
+
+def test_a_reload_changes_an_instance_while_requests_are_served(fleet):
+    """The token of the documents' set-up is all that `svc apply` needs."""
+    with fleet.load() as answers:
+        fleet.await_both(answers)
+        fleet.machines["first"].do(
+            f"""sed -i 's/^models = .*/models = ["qwen", "more"]/' {SITE}/config/qwen-a.toml
+            systemctl reload {UNIT}"""
+        )
+        fleet.await_both(answers)
+    assert fleet.models_of("qwen-a") == {"qwen", "more"}
+    assert fleet.models_of("qwen-b") == {"qwen"}
+
+
+def test_a_reload_of_an_invalid_file_changes_nothing(fleet):
+    before = fleet.as_user("second", "supervisorctl pid all")
+    fleet.machines["second"].do(
+        f"""cp -p {SITE}/config/qwen-b.toml /root/
+        echo 'port = "none"' > {SITE}/config/qwen-b.toml
+        if systemctl reload {UNIT}; then exit 1; fi
+        journalctl --unit {UNIT} --lines 20 | grep -F config/qwen-b.toml
+        mv /root/qwen-b.toml {SITE}/config/"""
+    )
+    assert fleet.as_user("second", "supervisorctl pid all") == before != ""
+
+
+def test_a_machine_that_reboots_returns_by_itself_with_its_firewall(fleet):
+    with fleet.load() as answers:
+        fleet.await_both(answers)
+        fleet.machines["first"].reboot()
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+    assert "registry and router" in fleet.machines["first"].call("nft list ruleset")
+
+
+def test_the_control_host_returns_after_a_reboot(fleet):
+    fleet.machines["control"].reboot()
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+    assert fleet.send_chat(max_tokens=1).status_code == 200
+
+
+def test_a_machine_without_power_is_left_out_and_returns(fleet):
+    with fleet.load() as answers:
+        fleet.await_both(answers)
+        fleet.machines["second"].cut_power()
+        wait_until(lambda: fleet.routed_instances() == {"qwen-a-server"}, 60, "the router leaves it out")
+        fleet.boot("second")
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+
+
+def test_a_link_that_is_cut_for_30_seconds_costs_no_request(fleet):
+    with fleet.load() as answers:
+        fleet.await_both(answers)
+        fleet.hosts["first"].cut()
+        cut = time.monotonic()
+        try:
+            wait_until(lambda: fleet.routed_instances() == {"qwen-b-server"}, CUT_SECONDS, "the router leaves it out")
+            wait_until(lambda: time.monotonic() > cut + CUT_SECONDS, 2 * CUT_SECONDS)
+        finally:
+            fleet.hosts["first"].heal()
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+
+
+def test_the_token_is_replaced_without_a_restart(fleet):
+    with fleet.load():
+        fleet.run_section("The tokens", "control")
+        for role in ("first", "second"):
+            fleet.copy_token(role)
+            fleet.as_user(role, f"supervisorctl restart {NAMES[role]}:babysitter")
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "the registry accepts the new token")
+
+
+def test_a_machine_is_added_and_removed(fleet):
+    fleet.boot("third")
+    fleet.run_section("On every machine", "third")
+    fleet.run_section("A machine more", "control", "third")
+    fleet.run_section("An instance host", "third")
+    fleet.run_section("What has to be reachable", "third")
+    fleet.run_section("The unit", "third", document=SYSTEMD)
+    wait_until(lambda: "qwen-c-server" in fleet.routed_instances(), RECOVERY_TIMEOUT_SECONDS, "it gets requests")
+    fleet.run_section("A machine less", "control")
+    assert "qwen-c-server" not in fleet.routed_instances()
+    fleet.run_section("A machine less", "third")
+    assert not {"qwen-c", "qwen-c-server"} & fleet.healthy_services()
+    assert fleet.machines["third"].call(f"systemctl is-active {UNIT} || true").strip() == "inactive"
+
+
+def test_instances_are_restarted_while_requests_are_served(fleet):
+    with fleet.load():
+        for role in ("first", "second"):
+            fleet.name_machine(role)
+            fleet.run_section("Restarting and changing instances", role)
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+
+
+def test_a_backup_is_made_and_restored(fleet):
+    control = fleet.machines["control"]
+    backup, restore = (block for block in blocks(DOCUMENT) if block.section == "Backup")
+    control.do(f"cd {SITE}; svc drain qwen-b")
+    control.run(backup)
+    control.do(f"svc undrain qwen-b; rm {SITE}/config/svc.toml")
+    control.run(restore)
+    wait_until(lambda: "qwen-b-server" not in fleet.routed_instances(), RECOVERY_TIMEOUT_SECONDS, "the mark is back")
+    control.do("svc check; svc undrain qwen-b")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+
+
+def test_a_new_version_is_installed_while_requests_are_served(fleet):
+    (version,) = re.findall(r"checkout v([\d.]+)", " ".join(block.text for block in blocks(DOCUMENT)))
+    fleet.add_version(version)
+    engines = {role: fleet.as_user(role, f"supervisorctl pid {NAMES[role]}:server") for role in NAMES}
+    with fleet.load() as answers:
+        for role in HOSTS:
+            fleet.run_section("A new version", role)
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+    for role in HOSTS:
+        assert version in fleet.as_user(role, "svc --version")
+    for role, pid in engines.items():
+        assert fleet.as_user(role, f"supervisorctl pid {NAMES[role]}:server") == pid != "", "the model stays loaded"
+
+
+def test_a_drained_machine_restarts_its_supervisord(fleet):
+    """As the document says of the supervisord that a new version needs."""
+    with fleet.load() as answers:
+        fleet.machines["control"].do(f"cd {SITE}; svc drain qwen-a --wait")
+        fleet.machines["first"].do(f"systemctl restart {UNIT}")
+        fleet.machines["control"].do("svc undrain qwen-a")
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+
+
+def test_the_guide_of_one_machine_leads_to_an_answer(fleet):
+    fleet.boot("single")
+    fleet.run_section("From an empty machine", "single", document=SYSTEMD)
+    fleet.run_section("The unit", "single", document=SYSTEMD)
+    single = fleet.machines["single"]
+    wait_until(lambda: single.call(f"cd {SITE}; svc health && echo well"), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    assert "demo-a" in single.do("curl http://localhost:8000/v1/models")
+
+
+def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
+    single = fleet.machines["single"]
+    single.do(
+        """curl --no-buffer --max-time 60 http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' \\
+            -d '{"model": "demo-a", "messages": [{"role": "user", "content": "Hello"}], "stream": true}' > /root/stream &
+        while ! grep -q data: /root/stream; do :; done"""
+    )
+    single.do(f"systemctl stop {UNIT}; wait; tail -n 2 /root/stream | grep -F '[DONE]'")
+    single.do(f"systemctl start {UNIT}")
+    wait_until(lambda: single.call(f"cd {SITE}; svc health && echo well"), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    single.do(f"cd {SITE}; runuser -u infinilm -- svc down")
+    assert single.call(f"systemctl is-active {UNIT} || true").strip() == "inactive"
+
+
+@pytest.mark.parametrize("roles", [("single",), HOSTS], ids=["of one machine", "of several"])
+def test_an_uninstall_leaves_nothing(fleet, roles):
+    fleet.run_section("Uninstall", *roles, document=SYSTEMD)
+    for role in roles:
+        rest = "find / -xdev -path /srv -prune -o -path '/root/*' -prune -o -path '/var/backups/*' -prune -o -path '/var/log/*' -prune -o -name '*infinilm*' -print"
+        assert fleet.machines[role].do(f"! id infinilm; {rest}; systemctl is-system-running").splitlines() == []
+
+
+def test_every_block_of_the_two_guides_is_walked():
+    sections = {block.section for block in blocks(SYSTEMD)}
+    assert sections == {"From an empty machine", "The unit", "Uninstall"}
