@@ -244,7 +244,5 @@ def test_every_section_of_the_document_is_run():
     assert all(
         set(block.notes.get("on", "control").split()) <= {"control", "instances", *INSTANCES} for block in own_blocks
     )
-    assert all(
-        block.notes["run by"].endswith(("test_hosts.py", "test_hosts_systemd.py")) for block in own_blocks
-    )
+    assert all(block.notes["run by"].endswith(("test_hosts.py", "test_hosts_systemd.py")) for block in own_blocks)
     assert ROUTER in "".join(block.text for block in own_blocks)

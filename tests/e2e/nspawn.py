@@ -17,7 +17,7 @@ from pathlib import Path
 
 from tests.documents.blocks import Block
 from tests.documents.machine import Session
-from tests.integration.registry.hosts import Host, ip
+from tests.integration.registry.hosts import Host
 from tests.waiting import wait_until
 
 # What Debian's installer gives an "SSH server" with the standard system utilities, as far as the documents use it.

@@ -1,4 +1,4 @@
-"""The machines of docs/DISTRIBUTED_DEPLOYMENT_README.md, booted, on which every block of a section runs as it stands."""
+"""The machines of docs/DISTRIBUTED_DEPLOYMENT_README.md, booted, which run each block as it stands."""
 
 import shutil
 import subprocess

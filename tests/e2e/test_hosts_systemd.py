@@ -1,8 +1,9 @@
-"""docs/SYSTEMD.md and docs/DISTRIBUTED_DEPLOYMENT_README.md, walked on booted machines from empty ones to the uninstall.
+"""docs/SYSTEMD.md and docs/DISTRIBUTED_DEPLOYMENT_README.md, walked on booted machines.
 
-The tests are the steps of one walk, in their order. Machines are rebooted and lose their power, links are cut.
+The tests are the steps of one walk, from empty machines to the uninstall, in their order. Machines are rebooted and lose their power, links are cut.
 """
 
+import json
 import re
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 
 from tests.documents.blocks import blocks
 from tests.documents.fleet import DOCUMENT
-from tests.e2e.nspawn import CannotBoot, missing
+from tests.e2e.nspawn import CannotBoot, SystemdMachine, missing
 from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet
 from tests.waiting import wait_until
 
@@ -28,6 +29,7 @@ SETUP_SECTIONS = [
 HOSTS = ("control", "first", "second")
 NAMES = {"first": "qwen-a", "second": "qwen-b"}
 CUT_SECONDS = 30.0
+CHAT = "http://localhost:8000/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
@@ -207,20 +209,18 @@ def test_the_guide_of_one_machine_leads_to_an_answer(fleet):
     fleet.run_section("From an empty machine", "single", document=SYSTEMD)
     fleet.run_section("The unit", "single", document=SYSTEMD)
     single = fleet.machines["single"]
-    wait_until(lambda: single.call(f"cd {SITE}; svc health && echo well"), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_well(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
     assert "demo-a" in single.do("curl http://localhost:8000/v1/models")
 
 
 def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
     single = fleet.machines["single"]
-    single.do(
-        """curl --no-buffer --max-time 60 http://localhost:8000/v1/chat/completions -H 'Content-Type: application/json' \\
-            -d '{"model": "demo-a", "messages": [{"role": "user", "content": "Hello"}], "stream": true}' > /root/stream &
-        while ! grep -q data: /root/stream; do :; done"""
-    )
+    body = {"model": "demo-a", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    single.do(f"curl --no-buffer {CHAT} --json '{json.dumps(body)}' > /root/stream &")
+    wait_until(lambda: "data:" in (single.root() / "root/stream").read_text(), description="the stream begins")
     single.do(f"systemctl stop {UNIT}; wait; tail -n 2 /root/stream | grep -F '[DONE]'")
     single.do(f"systemctl start {UNIT}")
-    wait_until(lambda: single.call(f"cd {SITE}; svc health && echo well"), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_well(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
     single.do(f"cd {SITE}; runuser -u infinilm -- svc down")
     assert single.call(f"systemctl is-active {UNIT} || true").strip() == "inactive"
 
@@ -229,8 +229,15 @@ def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
 def test_an_uninstall_leaves_nothing(fleet, roles):
     fleet.run_section("Uninstall", *roles, document=SYSTEMD)
     for role in roles:
-        rest = "find / -xdev -path /srv -prune -o -path '/root/*' -prune -o -path '/var/backups/*' -prune -o -path '/var/log/*' -prune -o -name '*infinilm*' -print"
-        assert fleet.machines[role].do(f"! id infinilm; {rest}; systemctl is-system-running").splitlines() == []
+        machine = fleet.machines[role]
+        assert machine.call("id infinilm; pgrep --list-full python").strip() == ""
+        files = machine.call("find / -xdev -name '*infinilm*'").split()
+        assert [name for name in files if not name.startswith(("/root/", "/var/backups/", "/var/log/"))] == []
+        assert machine.call("systemctl is-system-running").strip() == "running"
+
+
+def is_well(machine: SystemdMachine) -> bool:
+    return bool(machine.call(f"cd {SITE} && svc health && echo well"))
 
 
 def test_every_block_of_the_two_guides_is_walked():
