@@ -33,6 +33,7 @@ TOOLS = {
     "ssh": "openssh-client",
     "nsenter": "util-linux",
     "ip": "iproute2",
+    "nft": "nftables",
 }
 DEBOOTSTRAP_TIMEOUT_SECONDS = 900
 BOOT_TIMEOUT_SECONDS = 60.0
@@ -124,6 +125,8 @@ class SystemdMachine:
         groups = self._cgroups()
         for group in groups:
             group.mkdir(exist_ok=True)
+        # The namespace keeps its rules over a boot; a kernel does not.
+        subprocess.run(["ip", "netns", "exec", self.host.name, "nft", "flush", "ruleset"], check=True)
         with (self.place / "console").open("ab") as console:
             self._nspawn = subprocess.Popen(
                 ["sh", "-c", 'while [ "$1" != -- ]; do echo $$ > "$1"; shift; done; shift; exec "$@"', "sh"]

@@ -1,6 +1,7 @@
 """docs/SYSTEMD.md and docs/DISTRIBUTED_DEPLOYMENT_README.md, walked on booted machines.
 
-The tests are the steps of one walk, from empty machines to the uninstall, in their order. Machines are rebooted and lose their power, links are cut.
+The tests are the steps of one walk, from empty machines to the uninstall, in their order.
+Machines are rebooted and lose their power, links are cut.
 """
 
 import json
