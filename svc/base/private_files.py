@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import IO
 
-from svc.base import atomic_file
+from svc.base import atomic_file, file_owner
 
 MODE = 0o640
 OWNER_ONLY = 0o600
@@ -24,6 +24,7 @@ def write(path: Path, data: bytes, mode: int = MODE, durable: bool = True) -> No
 def append(path: str | Path, buffer: int = -1) -> IO[bytes]:
     """Return a file that is open for appending; create it, or restrict the mode of an existing one."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
+    file_owner.inherit(descriptor, Path(path).parent)
     tighten(descriptor)
     return open(descriptor, "ab", buffer)
 
@@ -34,14 +35,16 @@ def prepare(path: Path) -> None:
     Restrict the mode of an existing file.
     """
     with contextlib.suppress(OSError):  # the library's own error is more helpful
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
+        file_owner.inherit(descriptor, path.parent)
+        os.close(descriptor)
         tighten(path)
 
 
 def make_directory(path: Path) -> None:
     """Create a private directory, and its parents with the mode that the umask allows; raise OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+    file_owner.make_directories(path.parent)
+    file_owner.make_directories(path, DIRECTORY_MODE)
 
 
 def tighten(path: str | Path | int, mode: int = MODE) -> None:
@@ -68,4 +71,5 @@ def keep_owner(descriptor: int, path: Path) -> None:
     if os.geteuid() == 0:
         previous = os.stat(path if path.exists() else path.parent)
         if previous.st_uid != 0:
-            os.fchown(descriptor, previous.st_uid, previous.st_gid)
+            with contextlib.suppress(PermissionError):  # a container may forbid root to change owners
+                os.fchown(descriptor, previous.st_uid, previous.st_gid)

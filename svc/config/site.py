@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from svc.base import file_owner
 from svc.base.errors import CommandError
-from svc.base.file_owner import other_owner
 from svc.base.own_commands import as_user
 from svc.base.private_files import make_directory
 
@@ -130,6 +130,7 @@ def _make_missing_dir(path: Path) -> None:
         with _write_errors(path):
             make_directory(path)
     with contextlib.suppress(OSError), open(path / ".gitignore", "x") as file:  # it exists, or logs/ is read-only
+        file_owner.inherit(file.fileno(), path)
         file.write(GITIGNORE)
 
 
@@ -139,7 +140,7 @@ def _write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        owner = other_owner(path)
+        owner = file_owner.other_owner(path)
         cure = f"make it writable for user {os.getuid()} or use another site"
         if owner and isinstance(error, PermissionError):
             cure = f"it belongs to {owner}: run `{as_user(owner)}`"

@@ -4,13 +4,14 @@ import contextlib
 import dataclasses
 import difflib
 import fcntl
+import functools
 import os
 import re
 import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from svc.base import atomic_file, private_files
+from svc.base import atomic_file, file_owner, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.mask import both_without_secrets
 from svc.render.paths import RenderPaths
@@ -98,7 +99,7 @@ class Change:
         try:
             with contextlib.ExitStack() as locks:
                 for directory in sorted(directories):
-                    directory.mkdir(parents=True, exist_ok=True)
+                    file_owner.make_directories(directory)
                     locks.enter_context(_locked(directory))
                 self._stage()
                 self._replace()
@@ -115,7 +116,8 @@ class Change:
         try:
             for path, _, after in self.edits:
                 if after is not None:
-                    atomic_file.stage(_temporary(path), after, self._mode(path))
+                    owner = functools.partial(private_files.keep_owner, path=path)
+                    atomic_file.stage(_temporary(path), after, self._mode(path), on_open=owner)
                 elif not os.access(path.parent, os.W_OK):
                     raise PermissionError(13, "Permission denied", str(path))
         except OSError:

@@ -9,11 +9,11 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import IO
 
-from svc.base import private_files
+from svc.base import file_owner, private_files
 from svc.base.errors import CommandError
-from svc.base.file_owner import other_owner
 from svc.base.own_commands import as_user
 from svc.config.site import Site
 
@@ -92,7 +92,7 @@ def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
     except OSError as error:
         if path.is_symlink():
             raise CommandError(f"{path}: is a link, and its target would be emptied; remove the link") from None
-        owner = other_owner(path)
+        owner = file_owner.other_owner(path)
         cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else f"make {path.parent} writable"
         raise CommandError(f"{path}: cannot write: {error.strerror}; {cure}") from None
 
@@ -100,6 +100,7 @@ def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
 def _open_private(path: str, flags: int) -> int:
     """Open a file that only owner and group may read; raise OSError for a link, because its target may be any file."""
     descriptor = os.open(path, flags | os.O_NOFOLLOW, private_files.MODE)
+    file_owner.inherit(descriptor, Path(path).parent)
     private_files.tighten(descriptor)
     return descriptor
 

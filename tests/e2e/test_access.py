@@ -2,6 +2,7 @@
 
 import json
 import os
+import pwd
 import shutil
 
 import pytest
@@ -60,6 +61,22 @@ def test_a_member_of_the_sites_group_is_not_told_to_take_its_files(site):
         cures
     )
     assert "it belongs to root: run `sudo -u root" in as_nobody(site, "apply")[2]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_what_root_makes_in_a_sites_directory_belongs_to_the_sites_owner(site):
+    nobody = pwd.getpwnam("nobody")
+    toml = site.root / "config" / "svc.toml"
+    toml.write_text(f'{toml.read_text()}keys_file = "var/keys.toml"\n')
+    for path in (site.root, *site.root.rglob("*")):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    site.svc("render")
+    site.svc("render", "--systemd")
+    site.svc("keys", "add", "me")
+    assert "no supervisord runs" in site.refused("apply")
+    made = {path: path.lstat().st_uid for path in site.root.rglob("*")}
+    assert {path.name for path in made} >= {".gitignore", "registry.conf", "infinilm-svc.service", "rollout.lock"}
+    assert set(made.values()) == {nobody.pw_uid}, {path for path, uid in made.items() if uid == 0}
 
 
 def test_a_supervisord_whose_socket_is_gone_is_named_and_ended(site):
