@@ -45,7 +45,7 @@ class Registrar:
         self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
         self.refusal: SvcError | None = None  # why a registry refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
-        self._sent: dict[str, None] = {}  # names that may be registered, even if the registry's answer was lost
+        self._sent: dict[str, None] = {}  # names of all registrations that were sent, whatever the answer
         self._lock = threading.Lock()  # so that no round registers a name again after `deregister`
         self._ended = False
         self._last_round: list[Registration] = []

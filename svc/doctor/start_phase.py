@@ -1,4 +1,4 @@
-"""Decides whether a program may not answer because it has just been started. Pure."""
+"""Decides whether a program does not answer yet because it has just been started. Pure."""
 
 from svc.doctor.facts import Facts
 from svc.doctor.http_result import HttpResult

@@ -22,7 +22,7 @@ FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')
 
 
 def source_of(path: Path) -> str | None:
-    """Return the source in the first line of a generated file, or None for a file that svc did not generate."""
+    """Return the source file that stands in the first line of a generated file; None if svc did not generate it."""
     try:
         with path.open("rb") as file:
             first = file.readline().decode(errors="replace").rstrip("\r\n")

@@ -17,7 +17,7 @@ class Component:
     """A component of a site: the registry, the router, or an instance with its babysitter."""
 
     name: str
-    kind: str  # registry, router, or babysitter for an instance with its babysitter
+    kind: str  # "registry", "router" or "babysitter"; the last one means an instance together with its babysitter
     host: str  # the address at which other machines reach the component
     ports: tuple[int, ...]  # for an instance: the server's port and the babysitter's port
     programs: tuple[str, ...]  # full names in supervisorctl's notation

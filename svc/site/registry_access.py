@@ -65,7 +65,7 @@ def with_registries(site: Site, settings: Settings) -> Settings:
 
 
 def joined(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
-    """Return the registries in `first`, followed by the registries in each of the `lists` that shares one with them.
+    """Return the registries in `first`, then those of each list that has a registry in common with the result.
 
     If `first` is empty, begin with the first of the `lists`.
     """

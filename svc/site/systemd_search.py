@@ -97,10 +97,10 @@ def _systemctl() -> str:
 
 
 def _is_main_process(pid: int) -> bool:
-    """Return whether systemd has started a process itself.
+    """Return whether systemd has started a process directly, and not through another process.
 
-    The environment shows it, but only the process's own user may read that. For all other users, the process must
-    be a child of systemd and run in the foreground.
+    The process's environment shows it, but only the process's own user may read that. For another user, a process
+    that is a child of systemd and runs in the foreground counts as started directly.
     """
     with suppress(OSError):
         environ = dict(pair.partition(b"=")[::2] for pair in procfs.environment(pid))

@@ -34,7 +34,7 @@ def watch(url: str, interval: float, count: int | None, sort: str, out: Console,
 
 
 def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
-    """Yield the traffic since the previous scrape, or the problem if the router cannot be scraped, without end."""
+    """Yield endlessly the traffic since the previous scrape, or the problem if the router cannot be scraped."""
     router = RouterClient(url)
     before = _scrape(router)
     while True:

@@ -12,7 +12,7 @@ NAME_COLUMNS = 24
 
 
 class Waiting(Protocol):
-    """The progress of named items that a command waits for: each has a changing text, and is done once."""
+    """The progress of named items that a command waits for: each has a text that changes until it is done."""
 
     def __enter__(self) -> "Waiting": ...
 

@@ -27,7 +27,7 @@ from svc.doctor.findings import WARNING, Finding
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """A check of one subject. If `applies` returns False, facts are missing, so it does not count as healthy."""
+    """A check of one subject. If `applies` returns False, the subject is not called healthy: facts are missing."""
 
     subject: str
     find: Callable[[Facts], Iterator[Finding]]

@@ -52,12 +52,12 @@ def receiver(sock: socket.socket) -> Callable[[], bytes]:
 def pump(
     source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool], send: Callable[[bytes], None]
 ) -> Callable[[], bytes] | None:
-    """Return a function that copies bytes from `source` to `sink`, and returns the first bytes that `passes` rejects.
+    """Return a function that copies bytes from `source` to `sink` until `passes` rejects some, and then returns those.
 
     Bytes for which `passes` is true are sent in gevent's hub, without waking this greenlet: a streamed event costs a
     third less. `send` is the sender of `sink`, for bytes that the socket does not take at once. The function returns
-    empty bytes at the end of `source`, and raises OSError if `sink` is broken. Return None without
-    gevent and under TLS, where this is impossible.
+    empty bytes at the end of `source`, and raises OSError if `sink` is broken. Without gevent and under TLS, copying
+    in the hub is impossible: `pump` returns None then.
     """
     plain_source, plain_sink = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if (

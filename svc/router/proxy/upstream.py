@@ -121,8 +121,8 @@ class UpstreamConnection(ResponseParser):
         """Return whether the instance's kernel has left a part of the request unacknowledged.
 
         If the instance closes an idle connection just as a request arrives, the kernel of the instance's machine never
-        acknowledges the request. A reset may overtake acknowledgements. So after a reset, only bytes that were never
-        sent count as unacknowledged.
+        acknowledges the request. After a reset, a missing acknowledgement proves nothing, because the reset may have
+        overtaken it: then only bytes that were never sent count as unacknowledged.
         """
         queue = SIOCOUTQNSD if self._was_reset else termios.TIOCOUTQ
         with suppress(OSError):

@@ -129,7 +129,7 @@ def _tokenless(kind: bytes) -> bool:
 
 
 def _from_first_token(events: list[bytes]) -> int:
-    """Return the number of events from the first one that carries a token to the last; 0 if none carries a token."""
+    """Return how many events there are from the first one with a token to the end of `events`; 0 if none has one."""
     return next((len(events) - at for at, event in enumerate(events) if carries_token(event)), 0)
 
 
