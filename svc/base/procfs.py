@@ -12,6 +12,7 @@ from typing import NamedTuple
 from svc.base.mask import without_secrets
 
 TCP_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+READ_ANY_FILE = 0b110  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH, include/uapi/linux/capability.h
 TCP_LISTEN = "0A"  # include/net/tcp_states.h
 
 
@@ -32,6 +33,19 @@ class ProcessStat(NamedTuple):
     def is_stopped(self) -> bool:
         """Return whether a signal (SIGSTOP) or a debugger has stopped the process until it is continued."""
         return self.state in ("T", "t")
+
+
+class Credentials(NamedTuple):
+    """The user and the groups of a process, by which the kernel decides which files it may read."""
+
+    uid: int
+    gid: int
+    groups: frozenset[int]  # with `gid`
+    reads_any_file: bool  # as root does; a container may withdraw that right
+
+    def needs_world_access(self, status: os.stat_result) -> bool:
+        """Return whether only the rights of all users let the process read a file, so that `chmod o=` ends that."""
+        return not (self.reads_any_file or status.st_uid == self.uid or status.st_gid in self.groups)
 
 
 class TcpSocket(NamedTuple):
@@ -75,6 +89,14 @@ def shown_command(pid: int) -> str:
 def owner(pid: int) -> int:
     """Return the uid of the user that a process belongs to."""
     return os.stat(f"/proc/{pid}").st_uid
+
+
+def credentials(pid: int) -> Credentials:
+    """Return the effective user, group and rights of a process."""
+    fields = dict(line.partition(":")[::2] for line in read(pid, "status").decode(errors="replace").splitlines())
+    uid, gid = int(fields["Uid"].split()[1]), int(fields["Gid"].split()[1])
+    groups = frozenset({gid, *map(int, fields["Groups"].split())})
+    return Credentials(uid, gid, groups, bool(int(fields["CapEff"], 16) & READ_ANY_FILE))
 
 
 def ancestors(pid: int) -> Iterator[int]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from svc.base import procfs
 from svc.base.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class SecretFile(Generic[T]):
     `setting` is the name of the setting that holds the path. `parse` raises ConfigError for invalid content. While the
     file is invalid or missing, `value` keeps the last valid content. If `keep_last` is false, `value` becomes `initial`
     instead, so that removing the file revokes the secret. A world-readable file causes only a warning, because
-    Kubernetes and Docker mount secrets with such a mode.
+    Kubernetes and Docker mount secrets with such a mode, and none if this process could not read it otherwise.
     """
 
     def __init__(
@@ -107,7 +108,7 @@ class SecretFile(Generic[T]):
             stat, data = os.fstat(file.fileno()), file.read()
         self._version = _version(stat)  # set even for an invalid file, so that it is not parsed again until it changes
         self.value = self._parse(data, self.path)
-        if is_world_accessible(stat.st_mode):
+        if is_world_accessible(stat.st_mode) and not procfs.credentials(os.getpid()).needs_world_access(stat):
             log.warning("%s: readable by all users; chmod o= %s", self.path, self.path)
 
     def _unreadable(self, error: OSError) -> ConfigError:

@@ -1,5 +1,6 @@
 """`svc apply`: update what runs to match the files, one component after the other, without a failed request."""
 
+import os
 import signal
 
 import click
@@ -35,4 +36,4 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
     killed, run it again. If there is nothing to do, the command prints that and exits with 0.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts like Ctrl-C
-    apply(HERE, settings(environ=False), tomls, options, console())
+    apply(HERE, settings(environ=False), os.environ, tomls, options, console())

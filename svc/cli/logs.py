@@ -8,7 +8,7 @@ import click
 from svc.cli.name_completers import programs
 from svc.cli.options import HERE
 from svc.site.log_file import LogFile
-from svc.site.log_files import follow_logs, log_files, select_logs
+from svc.site.log_files import follow_logs, log_files, programs_without_files, select_logs
 from svc.terminal.output import LogOutput, LogPrinter, echo
 
 
@@ -39,7 +39,7 @@ def command(names: tuple[str, ...], follow: bool, lines: int) -> None:
     rotations, restarts and an update, and adds programs that are new.
     """
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # end this process if its pipe is closed, as by `| head`
-    selected = select_logs(names, log_files(HERE))
+    selected = select_logs(names, log_files(HERE), programs_without_files(HERE))
     printer = LogPrinter(LogOutput(), len(selected) > 1)
     logs = {name: LogFile(path) for name, path in selected.items()}
     for name, log in logs.items():

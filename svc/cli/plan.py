@@ -1,6 +1,7 @@
 """`svc plan`: show what `svc apply` would do, for a review. It changes nothing."""
 
 import dataclasses
+import os
 import sys
 from collections.abc import Sequence
 
@@ -68,7 +69,7 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
     def connect() -> tuple[RegistryClient, Sequence[str]]:
         return access.client(read=True), split_urls(router_url(access.settings()))
 
-    report = plan(HERE, settings(environ=False), tomls, connect)
+    report = plan(HERE, settings(environ=False), os.environ, tomls, connect)
     if as_json:
         echo_json(dataclasses.asdict(report), indent=2)
     else:

@@ -4,8 +4,8 @@ from typing import Any
 
 import click
 
-from svc.base import logging
-from svc.cli.options import flags_of, settings
+from svc.base import logging, temporary_files
+from svc.cli.options import HERE, flags_of, settings
 from svc.settings import RouterSettings
 
 
@@ -21,4 +21,5 @@ def command(fd: int | None, **flags: Any) -> None:
     from svc.router.serve import serve  # here, so that --help does not load the server
 
     logging.configure()
+    temporary_files.ensure_directory(HERE.var)  # for gunicorn
     serve(settings(router=flags).router, fd)

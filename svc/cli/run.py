@@ -5,7 +5,8 @@ from pathlib import Path
 
 import click
 
-from svc.cli.options import config_file_option, console, settings
+from svc.base import temporary_files
+from svc.cli.options import HERE, config_file_option, console, settings
 from svc.site import single_instance
 
 
@@ -17,4 +18,5 @@ def command(config_file: str) -> None:
     Both run in the foreground. SIGTERM and Ctrl-C end both. The command exits with 1 when the instance
     is given up after max_restarts.
     """
+    temporary_files.ensure_directory(HERE.var)
     single_instance.run(Path(config_file), settings(), os.environ, console())

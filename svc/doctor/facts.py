@@ -21,6 +21,7 @@ class SiteFiles:
     stale: Sequence[str] = ()  # rendered files that differ from config/, as "PATH: new|changed|gone"
     present: bool = True  # false if the directory contains nothing to run
     runs_from_var: bool = False  # whether supervisord runs from var/
+    in_foreground: bool = False  # whether `svc up --foreground` runs the site from var/, as a container does
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,6 +136,7 @@ class SecretFileFacts:
     word_count: int = 1  # a valid token is one word
     kind: str = TOKEN
     errors: Sequence[str] = ()  # errors in a file of keys
+    reader_gid: int | None = None  # of the programs, if they can read the file only because all users can
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

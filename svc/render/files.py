@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from svc.base import atomic_file, file_owner, private_files
+from svc.base import atomic_file, file_owner, private_files, temporary_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.mask import both_without_secrets
 from svc.render.paths import RenderPaths
@@ -43,6 +43,7 @@ def validate(texts: Mapping[str, str], paths: RenderPaths) -> None:
     # Imported here, because the import takes 40 ms, and most commands import this module but render nothing.
     from supervisor.options import ServerOptions
 
+    temporary_files.ensure_directory(paths.state / "var")
     with tempfile.TemporaryDirectory(prefix="svc-") as top:
         state = Path(top, "site")
         beside = state / os.path.relpath(paths.conf_d.parent, paths.state)

@@ -27,26 +27,33 @@ from svc.terminal.progress import waiting
 UPDATES_THAT_LISTEN = (Update.ADD, Update.REPLACE, Update.REPLACE_PROGRAM)
 
 
-def apply(site: Site, settings: Settings, tomls: Sequence[str], options: RolloutOptions, console: Console) -> None:
-    """Write the files and update the running components to match; `settings` must not depend on the environment.
+def apply(
+    site: Site,
+    settings: Settings,
+    environ: Mapping[str, str],
+    tomls: Sequence[str],
+    options: RolloutOptions,
+    console: Console,
+) -> None:
+    """Write the files and update the running components to match.
 
-    If the update is refused, raise ConfigError or CommandError before anything changes. Raise CommandError at the
-    first component that does not become ready again.
+    `settings` must not depend on the environment; `environ` is for `propose`. If the update is refused, raise
+    ConfigError or CommandError before anything changes. Raise CommandError at the first component that does not become
+    ready again.
     """
-    site.make_dirs()
+    site.make_dirs(logs=False)
     with rollout_lock.exclusive(site, ["apply", *tomls]), supervisord_end.explained(site):
         supervisord = running_supervisord(site)
-        proposal, journal = propose(site, settings, tomls), Journal.load(site)
+        proposal, journal = propose(site, settings, environ, tomls), Journal.load(site)
         if not proposal and not (journal.drained or journal.begun):
             console.print_line("nothing to do: what runs is what the files say")
             return
-        _Apply(site, settings, options, console, supervisord, proposal, journal).run()
+        _Apply(site, options, console, supervisord, proposal, journal).run()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Apply:
     site: Site
-    settings: Settings
     options: RolloutOptions
     console: Console
     supervisord: SupervisordClient
@@ -88,7 +95,8 @@ class _Apply:
         """Raise ConfigError with every file of keys that is unreadable for a component that has to start."""
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
-        if problems := secret_file_problems(components, self.site.conf_d, self.settings):
+        source = self.proposal.source
+        if problems := secret_file_problems(components, source.conf_d, source.settings):
             raise ConfigError(*problems)
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:

@@ -192,8 +192,13 @@ def _answering_registry(options: RolloutOptions, console: Console, required: boo
 
 
 def running_supervisord(site: Site) -> SupervisordClient:
-    """Return the client of the site's supervisord. Raise CommandError if no supervisord runs."""
+    """Return the client of the site's supervisord. Raise CommandError if no supervisord runs.
+
+    Raise CommandError also if logs/ is not writable, unless supervisord runs from var/, whose files may do without.
+    """
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         raise CommandError("no supervisord runs on this site; start it with `svc up`")
+    runs_from_var = supervisord_process.runs_from(supervisord, site.var_supervisord_conf)
+    site.make_dirs(logs=site.logs_are_writable or not runs_from_var)
     return supervisord

@@ -1,7 +1,7 @@
 """`svc plan`: compares the files with the running groups, and finds models that would lose all healthy instances."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from svc.base.errors import SvcError
 from svc.client.registry import RegistryClient
@@ -25,15 +25,20 @@ from svc.site.access import explaining_errors
 Connect = Callable[[], tuple[RegistryClient, Sequence[str]]]
 
 
-def plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
-    """Return a report on what `svc apply` would do; change nothing. `settings` must not depend on the environment."""
+def plan(
+    site: Site, settings: Settings, environ: Mapping[str, str], tomls: Sequence[str], connect: Connect
+) -> PlanReport:
+    """Return a report on what `svc apply` would do; change nothing.
+
+    `settings` must not depend on the environment; `environ` is for `propose`.
+    """
     with supervisord_end.explained(site):
-        return _plan(site, settings, tomls, connect)
+        return _plan(site, propose(site, settings, environ, tomls), tomls, connect)
 
 
-def _plan(site: Site, settings: Settings, tomls: Sequence[str], connect: Connect) -> PlanReport:
-    proposal = propose(site, settings, tomls)
-    supervisord, notes = proposal.supervisord, list(_proposal_notes(site, proposal))
+def _plan(site: Site, proposal: Proposal, tomls: Sequence[str], connect: Connect) -> PlanReport:
+    settings = proposal.source.settings
+    supervisord, notes = proposal.supervisord, list(_proposal_notes(proposal))
     lost: list[Loss] | None = None
     try:
         lost = _losses(site, proposal, connect, notes)
@@ -98,10 +103,10 @@ def _steps(proposal: Proposal, journal: Journal) -> list[Step]:
     return [Step(task, owns_drain=task.service_name in journal.drained) for task in tasks]
 
 
-def _proposal_notes(site: Site, proposal: Proposal) -> Iterator[str]:
-    if proposal.supervisord and any(path.name == site.supervisord_conf.name for path in proposal.files.changed):
+def _proposal_notes(proposal: Proposal) -> Iterator[str]:
+    if proposal.supervisord and proposal.source.conf in proposal.files.changed:
         yield (
-            f"{site.supervisord_conf}: supervisord itself reads it when it starts: "
+            f"{proposal.source.conf}: supervisord itself reads it when it starts: "
             "what changes in it counts after `svc down` and `svc up`"
         )
     for name in proposal.silent:

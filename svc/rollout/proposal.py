@@ -1,9 +1,10 @@
 """The update that `svc plan` shows and `svc apply` carries out: the files to write, and the changed groups."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render.files import Change
 from svc.render.generate import plan_site
@@ -12,6 +13,8 @@ from svc.rollout.diff import ChangeKind, GroupChange, difference
 from svc.settings import Settings
 from svc.site import program_groups, supervisord_process
 from svc.site.components import Component, foreign_files
+from svc.site.foreground_environment import foreground_environment
+from svc.site.start_plan import StartOptions, plan
 from svc.supervision.client import SupervisordClient
 
 
@@ -22,6 +25,7 @@ class Proposal:
     If no supervisord runs, every component counts as added.
     """
 
+    source: "SupervisordSource"
     files: Change
     components: tuple[Component, ...]  # all components that svc renders, as they are after the update
     changes: tuple[GroupChange, ...]
@@ -34,31 +38,61 @@ class Proposal:
         return bool(self.changes or self.files.stale)
 
 
-def propose(site: Site, settings: Settings, tomls: Sequence[str] = ()) -> Proposal:
+@dataclasses.dataclass(frozen=True, slots=True)
+class SupervisordSource:
+    """The files that supervisord runs from, and the settings that they are rendered with."""
+
+    conf: Path
+    conf_d: Path
+    settings: Settings
+
+
+def propose(site: Site, settings: Settings, environ: Mapping[str, str], tomls: Sequence[str] = ()) -> Proposal:
     """Return the files that `svc render [TOML...]` would write, and how the running groups would change.
 
-    Change nothing. Raise ConfigError for errors in the site's files, and CommandError if supervisord runs from var/.
+    On a site that `svc up --foreground` runs from var/, as in a container, these are the files that `svc up` would
+    write there; `environ` is used for them as `foreground_environment` says, and otherwise not at all. Change nothing.
+    Raise ConfigError for errors in the site's files, and CommandError if `svc up` started supervisord from var/.
     """
-    sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
-    change = plan_site(site, settings, sources, partial=bool(tomls))
-    after = program_groups.files_after(site, change)
-    components, foreign = after.components(), tuple(foreign_files(site.conf_d))
     supervisord = supervisord_process.find(site)
+    variables = foreground_environment(site, supervisord.pid(), environ) if supervisord else None
+    source, change = _files(site, settings, variables, tomls)
+    after = program_groups.files_after(source.conf, source.conf_d, change)
+    components, foreign = after.components(), tuple(foreign_files(source.conf_d))
     if supervisord is None:
         added = tuple(GroupChange(p.name, ChangeKind.ADDED, p.kind, members=p.programs) for p in components)
-        return Proposal(change, tuple(components), added, None, foreign)
-    running = program_groups.running_programs(supervisord, site)
+        return Proposal(source, change, tuple(components), added, None, foreign)
+    running = program_groups.running_programs(supervisord, site, source.conf)
     wanted = program_groups.expected_groups(after, running.root, program_groups.environ_of(supervisord))
-    sources_given = {absolute(path) for path in sources}
+    given = {absolute(path) for path in site.tomls(tuple(tomls))} if tomls else set()
     checked = [
         component
         for component in components
-        if component.name in running.groups and (not tomls or _source(site, component) in sources_given)
+        if component.name in running.groups and (not tomls or absolute(source.conf_d / component.source) in given)
     ]
-    stale_configs, silent = program_groups.stale_babysitters(checked, supervisord, site.conf_d, settings)
+    stale_configs, silent = program_groups.stale_babysitters(checked, supervisord, source.conf_d, source.settings)
     changes = tuple(difference(running.groups, wanted, stale_configs))
-    return Proposal(change, tuple(components), changes, supervisord, foreign, tuple(silent))
+    return Proposal(source, change, tuple(components), changes, supervisord, foreign, tuple(silent))
 
 
-def _source(site: Site, component: Component) -> Path:
-    return absolute(site.conf_d / component.source)
+def _files(
+    site: Site, settings: Settings, foreground: Mapping[str, str] | None, tomls: Sequence[str]
+) -> tuple[SupervisordSource, Change]:
+    """Return the files that supervisord runs from and their change; `foreground` as in `foreground_environment`."""
+    if foreground is not None:
+        foreground_settings = load_settings(site.svc_toml, foreground)
+        source = SupervisordSource(site.var_supervisord_conf, site.var_conf_d, foreground_settings)
+        return source, foreground_change(site, foreground, tomls)
+    sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
+    source = SupervisordSource(site.supervisord_conf, site.conf_d, settings)
+    return source, plan_site(site, settings, sources, partial=bool(tomls))
+
+
+def foreground_change(site: Site, environ: Mapping[str, str], tomls: Sequence[str] = ()) -> Change:
+    """Return the files that `svc up [TOML...]` would write on a site that `svc up --foreground` runs from var/."""
+    options = StartOptions(tuple(tomls), (), environ)
+    changes = plan(site, options, running=True, runs_from_var=True, allow_read_only=True).changes
+    return Change(
+        tuple(edit for change in changes for edit in change.edits),
+        frozenset(path for change in changes for path in change.private),
+    )

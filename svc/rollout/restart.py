@@ -29,7 +29,7 @@ def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: 
     If the restart is refused, raise ConfigError or CommandError before anything changes. Raise CommandError at the
     first component that does not become ready again.
     """
-    site.make_dirs()
+    site.make_dirs(logs=False)
     with rollout_lock.exclusive(site, ["rollout", "restart", *names]), supervisord_end.explained(site):
         instance_names = [name for name in names if name not in SERVERS]
         supervisord = running_supervisord(site)

@@ -2,6 +2,7 @@
 
 import configparser
 import dataclasses
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from svc.base.address import authority, host_port, is_wildcard, local_host, spli
 from svc.base.errors import CommandError
 from svc.protocol.instance_names import babysitter_program, instance_service, server_program
 from svc.render.files import MADE_BY, source_of
+
+TO_ROOT = re.compile(r"^(\.\./)+")  # in a path that is relative to conf.d/ or var/conf.d/
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -25,6 +28,11 @@ class Component:
     source: str = ""  # an instance's TOML file, relative to the directory of the rendered file
     certfile: str = ""  # certificate for TLS, relative to the site's root; "": no TLS
     token_file: str = ""  # file with the router's token for the registry, relative to the site's root
+
+    @property
+    def toml(self) -> str:
+        """The TOML file of an instance, relative to the site's root; absolute if it is outside of the site."""
+        return TO_ROOT.sub("", self.source)
 
     @property
     def server_program(self) -> str:

@@ -4,12 +4,12 @@ import contextlib
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from svc.base import temporary_files
 from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.loop import Loop
 from svc.config.settings_file import load_settings
@@ -47,7 +47,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)
-    _ensure_temporary_directory(site)
+    temporary_files.ensure_directory(site.var)  # before supervisord and gunicorn start, which need one
     start_plan = _written_plan(site, options)
     for note in [*start_plan.notes, *wildcard_notes(start_plan.components(), start_plan.changed_components())]:
         console.print_line(note)
@@ -75,17 +75,6 @@ def _written_plan(site: Site, options: StartOptions) -> StartPlan:
     refuse_taken(components)
     start_plan.write()
     return start_plan
-
-
-def _ensure_temporary_directory(site: Site) -> None:
-    """Use var/ for temporary files if the usual directories are not writable, as in a read-only container.
-
-    supervisord and gunicorn need temporary files.
-    """
-    try:
-        tempfile.gettempdir()
-    except FileNotFoundError:
-        tempfile.tempdir = os.environ["TMPDIR"] = str(site.var.absolute())
 
 
 class ReadinessReporter:
@@ -151,7 +140,8 @@ def _run_until_stopped(
     finally:
         if supervisord and process.poll() is None:
             with contextlib.suppress(SvcError):  # supervisord may end during these calls
-                stop_in_phases(supervisord, stop_phases(supervisord.processes()), reporter.progress)
+                progress = LineProgress(reporter.progress.console)  # it counts the seconds from the begin of the stop
+                stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
 
 
 def _require_clean_end(conf: Path, code: int) -> None:

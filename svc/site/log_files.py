@@ -3,10 +3,11 @@
 import select
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from svc.base import temporary_files
 from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.similar_names import did_you_mean
 from svc.config.site import Site
@@ -14,11 +15,16 @@ from svc.site import supervisord_process
 from svc.site.log_file import LogFile
 from svc.site.supervisord_process import SupervisordUnusable
 from svc.supervision.client import SupervisordClient
+from svc.supervision.log_position import is_log_file
 from svc.terminal.output import LogPrinter
 
 POLL_INTERVAL_SECONDS = 0.2
 RELIST_INTERVAL_SECONDS = 2.0  # pause between two listings of the programs
 SUPERVISORD = "supervisord"  # the name that selects supervisord's own log
+STDOUT_TEXT = (
+    "no log file, because logs/ was not writable at the start: `svc up --foreground` prints these lines; "
+    "in a container, run `docker logs CONTAINER` on its host"
+)
 FIRST_PROGRAMS = ("registry", "router")
 
 
@@ -27,15 +33,24 @@ def log_files(site: Site) -> dict[str, Path]:
 
     The paths come from the running supervisord. If it does not answer, they come from supervisord's files.
     """
-    pairs: Iterable[tuple[str, str]] | None = None
-    with suppress(SupervisordUnusable, Unavailable):
-        if supervisord := supervisord_process.find(site):
-            pairs = list(_paths_of_running(supervisord))
-    pairs = _paths_in_files(site) if pairs is None else pairs
-    paths = {name: Path(path) for name, path in pairs if path and not path.startswith("/dev/")}
+    paths = {name: Path(path) for name, path in _paths(site) if path and is_log_file(path)}
     order = {name: n for n, name in enumerate(FIRST_PROGRAMS)}
     names = sorted(paths, key=lambda name: (order.get(name, len(FIRST_PROGRAMS)), name.partition(":")[0]))
     return {name: paths[name] for name in names} | {SUPERVISORD: site.logs.absolute() / "supervisord.log"}
+
+
+def programs_without_files(site: Site) -> list[str]:
+    """Return the programs, with supervisord, whose output only `svc up --foreground` prints; see `StartPlan`."""
+    names = [name for name, path in _paths(site) if not is_log_file(path)]
+    return [*names, SUPERVISORD] if names and not (site.logs / "supervisord.log").exists() else names
+
+
+def _paths(site: Site) -> Iterable[tuple[str, str]]:
+    """Yield each program and the path of its log, which is empty if it has none."""
+    with suppress(SupervisordUnusable, Unavailable):
+        if supervisord := supervisord_process.find(site):
+            return list(_paths_of_running(supervisord))
+    return _paths_in_files(site)
 
 
 def _paths_of_running(supervisord: SupervisordClient) -> Iterator[tuple[str, str]]:
@@ -51,6 +66,7 @@ def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
         if not conf.exists():
             continue
         site.make_missing_dirs()
+        temporary_files.ensure_directory(site.var)
         options = ServerOptions()
         options.configfile, options.here = str(conf.absolute()), str(conf.absolute().parent)
         try:
@@ -63,16 +79,21 @@ def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
                 yield make_namespec(group.name, program.name), path if isinstance(path, str) else ""
 
 
-def select_logs(names: Sequence[str], paths: Mapping[str, Path]) -> dict[str, Path]:
+def select_logs(
+    names: Sequence[str], paths: Mapping[str, Path], without_files: Collection[str] = ()
+) -> dict[str, Path]:
     """Return the log files for `names`, in the order of the names; without names, return all log files.
 
-    Raise CommandError for a name that selects no log file.
+    Raise CommandError for a name that selects no log file. The programs `without_files` write to stdout instead.
     """
     selected: dict[str, Path] = {}
+    paths = {name: path for name, path in paths.items() if name not in without_files}
     for name in names or ("all",):
         programs = list(_programs_of(name, paths))
+        if not programs and any(_programs_of(name, without_files)):
+            raise CommandError(f"{name}: {STDOUT_TEXT}")
         if not programs:
-            raise CommandError(f"{name}: no such program here; {_cure(name, paths)}")
+            raise CommandError(f"{name}: no such program here; {_cure(name, [*paths, *without_files])}")
         selected |= {program: paths[program] for program in programs}
     return selected
 

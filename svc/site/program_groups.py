@@ -41,19 +41,19 @@ class SupervisordFiles:
         return parse_components({path: text.decode() for path, text in rendered.items()})
 
 
-def files_after(site: Site, change: Change) -> SupervisordFiles:
-    """Return the files of a site as they would be after a change."""
-    before = {path: path.read_bytes() for path in site.conf_d.glob("*.conf")}
-    edits = {path: after for path, _, after in change.edits}
-    main = edits.pop(site.supervisord_conf, None) or site.supervisord_conf.read_bytes()
+def files_after(conf: Path, conf_d: Path, change: Change) -> SupervisordFiles:
+    """Return a supervisord.conf and the files of its conf.d as they would be after a change."""
+    before = {path: path.read_bytes() for path in conf_d.glob("*.conf")}
+    edits = {path: after for path, _, after in change.edits if path == conf or path.parent == conf_d}
+    main = edits.pop(conf, None) or conf.read_bytes()
     after = {**before, **edits}
     return SupervisordFiles(main, {path: text for path, text in sorted(after.items()) if text is not None})
 
 
-def running_programs(supervisord: SupervisordClient, site: Site) -> SupervisordConfig:
-    """Return the configuration that supervisord runs; raise CommandError if supervisord runs from var/."""
+def running_programs(supervisord: SupervisordClient, site: Site, conf: Path) -> SupervisordConfig:
+    """Return the configuration that supervisord runs; raise CommandError if supervisord does not run from `conf`."""
     programs = supervisord.configuration()
-    if not os.path.samefile(programs.root, site.root):
+    if not os.path.samefile(programs.root, conf.parent):
         raise CommandError(
             f"supervisord runs from {Path(programs.root) / 'supervisord.conf'}, because variables of the environment "
             f"changed what `svc up` rendered, not from {site.conf_d}; write them into {site.svc_toml}, "

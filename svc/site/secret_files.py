@@ -30,7 +30,7 @@ def _checks(component: Component, conf_d: Path, settings: Settings) -> Iterator[
     if component.kind == "router" and router.upstream_keys_file:
         yield lambda: upstream_keys.load(Path(router.upstream_keys_file))
     if component.kind == "babysitter" and (file := _engine_key_file(conf_d / component.source, settings)):
-        yield lambda: read(Path(file), parse_key, f"[backend] api_key_file in {component.source.removeprefix('../')}")
+        yield lambda: read(Path(file), parse_key, f"[backend] api_key_file in {component.toml}")
 
 
 def _engine_key_file(source: Path, settings: Settings) -> str:

@@ -18,6 +18,7 @@ from svc.site.closing_lines import ReadySite, closing_lines, instances_to_try, n
 from svc.site.components import Component, find_router, foreign_files, shares_registry
 from svc.site.curl_access import curl_access
 from svc.site.log_file import last_output
+from svc.site.log_files import STDOUT_TEXT
 from svc.site.observe import HTTP_TIMEOUT_SECONDS, observe
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import stale_babysitters
@@ -27,6 +28,7 @@ from svc.site.shutdown import ENDED_STATES, down, leave_to_supervisord
 from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
 from svc.site.supervisord_end import SupervisordEnding
 from svc.supervision.client import Process, SupervisordClient, full_name
+from svc.supervision.log_position import is_log_file
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting, waiting
@@ -53,7 +55,7 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console, expl
     call waits. On Ctrl-C, stop the site if this call has started supervisord.
     """
     systemd_search.require_by_hand(site)
-    site.make_missing_dirs()
+    site.make_var()
     with rollout_lock.shared(site, console.print_line):
         start = _Start(site, options, console)
         try:
@@ -235,8 +237,10 @@ def _program_failure(supervisord: SupervisordClient, process: Process, console: 
     lines = last_output(supervisord, process)
     for line in lines:
         console.print_line(f"  {line}")
-    log = os.path.relpath(process.logfile)
     cause = process.spawnerr or process.description
+    if not is_log_file(process.logfile):
+        return CommandError(f"{full_name(process)}: {process.state}: {cause}; {STDOUT_TEXT}")
+    log = os.path.relpath(process.logfile)
     output = f"the end of its log is above, all is in {log}" if lines else f"it wrote nothing to {log}"
     return CommandError(f"{full_name(process)}: {process.state}: {cause}; {output}")
 
@@ -268,5 +272,5 @@ def _other_registries(components: Sequence[Component]) -> Iterator[str]:
         if router and component.kind == "babysitter" and not shares_registry(router, component):
             yield (
                 f"{component.name}: registers at {component.registry_url}, but the router asks {router.registry_url}: "
-                f"it will get no requests from there; correct registry_url in {component.source.removeprefix('../')}"
+                f"it will get no requests from there; correct registry_url in {component.toml}"
             )

@@ -1,12 +1,14 @@
 """Positions in a program's log file, to which all its processes append, and the output between two positions."""
 
 import dataclasses
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
 MAX_FILES = 1000  # of one log, including its rotated files
+DEVICES = "/dev/"
 MISSING = 0  # the inode of a file that does not exist
 
 
@@ -27,12 +29,19 @@ def end_of(path: str) -> LogPosition:
     return LogPosition(status.st_ino, status.st_size)
 
 
+def is_log_file(path: str | Path) -> bool:
+    """Return whether a log is a file; False for supervisord's stdout, to which programs write if logs/ is read-only."""
+    return not str(path).startswith(DEVICES)
+
+
 def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, max_bytes: int) -> bytes:
     """Return the bytes between two positions, but at most the last `max_bytes` of them; raise OSError.
 
     Without `end`, read to the end of the log. Without `begin`, begin at the start of the newest file. If rotation has
     deleted the file of `begin`, begin at the start of the oldest file.
     """
+    if not is_log_file(path):
+        raise OSError(errno.ESPIPE, os.strerror(errno.ESPIPE), str(path))
     output, before_end = b"", end is None
     for file in _newest_first(path):
         with file:

@@ -1,9 +1,11 @@
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.docker_engine import Engine
 from tests.e2e.sites import Site
 
 
@@ -13,3 +15,23 @@ def site() -> Iterator[Site]:
     made = Site(Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp")))
     yield made
     made.end()
+
+
+@pytest.fixture(scope="session")
+def engine() -> Iterator[Engine]:
+    """A Docker engine that has the images."""
+    place = Path(tempfile.mkdtemp(prefix="svc-docker-", dir="/tmp"))
+    place.chmod(0o711)  # the users of containers read mounted files of the checkout
+    try:
+        docker_engine = Engine(place)
+        try:
+            docker_engine.start(own_network=False)
+            docker_engine.make_base()
+            docker_engine.build("infinilm-svc", "docker/Dockerfile")
+            docker_engine.build("infinilm-svc-rust", "docker/Dockerfile.rust")
+            docker_engine.restart_in_own_network()
+            yield docker_engine
+        finally:
+            docker_engine.end()
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

@@ -7,21 +7,41 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.e2e import dockerfile
 from tests.e2e.sites import BIN, Site
 from tests.waiting import wait_until
 
+# The volume is mounted first. Then the mounts in the arguments before `--` become read-only, in this namespace alone:
+# without `bind`, the whole machine's would.
+READ_ONLY = """
+set -e
+mount --bind var var
+while [ "$1" != -- ]; do mount -o remount,bind,ro "$1"; shift; done
+shift
+exec "$@"
+"""
+
 
 class Container:
-    """A container whose /app is `site`, with its output in the file `out`."""
+    """A container whose /app is `site`, with its output in the file `out`.
 
-    def __init__(self, site: Site, **environ: str) -> None:
+    With `read_only`, only the site's var/ is writable, as with `docker run --read-only`; this needs `apart`.
+    """
+
+    def __init__(self, site: Site, read_only: bool = False, **environ: str) -> None:
         self.site = site
         self.apart = os.geteuid() == 0 and shutil.which("tini") is not None
         command = dockerfile.command()
         if not self.apart:
             command = command[command.index("--") + 1 :]  # tini is to be pid 1, or nothing
         apart = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child=KILL"] if self.apart else []
+        if read_only:
+            if not self.apart:
+                pytest.skip("a read-only container needs root, and Debian's tini")
+            (site.root / "var").mkdir()
+            apart += ["sh", "-c", READ_ONLY, "sh", *_mounts(site.root), "--"]
         mine = {key: os.environ[key] for key in ("PYTHONPATH",) if key in os.environ}  # where the tested svc is
         path = f"{BIN}:{dockerfile.PATH.parent}:/usr/bin:/bin"  # the image has svc-entrypoint in its PATH
         self.environ = {"PATH": path, **mine, **dockerfile.environ(), **environ}
@@ -50,9 +70,9 @@ class Container:
 
     def exec(self, *command: str) -> subprocess.CompletedProcess[str]:
         """Run a command inside, as `docker exec` does."""
-        inside = (
-            ["nsenter", "--target", str(self.pid()), "--pid", "--mount", f"--wd={self.site.root}"] if self.apart else []
-        )
+        # With --wd, nsenter would open the directory on the outer mount, which is writable.
+        enter = ["nsenter", "--target", str(self.pid()), "--pid", "--mount"] if self.apart else []
+        inside = [*enter, "sh", "-c", 'cd "$1" && shift && exec "$@"', "sh", str(self.site.root)]
         return subprocess.run(
             [*inside, *command], cwd=self.site.root, env=self.environ, capture_output=True, text=True, timeout=30
         )
@@ -81,3 +101,9 @@ class Container:
                 continue
             if same and rest.split()[0] == "Z":
                 yield name
+
+
+def _mounts(root: Path) -> list[str]:
+    """Return the mount points of the root, of the site and of every directory for temporary files."""
+    writable = (root, *map(Path, ("/", "/tmp", "/var/tmp", "/usr/tmp")))
+    return sorted({str(next(path for path in (place, *place.parents) if path.is_mount())) for place in writable})

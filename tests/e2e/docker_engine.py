@@ -26,6 +26,8 @@ EXCLUDED_PATHS = (
     "./var/cache/apt/*",
     "./var/lib/apt/lists/*",
 )
+# The files of the image and of its document.
+CONTEXT = ("config", "docker", "ops", "svc", "templates", ".dockerignore", "setup.cfg", "pyproject.toml", "README.md")
 CA = Path("/etc/ssl/certs/ca-certificates.crt")  # also where a proxy in between has one of its own
 
 
@@ -41,6 +43,9 @@ class Engine:
         self.network = f"svc-docker-{os.getpid()}"
         self.environ = {**os.environ, "DOCKER_HOST": f"unix://{place}/sock", "DOCKER_BUILDKIT": "1"}
         self.process: subprocess.Popen[bytes] | None = None
+        self.checkout = place / "checkout"  # a copy, so that an edit during the tests changes no image
+        self.checkout.mkdir(mode=0o755)
+        subprocess.run(["cp", "-a", *CONTEXT, str(self.checkout)], cwd=ROOT, check=True)
 
     def start(self, own_network: bool) -> None:
         flags = [] if own_network else ["--bridge=none", "--iptables=false"]
@@ -93,17 +98,28 @@ class Engine:
     def end(self) -> None:
         try:
             if self.process is not None:
-                for name in self._run("ps", "-aq").stdout.split():
-                    self._run("rm", "-fv", name)
+                self.remove_containers()
         finally:
             self.stop()
             subprocess.run(["ip", "netns", "delete", self.network], capture_output=True)
+
+    def containers(self) -> list[str]:
+        """Return the names of all containers that run."""
+        return self._run("ps", "--format", "{{.Names}}").stdout.split()
+
+    def remove_containers(self) -> None:
+        for name in self._run("ps", "-aq").stdout.split():
+            self._run("rm", "-fv", name)
 
     def docker(self, *arguments: str, status: int = 0, timeout: float = 120) -> str:
         """Run a docker command and return its stdout; of `logs` and `run`, stderr too."""
         done = self._run(*arguments, timeout=timeout)
         assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
         return (done.stdout + done.stderr if arguments[0] in ("logs", "run") else done.stdout).strip()
+
+    def exec(self, name: str, *command: str) -> subprocess.CompletedProcess[str]:
+        """Run a command in a container."""
+        return self._run("exec", name, *command)
 
     def curl(self, *arguments: str) -> str:
         """Run curl on the host of the containers, and return its output."""
@@ -134,14 +150,16 @@ class Engine:
 
     def compose(self, *arguments: str, timeout: float = 300) -> str:
         command = [*self._inside(True), program("docker-compose", "docker-compose"), *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=self.environ, capture_output=True, text=True, timeout=timeout)
+        done = subprocess.run(
+            command, cwd=self.checkout, env=self.environ, capture_output=True, text=True, timeout=timeout
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
     def _run(self, *arguments: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             [self.client, *arguments],
-            cwd=ROOT,
+            cwd=self.checkout,
             env=self.environ,
             timeout=timeout,
             stdin=subprocess.DEVNULL,

@@ -1,16 +1,13 @@
 """The image, built and run by a real Docker engine, with the commands of the guide."""
 
 import json
+import os
 import re
 import shutil
-import subprocess
-import tempfile
-from pathlib import Path
+import time
 
 import pytest
 
-from tests.documents.blocks import blocks
-from tests.e2e.docker_engine import Engine
 from tests.e2e.sites import ROOT
 from tests.waiting import wait_until
 
@@ -22,22 +19,6 @@ CHAT = [
     "-d",
     '{"model": "demo-small", "messages": [{"role": "user", "content": "Hi"}]}',
 ]
-
-
-@pytest.fixture(scope="module")
-def engine():
-    place = Path(tempfile.mkdtemp(prefix="svc-docker-", dir="/tmp"))
-    docker_engine = Engine(place)
-    try:
-        docker_engine.start(own_network=False)
-        docker_engine.make_base()
-        docker_engine.build("infinilm-svc", "docker/Dockerfile")
-        docker_engine.build("infinilm-svc-rust", "docker/Dockerfile.rust")
-        docker_engine.restart_in_own_network()
-        yield docker_engine
-    finally:
-        docker_engine.end()
-        shutil.rmtree(place, ignore_errors=True)
 
 
 @pytest.fixture
@@ -83,11 +64,14 @@ def test_the_guides_python_command(engine, run):
     states = "cat /proc/[0-9]*/stat | grep -c ') Z ' || true"
     wait_until(lambda: engine.docker("exec", name, "sh", "-c", states) == "0", description="no zombies", interval=0.3)
 
+    begin = time.monotonic()
     engine.docker("stop", "-t", "90", name)
+    duration = time.monotonic() - begin
     assert exit_code(engine, name) == "0"
     output = engine.docker("logs", name)
     stopped = re.findall(r"^(\S+) +stopped \(", output, re.M)
     assert stopped[0] == "router"
+    assert float(re.findall(r"^router +stopped \((.+) s\)", output, re.M)[0]) <= duration
     assert sorted(stopped[1:4]) == [f"demo{n}:babysitter" for n in (1, 2, 3)]
     assert "deregistered demo1-server" in output
 
@@ -174,21 +158,6 @@ def test_a_failed_start_is_one_line_and_exit_status_1(engine, tmp_path, options,
     assert output.startswith(line)
 
 
-def test_the_commands_of_the_document(engine, tmp_path):
-    """The commands of DOCKER.md, in a copy of the checkout; the image is built before, so that nothing is fetched."""
-    tmp_path.chmod(0o755)
-    names = ["config", "docker", "ops", "svc", "templates", ".dockerignore", "setup.cfg", "pyproject.toml", "README.md"]
-    subprocess.run(["cp", "-a", *names, str(tmp_path)], cwd=ROOT, check=True)
-    mine = [block.text for block in blocks(Path("docs/DOCKER.md")) if "run by" in block.notes]
-    assert len(mine) == 2
-    try:
-        for text in mine:
-            engine.shell(text.replace("docker build", "docker build --network host"), tmp_path)
-        engine.wait_until_healthy("svc")
-    finally:
-        engine.docker("rm", "-fv", "svc")
-
-
 def test_svc_health_follows_the_state_of_the_site(engine, run):
     name = run("-e", "LAUNCH_COMPONENTS=registry,router")
     engine.wait_until_healthy(name)
@@ -197,39 +166,57 @@ def test_svc_health_follows_the_state_of_the_site(engine, run):
     engine.docker("exec", name, "svc", "health", status=1)
 
 
-def served(engine):
-    """Return the names of the instances to which the router sends requests."""
-    table = json.loads(engine.curl(f"{ROUTER}/services") or '{"services": []}')
-    return {service["name"] for service in table["services"] if service["healthy"]}
-
-
-def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_path):
-    """Debian's docker-compose is older than the `name` key."""
-    ops = tmp_path / "ops" / "docker"
-    shutil.copytree(ROOT / "ops" / "docker", ops, symlinks=True)
+def test_an_operators_commands_in_a_read_only_container(engine, run, tmp_path):
+    config = tmp_path / "config"
+    shutil.copytree(ROOT / "config", config)
     tmp_path.chmod(0o755)
-    (ops / "registry-token").write_text("secret word\n")
-    text = (ops / "compose.yaml").read_text()
-    (ops / "compose.yaml").write_text(text.replace("name: infinilm-svc\n", ""))
-    compose = ("-f", str(ops / "compose.yaml"), "-p", "svc")
-    try:
-        engine.compose(*compose, "up", "-d", "--no-build")
-        both = {"mock-a-server", "mock-b-server"}
-        wait_until(lambda: served(engine) == both, timeout=90, description="both instances", interval=1)
-        assert json.loads(engine.curl(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
-        refused = engine.curl("-X", "DELETE", "http://localhost:18000/services/mock-a-server")
-        assert "token" in refused, "a write from another machine needs it"
+    name = run("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "-v", f"{config}:/app/config:ro")
+    engine.wait_until_healthy(name)
 
-        engine.compose(*compose, "stop", "instance-a")
-        wait_until(
-            lambda: served(engine) == {"mock-b-server"},
-            timeout=30,
-            description="the removed instance to be gone",
-            interval=0.5,
-        )
-        output = engine.compose(*compose, "logs", "--no-color", "instance-a")
-        assert "deregistered mock-a-server" in output
-        assert "secret word" not in engine.compose(*compose, "logs", "--no-color")
-        assert json.loads(engine.curl(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
-    finally:
-        engine.compose(*compose, "down", "-v")
+    def svc(*arguments, status=0):
+        done = engine.exec(name, "svc", *arguments)
+        assert done.returncode == status, f"{arguments}: {done.returncode}\n{done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    wait_until(
+        lambda: "all is well" in engine.exec(name, "svc", "doctor").stdout, timeout=90, description="well", interval=1
+    )
+    assert svc("plan").startswith("Nothing to do")
+    assert svc("apply").startswith("nothing to do")
+    assert "no log file" in svc("logs", "demo1", status=1)
+    assert svc("render", "--check", status=1).splitlines()[-1] == "svc: conf.d: stale; run `svc render`"
+    before = svc("status")
+    svc("up")
+    assert pids(svc("status")) == pids(before)
+
+    toml = config / "babysitter1.toml"
+    toml.write_text(f'{toml.read_text()}\n[metadata]\nrack = "7"\n')
+    assert "~ demo1: changed: demo1:babysitter restarts" in svc("plan", status=2)
+    svc("apply")
+    assert svc("plan").startswith("Nothing to do")
+    after = pids(svc("status"))
+    assert {name for name, pid in after.items() if pid != pids(before)[name]} == {"demo1:babysitter"}
+    svc("rollout", "restart", "demo1")
+    assert pids(svc("status"))["demo1:server"] != after["demo1:server"]
+
+
+def pids(status):
+    """Return the pid of each program in the output of `svc status`."""
+    return dict(re.findall(r"^(\S+) +RUNNING +(\d+)", status, re.M))
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o400])
+def test_a_mounted_token_is_well_where_only_its_readers_can_read_it(engine, run, tmp_path, mode):
+    """Mode 644 of the host's root, or 400 of the container's user."""
+    tmp_path.chmod(0o755)
+    token = tmp_path / "token"
+    token.write_text("secret-word")
+    token.chmod(mode)
+    if mode == 0o400:
+        os.chown(token, 10001, 10001)
+    name = run("-e", "REGISTRY_TOKEN_FILE=/run/token", "-v", f"{token}:/run/token:ro")
+    engine.wait_until_healthy(name)
+    wait_until(
+        lambda: "all is well" in engine.exec(name, "svc", "doctor").stdout, timeout=90, description="well", interval=1
+    )
+    assert "readable by all users" not in engine.docker("logs", name)

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
+from svc.base import temporary_files
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.main import reported_errors
-from svc.cli.options import console, settings
+from svc.cli.options import HERE, console, settings
 from svc.cli.original.babysitter_toml import BabysitterFlags, merged_document
 from svc.cli.original.program import prepare
 from svc.config.instance.load import load_one
@@ -81,6 +82,7 @@ def command(
     site_settings = settings(launch=launch)
     given = {name: value for name, value in flags.items() if value is not None}
     babysitter_flags = BabysitterFlags(server_flags=passed_on, env=(*env, *more_env), **given)
+    temporary_files.ensure_directory(HERE.var)
     if config_file and babysitter_flags.are_absent:
         single_instance.run(Path(config_file), site_settings, os.environ, console())
         return

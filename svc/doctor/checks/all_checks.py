@@ -24,6 +24,8 @@ from svc.doctor.checks import (
 from svc.doctor.facts import Facts
 from svc.doctor.findings import WARNING, Finding
 
+START_AGAIN = "svc down && svc up"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
@@ -84,15 +86,26 @@ CHECKS = (
 
 
 def findings(facts: Facts) -> list[Finding]:
-    """Return all findings. If systemd runs the site, commands of systemctl replace `svc up` and `svc down` in them."""
+    """Return all findings, with cures that suit what runs the site.
+
+    If systemd runs it, commands of systemctl replace `svc up` and `svc down`. In a container, `svc down` would end the
+    container, so the cure is to restart it from outside.
+    """
     results = [finding for check in CHECKS for finding in check.find(facts)]
     unit = facts.unit
-    if unit is None:
-        return results
-    return [
-        dataclasses.replace(f, first_step=unit.with_commands(f.first_step), fix=unit.with_commands(f.fix))
-        for f in results
-    ]
+    if unit is not None:
+        return [
+            dataclasses.replace(f, first_step=unit.with_commands(f.first_step), fix=unit.with_commands(f.fix))
+            for f in results
+        ]
+    return [_cured_from_outside(finding) for finding in results] if facts.files.in_foreground else results
+
+
+def _cured_from_outside(finding: Finding) -> Finding:
+    if START_AGAIN not in finding.fix:
+        return finding
+    first_step = "; ".join(filter(None, [finding.first_step.rstrip(",;"), "on the container's host"]))
+    return dataclasses.replace(finding, first_step=first_step, fix="docker restart CONTAINER")
 
 
 def healthy_subjects(facts: Facts) -> list[str]:

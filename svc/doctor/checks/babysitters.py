@@ -62,8 +62,7 @@ def _elsewhere(component: Component, router: Component) -> Finding:
         PROBLEM,
         f"{component.name}: registers at {component.registry_url}, and the router asks {router.registry_url}",
         "the router never learns of it",
-        first_step=f"correct registry_url in {component.source.removeprefix('../')}, "
-        "or of the router in config/svc.toml",
+        first_step=f"correct registry_url in {component.toml}, or of the router in config/svc.toml",
         fix="svc up",
         causes=("files.own",),
     )
@@ -102,7 +101,7 @@ def _babysitter(facts: Facts, component: Component, probe: InstanceProbe) -> Ite
 
 
 def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
-    name, source = component.programs[1], component.source.removeprefix("../")
+    name, source = component.programs[1], component.toml
     config = facts.configs.get(component.name)
     errors = [line for line in facts.logs.get(name, ()) if REGISTRATION_ERROR in line]
     reason = errors[-1].partition(REGISTRATION_ERROR)[2] if errors else "its log does not say why"
@@ -139,7 +138,7 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
 
 def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfig | None) -> Finding:
     """Return the finding for an engine with unknown models, because it refuses its babysitter's API key."""
-    name, source = component.programs[0], component.source.removeprefix("../")
+    name, source = component.programs[0], component.toml
     file = config.backend.api_key_file if config else ""
     return Finding(
         f"models.{component.name}",
@@ -218,8 +217,7 @@ def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Itera
             f"{name}: answers on {local_host(component.host)}, and not at {component.address_of(name)}, "
             "where the router looks for it",
             f"GET {probe.models_from_outside.url}: {probe.models_from_outside.error}",
-            first_step=f"make [backend] args say --host {bind_host(component.host)} "
-            f"(in {component.source.removeprefix('../')})",
+            first_step=f"make [backend] args say --host {bind_host(component.host)} (in {component.toml})",
             fix="svc up",
         )
     elif must_list and (not response.ok or not response.get("data")):
@@ -231,7 +229,7 @@ def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Itera
             f"GET {response.url}: {problem}",
             fix="svc up",
             first_step="make [backend] an OpenAI-compatible server, which lists its models at /v1/models, "
-            f"or name them: [metadata] models (in {component.source.removeprefix('../')})",
+            f"or name them: [metadata] models (in {component.toml})",
         )
     elif reason := probe.info.get("not_ready"):
         yield Finding(

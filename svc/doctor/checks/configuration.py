@@ -12,6 +12,7 @@ APPLY_INSTEAD = "`svc plan` shows what it restarts, `svc apply` does it without 
 
 def check_files(facts: Facts) -> Iterator[Finding]:
     files = facts.files
+    conf_d = "var/conf.d/" if files.runs_from_var else "conf.d/"
     if not files.present:
         yield Finding(
             "files.none",
@@ -34,7 +35,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "files.stale",
             WARNING,
-            "conf.d/ is not what config/ says: what runs is older",
+            f"{conf_d} is not what config/ says: what runs is older",
             _first_lines(files.stale),
             first_step=_apply_first(facts),
             fix="svc up",
@@ -45,13 +46,13 @@ def check_files(facts: Facts) -> Iterator[Finding]:
         yield Finding(
             "files.pending",
             WARNING,
-            f"what runs is not what {'var/conf.d/' if files.runs_from_var else 'conf.d/'} says",
+            f"what runs is not what {conf_d} says",
             _first_lines(pending),
             first_step=_apply_first(facts),
             fix="svc up",
             causes=("files.wrong.*", "supervisord.*"),
         )
-    if files.runs_from_var:
+    if files.runs_from_var and not files.in_foreground:  # `svc up --foreground` may render to var/ only
         yield Finding(
             "files.own",
             WARNING,
@@ -76,7 +77,7 @@ def _unread_configs(facts: Facts) -> Iterator[str]:
         probe = facts.instance_probes.get(component.name)
         loaded = probe.info.get("config") if probe else None
         if loaded and component.name in facts.digests and loaded != facts.digests[component.name]:
-            yield f"{component.name}: its babysitter has not read {component.source.removeprefix('../')} as it is now"
+            yield f"{component.name}: its babysitter has not read {component.toml} as it is now"
 
 
 def _first_lines(lines: Sequence[str]) -> str:

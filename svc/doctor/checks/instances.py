@@ -88,7 +88,7 @@ def _foreign_entry(component: Component, service: ServiceEntry) -> Finding:
         PROBLEM,
         f"{service['name']}: the registry has another one: {registered_address} on {service.get('hostname')}",
         f"the one here is {own_address}: two have one name, or a changed file whose babysitter did not restart",
-        first_step=f"give it another name in {component.source.removeprefix('../')}; or, if that one is gone for good,",
+        first_step=f"give it another name in {component.toml}; or, if that one is gone for good,",
         fix=f"svc remove {component.name} {service['name']}",
         causes=(
             f"babysitter.{component.name}",
@@ -166,7 +166,7 @@ def _unreachable(
         "its babysitter answers from here: a firewall is in the way, or host is the wrong address",
         causes=causes,
         first_step=f"open port {component.ports[1]} here to {urlsplit(registry.url).hostname}, or correct host in "
-        f"{component.source.removeprefix('../')}; then",
+        f"{component.toml}; then",
         fix="svc up",
     )
 

@@ -22,7 +22,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             )
     for component in facts.instances:
         name = facts.host_names.get(component.host)
-        source = component.source.removeprefix("../")
+        source = component.toml
         setting = f"{source}: host: {component.host!r}"
         if name and name.problem:
             yield Finding(

@@ -92,7 +92,7 @@ def _failed_program(facts: Facts, component: Component, name: str, state: str) -
 
 def _first_step(diagnosis: LogDiagnosis, component: Component) -> str:
     """Return the cure, followed by the instance's TOML file if the cure is an edit of that file."""
-    source = component.source.removeprefix("../")
+    source = component.toml
     return diagnosis.cure + (f" (in {source})" if diagnosis.edits and source else "")
 
 

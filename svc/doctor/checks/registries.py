@@ -112,7 +112,7 @@ def _read_setting(facts: Facts) -> str:
 
 def _refused_token(registry: RegistryFacts, token: str, error: str, users: list[Component]) -> Finding:
     names = ", ".join(component.name for component in users)
-    sources = ", ".join(component.source.removeprefix("../") for component in users)
+    sources = ", ".join(component.toml for component in users)
     if token:
         summary = f"the registry at {registry.url} does not take the token in {token}"
         first = f"copy the registry's token (its [registry] token_file) to {token}; then"

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from svc.base.address import is_loopback
+from svc.base.address import is_loopback, is_wildcard
 from svc.client.router_metrics import queue_lengths
 from svc.doctor.checks.configuration import APPLY_INSTEAD
 from svc.doctor.facts import Facts, RouterFacts
@@ -217,9 +217,10 @@ def _unprotected(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
         )
     elif settings.keys_file:
         return
-    if is_loopback(settings.host):
-        return
     pages = ", and web pages of any origin" if "*" in settings.cors_origins else ""
+    in_container = facts.files.in_foreground and is_wildcard(settings.host)
+    if is_loopback(settings.host) or (in_container and not pages):
+        return  # a container listens on all its addresses, and does not know which ports its host publishes
     yield Finding(
         "router.open",
         WARNING,

@@ -72,14 +72,23 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             fix=_make_command(secret),
             first_step=SOURCES[secret.kind],
         )
-    elif is_world_accessible(secret.mode):
+    elif is_world_accessible(secret.mode) and (secret.reader_gid is None or not facts.files.in_foreground):
+        # A file that a container's user can read only as any user is mounted: its owner and mode are the host's.
         yield Finding(
             f"mode.{path}",  # not token.*, because a file's mode does not explain why a token is refused
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
-            fix=f"chmod o= {shlex.quote(path)}",
+            fix=_close_command(secret, facts.sudo),
         )
+
+
+def _close_command(secret: SecretFileFacts, sudo: str) -> str:
+    """Return the command that takes a file from all users, but not from the site's programs."""
+    path = shlex.quote(secret.path)
+    if secret.reader_gid is None:
+        return f"chmod o= {path}"
+    return f"{sudo}chgrp {secret.reader_gid} {path} && {sudo}chmod g=r,o= {path}"
 
 
 def _make_command(secret: SecretFileFacts) -> str:

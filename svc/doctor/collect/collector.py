@@ -41,7 +41,9 @@ from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
 from svc.site import systemd_search
 from svc.site.components import Component, find_router, parse_components, rendered_files
+from svc.site.foreground_environment import foreground_environment
 from svc.supervision import supervisord_search
+from svc.supervision.log_position import is_log_file
 
 LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
 REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
@@ -63,11 +65,13 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     unit = systemd_search.find(site)
     own_conf = site.var_supervisord_conf
     from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
+    pid = supervisord.pid or supervisord.pid_without_socket
+    foreground = foreground_environment(site, pid, environ) if pid else None
     conf_d = site.var_conf_d if from_var else site.conf_d
     components = _components(conf_d, uncollected)
     configs = site_files.configs(site, settings, conf_d)
     local = run_parallel(
-        _local(site, settings, supervisord, components, configs, from_var), LOCAL_TIMEOUT_SECONDS, progress
+        _local(site, settings, supervisord, components, configs, from_var, foreground), LOCAL_TIMEOUT_SECONDS, progress
     )
     started = _collected(local, "processes", cast("dict[int, str]", {}), uncollected)
     leftovers = machine_facts.leftovers(started, supervisord.any_pid)
@@ -144,20 +148,22 @@ def _local(
     components: Iterable[Component],
     configs: Mapping[str, InstanceConfig],
     from_var: bool,
+    foreground: Mapping[str, str] | None,
 ) -> Collection:
     pids = {name: process.pid for name, process in supervisord.processes.items() if process.pid}
     pids |= {"supervisord": supervisord.pid} if supervisord.pid else {}
+    has_log_files = all(is_log_file(process.logfile) for process in supervisord.processes.values())
     comparable = supervisord.pid and supervisord.svc_version
     collection: Collection = {
         "what runs": lambda: site_files.pending_changes(site, from_var) if comparable else [],
-        "site files": lambda: site_files.files(site, from_var),
+        "site files": lambda: site_files.files(site, from_var, foreground),
         "processes": lambda: machine_facts.processes_of(site.socket),
         "var": lambda: machine_facts.disk(site.var),
-        "logs": lambda: machine_facts.disk(site.logs),
+        "logs": lambda: machine_facts.disk(site.logs) if has_log_files else None,
         "open files": lambda: list(machine_facts.open_files(pids)),
         "GPUs": machine_facts.gpus,
         "rollout": lambda: site_files.unfinished_rollout(site),
-        "tokens": lambda: [machine_facts.secret_file(*secret) for secret in _secrets(site, settings, configs)],
+        "tokens": lambda: list(_secret_files(site, settings, supervisord, configs)),
         "packages": lambda: list(machine_facts.package_problems()),
     }
     registry_hosts = {urlsplit(url).hostname or "" for url in registry_urls(settings, components, configs)}
@@ -232,6 +238,14 @@ def registry_urls(
 def _registers_at(url: str, component: Component, config: InstanceConfig) -> bool:
     urls = [*split_urls(component.registry_url), *config.registry_urls]
     return host_port(url) in set(map(host_port, urls))
+
+
+def _secret_files(
+    site: Site, settings: Settings, supervisord: SupervisordFacts, configs: Mapping[str, InstanceConfig]
+) -> Iterator[SecretFileFacts]:
+    reader = machine_facts.reader(supervisord, site.var)
+    for path, setting, kind in _secrets(site, settings, configs):
+        yield machine_facts.secret_file(path, setting, kind, reader)
 
 
 def _secrets(site: Site, settings: Settings, configs: Mapping[str, InstanceConfig]) -> Iterator[tuple[Path, str, str]]:

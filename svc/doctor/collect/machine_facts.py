@@ -3,6 +3,7 @@
 import dataclasses
 import glob
 import os
+import pwd
 import re
 import shutil
 import socket
@@ -21,7 +22,6 @@ from svc.base.own_commands import in_directory
 from svc.config import router_keys, upstream_keys
 from svc.doctor.facts import (
     API_KEYS,
-    TOKEN,
     UPSTREAM_KEYS,
     Disk,
     Gpus,
@@ -198,11 +198,24 @@ def is_local(address: str) -> bool:
     return False
 
 
-def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
-    """Return the facts of a file that contains a secret, without the secret."""
+def reader(supervisord: SupervisordFacts, var: Path) -> procfs.Credentials:
+    """Return the credentials of the site's programs: those of supervisord, else of the owner of var/, else our own."""
+    if supervisord.pid:
+        return procfs.credentials(supervisord.pid)
+    own = procfs.credentials(os.getpid())
+    with suppress(OSError, KeyError):
+        uid = var.stat().st_uid
+        user = pwd.getpwuid(uid)
+        groups = frozenset(os.getgrouplist(user.pw_name, user.pw_gid))
+        return own if uid == own.uid else procfs.Credentials(uid, user.pw_gid, groups, uid == 0)
+    return own
+
+
+def secret_file(path: Path, setting: str, kind: str, reader: procfs.Credentials) -> SecretFileFacts:
+    """Return the facts of a file that contains a secret, without the secret. `reader` are the site's programs."""
     errors: Sequence[str] = ()
     try:
-        mode = stat.S_IMODE(path.stat().st_mode)
+        status = path.stat()
         word_count = len(path.read_text(encoding="utf-8", errors="replace").split())
         if kind == UPSTREAM_KEYS:
             upstream_keys.load(path)
@@ -214,7 +227,15 @@ def secret_file(path: Path, setting: str, kind: str = TOKEN) -> SecretFileFacts:
         return SecretFileFacts(str(path), setting, problem=(error.strerror or str(error)).lower(), kind=kind)
     except ConfigError as error:
         errors = error.problems
-    return SecretFileFacts(str(path), setting, mode=mode, word_count=word_count, kind=kind, errors=errors)
+    return SecretFileFacts(
+        str(path),
+        setting,
+        mode=stat.S_IMODE(status.st_mode),
+        word_count=word_count,
+        kind=kind,
+        errors=errors,
+        reader_gid=reader.gid if reader.needs_world_access(status) else None,
+    )
 
 
 def connect_error(host: str, port: int, timeout: float) -> str:

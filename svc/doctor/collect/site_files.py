@@ -2,8 +2,10 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
+from svc.base import temporary_files
 from svc.base.errors import ConfigError, SvcError
 from svc.config.instance.load import load_one
 from svc.config.instance.model import InstanceConfig
@@ -11,9 +13,11 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.doctor.collect.machine_facts import command_of
 from svc.doctor.facts import SiteFiles, UnfinishedRollout
+from svc.render.files import Change
 from svc.render.generate import earlier_sources, plan_site
 from svc.rollout.diff import GroupChange, difference
 from svc.rollout.journal import Journal
+from svc.rollout.proposal import foreground_change
 from svc.settings import Settings
 from svc.site import program_groups, supervisord_process
 from svc.site.components import rendered_files
@@ -33,22 +37,30 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
     return configs
 
 
-def files(site: Site, from_var: bool) -> SiteFiles:
-    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/."""
+def files(site: Site, from_var: bool, foreground: Mapping[str, str] | None) -> SiteFiles:
+    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/.
+
+    `foreground` is the environment of the `svc up --foreground` that runs the site from var/, or None.
+    """
     present = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or from_var)
     if not present:
         return SiteFiles(present=False)
     try:
-        settings = load_settings(site.svc_toml)
-        change = plan_site(site, settings, site.tomls((), settings.launch.babysitter_configs))
+        change = _change(site) if foreground is None else foreground_change(site, foreground)
     except ConfigError as error:
-        return SiteFiles(errors=error.problems, runs_from_var=from_var)
+        return SiteFiles(error.problems, runs_from_var=from_var, in_foreground=foreground is not None)
     except SvcError as error:
-        return SiteFiles(errors=[error.message], runs_from_var=from_var)
-    if from_var:
+        return SiteFiles([error.message], runs_from_var=from_var, in_foreground=foreground is not None)
+    if from_var and foreground is None:
         return SiteFiles(runs_from_var=True)
     kinds = (("new", change.added), ("changed", change.changed), ("gone", change.removed))
-    return SiteFiles([], [f"{path}: {kind}" for kind, paths in kinds for path in paths])
+    stale = [f"{path}: {kind}" for kind, paths in kinds for path in paths]
+    return SiteFiles([], stale, runs_from_var=from_var, in_foreground=foreground is not None)
+
+
+def _change(site: Site) -> Change:
+    settings = load_settings(site.svc_toml)
+    return plan_site(site, settings, site.tomls((), settings.launch.babysitter_configs))
 
 
 def pending_changes(site: Site, from_var: bool) -> list[str]:
@@ -58,6 +70,7 @@ def pending_changes(site: Site, from_var: bool) -> list[str]:
         return []
     conf, conf_d = (site.var_supervisord_conf, site.var_conf_d) if from_var else (site.supervisord_conf, site.conf_d)
     texts = {path: path.read_bytes() for path in sorted(conf_d.glob("*.conf"))}
+    temporary_files.ensure_directory(site.var)
     running = supervisord.configuration()
     wanted = program_groups.expected_groups(
         program_groups.SupervisordFiles(conf.read_bytes(), texts), running.root, program_groups.environ_of(supervisord)

@@ -67,3 +67,25 @@ def test_ancestors_lead_from_a_process_to_the_first():
     assert pids[1] == os.getpid()
     assert pids[1:] == list(procfs.ancestors(os.getpid()))
     assert pids[-1] == 1
+
+
+def test_the_credentials_of_a_process(child):
+    own = procfs.credentials(os.getpid())
+    assert (own.uid, own.gid) == (os.geteuid(), os.getegid())
+    assert own.groups == {os.getegid(), *os.getgroups()}
+    assert procfs.credentials(child.pid) == own
+
+
+@pytest.mark.parametrize(
+    ("credentials", "needed"),
+    [
+        (procfs.Credentials(7, 70, frozenset({70}), reads_any_file=False), False),  # the owner
+        (procfs.Credentials(8, 80, frozenset({80, 70}), reads_any_file=False), False),  # of the group
+        (procfs.Credentials(8, 80, frozenset({80}), reads_any_file=False), True),
+        (procfs.Credentials(0, 0, frozenset({0}), reads_any_file=True), False),
+        (procfs.Credentials(0, 0, frozenset({0}), reads_any_file=False), True),  # a container's root
+    ],
+)
+def test_only_a_stranger_needs_the_rights_of_all_users(credentials, needed):
+    status = os.stat_result((0o644, 1, 1, 1, 7, 70, 1, 0, 0, 0))
+    assert credentials.needs_world_access(status) is needed

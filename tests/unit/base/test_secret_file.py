@@ -1,6 +1,8 @@
 """A file with a secret that changes, becomes invalid, or is removed and restored."""
 
 import os
+import tempfile
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,22 @@ def test_a_world_readable_file_is_logged_as_a_warning(file, caplog):
     file.path.chmod(0o644)
     assert file.load() == "first"
     assert "readable by all users; chmod o=" in caplog.text
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_a_file_that_only_the_rights_of_all_users_open_is_no_warning(caplog):
+    with tempfile.NamedTemporaryFile(dir="/tmp") as token:
+        token.write(b"first")
+        token.flush()
+        os.chmod(token.name, 0o644)
+        child = os.fork()
+        if child == 0:
+            os.setgroups([])
+            os.setresgid(12345, 12345, 12345)
+            os.setresuid(12345, 12345, 12345)
+            SecretFile(Path(token.name), parse_key, "token_file", "").load()
+            os._exit("readable by all users" in caplog.text)
+        assert os.waitpid(child, 0)[1] == 0
 
 
 def test_loading_a_missing_file_raises(file):

@@ -93,3 +93,16 @@ def test_an_instance_on_ipv6_is_reached_at_the_ipv6_loopback(tmp_path, host):
 
 def test_only_an_instance_on_ipv6_listens_on_ipv6(components):
     assert [component.listens_on_ipv6 for component in components] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("source", "toml"),
+    [
+        ("../config/a.toml", "config/a.toml"),
+        ("../../config/a.toml", "config/a.toml"),
+        ("/etc/a.toml", "/etc/a.toml"),
+        ("", ""),
+    ],
+)
+def test_the_toml_of_an_instance_is_named_from_the_sites_root(source, toml):
+    assert Component("a", "babysitter", "localhost", (1, 2), (), source=source).toml == toml

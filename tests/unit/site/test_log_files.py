@@ -65,3 +65,14 @@ def test_without_supervisord_the_log_files_are_those_of_conf_d(tmp_path, monkeyp
     (site.conf_d / "mine.conf").write_text("[program:mine]\n")
     with pytest.raises(CommandError, match=r"^supervisord.conf: supervisord would refuse it: .*; run svc render$"):
         log_files(site)
+
+
+def test_a_program_whose_output_is_in_no_file_is_answered_with_docker_logs():
+    paths = {"mine": Path("mine"), "supervisord": Path("supervisord")}
+    without_files = ["a:server", "a:babysitter", "supervisord"]
+    for name in ("a", "a:server", "supervisord"):
+        with pytest.raises(CommandError, match=rf"^{name}: no log file, .*`docker logs CONTAINER`"):
+            select_logs([name], paths, without_files)
+    assert list(select_logs([], paths, without_files)) == ["mine"]
+    with pytest.raises(CommandError, match=r"^b: no such program here; there are mine, a:server"):
+        select_logs(["b"], paths, without_files)

@@ -1,5 +1,7 @@
 """Reading what one process wrote to a log that all processes of its program share, through rotations."""
 
+from pathlib import Path
+
 import pytest
 
 from svc.supervision.log_position import LogPosition, end_of, read_output
@@ -66,3 +68,8 @@ def test_a_log_that_was_missing_at_the_start_is_read_whole(tmp_path):
     path.write_bytes(b"first\n")
     (tmp_path / "new.log.1").write_bytes(b"older\n")
     assert read_output(path, begin, None, MANY) == b"first\n"
+
+
+def test_supervisords_own_output_is_no_file_to_read():
+    with pytest.raises(OSError, match="Illegal seek"):
+        read_output(Path("/dev/stdout"), None, None, 100)

@@ -1,5 +1,7 @@
 """All checks together."""
 
+import dataclasses
+
 from svc.config.settings_file import load_settings
 from svc.doctor.checks import all_checks
 from svc.doctor.facts import (
@@ -8,6 +10,7 @@ from svc.doctor.facts import (
     Uncollected,
 )
 from svc.doctor.findings import WARNING
+from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import facts, findings
 
 
@@ -31,3 +34,10 @@ def test_facts_that_could_not_be_collected_are_reported():
 def test_the_checks_need_no_settings():
     assert findings(settings=None) == {}
     assert load_settings()
+
+
+def test_the_cure_of_a_container_does_not_end_it():
+    old = dataclasses.replace(sample_site.supervisor(), version="4.2.5")
+    assert findings(supervisord=old)["supervisord.old"].fix == "svc down && svc up"
+    finding = findings(supervisord=old, files=SiteFiles(in_foreground=True))["supervisord.old"]
+    assert (finding.first_step, finding.fix) == ("on the container's host", "docker restart CONTAINER")

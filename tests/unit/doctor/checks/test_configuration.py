@@ -1,5 +1,7 @@
 """Findings about the site's files and its rollouts."""
 
+import dataclasses
+
 from svc.doctor.checks import all_checks
 from svc.doctor.facts import (
     Facts,
@@ -58,3 +60,10 @@ def test_a_babysitter_that_has_not_read_its_file():
 
 def test_a_site_that_runs_from_var():
     assert findings(files=SiteFiles(runs_from_var=True))["files.own"].severity == WARNING
+
+
+def test_a_container_runs_from_var_as_a_rule():
+    container = SiteFiles(runs_from_var=True, in_foreground=True)
+    assert findings(files=container) == {}
+    stale = dataclasses.replace(container, stale=["var/conf.d/a.conf: changed"])
+    assert findings(files=stale)["files.stale"].summary.startswith("var/conf.d/ is not what config/ says")

@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from svc.config.settings_file import load_settings
+from svc.doctor.facts import SiteFiles
 from svc.doctor.findings import PROBLEM, WARNING
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import (
@@ -52,6 +53,13 @@ def test_a_long_queue_is_found(waiting, severity):
     metrics = answer({}, text=f'svc_router_queue{{model="m"}} {waiting}.0\n')
     result = findings(router=router(metrics=metrics)).get("router.queue")
     assert (result.severity if result else None) == severity
+
+
+@pytest.mark.parametrize(("origins", "is_open"), [(None, False), ("*", True)])
+def test_a_container_that_listens_on_all_its_addresses_is_not_open(origins, is_open):
+    settings = load_settings(flags={"router": {"host": "0.0.0.0", "cors_origins": origins}})
+    container = SiteFiles(runs_from_var=True, in_foreground=True)
+    assert ("router.open" in findings(settings=settings, files=container)) is is_open
 
 
 def test_keys_that_are_not_applied_yet_protect_nothing():

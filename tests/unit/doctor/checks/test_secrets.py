@@ -10,6 +10,7 @@ from svc.doctor.facts import (
     ENGINE_KEY,
     UPSTREAM_KEYS,
     SecretFileFacts,
+    SiteFiles,
 )
 from svc.doctor.findings import PROBLEM, WARNING
 from tests.unit.doctor import sample_site
@@ -50,6 +51,16 @@ def test_a_wrong_file_with_a_secret_is_found(secret, text, severity):
     [result] = findings(secrets=[secret]).values()
     assert text in result.summary
     assert result.severity == severity
+
+
+def test_the_cure_of_a_readable_token_leaves_it_to_the_programs_that_read_it():
+    own = SecretFileFacts("t", "token_file", mode=0o644)
+    assert findings(secrets=[own])["mode.t"].fix == "chmod o= t"
+    other = dataclasses.replace(own, reader_gid=70)
+    assert findings(secrets=[other])["mode.t"].fix == "sudo chgrp 70 t && sudo chmod g=r,o= t"
+    container = SiteFiles(in_foreground=True)
+    assert findings(secrets=[other], files=container) == {}, "a mounted file, whose mode is the host's"
+    assert "mode.t" in findings(secrets=[own], files=container)
 
 
 def test_a_token_that_its_group_can_read_is_no_finding():
