@@ -1,10 +1,6 @@
 """docs/DISTRIBUTED_DEPLOYMENT_README.md, run on machines made of namespaces, whose links are cut and restored."""
 
 import json
-import os
-import select
-import shutil
-import socket
 import statistics
 import time
 from collections.abc import Iterator
@@ -15,22 +11,20 @@ import pytest
 
 from tests.documents.blocks import blocks
 from tests.documents.checkout import checkout
-from tests.documents.fleet import ADDRESSES, DOCUMENT, INSTANCES, ROUTER, Fleet
-from tests.documents.machine import missing
-from tests.integration.registry.hosts import missing as no_network
-from tests.integration.registry.writers import Workers
+from tests.documents.fleet import (
+    ADDRESSES,
+    DOCUMENT,
+    INSTANCES,
+    RECOVERY_TIMEOUT_SECONDS,
+    ROUTER,
+    SETUP_SECTIONS,
+    TESTS,
+    Fleet,
+    require_machines,
+)
 from tests.waiting import wait_until
 
 DETECTION_TIMEOUT_SECONDS = 30.0  # of a lost host; the document's intervals detect it in about 10 s
-RECOVERY_TIMEOUT_SECONDS = 15.0  # after the link is restored
-PORTS = (22, 8000, 8001, 8100, 8101, 18000)
-SETUP_SECTIONS = [
-    "On every machine",
-    "The control host",
-    "An instance host",
-    "The first answer",
-    "What has to be reachable",
-]
 OTHER_SECTIONS = [
     "The tokens",
     "A machine more",
@@ -44,9 +38,7 @@ OTHER_SECTIONS = [
 @pytest.fixture(scope="module")
 def fleet(tmp_path_factory) -> Iterator[Fleet]:
     """Yield a control host, two instance hosts and a third that is still empty, installed as in the document."""
-    reason = missing() or no_network() or ("" if shutil.which("nft") else "no `nft` (Debian: apt install nftables)")
-    if reason:
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    require_machines()
     with ExitStack() as stack:
         machines = Fleet(tmp_path_factory.mktemp("hosts"), checkout(tmp_path_factory.mktemp("checkout")), stack)
         for section in SETUP_SECTIONS:
@@ -56,17 +48,7 @@ def fleet(tmp_path_factory) -> Iterator[Fleet]:
 
 @pytest.fixture
 def served(fleet) -> Iterator[list[tuple[float, str, float]]]:
-    """Yield time, instance and duration of each answer, while clients send requests; a failed request is an error."""
-    answers: list[tuple[float, str, float]] = []
-
-    def send() -> None:
-        began = time.monotonic()
-        answer = fleet.send_chat(max_tokens=1)
-        assert answer.status_code == 200, answer.text
-        answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - began))
-
-    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "both hosts are there")
-    with Workers(pause=0.05).at_work([send, send]):
+    with fleet.requests_served() as answers:
         yield answers
 
 
@@ -137,31 +119,8 @@ def test_the_firewalls_accept_only_the_ports_of_the_table(fleet):
         "control": {("first", 8100), ("first", 8101), ("second", 8100), ("second", 8101)},
     }
     with ThreadPoolExecutor() as executor:
-        reachable = dict(zip(table, executor.map(lambda role: reachable_ports(fleet, role), table), strict=True))
+        reachable = dict(zip(table, executor.map(fleet.reachable_ports, table), strict=True))
     assert reachable == table
-
-
-def reachable_ports(fleet: Fleet, role: str) -> set[tuple[str, int]]:
-    """Return the other hosts' ports that accept a connection from this host."""
-    places = [(other, port) for other in ("control", "first", "second") if other != role for port in PORTS]
-
-    def connect() -> set[tuple[str, int]]:
-        with ExitStack() as stack:
-            waiting = {}
-            for place in places:
-                sock = stack.enter_context(socket.socket())
-                sock.setblocking(False)
-                sock.connect_ex((ADDRESSES[place[0]], place[1]))
-                waiting[sock] = place
-            reachable, deadline = set(), time.monotonic() + 2
-            while waiting and time.monotonic() < deadline:
-                for sock in select.select([], list(waiting), [], 0.2)[1]:
-                    place = waiting.pop(sock)
-                    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
-                        reachable.add(place)
-            return reachable
-
-    return fleet.hosts[role].inside(connect)
 
 
 def test_a_machine_is_added_and_removed(fleet):
@@ -240,9 +199,10 @@ def test_a_backup_is_made_and_restored(fleet, served):
 
 def test_every_section_of_the_document_is_run():
     own_blocks = [block for block in blocks(DOCUMENT) if "run by" in block.notes]
-    assert {block.section for block in own_blocks} == {*SETUP_SECTIONS, *OTHER_SECTIONS}
-    assert all(
-        set(block.notes.get("on", "control").split()) <= {"control", "instances", *INSTANCES} for block in own_blocks
-    )
-    assert all(block.notes["run by"].endswith(("test_hosts.py", "test_hosts_systemd.py")) for block in own_blocks)
+    assert {block.section for block in own_blocks} == {*SETUP_SECTIONS, *OTHER_SECTIONS, "Several registries"}
+    roles = {"control", "instances", *INSTANCES, "other", "redis"}
+    assert all(set(block.notes.get("on", "control").split()) <= roles for block in own_blocks)
+    assert {block.notes["run by"] for block in own_blocks} == {*TESTS, "tests/e2e/test_hosts_systemd.py"}
+    registries = {block.section for block in own_blocks if block.notes["run by"] == TESTS[1]}
+    assert registries == {"Several registries"}
     assert ROUTER in "".join(block.text for block in own_blocks)

@@ -62,7 +62,8 @@ class SystemdFleet(Fleet):
                 self.run(block, role)
 
     def copy_token(self, role: str) -> None:
-        (block,) = (block for block in blocks(DOCUMENT) if block.text.startswith("scp "))
+        section = "An instance host"
+        (block,) = (b for b in blocks(DOCUMENT) if b.section == section and b.text.startswith("scp "))
         self.run(block, role)
 
     def models_of(self, name: str) -> set[str]:
