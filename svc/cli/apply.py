@@ -19,8 +19,9 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
 
     The command renders the files as `svc render [TOML...]` does. Before anything changes, it checks
     that the files are valid, that the ports are free, and that no model loses its last healthy
-    instance on all hosts (unless --allow-downtime). Then it writes conf.d and changes only what
-    differs, one component after the other:
+    instance on all hosts (unless --allow-downtime). Then it writes conf.d (var/conf.d on a site of
+    `svc up --foreground`, as in a container) and changes only what differs, one component after the
+    other:
 
     \b
     - new instances are started and waited for;

@@ -26,7 +26,8 @@ EXIT_CODE_CHANGES = 2
 def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
     """Show what `svc apply` would do to what runs here.
 
-    It changes nothing. It renders the files in memory, as `svc render [TOML...]` would write them, and
+    It changes nothing. It renders the files in memory, as `svc render [TOML...]` would write them (on a
+    site of `svc up --foreground`, as in a container: as `svc up` would write them to var/conf.d), and
     compares each program with the configuration that supervisord runs: its command argument by
     argument, its environment variable by variable. What looks like a secret is shown as ***. If only
     the babysitter is concerned (its own program, or keys of the TOML that only it reads), the server

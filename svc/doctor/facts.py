@@ -10,7 +10,7 @@ from svc.settings import Settings
 from svc.site.components import Component
 from svc.site.systemd_unit import SystemdUnit
 from svc.supervision.client import Process, Restarts
-from svc.supervision.log_position import LogPosition
+from svc.supervision.log_position import LogPosition, is_log_file
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -263,6 +263,11 @@ class Facts:
         """Return the last log lines of the process that ended last, among the processes of a program."""
         alive = self.state(program) in ("STARTING", "RUNNING")
         return self.earlier_logs.get(program, self.logs.get(program, ())) if alive else self.logs.get(program, ())
+
+    def log_name(self, program: str) -> str:
+        """Return the name of a program's output, which is in no file in a container whose logs/ is read-only."""
+        process = self.supervisord.processes.get(program)
+        return "its log" if process is None or is_log_file(process.logfile) else "`docker logs`"
 
     def uptime(self, program: str) -> int:
         """Return the seconds since the start of a running program, or 0 for a program that does not run."""

@@ -16,6 +16,7 @@ from svc.render.supervisord_conf import SETTINGS_SOURCE
 from svc.settings import COMPONENTS, ENVIRONMENT_VARIABLES, Settings
 from svc.site.components import Component, foreign_files, parse_components, rendered_files
 
+STDOUT_LOG = b"stdout_logfile=/dev/"
 NOTHING_TO_RUN = "no component is to run here (components under [launch]); `svc up --only registry` starts one"
 
 
@@ -119,7 +120,7 @@ def plan(
             f"{', '.join(variables)} in the environment would change what runs, and what runs was started from "
             f"{site.conf_d}; unset it, or write it into {site.svc_toml}, or `svc down` first"
         )
-    logs_to_stdout = allow_read_only and not site.logs_are_writable
+    logs_to_stdout = allow_read_only and (not site.logs_are_writable or (runs_from_var and _root_keeps_stdout(site)))
     if options.only:
         return _plan_single_components(site, options, site_settings, running, runs_from_var, logs_to_stdout)  # 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)
@@ -141,6 +142,14 @@ def plan(
         site, site_settings, _with_earlier(site, sources), site.var_conf_d, partial=partial, exact=not partial
     )
     return StartPlan((change, mirror), site.var_supervisord_conf, site.var_conf_d, tuple(_foreign_file_notes(site)))
+
+
+def _root_keeps_stdout(site: Site) -> bool:
+    """Return whether this user is root, and the running programs write to stdout.
+
+    Root may write to logs/, as with `docker exec -u 0`, but the programs run as a user who may not.
+    """
+    return os.geteuid() == 0 and any(STDOUT_LOG in path.read_bytes() for path in rendered_files(site.var_conf_d))
 
 
 def _plan_single_components(

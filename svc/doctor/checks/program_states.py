@@ -69,7 +69,7 @@ def _failed_program(facts: Facts, component: Component, name: str, state: str) -
         )
     if diagnosis is None:
         last = next((line for line in reversed(facts.log_of_last_exit(name)) if line.strip()), "")
-        tail = f"; its log ends: {last.strip()[:MAX_LINE_WIDTH]}" if last else "; its log is empty"
+        tail = f"; its log ends: {last.strip()[:MAX_LINE_WIDTH]}" if last else _empty_log_text(facts, name)
         return Finding(
             key,
             PROBLEM,
@@ -77,7 +77,7 @@ def _failed_program(facts: Facts, component: Component, name: str, state: str) -
             state + tail,
             causes=causes,
             fix=restart,
-            first_step="look for the reason in its log; then",
+            first_step=f"look for the reason in {facts.log_name(name)}; then",
         )
     return Finding(
         key,
@@ -88,6 +88,11 @@ def _failed_program(facts: Facts, component: Component, name: str, state: str) -
         first_step=_first_step(diagnosis, component),
         fix="svc up" if diagnosis.edits else restart,
     )
+
+
+def _empty_log_text(facts: Facts, program: str) -> str:
+    name = facts.log_name(program)
+    return "; its log is empty" if name == "its log" else f"; {name} has its output"
 
 
 def _first_step(diagnosis: LogDiagnosis, component: Component) -> str:
@@ -105,7 +110,7 @@ def _restarted_program(facts: Facts, component: Component, name: str) -> Iterato
         diagnosis = diagnose(facts.log_of_last_exit(name))
         last_exit = facts.last_exits.get(name, "")
         times = "once" if count.restarts == 1 else f"{count.restarts} times"
-        evidence = f"it was {last_exit}" if last_exit else "see its log"
+        evidence = f"it was {last_exit}" if last_exit else f"see {facts.log_name(name)}"
         if diagnosis:
             evidence = f"its log: {diagnosis.line[:MAX_LINE_WIDTH]}"
         yield Finding(
@@ -113,7 +118,9 @@ def _restarted_program(facts: Facts, component: Component, name: str) -> Iterato
             WARNING,
             f"{name}: runs, but was restarted {times}, {uptime} s ago last",
             evidence,
-            first_step=_first_step(diagnosis, component) if diagnosis else "look for the reason in its log; then",
+            first_step=_first_step(diagnosis, component)
+            if diagnosis
+            else f"look for the reason in {facts.log_name(name)}; then",
             fix="svc up" if diagnosis and diagnosis.edits else f"supervisorctl restart {name}",
             causes=poisoning_causes(facts, component.name) if name == component.server_program else (),
         )

@@ -1,5 +1,6 @@
 """Which files `svc up` writes, and which supervisord.conf it runs."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,12 @@ def test_a_wildcard_host_is_noted_when_its_instance_is_new_or_changed(site):
     assert notes() == []
     path.write_text(path.read_text().replace("8100", "8120"))
     assert len(notes()) == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may write to logs/ of a user who may not")
+def test_root_does_not_turn_programs_to_log_files_that_they_cannot_write(site):
+    site.logs.write_text("in the way")
+    plan(site, options(), running=False, runs_from_var=False, allow_read_only=True).write()
+    site.logs.unlink()
+    site.logs.mkdir()
+    assert plan(site, options(), running=True, runs_from_var=True, allow_read_only=True).changed_components() == set()

@@ -73,3 +73,10 @@ def test_a_program_that_keeps_ending_is_found_in_each_of_its_states():
     assert "No module named" in findings(supervisord=young, logs=now, **earlier)["restarts.a:server"].evidence
     fresh = dataclasses.replace(starting, restarts={"a:server": Restarts(0, 10, False)})
     assert findings(supervisord=fresh) == {}
+
+
+def test_the_output_of_a_program_without_a_log_file_is_in_docker_logs():
+    waiting = process("a:server", "BACKOFF", logfile="/dev/fd/1")
+    result = findings(supervisord=states(a_server=waiting))["program.a:server"]
+    assert result.evidence.endswith("; `docker logs` has its output")
+    assert result.first_step == "look for the reason in `docker logs`; then"
