@@ -1,4 +1,4 @@
-"""Find the owners of files for error messages, and give files that root creates to the owner of their directory."""
+"""Find the owners of files for error messages, and give the right owners to files that root writes in a site."""
 
 import os
 import pwd
@@ -35,10 +35,26 @@ def inherit(descriptor: int, directory: Path) -> None:
     """
     if os.geteuid() != 0:
         return
-    with suppress(PermissionError):  # a container may forbid root to change owners
-        parent, own = os.stat(directory), os.fstat(descriptor)
-        if parent.st_uid != 0 and own.st_uid == 0 and (stat.S_ISDIR(own.st_mode) or own.st_nlink == 1):
-            os.fchown(descriptor, parent.st_uid, parent.st_gid)
+    parent, own = os.stat(directory), os.fstat(descriptor)
+    if own.st_uid == 0 and (stat.S_ISDIR(own.st_mode) or own.st_nlink == 1):
+        _give(descriptor, parent)
+
+
+def keep(descriptor: int, path: Path) -> None:
+    """Give the new version of a file, which root has written, to the owner of the current version at `path`.
+
+    If there is no current version, give it to the owner of the directory. The program that reads the file may not run
+    as root.
+    """
+    if os.geteuid() == 0:
+        _give(descriptor, os.stat(path if path.exists() else path.parent))
+
+
+def _give(descriptor: int, like: os.stat_result) -> None:
+    """Give a file to the owner and the group of another one; leave it to root if the other one is root's."""
+    if like.st_uid != 0:
+        with suppress(PermissionError):  # a container may forbid root to change owners
+            os.fchown(descriptor, like.st_uid, like.st_gid)
 
 
 def make_directories(path: Path, mode: int = 0o777) -> None:

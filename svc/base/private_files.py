@@ -1,6 +1,7 @@
 """Write files with secrets, state or logs so that only their owner and group may read them, whatever the umask."""
 
 import contextlib
+import functools
 import os
 import stat
 from pathlib import Path
@@ -18,7 +19,8 @@ def write(path: Path, data: bytes, mode: int = MODE, durable: bool = True) -> No
 
     An existing file keeps its owner, even if root writes, and its mode if that is stricter than `mode`.
     """
-    atomic_file.write(path, data, limited_mode(path, mode), durable, lambda descriptor: keep_owner(descriptor, path))
+    keep_owner = functools.partial(file_owner.keep, path=path)
+    atomic_file.write(path, data, limited_mode(path, mode), durable, keep_owner)
 
 
 def append(path: str | Path, buffer: int = -1) -> IO[bytes]:
@@ -61,15 +63,3 @@ def limited_mode(path: Path, mode: int) -> int:
         return stat.S_IMODE(path.stat().st_mode) & mode
     except OSError:
         return mode
-
-
-def keep_owner(descriptor: int, path: Path) -> None:
-    """Give a file that root has created to the owner of `path`, or of its directory if `path` is missing.
-
-    The program that reads the file may not run as root.
-    """
-    if os.geteuid() == 0:
-        previous = os.stat(path if path.exists() else path.parent)
-        if previous.st_uid != 0:
-            with contextlib.suppress(PermissionError):  # a container may forbid root to change owners
-                os.fchown(descriptor, previous.st_uid, previous.st_gid)

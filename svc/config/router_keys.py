@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from svc.base import private_files
+from svc.base import file_owner, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.config.readers import parse_toml, quoted
 
@@ -246,7 +246,7 @@ def _locked(path: Path) -> Iterator[None]:
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         private_files.tighten(descriptor, private_files.OWNER_ONLY)
-        private_files.keep_owner(descriptor, path)
+        file_owner.keep(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

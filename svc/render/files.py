@@ -117,7 +117,7 @@ class Change:
         try:
             for path, _, after in self.edits:
                 if after is not None:
-                    owner = functools.partial(private_files.keep_owner, path=path)
+                    owner = functools.partial(file_owner.keep, path=path)
                     atomic_file.stage(_temporary(path), after, self._mode(path), on_open=owner)
                 elif not os.access(path.parent, os.W_OK):
                     raise PermissionError(13, "Permission denied", str(path))
