@@ -107,10 +107,13 @@ class Fleet:
         listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 40).json()["services"]
         return {service["name"] for service in listed if service["healthy"]}
 
-    def healthy_services(self) -> set[str]:
-        """Return the names of the instances and babysitters that are healthy in the registry."""
+    def registered_services(self) -> dict[str, bool]:
+        """Return the names of the instances and babysitters in the registry, and whether each is healthy."""
         listed = self.hosts["control"].ask("GET", f"{REGISTRY}/services", 40).json()["services"]
-        return {service["name"] for service in listed if service["is_healthy"]}
+        return {service["name"]: service["is_healthy"] for service in listed}
+
+    def healthy_services(self) -> set[str]:
+        return {name for name, is_healthy in self.registered_services().items() if is_healthy}
 
     def both_hosts_are_up(self) -> bool:
         """Return whether registry and router know the instances of the first two hosts."""

@@ -95,6 +95,10 @@ class Session:
         first = Path(f"/proc/{self._shell.pid}/task/{self._shell.pid}/children").read_text().split()[0]
         return Path(f"/proc/{first}/root")
 
+    def ended(self) -> bool:
+        """Return whether the shell has ended, as it does when a block fails."""
+        return self._shell.poll() is not None
+
     def log(self) -> str:
         return self._log.read_text(errors="replace")
 

@@ -150,7 +150,9 @@ class SystemdMachine:
         return self.session().do(text)
 
     def session(self) -> Session:
-        """Return the session, which is a new one after each boot."""
+        """Return the session, which is a new one after a boot and after a block that failed."""
+        if self._session is not None and self._session.ended():
+            self._end_session()
         if self._session is None:
             files = Path(tempfile.mkdtemp(prefix=".session-", dir=self._root / "root"))
             shutil.copy(LISTENER, files)

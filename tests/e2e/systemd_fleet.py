@@ -3,10 +3,7 @@
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from pathlib import Path
 
 from tests.documents.blocks import Block, blocks
@@ -14,25 +11,12 @@ from tests.documents.checkout import GIT, checkout
 from tests.documents.fleet import ADDRESSES, DOCUMENT, ROUTER, Fleet
 from tests.e2e.nspawn import CannotBoot, SystemdMachine, make_base
 from tests.e2e.sites import ROOT
-from tests.integration.registry.writers import Workers
 from tests.waiting import wait_until
 
 SYSTEMD = Path("docs/SYSTEMD.md")
 UNIT = "infinilm-svc"
 SITE = "/var/lib/infinilm"
-CLIENTS = 4
 PIP_TIMEOUT_SECONDS = 600
-
-
-@dataclass
-class Answers:
-    """What clients got: when, of which instance, after how long; and the answers that were not 200."""
-
-    served: list[tuple[float, str, float]] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-
-    def since(self, moment: float) -> list[tuple[float, str, float]]:
-        return [answer for answer in self.served if answer[0] > moment]
 
 
 class SystemdFleet(Fleet):
@@ -53,13 +37,11 @@ class SystemdFleet(Fleet):
             self.machines[role].boot()
 
     def run(self, block: Block, role: str) -> None:
+        """Run a block, where it uses the variables of an instance host in a session that has them."""
+        if "$name" in block.text:
+            (naming,) = (b for b in blocks(DOCUMENT) if b.text.startswith("here=") and b.notes["on"] == role)
+            self.machines[role].run(naming)
         self.machines[role].run(block)
-
-    def name_machine(self, role: str) -> None:
-        """Set the variables of the document's blocks in a new session of this instance host."""
-        for block in blocks(DOCUMENT):
-            if block.text.startswith("here=") and block.notes["on"] == role:
-                self.run(block, role)
 
     def copy_token(self, role: str) -> None:
         section = "An instance host"
@@ -71,11 +53,10 @@ class SystemdFleet(Fleet):
         listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 40).json()["services"]
         return {model for service in listed if service["name"] == f"{name}-server" for model in service["models"]}
 
-    def await_both(self, answers: Answers) -> None:
+    def await_both(self, answers: list[tuple[float, str, float]]) -> None:
         """Wait until both instances have answered from now on."""
-        now = time.monotonic()
-        both = {"qwen-a", "qwen-b"}
-        wait_until(lambda: {name for _, name, _ in answers.since(now)} >= both, 20, "both answer")
+        count = len(answers)
+        wait_until(lambda: {name for _, name, _ in answers[count:]} >= {"qwen-a", "qwen-b"}, 20, "both answer")
 
     def as_user(self, role: str, command: str) -> str:
         """Run a command of the site as the site's user, and return its output."""
@@ -91,26 +72,6 @@ class SystemdFleet(Fleet):
         setup.write_text(setup.read_text().replace("\nversion = ", f"\nversion = {version}\n# before: "))
         for command in (f"commit --quiet --all --message {version}", f"tag v{version}"):
             subprocess.run([*GIT, *command.split()], cwd=repository, check=True)
-
-    @contextmanager
-    def load(self, **fields: object) -> Iterator[Answers]:
-        """Let clients send chats meanwhile; a failed request fails the test."""
-        answers = Answers()
-
-        def send() -> None:
-            began = time.monotonic()
-            answer = self.send_chat(max_tokens=1, **fields)
-            if answer.status_code == 200:
-                now = time.monotonic()
-                answers.served.append((now, answer.headers["x-mock-name"], now - began))
-            else:
-                answers.failed.append(f"{answer.status_code} {answer.text}")
-
-        with Workers(pause=0.05).at_work([send] * CLIENTS):
-            yield answers
-        print(f"{len(answers.served)} requests answered, {len(answers.failed)} failed")
-        assert answers.served
-        assert answers.failed == []
 
 
 def make_packages(place: Path) -> Path:

@@ -13,20 +13,13 @@ from contextlib import ExitStack
 import pytest
 
 from tests.documents.blocks import blocks
-from tests.documents.fleet import DOCUMENT
+from tests.documents.fleet import DOCUMENT, SETUP_SECTIONS
 from tests.e2e.nspawn import CannotBoot, SystemdMachine, missing
 from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
 RECOVERY_TIMEOUT_SECONDS = 60.0
-SETUP_SECTIONS = [
-    "On every machine",
-    "The control host",
-    "An instance host",
-    "The first answer",
-    "What has to be reachable",
-]
 HOSTS = ("control", "first", "second")
 NAMES = {"first": "qwen-a", "second": "qwen-b"}
 CUT_SECONDS = 30.0
@@ -64,7 +57,7 @@ def test_the_unit_takes_the_sites_over(fleet):
 
 def test_a_killed_supervisord_is_started_again_while_requests_are_served(fleet):
     before = fleet.main_pid("first")
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         fleet.await_both(answers)
         fleet.machines["first"].do(f"kill -9 {before}")
         wait_until(lambda: fleet.main_pid("first") not in (0, before), 30, "systemd starts it again", interval=0.5)
@@ -74,15 +67,28 @@ def test_a_killed_supervisord_is_started_again_while_requests_are_served(fleet):
 
 def test_a_reload_changes_an_instance_while_requests_are_served(fleet):
     """The token of the documents' set-up is all that `svc apply` needs."""
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         fleet.await_both(answers)
         fleet.machines["first"].do(
             f"""sed -i 's/^models = .*/models = ["qwen", "more"]/' {SITE}/config/qwen-a.toml
             systemctl reload {UNIT}"""
         )
         fleet.await_both(answers)
-    assert fleet.models_of("qwen-a") == {"qwen", "more"}
+    await_models(fleet, "qwen-a", {"qwen", "more"})
     assert fleet.models_of("qwen-b") == {"qwen"}
+
+
+def test_a_reload_that_would_end_a_model_is_refused_and_can_be_allowed(fleet):
+    """Here it is a model that the new file does not have."""
+    before = fleet.as_user("first", "supervisorctl pid all")
+    fleet.machines["first"].do(
+        f"""sed -i 's/^models = .*/models = ["qwen"]/' {SITE}/config/qwen-a.toml
+        if systemctl reload {UNIT}; then exit 1; fi
+        journalctl --unit {UNIT} --lines 20 | grep -F 'last healthy instance of more'"""
+    )
+    assert fleet.as_user("first", "supervisorctl pid all") == before != ""
+    fleet.machines["first"].do(f"cd {SITE}; runuser -u infinilm -- svc apply --allow-downtime")
+    await_models(fleet, "qwen-a", {"qwen"})
 
 
 def test_a_reload_of_an_invalid_file_changes_nothing(fleet):
@@ -98,7 +104,7 @@ def test_a_reload_of_an_invalid_file_changes_nothing(fleet):
 
 
 def test_a_machine_that_reboots_returns_by_itself_with_its_firewall(fleet):
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         fleet.await_both(answers)
         fleet.machines["first"].reboot()
         wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
@@ -113,7 +119,7 @@ def test_the_control_host_returns_after_a_reboot(fleet):
 
 
 def test_a_machine_without_power_is_left_out_and_returns(fleet):
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         fleet.await_both(answers)
         fleet.machines["second"].cut_power()
         wait_until(lambda: fleet.routed_instances() == {"qwen-a-server"}, 60, "the router leaves it out")
@@ -123,7 +129,7 @@ def test_a_machine_without_power_is_left_out_and_returns(fleet):
 
 
 def test_a_link_that_is_cut_for_30_seconds_costs_no_request(fleet):
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         fleet.await_both(answers)
         fleet.hosts["first"].cut()
         cut = time.monotonic()
@@ -137,7 +143,7 @@ def test_a_link_that_is_cut_for_30_seconds_costs_no_request(fleet):
 
 
 def test_the_token_is_replaced_without_a_restart(fleet):
-    with fleet.load():
+    with fleet.requests_served():
         fleet.run_section("The tokens", "control")
         for role in ("first", "second"):
             fleet.copy_token(role)
@@ -157,13 +163,12 @@ def test_a_machine_is_added_and_removed(fleet):
     assert "qwen-c-server" not in fleet.routed_instances()
     fleet.run_section("A machine less", "third")
     assert not {"qwen-c", "qwen-c-server"} & fleet.healthy_services()
-    assert fleet.machines["third"].call(f"systemctl is-active {UNIT} || true").strip() == "inactive"
+    wait_until(lambda: state(fleet.machines["third"]) == "inactive", 20, "systemd does not start it again")
 
 
 def test_instances_are_restarted_while_requests_are_served(fleet):
-    with fleet.load():
+    with fleet.requests_served():
         for role in ("first", "second"):
-            fleet.name_machine(role)
             fleet.run_section("Restarting and changing instances", role)
     wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
 
@@ -184,7 +189,7 @@ def test_a_new_version_is_installed_while_requests_are_served(fleet):
     (version,) = re.findall(r"checkout v([\d.]+)", " ".join(block.text for block in blocks(DOCUMENT)))
     fleet.add_version(version)
     engines = {role: fleet.as_user(role, f"supervisorctl pid {NAMES[role]}:server") for role in NAMES}
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         for role in HOSTS:
             fleet.run_section("A new version", role)
         wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
@@ -197,9 +202,10 @@ def test_a_new_version_is_installed_while_requests_are_served(fleet):
 
 def test_a_drained_machine_restarts_its_supervisord(fleet):
     """As the document says of the supervisord that a new version needs."""
-    with fleet.load() as answers:
+    with fleet.requests_served() as answers:
         fleet.machines["control"].do(f"cd {SITE}; svc drain qwen-a --wait")
         fleet.machines["first"].do(f"systemctl restart {UNIT}")
+        wait_until(lambda: "qwen-a" in fleet.registered_services(), RECOVERY_TIMEOUT_SECONDS, "it is registered")
         fleet.machines["control"].do("svc undrain qwen-a")
         wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
         fleet.await_both(answers)
@@ -211,19 +217,19 @@ def test_the_guide_of_one_machine_leads_to_an_answer(fleet):
     fleet.run_section("The unit", "single", document=SYSTEMD)
     single = fleet.machines["single"]
     wait_until(lambda: is_well(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
-    assert "demo-a" in single.do("curl http://localhost:8000/v1/models")
+    assert "demo-small" in single.do("curl http://localhost:8000/v1/models")
 
 
 def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
     single = fleet.machines["single"]
-    body = {"model": "demo-a", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
+    body = {"model": "demo-small", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
     single.do(f"curl --no-buffer {CHAT} --json '{json.dumps(body)}' > /root/stream &")
     wait_until(lambda: "data:" in (single.root() / "root/stream").read_text(), description="the stream begins")
     single.do(f"systemctl stop {UNIT}; wait; tail -n 2 /root/stream | grep -F '[DONE]'")
     single.do(f"systemctl start {UNIT}")
     wait_until(lambda: is_well(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
     single.do(f"cd {SITE}; runuser -u infinilm -- svc down")
-    assert single.call(f"systemctl is-active {UNIT} || true").strip() == "inactive"
+    wait_until(lambda: state(single) == "inactive", 20, "systemd does not start it again")
 
 
 @pytest.mark.parametrize("roles", [("single",), HOSTS], ids=["of one machine", "of several"])
@@ -235,6 +241,16 @@ def test_an_uninstall_leaves_nothing(fleet, roles):
         files = machine.call("find / -xdev -name '*infinilm*'").split()
         assert [name for name in files if not name.startswith(("/root/", "/var/backups/", "/var/log/"))] == []
         assert machine.call("systemctl is-system-running").strip() == "running"
+
+
+def await_models(fleet: SystemdFleet, name: str, models: set[str]) -> None:
+    wait_until(
+        lambda: fleet.models_of(name) == models, RECOVERY_TIMEOUT_SECONDS, f"the router knows {models} of {name}"
+    )
+
+
+def state(machine: SystemdMachine) -> str:
+    return machine.call(f"systemctl is-active {UNIT} || true").strip()
 
 
 def is_well(machine: SystemdMachine) -> bool:
