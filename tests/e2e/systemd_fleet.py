@@ -53,6 +53,11 @@ class SystemdFleet(Fleet):
         listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 40).json()["services"]
         return {model for service in listed if service["name"] == f"{name}-server" for model in service["models"]}
 
+    def heartbeats_at_the_other_registry(self) -> list[float]:
+        """Return the time of the last heartbeat of each instance, as the second registry has it."""
+        listed = self.hosts["control"].ask("GET", f"http://{self.addresses['other']}:18000/services", 40).json()
+        return [service["last_heartbeat"] for service in listed["services"] if service["name"] in ("qwen-a", "qwen-b")]
+
     def await_both(self, answers: list[tuple[float, str, float]]) -> None:
         """Wait until both instances have answered from now on."""
         count = len(answers)

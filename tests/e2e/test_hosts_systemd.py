@@ -23,6 +23,18 @@ RECOVERY_TIMEOUT_SECONDS = 60.0
 HOSTS = ("control", "first", "second")
 NAMES = {"first": "qwen-a", "second": "qwen-b"}
 CUT_SECONDS = 30.0
+FURTHER_SECTIONS = {
+    "The tokens",
+    "A machine more",
+    "A machine less",
+    "Restarting and changing instances",
+    "A new version",
+    "Backup",
+    "Several registries",
+    "From an empty machine",
+    "The unit",
+    "Uninstall",
+}
 CHAT = "http://localhost:8000/v1/chat/completions"
 
 
@@ -211,6 +223,38 @@ def test_a_drained_machine_restarts_its_supervisord(fleet):
         fleet.await_both(answers)
 
 
+def test_a_second_registry_is_added_while_requests_are_served(fleet):
+    fleet.boot("other", "redis")
+    fleet.machines["redis"].do("systemctl enable --now redis-server")  # as its package does
+    fleet.run_section("On every machine", "other")
+    with fleet.requests_served() as answers:
+        fleet.run_section("Several registries", *HOSTS, "other", "redis")
+        fleet.run_section("The unit", "other", document=SYSTEMD)
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all have registered")
+        fleet.await_both(answers)
+
+
+def test_a_registry_or_redis_that_is_killed_costs_no_request(fleet):
+    with fleet.requests_served() as answers:
+        fleet.machines["other"].cut_power()
+        fleet.await_both(answers)
+        fleet.boot("other")
+        wait_until(lambda: state(fleet.machines["other"]) == "active", 20, "the unit starts")
+        fleet.machines["redis"].do("kill -9 $(pidof redis-server)")
+        fleet.await_both(answers)
+        fleet.machines["control"].do(f"cd {SITE}; supervisorctl stop registry")
+        before = max(fleet.heartbeats_at_the_other_registry())
+        wait_until(
+            lambda: min(fleet.heartbeats_at_the_other_registry()) > before,
+            RECOVERY_TIMEOUT_SECONDS,
+            "both use the other registry",
+        )
+        fleet.await_both(answers)
+        fleet.machines["control"].do(f"cd {SITE}; supervisorctl start registry")
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+
+
 def test_the_guide_of_one_machine_leads_to_an_answer(fleet):
     fleet.boot("single")
     fleet.run_section("From an empty machine", "single", document=SYSTEMD)
@@ -232,7 +276,7 @@ def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
     wait_until(lambda: state(single) == "inactive", 20, "systemd does not start it again")
 
 
-@pytest.mark.parametrize("roles", [("single",), HOSTS], ids=["of one machine", "of several"])
+@pytest.mark.parametrize("roles", [("single",), (*HOSTS, "other")], ids=["of one machine", "of several"])
 def test_an_uninstall_leaves_nothing(fleet, roles):
     fleet.run_section("Uninstall", *roles, document=SYSTEMD)
     for role in roles:
@@ -258,5 +302,6 @@ def is_well(machine: SystemdMachine) -> bool:
 
 
 def test_every_block_of_the_two_guides_is_walked():
-    sections = {block.section for block in blocks(SYSTEMD)}
-    assert sections == {"From an empty machine", "The unit", "Uninstall"}
+    guides = [block for document in (DOCUMENT, SYSTEMD) for block in blocks(document)]
+    assert [block.place for block in guides if "not run" in block.notes] == []
+    assert {block.section for block in guides} == {*SETUP_SECTIONS, *FURTHER_SECTIONS}
