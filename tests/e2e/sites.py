@@ -58,7 +58,7 @@ class Site:
 
     def start(self, *command: str, out: IO[str] | None = None, **environ: str) -> subprocess.Popen[str] | ForkedCommand:
         """Start a command in the site's directory, in a process group of its own; `out` gets all its output."""
-        if command[0] == "svc" and command[1] not in SERVER_COMMANDS:
+        if command[0] == "svc" and command[1] not in SERVER_COMMANDS and "--foreground" not in command:
             return ForkedCommand(command[1:], self.root, clean_environ() | environ, out)
         program = BIN / command[0] if command[0] in ("svc", "supervisorctl", "supervisord") else self.root / command[0]
         return subprocess.Popen(

@@ -66,8 +66,10 @@ def test_without_a_writable_logs_directory_all_logs_go_to_stdout(site, foregroun
     assert "svc.registry.api: one registered" in out()
     assert "entered RUNNING state" in out()
     site.mock("two")
+    site.svc("plan", status=2)
     site.svc("up")  # beside it, as with docker exec
     assert site.routed() == {"one-server", "two-server"}
+    assert site.svc("apply")[0].startswith("nothing to do")
     process.terminate()
     assert process.wait(60) == 0
 
