@@ -218,7 +218,7 @@ class Facts:
     settings: Settings | None = None
     files: SiteFiles = SiteFiles()
     supervisord: SupervisordFacts = SupervisordFacts()
-    unit: SystemdUnit | None = None  # the systemd unit that runs the site
+    unit: SystemdUnit | None = None  # the systemd unit that runs the site, or would start it
     unused_unit: SystemdUnit | None = None  # the site's unit, if supervisord does not run as part of it
     components: Sequence[Component] = ()
     configs: Mapping[str, InstanceConfig] = dataclasses.field(default_factory=dict)

@@ -1,4 +1,7 @@
-"""Finds the registry and the router that a command uses, and explains their errors to the operator."""
+"""The URLs of registry and router in the settings, a client of the registry, and its errors with their cures.
+
+`registry_access` puts the registries that a site's commands use into these settings.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

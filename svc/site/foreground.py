@@ -43,7 +43,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: stopping.set())
-    systemd_search.require_by_hand(site)
+    systemd_search.require_no_unit(site)
     if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)

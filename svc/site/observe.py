@@ -17,7 +17,7 @@ from svc.site import supervisord_end, supervisord_process, systemd_search
 from svc.site.components import Component, find_router, read_components
 from svc.site.program_groups import unapplied_keys_file
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
-from svc.site.registry_access import joined
+from svc.site.registry_access import connected_registries
 from svc.site.secret_files import key_file_problems
 from svc.site.status import SiteSnapshot
 from svc.supervision.client import Process, SupervisordClient
@@ -187,7 +187,7 @@ def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[s
 def _registry_url(components: Sequence[Component]) -> str:
     """Return the comma-separated URLs of this site's registry, or of the remote registries that its components use."""
     own = [component.own_url for component in components if component.kind == "registry"]
-    return ",".join(joined(own, [split_urls(component.registry_url) for component in components]))
+    return ",".join(connected_registries(own, [split_urls(component.registry_url) for component in components]))
 
 
 def _list_registered(url: str, token_file: str) -> tuple[dict[str, dict[str, Any]] | None, str]:

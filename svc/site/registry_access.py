@@ -54,7 +54,7 @@ def with_registries(site: Site, settings: Settings) -> Settings:
         urls = split_urls(registry_url(settings))
     else:
         own = _own_registry(settings, running)
-        urls = joined(split_urls(named) or own, [user.registry_urls for user in users])
+        urls = connected_registries(split_urls(named) or own, [user.registry_urls for user in users])
         urls = urls or [own_registry_url(settings)]
     token_file = settings.registry.token_file or _token_file(urls, users)
     return dataclasses.replace(
@@ -64,7 +64,7 @@ def with_registries(site: Site, settings: Settings) -> Settings:
     )
 
 
-def joined(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
+def connected_registries(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
     """Return the registries in `first`, then those of each list that has a registry in common with the result.
 
     If `first` is empty, begin with the first of the `lists`.

@@ -54,7 +54,7 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console, expl
     a component that is not ready in time. `explain` returns why components are not ready, which is printed while this
     call waits. On Ctrl-C, stop the site if this call has started supervisord.
     """
-    systemd_search.require_by_hand(site)
+    systemd_search.require_no_unit(site)
     site.make_var()
     with rollout_lock.shared(site, console.print_line):
         start = _Start(site, options, console)

@@ -37,7 +37,7 @@ class SiteSnapshot:
 
     components: Sequence[Component]
     supervisord: int | None = None  # supervisord's pid; None: it does not run
-    unit: SystemdUnit | None = None  # the systemd unit that runs the site
+    unit: SystemdUnit | None = None  # the systemd unit that runs the site, or would start it
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
@@ -77,7 +77,7 @@ class SiteStatus:
     programs: Sequence[ProgramStatus]
     problems: Sequence[str]
     warnings: Sequence[str] = ()
-    unit: str | None = None  # the name of the systemd unit that runs the site
+    unit: str | None = None  # the name of the systemd unit that runs the site, or would start it
 
 
 def site_status(snapshot: SiteSnapshot) -> SiteStatus:

@@ -14,7 +14,7 @@ from svc.base.file_owner import user_name
 from svc.base.own_commands import as_user
 from svc.config.site import Site
 from svc.site import supervisord_process
-from svc.site.systemd_unit import SUFFIX, SystemdUnit, service_of_cgroup, supervisord_configurations
+from svc.site.systemd_unit import SERVICE_SUFFIX, SystemdUnit, service_of_cgroup, supervisord_configurations
 from svc.supervision import supervisord_search
 
 BOOTED = Path("/run/systemd/system")  # exists where systemd is the init system: sd_booted(3)
@@ -33,18 +33,20 @@ def find(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_D
         return None
     if pid := supervisord_search.running_pid(site):
         return unit_of_process(pid)
-    return installed(site, booted, directories)
+    return installed_unit(site, booted, directories)
 
 
-def installed(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES) -> SystemdUnit | None:
+def installed_unit(
+    site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES
+) -> SystemdUnit | None:
     """Return the system's unit whose ExecStart is the site's supervisord, marked as not running."""
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     for directory in directories if booted.exists() else ():
-        for path in sorted(directory.glob(f"*{SUFFIX}")):
+        for path in sorted(directory.glob(f"*{SERVICE_SUFFIX}")):
             with suppress(OSError, ValueError):
                 configurations = supervisord_configurations(path.read_text(encoding="utf-8"))
                 if any(os.path.realpath(conf) in own for conf in configurations if os.path.isabs(conf)):
-                    return SystemdUnit(path.name.removesuffix(SUFFIX), is_running=False, systemctl=_systemctl())
+                    return SystemdUnit(path.name.removesuffix(SERVICE_SUFFIX), is_running=False, systemctl=_systemctl())
     return None
 
 
@@ -55,15 +57,15 @@ def unit_of_process(pid: int) -> SystemdUnit | None:
     cgroup of that service.
     """
     try:
-        name, is_users = service_of_cgroup(procfs.read(pid, "cgroup").decode())
+        name, is_user_unit = service_of_cgroup(procfs.read(pid, "cgroup").decode())
         if name and _is_main_process(pid):
-            return SystemdUnit(name, is_running=True, systemctl="systemctl --user" if is_users else _systemctl())
+            return SystemdUnit(name, is_running=True, systemctl="systemctl --user" if is_user_unit else _systemctl())
     except (OSError, ValueError):  # the process has ended
         pass
     return None
 
 
-def require_by_hand(site: Site) -> None:
+def require_no_unit(site: Site) -> None:
     """Raise CommandError if systemd runs or starts the site, because `svc up` would start programs outside the unit."""
     supervisord_process.require_not_stopped(supervisord_search.running_pid(site))
     unit = find(site)
@@ -109,5 +111,5 @@ def _is_main_process(pid: int) -> bool:
         if main := environ.get(b"SYSTEMD_EXEC_PID"):  # since systemd 248
             return main == str(pid).encode()
     parent = procfs.stat(pid).parent
-    is_managers = parent == 1 or os.path.basename("".join(procfs.arguments(parent)[:1])) == "systemd"
-    return is_managers and bool(FOREGROUND_FLAGS & set(procfs.arguments(pid)))
+    is_child_of_systemd = parent == 1 or os.path.basename("".join(procfs.arguments(parent)[:1])) == "systemd"
+    return is_child_of_systemd and bool(FOREGROUND_FLAGS & set(procfs.arguments(pid)))

@@ -8,13 +8,13 @@ import re
 import shlex
 from collections.abc import Iterator
 
-SUFFIX = ".service"
-CONFIGURATION = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\S+)")
-PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the optional sudo, and the optional path of svc
-DOWN = rf"{PREFIX}svc down\b(?! --)"
-UP = rf"{PREFIX}svc up\b(?! --)(?!` \(pid)"  # but not the text about another running `svc up`
-RESTART = rf"{DOWN}(?:` and `| && |, then )svc up\b"
-START_AFTER_END = rf"(?<=shutdown && sleep 5 && ){UP}"
+SERVICE_SUFFIX = ".service"
+CONFIGURATION_PATTERN = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\S+)")
+SVC_PATTERN_PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the optional sudo, and the optional path of svc
+DOWN_PATTERN = rf"{SVC_PATTERN_PREFIX}svc down\b(?! --)"
+UP_PATTERN = rf"{SVC_PATTERN_PREFIX}svc up\b(?! --)(?!` \(pid)"  # but not the text about another running `svc up`
+RESTART_PATTERN = rf"{DOWN_PATTERN}(?:` and `| && |, then )svc up\b"
+START_AFTER_END_PATTERN = rf"(?<=shutdown && sleep 5 && ){UP_PATTERN}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class SystemdUnit:
         For a running unit, `reload` replaces `svc up`, because a reload of the unit calls `svc apply`.
         """
         verbs = {
-            RESTART: "restart",
-            START_AFTER_END: "start",
-            DOWN: "stop",
-            UP: "reload" if self.is_running else "start",
+            RESTART_PATTERN: "restart",
+            START_AFTER_END_PATTERN: "start",
+            DOWN_PATTERN: "stop",
+            UP_PATTERN: "reload" if self.is_running else "start",
         }
         for pattern, verb in verbs.items():
             text = re.sub(pattern, self.command(verb), text)
@@ -52,14 +52,14 @@ def service_of_cgroup(text: str) -> tuple[str, bool]:
     """
     for line in text.splitlines():
         hierarchy, controllers, path = line.split(":", 2)
-        services = [part.removesuffix(SUFFIX) for part in path.split("/") if part.endswith(SUFFIX)]
+        services = [part.removesuffix(SERVICE_SUFFIX) for part in path.split("/") if part.endswith(SERVICE_SUFFIX)]
         if services and (hierarchy == "0" or controllers == "name=systemd"):
-            is_users = services[0].startswith("user@")
-            return next(iter(services[1:] if is_users else services[-1:]), ""), is_users
+            is_user_unit = services[0].startswith("user@")
+            return next(iter(services[1:] if is_user_unit else services[-1:]), ""), is_user_unit
     return "", False
 
 
 def supervisord_configurations(text: str) -> Iterator[str]:
     """Yield the configuration files of the supervisord processes that a unit file starts."""
     for command in re.findall(r"^ExecStart=(.*\bsupervisord\b.*)$", text.replace("\\\n", " "), re.M):
-        yield from (path.strip("\"'") for path in CONFIGURATION.findall(command))
+        yield from (path.strip("\"'") for path in CONFIGURATION_PATTERN.findall(command))

@@ -94,8 +94,8 @@ def test_an_unreadable_token_is_left_out_for_a_registry_on_this_machine(access, 
     assert access()[1] == "token"
 
 
-def test_lists_that_share_no_registry_are_not_joined():
-    joined = registry_access.joined
-    assert joined([], [["a:1"], ["http://b:1"]]) == ["a:1"]
-    assert joined([CONTROL], [[SPARE, CONTROL], ["http://b:1"]]) == [CONTROL, SPARE]
-    assert joined([], []) == []
+def test_lists_that_share_no_registry_are_not_connected():
+    connected = registry_access.connected_registries
+    assert connected([], [["a:1"], ["http://b:1"]]) == ["a:1"]
+    assert connected([CONTROL], [[SPARE, CONTROL], ["http://b:1"]]) == [CONTROL, SPARE]
+    assert connected([], []) == []

@@ -52,12 +52,12 @@ def test_a_site_that_does_not_run_has_the_unit_that_would_start_it(site, units, 
 
 def test_without_systemd_no_unit_runs_a_site(site, units, tmp_path):
     assert systemd_search.find(site, booted=tmp_path / "none", directories=[units]) is None
-    assert systemd_search.installed(site, booted=tmp_path / "none", directories=[units]) is None
+    assert systemd_search.installed_unit(site, booted=tmp_path / "none", directories=[units]) is None
 
 
 def test_a_site_that_was_started_by_hand_is_not_systemds(site, units, tmp_path, supervisord):
     assert systemd_search.find(site, booted=tmp_path, directories=[units]) is None
-    assert systemd_search.installed(site, booted=tmp_path, directories=[units]).name == "llm"
+    assert systemd_search.installed_unit(site, booted=tmp_path, directories=[units]).name == "llm"
 
 
 def test_the_unit_does_not_start_over_a_site_that_was_started_by_hand(site, supervisord):

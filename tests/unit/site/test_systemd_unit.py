@@ -9,7 +9,7 @@ IDLE = SystemdUnit("llm", is_running=False)
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "is_users"),
+    ("text", "name", "is_user_unit"),
     [
         ("0::/system.slice/llm.service\n", "llm", False),
         ("0::/system.slice/llm.service/engine\n", "llm", False),
@@ -21,8 +21,8 @@ IDLE = SystemdUnit("llm", is_running=False)
         ("4:memory:/system.slice/llm.service\n0::/\n", "", False),
     ],
 )
-def test_the_unit_of_a_cgroup(text, name, is_users):
-    assert service_of_cgroup(text) == (name, is_users)
+def test_the_unit_of_a_cgroup(text, name, is_user_unit):
+    assert service_of_cgroup(text) == (name, is_user_unit)
 
 
 @pytest.mark.parametrize(
