@@ -2,9 +2,8 @@
 
 import os
 import pwd
-import stat
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -27,17 +26,28 @@ def _owners(path: Path) -> Iterator[int]:
             yield os.stat(candidate).st_uid
 
 
-def inherit(descriptor: int, directory: Path) -> None:
-    """Give a file that root has created in a directory to the owner of the directory.
+def create(path: Path, flags: int, mode: int) -> int:
+    """Create a file and return its descriptor; raise FileExistsError if the file, or a link, exists.
 
-    The programs of a site run as that user. A file of another user, or one with a second name in another directory, is
-    left alone.
+    If root creates the file, it gets the owner of its directory, because the programs of a site run as that user.
     """
-    if os.geteuid() != 0:
-        return
-    parent, own = os.stat(directory), os.fstat(descriptor)
-    if own.st_uid == 0 and (stat.S_ISDIR(own.st_mode) or own.st_nlink == 1):
-        _give(descriptor, parent)
+    with _opened(path.parent) as directory:
+        exclusive = flags | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(path.name, exclusive, mode, dir_fd=directory)
+        if os.geteuid() == 0:
+            _give(descriptor, os.fstat(directory))
+        return descriptor
+
+
+def open_or_create(path: Path, flags: int, mode: int) -> int:
+    """Return the descriptor of a file, which is created as in `create` if it is missing.
+
+    An existing file keeps its owner: the owner of the directory may have made it a link to a file of root.
+    """
+    try:
+        return create(path, flags, mode)
+    except FileExistsError:
+        return os.open(path, (flags | os.O_CREAT | os.O_CLOEXEC) & ~os.O_EXCL, mode)
 
 
 def keep(descriptor: int, path: Path) -> None:
@@ -62,9 +72,24 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
     if path.is_dir():
         return
     make_directories(path.parent)
-    path.mkdir(mode=mode, exist_ok=True)
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    with _opened(path.parent) as parent:
+        try:
+            os.mkdir(path.name, mode, dir_fd=parent)
+        except FileExistsError:  # another process has created it meanwhile, or it is a file
+            if not path.is_dir():
+                raise
+            return
+        if os.geteuid() == 0:
+            with _opened(path.name, os.O_RDONLY | os.O_NOFOLLOW, parent) as directory:
+                if not os.listdir(directory):  # else the parent's owner has moved another directory here
+                    _give(directory, os.fstat(parent))
+
+
+@contextmanager
+def _opened(path: Path | str, flags: int = os.O_PATH, parent: int | None = None) -> Iterator[int]:
+    """Yield the descriptor of a directory, so that what the path names cannot change meanwhile."""
+    descriptor = os.open(path, flags | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
     try:
-        inherit(descriptor, path.parent)
+        yield descriptor
     finally:
         os.close(descriptor)

@@ -25,9 +25,8 @@ def write(path: Path, data: bytes, mode: int = MODE, durable: bool = True) -> No
 
 def append(path: str | Path, buffer: int = -1) -> IO[bytes]:
     """Return a file that is open for appending; create it, or restrict the mode of an existing one."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, MODE)
-    file_owner.inherit(descriptor, Path(path).parent)
-    tighten(descriptor)
+    descriptor = file_owner.open_or_create(Path(path), os.O_WRONLY | os.O_APPEND, MODE)
+    tighten(path)
     return open(descriptor, "ab", buffer)
 
 
@@ -37,9 +36,7 @@ def prepare(path: Path) -> None:
     Restrict the mode of an existing file.
     """
     with contextlib.suppress(OSError):  # the library's own error is more helpful
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, MODE)
-        file_owner.inherit(descriptor, path.parent)
-        os.close(descriptor)
+        os.close(file_owner.open_or_create(path, os.O_RDWR, MODE))
         tighten(path)
 
 
@@ -50,7 +47,22 @@ def make_directory(path: Path) -> None:
 
 
 def tighten(path: str | Path | int, mode: int = MODE) -> None:
-    """Remove the mode bits of a regular file that are not in `mode`; ignore a missing file and another user's file."""
+    """Remove the mode bits of a regular file that are not in `mode`; ignore a missing file and another user's file.
+
+    For root, ignore a link, too: another user may have made it, and its target may be any file.
+    """
+    if os.geteuid() == 0 and not isinstance(path, int):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                _tighten(f"/proc/self/fd/{descriptor}", mode)  # fchmod refuses a descriptor with O_PATH
+            finally:
+                os.close(descriptor)
+    else:
+        _tighten(path, mode)
+
+
+def _tighten(path: str | Path | int, mode: int) -> None:
     with contextlib.suppress(OSError):
         status = os.stat(path)
         if stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) & ~mode:

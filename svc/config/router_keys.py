@@ -243,10 +243,9 @@ def _write_errors(path: Path) -> Iterator[None]:
 def _locked(path: Path) -> Iterator[None]:
     """Lock a file beside the file of keys. The file of keys itself cannot be locked, because each write replaces it."""
     lock = path.with_name(f".{path.name}.lock")
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = file_owner.open_or_create(lock, os.O_RDWR | os.O_NOFOLLOW, private_files.OWNER_ONLY)
     try:
         private_files.tighten(descriptor, private_files.OWNER_ONLY)
-        file_owner.keep(descriptor, path)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:

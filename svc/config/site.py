@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,10 +91,8 @@ class Site:
         """Make var/, and also logs/ if `logs` is true; raise CommandError for a directory that is not writable."""
         for path in (self.logs, self.var) if logs else (self.var,):
             _make_missing_dir(path)
-            with _write_errors(path):
-                probe = path / ".writable"
-                probe.touch()
-                probe.unlink()
+            with _write_errors(path), tempfile.TemporaryFile(dir=path):
+                pass
         if len(str(self.socket.absolute()).encode()) > MAX_SOCKET_PATH_BYTES:
             raise CommandError(
                 f"{self.socket.absolute()}: a socket's path may have {MAX_SOCKET_PATH_BYTES} bytes; "
@@ -130,8 +129,10 @@ def _make_missing_dir(path: Path) -> None:
     if not path.exists():
         with _write_errors(path):
             make_directory(path)
-    with contextlib.suppress(OSError), open(path / ".gitignore", "x") as file:  # it exists, or logs/ is read-only
-        file_owner.inherit(file.fileno(), path)
+    with (
+        contextlib.suppress(OSError),  # it exists, or logs/ is read-only
+        open(file_owner.create(path / ".gitignore", os.O_WRONLY, 0o666), "w") as file,
+    ):
         file.write(GITIGNORE)
 
 

@@ -144,7 +144,8 @@ class Change:
                 if before is None:
                     path.unlink(missing_ok=True)
                 else:
-                    path.write_bytes(before)
+                    owner = functools.partial(file_owner.keep, path=path)
+                    atomic_file.write(path, before, self._mode(path), on_open=owner)
             raise
 
     def _unstage(self) -> None:

@@ -99,8 +99,7 @@ def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
 
 def _open_private(path: str, flags: int) -> int:
     """Open a file that only owner and group may read; raise OSError for a link, because its target may be any file."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW, private_files.MODE)
-    file_owner.inherit(descriptor, Path(path).parent)
+    descriptor = file_owner.open_or_create(Path(path), flags | os.O_NOFOLLOW, private_files.MODE)
     private_files.tighten(descriptor)
     return descriptor
 
