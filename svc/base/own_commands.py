@@ -40,8 +40,8 @@ def in_directory(directory: Path, *arguments: str) -> str:
 def program_beside(name: str) -> str:
     """Return the command of a program in svc's own environment: its name if it is found on PATH, else its path."""
     path = Path(sys.executable).parent / name
-    found = shutil.which(name)
-    if found and path.exists() and os.path.samefile(found, path):
+    on_path = shutil.which(name)
+    if on_path and path.exists() and os.path.samefile(on_path, path):
         return name
     return _from_here(str(path))
 
