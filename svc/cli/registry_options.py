@@ -35,7 +35,7 @@ class Access:
 
     def site_settings(self, router_url: str | None = None) -> Settings:
         """Return `settings()`, with missing registries and a missing token file filled in from the site's files."""
-        return with_registries(HERE, self.settings(router_url))
+        return with_registries(HERE, self.settings(router_url), settings())
 
     def client(self, read: bool = False) -> RegistryClient:
         """Return a client of the registry. With `read`, it uses the token in `read_token_file()`."""

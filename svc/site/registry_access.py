@@ -41,14 +41,17 @@ class RegistryUser:
     token_file: str = ""
 
 
-def with_registries(site: Site, settings: Settings) -> Settings:
+def with_registries(site: Site, settings: Settings, site_settings: Settings | None = None) -> Settings:
     """Return the settings with the registries that the site's commands use, and the file with the token for these.
 
-    Registries and a token file that are in the settings already are kept.
+    Registries and a token file that are in the settings already are kept. `site_settings` are the settings without the
+    flags of the command: a flag does not change where instances register, so it does not make their tokens known to
+    another registry.
     """
+    site_settings = site_settings or settings
     running = running_components(site)
     users = [RegistryUser(tuple(split_urls(component.registry_url))) for component in running or ()]
-    users += _instances(site, settings)
+    users += _instances(site, site_settings)
     named = settings.launch.registry_url or settings.router.registry_url
     if settings.launch.registry_url:
         urls = split_urls(registry_url(settings))
@@ -56,7 +59,8 @@ def with_registries(site: Site, settings: Settings) -> Settings:
         own = _own_registry(settings, running)
         urls = connected_registries(split_urls(named) or own, [user.registry_urls for user in users])
         urls = urls or [own_registry_url(settings)]
-    token_file = settings.registry.token_file or _token_file(urls, users)
+    site_registries = _own_registry(site_settings, running) or split_urls(site_settings.registry_url())
+    token_file = settings.registry.token_file or _token_file(urls, users, site_registries)
     return dataclasses.replace(
         settings,
         launch=dataclasses.replace(settings.launch, registry_url=UrlList(",".join(urls))),
@@ -121,16 +125,16 @@ def _instances(site: Site, settings: Settings) -> Iterator[RegistryUser]:
             )
 
 
-def _token_file(urls: Sequence[str], users: Iterable[RegistryUser]) -> str:
+def _token_file(urls: Sequence[str], users: Iterable[RegistryUser], site_registries: Sequence[str]) -> str:
     """Return the token file of the first instance that registers at one of these registries; "" if there is none.
 
-    An instance without registries in its TOML registers at the site's registry. If all registries are on this machine,
+    An instance without registries in its TOML registers at `site_registries`. If all registries are on this machine,
     files that this user may not read are left out, because such registries usually need no token.
     """
     addresses = set(map(host_port, urls))
     is_local = all(host == "localhost" for host, _ in addresses)
     for user in users:
-        shares = not user.registry_urls or not addresses.isdisjoint(map(host_port, user.registry_urls))
+        shares = not addresses.isdisjoint(map(host_port, user.registry_urls or site_registries))
         if user.token_file and shares and (not is_local or os.access(user.token_file, os.R_OK)):
             return user.token_file
     return ""

@@ -70,6 +70,22 @@ def test_the_token_of_an_instance_of_another_registry_is_not_sent(access, site):
     assert access(running=[OWN, instance(CONTROL)]) == ("http://127.0.0.1:19000", "")
 
 
+@pytest.mark.parametrize("line", [f'registry_url = "{CONTROL}"', ""], ids=["other registry", "own registry"])
+def test_a_registry_in_a_flag_gets_no_token_of_an_instance_elsewhere(site, line):
+    write(site, "a", f'{line}\ntoken_file = "/t"')
+    flags = {"launch": {"registry_url": SPARE}}
+    settings = registry_access.with_registries(site, load_settings(flags=flags), load_settings())
+    assert (settings.launch.registry_url, settings.registry.token_file) == (SPARE, "")
+
+
+def test_a_registry_in_a_flag_gets_the_token_of_an_instance_that_registers_there(site):
+    write(site, "a", f'registry_url = ["{CONTROL}", "{SPARE}"]\ntoken_file = "/t"')
+    flags = {"launch": {"registry_url": SPARE}}
+    assert (
+        registry_access.with_registries(site, load_settings(flags=flags), load_settings()).registry.token_file == "/t"
+    )
+
+
 def test_the_own_registry_is_followed_by_those_in_its_list(access, site):
     write(site, "a", f'registry_url = ["{SPARE}", "http://localhost:18000"]')
     assert access()[0] == f"http://127.0.0.1:18000,{SPARE}"
