@@ -9,6 +9,7 @@ from tests.e2e.sites import Site, http
 from tests.waiting import free_port_pair, wait_until
 
 TOKEN = "the-operators-word"
+SITE_NAME = "Berlin lab"  # as the documents' pictures show it
 DEMO, REAL = "demo", "gemma-3-270m"
 MOCKS = {"alpha-server", "beta-server"}
 TIMES = {"heartbeat_interval": 1, "restart_delay": 2}
@@ -46,7 +47,8 @@ def _write(site: Fleet, real: bool) -> None:
     config = site.root / "config"
     (config / "token").write_text(TOKEN)
     settings = config / "svc.toml"
-    settings.write_text(settings.read_text().replace("[registry]", '[registry]\ntoken_file = "config/token"'))
+    text = settings.read_text().replace("[registry]", '[registry]\ntoken_file = "config/token"')
+    settings.write_text(text.replace("[router]", f'[router]\nsite_name = "{SITE_NAME}"'))
     pace = ("--first-token-delay", "0.05", "--token-delay", "0.02", "--tokens", "30")
     site.mocks = {f"{name}-server": site.mock(name, DEMO, *pace, **TIMES) for name in ("alpha", "beta")}
     if real:

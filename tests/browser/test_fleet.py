@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.fleet import DEMO, MOCKS, REAL, TOKEN
+from tests.browser.fleet import DEMO, MOCKS, REAL, SITE_NAME, TOKEN
 from tests.e2e.sites import http
 from tests.e2e.traffic import Traffic
 from tests.waiting import wait_until
@@ -82,7 +82,7 @@ def test_an_ejection_and_its_end_are_shown(whole, screen):
 
 
 def test_the_page_names_its_site_and_the_models_that_clients_misspell(whole, screen):
-    place = f"{whole.root.name} on {socket.gethostname()}"
+    place = f"{SITE_NAME} on {socket.gethostname()}"
     assert screen.page.locator("h1").inner_text().startswith(place)
     assert screen.page.title().endswith(f" · {place}")
     http.post(f"{whole.router}/v1/chat/completions", json={"model": "gema", "messages": []}, timeout=10)

@@ -9,6 +9,7 @@ from tests.browser.alone import DEADLINE, expect, open_page
 
 LONG = "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8-with-a-long-name"
 SIZES = [(390, 844), (820, 1180), (1440, 900), (1920, 1080)]
+LONG_INSTANCE = "an-instance-with-a-very-long-name-of-its-own-for-qwen3-coder-server"
 HEADINGS = {"Models": "#models", "Instances": "#instances-head", "Events": "#events-head", "Try it": "#tryit-head"}
 # The elements that scroll by themselves: only the page does, and a text field if its text is long.
 SCROLLERS = """
@@ -39,6 +40,8 @@ def shown(browser, fake, request) -> Iterator[Any]:
     fake.models[LONG] = fake.names[:3]
     fake.states |= {"node1-server": "ejected", "node2-server": "stopped", "node3-server": "drained"}
     fake.fates = {LONG: {"fate": "refused"}}
+    fake.place = {"name": "production cluster Berlin-Adlershof", "host": "control-host-01.cluster.example.org"}
+    fake.events.append(fake.happened(8, "ejected", LONG_INSTANCE, "connection refused"))
     fake.events += [fake.happened(at, "ejected", "node1-server", "connection refused") for at in range(9, 40)]
     context = browser.new_context(viewport={"width": width, "height": height}, reduced_motion="reduce")
     page = context.new_page()
@@ -67,6 +70,25 @@ def test_the_layout_holds_at_each_width(shown):
         mark, words = (state.locator("span").nth(at).bounding_box() for at in (0, 1))
         assert abs((mark["y"] + mark["height"] / 2) - (words["y"] + words["height"] / 2)) < 5, "on one line"
         assert 0 < words["x"] - mark["x"] - mark["width"] < 12, "the mark stands at its text"
+
+
+def test_long_names_of_site_and_instance_leave_everything_in_line(shown):
+    for link in shown.get_by_role("navigation").get_by_role("link").all():
+        assert link.bounding_box()["height"] < 30, "each link is on one line"
+    assert shown.locator(".bar").bounding_box()["height"] < 120
+    shown.get_by_role("button", name="Show all").click()
+    event = shown.get_by_role("listitem").filter(has_text=LONG_INSTANCE)
+    time, name = (event.locator(part).bounding_box() for part in ("time", "button"))
+    assert abs(time["y"] - name["y"]) < 8, "the time is at the first line of the name"
+
+
+def test_the_button_to_drain_is_inside_its_row(shown):
+    shown.evaluate("sessionStorage.setItem('operator-token', 'x')")
+    shown.reload()
+    row = shown.locator("tr[data-instance='node3-server']")
+    box, button = row.bounding_box(), row.get_by_role("button", name="Undrain").bounding_box()
+    assert box["x"] < button["x"]
+    assert button["x"] + button["width"] <= box["x"] + box["width"]
 
 
 def test_rows_of_cards_are_even_without_an_operator_token(shown):

@@ -80,6 +80,7 @@ export class Head {
     const { name = "", host = "" } = site ?? {};
     this.#place = [name, host && (name ? `on ${host}` : host)].filter(Boolean).join(" ") || "svc";
     put(byId("place"), this.#place);
+    set(byId("place"), "title", this.#place); // a phone shows its beginning
     put(byId("version"), this.#place === "svc" ? version : `svc ${version}`);
   }
 
