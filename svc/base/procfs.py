@@ -5,6 +5,7 @@ one process raise OSError if the process has ended or belongs to another user.
 """
 
 import os
+import stat as stat_modes
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import NamedTuple
@@ -46,6 +47,15 @@ class Credentials(NamedTuple):
     def needs_world_access(self, status: os.stat_result) -> bool:
         """Return whether only the rights of all users let the process read a file, so that `chmod o=` ends that."""
         return not (self.reads_any_file or status.st_uid == self.uid or status.st_gid in self.groups)
+
+    def may_write(self, status: os.stat_result) -> bool:
+        """Return whether the mode of a file, or the right to read any file, which root has, lets the process write."""
+        if self.reads_any_file:
+            return True
+        if status.st_uid == self.uid:
+            return bool(status.st_mode & stat_modes.S_IWUSR)
+        in_group = status.st_gid in self.groups
+        return bool(status.st_mode & (stat_modes.S_IWGRP if in_group else stat_modes.S_IWOTH))
 
 
 class TcpSocket(NamedTuple):

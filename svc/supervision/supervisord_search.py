@@ -17,13 +17,15 @@ def running_pid(site: Site) -> int | None:
 
     A supervisord runs on the site if it was started with one of the site's two configurations. If its configuration
     is unknown, its pid must be in the site's pid file, and its working directory must be the site's. The pid file alone
-    is not enough, because it may be stale and contain the pid of a different supervisord.
+    is not enough, because it may be stale and contain the pid of a different supervisord. The command line alone is not
+    enough either, because every user may start a process with any command line: this user must be able to write to the
+    site.
     """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     recorded = _recorded_pid(site)
     for pid in [*recorded, *procfs.process_ids()]:
         conf = configuration_of(pid)
-        if conf is None or not _shares_pid_namespace(pid):
+        if conf is None or not _shares_pid_namespace(pid) or not _may_write(site, pid):
             continue
         if conf in own or (not conf and pid in recorded and _may_run_in(site.root, pid)):
             return pid
@@ -85,6 +87,20 @@ def _may_run_in(directory: Path, pid: int) -> bool:
     with suppress(OSError):  # only the process's own user may read the link
         return os.readlink(f"/proc/{pid}/cwd") == os.path.realpath(directory)
     return True
+
+
+def _may_write(site: Site, pid: int) -> bool:
+    """Return whether a process has the user of this process, or one who may write the site's directory or its var/."""
+    with suppress(OSError, ValueError):
+        credentials = procfs.credentials(pid)
+        return credentials.uid == os.geteuid() or any(map(credentials.may_write, _statuses(site.root, site.var)))
+    return False
+
+
+def _statuses(*paths: Path) -> Iterator[os.stat_result]:
+    for path in paths:
+        with suppress(OSError):
+            yield path.stat()
 
 
 def _is_supervisord(arguments: list[str]) -> bool:

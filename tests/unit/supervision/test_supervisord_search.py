@@ -11,6 +11,7 @@ from svc.config.site import Site
 from svc.supervision import supervisord_search
 from tests.waiting import wait_until
 
+STRANGER = 65534  # the uid of nobody
 WAIT = "import sys; sys.stdin.read()"
 
 
@@ -39,6 +40,22 @@ def start(tmp_path):
         process.communicate()
 
 
+@pytest.fixture
+def start_as():
+    """Start a process of a user that waits and whose command line is `supervisord -s -- ARGUMENTS`."""
+    processes = []
+
+    def start_as(uid, *arguments):
+        command = ["supervisord", "-s", "--", *arguments]
+        ids = {"user": uid, "group": uid, "extra_groups": []}
+        processes.append(subprocess.Popen(command, executable="/bin/sh", stdin=subprocess.PIPE, **ids))
+        return processes[-1].pid
+
+    yield start_as
+    for process in processes:
+        process.communicate()
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -51,6 +68,15 @@ def start(tmp_path):
 def test_a_supervisord_is_found_by_its_configuration(site, start, arguments):
     pid = start(*(argument.format(root=site.root) for argument in arguments))
     assert supervisord_search.running_pid(site) == pid
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can start a process of another user")
+@pytest.mark.parametrize(("mode", "owner", "is_found"), [(0o755, 0, False), (0o777, 0, True), (0o755, STRANGER, True)])
+def test_a_user_who_may_not_write_the_site_runs_no_supervisord_on_it(site, start_as, mode, owner, is_found):
+    pid = start_as(STRANGER, "-c", f"{site.root}/supervisord.conf")
+    site.root.chmod(mode)
+    os.chown(site.root, owner, owner)
+    assert supervisord_search.running_pid(site) == (pid if is_found else None)
 
 
 def test_a_stale_pid_file_names_no_supervisord_of_another_directory(site, start, tmp_path):
