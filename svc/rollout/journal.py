@@ -28,6 +28,7 @@ class Journal:
     drained: set[str] = dataclasses.field(default_factory=set)  # drained by a rollout and not by the operator
     begun: set[str] = dataclasses.field(default_factory=set)  # stopped or about to stop, and not ready again yet
     done: set[str] = dataclasses.field(default_factory=set)
+    allow_downtime: bool = False  # whether the command may stop the last healthy instance of a model
 
     @classmethod
     def load(cls, site: Site) -> "Journal":
@@ -36,7 +37,8 @@ class Journal:
         try:
             fields = json.loads(path.read_bytes())
             drained, begun, done = (set(map(str, fields[key])) for key in ("ours", "begun", "done"))
-            return cls(path, str(fields["what"]), float(fields["wrote"]), drained, begun, done)
+            allow_downtime = fields.get("allow_downtime") is True  # an older svc does not write it
+            return cls(path, str(fields["what"]), float(fields["wrote"]), drained, begun, done, allow_downtime)
         except FileNotFoundError:
             return cls(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -45,10 +47,16 @@ class Journal:
                 "drained, and remove the file"
             ) from None
 
-    def begin(self, command: str, now: float) -> None:
+    def begin(self, command: str, now: float, allow_downtime: bool = False) -> None:
         """Record the start of a command. Keep `done` only if the last command is repeated in time to resume it."""
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()
+        self.allow_downtime = allow_downtime
+
+    def repeated(self) -> str:
+        """Return the arguments of svc that repeat the command."""
+        command = self.command if self.command == "apply" else f"rollout {self.command}"
+        return f"{command} --allow-downtime" if self.allow_downtime else command
 
     def unfinished(self, names: Collection[str]) -> list[str]:
         """Return the instances that an earlier rollout left drained or stopped, except those in `names`."""
@@ -57,6 +65,7 @@ class Journal:
     def write(self) -> None:
         """Write the file atomically."""
         fields: dict[str, object] = {"what": self.command, "wrote": time.time()}
+        fields["allow_downtime"] = self.allow_downtime
         fields |= {"ours": sorted(self.drained), "begun": sorted(self.begun), "done": sorted(self.done)}
         try:
             private_files.write(self.path, json.dumps(fields).encode())

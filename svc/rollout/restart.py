@@ -35,7 +35,7 @@ def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: 
         supervisord = running_supervisord(site)
         context = open_context(site, options, console, supervisord, stops=bool(instance_names))
         journal = Journal.load(site)
-        journal.begin(" ".join(["restart", *sorted(instance_names)]), time.time())
+        journal.begin(" ".join(["restart", *sorted(instance_names)]), time.time(), options.limits.allow_downtime)
         tasks = _tasks(context, instance_names, journal)
         context.require_availability(tasks, journal)
         _require_valid_configs(context, tasks)

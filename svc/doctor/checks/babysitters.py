@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from svc.base.address import bind_host, is_loopback, local_host
 from svc.config.instance.model import InstanceConfig
+from svc.doctor.checks.instances import may_remove, registered_names, step_before_removal
 from svc.doctor.facts import Facts, InstanceProbe
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_refused, may_open_port
@@ -63,7 +64,7 @@ def _elsewhere(component: Component, router: Component) -> Finding:
         f"{component.name}: registers at {component.registry_url}, and the router asks {router.registry_url}",
         "the router never learns of it",
         first_step=f"correct registry_url in {component.toml}, or of the router in config/svc.toml",
-        fix="svc up",
+        fix="svc apply",
         causes=("files.own",),
     )
 
@@ -107,16 +108,14 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
     reason = errors[-1].partition(REGISTRATION_ERROR)[2] if errors else "its log does not say why"
     owned = OWNED_BY_ANOTHER.search(reason)
     if owned:
-        yields = facts.settings is not None and facts.settings.registry.token_file
-        free = "if that one is gone for good," if yields else "stop that one and wait until its lease ends; see"
         return Finding(
             f"babysitter.{component.name}",
             PROBLEM,
             f"{component.name}: the name is taken: {owned[2]} on {owned[1]} has it",
             reason,
-            first_step=f"give it another name in {source}; or, {free}",
-            fix=f"svc remove {component.name} {component.service_name}"
-            if yields
+            first_step=f"give it another name in {source}; or, {step_before_removal(facts)}",
+            fix=f"svc remove {registered_names(facts, component.name, component.service_name)}"
+            if may_remove(facts)
             else f"svc services show {component.name}",
         )
     return Finding(
@@ -145,7 +144,7 @@ def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfi
         PROBLEM,
         f"{name}: refuses the API key in {file}" if file else f"{name}: wants an API key, and its babysitter has none",
         f"GET {probe.models.url}: {probe.models.problem}",
-        fix="svc up",
+        fix="svc apply",
         first_step=f"write its own key into {file or 'a file'}"
         f"{'' if file else f' and name that: api_key_file under [backend] in {source}'}; then",
         causes=(f"token.{file}", f"token.*/{file}") if file else (),

@@ -47,8 +47,10 @@ def _failing_instance(facts: Facts, name: str, is_ejected: bool) -> Finding:
         WARNING if is_ejected else PROBLEM,
         f"{name}: most of its last answers are 500; {effect}",
         "other instances of its models answer the same kind of requests, so the instance is to blame",
-        first_step=f"read {log}{'' if is_local else ' on its machine'}; if the cause may pass with a new process,",
-        fix=f"supervisorctl restart {program}" if is_local else f"svc rollout restart {instance}",
+        first_step=f"read {log}; if the cause may pass with a new process,"
+        if is_local
+        else f"on its machine: read {log}, or `svc rollout restart {instance}`; see",
+        fix=f"supervisorctl restart {program}" if is_local else f"svc services show {name}",
         causes=(f"restarts.{program}", f"models.{instance}"),
     )
 

@@ -37,13 +37,35 @@ def is_redundant(service: ServiceEntry, services: Mapping[str, ServiceEntry]) ->
     return bool(models) and set(models) <= others
 
 
+def _has_just_started(facts: Facts, component: Component) -> bool:
+    """Return whether all programs of an instance run, and one of them has just been started."""
+    run = all(facts.state(program) in ("STARTING", "RUNNING") for program in component.programs)
+    return run and any(is_starting(facts, program) for program in component.programs)
+
+
+def may_remove(facts: Facts) -> bool:
+    """Return whether this site has the registry's token, without which only the owner of a name may remove it."""
+    return facts.settings is not None and bool(facts.settings.registry.token_file)
+
+
+def step_before_removal(facts: Facts) -> str:
+    """Return what precedes the command that frees a name, or shows its owner."""
+    return "if that one is gone for good," if may_remove(facts) else "stop that one and wait until its lease ends; see"
+
+
+def registered_names(facts: Facts, *names: str) -> str:
+    """Return those names that are services of the registry, as arguments of a command, which refuses unknown names."""
+    services = facts.registered_services()
+    return " ".join(dict.fromkeys(name for name in names if name in services) or names)
+
+
 def _instance(
     facts: Facts, registry: RegistryFacts, service: ServiceEntry, component: Component | None
 ) -> Iterator[Finding]:
     name = service["name"]
     severity = WARNING if is_redundant(service, registry.services()) else PROBLEM
     if component and not _is_same(component, service):
-        yield _foreign_entry(component, service)
+        yield _foreign_entry(facts, component, service)
     elif service["drained"]:
         by_rollout = facts.rollout is not None and name in facts.rollout.drained
         source, causes = ("a rollout", ("rollout",)) if by_rollout else ("the operator", ())
@@ -80,7 +102,7 @@ def _is_same(component: Component, service: ServiceEntry) -> bool:
     return same_host and component.ports[0] == service["port"]
 
 
-def _foreign_entry(component: Component, service: ServiceEntry) -> Finding:
+def _foreign_entry(facts: Facts, component: Component, service: ServiceEntry) -> Finding:
     own_address = component.address_of(component.programs[0])
     registered_address = authority(str(service["host"]), service["port"])
     return Finding(
@@ -88,8 +110,10 @@ def _foreign_entry(component: Component, service: ServiceEntry) -> Finding:
         PROBLEM,
         f"{service['name']}: the registry has another one: {registered_address} on {service.get('hostname')}",
         f"the one here is {own_address}: two have one name, or a changed file whose babysitter did not restart",
-        first_step=f"give it another name in {component.toml}; or, if that one is gone for good,",
-        fix=f"svc remove {component.name} {service['name']}",
+        first_step=f"give it another name in {component.toml}; or, {step_before_removal(facts)}",
+        fix=f"svc remove {registered_names(facts, component.name, service['name'])}"
+        if may_remove(facts)
+        else f"svc services show {service['name']}",
         causes=(
             f"babysitter.{component.name}",
             "files.pending",
@@ -112,7 +136,7 @@ def _unhealthy(
             f"{name}: is {state}",
             f"it is on {service.get('hostname')} ({service['host']}), last heartbeat {silence_seconds} s ago",
             first_step=f"on {service.get('hostname')}: `svc doctor`; if it is gone for good,",
-            fix=f"svc remove {service.get('metadata', {}).get('parent_service', name)} {name}",
+            fix=f"svc remove {registered_names(facts, service.get('metadata', {}).get('parent_service', name), name)}",
             causes=(f"registry.condition.{registry.url}",),
         )
     server, babysitter = component.programs
@@ -138,7 +162,7 @@ def _unhealthy(
         f"last heartbeat {silence_seconds} s ago",
         fix=f"supervisorctl restart '{component.name}:*'",
         causes=causes,
-        may_pass=any(is_starting(facts, program) for program in component.programs),
+        may_pass=_has_just_started(facts, component),
     )
 
 
@@ -192,5 +216,5 @@ def _missing(facts: Facts, component: Component) -> Iterator[Finding]:
             f"models.{component.name}",
             f"registry.write.{config.token_file if config else ''}",
         ),
-        may_pass=any(is_starting(facts, program) for program in component.programs),
+        may_pass=_has_just_started(facts, component),
     )

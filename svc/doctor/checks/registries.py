@@ -23,7 +23,7 @@ def check(facts: Facts) -> Iterator[Finding]:
                 f"what answers at {registry.url} is no registry",
                 registry.health.problem,
                 first_step="correct registry_url",
-                fix="svc up",
+                fix="svc apply",
             )
         else:
             yield from _unhealthy_registry(registry)
@@ -125,7 +125,7 @@ def _refused_token(registry: RegistryFacts, token: str, error: str, users: list[
         summary,
         f"it refuses what {names} registers: {error}",
         first_step=first,
-        fix="svc up" if not token else "svc doctor",
+        fix="svc apply" if not token else "svc doctor",
         causes=(f"token.{token}", "token.*"),
     )
 

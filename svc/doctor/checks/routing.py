@@ -30,7 +30,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             f"what answers at {router.url} is no router",
             router.health.problem,
             first_step="correct the port or router_url",
-            fix="svc up",
+            fix="svc apply",
         )
         return
     yield from _not_ready(facts, router)

@@ -69,7 +69,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             PROBLEM,
             f"{path}: {'is empty' if not secret.word_count else f'is no {noun}'}",
             f"{secret.setting} names it, and it has {secret.word_count} words: a {noun} is one",
-            fix=_make_command(secret),
+            fix=_new_word_command(shlex.quote(path)),
             first_step=SOURCES[secret.kind],
         )
     elif is_world_accessible(secret.mode) and (secret.reader_gid is None or not facts.files.in_foreground):
@@ -98,6 +98,10 @@ def _make_command(secret: SecretFileFacts) -> str:
         return f"svc keys add NAME --file {path}"
     if secret.kind == UPSTREAM_KEYS:
         return f"echo '[instances]' | install -D -m 600 /dev/stdin {path}"
+    return _new_word_command(path)
+
+
+def _new_word_command(path: str) -> str:
     return f"head -c 32 /dev/urandom | base64 | install -D -m 600 /dev/stdin {path}"
 
 

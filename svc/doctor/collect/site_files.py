@@ -91,8 +91,7 @@ def unfinished_rollout(site: Site) -> UnfinishedRollout | None:
     journal, at_work = Journal.load(site), _rollout_at_work(site)
     if not at_work and not (journal.drained or journal.begun):
         return None
-    command = journal.command if journal.command == "apply" else f"rollout {journal.command}"
-    return UnfinishedRollout(command, tuple(sorted(journal.drained)), tuple(sorted(journal.begun)), at_work)
+    return UnfinishedRollout(journal.repeated(), tuple(sorted(journal.drained)), tuple(sorted(journal.begun)), at_work)
 
 
 def _rollout_at_work(site: Site) -> str:

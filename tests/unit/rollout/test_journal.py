@@ -47,3 +47,16 @@ def test_an_unreadable_journal_is_an_error_with_the_cure(site: Site):
 def test_unfinished_instances_are_those_drained_or_begun_by_an_earlier_rollout(site: Site):
     journal = Journal(site.var / "rollout.json", "apply", 1000, {"a-server", "b-server"}, {"c"}, {"d"})
     assert journal.unfinished(["b"]) == ["a", "c"]
+
+
+def test_the_command_that_finishes_an_interrupted_one_has_its_flag(site: Site):
+    for command, allow_downtime, repeated in (
+        ("restart a", True, "rollout restart a --allow-downtime"),
+        ("restart a", False, "rollout restart a"),
+        ("apply", True, "apply --allow-downtime"),
+    ):
+        journal = Journal.load(site)
+        journal.begin(command, 1000, allow_downtime)
+        journal.begun = {"a"}
+        journal.write()
+        assert Journal.load(site).repeated() == repeated

@@ -44,7 +44,10 @@ def test_a_name_that_belongs_to_another_babysitter(token, fix):
     )
     settings = load_settings(flags={"registry": {"token_file": token}})
     entry = findings(
-        instance_probes={"a": sidecar("a", registered=False)}, logs={"a:babysitter": (line,)}, settings=settings
+        instance_probes={"a": sidecar("a", registered=False)},
+        logs={"a:babysitter": (line,)},
+        settings=settings,
+        registries=[registry([{**service("a", 8101), "name": "a"}, service("a", 8100), service("b", 8110)])],
     )
     assert "http://10.0.0.9:8101 on gpu9" in entry["babysitter.a"].summary
     assert entry["babysitter.a"].fix == fix
