@@ -10,11 +10,13 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-CHECKS = Path(__file__).parents[1] / "svc" / "doctor" / "checks"
+ROOT = Path(__file__).parents[1]
+CHECKS = ROOT / "svc" / "doctor" / "checks"
 
 
 def printed_cures() -> list[str]:
-    return sorted(cure for path in CHECKS.glob("*.py") for cure in cures_of(path.read_text()))
+    cures = (cure for path in CHECKS.glob("*.py") for cure in cures_of(path.read_text()))
+    return sorted(cure for cure in cures if not cure.endswith(": "))  # a finding may have no command
 
 
 def cures_of(source: str) -> Iterator[str]:

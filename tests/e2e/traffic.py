@@ -12,14 +12,23 @@ CLIENTS = 4
 class Traffic:
     """Send chats of a few clients until the block ends, each on a kept connection or on a new one for each request."""
 
-    def __init__(self, router: str, model: str = "m", kept: bool = True, **body: object) -> None:
+    def __init__(
+        self,
+        router: str,
+        model: str = "m",
+        kept: bool = True,
+        clients: int = CLIENTS,
+        pause_seconds: float = 0.005,
+        **body: object,
+    ) -> None:
         self.url = f"{router}/v1/chat/completions"
         self.body = {"model": model, **CHAT, **body}
         self.kept = kept
+        self._pause_seconds = pause_seconds
         self.answered = 0
         self.failures: list[str] = []
         self._over = threading.Event()
-        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(CLIENTS)]
+        self._threads = [threading.Thread(target=self._client, daemon=True) for _ in range(clients)]
 
     def __enter__(self) -> "Traffic":
         for thread in self._threads:
@@ -45,7 +54,7 @@ class Traffic:
                 self.failures.append(repr(failure))
             if not self.kept:
                 session.close()
-            self._over.wait(0.005)
+            self._over.wait(self._pause_seconds)
 
     def _whole(self, answer: requests.Response) -> bool:
         if not self.body.get("stream"):
