@@ -268,7 +268,7 @@ class Settings:
     other_components: tuple[str, ...] = ()  # with --only: all components of this host, running or configured
 
     def has_own(self, component: str) -> bool:
-        """Return whether the site's registry or router (`component`) runs on this host or is to be started on it."""
+        """Return whether the site's registry or router (`component`) runs on this host, or should run on it."""
         return self.launch.runs(component) or component in self.other_components
 
     def registry_url(self) -> str:

@@ -63,7 +63,7 @@ def registration(service: PlainService) -> dict[str, Any]:
 def _health_path(service: PlainService) -> str:
     statuses: dict[str, int] = {}
     for path in HEALTH_PATHS:
-        statuses[path], _ = probe.answer(service.url + path, TIMEOUT_SECONDS, max_body=0, total=True)
+        statuses[path], _ = probe.answer(service.url + path, TIMEOUT_SECONDS, max_body=0, limit_total=True)
         if 200 <= statuses[path] < 300:
             return path
         if not statuses[path]:

@@ -57,21 +57,23 @@ def answer(
     max_body: int = MAX_BODY_BYTES,
     key: str = "",
     rejection_reason: AddressCheck | None = None,
-    total: bool = False,
+    limit_total: bool = False,
 ) -> tuple[int, bytes]:
     """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
 
-    `timeout` limits the connection and each read. With `total`, it also limits the whole time after the connection,
-    because a server could otherwise extend that with single bytes; this costs a thread. Redirects are not followed.
-    Raise AddressRefused if every address of the host has a `rejection_reason`. This function uses http.client, which
-    costs a third of the `requests` library, because a registry may check a thousand servers in each round.
+    `timeout` limits the connection and each read. With `limit_total`, it also limits the time from the connection to
+    the end, which a server could otherwise extend by sending single bytes; this costs a thread. Redirects are not
+    followed. Raise AddressRefused if every address of the host has a `rejection_reason`.
+
+    This function uses http.client, which costs a third of the `requests` library, because a registry may check a
+    thousand servers in each round.
     """
     try:
         target = parse_service_url(url)
         connection = HTTPConnection(target.host, target.port, timeout=timeout)
         try:
             sock = dial(target.host, target.port, timeout, rejection_reason)
-            with _total_deadline(sock, timeout) if total else nullcontext():
+            with _total_deadline(sock, timeout) if limit_total else nullcontext():
                 connection.sock = _secured(sock, target, verify)
                 connection.request(
                     "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
@@ -154,7 +156,7 @@ def model_list(url: str, timeout: float, verify: str | bool = True, key: str = "
     listed: list[dict[str, Any]] | None = None
     last_status = 0
     for path in MODEL_LIST_PATHS:
-        code, body = answer(url.rstrip("/") + path, timeout, verify, MAX_MODEL_LIST_BYTES + 1, key, total=True)
+        code, body = answer(url.rstrip("/") + path, timeout, verify, MAX_MODEL_LIST_BYTES + 1, key, limit_total=True)
         if not code:
             break  # the other path would fail, too
         last_status = code

@@ -1,7 +1,7 @@
-"""Tool calls that a prompt dictates, one after the other, so that the tool loops of agents can be tried. Pure.
+"""Tool calls that a prompt dictates, one after the other, for tests of the tool loops of agents. Pure.
 
-A line `call NAME ARGUMENTS` of a prompt, with the arguments as a JSON object, is one call. Each is made in an answer of
-its own, once the results of those before it have arrived. The answer after the last call repeats its result.
+Each line `call NAME ARGUMENTS` of a prompt, with a JSON object as the arguments, is one call. The mock makes each call
+in an answer of its own, after the result of the previous call has arrived. Its last answer repeats the last result.
 """
 
 import re
@@ -13,7 +13,7 @@ CALL = re.compile(r"^[ \t]*call ([A-Za-z0-9_.-]+) (\{.*\})[ \t]*$", re.M)
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one message of a client brings: texts of the user, and results of tools."""
+    """The content of one message of a client: texts of the user, and results of tools."""
 
     texts: Sequence[str] = ()
     results: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""What each agent is told so that it changes a file: the mock calls the tools that the prompt dictates."""
+"""The prompt with which each agent changes a file, by calls of tools that the mock requests as the prompt dictates."""
 
 from dataclasses import dataclass
 

@@ -42,6 +42,14 @@ SETUP_SECTIONS = [
     "The first answer",
     "What has to be reachable",
 ]
+OPERATION_SECTIONS = [
+    "The tokens",
+    "A machine more",
+    "A machine less",
+    "Restarting and changing instances",
+    "A new version",
+    "Backup",
+]
 SCP = re.compile(r"scp root@(?P<address>[^:]+):(?P<source>\S+) (?P<target>\S+)\n")
 START_REDIS = "redis-server /etc/redis/redis.conf --daemonize yes --supervised no --pidfile /tmp/redis.pid"
 RECOVERY_TIMEOUT_SECONDS = 15.0  # after a link is restored or a program has started

@@ -15,6 +15,7 @@ from tests.documents.fleet import (
     ADDRESSES,
     DOCUMENT,
     INSTANCES,
+    OPERATION_SECTIONS,
     RECOVERY_TIMEOUT_SECONDS,
     ROUTER,
     SETUP_SECTIONS,
@@ -25,14 +26,6 @@ from tests.documents.fleet import (
 from tests.waiting import wait_until
 
 DETECTION_TIMEOUT_SECONDS = 30.0  # of a lost host; the document's intervals detect it in about 10 s
-OTHER_SECTIONS = [
-    "The tokens",
-    "A machine more",
-    "A machine less",
-    "Restarting and changing instances",
-    "A new version",
-    "Backup",
-]
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +192,7 @@ def test_a_backup_is_made_and_restored(fleet, served):
 
 def test_every_section_of_the_document_is_run():
     own_blocks = [block for block in blocks(DOCUMENT) if "run by" in block.notes]
-    assert {block.section for block in own_blocks} == {*SETUP_SECTIONS, *OTHER_SECTIONS, "Several registries"}
+    assert {block.section for block in own_blocks} == {*SETUP_SECTIONS, *OPERATION_SECTIONS, "Several registries"}
     roles = {"control", "instances", *INSTANCES, "other", "redis"}
     assert all(set(block.notes.get("on", "control").split()) <= roles for block in own_blocks)
     assert {block.notes["run by"] for block in own_blocks} == {*TESTS, "tests/e2e/test_hosts_systemd.py"}

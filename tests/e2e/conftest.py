@@ -1,10 +1,11 @@
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.e2e.container import Container
 from tests.e2e.docker_engine import Engine
 from tests.e2e.sites import Site
 
@@ -15,6 +16,22 @@ def site() -> Iterator[Site]:
     made = Site(Path(tempfile.mkdtemp(prefix="e2e-", dir="/tmp")))
     yield made
     made.end()
+
+
+@pytest.fixture
+def start_container(site) -> Iterator[Callable[..., Container]]:
+    """Return a function that starts a container of the site; the end of the test kills what still runs."""
+    started: list[Container] = []
+
+    def start(**options) -> Container:
+        started.append(Container(site, **options))
+        return started[-1]
+
+    yield start
+    for container in started:
+        if container.process.poll() is None:
+            container.process.kill()
+            container.wait()
 
 
 @pytest.fixture(scope="session")

@@ -6,27 +6,19 @@ import time
 
 import pytest
 
-from tests.e2e.container import Container
 from tests.waiting import wait_until
 
 FOREIGN_LOGS = "prints these lines; in a container, run `docker logs CONTAINER`"
 
 
 @pytest.fixture
-def start(site):
-    started = []
-
+def start(start_container):
     def start(**environ):
-        container = Container(site, read_only=True, **environ)
-        started.append(container)
+        container = start_container(read_only=True, **environ)
         container.ready()
         return container
 
-    yield start
-    for container in started:
-        if container.process.poll() is None:
-            container.process.kill()
-            container.wait()
+    return start
 
 
 def svc(container, *arguments, status=0):

@@ -5,29 +5,13 @@ import re
 import pytest
 
 from tests.e2e import dockerfile
-from tests.e2e.container import Container
 from tests.e2e.sites import http
 from tests.waiting import wait_until
 
 
-@pytest.fixture
-def start(site):
-    started = []
-
-    def start(**environ):
-        started.append(Container(site, **environ))
-        return started[-1]
-
-    yield start
-    for container in started:
-        if container.process.poll() is None:
-            container.process.kill()
-            container.wait()
-
-
-def test_the_image_starts_a_site_serves_it_and_stops_it_in_order(site, start):
+def test_the_image_starts_a_site_serves_it_and_stops_it_in_order(site, start_container):
     site.mock("one")
-    container = start()
+    container = start_container()
     container.ready()
     assert site.chat().ok
     assert site.service("one-server")["status"] == "running"
@@ -47,7 +31,7 @@ def test_the_image_starts_a_site_serves_it_and_stops_it_in_order(site, start):
     assert not (site.root / "conf.d").exists()
 
 
-def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(site, start):
+def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(site, start_container):
     profile = site.root / "conda" / "etc" / "profile.d" / "conda.sh"
     profile.parent.mkdir(parents=True)
     profile.write_text('conda() { export CONDA_DONE="$*"; }\n')
@@ -55,7 +39,7 @@ def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(sit
         "echo setting the environment; export ARGUMENTS=$#; set -- lost; command=lost\n"
         "export INFINI_ROOT=/opt/infini AFTER=$CONDA_DONE PYTHON_LIBRARY=${UNSET}x\n[ -d /nonexistent ]\n"
     )
-    container = start(LAUNCH_COMPONENTS=" None ", CONDA_ROOT=str(site.root / "conda"))
+    container = start_container(LAUNCH_COMPONENTS=" None ", CONDA_ROOT=str(site.root / "conda"))
     wait_until(site.control_answers, timeout=60, description="supervisord")
     assert container.exec(*dockerfile.health()).stdout == "well: no component is to run here\n"
     assert "supervisord runs; no component is to run here" in container.out
@@ -68,24 +52,24 @@ def test_without_components_it_waits_in_the_environment_of_conda_and_env_set(sit
 
 
 @pytest.mark.long
-def test_the_file_overrides_the_address_that_the_image_listens_on(site, start):
+def test_the_file_overrides_the_address_that_the_image_listens_on(site, start_container):
     (site.root / "config" / "svc.toml").open("a").write('[launch]\ncomponents = "registry"\n')
-    container = start()
+    container = start_container()
     container.ready()
     assert "--host 0.0.0.0" in (site.root / "var" / "conf.d" / "registry.conf").read_text()
     assert container.exec(*dockerfile.health()).stdout == "well: registry\n"
     assert container.stop() == 0
     text = (site.root / "config" / "svc.toml").read_text()
     (site.root / "config" / "svc.toml").write_text(text.replace("[registry]", '[registry]\nhost = "127.0.0.2"'))
-    container = start()
+    container = start_container()
     container.ready()
     assert http.get(f"http://127.0.0.2:{site.registry_port}/health", timeout=5).ok
     assert container.stop() == 0
 
 
 @pytest.mark.long
-def test_zombies_are_reaped(site, start):
-    container = start(LAUNCH_COMPONENTS="registry")
+def test_zombies_are_reaped(site, start_container):
+    container = start_container(LAUNCH_COMPONENTS="registry")
     container.ready()
     if not container.apart:
         pytest.skip("not root, or no tini (Debian: apt install tini): nothing is pid 1 here")
@@ -106,10 +90,10 @@ def test_zombies_are_reaped(site, start):
         ({"BABYSITTER_CONFIGS": "config/none.toml"}, "", "config/none.toml: no such file"),
     ],
 )
-def test_a_failed_start_is_one_line_and_exit_code_1(site, start, environ, text, line):
+def test_a_failed_start_is_one_line_and_exit_code_1(site, start_container, environ, text, line):
     if text:
         (site.root / "config" / "wrong.toml").write_text(text)
-    container = start(**environ)
+    container = start_container(**environ)
     assert container.wait() == 1
     assert len(container.out.splitlines()) == 1, container.out
     assert container.out.startswith(f"svc: {line}")

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 import pytest
 
 from tests.documents.blocks import blocks
-from tests.documents.fleet import DOCUMENT, SETUP_SECTIONS
+from tests.documents.fleet import DOCUMENT, OPERATION_SECTIONS, SETUP_SECTIONS
 from tests.e2e.nspawn import CannotBoot, SystemdMachine, missing
 from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet
 from tests.waiting import wait_until
@@ -24,12 +24,7 @@ HOSTS = ("control", "first", "second")
 NAMES = {"first": "qwen-a", "second": "qwen-b"}
 CUT_SECONDS = 30.0
 FURTHER_SECTIONS = {
-    "The tokens",
-    "A machine more",
-    "A machine less",
-    "Restarting and changing instances",
-    "A new version",
-    "Backup",
+    *OPERATION_SECTIONS,
     "Several registries",
     "From an empty machine",
     "The unit",

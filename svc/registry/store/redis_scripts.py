@@ -18,7 +18,7 @@ reached     hash: a registry's id -> Unix seconds until which this counts, and t
 from svc.protocol.event import REGISTRY_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
-ANY_OWNER = "*"  # instead of the sender's digest: the heartbeat is accepted, whoever owns the service
+ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted for a service of any owner
 KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports", "reached")
 
 _COMMON = """
