@@ -13,6 +13,8 @@ from svc.protocol.instance_names import instance_name
 from svc.protocol.service import INSTANCE_TYPE
 
 DOWN = ("program.router", "supervisord.*", "listen.router")
+REGISTRY_ERROR = "cannot reach the registry"
+MAX_LINE_WIDTH = 200
 MAX_MISSED_SYNCS = 3  # number of missed syncs after which the routing table is stale
 
 
@@ -71,12 +73,17 @@ def _not_ready(facts: Facts, router: RouterFacts) -> Iterator[Finding]:
         "the router drains: it takes nothing new"
         if draining
         else "the router has no table yet: it answers 503 to everything",
-        router.ready.problem,
+        router.ready.problem + (f"; its log: {error[:MAX_LINE_WIDTH]}" if (error := _registry_error(facts)) else ""),
         first_step=_where_to_restart(router),
         fix=_restart_command(router),
         causes=("registry.silent", "registry.read", "registry.*"),
         may_pass=router.is_local and is_starting(facts, "router"),
     )
+
+
+def _registry_error(facts: Facts) -> str:
+    """Return the last line of the router's log on a registry that it cannot reach; empty if there is none."""
+    return next((line.strip() for line in reversed(facts.logs.get("router", ())) if REGISTRY_ERROR in line), "")
 
 
 def _stale_table(facts: Facts, router: RouterFacts) -> Iterator[Finding]:

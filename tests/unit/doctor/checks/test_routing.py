@@ -19,6 +19,9 @@ from tests.unit.doctor.sample_site import (
 def test_a_router_without_a_table():
     waiting = router([], ready=answer({"status": "waiting for the registry"}, 503))
     assert findings(router=waiting)["router.waiting"].severity == PROBLEM
+    logs = {"router": ["WARNING cannot reach the registry: http://r:18000: no such host", "INFO other"]}
+    evidence = findings(router=waiting, logs=logs)["router.waiting"].evidence
+    assert evidence.endswith("; its log: WARNING cannot reach the registry: http://r:18000: no such host")
 
 
 def test_a_router_with_an_old_table():
