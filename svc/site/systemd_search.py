@@ -39,14 +39,20 @@ def find(site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_D
 def installed_unit(
     site: Site, booted: Path = BOOTED, directories: Iterable[Path] = UNIT_DIRECTORIES
 ) -> SystemdUnit | None:
-    """Return the system's unit whose ExecStart is the site's supervisord, marked as not running."""
+    """Return the system's unit whose ExecStart is the site's supervisord, marked as not running.
+
+    A unit file hides the files of the same name in later directories. A unit that is masked is a link to /dev/null.
+    """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
+    paths: dict[str, Path] = {}
     for directory in directories if booted.exists() else ():
         for path in sorted(directory.glob(f"*{SERVICE_SUFFIX}")):
-            with suppress(OSError, ValueError):
-                configurations = supervisord_configurations(path.read_text(encoding="utf-8"))
-                if any(os.path.realpath(conf) in own for conf in configurations if os.path.isabs(conf)):
-                    return SystemdUnit(path.name.removesuffix(SERVICE_SUFFIX), is_running=False, systemctl=_systemctl())
+            paths.setdefault(path.name, path)
+    for name, path in paths.items():
+        with suppress(OSError, ValueError):
+            configurations = supervisord_configurations(path.read_text(encoding="utf-8"))
+            if any(os.path.realpath(conf) in own for conf in configurations if os.path.isabs(conf)):
+                return SystemdUnit(name.removesuffix(SERVICE_SUFFIX), is_running=False, systemctl=_systemctl())
     return None
 
 

@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Iterator
 
 SERVICE_SUFFIX = ".service"
-CONFIGURATION_PATTERN = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\S+)")
+CONFIGURATION_PATTERN = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\"[^\"]*\"|'[^']*'|\S+)")
 SVC_PATTERN_PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the optional sudo, and the optional path of svc
 DOWN_PATTERN = rf"{SVC_PATTERN_PREFIX}svc down\b(?! --)"
 UP_PATTERN = rf"{SVC_PATTERN_PREFIX}svc up\b(?! --)(?!` \(pid)"  # but not the text about another running `svc up`
@@ -41,7 +41,8 @@ class SystemdUnit:
             UP_PATTERN: "reload" if self.is_running else "start",
         }
         for pattern, verb in verbs.items():
-            text = re.sub(pattern, self.command(verb), text)
+            command = self.command(verb).replace("\\", r"\\")  # the name may contain backslashes
+            text = re.sub(pattern, command, text)
         return text
 
 

@@ -50,6 +50,13 @@ def test_a_site_that_does_not_run_has_the_unit_that_would_start_it(site, units, 
     assert systemd_search.find(Site(tmp_path / "elsewhere"), booted=tmp_path, directories=[units]) is None
 
 
+def test_a_masked_unit_does_not_start_a_site(site, units, tmp_path):
+    masks = tmp_path / "masks"
+    masks.mkdir()
+    (masks / "llm.service").symlink_to("/dev/null")
+    assert systemd_search.find(site, booted=tmp_path, directories=[masks, units]) is None
+
+
 def test_without_systemd_no_unit_runs_a_site(site, units, tmp_path):
     assert systemd_search.find(site, booted=tmp_path / "none", directories=[units]) is None
     assert systemd_search.installed_unit(site, booted=tmp_path / "none", directories=[units]) is None

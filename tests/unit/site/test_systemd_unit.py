@@ -38,6 +38,17 @@ def test_the_configuration_of_a_units_supervisord(command):
     assert list(supervisord_configurations(text)) == ["/srv/llm/supervisord.conf"]
 
 
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_quoted_configuration_may_contain_blanks(quote):
+    text = f"ExecStart=/opt/supervisord -n -c {quote}/srv/my site/supervisord.conf{quote}\n"
+    assert list(supervisord_configurations(text)) == ["/srv/my site/supervisord.conf"]
+
+
+def test_a_hint_has_the_name_of_a_unit_that_contains_backslashes():
+    unit = SystemdUnit(r"llm@my\x2dsite", is_running=True)
+    assert unit.with_commands("`svc down` ends it") == r"`sudo systemctl stop 'llm@my\x2dsite'` ends it"
+
+
 def test_other_units_start_no_supervisord():
     text = "# supervisord -c /a.conf\nExecStartPre=/bin/supervisord -c /a.conf\nExecStart=/bin/nginx -c /a.conf\n"
     assert list(supervisord_configurations(text)) == []
