@@ -18,6 +18,7 @@ from pathlib import Path
 from tests.documents.blocks import Block
 from tests.documents.machine import Session
 from tests.integration.registry.hosts import Host
+from tests.integration.registry.hosts import missing as no_network
 from tests.waiting import wait_until
 
 # What Debian's installer gives an "SSH server" with the standard system utilities, as far as the documents use it.
@@ -31,7 +32,6 @@ TOOLS = {
     "systemd-nspawn": "systemd-container",
     "debootstrap": "debootstrap",
     "ssh": "openssh-client",
-    "nsenter": "util-linux",
     "ip": "iproute2",
     "nft": "nftables",
 }
@@ -51,14 +51,10 @@ class CannotBoot(Exception):
 
 def missing() -> str:
     """Return why this host cannot have such a machine, as far as it is known before one is booted; else ""."""
-    if os.geteuid() != 0:
-        return "systemd-nspawn needs root"
-    absent = [f"no `{tool}` (Debian: apt install {package})" for tool, package in TOOLS.items() if not which(tool)]
-    return absent[0] if absent else ""
-
-
-def which(tool: str) -> str | None:
-    return shutil.which(tool, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+    for tool, package in TOOLS.items():
+        if not shutil.which(tool):
+            return f"there is no `{tool}` (Debian: apt install {package})"
+    return no_network()  # which needs root, too
 
 
 def make_base() -> Path:
@@ -116,15 +112,22 @@ class SystemdMachine:
         for name in ("root", "changes", "work"):
             (self.place / name).mkdir()
         layers = f"lowerdir={base},upperdir={self.place}/changes,workdir={self.place}/work"
-        subprocess.run(["mount", "-t", "overlay", "overlay", "-o", layers, str(self._root)], check=True)
+        mount = ["mount", "-t", "overlay", "overlay", "-o", layers, str(self._root)]
+        done = subprocess.run(mount, capture_output=True, text=True)
+        if done.returncode:
+            raise CannotBoot(done.stderr.strip())
         (self._root / "etc" / "hostname").write_text(f"{role}\n")
         (self._root / "etc" / "hosts").write_text(f"127.0.0.1 localhost\n::1 localhost\n127.0.1.1 {role}\n")
         (self._root / "etc" / "resolv.conf").write_text("")
 
     def boot(self) -> None:
+        assert self._nspawn is None, f"{self.role} is booted already"
         groups = self._cgroups()
-        for group in groups:
-            group.mkdir(exist_ok=True)
+        try:
+            for group in groups:
+                group.mkdir(exist_ok=True)
+        except OSError as error:
+            raise CannotBoot(f"no control group can be made: {error}") from error
         # The namespace keeps its rules over a boot; a kernel does not.
         subprocess.run(["ip", "netns", "exec", self.host.name, "nft", "flush", "ruleset"], check=True)
         with (self.place / "console").open("ab") as console:
@@ -171,6 +174,7 @@ class SystemdMachine:
         self.call("systemctl reboot")
         assert self._nspawn
         assert self._nspawn.wait(SHUTDOWN_TIMEOUT_SECONDS) == REBOOT_STATUS, self.console()
+        self._nspawn = None
         self.boot()
 
     def cut_power(self) -> None:

@@ -1,16 +1,16 @@
 """The machines of docs/DISTRIBUTED_DEPLOYMENT_README.md, booted, which run each block as it stands."""
 
-import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
 
+import requests
+
 from tests.documents.blocks import Block, blocks
 from tests.documents.checkout import GIT, checkout
 from tests.documents.fleet import ADDRESSES, DOCUMENT, ROUTER, Fleet
 from tests.e2e.nspawn import CannotBoot, SystemdMachine, make_base
-from tests.e2e.sites import ROOT
 from tests.waiting import wait_until
 
 SYSTEMD = Path("docs/SYSTEMD.md")
@@ -53,6 +53,13 @@ class SystemdFleet(Fleet):
         listed = self.hosts["client"].ask("GET", f"{ROUTER}/services", 40).json()["services"]
         return {model for service in listed if service["name"] == f"{name}-server" for model in service["models"]}
 
+    def both_hosts_are_up(self) -> bool:
+        """Return whether registry and router answer, and know the instances of the first two hosts."""
+        try:
+            return super().both_hosts_are_up()
+        except requests.ConnectionError:
+            return False  # as while the control host boots
+
     def heartbeats_at_the_other_registry(self) -> list[float]:
         """Return the time of the last heartbeat of each instance, as the second registry has it."""
         listed = self.hosts["control"].ask("GET", f"http://{self.addresses['other']}:18000/services", 40).json()
@@ -85,7 +92,7 @@ def make_packages(place: Path) -> Path:
     repository.mkdir(parents=True)
     checkout(repository)
     wheels = place / "wheels"
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels), f"{ROOT}[redis]"]
+    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels), f"{repository}[redis]"]
     done = subprocess.run(
         [*command, "setuptools>=68", "wheel"], capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS
     )
@@ -93,5 +100,4 @@ def make_packages(place: Path) -> Path:
         raise CannotBoot(f"PyPI's packages cannot be had: {done.stderr[-500:]}")
     for own in wheels.glob("infinilm_svc-*"):
         own.unlink()
-    shutil.rmtree(ROOT / "build", ignore_errors=True)
     return place
