@@ -2,11 +2,12 @@
 
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import NoReturn
 
 from svc.base.errors import SvcError
+from svc.base.signals import KeptInterrupt
 from svc.client.registry import RegistryClient
 from svc.client.registry_watch import RegistryWatch
 from svc.config.site import Site
@@ -26,8 +27,8 @@ def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json:
 
     On a terminal each status replaces the previous one in place.
     """
-    changes = ChangeWaiter(token_file)
-    with ExitStack() as stack:
+    with KeptInterrupt() as interrupt, ExitStack() as stack:
+        changes = ChangeWaiter(token_file, interrupt.sleep)
         screen = stack.enter_context(Screen(out)) if out.is_terminal and not as_json else None
         for status, changed in _statuses(site, changes, token_file, registry_url):
             if screen is not None:
@@ -42,8 +43,9 @@ def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json:
 class ChangeWaiter:
     """Waits until the site should be observed again: after a change at the registry, or after a limited time."""
 
-    def __init__(self, token_file: str) -> None:
+    def __init__(self, token_file: str, sleep: Callable[[float], None]) -> None:
         self._token_file = token_file
+        self._sleep = sleep
         self._url = ""
         self._watch: RegistryWatch | None = None
         self._last: tuple[str, int | None] | None = None
@@ -54,7 +56,7 @@ class ChangeWaiter:
             self._url = url
             self._watch = self._new_watch(url) if url else None
         end = time.monotonic() + POLL_INTERVAL_SECONDS
-        time.sleep(ROUTER_DELAY_SECONDS if self._has_changed() else max(0.0, end - time.monotonic()))
+        self._sleep(ROUTER_DELAY_SECONDS if self._has_changed() else max(0.0, end - time.monotonic()))
 
     def _new_watch(self, url: str) -> RegistryWatch:
         return RegistryWatch(RegistryClient(url.split(","), self._token_file, observe.HTTP_TIMEOUT_SECONDS))

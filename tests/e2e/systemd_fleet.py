@@ -17,6 +17,9 @@ SYSTEMD = Path("docs/SYSTEMD.md")
 UNIT = "infinilm-svc"
 SITE = "/var/lib/infinilm"
 PIP_TIMEOUT_SECONDS = 600
+PYTHON = (3, 11)  # of the machines' Debian
+# For the build, and of redis for Debian's Python 3.11.2, which is older than that of the tests may be.
+MACHINE_REQUIREMENTS = ("setuptools>=68", "wheel", "async-timeout>=4.0.3")
 
 
 class SystemdFleet(Fleet):
@@ -88,13 +91,15 @@ class SystemdFleet(Fleet):
 
 def make_packages(place: Path) -> Path:
     """Make a repository like that of the document's `git clone`, and a wheel of each package that pip needs for it."""
+    if sys.version_info[:2] != PYTHON:
+        raise CannotBoot(f"the machines' Python is {PYTHON[0]}.{PYTHON[1]}, and their wheels need the same")
     repository = place / "infinilm-svc"
     repository.mkdir(parents=True)
     checkout(repository)
     wheels = place / "wheels"
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--wheel-dir", str(wheels), f"{repository}[redis]"]
     done = subprocess.run(
-        [*command, "setuptools>=68", "wheel"], capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS
+        [*command, *MACHINE_REQUIREMENTS], capture_output=True, text=True, timeout=PIP_TIMEOUT_SECONDS
     )
     if done.returncode:
         raise CannotBoot(f"PyPI's packages cannot be had: {done.stderr[-500:]}")
