@@ -12,7 +12,9 @@ from svc.config.instance.load import load_one
 @click.command("babysitter")
 @config_file_option
 @click.option("--host", help="the address to register with  [BABYSITTER_HOST]")
-@click.option("--registry-url", help="the registry, instead of the file's  [REGISTRY_URL]")
+@click.option(
+    "--registry-url", help="the registry, or several separated by commas, instead of the file's  [REGISTRY_URL]"
+)
 @click.option("--router-url", help="the router, instead of the file's  [ROUTER_URL]")
 def command(config_file: str, host: str | None, registry_url: str | None, router_url: str | None) -> None:
     """Run a babysitter alone, for an instance that svc does not run."""

@@ -23,7 +23,11 @@ from svc.terminal.output import echo, echo_block
 @click.option(
     "--from-registry", is_flag=True, help="with --nginx: the upstreams are the instances that are healthy now"
 )
-@click.option("--registry-url", metavar="URL", help="with --from-registry: the registry  [REGISTRY_URL]")
+@click.option(
+    "--registry-url",
+    metavar="URL",
+    help="with --from-registry: the registry, or several separated by commas  [REGISTRY_URL]",
+)
 @click.option(
     "--token-file",
     metavar="FILE",

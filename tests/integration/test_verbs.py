@@ -121,8 +121,18 @@ def test_the_operators_token_is_sent_to_a_registry_that_wants_one(tmp_path: Path
         )
         run(registry, "remove", "qwen-server", REGISTRY_URL="")
         assert [s["name"] for s in registry.client.services()] == ["qwen"]
+        write_instance(tmp_path, "babysitter", f'registry_url = ["http://127.0.0.1:{free_port()}", "{far}"]')
+        run(registry, "remove", "qwen", REGISTRY_URL="")
+        assert registry.client.services() == []
     finally:
         registry.end()
+
+
+def write_instance(site: Path, components: str, lines: str) -> None:
+    """Make a site whose instance alone names registries and the token."""
+    (site / "config" / "svc.toml").write_text(f'[launch]\ncomponents = "{components}"\n')
+    backend = '[backend]\ntype = "mock"\nmodels = ["m"]\n'
+    (site / "config" / "a.toml").write_text(f'host = "gpu1"\nport = 8100\ntoken_file = "token"\n{lines}\n{backend}')
 
 
 def test_watch_prints_each_change_until_ctrl_c(registry: Registry):

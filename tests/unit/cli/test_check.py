@@ -47,6 +47,17 @@ def test_errors_of_svc_toml_do_not_hide_those_of_instances(check, tmp_path):
     assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["config/svc.toml"] * 2 + ["config/a.toml"]
 
 
+def test_registries_that_replace_those_of_a_file_are_shown(check, tmp_path):
+    (tmp_path / "config").mkdir()
+    backend = '[backend]\ntype = "mock"\nmodels = ["m"]\n'
+    toml = f'name = "a"\nhost = "gpu1"\nport = 8100\nregistry_url = "http://own:1"\n{backend}'
+    (tmp_path / "config" / "a.toml").write_text(toml)
+    assert check().stdout == "registry of a: http://own:1\n1 instance: all right\n"
+    [line, _] = check(REGISTRY_URL="http://b:1,http://c:1").stdout.splitlines()
+    assert line.startswith("registry of a: http://b:1, then http://c:1 (")
+    assert "http://own:1" in line
+
+
 def test_a_missing_path_of_a_model_is_a_warning(check, tmp_path):
     (tmp_path / "config").mkdir()
     toml = 'name = "a"\nport = 8100\n[backend]\ntype = "vllm"\nmodel = "/models/none"\n'
