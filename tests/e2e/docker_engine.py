@@ -5,6 +5,7 @@ other, so that neither bridges nor firewall rules of this machine's change. No i
 the base is made by debootstrap under the name that the Dockerfile has for it.
 """
 
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from tests.e2e.sites import ROOT
 from tests.waiting import wait_until
 
 BASE = "debian:bookworm-slim"
+ROUTER = "http://localhost:8000"
 EXCLUDED_PATHS = (
     "./usr/share/doc",
     "./usr/share/man",
@@ -125,6 +127,13 @@ class Engine:
         """Run curl on the host of the containers, and return its output."""
         command = [*self._inside(True), "curl", "-sS", "--max-time", "20", *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60).stdout
+
+    def model_of_answer(self) -> str:
+        """Send a chat to the router of the example site, and return the model in the answer."""
+        body = json.dumps({"model": "demo-small", "messages": [{"role": "user", "content": "Hi"}]})
+        answer = self.curl(f"{ROUTER}/v1/chat/completions", "-H", "Content-Type: application/json", "-d", body)
+        model: str = json.loads(answer)["model"]
+        return model
 
     def shell(self, text: str, directory: Path) -> None:
         """Run commands of a document on the host of the containers."""

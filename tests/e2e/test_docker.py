@@ -1,6 +1,5 @@
 """The image, built and run by a real Docker engine, with the commands of the guide."""
 
-import json
 import os
 import re
 import shutil
@@ -12,13 +11,6 @@ from tests.e2e.sites import ROOT
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
-ROUTER = "http://localhost:8000"
-CHAT = [
-    "-H",
-    "Content-Type: application/json",
-    "-d",
-    '{"model": "demo-small", "messages": [{"role": "user", "content": "Hi"}]}',
-]
 
 
 @pytest.fixture
@@ -52,8 +44,7 @@ def test_the_image_is_small_and_runs_without_root(engine):
 def test_the_guides_python_command(engine, run):
     name = run("-p", "8000:8000", "-p", "8080:8080", "-p", "8081:8081")
     engine.wait_until_healthy(name)
-    answer = json.loads(engine.curl("http://localhost:8000/v1/chat/completions", *CHAT))
-    assert answer["model"] == "demo-small"
+    assert engine.model_of_answer() == "demo-small"
     assert engine.docker("exec", name, "cat", "/proc/1/comm") == "tini"
     assert "demo1:server" in engine.docker("exec", name, "supervisorctl", "status")
     wait_until(

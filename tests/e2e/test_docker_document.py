@@ -9,18 +9,11 @@ import pytest
 
 from tests.debian import program
 from tests.documents.blocks import blocks
-from tests.e2e.docker_engine import BASE
+from tests.e2e.docker_engine import BASE, ROUTER
 from tests.e2e.sites import ROOT
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(1800), pytest.mark.xdist_group("docker")]
-ROUTER = "http://localhost:8000"
-CHAT = [
-    "-H",
-    "Content-Type: application/json",
-    "-d",
-    '{"model": "demo-small", "messages": [{"role": "user", "content": "Hi"}]}',
-]
 # What this engine lacks: a network during a build, images of others, GPUs, and version 2 of Compose.
 SUBSTITUTES = {
     "docker build": "docker build --network host",
@@ -76,7 +69,7 @@ def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_pa
         engine.compose(*compose, "up", "-d", "--no-build")
         both = {"mock-a-server", "mock-b-server"}
         wait_until(lambda: served(engine) == both, timeout=90, description="both instances", interval=1)
-        assert json.loads(engine.curl(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
+        assert engine.model_of_answer() == "demo-small"
         refused = engine.curl("-X", "DELETE", "http://localhost:18000/services/mock-a-server")
         assert "token" in refused, "a write from another machine needs it"
 
@@ -100,6 +93,6 @@ def test_the_compose_file_one_control_host_and_two_instance_hosts(engine, tmp_pa
         output = engine.compose(*compose, "logs", "--no-color", "instance-a")
         assert "deregistered mock-a-server" in output
         assert "secret-word" not in engine.compose(*compose, "logs", "--no-color")
-        assert json.loads(engine.curl(f"{ROUTER}/v1/chat/completions", *CHAT))["model"] == "demo-small"
+        assert engine.model_of_answer() == "demo-small"
     finally:
         engine.compose(*compose, "down", "-v")
