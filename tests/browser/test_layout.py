@@ -100,3 +100,12 @@ def test_rows_of_cards_are_even_without_an_operator_token(shown):
         return
     edges = shown.locator("tr[data-instance]").first.evaluate(EDGES)
     assert len({tuple(edge) for edge in edges}) == 1, "all lines of numbers begin and end at the same place"
+
+
+def test_the_columns_of_an_empty_site_begin_at_the_same_height(page, fake):
+    fake.models, fake.names, fake.events = {}, [], []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    open_page(page, fake)
+    expect(page.locator("#none")).to_be_visible()
+    instances, events = (page.locator(f"section[aria-labelledby={part}-head]") for part in ("instances", "events"))
+    assert instances.bounding_box()["y"] == events.bounding_box()["y"]
