@@ -42,6 +42,14 @@ def json_server(port: int, documents: Mapping[str, Any], headers: Mapping[str, s
         thread.join()
 
 
+def render_instance_host(site: Site, registry_url: str) -> None:
+    """Make a site with one instance, which registers at a registry on another machine."""
+    launch = f'[launch]\ncomponents = "babysitter"\nregistry_url = "{registry_url}"\n'
+    (site.root / "config" / "svc.toml").write_text(launch)
+    site.mock("one", heartbeat_interval=1)
+    site.svc("render")
+
+
 def register(site: Site, name: str, lease_seconds: float, **fields: object) -> None:
     """Register a service as a babysitter on another machine does."""
     service = {"name": name, "host": "127.0.0.1", "hostname": "elsewhere", "port": 9, "url": "http://127.0.0.1:9"}

@@ -11,7 +11,7 @@ import pytest
 
 from svc.base import procfs
 from tests.e2e.doctor.diagnosis import EVERY_PROGRAM, Cures, doctor, everything, find, run_command, wait_until_healthy
-from tests.e2e.doctor.servers import json_server
+from tests.e2e.doctor.servers import json_server, render_instance_host
 from tests.e2e.sites import Site
 from tests.waiting import free_port, other_address
 
@@ -126,9 +126,7 @@ def test_a_registry_whose_name_is_not_known(site: Site, cures: Cures) -> None:
 def test_a_clock_that_is_wrong(site: Site, cures: Cures) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    (site.root / "config" / "svc.toml").write_text(f'[launch]\ncomponents = "babysitter"\nregistry_url = "{url}"\n')
-    site.mock("one", heartbeat_interval=1)
-    site.svc("render")
+    render_instance_host(site, url)
     documents = {"/health": {"registry": "running", "status": "healthy"}, "/services": {"services": []}}
     with json_server(port, documents, CLOCK):
         finding = find(site, f"clock.{url}/health")

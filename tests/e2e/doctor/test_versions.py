@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.doctor.diagnosis import EVERY_PROGRAM, Cures, doctor, everything, find, wait_until_healthy
-from tests.e2e.doctor.servers import json_server
+from tests.e2e.doctor.servers import json_server, render_instance_host
 from tests.e2e.sites import BIN, ROOT, Site
 from tests.waiting import free_port
 
@@ -58,9 +58,7 @@ def test_programs_from_before_an_upgrade(site: Site, cures: Cures, code: Path) -
 def test_a_registry_on_another_machine_that_was_not_upgraded(site: Site, cures: Cures) -> None:
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    (site.root / "config" / "svc.toml").write_text(f'[launch]\ncomponents = "babysitter"\nregistry_url = "{url}"\n')
-    site.mock("one", heartbeat_interval=1)
-    site.svc("render")
+    render_instance_host(site, url)
     documents = {"/health": {"registry": "running", "status": "healthy"}, "/services": {"services": []}}
     with json_server(port, documents, {"X-Svc-Version": "0.0.1+0"}):
         finding = find(site, f"version.{url}")
