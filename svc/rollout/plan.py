@@ -50,14 +50,17 @@ def _plan(site: Site, proposal: Proposal, tomls: Sequence[str], connect: Connect
         supervisord.pid() if supervisord else None,
         {name: process.state for name, process in supervisord.processes().items()} if supervisord else {},
         lost,
-        registry_uses(_configs(site, settings, tomls), settings),
+        registry_uses(_configs(site, proposal, tomls), settings),
         [str(path) for path in proposal.foreign],
         notes,
     )
 
 
-def _configs(site: Site, settings: Settings, tomls: Sequence[str]) -> list[InstanceConfig]:
-    return load(site.tomls(tuple(tomls), settings.launch.babysitter_configs), settings)
+def _configs(site: Site, proposal: Proposal, tomls: Sequence[str]) -> list[InstanceConfig]:
+    """Return the configurations of the instances that run after the update."""
+    settings, names = proposal.source.settings, {component.name for component in proposal.components}
+    configs = load(site.tomls(tuple(tomls), settings.launch.babysitter_configs), settings)
+    return [config for config in configs if config.name in names]
 
 
 def _losses(site: Site, proposal: Proposal, connect: Connect, notes: list[str]) -> list[Loss]:

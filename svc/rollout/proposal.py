@@ -4,16 +4,17 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from svc.base import temporary_files
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.render.files import Change
-from svc.render.generate import plan_site
+from svc.render.generate import earlier_sources, plan_site
 from svc.render.paths import absolute
 from svc.rollout.diff import ChangeKind, GroupChange, difference
-from svc.settings import Settings
+from svc.settings import NO_COMPONENTS, Settings
 from svc.site import program_groups, supervisord_process
-from svc.site.components import Component, foreign_files
-from svc.site.foreground_environment import foreground_environment
+from svc.site.components import Component, foreign_files, read_components
+from svc.site.foreground_process import ForegroundProcess, foreground_process
 from svc.site.start_plan import StartOptions, plan
 from svc.supervision.client import SupervisordClient
 
@@ -51,18 +52,19 @@ def propose(site: Site, settings: Settings, environ: Mapping[str, str], tomls: S
     """Return the files that `svc render [TOML...]` would write, and how the running groups would change.
 
     On a site that `svc up --foreground` runs from var/, as in a container, these are the files that `svc up` would
-    write there; `environ` is used for them as `foreground_environment` says, and otherwise not at all. Change nothing.
+    write there; `environ` is used for them as `foreground_process` says, and otherwise not at all. Change nothing.
     Raise ConfigError for errors in the site's files, and CommandError if `svc up` started supervisord from var/.
     """
     supervisord = supervisord_process.find(site)
-    variables = foreground_environment(site, supervisord.pid(), environ) if supervisord else None
-    source, change = _files(site, settings, variables, tomls)
+    foreground = foreground_process(site, supervisord.pid(), environ) if supervisord else None
+    source, change = _files(site, settings, foreground, tomls)
     after = program_groups.files_after(source.conf, source.conf_d, change)
     components, foreign = after.components(), tuple(foreign_files(source.conf_d))
     if supervisord is None:
         added = tuple(GroupChange(p.name, ChangeKind.ADDED, p.kind, members=p.programs) for p in components)
         return Proposal(source, change, tuple(components), added, None, foreign)
     running = program_groups.running_programs(supervisord, site, source.conf)
+    temporary_files.ensure_directory(site.var)
     wanted = program_groups.expected_groups(after, running.root, program_groups.environ_of(supervisord))
     given = {absolute(path) for path in site.tomls(tuple(tomls))} if tomls else set()
     checked = [
@@ -76,11 +78,11 @@ def propose(site: Site, settings: Settings, environ: Mapping[str, str], tomls: S
 
 
 def _files(
-    site: Site, settings: Settings, foreground: Mapping[str, str] | None, tomls: Sequence[str]
+    site: Site, settings: Settings, foreground: ForegroundProcess | None, tomls: Sequence[str]
 ) -> tuple[SupervisordSource, Change]:
-    """Return the files that supervisord runs from and their change; `foreground` as in `foreground_environment`."""
+    """Return the files that supervisord runs from, and their change."""
     if foreground is not None:
-        foreground_settings = load_settings(site.svc_toml, foreground)
+        foreground_settings = load_settings(site.svc_toml, foreground.environ)
         source = SupervisordSource(site.var_supervisord_conf, site.var_conf_d, foreground_settings)
         return source, foreground_change(site, foreground, tomls)
     sources = site.tomls(tuple(tomls), settings.launch.babysitter_configs)
@@ -88,9 +90,21 @@ def _files(
     return source, plan_site(site, settings, sources, partial=bool(tomls))
 
 
-def foreground_change(site: Site, environ: Mapping[str, str], tomls: Sequence[str] = ()) -> Change:
-    """Return the files that `svc up [TOML...]` would write on a site that `svc up --foreground` runs from var/."""
-    options = StartOptions(tuple(tomls), (), environ)
+def foreground_change(site: Site, foreground: ForegroundProcess, tomls: Sequence[str] = ()) -> Change:
+    """Return the files that `svc up [TOML...]` would write on a site that `svc up --foreground` runs from var/.
+
+    If the site was started without components, or with some kinds of them, what `svc up --only` has added stays, and
+    nothing else is added.
+    """
+    launch = load_settings(site.svc_toml, foreground.environ).launch
+    options = StartOptions(tuple(tomls), (), foreground.environ)
+    if foreground.has_only or launch.components == NO_COMPONENTS:
+        components = read_components(site.var_conf_d)
+        if not components:
+            return Change(())
+        kinds = tuple(dict.fromkeys(component.kind for component in components))
+        sources = tomls or [str(path) for path in earlier_sources(site, site.var_conf_d)]
+        options = StartOptions(tuple(sources), kinds, foreground.environ)
     changes = plan(site, options, running=True, runs_from_var=True, allow_read_only=True).changes
     return Change(
         tuple(edit for change in changes for edit in change.edits),

@@ -78,7 +78,7 @@ def test_apply_in_a_container_changes_only_what_differs(site, start):
     assert site.routed() == {"one-server", "two-server", "three-server"}
     assert site.pid("two:server") == pids["two:server"], "it was not named"
     svc(container, "apply")
-    assert svc(container, "plan").startswith("Nothing to do")
+    assert "Nothing to do" in svc(container, "plan")
     assert site.service("one-server")["metadata"]["rack"] == "7"
     assert "n" in site.service("two-server")["metadata"]["models"]
     assert {name: site.pid(name) == pid for name, pid in pids.items()} == {
@@ -98,7 +98,7 @@ def test_a_plan_takes_the_variables_of_the_container_not_of_the_command(site, st
     site.mock("one")
     container = start(ROUTER_HEALTH_TIMEOUT="7")
     del container.environ["ROUTER_HEALTH_TIMEOUT"], container.environ["SVC_DEFAULT_HOST"]
-    assert svc(container, "plan").startswith("Nothing to do")
+    assert "Nothing to do" in svc(container, "plan")
     wait_until(lambda: "all is well" in container.exec("svc", "doctor").stdout, timeout=60, description="all is well")
 
 
@@ -110,3 +110,25 @@ def test_a_failed_program_is_explained_without_a_log_file(site, start):
     line = container.exec("svc", "up").stderr
     assert line.startswith("svc: bad:server: BACKOFF: ")
     assert FOREIGN_LOGS in line
+
+
+@pytest.mark.long
+def test_what_was_started_by_itself_stays_and_is_updated(site, start_container):
+    site.mock("one")
+    site.mock("two")
+    container = start_container(read_only=True, LAUNCH_COMPONENTS="none")
+    wait_until(site.control_answers, timeout=60, description="supervisord")
+    assert "Nothing to do" in svc(container, "plan")
+    for arguments in (["registry"], ["router"], ["babysitter", "config/one.toml"]):
+        svc(container, "up", "--only", *arguments)
+    assert "Nothing to do" in svc(container, "plan")
+    wait_until(lambda: "all is well" in container.exec("svc", "doctor").stdout, timeout=60, description="all is well")
+    settings = site.root / "config" / "svc.toml"
+    settings.write_text(settings.read_text().replace("[router]", "[router]\nmax_errors = 7"))
+    plan = svc(container, "plan", status=2)
+    assert "~ router: changed" in plan
+    assert "two" not in plan
+    svc(container, "apply")
+    assert "Nothing to do" in svc(container, "plan")
+    assert site.routed() == {"one-server"}
+    assert container.stop() == 0

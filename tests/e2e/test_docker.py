@@ -175,7 +175,7 @@ def test_an_operators_commands_in_a_read_only_container(engine, run, tmp_path):
     wait_until(
         lambda: "all is well" in engine.exec(name, "svc", "doctor").stdout, timeout=90, description="well", interval=1
     )
-    assert svc("plan").startswith("Nothing to do")
+    assert "Nothing to do" in svc("plan")
     assert svc("apply").startswith("nothing to do")
     assert "no log file" in svc("logs", "demo1", status=1)
     assert svc("render", "--check", status=1).splitlines()[-1] == "svc: conf.d: stale; run `svc render`"
@@ -187,7 +187,7 @@ def test_an_operators_commands_in_a_read_only_container(engine, run, tmp_path):
     toml.write_text(f'{toml.read_text()}\n[metadata]\nrack = "7"\n')
     assert "~ demo1: changed: demo1:babysitter restarts" in svc("plan", status=2)
     svc("apply")
-    assert svc("plan").startswith("Nothing to do")
+    assert "Nothing to do" in svc("plan")
     after = pids(svc("status"))
     assert {name for name, pid in after.items() if pid != pids(before)[name]} == {"demo1:babysitter"}
     svc("rollout", "restart", "demo1")

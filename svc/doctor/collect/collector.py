@@ -41,7 +41,7 @@ from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
 from svc.site import systemd_search
 from svc.site.components import Component, find_router, parse_components, rendered_files
-from svc.site.foreground_environment import foreground_environment
+from svc.site.foreground_process import ForegroundProcess, foreground_process
 from svc.supervision import supervisord_search
 from svc.supervision.log_position import is_log_file
 
@@ -66,7 +66,7 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     own_conf = site.var_supervisord_conf
     from_var = supervisord.pid is not None and supervisord_facts.runs_from(supervisord.pid, own_conf)
     pid = supervisord.pid or supervisord.pid_without_socket
-    foreground = foreground_environment(site, pid, environ) if pid else None
+    foreground = foreground_process(site, pid, environ) if pid else None
     conf_d = site.var_conf_d if from_var else site.conf_d
     components = _components(conf_d, uncollected)
     configs = site_files.configs(site, settings, conf_d)
@@ -148,7 +148,7 @@ def _local(
     components: Iterable[Component],
     configs: Mapping[str, InstanceConfig],
     from_var: bool,
-    foreground: Mapping[str, str] | None,
+    foreground: ForegroundProcess | None,
 ) -> Collection:
     pids = {name: process.pid for name, process in supervisord.processes.items() if process.pid}
     pids |= {"supervisord": supervisord.pid} if supervisord.pid else {}

@@ -2,7 +2,6 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
 from pathlib import Path
 
 from svc.base import temporary_files
@@ -21,6 +20,7 @@ from svc.rollout.proposal import foreground_change
 from svc.settings import Settings
 from svc.site import program_groups, supervisord_process
 from svc.site.components import rendered_files
+from svc.site.foreground_process import ForegroundProcess
 
 
 def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
@@ -37,11 +37,8 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
     return configs
 
 
-def files(site: Site, from_var: bool, foreground: Mapping[str, str] | None) -> SiteFiles:
-    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/.
-
-    `foreground` is the environment of the `svc up --foreground` that runs the site from var/, or None.
-    """
+def files(site: Site, from_var: bool, foreground: ForegroundProcess | None) -> SiteFiles:
+    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/."""
     present = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or from_var)
     if not present:
         return SiteFiles(present=False)
