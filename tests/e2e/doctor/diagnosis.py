@@ -149,10 +149,15 @@ class Cures:
 
         wait_until(lambda: not remaining(), 45, f"{key} to be gone, not {remaining()}", interval=0.3)
 
-    def look(self, site: Site, finding: Finding, text: str = "", status: int | None = 0) -> str:
-        """Run a cure that only shows something, and return its output, which has the text."""
+    def look(
+        self, site: Site, finding: Finding, text: str = "", status: int | None = 0, changing: Collection[str] = ()
+    ) -> str:
+        """Run a cure that only shows something, and return its output, which has the text.
+
+        `changing` are programs whose services may change by themselves meanwhile.
+        """
         self._is_declared(finding)
-        with _undisturbed(site, ()):
+        with _undisturbed(site, changing):
             out = run_command(site, finding["fix"], status)
         assert text in out, f"{finding['fix']}: {out}"
         return out

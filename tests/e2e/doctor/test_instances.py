@@ -150,5 +150,5 @@ def test_an_instance_whose_name_another_one_has(site: Site, cures: Cures, has_to
         if has_token:
             cures.apply(site, finding, restarts=("one:babysitter",))  # its registration changes, too
         else:
-            cures.look(site, finding, "elsewhere")
+            cures.look(site, finding, "elsewhere", changing=("one:babysitter",))  # the lease of the other one ends
         wait_until_healthy(site)

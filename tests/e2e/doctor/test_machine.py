@@ -97,7 +97,7 @@ def test_programs_that_may_open_few_files(site: Site, cures: Cures) -> None:
     finding = find(site, "open.one:server")
     toml.write_text(before)
     cures.apply(site, finding, restarts=EVERY_PROGRAM)
-    finding = find(site, "open.registry", limits={"checks.resources.MAX_OPEN_SHARE": 0.001})
+    finding = find(site, "open.registry", limits={"checks.resources.MAX_OPEN_SHARE": 0})
     assert "`ulimit -n 65536` in this shell" in finding["first"]
     cures.apply(site, finding, restarts=EVERY_PROGRAM, command=f"ulimit -n 4096 && {finding['fix']}")
     assert procfs.open_file_limit(site.pid("registry")) == 4096
