@@ -137,6 +137,8 @@ class SecretFileFacts:
     kind: str = TOKEN
     errors: Sequence[str] = ()  # errors in a file of keys
     reader_gid: int | None = None  # of the programs, if they can read the file only because all users can
+    closed_directory: str = ""  # the first directory of the path that this user may not pass
+    owner_uid: int = 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

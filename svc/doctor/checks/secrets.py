@@ -49,7 +49,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             PROBLEM,
             f"{path}: cannot be read: {secret.problem}",
             f"{secret.setting} names it",
-            fix=f"{facts.sudo}chown $(id -u) {shlex.quote(path)}",
+            fix=_open_command(secret, facts.sudo),
             causes=("supervisord.denied",),
         )
     elif secret.errors:
@@ -81,6 +81,19 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             f"its mode is {secret.mode:04o}",
             fix=_close_command(secret, facts.sudo),
         )
+
+
+def _open_command(secret: SecretFileFacts, sudo: str) -> str:
+    """Return the command that lets this user read a file, and takes it from no other user.
+
+    Root needs no ownership; any other owner may be a program that reads the file, too.
+    """
+    path = shlex.quote(secret.path)
+    if secret.closed_directory:
+        return f"{sudo}chmod o+x {shlex.quote(secret.closed_directory)}"
+    if secret.owner_uid == 0:
+        return f"{sudo}chown $(id -u) {path}"
+    return f"{sudo}chgrp $(id -g) {path} && {sudo}chmod g+r {path}"
 
 
 def _close_command(secret: SecretFileFacts, sudo: str) -> str:

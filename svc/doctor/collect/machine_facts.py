@@ -224,7 +224,7 @@ def secret_file(path: Path, setting: str, kind: str, reader: procfs.Credentials)
     except FileNotFoundError:
         return SecretFileFacts(str(path), setting, missing=True, kind=kind)
     except OSError as error:
-        return SecretFileFacts(str(path), setting, problem=(error.strerror or str(error)).lower(), kind=kind)
+        return _unreadable_secret(path, setting, kind, error)
     except ConfigError as error:
         errors = error.problems
     return SecretFileFacts(
@@ -235,6 +235,18 @@ def secret_file(path: Path, setting: str, kind: str, reader: procfs.Credentials)
         kind=kind,
         errors=errors,
         reader_gid=reader.gid if reader.needs_world_access(status) else None,
+    )
+
+
+def _unreadable_secret(path: Path, setting: str, kind: str, error: OSError) -> SecretFileFacts:
+    closed = next((str(parent) for parent in reversed(path.absolute().parents) if not os.access(parent, os.X_OK)), "")
+    return SecretFileFacts(
+        str(path),
+        setting,
+        problem=(error.strerror or str(error)).lower(),
+        kind=kind,
+        closed_directory=closed,
+        owner_uid=0 if closed else path.stat().st_uid,
     )
 
 

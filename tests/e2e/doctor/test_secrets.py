@@ -5,7 +5,7 @@ from pwd import getpwnam
 
 import pytest
 
-from tests.e2e.doctor.diagnosis import Cures, find, run_command, wait_until_healthy
+from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, run_command, wait_until_healthy
 from tests.e2e.sites import Site, http
 
 
@@ -68,22 +68,43 @@ def post(site: Site, body: object, key: str) -> int:
 
 @pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-@pytest.mark.cures("token.*: *chown $(id -u) *")
+@pytest.mark.cures(
+    "token.*: *chmod o+x *",
+    "token.*: *chown $(id -u) *",
+    "token.*: *chgrp $(id -g) * && *chmod g+r *",
+)
 def test_a_token_file_that_the_site_s_user_cannot_read(site: Site, cures: Cures) -> None:
-    """It belongs to root. The cure runs as the site's user, who may use sudo."""
+    """It belongs to root, in a directory of root's, or to a user who reads it, too.
+
+    The cures run as the site's user, who may use sudo.
+    """
     site.mock("one", heartbeat_interval=1)
-    token = site.root / "token"
+    token = site.root / "secrets" / "token"
+    token.parent.mkdir()
     token.write_text("secret")
     token.chmod(0o600)
     set_in(site, "registry", f'token_file = "{token}"')
     site.svc("render")
     give_to_nobody(site)
-    os.chown(token, 0, 0)
-    finding = find(site, f"token.{token}", user="nobody")
-    assert finding["fix"] == f"sudo chown $(id -u) {token}"
-    command = finding["fix"].replace("$(id -u)", str(getpwnam("nobody").pw_uid))
-    cures.apply(site, finding, command=command, leaves=("*",))
-    run_command(site, f"test $(stat -c %U {token}) = nobody")
+    nobody = getpwnam("nobody")
+    os.chown(token.parent, 0, 0)
+    for owner, mode, command in (
+        (0, 0o700, "chmod o+x"),
+        (0, 0o711, "chown"),
+        (getpwnam("daemon").pw_uid, 0o711, "chgrp"),
+    ):
+        os.chown(token, owner, -1)
+        token.parent.chmod(mode)
+        finding = find(site, f"token.{token}", user="nobody")
+        assert finding["fix"].startswith(f"sudo {command}")
+        as_nobody = finding["fix"].replace("$(id -u)", str(nobody.pw_uid)).replace("$(id -g)", str(nobody.pw_gid))
+        cures.apply(site, finding, command=as_nobody, leaves=("*",))
+        again = everything(doctor(site, status=None, user="nobody")).get(f"token.{token}", {})
+        assert again.get("fix") != finding["fix"]
+    assert not again
+    assert token.stat().st_uid == getpwnam("daemon").pw_uid
+    site.root.chmod(0o755)
+    assert run_command(site, f"sudo -u daemon cat {token}; sudo -u nobody cat {token}") == "secretsecret"
 
 
 @pytest.mark.long

@@ -90,3 +90,16 @@ def test_a_secret_in_a_command_line_is_a_warning_that_masks_it(args, text):
 def test_a_file_mode_does_not_explain_a_refused_key():
     secret = SecretFileFacts("keys", "upstream_keys_file", mode=0o644, kind=UPSTREAM_KEYS)
     assert not any(key.startswith("token.") for key in findings(secrets=[secret]))
+
+
+@pytest.mark.parametrize(
+    ("more", "fix"),
+    [
+        ({}, "sudo chown $(id -u) '/a b/t'"),
+        ({"closed_directory": "/a b"}, "sudo chmod o+x '/a b'"),
+        ({"owner_uid": 7}, "sudo chgrp $(id -g) '/a b/t' && sudo chmod g+r '/a b/t'"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_taken_from_no_other_user(more, fix):
+    secret = SecretFileFacts("/a b/t", "token_file", problem="permission denied", **more)
+    assert findings(secrets=[secret])["token./a b/t"].fix == fix
