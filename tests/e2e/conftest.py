@@ -1,13 +1,16 @@
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.e2e.container import Container
 from tests.e2e.docker_engine import Engine
+from tests.e2e.nspawn import CannotBoot, missing
 from tests.e2e.sites import Site
+from tests.e2e.systemd_fleet import SystemdFleet
 
 
 @pytest.fixture
@@ -32,6 +35,24 @@ def start_container(site) -> Iterator[Callable[..., Container]]:
         if container.process.poll() is None:
             container.process.kill()
             container.wait()
+
+
+@pytest.fixture(scope="module")
+def boot_machines(tmp_path_factory) -> Iterator[Callable[..., SystemdFleet]]:
+    """Return a function that boots machines of the documents; where none can be booted, it skips the test."""
+    with ExitStack() as stack:
+
+        def boot(*roles: str) -> SystemdFleet:
+            if reason := missing():
+                pytest.skip(reason)
+            try:
+                fleet = SystemdFleet(tmp_path_factory.mktemp("machines"), stack)
+                fleet.boot(*roles)
+            except CannotBoot as error:
+                pytest.skip(f"no machine can be booted here: {error}")
+            return fleet
+
+        yield boot
 
 
 @pytest.fixture(scope="session")

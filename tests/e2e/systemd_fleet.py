@@ -78,7 +78,7 @@ class SystemdFleet(Fleet):
         return self.machines[role].call(f"cd {SITE} && runuser -u infinilm -- {command}")
 
     def main_pid(self, role: str) -> int:
-        return int(self.machines[role].call(f"systemctl show --property MainPID --value {UNIT}") or 0)
+        return main_pid(self.machines[role])
 
     def add_version(self, version: str) -> None:
         """Commit and tag a version of the program, which then can be fetched."""
@@ -87,6 +87,15 @@ class SystemdFleet(Fleet):
         setup.write_text(setup.read_text().replace("\nversion = ", f"\nversion = {version}\n# before: "))
         for command in (f"commit --quiet --all --message {version}", f"tag v{version}"):
             subprocess.run([*GIT, *command.split()], cwd=repository, check=True)
+
+
+def main_pid(machine: SystemdMachine) -> int:
+    """Return the pid of the unit's supervisord; 0 if the unit does not run."""
+    return int(machine.call(f"systemctl show --property MainPID --value {UNIT}") or 0)
+
+
+def is_healthy(machine: SystemdMachine) -> bool:
+    return bool(machine.call(f"cd {SITE} && svc health"))
 
 
 def make_packages(place: Path) -> Path:

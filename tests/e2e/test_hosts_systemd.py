@@ -7,15 +7,13 @@ Machines are rebooted and lose their power, links are cut.
 import json
 import re
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from tests.documents.blocks import blocks
 from tests.documents.fleet import DOCUMENT, OPERATION_SECTIONS, SETUP_SECTIONS
-from tests.e2e.nspawn import CannotBoot, SystemdMachine, missing
-from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet
+from tests.e2e.nspawn import SystemdMachine
+from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet, is_healthy
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -34,16 +32,8 @@ CHAT = "http://localhost:8000/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
-def fleet(tmp_path_factory) -> Iterator[SystemdFleet]:
-    if reason := missing():
-        pytest.skip(reason)
-    with ExitStack() as stack:
-        try:
-            fleet = SystemdFleet(tmp_path_factory.mktemp("hosts"), stack)
-            fleet.boot(*HOSTS)
-        except CannotBoot as error:
-            pytest.skip(f"no machine can be booted here: {error}")
-        yield fleet
+def fleet(boot_machines) -> SystemdFleet:
+    return boot_machines(*HOSTS)
 
 
 def test_empty_machines_answer_the_first_request(fleet):
@@ -255,7 +245,7 @@ def test_the_guide_of_one_machine_leads_to_an_answer(fleet):
     fleet.run_section("From an empty machine", "single", document=SYSTEMD)
     fleet.run_section("The unit", "single", document=SYSTEMD)
     single = fleet.machines["single"]
-    wait_until(lambda: is_well(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
     assert "demo-small" in single.do("curl http://localhost:8000/v1/models")
 
 
@@ -266,7 +256,7 @@ def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
     wait_until(lambda: "data:" in (single.root() / "root/stream").read_text(), description="the stream begins")
     single.do(f"systemctl stop {UNIT}; wait; tail -n 2 /root/stream | grep -F '[DONE]'")
     single.do(f"systemctl start {UNIT}")
-    wait_until(lambda: is_well(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
     single.do(f"cd {SITE}; runuser -u infinilm -- svc down")
     wait_until(lambda: state(single) == "inactive", 20, "systemd does not start it again")
 
@@ -290,10 +280,6 @@ def await_models(fleet: SystemdFleet, name: str, models: set[str]) -> None:
 
 def state(machine: SystemdMachine) -> str:
     return machine.call(f"systemctl is-active {UNIT} || true").strip()
-
-
-def is_well(machine: SystemdMachine) -> bool:
-    return bool(machine.call(f"cd {SITE} && svc health && echo well"))
 
 
 def test_every_block_of_the_two_guides_is_walked():

@@ -5,15 +5,12 @@ The tests share one machine, and each leaves the site running under its unit.
 
 import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
-from tests.documents.blocks import blocks
-from tests.e2e.nspawn import CannotBoot, SystemdMachine, missing
+from tests.e2e.nspawn import SystemdMachine
 from tests.e2e.sites import ROOT
-from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, SystemdFleet
+from tests.e2e.systemd_fleet import SITE, SYSTEMD, UNIT, is_healthy, main_pid
 from tests.waiting import wait_until
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -22,25 +19,13 @@ DROP_IN = f"/etc/systemd/system/{UNIT}.service.d"
 
 
 @pytest.fixture(scope="module")
-def machine(tmp_path_factory) -> Iterator[SystemdMachine]:
-    if reason := missing():
-        pytest.skip(reason)
-    with ExitStack() as stack:
-        try:
-            fleet = SystemdFleet(tmp_path_factory.mktemp("unit"), stack)
-            fleet.boot("single")
-        except CannotBoot as error:
-            pytest.skip(f"no machine can be booted here: {error}")
-        for block in blocks(SYSTEMD):
-            if block.section in ("From an empty machine", "The unit"):
-                fleet.run(block, "single")
-        machine = fleet.machines["single"]
-        wait_until(lambda: is_well(machine), TIMEOUT_SECONDS, interval=0.5)
-        yield machine
-
-
-def is_well(machine):
-    return bool(machine.call(f"cd {SITE} && svc health"))
+def machine(boot_machines) -> SystemdMachine:
+    fleet = boot_machines("single")
+    for section in ("From an empty machine", "The unit"):
+        fleet.run_section(section, "single", document=SYSTEMD)
+    machine = fleet.machines["single"]
+    wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
+    return machine
 
 
 def svc(machine, command):
@@ -48,10 +33,6 @@ def svc(machine, command):
     out = machine.call(f"cd {SITE}; svc {command} 2>&1; echo $?")
     text, _, code = out.rstrip("\n").rpartition("\n")
     return int(code), text
-
-
-def main_pid(machine):
-    return int(machine.call(f"systemctl show --property MainPID --value {UNIT}") or 0)
 
 
 def test_commands_know_that_systemd_runs_the_site(machine):
@@ -75,7 +56,7 @@ def test_commands_know_that_systemd_runs_the_site(machine):
 
 def test_git_ignores_the_directories_that_systemd_has_made(machine):
     machine.do(f"cd {SITE}; systemctl stop {UNIT}; rm -rf logs var; systemctl start {UNIT}")
-    wait_until(lambda: is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
     assert machine.call(f"cat {SITE}/logs/.gitignore {SITE}/var/.gitignore") == "*\n!.gitignore\n" * 2
 
 
@@ -89,7 +70,7 @@ def test_a_stopped_supervisord_is_cured_and_can_be_stopped(machine):
     )
     findings = json.loads(svc(machine, "doctor --json")[1])["findings"]
     machine.do(findings[0]["fix"])
-    wait_until(lambda: is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
     assert main_pid(machine) == pid
 
 
@@ -98,7 +79,7 @@ def test_a_start_over_a_site_that_was_started_by_hand_fails_once(machine):
     code, out = svc(machine, "up")
     assert (code, out) == (1, f"svc: systemd starts this site (unit {UNIT}): `systemctl start {UNIT}`")
     machine.do(f"cd {SITE}; runuser -u infinilm -- /opt/infinilm-svc/bin/supervisord -c {SITE}/supervisord.conf")
-    wait_until(lambda: is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
     by_hand = machine.call(f"cat {SITE}/var/supervisord.pid").strip()
     out = machine.do(f"if systemctl start {UNIT} 2>&1; then exit 1; fi")
     assert "Job for infinilm-svc.service failed" in out
@@ -111,7 +92,7 @@ def test_a_start_over_a_site_that_was_started_by_hand_fails_once(machine):
     findings = json.loads(svc(machine, "doctor --json")[1])["findings"]
     [outside] = [finding for finding in findings if finding["key"] == "supervisord.outside"]
     machine.do(f"cd {SITE}; {outside['fix']}")
-    wait_until(lambda: main_pid(machine) and is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: main_pid(machine) and is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
 
 
 def test_a_supervisord_that_fails_is_started_again(machine):
@@ -123,7 +104,7 @@ def test_a_supervisord_that_fails_is_started_again(machine):
         interval=0.5,
     )
     machine.do(f"cp -p /root/supervisord.conf {SITE}/")
-    wait_until(lambda: main_pid(machine) and is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: main_pid(machine) and is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
 
 
 def drop_in(text):
@@ -155,7 +136,7 @@ def test_the_drop_ins_of_the_document_work(machine):
             2 if text == rootless else 0
         )
     machine.do(f"rm -r {DROP_IN} {SITE}/conf.d/probe.conf; systemctl daemon-reload; systemctl restart {UNIT}")
-    wait_until(lambda: main_pid(machine) and is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: main_pid(machine) and is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
 
 
 def with_drop_in(machine, text):
@@ -169,7 +150,7 @@ def with_drop_in(machine, text):
         TIMEOUT_SECONDS,
         interval=0.5,
     )
-    wait_until(lambda: is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
 
 
 def test_a_site_in_a_home_runs_under_its_unit(machine):
@@ -194,4 +175,4 @@ def test_a_site_in_a_home_runs_under_its_unit(machine):
         cp /root/{UNIT}.service /etc/systemd/system/
         systemctl daemon-reload
         systemctl start {UNIT}""")
-    wait_until(lambda: is_well(machine), TIMEOUT_SECONDS, interval=0.5)
+    wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
