@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from svc.config.instance.registry_use import RegistryUse, use_line
 from svc.rollout.availability import Loss
 from svc.rollout.diff import ChangeKind, GroupChange, difference
 from svc.rollout.plan_report import FileRow, lines, plan_report
@@ -27,6 +28,20 @@ def router(command="run", address="tcp://127.0.0.1:8000"):
 def test_without_changes_there_is_nothing_to_do():
     assert text(reported()) == ["Nothing to do: what runs is what the files say."]
     assert not reported().changes
+
+
+def test_the_registries_of_the_instances_are_shown():
+    use = RegistryUse(["a", "b"], ["http://r:1", "http://s:1"], "registry_url", ["http://own:1"])
+    report = plan_report([], [], 7, {}, [], [use], [], [])
+    assert text(report)[0].strip() == use_line(use)
+    assert json.loads(json.dumps(dataclasses.asdict(report)))["registries"] == [
+        {
+            "instances": ["a", "b"],
+            "urls": ["http://r:1", "http://s:1"],
+            "setting": "registry_url",
+            "unused": ["http://own:1"],
+        }
+    ]
 
 
 def test_a_changed_server_shows_its_command_and_the_lost_model():
