@@ -8,9 +8,11 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.documents.blocks import blocks
 from tests.documents.checkout import checkout
 from tests.documents.fleet import (
     ADDRESSES,
+    DOCUMENT,
     RECOVERY_TIMEOUT_SECONDS,
     SETUP_SECTIONS,
     START_REDIS,
@@ -120,3 +122,9 @@ def test_a_command_reports_that_redis_is_away(fleet):
     redis.do(START_REDIS)
     wait_until(fleet.both_hosts_are_up, 2 * RECOVERY_TIMEOUT_SECONDS, "the registries have recovered")
     control.do("cd /var/lib/infinilm; svc drain qwen-b; svc undrain qwen-b")
+
+
+def test_every_block_of_the_section_is_run():
+    section = [block for block in blocks(DOCUMENT) if block.section == "Several registries"]
+    assert {role for block in section for role in block.notes["on"].split()} <= {*ROLES, "instances"}
+    assert [block.place for block in section if "run by" not in block.notes] == []
