@@ -1,7 +1,11 @@
 """HTTP requests of the control plane to servers on this machine or in the same cluster."""
 
+import functools
 import socket
 import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import requests
@@ -16,30 +20,142 @@ TCP_OPTIONS = {
 }
 
 
-class KeepaliveAdapter(HTTPAdapter):
-    """An adapter of the `requests` library for long polls: TCP keepalive checks the connection every second."""
+MAX_READ_TIMEOUTS = 3  # limit for a whole request, in read timeouts: each single byte would restart the read timeout
+MAX_RESPONSE_BYTES = 64 << 20
+CHUNK_BYTES = 64 << 10
+
+
+class _Deadline:
+    """Ends the connections of one request when its time is over, even during a read."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: list[socket.socket] = []
+        self._is_over = False
+
+    @contextmanager
+    def limit(self, seconds: float) -> Iterator[None]:
+        """Run the block; if it takes over `seconds`, end its connections and raise requests.ReadTimeout."""
+        timer = threading.Timer(seconds, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        except requests.RequestException:
+            if not self._is_over:
+                raise
+        finally:
+            timer.cancel()
+            with self._lock:
+                for sock in self._sockets:
+                    sock.close()
+                self._sockets.clear()
+        if self._is_over:
+            raise requests.ReadTimeout(f"the answer does not end within {seconds:g} s")
+
+    def watch(self, sock: socket.socket) -> socket.socket:
+        """Return the socket, which this object may now end."""
+        with self._lock:
+            self._sockets.append(sock.dup())  # TLS takes the descriptor of `sock`
+        if self._is_over:
+            self._end()
+        return sock
+
+    def _end(self) -> None:
+        with self._lock:
+            self._is_over = True
+            for sock in self._sockets:
+                with suppress(OSError):  # the server has ended the connection
+                    sock.shutdown(socket.SHUT_RDWR)
+
+
+class _HttpConnection(urllib3.connection.HTTPConnection):
+    def __init__(self, deadline: _Deadline, **options: Any) -> None:
+        super().__init__(**options)
+        self._deadline = deadline
+
+    def _new_conn(self) -> socket.socket:
+        return self._deadline.watch(super()._new_conn())
+
+
+class _HttpsConnection(urllib3.connection.HTTPSConnection):
+    def __init__(self, deadline: _Deadline, **options: Any) -> None:
+        super().__init__(**options)
+        self._deadline = deadline
+
+    def _new_conn(self) -> socket.socket:
+        return self._deadline.watch(super()._new_conn())
+
+
+class _Adapter(HTTPAdapter):
+    """An adapter of the `requests` library whose connections a deadline ends.
+
+    With `keepalive`, for long polls, TCP keepalive checks the connection every second.
+    """
+
+    def __init__(self, deadline: _Deadline, keepalive: bool) -> None:
+        self._deadline = deadline
+        self._keepalive = keepalive
+        super().__init__()
 
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        socket_options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in TCP_OPTIONS.items()]
-        socket_options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-        super().init_poolmanager(*args, socket_options=socket_options, **options)
+        if self._keepalive:
+            socket_options = [(socket.IPPROTO_TCP, getattr(socket, name), value) for name, value in TCP_OPTIONS.items()]
+            socket_options += [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+            options["socket_options"] = socket_options
+        super().init_poolmanager(*args, **options)
+
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        pool = super().get_connection_with_tls_context(*args, **options)
+        connection = _HttpsConnection if pool.scheme == "https" else _HttpConnection
+        pool.ConnectionCls = functools.partial(connection, self._deadline)  # type: ignore[attr-defined]  # the stubs lack it
+        return pool
 
 
 def fetch(
-    method: str, url: str, timeout: float | tuple[float, float], keepalive: bool = False, **options: Any
+    method: str,
+    url: str,
+    timeout: float | tuple[float, float],
+    keepalive: bool = False,
+    stream: bool = False,
+    **options: Any,
 ) -> requests.Response:
     """Send a request like `requests.request`, but use no proxy and no .netrc, and follow no redirects.
 
-    With `keepalive`, the loss of the server is detected within seconds, even while the request waits for an answer.
+    `timeout` limits the connection and each read; the whole request may take MAX_READ_TIMEOUTS read timeouts. With
+    `keepalive`, the loss of the server is detected within seconds, even while the request waits for an answer.
+    With `stream`, the caller reads the body, and limits its time and its size.
     """
     if options.get("verify") is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
+    connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
+    deadline = _Deadline()
     with requests.Session() as session:
         session.trust_env = False
-        if keepalive:
-            for scheme in ("http://", "https://"):
-                session.mount(scheme, KeepaliveAdapter())
-        return session.request(method, url, timeout=timeout, allow_redirects=False, **options)
+        adapter = _Adapter(deadline, keepalive)
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, adapter)
+        with deadline.limit(connect + MAX_READ_TIMEOUTS * read):
+            answer = session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
+            if not stream:
+                answer._content = _body(answer)  # by itself, `requests` would read a body of any size
+        return answer
+
+
+def _body(answer: requests.Response) -> bytes:
+    """Return the body of a response; raise requests.RequestException if it is larger than MAX_RESPONSE_BYTES."""
+    body = bytearray()
+    try:
+        for chunk in answer.iter_content(CHUNK_BYTES):
+            body += chunk
+            if len(body) > MAX_RESPONSE_BYTES:
+                answer.close()
+                raise requests.exceptions.ContentDecodingError(f"{answer.url}: more than {MAX_RESPONSE_BYTES} bytes")
+    except requests.ConnectionError as error:
+        if error.args and isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
+            raise requests.ReadTimeout(*error.args) from None  # as for a timeout within the head
+        raise
+    return bytes(body)
 
 
 def system_ca() -> str | None:
