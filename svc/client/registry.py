@@ -227,6 +227,10 @@ class RegistryClient:
             token = read_token(self.token_file)
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
+        if not token.isascii() or not token.isprintable():  # an HTTP header cannot contain it
+            raise SvcError(
+                f"{self.token_file}: not a token: use one line of ASCII characters, as in the registry's file"
+            )
         return {**headers, "Authorization": f"Bearer {token}"}
 
 

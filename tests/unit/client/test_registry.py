@@ -177,3 +177,13 @@ def test_events_without_text_fields_are_refused(answer, monkeypatch):
     monkeypatch.setattr(client, "_send", lambda *_, **__: (response, "http://r"))
     with pytest.raises(SvcError, match="http://r: not a registry: it lists no events"):
         client.events()
+
+
+@pytest.mark.parametrize("token", ["tökén€", "one\ntwo"])
+def test_a_token_that_no_header_can_contain_is_named_by_its_file(tmp_path, token):
+    path = tmp_path / "token"
+    path.write_text(token)
+    with pytest.raises(SvcError, match=f"{path}: not a token") as error:
+        RegistryClient("http://127.0.0.1:9", str(path)).services()
+    assert not isinstance(error.value, Unavailable)
+    assert token not in str(error.value)
