@@ -34,6 +34,7 @@ def test_a_file_with_an_error(ailing: Site, cures: Cures) -> None:
     wait_until_healthy(ailing)
 
 
+@pytest.mark.long
 @pytest.mark.cures("files.stale: svc up")
 def test_a_file_that_was_not_applied(ailing: Site, cures: Cures) -> None:
     ailing.mock("three", "fresh", heartbeat_interval=1)

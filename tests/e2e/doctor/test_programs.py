@@ -79,6 +79,7 @@ def test_503_because_the_instance_cannot_start(ailing: Site, cures: Cures, backe
     wait_until_healthy(ailing)
 
 
+@pytest.mark.long
 @pytest.mark.cures("program.*: svc up")
 def test_a_program_whose_file_supervisord_has_not_read(ailing: Site, cures: Cures) -> None:
     ailing.mock("three", "fresh", heartbeat_interval=1)
@@ -101,7 +102,11 @@ def test_a_program_that_was_killed(ailing: Site, cures: Cures) -> None:
 @pytest.mark.parametrize(
     ("text", "meaning"),
     [
-        pytest.param("boom", "does not run", marks=pytest.mark.cures("program.*: supervisorctl restart *")),
+        pytest.param(
+            "boom",
+            "does not run",
+            marks=[pytest.mark.cures("program.*: supervisorctl restart *"), pytest.mark.long],
+        ),
         pytest.param(
             "std::bad_alloc",
             "the machine's memory is full",

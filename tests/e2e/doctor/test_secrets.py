@@ -36,6 +36,7 @@ def test_a_token_file_that_is_missing_or_empty_or_readable_by_all(site: Site, cu
     wait_until_healthy(site)
 
 
+@pytest.mark.long
 @pytest.mark.cures(
     "token.*: svc keys add NAME --file *",
     "token.*: echo '[instances]' | install -D -m 600 /dev/stdin *",
