@@ -16,12 +16,17 @@ def command_name(through_sudo: bool = False) -> str:
 
     With `through_sudo`, the command works after `sudo`, which has a PATH of its own.
     """
+    return shlex.join(_command(through_sudo))
+
+
+def _command(through_sudo: bool = False) -> list[str]:
+    """Return the words of `command_name`."""
     program = shutil.which("svc", path=SUDO_PATH if through_sudo else None)
     if program and os.path.exists(sys.argv[0]) and os.path.samefile(program, sys.argv[0]):
-        return "svc"
+        return ["svc"]
     if os.path.basename(sys.argv[0]) == "__main__.py":
-        return f"{_from_here(sys.executable)} -m svc"
-    return _from_here(sys.argv[0])
+        return [_from_here(sys.executable), "-m", "svc"]
+    return [_from_here(sys.argv[0])]
 
 
 def as_user(user: str, arguments: Sequence[str] = ()) -> str:
@@ -31,10 +36,10 @@ def as_user(user: str, arguments: Sequence[str] = ()) -> str:
 
 def in_directory(directory: Path, *arguments: str) -> str:
     """Return the command that runs this `svc` in another directory."""
-    name = command_name()
-    if name != "svc" and os.path.exists(name):
-        name = os.path.abspath(name)
-    return f"cd {shlex.quote(str(directory))} && {name} {shlex.join(arguments)}"
+    program, *options = _command()
+    if program != "svc" and os.path.exists(program):
+        program = os.path.abspath(program)
+    return f"cd {shlex.quote(str(directory))} && {shlex.join([program, *options, *arguments])}"
 
 
 def program_beside(name: str) -> str:
@@ -43,7 +48,7 @@ def program_beside(name: str) -> str:
     on_path = shutil.which(name)
     if on_path and path.exists() and os.path.samefile(on_path, path):
         return name
-    return _from_here(str(path))
+    return shlex.quote(_from_here(str(path)))
 
 
 def with_usable_commands(message: str) -> str:
@@ -77,7 +82,7 @@ def _package(requirement: str) -> str:
 def pip_command() -> str:
     """Return the command that runs pip on svc's own environment, even if that environment contains no pip."""
     if (Path(sys.executable).parent / "pip").exists():
-        return shlex.quote(program_beside("pip"))
+        return program_beside("pip")
     return f"python3 -m pip --python {shlex.quote(_from_here(sys.executable))}"
 
 

@@ -30,6 +30,21 @@ def test_a_program_outside_of_path_has_its_path(environment, monkeypatch):
     assert program_beside("pip") == str(environment / "pip").lstrip("/")
 
 
+def test_a_path_with_blanks_is_quoted(environment, tmp_path, monkeypatch):
+    (tmp_path / ".venv").rename(tmp_path / "my venv")
+    program = tmp_path / "my venv" / "bin" / "svc"
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    monkeypatch.setattr(sys, "executable", str(program.with_name("python")))
+    commands = (command_name(), program_beside("supervisorctl"), own_commands.pip_command())
+    assert commands == ("'my venv/bin/svc'", "'my venv/bin/supervisorctl'", "'my venv/bin/pip'")
+    assert shlex.split(own_commands.in_directory(tmp_path / "a b", "down"))[1:] == [
+        str(tmp_path / "a b"),
+        "&&",
+        str(program),
+        "down",
+    ]
+
+
 def test_a_program_in_path_has_its_name_only(environment, monkeypatch):
     monkeypatch.setenv("PATH", str(environment))
     assert (command_name(), program_beside("supervisorctl")) == ("svc", "supervisorctl")
