@@ -19,6 +19,7 @@ T = TypeVar("T")
 UNHEALTHY_AFTER_FAILURES = 3  # in a row
 HEALTHY_AFTER_SUCCESSES = 2  # in a row, for a service that was unhealthy
 SHARED_ROUNDS = 3  # rounds for which other registries rely on the names that this one has reached
+MIN_SHARED_SECONDS = 5.0  # they rely on these names at least that long, so that a busy machine may delay a round
 MAX_CONCURRENT_CHECKS = 32  # in one round
 MAX_CONCURRENT_REQUESTED_CHECKS = 32
 MAX_LOGGED_REFUSALS = 1000  # number of log messages to remember, so that the same refusal is not logged again
@@ -112,7 +113,7 @@ class HealthChecker:
         self._failures = {name: count for name, count in self._failures.items() if name in names}
         for_each(lambda item: self._check(*item), by_url.items(), MAX_CONCURRENT_CHECKS)
         reached = [name for name, count in self._failures.items() if count < UNHEALTHY_AFTER_FAILURES]
-        seconds = SHARED_ROUNDS * (self.interval + self.clock() - began)
+        seconds = max(MIN_SHARED_SECONDS, SHARED_ROUNDS * (self.interval + self.clock() - began))
         with suppress(Unavailable):
             self.store.share_reached(reached, seconds)
 
