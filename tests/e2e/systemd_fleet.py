@@ -20,6 +20,7 @@ PIP_TIMEOUT_SECONDS = 600
 PYTHON = (3, 11)  # of the machines' Debian
 # For the build, and of redis for Debian's Python 3.11.2, which is older than that of the tests may be.
 MACHINE_REQUIREMENTS = ("setuptools>=68", "wheel", "async-timeout>=4.0.3")
+TWO_CHECKS_SECONDS = 75.0  # the router checks every 30 s, and an instance that failed needs two checks that pass
 
 
 class SystemdFleet(Fleet):
@@ -71,7 +72,8 @@ class SystemdFleet(Fleet):
     def await_both(self, answers: list[tuple[float, str, float]]) -> None:
         """Wait until both instances have answered from now on."""
         count = len(answers)
-        wait_until(lambda: {name for _, name, _ in answers[count:]} >= {"qwen-a", "qwen-b"}, 20, "both answer")
+        both = {"qwen-a", "qwen-b"}
+        wait_until(lambda: {name for _, name, _ in answers[count:]} >= both, TWO_CHECKS_SECONDS, "both answer")
 
     def as_user(self, role: str, command: str) -> str:
         """Run a command of the site as the site's user, and return its output."""
