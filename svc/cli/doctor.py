@@ -47,7 +47,8 @@ def command(model: str, as_json: bool) -> None:
     with _progress(quiet=as_json) as progress:
         facts = collect(HERE, os.environ, model, progress)
     nodes, healthy = ordered(all_checks.findings(facts)), all_checks.healthy_subjects(facts)
-    svc, ctl = command_name(through_sudo=bool(facts.supervisord.socket_owner)), supervisorctl()
+    through_sudo = bool(facts.supervisord.socket_owner or facts.other_owner)
+    svc, ctl = command_name(through_sudo), supervisorctl()
     if as_json:
         echo_json(diagnosis.as_json(nodes, healthy, svc, ctl), indent=2)
     else:

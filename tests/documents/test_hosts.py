@@ -95,12 +95,12 @@ def lose_a_host(fleet: Fleet, served: list, losing) -> None:
 def start_stream(fleet: Fleet, name: str):
     """Start a stream of this instance that lasts for minutes; return the future of its lines."""
     host = fleet.hosts["control"]
-    host.ask("POST", f"http://{ADDRESSES['first']}:8100/mock/behave", json={"token_delay": 0.5})
+    host.ask("POST", f"http://{ADDRESSES['first']}:8100/mock/behave", json={"token_delay": 0.5, "tokens": 500})
     while (answer := fleet.send_chat(stream=True, max_tokens=500)).headers["x-mock-name"] != name:
         answer.close()
     lines = answer.iter_lines(decode_unicode=True)
     assert json.loads(next(lines).removeprefix("data: "))
-    host.ask("POST", f"http://{ADDRESSES['first']}:8100/mock/behave", json={"token_delay": None})
+    host.ask("POST", f"http://{ADDRESSES['first']}:8100/mock/behave", json={"token_delay": None, "tokens": None})
     return ThreadPoolExecutor(1).submit(lambda: [[line for line in lines if line]])
 
 
@@ -150,7 +150,11 @@ def test_a_reload_changes_an_instance_and_finishes_a_rollout_that_was_killed(fle
     streams = start_stream(fleet, "qwen-a")
     first.do(f"""cd /var/lib/infinilm
         sed -i 's/models = .*/models = ["qwen", "extra"]/' config/qwen-a.toml
-        timeout --signal=KILL 5 {apply} && exit 1 || [ $? = 137 ]
+        setsid {apply} > /tmp/apply.log 2>&1 &
+        echo $! > /tmp/apply.pid""")
+    wait_until(lambda: fleet.routed_instances() == {"qwen-b-server"}, 30, "the rollout drains the instance")
+    first.do("""kill -KILL -- -$(cat /tmp/apply.pid)
+        cd /var/lib/infinilm
         runuser -u infinilm -- svc doctor --json > /tmp/doctor.json || true""")
     report = json.loads((first.root() / "tmp/doctor.json").read_bytes())
     [finding] = [finding for finding in findings_of(report["findings"]) if finding["key"] == "rollout"]

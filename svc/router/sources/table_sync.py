@@ -41,6 +41,7 @@ class TableSync:
         self._clock = clock
         self._cached = cached
         self._interval = state.settings.registry_sync_interval
+        self._grace_period = state.settings.service_removal_grace_period
         self._watch = RegistryWatch(client, self._interval, clock) if client else None
         # Name that vanished from the list without a deletion -> monotonic seconds until which its target is kept.
         self._kept_until: dict[str, float] = {}
@@ -64,12 +65,17 @@ class TableSync:
         if self._state.registry_away:
             log.info("the registry is back")
         self._state.registry_away = False
+        # The registry may have lost its data just before this start: what its first list lacks may register again.
+        data_lost = False
+        if self._cached is not None and not self._state.ready and self._cached.age < self._grace_period:
+            self._use_saved_table(self._cached)
+            data_lost = True
         self._cached = None
         targets, unusable = _targets(services.entries)
         for problem in unusable - self._unusable:
             log.warning("the registry lists %s", problem)
         self._unusable = unusable
-        self._replace_table(targets, Origin("registry", self._clock(), services.url, services.index))
+        self._replace_table(targets, Origin("registry", self._clock(), services.url, services.index), data_lost)
 
     def _handle_failure(self, error: SvcError) -> None:
         """Keep the table. If there is none yet, create it from the saved table or from the static services."""
@@ -89,16 +95,18 @@ class TableSync:
                 self._cached.registry,
                 self._cached.age,
             )
-            confirmed_at = self._clock() - self._cached.age
-            origin = Origin("saved", confirmed_at, self._cached.registry, self._cached.index)
-            self._replace_table(self._cached.targets, origin)
+            self._use_saved_table(self._cached)
         elif self._static:
             self._replace_table([], Origin("static"))
 
-    def _replace_table(self, registered: list[Target], origin: Origin) -> None:
+    def _use_saved_table(self, cached: CachedTable) -> None:
+        confirmed_at = self._clock() - cached.age
+        self._replace_table(cached.targets, Origin("saved", confirmed_at, cached.registry, cached.index))
+
+    def _replace_table(self, registered: list[Target], origin: Origin, data_lost: bool = False) -> None:
         registered = self._without_static_names(registered)
         names = {target.name for target in registered}
-        kept = self._in_grace_period(names, _may_have_lost_data(self._state.origin, origin))
+        kept = self._in_grace_period(names, data_lost or _may_have_lost_data(self._state.origin, origin))
         before = self._state.balancer.table.candidates
         self._state.replace_targets([*registered, *kept, *self._static])
         self._state.origin = origin
@@ -130,8 +138,8 @@ class TableSync:
         targets = self._state.balancer.table.targets
         unlisted = [target for target in targets if not target.static and target.name not in listed]
         if data_lost:
-            grace = self._state.settings.service_removal_grace_period
-            until = {target.name: inf if is_static(target.metadata) else now + grace for target in unlisted}
+            end = now + self._grace_period
+            until = {target.name: inf if is_static(target.metadata) else end for target in unlisted}
             self._kept_until = {**until, **self._kept_until}
         for target in unlisted:
             if target.name in self._kept_until and is_static(target.metadata):

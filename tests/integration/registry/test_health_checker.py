@@ -5,6 +5,7 @@ import threading
 
 import pytest
 
+from svc.base.http import fetch
 from svc.client import probe
 from tests.integration.registry.process import Registry
 from tests.unit.registry.services import registration
@@ -56,5 +57,5 @@ def test_a_health_check_of_the_health_endpoint_causes_no_other(registry, countin
     check = f"http://127.0.0.1:{registry.port}/services/a/health"
     assert probe.status(check, 5) == 200
     assert counting_server.count == 0
-    assert probe.fetch("GET", check, 5).json()["health_status"] == "healthy"
+    assert fetch("GET", check, 5).json()["health_status"] == "healthy"
     assert counting_server.count == 1

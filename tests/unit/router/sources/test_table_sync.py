@@ -243,3 +243,12 @@ def test_entries_that_cannot_be_used_are_logged_once(caplog: pytest.LogCaptureFi
 def test_babysitters_are_left_out_without_a_warning(caplog: pytest.LogCaptureFixture):
     assert World(listing=Client({**A, "metadata": {"type": "babysitter"}})).look() == []
     assert not [r for r in caplog.records if r.levelno == logging.WARNING]
+
+
+def test_a_start_soon_after_the_last_table_keeps_what_the_first_list_lacks_for_the_grace_period():
+    """The registry may have lost its data just before, as when it and the router restart with a new store."""
+    world = World(listing=Client(A), saved=CachedTable("http://r", 5, SAVED.targets, age=1))
+    assert world.look(index=7) == ["a", "b"]
+    assert world.state.origin.source == "registry"
+    assert world.look(index=7, after=50) == ["a", "b"]
+    assert world.look(index=7, after=10) == ["a"]
