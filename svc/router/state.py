@@ -61,6 +61,7 @@ class RouterState:
         self.registry_away = False  # whether no registry answers
         self.draining = False
         self.keys = keys  # the API keys of clients; None: clients need none
+        self.keeps_unlisted = False  # whether the table has instances that the registry does not list any more
         self.has_unapplied_keys = False  # whether config/svc.toml sets a file of keys that this router does not read
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")

@@ -65,17 +65,16 @@ class TableSync:
         if self._state.registry_away:
             log.info("the registry is back")
         self._state.registry_away = False
-        # The registry may have lost its data just before this start: what its first list lacks may register again.
-        data_lost = False
         if self._cached is not None and not self._state.ready and self._cached.age < self._grace_period:
-            self._use_saved_table(self._cached)
-            data_lost = True
+            self._use_saved_table(
+                self._cached
+            )  # it shows whether the registry has lost its data just before this start
         self._cached = None
         targets, unusable = _targets(services.entries)
         for problem in unusable - self._unusable:
             log.warning("the registry lists %s", problem)
         self._unusable = unusable
-        self._replace_table(targets, Origin("registry", self._clock(), services.url, services.index), data_lost)
+        self._replace_table(targets, Origin("registry", self._clock(), services.url, services.index))
 
     def _handle_failure(self, error: SvcError) -> None:
         """Keep the table. If there is none yet, create it from the saved table or from the static services."""
@@ -103,10 +102,11 @@ class TableSync:
         confirmed_at = self._clock() - cached.age
         self._replace_table(cached.targets, Origin("saved", confirmed_at, cached.registry, cached.index))
 
-    def _replace_table(self, registered: list[Target], origin: Origin, data_lost: bool = False) -> None:
+    def _replace_table(self, registered: list[Target], origin: Origin) -> None:
         registered = self._without_static_names(registered)
         names = {target.name for target in registered}
-        kept = self._in_grace_period(names, data_lost or _may_have_lost_data(self._state.origin, origin))
+        kept = self._in_grace_period(names, _may_have_lost_data(self._state.origin, origin))
+        self._state.keeps_unlisted = bool(kept)
         before = self._state.balancer.table.candidates
         self._state.replace_targets([*registered, *kept, *self._static])
         self._state.origin = origin

@@ -245,10 +245,12 @@ def test_babysitters_are_left_out_without_a_warning(caplog: pytest.LogCaptureFix
     assert not [r for r in caplog.records if r.levelno == logging.WARNING]
 
 
-def test_a_start_soon_after_the_last_table_keeps_what_the_first_list_lacks_for_the_grace_period():
-    """The registry may have lost its data just before, as when it and the router restart with a new store."""
-    world = World(listing=Client(A), saved=CachedTable("http://r", 5, SAVED.targets, age=1))
-    assert world.look(index=7) == ["a", "b"]
+def test_a_start_soon_after_the_last_table_notices_that_the_registry_has_lost_its_data():
+    """As when registry and router restart together, and the registry has a new store."""
+    saved = CachedTable("http://r", 5, SAVED.targets, age=1)
+    world = World(listing=Client(A), saved=saved)
+    assert world.look(index=1) == ["a", "b"]
     assert world.state.origin.source == "registry"
-    assert world.look(index=7, after=50) == ["a", "b"]
-    assert world.look(index=7, after=10) == ["a"]
+    assert world.look(index=1, after=50) == ["a", "b"]
+    assert world.look(index=1, after=10) == ["a"]
+    assert World(listing=Client(A), saved=saved).look(index=6) == ["a"], "b was deleted"
