@@ -26,7 +26,7 @@ class EngineInstance:
     babysitter_url: str | None = None  # None: a static service without a babysitter
     status: str = "running"
     static: bool = False
-    discovers_models: bool = False  # a static service without models in its file, so that its engine is asked for them
+    discovers_models: bool = False  # a static service whose models are read from its engine: its file lists none
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

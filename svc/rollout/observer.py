@@ -28,7 +28,7 @@ class Observer:
     clock: Callable[[], float] = time.monotonic
 
     def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation:
-        """Return an observation of this moment. The babysitters of `awaited` instances are asked for their health."""
+        """Return an observation of this moment, with the health that the babysitters of `awaited` instances report."""
         return RolloutObservation(
             self.clock(),
             self._services(),

@@ -64,7 +64,7 @@ def observe(
 def snapshot(site: Site, token_file: str, registry_url: str = "") -> SiteSnapshot:
     """Return the snapshot of the site from which `site_status` computes the status.
 
-    `registry_url` is asked instead of the registries that the site's components use, if it is set. Raise
+    If `registry_url` is set, it is used instead of the registries that the site's components use. Raise
     SupervisordUnusable while supervisord is shutting down, and if the current user may not use its socket.
     """
     with supervisord_end.explained(site):

@@ -92,11 +92,12 @@ def prepare(site: Site) -> None:
     """
     if pid := supervisord_search.running_pid(site):
         name, _ = service_of_cgroup(procfs.read(os.getpid(), "cgroup").decode())
-        raise CommandError(
-            f"supervisord (pid {pid}) runs on this site already, and systemd did not start it; "
-            f"`{as_user(user_name(procfs.owner(pid)), ['down'])}` ends it"
-            + (f", then `systemctl start {name}`" if name else "")
-        )
+        with suppress(OSError):  # the supervisord has ended meanwhile
+            owner = user_name(procfs.owner(pid))
+            raise CommandError(
+                f"supervisord (pid {pid}) runs on this site already, and systemd did not start it; "
+                f"`{as_user(owner, ['down'])}` ends it" + (f", then `systemctl start {name}`" if name else "")
+            )
     site.make_missing_dirs()
 
 

@@ -85,7 +85,7 @@ def chat_of_many_words(site: Site) -> requests.Response:
 @pytest.mark.long
 @pytest.mark.cures("rollout: svc status --watch", "rollout: svc *")
 def test_a_rollout_at_work_and_one_that_was_killed(ailing: Site, cures: Cures) -> None:
-    """Of the last instance of its model, which needs a flag: the cure repeats it."""
+    """The rollout needed a flag, because it restarts the last instance of a model: the cure repeats the flag."""
     url = ailing.service("one-server")["url"]
     requests.post(f"{url}/mock/behave", json={"tokens": 400, "token_delay": 0.2}, timeout=5).raise_for_status()
     command = (str(BIN / "svc"), "rollout", "restart", "one", "--allow-downtime")

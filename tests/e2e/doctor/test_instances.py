@@ -78,7 +78,7 @@ def test_an_instance_whose_host_is_not_this_machine(site: Site, cures: Cures) ->
     site.mock("one", heartbeat_interval=1)
     toml = site.root / "config" / "one.toml"
     before = toml.read_text()
-    toml.write_text(f'host = "192.0.2.77"\n{before}')  # nobody's
+    toml.write_text(f'host = "192.0.2.77"\n{before}')  # an address of no machine: RFC 5737
     site.svc("up", "--timeout", "8", status=None)
     finding = find(site, "instance.one-server", fix="*up")
     assert "cannot reach it at http://192.0.2.77" in finding["what"]

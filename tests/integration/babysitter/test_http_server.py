@@ -42,7 +42,7 @@ def talk(server, data: bytes) -> bytes:
     talking = gevent.spawn(client)
     while not talking.ready():
         server.sweep()
-        gevent.sleep(0.02)
+        talking.join(0.02)
     return talking.get()
 
 
