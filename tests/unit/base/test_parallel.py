@@ -29,7 +29,7 @@ def release() -> threading.Event:
 
 
 def test_a_call_that_hangs_times_out_and_the_others_do_not(release):
-    results = run_parallel({"hangs": release.wait, "ends": lambda: True}, timeout=0.05)
+    results = run_parallel({"hangs": release.wait, "ends": lambda: True}, timeout=1)
     assert isinstance(results["hangs"], CallTimeout)
     assert results["ends"] is True
 
