@@ -19,23 +19,24 @@ class KeptInterrupt:
 
     Outside finalizers, Ctrl-C raises KeyboardInterrupt at once. In a finalizer, Python would print the exception and
     ignore it. Finalizers run often, because each HTTP request ends with the finalizer of its connection pool.
+    The same applies to SIGTERM where it is handled like Ctrl-C.
     """
 
     def __init__(self) -> None:
         self._received = False
-        self._replaces = (
-            threading.current_thread() is threading.main_thread()  # only the main thread may set handlers
-            and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-        )
+        self._replaced: list[signal.Signals] = []
 
     def __enter__(self) -> "KeptInterrupt":
-        if self._replaces:
-            signal.signal(signal.SIGINT, self._interrupt)
+        if threading.current_thread() is threading.main_thread():  # only the main thread may set handlers
+            signals = (signal.SIGINT, signal.SIGTERM)
+            self._replaced = [number for number in signals if signal.getsignal(number) is signal.default_int_handler]
+        for number in self._replaced:
+            signal.signal(number, self._interrupt)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._replaces:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in self._replaced:
+            signal.signal(number, signal.default_int_handler)
 
     def sleep(self, seconds: float) -> None:
         """Sleep; raise KeyboardInterrupt if Ctrl-C is pressed meanwhile or was pressed during an earlier finalizer."""

@@ -1,10 +1,10 @@
 """`svc events`: selects the registry's events of a service, and prints new events as they happen."""
 
-import time
 from collections.abc import Collection, Iterable
 from typing import NoReturn
 
 from svc.base.errors import CommandError, NotFound
+from svc.base.signals import KeptInterrupt
 from svc.client.registry import RegistryClient
 from svc.client.service_names import service_named
 from svc.site.access import RegistryUnreachable, explaining_errors
@@ -47,20 +47,22 @@ def follow_events(
 
     No event is lost while no registry answers, because each request asks for the events after the last received event.
     """
-    unreachable = False
-    while True:
-        try:
-            with explaining_errors("follow the events", client, NOT_FOUND):
-                # After a failure, ask for an immediate response, so that the end of the failure is reported at once.
-                wait = 0 if unreachable else LONG_POLL_SECONDS
-                events, last = client.events(last, MAX_EVENTS, wait, only)
-        except RegistryUnreachable as error:
-            if not unreachable:
-                echo(f"svc: {error.message}; trying again", err=True)
-            unreachable = True
-            time.sleep(RETRY_INTERVAL_SECONDS)
-            continue
-        if unreachable:
-            echo("svc: the registry is back", err=True)
+    with KeptInterrupt() as interrupt:
         unreachable = False
-        printer.print(events_of(events, service_names))
+        while True:
+            try:
+                with explaining_errors("follow the events", client, NOT_FOUND):
+                    # After a failure, ask for an immediate response, so that its end is reported at once.
+                    wait = 0 if unreachable else LONG_POLL_SECONDS
+                    events, last = client.events(last, MAX_EVENTS, wait, only)
+            except RegistryUnreachable as error:
+                if not unreachable:
+                    echo(f"svc: {error.message}; trying again", err=True)
+                unreachable = True
+                interrupt.sleep(RETRY_INTERVAL_SECONDS)
+                continue
+            if unreachable:
+                echo("svc: the registry is back", err=True)
+            unreachable = False
+            printer.print(events_of(events, service_names))
+            interrupt.sleep(0)  # raises the Ctrl-C that the end of the request would have lost

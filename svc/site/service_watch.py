@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
+from svc.base.signals import KeptInterrupt
 from svc.client.registry import RegistryClient, ServiceList
 from svc.client.registry_watch import RegistryWatch
 from svc.protocol.health_state import state_of
@@ -26,26 +27,27 @@ def watch(client: RegistryClient, as_json: bool) -> NoReturn:
 
     If no registry answers at the start, raise CommandError; if none answers later, wait until one answers again.
     """
-    registry_watch = RegistryWatch(client)
-    before: Services | None = None
-    unreachable = False
-    while True:
-        try:
-            with explaining_errors("watch the services", client, NOT_FOUND):
-                services = services_by_name(registry_watch.next_list())
-        except RegistryUnreachable as error:
-            if before is None:
-                raise
-            if not unreachable:
-                echo(f"svc: {error.message}; trying again", err=True)
-            unreachable = True
-        else:
-            if unreachable:
-                echo("svc: the registry is back", err=True)
-            unreachable = False
-            _print_changes(before, services, as_json)
-            before = services
-        time.sleep(registry_watch.pause)
+    with KeptInterrupt() as interrupt:
+        registry_watch = RegistryWatch(client)
+        before: Services | None = None
+        unreachable = False
+        while True:
+            try:
+                with explaining_errors("watch the services", client, NOT_FOUND):
+                    services = services_by_name(registry_watch.next_list())
+            except RegistryUnreachable as error:
+                if before is None:
+                    raise
+                if not unreachable:
+                    echo(f"svc: {error.message}; trying again", err=True)
+                unreachable = True
+            else:
+                if unreachable:
+                    echo("svc: the registry is back", err=True)
+                unreachable = False
+                _print_changes(before, services, as_json)
+                before = services
+            interrupt.sleep(registry_watch.pause)
 
 
 def changes_since(before: Services | None, services: Services) -> Iterator[tuple[str, str]]:

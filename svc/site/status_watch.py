@@ -27,9 +27,10 @@ def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json:
 
     On a terminal each status replaces the previous one in place.
     """
-    with KeptInterrupt() as interrupt, ExitStack() as stack:
-        changes = ChangeWaiter(token_file, interrupt.sleep)
+    with ExitStack() as stack:
         screen = stack.enter_context(Screen(out)) if out.is_terminal and not as_json else None
+        interrupt = stack.enter_context(KeptInterrupt())  # after Screen, which handles SIGTERM like Ctrl-C
+        changes = ChangeWaiter(token_file, interrupt.sleep)
         for status, changed in _statuses(site, changes, token_file, registry_url):
             if screen is not None:
                 screen.show(status_lines(status, out.width, out.height))

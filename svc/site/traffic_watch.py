@@ -1,13 +1,14 @@
 """`svc top`: prints a router's traffic since the previous scrape of its metrics, again and again."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
 from rich.text import Text
 
 from svc.base.errors import SvcError
+from svc.base.signals import KeptInterrupt
 from svc.client.router import RouterClient
 from svc.client.router_metrics import RouterScrape
 from svc.terminal.console import Console
@@ -26,19 +27,20 @@ def watch(url: str, interval: float, count: int | None, sort: str, out: Console,
         if out.is_terminal and not as_json:
             screen = stack.enter_context(Screen(out))
             screen.show([Text(f"measuring for {interval:g} s")])
-        for number, sample in enumerate(_samples(url, interval), 1):
+        interrupt = stack.enter_context(KeptInterrupt())  # after Screen, which handles SIGTERM like Ctrl-C
+        for number, sample in enumerate(_samples(url, lambda: interrupt.sleep(interval)), 1):
             _print(sample, url, sort, out, screen, as_json)
             if number == count:
                 return isinstance(sample, Traffic)
     raise AssertionError("_samples never ends")
 
 
-def _samples(url: str, interval: float) -> Iterator[Traffic | str]:
+def _samples(url: str, pause: Callable[[], None]) -> Iterator[Traffic | str]:
     """Yield endlessly the traffic since the previous scrape, or the problem if the router cannot be scraped."""
     router = RouterClient(url)
     before = _scrape(router)
     while True:
-        time.sleep(interval)
+        pause()
         now = _scrape(router)
         if isinstance(now, str):
             yield now

@@ -38,29 +38,32 @@ def test_a_signal_at_fork_waits_for_the_childs_handler(child, status):
 
 
 class Interrupted:
+    def __init__(self, number: signal.Signals) -> None:
+        self.number = number
+
     def __del__(self) -> None:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(self.number)
 
 
 class Finalized:
-    def __init__(self) -> None:
-        weakref.finalize(self, lambda: signal.raise_signal(signal.SIGINT))
+    def __init__(self, number: signal.Signals) -> None:
+        weakref.finalize(self, signal.raise_signal, number)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("finalized", [Interrupted, Finalized])
-def test_an_interrupt_in_a_finalizer_is_raised_by_the_next_sleep(finalized):
-    before = signal.getsignal(signal.SIGINT)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def test_an_interrupt_in_a_finalizer_is_raised_by_the_next_sleep(finalized, number):
+    before = signal.signal(number, signal.default_int_handler)
     try:
         with KeptInterrupt() as interrupt:
-            finalized()
+            finalized(number)
             with pytest.raises(KeyboardInterrupt):
                 interrupt.sleep(0)
             with pytest.raises(KeyboardInterrupt):
-                signal.raise_signal(signal.SIGINT)
-        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+                signal.raise_signal(number)
+        assert signal.getsignal(number) is signal.default_int_handler
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(number, before)
 
 
 def test_an_interrupt_that_this_process_ignores_stays_ignored():

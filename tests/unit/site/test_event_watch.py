@@ -1,11 +1,16 @@
 """The events that `svc events` selects, and a name that no registered service has."""
 
+import io
+
 import pytest
 
-from svc.base.errors import CommandError
+from svc.base.errors import CommandError, Unavailable
 from svc.client.service_names import possible_services
-from svc.site.event_watch import events_of, require_service
+from svc.site.event_watch import events_of, follow_events, require_service
+from svc.terminal.console import Console
+from svc.terminal.event_lines import EventPrinter
 from tests.unit.client.listed_services import BABYSITTER, service
+from tests.unit.site.interrupts import interrupt_in_a_finalizer, interrupted
 
 EVENTS = [{"service": name, "kind": "registered"} for name in ("qwen", "qwen-server", "llama-server")]
 
@@ -39,3 +44,26 @@ def test_a_name_that_no_service_has_is_an_error():
 def test_a_service_that_is_followed_may_still_register(capsys):
     require_service(ListedServices(), "late", possible_services("late"), follow=True)
     assert "waiting for it" in capsys.readouterr().err
+
+
+class InterruptedRegistry(ListedServices):
+    """A client at which Ctrl-C is pressed in a finalizer of its first request, which then fails or succeeds."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+        self.requests = 0
+
+    def events(self, *_: object):
+        self.requests += 1
+        assert self.requests == 1, "the interrupt is lost"
+        interrupt_in_a_finalizer()
+        if self.fails:
+            raise Unavailable("away")
+        return EVENTS, 3
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_interrupt_in_a_finalizer_ends_the_following(fails):
+    printer = EventPrinter(Console(file=io.StringIO()), as_json=True)
+    with interrupted():
+        follow_events(InterruptedRegistry(fails), 0, {}, possible_services("none"), printer)

@@ -5,8 +5,9 @@ import pytest
 
 from svc.base.errors import CommandError
 from svc.client.registry import ServiceList
-from svc.site.service_watch import changes_since, services_by_name
+from svc.site.service_watch import changes_since, services_by_name, watch
 from tests.unit.client.listed_services import service
+from tests.unit.site.interrupts import interrupt_in_a_finalizer, interrupted
 
 
 def listed(*services):
@@ -35,3 +36,21 @@ def test_a_later_list_is_printed_as_its_changes():
     before = services_by_name(listed(service("a-server"), service("b-server")))
     after = services_by_name(listed(service("a-server", drained=True)))
     assert list(changes_since(before, after)) == [("a-server", "healthy -> drained"), ("b-server", "removed")]
+
+
+class InterruptedRegistry:
+    """A client at which Ctrl-C is pressed in a finalizer of its first request."""
+
+    urls = ("http://registry",)
+    requests = 0
+
+    def list_services(self, *_: object):
+        self.requests += 1
+        assert self.requests == 1, "the interrupt is lost"
+        interrupt_in_a_finalizer()
+        return listed()
+
+
+def test_an_interrupt_in_a_finalizer_ends_the_watch():
+    with interrupted():
+        watch(InterruptedRegistry(), as_json=False)

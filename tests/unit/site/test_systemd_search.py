@@ -73,6 +73,20 @@ def test_the_unit_does_not_start_over_a_site_that_was_started_by_hand(site, supe
     assert f"(pid {supervisord.pid})" in refusal.value.message
 
 
+def test_the_unit_starts_if_the_supervisord_ends_before_the_refusal(site, supervisord, monkeypatch):
+    running_pid = supervisord_search.running_pid
+
+    def pid_of_an_ended_process(site):
+        pid = running_pid(site)
+        supervisord.kill()
+        supervisord.wait(10)
+        return pid
+
+    monkeypatch.setattr(supervisord_search, "running_pid", pid_of_an_ended_process)
+    systemd_search.prepare(site)
+    assert site.var.is_dir()
+
+
 def test_the_unit_makes_directories_whose_files_git_ignores(site):
     site.var.mkdir(parents=True)  # as systemd's StateDirectory makes it
     systemd_search.prepare(site)
