@@ -84,7 +84,7 @@ http {{
         listen 127.0.0.1:{target.port} backlog=4096;
         keepalive_requests 10000000;
         client_max_body_size 64m;
-        client_body_buffer_size 1m;
+        client_body_buffer_size 2m;
         location / {{
             proxy_pass http://backends;
             proxy_http_version 1.1;

@@ -50,7 +50,8 @@ SCENARIOS = {
     for scenario in (
         Scenario("one", "one client, short requests", connections=1, seconds=3),
         Scenario("small", "32 clients, short requests", connections=32),
-        Scenario("large", "32 clients, prompts of 64 KB", connections=32, body=65536),
+        Scenario("large", "32 clients, prompts of 64 KB", connections=32, body=64 << 10),
+        Scenario("huge", "8 clients, prompts of 1 MB", connections=8, body=1 << 20),
         Scenario("stream", "128 clients, 100 events 10 ms apart", connections=128, events=100, gap=10),
         Scenario("crowd", "1,000 clients, 100 events 50 ms apart", connections=1000, seconds=6, events=100, gap=50),
         Scenario(
