@@ -7,13 +7,16 @@ refuses it, the body is read again leniently. Only the values that routing needs
 
 import ctypes
 import json
+from contextlib import suppress
 
 import msgspec
 
 from svc.base.errors import BadRequest
+from svc.router.http.json_strings import empty_long_strings
 
 MAX_MODEL_CHARS = 512
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a quoted name in which every character is an escape
+LARGE_JSON_BYTES = 32 << 10  # from this size on, skipping long strings saves more than it costs
 ABSENT = msgspec.Raw(b"")
 
 # Pairs of a text that Python's `json` accepts and msgspec refuses, and of valid JSON that replaces it. Both have the
@@ -42,8 +45,20 @@ _skip = msgspec.json.Decoder(msgspec.Raw).decode
 def read_fields(body: bytes) -> Fields:
     """Return the fields of a JSON body.
 
-    Raise BadRequest if the body is not JSON or is nested too deeply, or if its model is not a string or is too long.
+    Raise BadRequest if the body is not JSON or is nested too deeply, or if its model is not a string or is too long. An
+    error inside a long string may remain undetected: the instance refuses it.
     """
+    if len(body) >= LARGE_JSON_BYTES and body[:1] == b"{" and body[1:2] != b"\0":  # not in UTF-16 or UTF-32
+        text = empty_long_strings(body)
+        if text is not body:
+            with suppress(BadRequest):  # reading the whole body reports the position of the error
+                fields = _read(text)
+                if fields.model and bytes(fields.prompt_cache_key) != b'""':  # neither may have been a long string
+                    return fields
+    return _read(body)
+
+
+def _read(body: bytes) -> Fields:
     try:
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

@@ -21,7 +21,7 @@ DROPPED_HEADERS = frozenset(
     b"x-operator-token".split()  # the registry's token, for the router's own page
 )
 MAX_REQUEST_ID_BYTES = 128
-MAX_COPIED_BYTES = 1 << 20  # a body up to this size is sent in one piece with its head; a larger body is not copied
+MAX_COPIED_BYTES = 16 << 10  # a body up to this size is copied behind its head: one buffer costs less than two
 PRINTABLE_ASCII = re.compile(rb"[!-~]*")  # the characters of a request id that logs and other servers accept
 SCHEME_AND_AUTHORITY = re.compile(rb"[a-zA-Z][a-zA-Z0-9+.-]*://[^/?#]*")
 
@@ -189,6 +189,10 @@ class Request:
         """Return the body and drop the reference to it, so that its memory can be freed."""
         body, self.body = self.body, b""
         return body
+
+    def uncopied_body(self) -> bytes:
+        """Return the body if it is too large to be a part of `outgoing`, else no bytes."""
+        return self.body if len(self.body) > MAX_COPIED_BYTES else b""
 
     def outgoing(self, host: bytes, client: bytes, request_id: bytes, authorization: bytes | None = None) -> bytes:
         """Return the head for an instance, followed by the body unless the body is over MAX_COPIED_BYTES.

@@ -9,65 +9,16 @@ from collections import deque
 import httptools
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
-from svc.router.http.credentials import CREDENTIAL_HEADERS
-from svc.router.http.head_cache import MAX_CACHED_HEAD_BYTES, MAX_CACHED_HEADS, HeadCache
-from svc.router.http.request import (
-    DEFAULT_RULES,
-    DROPPED_HEADERS,
-    HeadRules,
-    Request,
-    RequestHead,
-    drop_hop_headers,
-    origin_form,
-)
+from svc.router.http.request import Request, RequestHead, drop_hop_headers, origin_form
+from svc.router.http.request_head_cache import RequestHeadCache as RequestHeadCache
+from svc.router.http.sized_body import MAX_BODY_PIECES, SizedBody
 
 MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
 UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not a plain body
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
 MAX_LENGTH_DIGITS = 20  # of a Content-Length of 64 bits; Python's int() refuses more than 4,300
-MAX_BODY_PIECES = 4096  # above this number, pieces are joined: many small ones take more memory than their content
-
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-
-
-class RequestHeadCache(HeadCache[RequestHead]):
-    """The request heads that all connections of a router share, and the rules for parsing them.
-
-    `keyed`: clients send API keys of the router, which are not passed on to instances.
-    """
-
-    def __init__(self, keyed: bool = False, rules: HeadRules = DEFAULT_RULES) -> None:
-        super().__init__()
-        self.rules = rules
-        self.not_passed = DROPPED_HEADERS | CREDENTIAL_HEADERS if keyed else DROPPED_HEADERS
-        self._by_content: dict[tuple[object, ...], RequestHead] = {}
-
-    def make(
-        self,
-        method: bytes,
-        uri: bytes,
-        headers: list[tuple[bytes, bytes]],
-        special: dict[bytes, bytes],
-        http10: bool,
-        keep_alive: bool,
-    ) -> RequestHead:
-        """Return the RequestHead with this content, from the cache if possible, because creating one costs more.
-
-        This is for messages that do not arrive in one piece, for which `find` cannot be used.
-        """
-        content = special.copy()
-        has_length = content.pop(b"content-length", None) is not None
-        key = (method, uri, http10, keep_alive, has_length, *headers, *content.items())
-        head = self._by_content.get(key)
-        if head is None:
-            head = RequestHead(method, uri, headers, special, http10, keep_alive, self.rules)
-            is_likely_unique = head.id or head.traced  # these headers differ in each request
-            if not (is_likely_unique or head.size > MAX_CACHED_HEAD_BYTES):
-                if len(self._by_content) >= MAX_CACHED_HEADS:
-                    self._by_content.clear()
-                self._by_content[key] = head
-        return head
 
 
 class RequestParser:
@@ -88,6 +39,7 @@ class RequestParser:
         "_in_head",
         "_head_bytes_in_row",
         "_parser",
+        "_sized",
         "_special",
         "arriving",
         "begun",
@@ -104,6 +56,8 @@ class RequestParser:
     body_size: int
     _head: RequestHead | None
     _http10: bool
+    _special: dict[bytes, bytes]
+    _sized: SizedBody | None  # the incomplete body of a request whose head was in the cache
     _head_bytes_in_row: int  # bytes of head or trailers since the last byte of a body or the last whole request
 
     def __init__(self, max_body: int, heads: RequestHeadCache | None = None) -> None:
@@ -117,18 +71,29 @@ class RequestParser:
         self._parser = httptools.HttpRequestParser(self)
         self.on_message_begin()
         self.begun = False  # whether part of a request has been read
+        self._sized = None
 
     def feed(self, data: bytes) -> None:
         """Parse more bytes of the connection."""
-        if self.begun:
+        if self._sized is not None:
+            self._continue_sized(self._sized, data)
+        elif self.begun:
             self._parse(data)
-        elif (cached := self._heads.find(data)) and len(cached[1]) <= self.max_body:
-            self.ready.append(Request(*cached))
+        elif (cached := self._heads.find(data)) and len(data) + cached[2] - cached[1] <= self.max_body:
+            head, start, missing = cached
+            if missing:
+                self._begin_sized(head, memoryview(data)[start:], missing)
+            else:
+                self.ready.append(Request(head, data[start:]))
         else:
             before = len(self.ready)
             self._parse(data)
-            if len(self.ready) == before + 1 and not self.begun and self.error is None:
-                self._cache_head(data, self.ready[-1])
+            if self.error is not None:
+                return
+            if len(self.ready) == before + 1 and not self.begun:
+                self._cache_head(data, self.ready[-1].head, len(self.ready[-1].body))
+            elif len(self.ready) == before and self.arriving:
+                self._cache_head(data, self.head(), self.declared_size())
 
     def head(self) -> RequestHead:
         """Return the head of the request whose body is arriving."""
@@ -140,6 +105,8 @@ class RequestParser:
 
     def declared_size(self) -> int:
         """Return the Content-Length of the request that is being read, 0 if it has none."""
+        if self._sized is not None:
+            return self.body_size + self._sized.missing
         return int(self._special.get(b"content-length") or 0)
 
     @property
@@ -147,15 +114,32 @@ class RequestParser:
         """The Origin header of the request that is being read, empty if that header has not arrived."""
         return self._special.get(b"origin", b"")
 
-    def _cache_head(self, data: bytes, request: Request) -> None:
+    def _begin_sized(self, head: RequestHead, first: memoryview, missing: int) -> None:
+        """Begin a request whose cached head has arrived: the rest of its body needs no parser."""
+        self._head, self._special, self.uri = head, head.special, head.uri
+        self._sized = SizedBody(first, missing)
+        self.body_size = len(first)
+        self.begun = self.arriving = True
+
+    def _continue_sized(self, body: SizedBody, data: bytes) -> None:
+        rest = body.add(data)
+        self.body_size += len(data) - len(rest)
+        if not body.missing:
+            assert self._head is not None
+            self.ready.append(Request(self._head, body.join()))
+            self._sized = self._head = None
+            self.begun = self.arriving = False
+            if rest:
+                self.feed(rest)
+
+    def _cache_head(self, data: bytes, head: RequestHead, length: int) -> None:
         """Cache the head of a request. A head with a request id or a trace id is not cached: it does not come again."""
-        head = request.head
         if (
             head.keep_alive
             and not (head.http10 or head.id or head.traced)
             and head.special.keys().isdisjoint(UNCACHEABLE_HEADERS)
         ):
-            self._heads.add(data, head, len(request.body) if head.has_body else None)
+            self._heads.add(data, head, length if head.has_body else None)
 
     def _parse(self, data: bytes) -> None:
         before, size, rest = len(self.ready), self.body_size, data
@@ -186,6 +170,7 @@ class RequestParser:
     def discard_body(self) -> None:
         """Free the part of a refused body that has arrived: the connection may stay open for a while."""
         self._body = []
+        self._sized = None
 
     def close(self) -> None:
         """Break the parser's reference cycles: only a garbage collection would free a large body in a cycle."""
@@ -223,7 +208,7 @@ class RequestParser:
             )
         self.uri = b""
         self._headers: list[tuple[bytes, bytes]] = []
-        self._special: dict[bytes, bytes] = {}
+        self._special = {}
         self._body = []
         self._head = None
         self.body_size = self._head_size = self._head_bytes_in_row = 0

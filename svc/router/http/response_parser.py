@@ -100,14 +100,14 @@ class ResponseParser:
             return
         self.nothing_received = False
         cached = None if self._head_only else self._head_cache.find(data)
-        if cached is None:
+        if cached is None or cached[2]:
             self._parse(data)
             self._cache_head(data)
             return
-        self.head, body = cached
-        self.length = len(body)
-        if body:
-            self.body.append(body)
+        self.head, start, _ = cached
+        self.length = len(data) - start
+        if self.length:
+            self.body.append(data[start:])
         self.done = self.persistent = True  # only heads of persistent responses are cached
 
     def _cache_head(self, data: bytes) -> None:

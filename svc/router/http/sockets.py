@@ -13,6 +13,7 @@ import sys
 import termios
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import Protocol
 
 from gevent import get_hub, getcurrent
 
@@ -25,26 +26,36 @@ def unread_bytes(sock: socket.socket) -> int:
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def receiver(sock: socket.socket) -> Callable[[], bytes]:
-    """Return a function that waits for more bytes and returns them.
+class Receive(Protocol):
+    def __call__(self, is_expected: bool = False) -> bytes: ...
 
-    The function returns empty bytes at the end of the connection, and raises OSError if the connection broke.
+
+def receiver(sock: socket.socket, size: int = RECEIVE_BYTES) -> Receive:
+    """Return a function that waits for more bytes and returns them, at most `size`.
+
+    The function returns empty bytes at the end of the connection, and raises OSError if the connection broke. With
+    `is_expected`, it first tries to receive without waiting: this is cheaper if bytes have probably arrived already.
     """
     raw = getattr(sock, "_sock", None)
     if raw is None or isinstance(sock, ssl.SSLSocket):  # under TLS, the socket may hold decrypted bytes already
-        return lambda: sock.recv(RECEIVE_BYTES)
+        return lambda is_expected=False: sock.recv(size)
     event, recv, wait = sock._read_event, raw.recv, get_hub().switch  # type: ignore[attr-defined]  # gevent's own
 
-    def receive() -> bytes:
+    def receive(is_expected: bool = False) -> bytes:
+        if is_expected:
+            try:
+                return recv(size)
+            except BlockingIOError:
+                pass
         event.start(getcurrent().switch)
         try:
             wait()
         finally:
             event.stop()
         try:
-            return recv(RECEIVE_BYTES)
+            return recv(size)
         except BlockingIOError:  # a spurious wakeup
-            return sock.recv(RECEIVE_BYTES)
+            return sock.recv(size)
 
     return receive
 
@@ -103,13 +114,15 @@ def pump(
     return receive
 
 
-def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = None) -> Callable[[bytes], None]:
+def sender(
+    sock: socket.socket, note_blocked: Callable[[bool], None] | None = None
+) -> Callable[[bytes | memoryview], None]:
     """Return a function that sends all the bytes it is given.
 
     `note_blocked` is called with True whenever the peer takes no more bytes, and with False when it has taken all.
     """
 
-    def send_rest(data: bytes, sent: int = 0) -> None:
+    def send_rest(data: bytes | memoryview, sent: int = 0) -> None:
         rest = memoryview(data)
         while sent < len(rest):  # gevent's sendall calls getsockopt each time
             if note_blocked is not None:
@@ -123,7 +136,7 @@ def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = No
         return send_rest
     push = raw.send
 
-    def send(data: bytes) -> None:
+    def send(data: bytes | memoryview) -> None:
         try:
             sent = push(data)
         except BlockingIOError:
@@ -132,6 +145,27 @@ def sender(sock: socket.socket, note_blocked: Callable[[bool], None] | None = No
             send_rest(data, sent)
 
     return send
+
+
+def pair_sender(sock: socket.socket) -> Callable[[bytes, bytes], None]:
+    """Return a function that sends a head and a body without copying them into one piece."""
+    send, raw = sender(sock), getattr(sock, "_sock", None)
+    push = None if raw is None or isinstance(sock, ssl.SSLSocket) else raw.sendmsg
+
+    def send_pair(head: bytes, body: bytes) -> None:
+        sent = 0
+        if push is not None:
+            try:
+                sent = push((head, body))
+            except BlockingIOError:
+                sent = 0
+        if sent < len(head):
+            send(head[sent:])
+            sent = len(head)
+        if sent < len(head) + len(body):
+            send(memoryview(body)[sent - len(head) :])
+
+    return send_pair
 
 
 def shut(sock: socket.socket, how: int = socket.SHUT_RDWR) -> None:

@@ -10,10 +10,10 @@ from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.router.http.cors import cors_headers
 from svc.router.http.request import Request
 from svc.router.http.request_parser import CONTINUE, RequestParser
-from svc.router.http.sockets import RECEIVE_BYTES, receiver, send_close_notify, sender, shut
+from svc.router.http.sockets import receiver, send_close_notify, sender, shut
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.authorization import authorize
-from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, SMALL_BYTES, STALLED_SECONDS
+from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, LARGE_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.own_responses import error_response, response_head, whole_response
@@ -24,7 +24,9 @@ from svc.router.state import RouterState
 from svc.router.wsgi import WsgiResponse, call
 
 STREAM_SEND_TIMEOUT_SECONDS = 25.0  # within which the client must read a part of the router's own event stream
-LARGE_BYTES = 1 << 20  # a body over this size is freed before the next request is read
+MAX_REQUEST_PIECE_BYTES = 128 << 10  # received at once: most requests arrive in one piece
+LARGE_PIECE_BYTES = 32 << 10  # after a piece of this size, the next one has probably arrived too
+MAX_PIECES_AT_ONCE = 16  # large pieces of a body that are received before other connections have their turn
 LINGER_TIMEOUT_SECONDS = 10.0  # for which the router reads on after an error, so that the client receives the error
 
 
@@ -37,7 +39,7 @@ class ClientConnection(SweptConnection):
         super().__init__(state, sock, address)
         self._app = app
         self._address = address.encode()
-        self._recv = receiver(sock)
+        self._recv = receiver(sock, MAX_REQUEST_PIECE_BYTES)
         self._send = sender(sock, self._note_blocked)
         self._reader = RequestParser(state.max_body, state.head_cache)
 
@@ -66,12 +68,13 @@ class ClientConnection(SweptConnection):
     def _next_request(self) -> Request | None:
         """Return the next request, None at the end of the connection; raise SvcError for a request that is refused."""
         reader = self._reader
+        large_pieces = 0  # in a row
         while not reader.ready:
             if reader.error is not None:
                 raise reader.error
             if reader.arriving:
                 self._admit_body()
-            data = self._recv()
+            data = self._recv(large_pieces % MAX_PIECES_AT_ONCE > 0)
             if not data:
                 if self._stalled:
                     raise Overloaded(
@@ -85,6 +88,7 @@ class ClientConnection(SweptConnection):
                 self.idle = False
                 self.deadline = self._state.now + READ_TIMEOUT_SECONDS
             reader.feed(data)
+            large_pieces = large_pieces + 1 if len(data) >= LARGE_PIECE_BYTES else 0
         return reader.ready.popleft()
 
     def _admit_body(self) -> None:
@@ -93,12 +97,12 @@ class ClientConnection(SweptConnection):
         Raise SvcError if the request is refused, or if no memory becomes free in time.
         """
         reader = self._reader
-        size = reader.body_size + RECEIVE_BYTES
+        size = reader.body_size + MAX_REQUEST_PIECE_BYTES
         if declared := reader.declared_size():
             size = min(size, declared)
         if reader.head().own:
             if max(reader.body_size, declared) > SMALL_BYTES:
-                raise TooLarge(f"the router's own endpoints take no body over {SMALL_BYTES} bytes")
+                raise _own_body_too_large()
         else:
             body = self._arriving
             if body is None:
@@ -166,6 +170,9 @@ class ClientConnection(SweptConnection):
 
     def _answer(self, request: Request) -> bool:
         keep = self._keeps(request)
+        if len(request.body) > SMALL_BYTES:
+            self._send_error(_own_body_too_large(), request=request, keep=keep)
+            return keep
         response = call(self._app, request, self._address.decode())
         if response.parts is not None:
             return self._stream(response, request)
@@ -214,3 +221,7 @@ class ClientConnection(SweptConnection):
         self.sock.close()
         self._reader.close()
         del self._send  # it refers to this object
+
+
+def _own_body_too_large() -> TooLarge:
+    return TooLarge(f"the router's own endpoints take no body over {SMALL_BYTES} bytes")

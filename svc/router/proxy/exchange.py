@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from svc.base.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
 from svc.router.balance.target import Target
 from svc.router.http.error_dialect import error_event
-from svc.router.http.request import MAX_COPIED_BYTES, Request
+from svc.router.http.request import Request
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.sockets import shut
 from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS
 from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.attempt import Attempt
-from svc.router.proxy.body_buffers import SMALL_BYTES, Allocation
+from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES, Allocation
 from svc.router.proxy.exchange_report import report_end
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
@@ -97,7 +97,7 @@ class Exchange:
 
         A smaller body stays until the end: freeing it here, in the midst of other work, costs more than it saves.
         """
-        if self.allocation is not None and len(self.request.body) > MAX_COPIED_BYTES:
+        if self.allocation is not None and len(self.request.body) > LARGE_BYTES:
             self.request.body = b""
             self.allocation.shrink(0)
 

@@ -14,16 +14,15 @@ from svc.router.balance.target import Target
 from svc.router.balance.unserved import UnknownModel, client_error
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.content_coding import decode
-from svc.router.http.request import MAX_COPIED_BYTES
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.authorization import authorize
+from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES
 from svc.router.proxy.exchange import ClientGone, Exchange
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.upstream import refuses_connections
 
-YIELD_BYTES = 1 << 20  # before a body over this size is parsed, other connections have their turn
 REFUSAL_STATUSES = (401, 503)  # with these, an instance may report that it has not processed the request
 WRONG_UPSTREAM_KEY = "it refuses the API key that the router's upstream_keys_file has for it (401)"
 NO_UPSTREAM_KEY = "it wants an API key (401), and the router's upstream_keys_file has none for it"
@@ -73,6 +72,8 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     head = exchange.request.head
     if not exchange.authorized and (head.needs_authorization or state.keys is not None):
         authorize(exchange, client_address)
+    if len(exchange.request.body) > SMALL_BYTES and exchange.allocation is None:  # the body arrived with its head
+        exchange.allocate(len(exchange.request.body), state.now + state.settings.queue_timeout, exchange.on_wait)
     routing = _read_routing_request(exchange)
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
@@ -142,7 +143,7 @@ def _read_routing_request(exchange: Exchange) -> RoutingRequest:
     request = exchange.request
     if request.head.coding and request.body:
         _decode_body(exchange)
-    large = len(request.body) > YIELD_BYTES  # parsing takes milliseconds for each megabyte, without a pause
+    large = len(request.body) > LARGE_BYTES  # parsing takes milliseconds: other connections have their turn before it
     if large:
         time.sleep(0)
     routing = parse(request)
@@ -242,7 +243,6 @@ def _attempt(
     state, request = exchange.state, exchange.request
     exchange.begin_attempt(target, counts_for_budget)
     message = request.outgoing(target.authority, client_address, exchange.request_id, target.authorization)
-    body = request.body if len(request.body) > MAX_COPIED_BYTES else b""
     head_only = request.head.method == b"HEAD"
     upstream = state.upstream_pool.take(target)
     reused = upstream is not None
@@ -253,7 +253,7 @@ def _attempt(
             exchange.upstream = upstream
             if exchange.interruption:
                 raise exchange.interruption_error()
-            upstream.send_request(message, head_only, bool(request.head.upgrade), body)
+            upstream.send_request(message, head_only, bool(request.head.upgrade), request.uncopied_body())
             return upstream.read_head()
         except UpstreamError as error:
             if (

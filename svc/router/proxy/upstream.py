@@ -15,7 +15,7 @@ from svc.perimeter.networks import AllowedNetworks
 from svc.router.balance.target import Target
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseHead, ResponseParser
-from svc.router.http.sockets import poller, readable, receiver, sender
+from svc.router.http.sockets import pair_sender, poller, readable, receiver, sender
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -41,6 +41,7 @@ class UpstreamConnection(ResponseParser):
     __slots__ = (
         "_recv",
         "_send",
+        "_send_pair",
         "_was_reset",
         "aborted",
         "relay",
@@ -63,6 +64,7 @@ class UpstreamConnection(ResponseParser):
         self.poll_readable = _readable_poll(sock)
         self._recv = receiver(sock)
         self._send = sender(sock)
+        self._send_pair = pair_sender(sock)
 
     def send_request(self, message: bytes, head_only: bool, upgrade: bool = False, body: bytes = b"") -> None:
         """Send a whole request. `message`: its head, and its body unless that is given as `body`.
@@ -72,9 +74,10 @@ class UpstreamConnection(ResponseParser):
         self.begin(head_only, upgrade)
         self.sent = False
         try:
-            self._send(message)
             if body:
-                self._send(body)
+                self._send_pair(message, body)
+            else:
+                self._send(message)
             self.sent = True
         except OSError:
             pass

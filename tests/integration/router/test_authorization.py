@@ -179,6 +179,30 @@ def test_a_large_body_waits_until_there_is_room(small: Router, instance: Instanc
     wait_until(lambda: buffered(small) == 0, description="everything to be given back")
 
 
+def test_bodies_that_arrive_with_their_heads_are_counted_too(small: Router, instance: Instance):
+    held: list[Peer] = []
+    instance.play(lambda peer, received: held.append(peer))
+    body = b'{"model": "m", "x": "%b"}' % (b"x" * 100_000)
+    with small.client() as first, small.client() as second:
+        first.send(post(body))
+        wait_until(lambda: held, description="the first one to be at the instance")
+        second.send(post(body))
+        assert buffered(small) == len(body)
+        assert len(held) == 1, "the second one waits for memory"
+        for client, answered in ((first, 1), (second, 2)):
+            wait_until(lambda answered=answered: len(held) == answered, description="the next one to be there")
+            held[-1].send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            assert client.answer().body == b"ok"
+    wait_until(lambda: buffered(small) == 0, description="everything to be given back")
+
+
+def test_a_whole_body_that_is_too_large_for_an_own_endpoint_is_refused(small: Router):
+    for _ in range(4):
+        with small.client() as client:
+            answer = client.send(announced(100_000, path=b"/ui/drain/m") + b"x" * 100_000).answer()
+            assert (answer.status, answer.error()["code"]) == (413, "request_too_large")
+
+
 @pytest.mark.long
 def test_a_body_that_stalls_gives_way_to_those_that_wait(small: Router):
     body = b'{"model": "m", "x": "%b"}' % (b"x" * 400_000)

@@ -100,6 +100,8 @@ def assert_sound_requests_are_read(drawn: list[tuple[bytes, bytes]], cuts: list[
         known = read([message for message, _ in drawn], KNOWN)
         assert verdict(known)[0][: len(whole.ready)] == verdict(whole)[0]
         assert closed or verdict(known) == verdict(whole)
+    parts = [data[a:b] for a, b in zip([0, *cuts], [*cuts, len(data)], strict=True)]
+    assert closed or verdict(read(parts, KNOWN)) == verdict(whole)
 
 
 def assert_one_reading(case: tuple[bytes, list[bytes]]) -> None:

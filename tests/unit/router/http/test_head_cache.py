@@ -9,16 +9,23 @@ def test_a_cached_head_is_found_with_any_content_length():
     cache: HeadCache[str] = HeadCache()
     assert cache.find(HEAD % 2 + b"hi") is None
     cache.add(HEAD % 2 + b"hi", "head", 2)
-    assert cache.find(HEAD % 2 + b"ho") == ("head", b"ho")
-    assert cache.find(HEAD % 12 + b"hello, world") == ("head", b"hello, world")
-    assert cache.find(HEAD % 0) == ("head", b"")
+    assert cache.find(HEAD % 2 + b"ho") == ("head", len(HEAD % 2), 0)
+    assert cache.find(HEAD % 12 + b"hello, world") == ("head", len(HEAD % 12), 0)
+    assert cache.find(HEAD % 0) == ("head", len(HEAD % 0), 0)
 
 
-def test_only_exactly_one_message_is_found():
+def test_a_cached_head_is_found_with_a_part_of_its_body():
+    cache: HeadCache[str] = HeadCache()
+    cache.add(HEAD % 12 + b"hello", "head", 12)
+    assert cache.find(HEAD % 100_000 + b"hello") == ("head", len(HEAD % 100_000), 99_995)
+    assert cache.find(HEAD % 3) == ("head", len(HEAD % 3), 3)
+    assert cache.find((HEAD % 3)[:-1]) is None
+
+
+def test_nothing_that_is_not_one_message_is_found():
     cache: HeadCache[str] = HeadCache()
     cache.add(HEAD % 2 + b"hi", "head", 2)
     for other in (
-        HEAD % 2 + b"h",
         HEAD % 2 + b"hi!",
         HEAD[:-4] % 2 + b"\r\n",
         HEAD.replace(b"%d", b"+2") + b"hi",
@@ -36,7 +43,7 @@ def test_only_exactly_one_message_is_found():
 def test_one_without_a_body_is_known_by_all_its_bytes():
     cache: HeadCache[str] = HeadCache()
     cache.add(b"GET / HTTP/1.1\r\n\r\n", "head", None)
-    assert cache.find(b"GET / HTTP/1.1\r\n\r\n") == ("head", b"")
+    assert cache.find(b"GET / HTTP/1.1\r\n\r\n") == ("head", 18, 0)
     assert cache.find(b"GET / HTTP/1.1\r\n\r\nGET / HTTP/1.1\r\n\r\n") is None
 
 
@@ -50,10 +57,9 @@ def test_another_header_that_ends_like_the_length_is_none():
     assert cache.find(both) is None
 
 
-def test_an_incomplete_message_is_not_cached():
+def test_a_message_with_bytes_after_it_and_a_long_head_are_not_cached():
     cache: HeadCache[str] = HeadCache()
-    cache.add(HEAD % 2 + b"h", "head", 2)
-    cache.add(HEAD % 2 + b"hi", "head", 3)
+    cache.add(HEAD % 2 + b"hi!", "head", 2)
     cache.add(b"GET / HTTP/1.1\r\n\r\nmore", "head", None)
     cache.add(b"GET /%b HTTP/1.1\r\n\r\n" % (b"x" * MAX_CACHED_HEAD_BYTES), "head", None)
     assert not cache._heads  # noqa: SLF001 - nothing is kept of them
@@ -63,7 +69,7 @@ def test_no_more_is_kept_than_a_few_hundred_heads():
     cache: HeadCache[int] = HeadCache()
     for n in range(3 * MAX_CACHED_HEADS):
         cache.add(b"GET /%d HTTP/1.1\r\n\r\n" % n, n, None)
-        assert cache.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) == (n, b"")
+        assert cache.find(b"GET /%d HTTP/1.1\r\n\r\n" % n) is not None
         assert len(cache._heads) <= MAX_CACHED_HEADS  # noqa: SLF001 - what a stranger can fill
 
 
@@ -76,6 +82,10 @@ def test_a_reader_learns_only_heads_that_come_again():
         (b"Transfer-Encoding: chunked", 1),
         (b"Expect: 100-continue\r\nContent-Length: 0", 1),
         (b"Content-Length: 0", 2),
+        (b"Content-Length: 9\r\nX-Request-Id: 1", 2),
+        (b"Expect: 100-continue\r\nContent-Length: 9", 2),
+        (b"Connection: close\r\nContent-Length: 9", 2),
+        (b"Content-Length: 9\r\nX-Other: 1", 3),
     ):
         reader = RequestParser(1000, heads)
         reader.feed(b"POST / HTTP/1.1\r\nHost: h\r\n%b\r\n\r\n" % line)
