@@ -19,6 +19,11 @@ CONCURRENT_REGISTRATIONS = 50
 LAST_CHANGE_TIMEOUT_SECONDS = 5.0  # until every watcher has the last change
 HEARTBEAT_TIMEOUT_SECONDS = 30.0
 WATCH_PAUSE_SECONDS = 0.02  # between two lists of a watcher, as in routers
+SCRAPE_INTERVAL_SECONDS = 15.0  # of Prometheus
+USUAL_HEADERS = (  # of the clients of routers and babysitters, which close their connections after an answer
+    "Host: bench\r\nUser-Agent: python-requests/2.32.5\r\nAccept-Encoding: gzip, deflate\r\nAccept: */*\r\n"
+    "Connection: keep-alive\r\nContent-Type: application/json\r\n"
+)
 POLL_INTERVAL_SECONDS = 10.0  # of a registry that cannot be watched: the router's fallback
 HEALTHY_ANSWER = (
     b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 20\r\n\r\n" + b'{"status":"healthy"}'
@@ -35,6 +40,7 @@ class Fleet:
     seconds: float
     settle: float  # seconds between the last registration and the measurement
     keep: bool  # keep connections for the next heartbeat
+    token: str  # the registry's
 
 
 @dataclass(slots=True)
@@ -65,20 +71,20 @@ class Change:
 
 
 class Connection:
-    """One connection to the registry, opened again when it was closed."""
+    """One connection to the registry, opened again when it was closed; without `keep`, closed after each answer."""
 
-    def __init__(self, port: int, keep: bool = True) -> None:
-        self.port = port
+    def __init__(self, fleet: Fleet, keep: bool) -> None:
+        self.port = fleet.port
         self.keep = keep
+        self.headers = f"{USUAL_HEADERS}Authorization: Bearer {fleet.token}\r\n"
         self.writer: asyncio.StreamWriter | None = None
 
     async def request(self, method: str, path: str, body: bytes = b"", headers: str = "") -> tuple[int, int, bytes]:
         """Return status, X-Registry-Index (-1: none) and body; raise OSError on any failure."""
         if self.writer is None or self.reader.at_eof():
             self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port, limit=1 << 22)
-        head = f"{method} {path} HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(body)}\r\n{headers}"
-        head += "Content-Type: application/json\r\n" + ("" if self.keep else "Connection: close\r\n")
-        self.writer.write(head.encode() + b"\r\n" + body)
+        head = f"{method} {path} HTTP/1.1\r\n{self.headers}Content-Length: {len(body)}\r\n{headers}\r\n"
+        self.writer.write(head.encode() + body)
         try:
             answer = await self.reader.readuntil(b"\r\n\r\n")
             answer_headers = dict(line.lower().split(b": ", 1) for line in answer.split(b"\r\n")[1:-2])
@@ -102,7 +108,7 @@ class FleetRun:
         self.statistics = FleetStatistics()
         self.names = [name for n in range(fleet.instances) for name in (f"i{n:04}", f"i{n:04}-server")]
         self.states = dict.fromkeys(self.names, "running")
-        self.idle_connections = [Connection(fleet.port, fleet.keep)]
+        self.idle_connections = [Connection(fleet, fleet.keep)]
         self.pending: list[list[Change]] = [[] for _ in range(fleet.watchers)]
         self.tasks: set[asyncio.Task] = set()
         self.measuring = False
@@ -115,6 +121,8 @@ class FleetRun:
         self._start(self._send_heartbeats())
         for number in range(self.fleet.watchers):
             self._start(self._watch(number))
+            self._start(self._follow_events())
+        self._start(self._scrape())
         await asyncio.sleep(self.fleet.settle)
         report({"event": "begin"})
         self.measuring, before = True, time.perf_counter()
@@ -136,7 +144,7 @@ class FleetRun:
         names = iter(self.names)
 
         async def register_names() -> None:
-            connection = Connection(self.fleet.port)
+            connection = Connection(self.fleet, keep=True)
             for name in names:
                 status, _, body = await connection.request("POST", "/services", self._registration(name), secret(name))
                 if status != 201:
@@ -159,9 +167,7 @@ class FleetRun:
 
     async def _send_heartbeat(self, name: str, state: str) -> None:
         began = time.perf_counter()
-        connection = (
-            self.idle_connections.pop() if self.idle_connections else Connection(self.fleet.port, self.fleet.keep)
-        )
+        connection = self.idle_connections.pop() if self.idle_connections else Connection(self.fleet, self.fleet.keep)
         path, body = f"/services/{name}/heartbeat", b'{"status": "%b"}' % state.encode()
         try:
             status, _, _ = await asyncio.wait_for(
@@ -193,7 +199,7 @@ class FleetRun:
             self._start(self._send_heartbeat(name, state))
 
     async def _watch(self, number: int) -> None:
-        connection, path = Connection(self.fleet.port), "/services"
+        connection, path = Connection(self.fleet, keep=False), "/services"
         while True:
             try:
                 status, index, body = await connection.request("GET", path)
@@ -216,6 +222,26 @@ class FleetRun:
             else:
                 path = f"/services?index={index}&wait=30"
                 await asyncio.sleep(WATCH_PAUSE_SECONDS)
+
+    async def _follow_events(self) -> None:
+        """Follow the events, as a router does while a page is open; end if the registry has none."""
+        connection, path = Connection(self.fleet, keep=False), "/events?limit=100"
+        while True:
+            try:
+                status, _, body = await connection.request("GET", path)
+            except OSError as error:
+                self.statistics.failures[f"events: {error}"] += 1
+                await asyncio.sleep(1)
+                continue
+            if status != 200:
+                return
+            path = f"/events?limit=100&after={json.loads(body)['last']}&wait=30"
+
+    async def _scrape(self) -> None:
+        """Request the metrics, as Prometheus does; end if the registry has none."""
+        connection = Connection(self.fleet, keep=True)
+        while (await connection.request("GET", "/metrics"))[0] == 200:
+            await asyncio.sleep(SCRAPE_INTERVAL_SECONDS)
 
     async def _answer_health_checks(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the /health of every babysitter."""

@@ -1,5 +1,7 @@
 """Measure the registry under the load of a fleet: babysitters that send heartbeats, and routers that watch.
 
+Everything is on: each request carries a token, the watchers follow the list and the events, and the metrics are read.
+
 It prints the CPU of the registry's processes (in % of a core), the requests that the registry answered, and the time
 that a changed state takes to reach the watchers. The fleet is a separate process, whose CPU does not count.
 
@@ -34,6 +36,8 @@ except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: {install_command('bench')}")
 
 SVC = Path(sys.executable).parent / "svc"
+TOKEN = "token-of-the-benchmark"
+TOKEN_OPTIONS = "--token-file token --read-token-file token --loopback-needs-token"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,8 +75,11 @@ def main() -> int:
         say(f"other processes use this machine (load {os.getloadavg()[0]:.1f}): times will be longer than usual")
     port = free_port()
     o = options
-    fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.settle, o.keep_alive)
+    fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.settle, o.keep_alive, TOKEN)
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        token_file = Path(scratch) / "token"
+        token_file.touch(0o600)
+        token_file.write_text(TOKEN)
         program = Program(command(options, port), Path(scratch) / "registry.log", cwd=scratch)
         try:
             if not answers(program, port):
@@ -156,7 +163,7 @@ def table(fleet: Fleet, f: Figures) -> str:
 def command(options: argparse.Namespace, port: int) -> list[str]:
     if options.command:
         return shlex.split(options.command.format(port=port))
-    return [str(SVC), "registry", "--port", str(port), "--store", options.store]
+    return [str(SVC), *f"registry --port {port} {TOKEN_OPTIONS}".split(), "--store", options.store]
 
 
 def answers(program: Program, port: int) -> bool:

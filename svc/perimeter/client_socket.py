@@ -26,7 +26,7 @@ class ClientSocket(gevent.socket.socket):
     not arrive in time, and HeadTooLarge if the part being read is longer than `max_bytes`.
     """
 
-    def __init__(self, sock: gevent.socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, sock: socket.socket, address: str, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(sock.family, sock.type, sock.proto, sock.detach())
         self.address = address
         self.closing = False
@@ -76,8 +76,9 @@ class ClientSocket(gevent.socket.socket):
         self.since = self._clock()
 
     def unread(self, data: bytes) -> None:
-        """Put back bytes that were read: the next `recv` returns them."""
-        self._unread = data
+        """Put back the bytes that the server has read from the connection: the next `recv` returns them."""
+        if data:
+            self._unread, self._begun, self._bytes = data, self._clock(), len(data)
 
     def recv(self, size: int, *flags: int) -> bytes:
         if self._unread:

@@ -2,13 +2,13 @@
 
 import logging
 import resource
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
-import gevent.socket
 from gevent.pool import Pool
 
 from svc.perimeter.client_socket import ClientSocket, ClientSockets
@@ -92,7 +92,7 @@ class ConnectionLimits:
         self.pool = ConnectionPool(size, lambda: self.clients.open, time.monotonic)
 
     @contextmanager
-    def client(self, sock: gevent.socket.socket, address: str) -> Iterator[ClientSocket]:
+    def client(self, sock: socket.socket, address: str) -> Iterator[ClientSocket]:
         """Yield the connection as a ClientSocket under these limits, and close it at the end.
 
         An OSError in the block is suppressed: it means that the client has broken the connection.

@@ -1,31 +1,38 @@
 """Handle heartbeats: renew the lease of the service that sends one.
 
-Most requests to a registry are heartbeats. So the worker answers a usual heartbeat without Flask: an HTTP/1.1 request
-of at most MAX_HEARTBEAT_BYTES, without repeated headers and without headers of proxies or browsers. Every other request
-goes to the Flask application, which handles unusual heartbeats with the same HeartbeatHandler.
+Most requests to a registry are heartbeats. So the worker answers usual heartbeats without Flask, in batches
+(svc/registry/heartbeat_server.py). A usual heartbeat is an HTTP/1.1 request of at most MAX_HEARTBEAT_BYTES, without
+repeated headers and without headers of proxies or browsers, which only renews a lease. Every other request goes to the
+Flask application, which handles other heartbeats with the same HeartbeatHandler.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
+from svc.base.errors import SvcError
 from svc.protocol.service import iso
 from svc.registry import validation
 from svc.registry.access.guard import WRITE, Admission
 from svc.registry.access.identity import PROXY_HEADERS, Client
+from svc.registry.leases import lease
+from svc.registry.leases.lease import LeaseRenewal
+from svc.registry.leases.owner import OPERATOR, Caller
 from svc.registry.store.contract import Store
 
 if TYPE_CHECKING:
     from svc.registry.metrics import RegistryMetrics
 
 MAX_HEARTBEAT_BYTES = 8192  # the application handles longer ones
-REQUEST_START = b"POST /services/"
-REQUEST_LINE = re.compile(rb"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1")
-HEADER_FIELD = re.compile(rb"([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*")
+HEARTBEAT_START = re.compile(rb"POST /services/[A-Za-z0-9_.-]+/heartbeat HTTP/1\.1\r\n")
 CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*(?=\r\n|$)")
+REQUEST_LINE = r"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1"
+HEADER_FIELD = r"\r\n([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*(?=\r\n|$)"
+REQUEST_HEAD = re.compile(f"{REQUEST_LINE}(?:{HEADER_FIELD})*")
+HEADER_FIELDS = re.compile(HEADER_FIELD)
 UNUSUAL_HEADERS = PROXY_HEADERS | {"transfer-encoding", "expect", "upgrade", "origin", "sec-fetch-site"}
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: %b\r\nConnection: %b\r\n"
@@ -46,7 +53,7 @@ class Heartbeat(NamedTuple):
 
 
 class HeartbeatHandler:
-    """Admits heartbeats and renews the leases of their services. The renewal itself is `Store.renew_lease`."""
+    """Admits heartbeats and renews the leases of their services."""
 
     def __init__(
         self, store: Store, admission: Admission, metrics: "RegistryMetrics", clock: Callable[[], float]
@@ -58,43 +65,74 @@ class HeartbeatHandler:
 
     def renew_lease(self, client: Client, now: float, name: str, body: bytes) -> dict[str, Any]:
         """Renew the lease of the service `name` and return the answer; raise SvcError to refuse the heartbeat."""
-        status = validation.parse_heartbeat_status(validation.parse_body(body))
-        if not self._store.renew_lease(name, now, status, client.caller):
+        if not renew_lease(self._store, name, now, _status(body), client.caller):
             raise validation.unknown_service(name)
         self._metrics.heartbeats.inc()
-        return {"message": f"{name} is alive", "timestamp": iso(now)}
+        return _answer(name, iso(now))
 
-    def handle(self, peer: str, heartbeat: Heartbeat) -> bytes:
-        """Admit a heartbeat from the address `peer`, renew the lease, and return the answer as JSON; raise SvcError."""
-        client = self._admission.identify(peer, heartbeat.headers)
-        self._admission.check(WRITE, "POST", client, heartbeat.headers)
-        return msgspec.json.encode(self.renew_lease(client, self._clock(), heartbeat.name, heartbeat.body))
+    def renew_leases(self, heartbeats: Sequence[tuple[str, Heartbeat]]) -> list[bytes | None]:
+        """Renew the leases for a batch of heartbeats, each with the address of its sender, in one step of the store.
+
+        Return the JSON of each answer, or None for a heartbeat that the application has to handle, because it is
+        refused or does more than renew a lease. Such a heartbeat has changed nothing.
+        """
+        now = self._clock()
+        renewals = [self._renewal(peer, heartbeat) for peer, heartbeat in heartbeats]
+        results = iter(self._store.renew_leases([renewal for renewal in renewals if renewal], now))
+        renewed = [renewal if renewal and next(results) else None for renewal in renewals]
+        self._metrics.heartbeats.inc(sum(renewal is not None for renewal in renewed))
+        timestamp = iso(now)
+        return [msgspec.json.encode(_answer(renewal.name, timestamp)) if renewal else None for renewal in renewed]
+
+    def _renewal(self, peer: str, heartbeat: Heartbeat) -> LeaseRenewal | None:
+        """Return the renewal that a heartbeat from the address `peer` requests, or None if it is refused."""
+        try:
+            client = self._admission.identify(peer, heartbeat.headers)
+            self._admission.check(WRITE, "POST", client, heartbeat.headers)
+            return LeaseRenewal(heartbeat.name, _status(heartbeat.body), client.caller)
+        except SvcError:
+            return None
+
+
+def renew_lease(store: Store, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
+    """Renew the lease of one service and set its status; return False for an unknown name, raise SvcError to refuse."""
+    if store.renew_leases([LeaseRenewal(name, status, caller)], now) == [True]:
+        return True
+    return store.change(name, lambda s: s and lease.after_heartbeat(s, now, status, caller)) is not None
+
+
+def _status(body: bytes) -> str | None:
+    return validation.parse_heartbeat_status(validation.parse_body(body))
+
+
+def _answer(name: str, timestamp: str) -> dict[str, Any]:
+    return {"message": f"{name} is alive", "timestamp": timestamp}
 
 
 def parse_heartbeat(data: bytes) -> Heartbeat | None:
     """Return the heartbeat if these bytes are exactly one usual heartbeat request, else None."""
     head, end, body = data.partition(b"\r\n\r\n")
-    first, *lines = head.split(b"\r\n")
-    request_line = REQUEST_LINE.fullmatch(first)
-    if not end or not request_line:
+    text = head.decode("latin-1")
+    request = REQUEST_HEAD.fullmatch(text)
+    if not end or not request:
         return None
-    headers: dict[str, str] = {}
-    for line in lines:
-        field = HEADER_FIELD.fullmatch(line)
-        name = field[1].decode().lower() if field else ""
-        if not field or name in headers or name in UNUSUAL_HEADERS:
-            return None
-        headers[name] = (field[2] or b"").decode()
+    fields = HEADER_FIELDS.findall(text)
+    headers = {name.lower(): value for name, value in fields}
+    if len(headers) < len(fields) or not UNUSUAL_HEADERS.isdisjoint(headers):
+        return None
     length = headers.get("content-length", "0")
     is_usual = headers.get("connection", "close").lower() in ("close", "keep-alive") and "host" in headers
     is_whole = length.isdigit() and int(length) == len(body)
-    return Heartbeat(request_line[1].decode(), headers, body) if is_usual and is_whole else None
+    return Heartbeat(request[1], headers, body) if is_usual and is_whole else None
+
+
+def begins_heartbeat(data: bytes) -> bool:
+    """Return whether a request that begins with these bytes may be a usual heartbeat."""
+    return HEARTBEAT_START.match(data) is not None and len(data) < MAX_HEARTBEAT_BYTES
 
 
 def is_complete(data: bytes) -> bool:
-    """Return whether `data` is a complete request, or cannot be the beginning of a usual heartbeat."""
-    if not data or len(data) >= MAX_HEARTBEAT_BYTES or not data.startswith(REQUEST_START[: len(data)]):
-        return bool(data)
+    """Return whether `data`, which begins a heartbeat, has the whole head and the whole body."""
     head, end, body = data.partition(b"\r\n\r\n")
     length = CONTENT_LENGTH.search(head)
     return bool(end) and (length is None or len(body) >= int(length[1]))

@@ -1,6 +1,6 @@
 """How a registration, a heartbeat, an update or the end of its lease changes a service. Pure."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
@@ -10,6 +10,14 @@ from svc.registry.leases.owner import OPERATOR, Caller
 
 # A change of only these fields does not raise the revision: readers of the list need not learn of a renewed lease.
 UNWATCHED_FIELDS = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}
+
+
+class LeaseRenewal(NamedTuple):
+    """What a heartbeat asks for: to renew the lease of the service `name`, which has this status."""
+
+    name: str
+    status: str | None  # None: the status as it is
+    caller: Caller
 
 
 def expires_at(service: Service, listening_since: float) -> float:
@@ -61,6 +69,12 @@ def after_heartbeat(service: Service, now: float, status: str | None, caller: Ca
     Raise the errors of owner.check_heartbeat.
     """
     return update(service, {"status": status} if status else {}, now, caller)
+
+
+def only_renews(service: Service, renewal: LeaseRenewal) -> bool:
+    """Return whether `after_heartbeat` only changes the time of the last heartbeat, and refuses nothing."""
+    is_same_status = renewal.status in (None, service.status)
+    return is_same_status and not service.expired and not owner.is_owned_by_another(service, renewal.caller)
 
 
 def update(service: Service, fields: dict[str, Any], now: float, caller: Caller = OPERATOR) -> Service:

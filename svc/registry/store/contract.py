@@ -19,7 +19,7 @@ from typing import Protocol
 
 from svc.protocol.event import Event
 from svc.protocol.service import Service
-from svc.registry.leases.owner import OPERATOR, Caller
+from svc.registry.leases.lease import LeaseRenewal
 
 Change = Callable[[Service | None], Service | None]
 Condition = Callable[[Service], bool]
@@ -49,11 +49,10 @@ class Store(Protocol):
         If `when` raises, nothing is removed. `why` is the message of the event.
         """
 
-    def renew_lease(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        """Renew the lease of a service; return False for an unknown name, raise SvcError if the caller may not do it.
+    def renew_leases(self, renewals: Sequence[LeaseRenewal], now: float) -> list[bool]:
+        """Set the last heartbeat of many services to `now`, in one step; return for each whether it was done.
 
-        A usual heartbeat keeps the status, and the service has no owner or is owned by the caller. The store then only
-        sets the time of the last heartbeat, in one statement. In all other cases lease.after_heartbeat decides.
+        A renewal is done if lease.only_renews is true. For any other, and for an unknown name, nothing changes.
         """
 
     def drain(self, name: str, drained: bool) -> Service | None:

@@ -14,7 +14,8 @@ from svc.protocol import event
 from svc.protocol.event import Event
 from svc.protocol.service import Service
 from svc.registry.leases import lease
-from svc.registry.leases.owner import OPERATOR, Caller
+from svc.registry.leases.lease import LeaseRenewal
+from svc.registry.leases.owner import OPERATOR
 from svc.registry.store import redis_scripts
 from svc.registry.store.contract import Change, Condition
 from svc.registry.store.redis_address import RedisAddress
@@ -97,11 +98,15 @@ class RedisStore:
             record = self._swap(name, record, b"", "", "", 1, events)
         return True
 
-    def renew_lease(self, name: str, now: float, status: str | None, caller: Caller = OPERATOR) -> bool:
-        owner = redis_scripts.ANY_OWNER if caller is OPERATOR else caller
-        if self._connection.run(redis_scripts.RENEW_UNCHANGED, name, repr(now), status or "", owner):
-            return True
-        return self.change(name, lambda s: s and lease.after_heartbeat(s, now, status, caller)) is not None
+    def renew_leases(self, renewals: Sequence[LeaseRenewal], now: float) -> list[bool]:
+        if not renewals:
+            return []
+        arguments = [
+            (name, status or "", redis_scripts.ANY_OWNER if caller is OPERATOR else caller)
+            for name, status, caller in renewals
+        ]
+        results = self._connection.run(redis_scripts.RENEW, repr(now), *itertools.chain.from_iterable(arguments))
+        return [bool(result) for result in results]
 
     def drain(self, name: str, drained: bool) -> Service | None:
         kind = "drained" if drained else "undrained"

@@ -105,16 +105,24 @@ return {1, count_write(ARGV[8] == '1')}
 """
 )
 
-# Arguments: name, time, status (empty: none), digest of the sender's secret or ANY_OWNER.
-# Result: 1 if the heartbeat only renewed the lease; 0 if nothing was done, because lease.after_heartbeat has to decide.
-RENEW_UNCHANGED = (
+# Arguments: time; for each heartbeat name, status (empty: none), and digest of the sender's secret or ANY_OWNER.
+# Result: for each heartbeat 1 if it only renewed the lease, or 0 if nothing was done, because lease.after_heartbeat has
+# to decide.
+RENEW = (
     _COMMON
     + """
-local status, owner = string.match(redis.call('HGET', calm, ARGV[1]) or '', '^(%S+) ?(%S*)$')
-if not status or (ARGV[3] ~= '' and ARGV[3] ~= status) then return 0 end
-if owner ~= '' and ARGV[4] ~= owner and ARGV[4] ~= '*' then return 0 end
-redis.call('HSET', heartbeats, ARGV[1], ARGV[2])
-return 1
+local function renews(name, sent_status, sender)
+  local status, owner = string.match(redis.call('HGET', calm, name) or '', '^(%S+) ?(%S*)$')
+  if not status or (sent_status ~= '' and sent_status ~= status) then return 0 end
+  if owner ~= '' and sender ~= owner and sender ~= '*' then return 0 end
+  redis.call('HSET', heartbeats, name, ARGV[1])
+  return 1
+end
+local results = {}
+for at = 2, #ARGV, 3 do
+  results[#results + 1] = renews(ARGV[at], ARGV[at + 1], ARGV[at + 2])
+end
+return results
 """
 )
 

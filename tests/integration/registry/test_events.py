@@ -17,6 +17,7 @@ from svc.protocol.event import Event
 from svc.registry import event_query
 from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
+from svc.registry.heartbeats import renew_lease
 from svc.registry.store import sqlite_file
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 from svc.registry.store.sqlite import SqliteStore
@@ -56,10 +57,10 @@ def test_each_change_has_its_event(store):
 def test_only_heartbeats_that_change_something_make_events(store):
     put(store, service("a"))
     before = store.events(0)[1]
-    store.renew_lease("a", 2e9, None)
-    store.renew_lease("a", 2e9 + 1, "running")
+    renew_lease(store, "a", 2e9, None)
+    renew_lease(store, "a", 2e9 + 1, "running")
     assert store.events(before) == ([], before)
-    store.renew_lease("a", 2e9 + 2, "stopping")
+    renew_lease(store, "a", 2e9 + 2, "stopping")
     assert kinds(store, before) == ["stopping"]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import socket
+import time
 
 import pytest
 import requests
@@ -79,6 +80,27 @@ def test_a_heartbeat_in_pieces_is_accepted(wire):
     wire.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     for start in range(0, len(data), 40):
         wire.sendall(data[start : start + 40])
+    assert answer(wire)[0] == 200
+
+
+def test_many_heartbeats_at_once_are_all_answered(registry):
+    """Some connections stay open and some are closed by their clients; more heartbeats come on those that stay."""
+    socks = [socket.create_connection(("127.0.0.1", registry.port), 10) for _ in range(60)]
+    for sock in socks:
+        sock.sendall(heartbeat())
+    assert [answer(sock)[0] for sock in socks] == [200] * 60
+    for sock in socks[:30]:
+        sock.close()
+    for sock in socks[30:]:
+        assert exchange(sock, heartbeat())[0] == 200
+        sock.close()
+
+
+def test_a_body_that_arrives_later_is_waited_for(wire):
+    head, _, body = heartbeat().partition(b"\r\n\r\n")
+    wire.sendall(head + b"\r\n\r\n")
+    time.sleep(0.2)  # longer than a batch
+    wire.sendall(body)
     assert answer(wire)[0] == 200
 
 

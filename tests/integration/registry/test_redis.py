@@ -11,6 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Unavailable
+from svc.registry.heartbeats import renew_lease
 from svc.registry.store import redis_address
 from svc.registry.store.redis import RedisStore
 from svc.registry.store.redis_connection import CHECK_INTERVAL_SECONDS, REDIS_TIMEOUT_SECONDS
@@ -72,7 +73,7 @@ def test_a_redis_that_is_killed_and_started_again_loses_nothing(own_redis, open_
     store = open_store(own_redis)
     put(store, service())
     store.drain("qwen", True)
-    store.renew_lease("qwen", NOW + 5, None)
+    renew_lease(store, "qwen", NOW + 5, None)
     before = store.snapshot()
     own_redis.end(signal.SIGKILL)
     wait_until(store.degradation, 2, "the listener notices")
@@ -158,7 +159,7 @@ def test_a_revision_without_its_list_ends_waits_only_after_recovery(own_redis, o
 
 
 CHANGES = {
-    "heartbeat": lambda other: other.renew_lease("qwen", NOW + 5, None),
+    "heartbeat": lambda other: renew_lease(other, "qwen", NOW + 5, None),
     "change": lambda other: other.change("qwen", lambda old: replace(old, status="draining")),
     "drain": lambda other: other.drain("qwen", True),
     "remove": lambda other: other.remove("qwen"),
@@ -257,7 +258,7 @@ def test_lost_data_is_noticed_by_the_revision(own_redis, open_store, caplog):
     assert store.snapshot() == (0, [])
     wait_until(lambda: store.wait(5, 0) == 0, 5, "watchers learn of it")
     assert "it went from revision 5 back to 0" in caplog.text
-    assert not store.renew_lease("s0", NOW, None), "the sender of the heartbeat has to register again"
+    assert not renew_lease(store, "s0", NOW, None), "the sender of the heartbeat has to register again"
     put(store, service())
     assert store.snapshot()[0] == 1
 

@@ -6,7 +6,9 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Forbidden, NotFound, Unavailable
+from svc.registry.heartbeats import renew_lease
 from svc.registry.leases import lease, owner
+from svc.registry.leases.lease import LeaseRenewal
 from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.stores import put, revision
 from tests.unit.registry.services import NOW, service
@@ -35,7 +37,7 @@ def test_a_change_that_raises_changes_nothing(store):
     with pytest.raises(ZeroDivisionError):
         store.change("qwen", lambda old: 1 / 0)
     assert store.snapshot() == (1, [service()])
-    assert store.renew_lease("qwen", NOW + 1, None)
+    assert renew_lease(store, "qwen", NOW + 1, None)
 
 
 def test_a_wait_ends_with_a_change_and_not_with_a_heartbeat(store):
@@ -47,7 +49,7 @@ def test_a_wait_ends_with_a_change_and_not_with_a_heartbeat(store):
     watchers = [threading.Thread(target=lambda: revisions.append(store.wait(1, 60))) for _ in range(3)]
     for watcher in watchers:
         watcher.start()
-    store.renew_lease("qwen", NOW + 1, "running")
+    renew_lease(store, "qwen", NOW + 1, "running")
     assert not revisions
     store.drain("qwen", True)
     for watcher in watchers:
@@ -71,18 +73,18 @@ def test_a_service_stays_expired_until_its_next_heartbeat(store, reopen):
     store.close()
     again = reopen()
     assert again.get("qwen").expired
-    assert again.renew_lease("qwen", NOW + 91, None)
+    assert renew_lease(again, "qwen", NOW + 91, None)
     assert (revision(again), again.get("qwen").expired) == (3, False)
 
 
 def test_only_heartbeats_that_change_something_raise_the_revision(store):
     put(store, service(lease_seconds=30))
-    assert store.renew_lease("qwen", NOW + 10, None)
-    assert store.renew_lease("qwen", NOW + 20, "running")
+    assert renew_lease(store, "qwen", NOW + 10, None)
+    assert renew_lease(store, "qwen", NOW + 20, "running")
     assert (revision(store), store.get("qwen").last_heartbeat) == (1, NOW + 20)
-    assert store.renew_lease("qwen", NOW + 30, "draining")
+    assert renew_lease(store, "qwen", NOW + 30, "draining")
     assert (revision(store), store.get("qwen").status) == (2, "draining")
-    assert not store.renew_lease("other", NOW, "running")
+    assert not renew_lease(store, "other", NOW, "running")
     assert revision(store) == 2
 
 
@@ -91,25 +93,45 @@ def test_heartbeats_are_accepted_from_the_owner_and_the_operator(store):
     put(store, service("mine", owner=mine))
     put(store, service("free"))
     for caller in (mine, owner.OPERATOR):
-        assert store.renew_lease("mine", NOW + 1, "running", caller)
+        assert renew_lease(store, "mine", NOW + 1, "running", caller)
     for caller in (mine, owner.ANONYMOUS, owner.OPERATOR):
-        assert store.renew_lease("free", NOW + 1, "running", caller)
+        assert renew_lease(store, "free", NOW + 1, "running", caller)
     for caller in (others, owner.ANONYMOUS):
         for status in ("running", "draining", None):
             with pytest.raises(Forbidden):
-                store.renew_lease("mine", NOW + 9, status, caller)
+                renew_lease(store, "mine", NOW + 9, status, caller)
     assert (store.get("mine").last_heartbeat, store.get("mine").status, revision(store)) == (NOW + 1, "running", 2)
     store.change("mine", lambda old: replace(old, expired=True))
     with pytest.raises(NotFound):
-        store.renew_lease("mine", NOW + 9, "running", others)
-    assert store.renew_lease("mine", NOW + 9, "running", mine)
+        renew_lease(store, "mine", NOW + 9, "running", others)
+    assert renew_lease(store, "mine", NOW + 9, "running", mine)
+
+
+def test_a_batch_renews_what_needs_no_decision(store):
+    mine, others = owner.digest("mine" * 8), owner.digest("others" * 8)
+    for name in ("same", "other-status", "anothers", "expired"):
+        put(store, service(name, owner=mine, expired=name == "expired"))
+    before = {s.name: s for s in store.snapshot()[1]}
+    asked = [
+        LeaseRenewal("same", "running", mine),
+        LeaseRenewal("other-status", "draining", mine),
+        LeaseRenewal("unknown", None, mine),
+        LeaseRenewal("anothers", None, others),
+        LeaseRenewal("expired", None, mine),
+        LeaseRenewal("same", None, owner.OPERATOR),
+    ]
+    assert store.renew_leases(asked, NOW + 5) == [True, False, False, False, False, True]
+    assert {s.name: s for s in store.snapshot()[1]} == before | {
+        "same": replace(before["same"], last_heartbeat=NOW + 5)
+    }
+    assert store.renew_leases([], NOW) == []
 
 
 def test_a_new_owner_alone_does_not_raise_the_revision(store):
     put(store, service(owner="a"))
     put(store, service(owner="b"))
     assert (store.get("qwen").owner, revision(store)) == ("b", 1)
-    assert store.renew_lease("qwen", NOW + 1, "running", "b")
+    assert renew_lease(store, "qwen", NOW + 1, "running", "b")
 
 
 def test_a_removal_whose_condition_raises_removes_nothing(store):
@@ -124,7 +146,7 @@ def test_a_list_has_the_latest_heartbeats_at_the_same_revision(store, reopen):
     for name in ("a", "b", "c"):
         put(store, service(name))
     before = store.snapshot(), other.snapshot()
-    store.renew_lease("b", NOW + 20, None)
+    renew_lease(store, "b", NOW + 20, None)
     put(store, service("c", timestamp="2030-01-01T00:00:00Z"))
     for mine, (index, listed) in zip((store, other), before, strict=True):
         now, current = mine.snapshot()
@@ -149,7 +171,7 @@ def test_the_drain_mark_outlives_changes_and_registrations(store):
     assert revision(store) == 2
     assert store.drain("qwen", True).drained
     assert revision(store) == 2, "it was drained already"
-    store.renew_lease("qwen", NOW + 1, "starting")
+    renew_lease(store, "qwen", NOW + 1, "starting")
     store.change("qwen", lambda old: replace(old, drained=False))
     assert put(store, service()).drained
     store.remove("qwen")
@@ -161,7 +183,7 @@ def test_the_drain_mark_outlives_changes_and_registrations(store):
 def test_a_reopened_store_has_everything(store, reopen):
     put(store, service())
     store.drain("qwen", True)
-    store.renew_lease("qwen", NOW + 5, None)
+    renew_lease(store, "qwen", NOW + 5, None)
     before = store.snapshot()
     store.close()
     assert reopen().snapshot() == before
@@ -189,7 +211,7 @@ def test_a_closed_store_is_unavailable(store):
     with pytest.raises(Unavailable):
         store.snapshot()
     with pytest.raises(Unavailable):
-        store.renew_lease("qwen", NOW, None)
+        renew_lease(store, "qwen", NOW, None)
 
 
 def test_the_mark_of_an_unknown_name_can_be_cleared_but_not_set(store, reopen):
@@ -224,8 +246,8 @@ def test_a_status_of_several_words_is_kept(store):
     mine = owner.digest("mine" * 8)
     put(store, service(owner=mine))
     for number, status in enumerate(("warming up", "warming up", "warming", "running"), 1):
-        assert store.renew_lease("qwen", NOW + number, status, mine)
+        assert renew_lease(store, "qwen", NOW + number, status, mine)
         stored = store.get("qwen")
         assert (stored.status, stored.last_heartbeat) == (status, NOW + number)
         with pytest.raises(Forbidden):
-            store.renew_lease("qwen", NOW + 9, status, owner.digest("up" * 8))
+            renew_lease(store, "qwen", NOW + 9, status, owner.digest("up" * 8))

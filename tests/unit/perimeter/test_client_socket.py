@@ -70,6 +70,17 @@ def test_a_request_has_one_deadline_for_all_its_bytes(pair):
     assert pair.peer.recv(100).startswith(b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\n")
 
 
+def test_bytes_that_the_server_has_read_count_as_the_begin_of_a_request(pair):
+    pair.client.unread(b"xy")
+    assert pair.client.recv(1) == b"x"
+    assert pair.client.recv(10) == b"y"
+    reading = pair.start(pair.client.recv, 10)
+    assert pair.client.stage is ConnectionStage.REQUEST
+    pair.later(10)
+    with pytest.raises(RequestTimeout):
+        reading.get(timeout=1)
+
+
 def test_the_next_request_has_its_own_deadline(pair):
     pair.peer.send(b"x")
     pair.client.recv(10)

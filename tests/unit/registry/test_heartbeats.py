@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from svc.base.errors import BadRequest, NotFound, Unauthorized
 from svc.perimeter.hosts import Hosts
 from svc.registry import heartbeats
 from svc.registry.access.guard import Admission, Guard
@@ -75,11 +74,16 @@ def test_an_incomplete_heartbeat_is_waited_for():
     assert heartbeats.is_complete(USUAL)
 
 
+def test_the_head_tells_a_heartbeat_from_other_requests():
+    assert heartbeats.begins_heartbeat(USUAL)
+    assert heartbeats.begins_heartbeat(USUAL[: USUAL.index(b"\r\n\r\n")]), "its body follows"
+
+
 @pytest.mark.parametrize(
-    "data", [b"G", b"GET / HTTP/1.1\r\n", b"POST /services HTTP/1.1\r\n", b"\x16\x03\x01", b"\r\n"]
+    "data", [b"", b"POST /serv", b"GET / HTTP/1.1\r\n", b"POST /services HTTP/1.1\r\n", b"\x16\x03\x01", b"\r\n"]
 )
-def test_another_request_is_not_waited_for(data):
-    assert heartbeats.is_complete(data)
+def test_another_request_is_not_taken_for_a_heartbeat(data):
+    assert not heartbeats.begins_heartbeat(data)
 
 
 @pytest.mark.parametrize("name", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP", "CF-Connecting-IP"])
@@ -87,8 +91,8 @@ def test_a_forwarded_heartbeat_is_left_to_the_application(name):
     assert heartbeats.parse_heartbeat(USUAL.replace(b"\r\n", f"\r\n{name}: x\r\n".encode(), 1)) is None
 
 
-def test_a_request_over_the_size_limit_is_not_waited_for():
-    assert heartbeats.is_complete(b"POST /services/" + b"x" * heartbeats.MAX_HEARTBEAT_BYTES)
+def test_a_request_over_the_size_limit_is_not_taken_for_a_heartbeat():
+    assert not heartbeats.begins_heartbeat(USUAL + b"x" * heartbeats.MAX_HEARTBEAT_BYTES)
 
 
 def test_the_response_is_valid_http():
@@ -97,6 +101,9 @@ def test_the_response_is_valid_http():
         b"HTTP/1.1 200 OK\r\nServer: gunicorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\nConnection: close\r\n"
         b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
     )
+
+
+STARTING = USUAL.replace(b"running", b"starting").replace(b"Content-Length: 21", b"Content-Length: 22")
 
 
 @pytest.fixture
@@ -112,23 +119,32 @@ def handler(store):
     return heartbeats.HeartbeatHandler(store, Admission(Guard(), Hosts()), metrics, lambda: NOW + 5)
 
 
-def test_a_heartbeat_renews_the_lease_and_sets_the_status(store):
-    answer = json.loads(handler(store).handle("127.0.0.1", heartbeats.parse_heartbeat(USUAL)))
-    assert answer["message"] == "qwen-server is alive"
-    renewed = store.get("qwen-server")
-    assert (renewed.last_heartbeat, renewed.status) == (NOW + 5, "running")
+def answers(store, *data, peer="127.0.0.1"):
+    return handler(store).renew_leases([(peer, heartbeats.parse_heartbeat(request)) for request in data])
+
+
+def test_a_batch_renews_leases(store):
+    store.change("other", lambda old: service("other"))
+    second = USUAL.replace(b"qwen-server", b"other")
+    messages = [json.loads(answer)["message"] for answer in answers(store, STARTING, second)]
+    assert messages == ["qwen-server is alive", "other is alive"]
+    assert [store.get(name).last_heartbeat for name in ("qwen-server", "other")] == [NOW + 5, NOW + 5]
 
 
 @pytest.mark.parametrize(
-    ("peer", "change", "error"),
+    ("peer", "part", "replacement"),
     [
-        ("127.0.0.1", (b"qwen-server", b"unknown"), NotFound),
-        ("127.0.0.1", (b'"running"', b"1234567.8"), BadRequest),
-        ("10.0.0.9", (b"User-Agent: x", b"User-Agent: y"), Unauthorized),
+        ("127.0.0.1", b"qwen-server", b"unknown"),
+        ("127.0.0.1", b'"starting"', b"1234567890"),
+        ("127.0.0.1", b'"starting"', b'"draining"'),
+        ("10.0.0.9", b"User-Agent: x", b"User-Agent: y"),
     ],
 )
-def test_a_refused_heartbeat_changes_nothing(store, peer, change, error):
-    before = store.get("qwen-server")
-    with pytest.raises(error):
-        handler(store).handle(peer, heartbeats.parse_heartbeat(USUAL.replace(*change)))
+def test_what_the_application_has_to_decide_changes_nothing(store, peer, part, replacement):
+    """The other heartbeats of its batch count."""
+    before, other = store.get("qwen-server"), USUAL.replace(b"qwen-server", b"other")
+    store.change("other", lambda old: service("other"))
+    first, second = answers(store, STARTING.replace(part, replacement), other, peer=peer)
+    assert first is None
+    assert (second is None) == (peer != "127.0.0.1")
     assert store.get("qwen-server") == before

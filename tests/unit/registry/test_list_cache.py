@@ -5,6 +5,7 @@ import json
 import pytest
 
 from svc.registry import list_cache
+from svc.registry.heartbeats import renew_lease
 from svc.registry.list_cache import ListCache, service_counts
 from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
@@ -35,14 +36,14 @@ def test_a_list_is_encoded_once_for_a_revision(store):
     revision, first = cache.of_revision(2, (), everything)
     assert (revision, names(first)) == (2, ["a", "b"])
     assert cache.of_revision(2, (), everything)[1] is first
-    store.renew_lease("a", NOW + 1, None)
+    renew_lease(store, "a", NOW + 1, None)
     assert cache.of_revision(2, (), everything)[1] is first, "a renewed lease does not raise the revision"
 
 
 def test_the_current_list_has_the_latest_heartbeats(store):
     cache = ListCache(store)
     cache.of_revision(2, (), everything)
-    store.renew_lease("a", NOW + 1, None)
+    renew_lease(store, "a", NOW + 1, None)
     _, (entries, _) = cache.current(everything)
     assert [entry["last_heartbeat"] for entry in json.loads(entries)] == [NOW + 1, NOW]
 

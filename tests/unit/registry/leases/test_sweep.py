@@ -2,6 +2,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Unavailable
+from svc.registry.heartbeats import renew_lease
 from svc.registry.leases.sweep import LeaseSweep, ServiceCleanup
 from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
@@ -57,7 +58,7 @@ def test_kept_leases_are_reported_until_their_heartbeats_return(store, kept):
     assert "4 of 4" in reason
     assert "svc services expire" in reason
     for n in range(4):
-        store.renew_lease(f"s{n}", kept.now[0], None)
+        renew_lease(store, f"s{n}", kept.now[0], None)
     run_rounds(kept, 1)
     assert kept.health.status() == ("healthy", "")
 
@@ -86,7 +87,7 @@ def test_a_clock_jump_ends_no_lease_and_removes_no_service(store, jump):
     run_rounds(sweep, 1)
     cleanup.run_round()
     assert (sweep.health.status()[0], names(store)) == ("healthy", ["gone"])
-    assert store.renew_lease("a", now[0], None)
+    assert renew_lease(store, "a", now[0], None)
     assert store.get("a").last_heartbeat == now[0]
     run_rounds(sweep, 31)
     assert store.get("a").expired, "silent since"
@@ -143,7 +144,7 @@ class LateHeartbeatStore:
 
     def snapshot(self):
         before = self.store.snapshot()
-        self.store.renew_lease("late", NOW + 10_000, None)
+        renew_lease(self.store, "late", NOW + 10_000, None)
         return before
 
     def remove(self, name, when, why):
