@@ -183,6 +183,13 @@ class RouterSettings:
         "", help="networks that may read /metrics without a key, separated by commas; empty: all"
     )
     access_log: str = setting("", help="file that gets one line for each request; -: stdout")
+    workers: int = setting(
+        0,
+        "ROUTER_WORKERS",
+        minimum=0,
+        maximum=64,
+        help="processes that relay; 0: one below four cores, else a quarter of the cores, at most 8",
+    )
     access_log_format: str = setting("json", choices=("json", "text"), help="format of those lines")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")
     keyfile: str = setting("", help="the certificate's key (PEM)")

@@ -2,8 +2,11 @@
 
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from svc.base.loop import Loop
 from svc.base.secret_file import SecretFile
@@ -21,6 +24,9 @@ from svc.router.state import RouterState
 from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForwarder
 from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
 from svc.router.ui.unapplied_keys import UnappliedKeys
+from svc.router.workers.control_state import ControlState
+from svc.router.workers.shared_counts import SharedCounts
+from svc.router.wsgi import Answer, call
 from svc.settings import RouterSettings
 
 MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two searches for instances whose check is due
@@ -45,6 +51,18 @@ class RouterComponents:
         for loop in self.loops:
             loop.start()
 
+    def answerer(self, app: Callable[..., Any]) -> Answer:
+        """Return the function that answers requests for the router's own endpoints with this WSGI application."""
+        return partial(call, app)
+
+    def can_accept(self) -> bool:
+        """Return True: `start` has filled the table."""
+        return True
+
+    def end_streams(self) -> None:
+        """End the streams of all pages, because the router stops."""
+        self.feed.subscribers.end()
+
     def stop(self) -> None:
         for loop in self.loops:
             loop.stop(timeout=0)  # 0: a loop may be blocked by a request to the registry
@@ -54,17 +72,18 @@ class RouterComponents:
         self.state.upstream_pool.close()
 
 
-def build(settings: RouterSettings, loopback_only: bool) -> RouterComponents:
+def build(settings: RouterSettings, loopback_only: bool, counts: SharedCounts | None = None) -> RouterComponents:
     """Return the components without starting them; raise ConfigError for invalid settings or files.
 
-    `loopback_only`: the router listens on loopback addresses only.
+    `loopback_only`: the router listens on loopback addresses only. `counts`: what the control process shares with the
+    processes that relay; None if this process is the whole router.
     """
     check_settings(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
     urls = settings.registry_url.split(",")
     client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
     upstream_keys = read_upstream_keys(settings)
-    state = RouterState(
+    state = (RouterState if counts is None else partial(ControlState, counts=counts))(
         settings,
         keys=read_keys(settings),
         hosts=local_machine.hosts(settings.allowed_hosts, settings.host, loopback_only),

@@ -1,11 +1,12 @@
-"""Runs the router: gunicorn with one worker, which relays requests."""
+"""Runs the router: gunicorn with one process that relays requests, or with several and one that controls them."""
 
 import gc
 import os
 import socket
 import ssl
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gunicorn.workers.base_async import AsyncWorker
 
@@ -15,13 +16,22 @@ from svc.base.listen import allow_connections, bind
 from svc.base.loop import Loop
 from svc.perimeter import local_machine
 from svc.router.settings_check import check_settings, tls_context
+from svc.router.workers.process_group import CONTROL_SLOT, ProcessGroup
 from svc.settings import RouterSettings
 
 if TYPE_CHECKING:  # imported in the worker only, after gevent has patched the standard library
     from flask import Flask
+    from gunicorn.arbiter import Arbiter
+    from gunicorn.workers.base import Worker
+
+    from svc.router.router_components import RouterComponents
+    from svc.router.workers.relay_process import RelayComponents
+
 
 WORKER_CONNECTIONS = 10_000
 DESCRIPTORS_PER_CLIENT = 2  # the client's connection, and one to an instance
+MAX_ACCEPT = 100  # connections that a process accepts before requests have their turn
+MAX_WORKERS = 8  # chosen by default
 STOP_MARGIN_SECONDS = 3  # by which the master's grace period is longer than the worker's
 SWEEP_INTERVAL_SECONDS = 1.0  # between two sweeps under another WSGI server
 
@@ -34,20 +44,37 @@ class LateWorker(AsyncWorker):
     """
 
     def init_process(self) -> None:
-        from svc.router.worker import RelayWorker
+        if self.app.slot == CONTROL_SLOT:
+            from svc.router.workers.control_process import ControlWorker
 
-        self.__class__ = RelayWorker
+            self.__class__ = ControlWorker
+        else:
+            from svc.router.worker import RelayWorker
+
+            self.__class__ = RelayWorker
         self.init_process()
 
 
 class RouterApplication(GunicornApplication):
-    """The router as a gunicorn application. Its components are built in the worker, once gevent has patched Python."""
+    """The router as a gunicorn application. Its components are built in the worker, once gevent has patched Python.
 
-    def __init__(self, settings: RouterSettings, bind: str, loopback_only: bool) -> None:
+    With one process (`relaying` is 1), that process is the whole router. With more, there is a control process beside
+    them, and `group` has what they share. `slot` is the place of the running process in that group.
+    """
+
+    def __init__(self, settings: RouterSettings, bind: str, loopback_only: bool, relaying: int = 1) -> None:
         self._settings = settings
         self._bind = bind
         self._loopback_only = loopback_only
+        self._relaying = relaying
+        self._groups = [ProcessGroup(relaying)] if relaying > 1 else []  # the newest is the last
+        self.slot: int | None = None
+        self.components: RouterComponents | RelayComponents
         super().__init__()
+
+    @property
+    def group(self) -> ProcessGroup:
+        return self._groups[-1]
 
     def options(self) -> dict[str, object]:
         return {
@@ -56,18 +83,66 @@ class RouterApplication(GunicornApplication):
             "worker_connections": WORKER_CONNECTIONS,
             "graceful_timeout": int(self._settings.graceful_timeout) + STOP_MARGIN_SECONDS,
             "proc_name": "svc-router",
-            "pre_fork": lambda arbiter, worker: freeze_memory(),
+            "workers": self._relaying + 1 if self._groups else 1,
+            "pre_fork": self._pre_fork,
+            "child_exit": self._child_exit,
+            "on_reload": self._on_reload,
         }
 
-    def load(self) -> "Flask":
-        from svc.router.app import create_app
+    def _pre_fork(self, arbiter: "Arbiter", worker: "Worker") -> None:
+        if self._groups:
+            self.slot = self.group.counts.slot = self.group.assign(worker)
+        freeze_memory()
+
+    def _child_exit(self, arbiter: "Arbiter", worker: "Worker") -> None:
+        """Free the slot of a process that has ended. gunicorn calls this hook in the master."""
+        for group in self._groups:
+            group.free(worker)
+        for group in self._groups[:-1]:
+            if not group.in_use:
+                group.close()
+                self._groups.remove(group)
+
+    def _on_reload(self, arbiter: "Arbiter") -> None:
+        """Begin a new group before gunicorn forks the processes that replace the present ones."""
+        if self._groups:
+            self._groups.append(ProcessGroup(self._relaying))
+
+    def load(self) -> Callable[..., Any]:
         from svc.router.router_components import build
 
-        self.components = build(self._settings, self._loopback_only)
-        return create_app(self.components.state, feed=self.components.feed)
+        if self.slot is None or self.slot == CONTROL_SLOT:
+            from svc.router.app import create_app
+
+            counts = self.group.counts if self._groups else None
+            self.components = build(self._settings, self._loopback_only, counts)
+            return create_app(self.components.state, feed=self.components.feed)
+        from svc.router.workers.relay_process import RelayComponents
+
+        hosts = local_machine.hosts(self._settings.allowed_hosts, self._settings.host, self._loopback_only)
+        self.components = RelayComponents(self._settings, hosts, self.group.counts, self.group.door)
+        return unused_app
+
+    @property
+    def max_accept(self) -> int:
+        """The connections that a process accepts at once: one if there are several, so that they share the clients."""
+        return 1 if self._groups else MAX_ACCEPT
 
     def tls(self) -> ssl.SSLContext | None:
         return tls_context(self._settings)
+
+
+def unused_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """Take the place of the WSGI application in a process that has none: gunicorn requires one."""
+    raise NotImplementedError
+
+
+def worker_count(setting: int) -> int:
+    """Return how many processes relay. `setting`: the value of `workers`; 0 means a number that suits the machine.
+
+    Below four cores it is one, else a quarter of them, because the engines need the others, and at most MAX_WORKERS.
+    """
+    return setting or max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) // 4))
 
 
 def freeze_memory() -> None:
@@ -109,4 +184,4 @@ def serve(settings: RouterSettings, fd: int | None = None) -> None:
     allow_connections(DESCRIPTORS_PER_CLIENT * WORKER_CONNECTIONS)
     with socket.socket(fileno=os.dup(fd)) as listener:
         loopback_only = local_machine.is_loopback_only(listener)
-    RouterApplication(settings, f"fd://{fd}", loopback_only).run()
+    RouterApplication(settings, f"fd://{fd}", loopback_only, worker_count(settings.workers)).run()

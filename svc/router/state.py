@@ -1,6 +1,7 @@
 """The state that the parts of a router share: settings, keys, connections, balancer, statistics, the table's origin.
 
-A router has one worker process, so this state is complete and nothing is shared between processes.
+With one process, this state is complete. With several, `workers/` has the states of the control process and of those
+that relay, and what they share.
 """
 
 import itertools
@@ -100,6 +101,14 @@ class RouterState:
         self.buffers.expire(self.now)
         if self.access_log is not None:
             self.access_log.flush()
+
+    def idle_connections(self) -> int:
+        """Return the number of idle connections to instances."""
+        return self.upstream_pool.idle_count()
+
+    def buffered_bytes(self) -> int:
+        """Return the bytes of large request bodies, arriving and in flight."""
+        return self.buffers.used
 
     # The table's sources.
 

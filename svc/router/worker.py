@@ -37,7 +37,11 @@ class RelayWorker(GeventWorker):
         components = self.app.components
         self._state = components.state
         self._poll = poller()
-        components.start()  # the table is filled before the first connection is accepted
+        components.start()
+        while self.alive and not components.can_accept():
+            self.notify()
+            gevent.sleep(SWEEP_INTERVAL_SECONDS)
+        self._answer = components.answerer(self.wsgi)
         self._context = self.app.tls()
         self._pool = ConnectionPool(
             connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT), self._open.values, time.monotonic
@@ -46,6 +50,7 @@ class RelayWorker(GeventWorker):
         for sock in self.sockets:
             sock.setblocking(1)
         for server in servers:
+            server.max_accept = self.app.max_accept
             server.start()
         gc.collect()
         gc.freeze()  # these objects live until the end: no collection examines them again
@@ -65,7 +70,7 @@ class RelayWorker(GeventWorker):
 
     def relay(self, client: Any, addr: Any) -> None:
         """Serve one connection until it ends. The sweep also ends a TLS handshake that takes too long."""
-        connection = ClientConnection(self._state, self.wsgi, client, peer_address(addr[0]))
+        connection = ClientConnection(self._state, self._answer, client, peer_address(addr[0]))
         descriptor = client.fileno()
         self._open[descriptor] = connection
         self._poll.register(descriptor, POLLRDHUP)
@@ -110,7 +115,7 @@ class RelayWorker(GeventWorker):
         """Shut down: accept no more connections, wait for begun requests, interrupt the rest, stop the components."""
         state = self._state
         state.draining = True
-        self.app.components.feed.subscribers.end()
+        self.app.components.end_streams()
         for server in servers:
             server.close()
         gevent.sleep(0)  # starts the greenlets of connections that were just accepted

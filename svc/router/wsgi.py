@@ -31,18 +31,26 @@ class WsgiResponse(NamedTuple):
     parts: Any = None
 
 
+Answer = Callable[[Request, str], WsgiResponse]  # of a request for the router's own endpoints, from a client's address
+
+
 def call(app: Callable[..., Any], request: Request, address: str) -> WsgiResponse:
     """Return the app's response, without the headers Content-Length and Connection.
 
     The body is whole, unless the response is an event stream. `address`: the address of the client.
     """
+    return respond(app, environ(request, address))
+
+
+def respond(app: Callable[..., Any], environ: dict[str, Any]) -> WsgiResponse:
+    """Return the app's response to a request with this WSGI environment, as `call` does."""
     status, all_headers = "", list[tuple[str, str]]()
 
     def start_response(new_status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> None:
         nonlocal status, all_headers
         status, all_headers = new_status, headers
 
-    parts = app(environ(request, address), start_response)
+    parts = app(environ, start_response)
     headers = [header for header in all_headers if header[0].lower() not in ("content-length", "connection")]
     if ("Content-Type", EVENT_STREAM) in headers:
         return WsgiResponse(status, headers, parts=parts)
@@ -55,10 +63,29 @@ def call(app: Callable[..., Any], request: Request, address: str) -> WsgiRespons
 
 
 def environ(request: Request, address: str) -> dict[str, Any]:
-    """Return the WSGI environment (PEP 3333) of a request. HEAD becomes GET: the body of the response is not sent."""
+    """Return the WSGI environment (PEP 3333) of a request."""
+    return complete_environ(request_variables(request, address), request.body)
+
+
+def complete_environ(variables: dict[str, str], body: bytes) -> dict[str, Any]:
+    """Return the WSGI environment of a request with these variables and this body."""
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(body),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+        **variables,
+    }
+
+
+def request_variables(request: Request, address: str) -> dict[str, str]:
+    """Return the variables of a request's WSGI environment. HEAD becomes GET: the response's body is not sent."""
     head = request.head
     path, _, query = head.uri.partition(b"?")
-    variables: dict[str, Any] = {
+    variables = {
         "REQUEST_METHOD": "GET" if head.method_text == "HEAD" else head.method_text,
         "SCRIPT_NAME": "",
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),
@@ -68,13 +95,6 @@ def environ(request: Request, address: str) -> dict[str, Any]:
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.0" if head.http10 else "HTTP/1.1",
         "REMOTE_ADDR": address,
-        "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(request.body),
-        "wsgi.errors": sys.stderr,
-        "wsgi.multithread": True,
-        "wsgi.multiprocess": False,
-        "wsgi.run_once": False,
         "CONTENT_LENGTH": str(len(request.body)),
     }
     for name, value in (*head.headers, *head.special.items()):

@@ -4,7 +4,7 @@ import itertools
 import random
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance import model_aliases
@@ -50,7 +50,7 @@ class Balancer:
         self._clock = clock
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
-        self._turns: defaultdict[str, itertools.count[int]] = defaultdict(itertools.count)
+        self._turns: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._first_attempt = self._context(())  # for all first attempts; built once, as it refers to the live counts
         self._departed = DepartedModels()
         self._lock = threading.RLock()  # held while the table is replaced

@@ -10,6 +10,8 @@ from collections.abc import Iterable
 
 from svc.base.errors import RateLimited
 
+QUEUE_FULL = "all instances are busy and the queue is full; try again later"
+
 
 class Waiter:
     """One request in a queue. `wait` returns when it may be the request's turn, or when the wait must end."""
@@ -50,7 +52,7 @@ class RequestQueue:
         Raise RateLimited, with `retry_after` in seconds, if the queue is full.
         """
         if self.waiting >= self.size:
-            raise RateLimited("all instances are busy and the queue is full; try again later", retry_after=retry_after)
+            raise RateLimited(QUEUE_FULL, retry_after=retry_after)
         waiter = Waiter(deadline, next(self._numbers))
         if ordered:
             self._lines.setdefault(model, deque()).append(waiter)

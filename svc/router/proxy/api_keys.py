@@ -6,6 +6,7 @@ dropped; no message and no log line shows it.
 
 import hmac
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from svc.base.errors import RateLimited, Unauthorized
@@ -65,23 +66,28 @@ class ApiKey:
 
         `now`: seconds of a monotonic clock.
         """
-        limit = self.concurrency
-        if limit is not None and self.in_flight >= limit:
-            raise RateLimited(
-                f"Rate limit reached for key {self.name} on concurrent requests: Limit {limit}. "
-                "Please try again once one of them is done."
-            )
-        rate = self.requests_per_minute
-        if rate is not None:
-            self._tokens, wait = take_token(self._tokens, now - self._since, rate)
+        if self.concurrency is not None and self.in_flight >= self.concurrency:
+            raise self.concurrency_error()
+        if self.requests_per_minute is not None:
+            self._tokens, wait = take_token(self._tokens, now - self._since, self.requests_per_minute)
             self._since = max(now, self._since)
             if wait:
-                raise RateLimited(
-                    f"Rate limit reached for key {self.name} on requests per min (RPM): Limit {rate}. "
-                    f"Please try again in {math.ceil(wait)}s.",
-                    wait,
-                )
+                raise self.rate_error(wait)
         self.in_flight += 1
+
+    def concurrency_error(self) -> RateLimited:
+        return RateLimited(
+            f"Rate limit reached for key {self.name} on concurrent requests: Limit {self.concurrency}. "
+            "Please try again once one of them is done."
+        )
+
+    def rate_error(self, wait: float) -> RateLimited:
+        """Return the error for a request that comes `wait` seconds before the next token."""
+        return RateLimited(
+            f"Rate limit reached for key {self.name} on requests per min (RPM): Limit {self.requests_per_minute}. "
+            f"Please try again in {math.ceil(wait)}s.",
+            wait,
+        )
 
     def release(self) -> None:
         """Count the end of a request. Call this once for each request that was admitted."""
@@ -92,10 +98,12 @@ class ApiKey:
 class ApiKeys:
     """The API keys in a file. `refresh` reads the file again after a change. Before `load` every request is refused."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, make_key: Callable[[str], ApiKey] = ApiKey) -> None:
         self._file: SecretFile[dict[str, router_keys.KeyEntry]] = SecretFile(
             path, router_keys.parse, "keys_file", {}, missing_cure=router_keys.CREATE_HINT
         )
+        self._make_key = make_key
+        self.entries: dict[str, router_keys.KeyEntry] = {}  # what the file contains
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
         self._keys: dict[str, ApiKey] = {}  # includes removed keys with requests in flight: they may be listed again
 
@@ -121,7 +129,7 @@ class ApiKeys:
 
     def load(self) -> None:
         """Read the file; raise ConfigError with every problem in it."""
-        self._apply(self._file.load())
+        self.replace(self._file.load())
 
     def refresh(self) -> bool:
         """Read the file again if it has changed; return whether its new content is in use.
@@ -130,13 +138,14 @@ class ApiKeys:
         """
         if not self._file.refresh():
             return False
-        self._apply(self._file.value)
+        self.replace(self._file.value)
         return True
 
-    def _apply(self, entries: dict[str, router_keys.KeyEntry]) -> None:
+    def replace(self, entries: dict[str, router_keys.KeyEntry]) -> None:
         """Adopt the limits and digests in the file. A key that is still listed keeps its counts of requests."""
+        self.entries = entries
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
-        listed = {name: self._keys.get(name) or ApiKey(name) for name in entries}
+        listed = {name: self._keys.get(name) or self._make_key(name) for name in entries}
         for name, entry in entries.items():
             key = listed[name]
             key.requests_per_minute, key.concurrency = entry.requests_per_minute, entry.concurrency

@@ -2,9 +2,7 @@
 
 import socket
 import time
-from collections.abc import Callable
 from contextlib import closing, suppress
-from typing import Any
 
 from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.router.http.cors import cors_headers
@@ -21,7 +19,7 @@ from svc.router.proxy.response_writer import write_response
 from svc.router.proxy.swept_connection import IDLE_TIMEOUT_SECONDS, SweptConnection
 from svc.router.proxy.trusted_proxies import client_of
 from svc.router.state import RouterState
-from svc.router.wsgi import WsgiResponse, call
+from svc.router.wsgi import Answer, WsgiResponse
 
 STREAM_SEND_TIMEOUT_SECONDS = 25.0  # within which the client must read a part of the router's own event stream
 MAX_REQUEST_PIECE_BYTES = 128 << 10  # received at once: most requests arrive in one piece
@@ -33,11 +31,11 @@ LINGER_TIMEOUT_SECONDS = 10.0  # for which the router reads on after an error, s
 class ClientConnection(SweptConnection):
     """The connection of one client; `serve` answers its requests one after the other, in a greenlet of its own."""
 
-    __slots__ = ("_address", "_app", "_reader", "_recv", "_send")
+    __slots__ = ("_address", "_answer_own", "_reader", "_recv", "_send")
 
-    def __init__(self, state: RouterState, app: Callable[..., Any], sock: socket.socket, address: str) -> None:
+    def __init__(self, state: RouterState, answer: Answer, sock: socket.socket, address: str) -> None:
         super().__init__(state, sock, address)
-        self._app = app
+        self._answer_own = answer
         self._address = address.encode()
         self._recv = receiver(sock, MAX_REQUEST_PIECE_BYTES)
         self._send = sender(sock, self._note_blocked)
@@ -173,7 +171,11 @@ class ClientConnection(SweptConnection):
         if len(request.body) > SMALL_BYTES:
             self._send_error(_own_body_too_large(), request=request, keep=keep)
             return keep
-        response = call(self._app, request, self._address.decode())
+        try:
+            response = self._answer_own(request, self._address.decode())
+        except SvcError as error:  # the control process does not answer
+            self._send_error(error, b"", request, keep)
+            return keep
         if response.parts is not None:
             return self._stream(response, request)
         self._send(whole_response(response, request.head, keep))

@@ -35,7 +35,7 @@ class RouterMetrics(Collector):
         yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", retries)
         dropped = "Events that no registry was told: none answered for long, or it refused them."
         yield CounterMetricFamily("svc_router_events_dropped", dropped, state.event_reporter.dropped)
-        yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.upstream_pool.idle_count())
+        yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.idle_connections())
         poisoned = CounterMetricFamily(
             "svc_router_poisoned_requests", "Requests that killed two instances, by key.", labels=["key"]
         )
@@ -47,7 +47,7 @@ class RouterMetrics(Collector):
             yield GaugeMetricFamily("svc_router_table_age_seconds", help_text, age)
         yield self._queue()
         buffered = "Bytes of request bodies over 64 KB, arriving and in flight."
-        yield GaugeMetricFamily("svc_router_buffered_bytes", buffered, state.buffers.used)
+        yield GaugeMetricFamily("svc_router_buffered_bytes", buffered, state.buffered_bytes())
         yield GaugeMetricFamily("svc_router_queue_limit", "Requests that may wait in all.", state.settings.queue_size)
         if state.keys is not None:
             keys = CounterMetricFamily("svc_router_key_requests", "Requests by key.", labels=["key"])

@@ -3,6 +3,7 @@
 import re
 from bisect import bisect_left
 from collections import defaultdict
+from typing import TypeVar
 
 import msgspec
 
@@ -23,6 +24,7 @@ MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 MAX_UNKNOWN_MODELS = 100  # the number of names in `unknown_models`
 MAX_UNKNOWN_MODEL_CHARS = 64
+K = TypeVar("K")
 UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
 
 
@@ -64,6 +66,10 @@ class Histogram:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
 
+    def add(self, other: "Histogram") -> None:
+        self.counts = [a + b for a, b in zip(self.counts, other.counts, strict=True)]
+        self.sum += other.sum
+
 
 class InstanceStatistics:
     """The counts of one instance. They are kept after it has left the table, until its last request has ended."""
@@ -88,6 +94,10 @@ class InstanceStatistics:
         self.tokens = 0  # tokens of completions, from `usage`; in streams without it, each event counts as a token
         self.first_token_seconds = 0.0  # the time to the first token, of all streams together
         self.first_tokens = 0  # streams that had a first token
+
+    def add(self, other: "InstanceStatistics") -> None:
+        for name in self.__slots__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def mean_seconds(self) -> float:
         """Return the mean duration of the instance's requests in seconds, 0 if there were none."""
@@ -119,6 +129,13 @@ class ModelStatistics:
         self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
         self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # of streams, after the first token
 
+    def add(self, other: "ModelStatistics") -> None:
+        self.produced_tokens += other.produced_tokens
+        for name in ("statuses", "failures", "broken", "tokens"):
+            _add_counts(getattr(self, name), getattr(other, name))
+        for name in ("duration", "time_to_first_token", "time_per_token"):
+            getattr(self, name).add(getattr(other, name))
+
 
 class Statistics:
     """All counts of a router since its start."""
@@ -131,6 +148,27 @@ class Statistics:
         self.keys: defaultdict[str, int] = defaultdict(int)  # name of an API key -> requests
         # Name of a model that no instance has -> failed requests. The name that was used last is the last entry.
         self.unknown_models: dict[str, int] = {}
+
+    def take(self) -> "Statistics | None":
+        """Return all counts and start again from zero; return None if nothing was counted since the last call."""
+        if not self.instances and not self.models and not self.keys:
+            return None
+        taken = Statistics()
+        for name in Statistics.__slots__:
+            empty = getattr(taken, name)
+            setattr(taken, name, getattr(self, name))
+            setattr(self, name, empty)
+        return taken
+
+    def add(self, other: "Statistics") -> None:
+        """Add the counts of another process."""
+        for name, instance in other.instances.items():
+            self.instances[name].add(instance)
+        for name, model in other.models.items():
+            self.models[name].add(model)
+        _add_counts(self.keys, other.keys)
+        for name, count in other.unknown_models.items():
+            self._record_unknown_model(name, count)
 
     def retry_after(self) -> int:
         """Return the seconds after which an instance may be free: the mean duration of a request, as a whole number."""
@@ -174,12 +212,17 @@ class Statistics:
         if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
 
-    def _record_unknown_model(self, name: str) -> None:
-        """Count a failed request for a model that no instance has; at the limit, drop the least recently used name."""
+    def _record_unknown_model(self, name: str, requests: int = 1) -> None:
+        """Count failed requests for a model that no instance has; at the limit, drop the least recently used name."""
         count = self.unknown_models.pop(name, 0)
         if len(self.unknown_models) >= MAX_UNKNOWN_MODELS:
             del self.unknown_models[next(iter(self.unknown_models))]
-        self.unknown_models[name] = count + 1
+        self.unknown_models[name] = count + requests
+
+
+def _add_counts(counts: dict[K, int], other: dict[K, int]) -> None:
+    for key, count in other.items():
+        counts[key] = counts.get(key, 0) + count
 
 
 def _record_usage(model: ModelStatistics, record: RequestRecord, tokens: dict[str, int]) -> None:

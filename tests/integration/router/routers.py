@@ -17,6 +17,7 @@ from tests.integration.router.client import Client
 from tests.waiting import free_port, wait_until
 
 BIN = Path(sys.executable).parent
+WORKERS = int(os.environ.get("ROUTER_WORKERS", "1"))  # the setting's own variable: the routers of tests inherit it
 
 
 class Router:
@@ -50,9 +51,13 @@ class Router:
                 position = part.find(mark)
                 assert position < 0, part[max(position - 1000, 0) : position + 5000].decode(errors="replace")
 
+    def processes(self) -> list[int]:
+        """Return the processes that gunicorn's master has started, the newest last."""
+        return list(map(int, Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()))
+
     def worker(self) -> int:
         """Return the process that relays, the newest while one replaces another."""
-        return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[-1])
+        return self.processes()[-1]
 
     def ready(self) -> bool:
         assert self.process.poll() is None, self.output()

@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.router.client import post
 from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
-from tests.integration.router.routers import Router
+from tests.integration.router.routers import WORKERS, Router
 from tests.waiting import wait_until
 
 ASK = post({"model": "a"})
@@ -179,7 +179,7 @@ def test_connections_to_an_instance_are_used_again(relay: Router, a: Instance):
         with relay.client() as client:
             for _ in range(5):
                 assert client.send(ASK).answer().status == 200
-    assert a.connections == 1
+    assert a.connections <= WORKERS
 
 
 def test_a_connection_with_connection_close_is_not_used_again(relay: Router, a: Instance):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.router.client import post
-from tests.integration.router.routers import Router, router, service, static
+from tests.integration.router.routers import WORKERS, Router, router, service, static
 from tests.waiting import wait_until
 
 STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -197,7 +197,8 @@ def test_clients_that_vanish_leave_nothing_but_idle_connections(own: Router, cro
     idle = len(crowded.open)
     assert idle <= 100
     asyncio.run(ask_at_once(own.port, idle))
-    assert len(crowded.open) <= idle + 2  # a check of the instance's health may have one of its own
+    if WORKERS == 1:  # several processes have idle connections of their own
+        assert len(crowded.open) <= idle + 2  # a check of the instance's health may have one of its own
     assert own.service("m")["error_count"] == 0
 
 
@@ -212,11 +213,12 @@ async def ask_at_once(port: int, count: int) -> None:
 
 
 def connections(own: Router, port: int) -> int:
-    """Return how many connections of the router's worker have `port` at one end, from /proc."""
+    """Return how many connections of the router's processes have `port` at one end, from /proc."""
     inodes = set()
-    for entry in Path(f"/proc/{own.worker()}/fd").iterdir():
-        with suppress(OSError):
-            inodes.add(entry.readlink().name)
+    for pid in own.processes():
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with suppress(OSError):
+                inodes.add(entry.readlink().name)
     end = f":{port:04X}"
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     return sum(
@@ -230,7 +232,7 @@ def connections(own: Router, port: int) -> int:
 
 def memory(own: Router) -> int:
     """Return the kilobytes of all its processes, with shared memory counted once (PSS)."""
-    pids = [own.process.pid, own.worker()]
+    pids = [own.process.pid, *own.processes()]
     rollups = [Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines() for pid in pids]
     return sum(int(line.split()[1]) for lines in rollups for line in lines if line.startswith("Pss:"))
 
@@ -268,7 +270,8 @@ def test_concurrent_streams_all_complete_in_little_memory(own: Router, crowded: 
     record_property("idle_kb", idle)
     record_property("kb_a_stream", round(each, 1))
     print(f"idle {idle / 1024:.1f} MB, {each:.1f} KB for each of {count} open streams")
-    assert each < 32
-    assert idle < 50 * 1024
+    # Several processes: a control process, and in each that relays what it needs for its first streams.
+    assert each < (32 if WORKERS == 1 else 64)
+    assert idle < (50 if WORKERS == 1 else 50 + 25 * WORKERS) * 1024
     wait_until(lambda: own.in_flight() == 0, description="the counts to be released")
     assert own.service("m")["error_count"] == 0

@@ -10,6 +10,7 @@ from svc.perimeter.connections import ConnectionStage
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS
 from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.swept_connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS
+from svc.router.wsgi import WsgiResponse
 from tests.unit.router.examples import state
 
 
@@ -17,7 +18,7 @@ from tests.unit.router.examples import state
 def pair():
     """A connection, and its client's end."""
     ours, theirs = socket.socketpair()
-    connection = ClientConnection(state(), lambda environ, start: [], ours, "10.0.0.1")
+    connection = ClientConnection(state(), lambda request, address: WsgiResponse("200 OK", []), ours, "10.0.0.1")
     yield connection, theirs
     connection.close()
     theirs.close()
@@ -60,11 +61,10 @@ def test_pipelined_requests_take_turns_with_other_connections(monkeypatch):
     theirs.sendall(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n" * 3)
     theirs.shutdown(socket.SHUT_WR)
 
-    def app(environ, start):
-        start("200 OK", [])
-        return [b"x"]
+    def answer(request, address):
+        return WsgiResponse("200 OK", [], b"x")
 
-    connection = ClientConnection(state(), app, ours, "10.0.0.1")
+    connection = ClientConnection(state(), answer, ours, "10.0.0.1")
     connection.serve()
     connection.close()
     answers = b"".join(iter(lambda: theirs.recv(65536), b""))

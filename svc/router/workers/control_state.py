@@ -1,0 +1,75 @@
+"""The state of the control process: the counts of all processes, and what it decides for them."""
+
+import itertools
+import threading
+import time
+from typing import Any
+
+import msgspec
+
+from svc.router.balance.routing_table import RoutingTable
+from svc.router.state import RouterState
+from svc.router.workers.control_balancer import ControlBalancer
+from svc.router.workers.messages import Evidence, PublishedTable, Report, Snapshot, encode
+from svc.router.workers.shared_counts import SharedCounts
+
+
+class ControlState(RouterState):
+    """The state of the control process: counts and gauges are those of all processes."""
+
+    def __init__(self, *args: Any, counts: SharedCounts, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.changed = threading.Event()
+        self._table: RoutingTable | None = None  # the table that was encoded last
+        self._encoded_table = msgspec.Raw()
+        self._table_number = 0
+        self._table_numbers = itertools.count(time.time_ns())  # unlike those of an earlier control process
+        self._body_bytes = counts.row("body bytes")
+        self.reports: dict[int, Report] = {}  # slot -> the last report of its process
+        self.balancer = self.control = ControlBalancer(
+            self.settings, self.clock, self.health, self.statistics, counts, self.changed.set
+        )
+
+    def idle_connections(self) -> int:
+        return sum(report.idle_connections for report in self.reports.values())
+
+    def buffered_bytes(self) -> int:
+        return sum(self._body_bytes)
+
+    def record(self, report: Report, trials: set[str]) -> None:
+        """Add what a process has counted and observed. `trials`: the instances whose trial is in flight there."""
+        self.reports[report.slot] = report
+        if report.statistics is not None:
+            self.statistics.add(report.statistics)
+        for key, count in report.poison_counts.items():
+            self.poison_counts[key] += count
+        self.balancer.retries += report.retries
+        self.balancer.unlisted_model_requested |= report.unlisted_model_requested
+        for kind, name, message in report.events:
+            self.event_reporter.add(kind, name, message)
+        if report.poisoned:
+            self.poison.replace([*self.poison.entries.values(), *report.poisoned])
+            self.changed.set()
+        for observation in report.observations:
+            if observation.evidence is Evidence.TRIAL_BEGUN:
+                trials.add(observation.instance)
+            else:
+                trials.discard(observation.instance)
+            self.control.observe(observation)
+
+    def snapshot(self) -> Snapshot:
+        balancer, keys = self.control, self.keys
+        if self._table is not balancer.table:
+            self._table, self._table_number = balancer.table, next(self._table_numbers)
+            table = PublishedTable(self._table.targets, self._table.candidates)
+            self._encoded_table = msgspec.Raw(encode(table))
+        return Snapshot(
+            ready=self.ready,
+            table_number=self._table_number,
+            table=self._encoded_table,
+            trials=balancer.trials(),
+            suspects=balancer.suspects(),
+            keys=keys.entries if keys is not None else None,
+            poisoned=tuple(self.poison.entries.values()),
+            retry_after=self.statistics.retry_after(),
+        )

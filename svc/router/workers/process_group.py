@@ -1,0 +1,47 @@
+"""The processes that gunicorn's master forks for one router: the control process, and those that relay.
+
+A group has its own shared counts and its own door. The processes that a HUP starts are a new group: their counts begin
+at zero, as those of a single process do, while the old group finishes its requests with its own.
+"""
+
+import itertools
+from typing import TYPE_CHECKING
+
+from svc.router.workers.door import Door
+from svc.router.workers.shared_counts import SharedCounts
+
+if TYPE_CHECKING:
+    from gunicorn.workers.base import Worker
+
+CONTROL_SLOT = 0
+
+
+class ProcessGroup:
+    """The slots of a group's processes. The master assigns them before each fork, and frees them after each end."""
+
+    def __init__(self, relaying: int) -> None:
+        self.counts = SharedCounts(relaying + 1)
+        self.door = Door()
+        self._taken: dict[int, int] = {}  # slot -> gunicorn's number of the process
+
+    @property
+    def in_use(self) -> bool:
+        return bool(self._taken)
+
+    def assign(self, worker: "Worker") -> int:
+        """Return the slot for a process that is about to be forked: the lowest free one."""
+        slot = next(slot for slot in itertools.count() if slot not in self._taken)
+        self._taken[slot] = worker.age
+        return slot
+
+    def free(self, worker: "Worker") -> None:
+        """Clear the counts of a process that has ended, if it is one of this group."""
+        for slot, age in list(self._taken.items()):
+            if age == worker.age:
+                del self._taken[slot]
+                self.counts.clear(slot)
+
+    def close(self) -> None:
+        """Close the group in the master, once its last process has ended."""
+        self.counts.close()
+        self.door.close()

@@ -1,0 +1,102 @@
+"""Publishes the control process's snapshots to the processes that relay.
+
+Each recipient has a greenlet that sends it the newest snapshot: a process that is slow or stopped misses snapshots, and
+delays no other process. `synchronize` makes what the router reports about itself true: it returns once every process
+uses the present snapshot and has reported its counts. So whoever reads that an instance is drained can rely on it.
+"""
+
+import itertools
+import threading
+import time
+
+from svc.router.workers.channel import Channel
+from svc.router.workers.control_state import ControlState
+from svc.router.workers.messages import Sync, encode
+
+CHECK_INTERVAL_SECONDS = 0.025  # between two comparisons with the snapshot that was published last
+MIN_INTERVAL_SECONDS = 0.02  # between two snapshots: where requests fail, changes may come by the hundred
+REPUBLISH_SECONDS = 5.0  # after which a snapshot is composed anew even if nothing seems to have changed
+SYNC_TIMEOUT_SECONDS = 0.5  # for which a process that does not report is waited for
+MAX_SYNCS = 2  # the reports of the first may change the snapshot
+
+
+class Recipient:
+    """One process that relays: what it has been sent, and the Sync that it has answered last."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.sent = b""
+        self.wanted_sync = self.sent_sync = 0
+        self._answered_sync = 0
+        self._ended = False
+        self.wake = threading.Event()
+        self._changed = threading.Condition()
+
+    def acknowledge(self, sync: int) -> None:
+        with self._changed:
+            self._answered_sync = max(self._answered_sync, sync)
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def wait(self, sync: int, timeout: float) -> None:
+        """Wait until the process has answered this Sync or a later one, or has ended, but not longer than `timeout`."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._answered_sync >= sync or self._ended, timeout)
+
+
+class Publisher:
+    """The newest snapshot, and the processes that get it. `run_round` is called again and again."""
+
+    def __init__(self, state: ControlState) -> None:
+        self.recipients: set[Recipient] = set()
+        self._state = state
+        self._composed_at = float("-inf")
+        self._version: tuple[object, ...] = ()
+        self._encoded = b""
+        self._syncs = itertools.count(1)
+
+    def run_round(self) -> None:
+        """Wait briefly for a change, and publish a new snapshot if there is one."""
+        time.sleep(max(0.0, self._composed_at + MIN_INTERVAL_SECONDS - self._state.clock()))
+        changed = self._state.changed.wait(CHECK_INTERVAL_SECONDS)
+        self._publish(changed)
+
+    def _publish(self, changed: bool) -> None:
+        state = self._state
+        version = (state.ready, state.keys.entries if state.keys is not None else None)
+        if changed or version != self._version or state.clock() - self._composed_at >= REPUBLISH_SECONDS:
+            state.changed.clear()
+            self._version, self._composed_at = version, state.clock()
+            self._encoded = encode(state.snapshot())
+            for recipient in self.recipients:
+                recipient.wake.set()
+
+    def send_all(self, recipient: Recipient) -> None:
+        """Send a process each new snapshot, and each Sync after the snapshots before it, until it has ended."""
+        while True:
+            recipient.wake.clear()
+            if self._encoded and self._encoded != recipient.sent:
+                recipient.sent = self._encoded
+                recipient.channel.send_encoded(recipient.sent)
+            elif recipient.wanted_sync > recipient.sent_sync:
+                recipient.sent_sync = recipient.wanted_sync
+                recipient.channel.send(Sync(recipient.sent_sync))
+            else:
+                recipient.wake.wait()
+
+    def synchronize(self) -> None:
+        """Return once all processes use the present snapshot, and their counts so far are in the statistics."""
+        for _ in range(MAX_SYNCS):
+            self._publish(self._state.changed.is_set())
+            number, recipients = next(self._syncs), list(self.recipients)
+            for recipient in recipients:
+                recipient.wanted_sync = number
+                recipient.wake.set()
+            for recipient in recipients:
+                recipient.wait(number, SYNC_TIMEOUT_SECONDS)
+            if not self._state.changed.is_set():
+                return

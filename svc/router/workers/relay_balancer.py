@@ -1,0 +1,252 @@
+"""The balancer of a process that relays. It decides with the counts of all processes, and reports what it observes.
+
+Each request claims its place when its instance is chosen: in a row without a limit by adding one, under the lock where
+the instance has a limit, or where the request would be the trial of an ejected instance. What an attempt proves about
+its instance is reported; the control process decides on ejection, and its snapshot brings the new table.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+
+from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer, OnWait
+from svc.router.balance.ejection import InstanceHealth
+from svc.router.balance.health_tracker import HealthTracker
+from svc.router.balance.request_queue import Waiter
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.routing_table import build
+from svc.router.balance.target import Target
+from svc.router.telemetry.statistics import Statistics
+from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, decode
+from svc.router.workers.shared_counts import SharedCounts
+from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicion
+from svc.router.workers.shared_queue import SharedQueue
+from svc.settings import RouterSettings
+
+NO_TICKET = sys.maxsize  # of a request that has not waited: it is behind all that wait
+
+
+class RelayBalancer(Balancer):
+    """The balancer of one process. `report` sends an observation to the control process."""
+
+    loads: SharedLoads
+    queue: SharedQueue
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        clock: Callable[[], float],
+        health: HealthTracker,
+        statistics: Statistics,
+        counts: SharedCounts,
+        report: Callable[[Observation], object],
+    ) -> None:
+        self._counts = counts
+        self._in_flight = counts.row("in flight")
+        self._retrying = counts.row("retrying")
+        self._report = report
+        self._table_number = 0
+        self._ticket = NO_TICKET  # of the waiter for which `pick` is called
+        self._claimed: Target | None = None  # the instance at which the next attempt has its place
+        self._claimed_trial = self._claimed_retry = False
+        self._trials: Mapping[str, int] = {}  # instance whose trial is due -> number of the trial
+        self._suspects: Mapping[str, InstanceHealth] = {}  # instances with failures, or ejected
+        super().__init__(settings, clock, health, statistics)
+        self.queue = SharedQueue(settings.queue_size, counts, self._free_places)
+        self.loads = SharedLoads(counts)
+        self._turns = SharedTurns(counts)
+        self._first_attempt = self._context(())
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Use the table and the instances' health that the control process has decided on."""
+        self._trials, self._suspects = snapshot.trials, snapshot.suspects
+        if snapshot.table_number != self._table_number:
+            self._table_number = snapshot.table_number
+            self._adopt_table(decode(snapshot.table, PublishedTable))
+        self.queue.wake_own()
+
+    def _adopt_table(self, published: PublishedTable) -> None:
+        models = self.table.models
+        self.table = build(published.targets, lambda target: target.name in published.usable)
+        self.queue.models = self.table.models
+        self._departed.replace_table(models, self.table.models, self._clock())
+
+    # Choosing an instance.
+
+    def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
+        self._withdraw_claim()
+        while (target := super().pick(request, excluded)) is not None and not self._claim(target):
+            pool = self.table.pool(request.model)
+            members = pool.members if pool is not None else ()
+            full = (member.name for member in members if self._is_full(member.target))
+            excluded = (*excluded, target.name, *full)
+        return target
+
+    def _wait(
+        self,
+        request: RoutingRequest,
+        on_wait: OnWait,
+        seconds: float,
+        choose: Callable[[], Target | None],
+        ordered: bool = True,
+    ) -> Target | None:
+        """Wait as the base class does. The request leaves the queue in the moment in which it claims its place.
+
+        So the sum of the requests that wait and of those in flight never shows one request twice.
+        """
+        own: list[Waiter] = []
+
+        def note_waiter(waiter: Waiter) -> None:
+            own[:] = [waiter]
+            on_wait(waiter)
+
+        def choose_in_turn() -> Target | None:
+            self._ticket = own[0].number
+            try:
+                with self._counts.lock:
+                    if (target := choose()) is not None:
+                        self.queue.leave(request.model, own[0])
+                    return target
+            finally:
+                self._ticket = NO_TICKET
+
+        return super()._wait(request, note_waiter, seconds, choose_in_turn, ordered)
+
+    def _is_full(self, target: Target) -> bool:
+        return bool(target.limit) and self.loads.get(target.name) >= target.limit
+
+    def _free_places(self, model: str | None) -> int:
+        pool = self.table.pool(model)
+        members = pool.members if pool is not None else ()
+        return sum(max(0, m.target.limit - self.loads.get(m.name)) if m.target.limit else sys.maxsize for m in members)
+
+    def _is_anothers_turn(self, target: Target) -> bool:
+        """Return whether a request that has waited longer than this one can have the place at the instance."""
+        if not self.queue.waiting:
+            return False
+        for model in (*target.models, None):
+            if 0 < self.queue.first_ticket(model) < self._ticket:
+                pool = self.table.pool(model)
+                if pool is not None and any(member.target is target for member in pool.members):
+                    return True
+        return False
+
+    def _claim(self, target: Target) -> bool:
+        """Claim a place at an instance for the next attempt; return whether there is one."""
+        row, trial = self.loads.row(target.name), self._trials.get(target.name)
+        if not target.limit and trial is None:
+            row[self._counts.slot] += 1
+        else:
+            claims = self._trial_claims(target.name)
+            with self._counts.lock:
+                if target.limit and (sum(row) >= target.limit or self._is_anothers_turn(target)):
+                    return False
+                if trial is not None and claims[0] == trial:
+                    return False
+                row[self._counts.slot] += 1
+                if trial is not None:
+                    claims[0] = trial
+            self._claimed_trial = trial is not None
+        self._claimed = target
+        return True
+
+    def _trial_claims(self, name: str) -> memoryview:
+        return self._counts.common(f"trial {name}")
+
+    def _withdraw_claim(self) -> None:
+        """Free a place that no attempt has taken, because its request ended between the choice and the attempt."""
+        if self._claimed is not None:
+            self.loads.row(self._claimed.name)[self._counts.slot] -= 1
+            self._withdraw_trial(self._claimed)
+            self._claimed = None
+
+    def _withdraw_trial(self, target: Target) -> None:
+        if self._claimed_trial:
+            self._claimed_trial = False
+            claims = self._trial_claims(target.name)
+            with self._counts.lock:
+                claims[0] = 0
+
+    def may_retry(self) -> bool:
+        """Return whether the retry budget allows one more attempt; if so, claim it for the next attempt."""
+        self._withdraw_retry()
+        with self._counts.lock:
+            limit = max(MIN_CONCURRENT_RETRIES, self._settings.retry_budget * sum(self._in_flight))
+            self._claimed_retry = sum(self._retrying) < limit
+            self._retrying[self._counts.slot] += self._claimed_retry
+        return self._claimed_retry
+
+    def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
+        target = super().pick_other(request, failed)
+        if target is None:
+            self._withdraw_retry()
+        return target
+
+    def _withdraw_retry(self) -> None:
+        self._retrying[self._counts.slot] -= self._claimed_retry
+        self._claimed_retry = False
+
+    # Attempts.
+
+    def begin_attempt(
+        self, target: Target, repeated: bool = False, counts_for_budget: bool = False, is_inference: bool = True
+    ) -> None:
+        slot = self._counts.slot
+        if self._claimed is not target:
+            self._withdraw_claim()
+            self.loads.row(target.name)[slot] += 1
+        self._claimed = None
+        self._in_flight[slot] += 1
+        if repeated:
+            self.retries += 1
+            if counts_for_budget and not self._claimed_retry:
+                self._retrying[slot] += 1
+            elif not counts_for_budget:
+                self._withdraw_retry()
+            self._claimed_retry = False
+        if self._claimed_trial:
+            if is_inference:
+                self._claimed_trial = False
+                self._report(Observation(Evidence.TRIAL_BEGUN, target.name))
+            else:
+                self._withdraw_trial(target)
+
+    def record_response_begun(self, target: Target | None) -> None:
+        if target is not None and (health := self._suspects.get(target.name)) and health.in_trial:
+            self._report(Observation(Evidence.RESPONSE_BEGUN, target.name))
+
+    def end_attempt(
+        self,
+        target: Target,
+        seconds: float,
+        failed: bool,
+        ejection_reason: str | None = "",
+        counts_for_budget: bool = False,
+        answered: bool = False,
+        is_inference: bool = True,
+        answered_500: bool = False,
+    ) -> None:
+        name, slot = target.name, self._counts.slot
+        self.loads.row(name)[slot] -= 1
+        self._in_flight[slot] -= 1
+        if counts_for_budget:
+            self._retrying[slot] -= 1
+        statistics = self.statistics.instances[name]
+        statistics.requests += 1
+        statistics.seconds += seconds
+        statistics.errors += failed
+        statistics.answered += answered
+        if ejection_reason:
+            suspicion(self._counts, name)[0] = 1
+            self._report(Observation(Evidence.FAILURE, name, ejection_reason))
+        elif failed and answered_500:
+            self._report(Observation(Evidence.SERVER_ERROR, name))
+        elif is_inference and suspicion(self._counts, name)[0]:
+            evidence = Evidence.NOTHING if ejection_reason is None else Evidence.SUCCESS
+            self._report(Observation(evidence, name))
+        if self.queue.waiting:
+            self.queue.wake((*target.models, None))
+
+    def expire(self, now: float) -> None:
+        """End the waits whose time is over. The control process makes trials due."""
+        if self.queue.waiting:
+            self.queue.expire(now)

@@ -1,0 +1,154 @@
+"""The state of a process that relays beside others: what it counts and observes goes to the control process."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from svc.perimeter.hosts import Hosts
+from svc.router.proxy.api_keys import ApiKey, ApiKeys
+from svc.router.proxy.poison_list import PoisonedBody, PoisonList
+from svc.router.state import RouterState
+from svc.router.telemetry.event_reporter import EventReporter
+from svc.router.telemetry.statistics import Statistics
+from svc.router.workers.messages import Observation, Report, Snapshot
+from svc.router.workers.relay_balancer import RelayBalancer
+from svc.router.workers.shared_buffers import SharedBodyBuffers
+from svc.router.workers.shared_counts import SharedCounts
+from svc.router.workers.shared_keys import SharedApiKey
+from svc.settings import RouterSettings
+
+MAX_UNSENT_OBSERVATIONS = 10_000  # while there is no control process; beyond them, the oldest half is dropped
+
+
+class Unsent:
+    """What the process has to report to the control process, and wakes `on_urgent` for what cannot wait."""
+
+    def __init__(self, on_urgent: Callable[[], object]) -> None:
+        self.observations: list[Observation] = []
+        self.events: list[tuple[str, str, str]] = []
+        self.poisoned: list[PoisonedBody] = []
+        self._on_urgent = on_urgent
+
+    def observe(self, observation: Observation) -> None:
+        if len(self.observations) >= MAX_UNSENT_OBSERVATIONS:
+            del self.observations[: MAX_UNSENT_OBSERVATIONS // 2]
+        self.observations.append(observation)
+        self._on_urgent()
+
+    def __bool__(self) -> bool:
+        return bool(self.observations or self.events or self.poisoned)
+
+
+class ReportedEvents(EventReporter):
+    """Passes the events of this process to the control process, which sends them to the registry."""
+
+    def __init__(self, port: int, unsent: Unsent) -> None:
+        super().__init__(port)
+        self._unsent = unsent
+
+    def add(self, kind: str, name: str, message: str = "") -> None:
+        self._unsent.events.append((kind, name, message))
+
+
+class ReportedPoison(PoisonList):
+    """Passes new entries of this process to the control process, and waits until all processes have them.
+
+    Otherwise the client could repeat its request at another process, which would kill more instances.
+    """
+
+    def __init__(self, seconds: float, unsent: Unsent, synchronize: Callable[[], object]) -> None:
+        super().__init__(seconds)
+        self._unsent = unsent
+        self._synchronize = synchronize
+
+    def add(self, body: bytes, now: float) -> None:
+        before = self.entries
+        super().add(body, now)
+        if added := [entry for digest, entry in self.entries.items() if digest not in before]:
+            self._unsent.poisoned += added
+            self._synchronize()
+
+
+class RelayStatistics(Statistics):
+    """The counts of this process since its last report. How long requests take, the control process knows."""
+
+    __slots__ = ("seconds",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seconds = 1
+
+    def retry_after(self) -> int:
+        return self.seconds
+
+
+class RelayState(RouterState):
+    """The state of one process that relays. Its table, keys and poisoned requests come with the snapshots."""
+
+    def __init__(
+        self,
+        settings: RouterSettings,
+        hosts: Hosts,
+        counts: SharedCounts,
+        on_urgent: Callable[[], object],
+        synchronize: Callable[[], object],
+    ) -> None:
+        def make_key(name: str) -> ApiKey:
+            return SharedApiKey(name, counts)
+
+        keys = ApiKeys(Path(settings.keys_file), make_key) if settings.keys_file else None
+        super().__init__(settings, keys=keys, hosts=hosts)
+        self._on_urgent = on_urgent
+        self.unsent = Unsent(on_urgent)
+        self.event_reporter = ReportedEvents(settings.port, self.unsent)
+        self.poison = ReportedPoison(settings.poison_timeout, self.unsent, synchronize)
+        self.buffers = SharedBodyBuffers(settings.max_buffered, self.max_body, counts)
+        self.relay_statistics = self.statistics = RelayStatistics()
+        self.relay_balancer = self.balancer = RelayBalancer(
+            settings, self.clock, self.health, self.statistics, counts, self.unsent.observe
+        )
+        self._slot = counts.slot
+        self._sync = 0  # the number of the last Sync
+        self._retries = 0  # those that were reported
+        self._idle_connections = 0
+
+    def adopt(self, snapshot: Snapshot) -> None:
+        """Use what the control process has decided. A control process without a table yet changes nothing."""
+        if self.ready and not snapshot.ready:
+            return
+        if self.keys is not None and snapshot.keys is not None:
+            self.keys.replace(snapshot.keys)
+        self.poison.replace([*self.poison.entries.values(), *snapshot.poisoned])
+        self.relay_statistics.seconds = snapshot.retry_after
+        self.relay_balancer.adopt(snapshot)
+        self.ready = snapshot.ready
+
+    def report_at_once(self, sync: int) -> None:
+        """Make the next report answer a Sync of the control process, even if there is nothing new."""
+        self._sync = sync
+        self._on_urgent()
+
+    def take_report(self) -> Report | None:
+        """Return what was observed and counted since the last call, None if there is nothing new."""
+        unsent, balancer, statistics = self.unsent, self.balancer, self.statistics.take()
+        idle_connections = self.upstream_pool.idle_count()
+        unlisted, retries = balancer.unlisted_model_requested, balancer.retries
+        news = self._sync or unsent or statistics is not None or self.poison_counts or unlisted
+        if not news and (retries, idle_connections) == (self._retries, self._idle_connections):
+            return None
+        report = Report(
+            slot=self._slot,
+            sync=self._sync,
+            observations=unsent.observations,
+            events=unsent.events,
+            poisoned=unsent.poisoned,
+            poison_counts=dict(self.poison_counts),
+            retries=retries - self._retries,
+            unlisted_model_requested=unlisted,
+            statistics=statistics,
+            idle_connections=idle_connections,
+        )
+        unsent.observations, unsent.events, unsent.poisoned, self._sync = [], [], [], 0
+        self.poison_counts.clear()
+        self._retries, self._idle_connections = retries, idle_connections
+        balancer.unlisted_model_requested = False
+        return report

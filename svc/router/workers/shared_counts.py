@@ -1,0 +1,166 @@
+"""The counts that all processes of a router share: requests in flight, limits, and who waits for an instance.
+
+The memory is mapped by gunicorn's master before it forks, so every process sees the same cells:
+
+                         slot 0      slot 1     slot 2     one slot for each process; slot 0 is the control process
+    "instance a"           0           3          4        a row of counts: its sum is the instance's load
+    "instance b"           0           0          1
+    "waiting"              0           2          0
+    ...
+    common "tickets"       8 bytes     8 bytes             a pair of values that belong to no process
+
+A process writes only its own slot, so counting needs no lock: a load is the sum of a row (0.2 us). The lock is taken
+where a decision depends on a sum, that is where a limit is set, and where a request begins or ceases to wait. It is a
+record lock of the kernel (fcntl), which the kernel releases when a process that holds it is killed. When a process has
+ended, the master clears its slot, and no count of it remains.
+
+Each process also has an eventfd, by which the others wake it: a request that waits there may now have its turn.
+"""
+
+import fcntl
+import mmap
+import os
+import time
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from types import TracebackType
+
+MAX_ROWS = 8192  # instances, models and keys, over the life of one group of processes
+CELL_BYTES = 8
+COMMON_CELLS = 2  # in a common row
+TOTAL, LAST_TICKET = 0, 1  # the cells of the common row "queue"
+HOLDER = 0  # the cell of the common row "reserve"
+GRACE_SECONDS = 0.05  # for which a refusal waits: another process may have answered a request and not counted it yet
+GRACE_INTERVAL_SECONDS = 0.005
+OTHERS = "others"  # the row for all names beyond MAX_ROWS: their limits apply to all of them together
+
+
+class SharedCounts:
+    """The shared memory of one group of processes. `slot` is the slot of the running process."""
+
+    def __init__(self, processes: int) -> None:
+        self.processes = processes
+        self.slot = 0
+        self.lock = ProcessLock()
+        self._counts = Rows(processes, self.lock)
+        self._common = Rows(COMMON_CELLS, self.lock)
+        self.waiting = self.row("waiting")  # requests that wait for an instance
+        self.queue = self.common("queue")  # their total, and the last ticket
+        self.reserve = self.common("reserve")  # the process (slot + 1) with the request that may use the reserve
+        self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(processes)]
+
+    def row(self, name: str) -> memoryview:
+        """Return the counts with this name: one integer for each process."""
+        return self._counts.row(name)
+
+    def common(self, name: str) -> memoryview:
+        """Return the two integers with this name that belong to all processes. Change them only under the lock."""
+        return self._common.row(name)
+
+    def clear(self, slot: int) -> None:
+        """Set all counts of a process that has ended to zero, and wake all processes: places may have become free."""
+        with self.lock:
+            for row in self._counts.all_rows():
+                row[slot] = 0
+            self.queue[TOTAL] = sum(self.waiting)
+            if self.reserve[HOLDER] == slot + 1:
+                self.reserve[HOLDER] = 0
+        self.wake(range(self.processes))
+
+    def wakeup(self) -> int:
+        """Return the descriptor that becomes readable when another process wakes this one."""
+        return self._wakeups[self.slot]
+
+    def wake(self, slots: Iterable[int]) -> None:
+        """Wake these processes. Several wake-ups that a process has not noticed yet are one."""
+        for slot in slots:
+            os.eventfd_write(self._wakeups[slot], 1)
+
+    def close(self) -> None:
+        """Close the descriptors of this process."""
+        for descriptor in self._wakeups:
+            os.close(descriptor)
+        self.lock.close()
+
+
+class Rows:
+    """Rows of integers in shared memory, each with a name. A row is created at the first use of its name.
+
+    The memory begins with the number of rows, and the digest of the name of each row.
+    """
+
+    def __init__(self, width: int, lock: "ProcessLock") -> None:
+        self._width = width
+        self._lock = lock
+        self._cells = memoryview(mmap.mmap(-1, CELL_BYTES * (1 + MAX_ROWS * (1 + width)))).cast("q")
+        self._by_name: dict[str, memoryview] = {}  # the rows that this process has used
+
+    def row(self, name: str) -> memoryview:
+        row = self._by_name.get(name)
+        if row is None:
+            with self._lock:
+                row = self._by_name[name] = self._row(self._number(name))
+        return row
+
+    def all_rows(self) -> list[memoryview]:
+        return [self._row(number) for number in range(self._cells[0])]
+
+    def _row(self, number: int) -> memoryview:
+        start = 1 + MAX_ROWS + number * self._width
+        return self._cells[start : start + self._width]
+
+    def _number(self, name: str) -> int:
+        """Return the number of the row with this name, which is created if there is none; call this under the lock."""
+        digest, count = _digest(name), self._cells[0]
+        digests = self._cells[1 : 1 + count].tolist()
+        if digest in digests:
+            return digests.index(digest)
+        if count == MAX_ROWS - 1 and name != OTHERS:
+            return self._number(OTHERS)
+        if count == MAX_ROWS:
+            return MAX_ROWS - 1
+        self._cells[1 + count] = digest
+        self._cells[0] = count + 1
+        return count
+
+
+class ProcessLock:
+    """A lock between processes, not between the greenlets of one: no greenlet may wait for anything while it holds it.
+
+    It may be nested.
+    """
+
+    def __init__(self) -> None:
+        self._descriptor = os.memfd_create("svc-router-lock", os.MFD_CLOEXEC)
+        self._depth = 0
+
+    def __enter__(self) -> None:
+        if not self._depth:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_EX)
+        self._depth += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._depth -= 1
+        if not self._depth:
+            fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        os.close(self._descriptor)
+
+
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """Return whether a condition on shared counts is true, or becomes true within GRACE_SECONDS.
+
+    A process sends the end of a response before it counts the request as ended. A client that sends its next request to
+    another process at once must not be refused for that.
+    """
+    deadline = time.monotonic() + GRACE_SECONDS
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(GRACE_INTERVAL_SECONDS)
+    return True
+
+
+def _digest(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(errors="replace"), digest_size=8).digest(), "big", signed=True)

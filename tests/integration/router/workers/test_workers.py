@@ -1,0 +1,208 @@
+"""A router with several processes: one truth for limits, queue, health and statistics, and what kills cost."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.integration.router.client import Client
+from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
+from tests.integration.router.routers import Router, router, service, static
+from tests.integration.router.workers.processes import control_process, kill, relaying_processes
+from tests.waiting import wait_until
+
+WORKERS = 3
+CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
+def post(number: int = 0, model: str = "m") -> bytes:
+    body = b'{"model": "%b", "messages": [%d]}' % (model.encode(), number)
+    return CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+
+
+class Gate:
+    """A script that holds requests until they are let through, and notes the order in which they came."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self.in_flight = self.most = 0
+        self._lock = threading.Lock()
+        self._places = threading.Semaphore(0)
+
+    def __call__(self, peer: Peer, received: ReceivedRequest) -> None:
+        with self._lock:
+            self.in_flight += 1
+            self.most = max(self.most, self.in_flight)
+            self.numbers.append(int(received.body.partition(b"[")[2].partition(b"]")[0]))
+        self._places.acquire(timeout=30)
+        with self._lock:
+            self.in_flight -= 1
+        peer.send(OK)
+
+    def let_through(self, count: int = 1) -> None:
+        self._places.release(count)
+
+
+@pytest.fixture
+def instance() -> Iterator[Instance]:
+    made = Instance()
+    yield made
+    made.close()
+
+
+def site(tmp_path: Path, instance: Instance, limit: int = 0) -> tuple[object, ...]:
+    metadata = {"max_concurrency": limit} if limit else {}
+    path = static(tmp_path / "static.json", [service("a", instance.port, "m", metadata=metadata)])
+    return "--workers", WORKERS, "--static-services", path, "--health-interval", 600
+
+
+def test_counts_of_all_processes_are_exact_at_rest(tmp_path, instance):
+    with router(*site(tmp_path, instance)) as own:
+        clients = [own.client() for _ in range(12)]
+        for number in range(60):
+            assert clients[number % 12].send(post(number)).answer().status == 200
+        wait_until(lambda: own.get("/stats").json()["total_requests"] == 60, timeout=2)
+        text = own.get("/metrics").text
+        assert 'svc_router_requests_total{model="m",status="200"} 60.0' in text
+        assert 'svc_router_request_duration_seconds_count{model="m"} 60.0' in text
+        assert own.get("/stats").json()["in_flight"] == 0
+
+
+def test_an_instance_gets_no_more_than_its_limit_and_the_queue_is_in_order(tmp_path, instance):
+    gate = Gate()
+    instance.play(gate)
+    with router(*site(tmp_path, instance, limit=2)) as own:
+        clients = [own.client() for _ in range(12)]
+        for number, client in enumerate(clients):
+            client.send(post(number))
+            wait_until(lambda number=number: waiting(own) + min(number + 1, 2) == number + 1, description="a place")
+        assert own.in_flight() == 2
+        for count in range(3, 13):
+            gate.let_through()
+            wait_until(lambda count=count: len(gate.numbers) == count, description="the next request")
+        gate.let_through(2)
+        assert [client.answer().status for client in clients] == [200] * 12
+        assert gate.numbers == list(range(12))
+        assert gate.most == 2
+
+
+def waiting(own: Router) -> int:
+    stats = own.get("/stats").json()
+    return int(stats["waiting"]) if stats["in_flight"] else 0
+
+
+def test_a_killed_process_loses_its_own_requests_only(tmp_path, instance):
+    gate = Gate()
+    instance.play(gate)
+    with router(*site(tmp_path, instance, limit=12)) as own:
+        clients = [own.client().send(post(number)) for number in range(12)]
+        wait_until(lambda: own.in_flight() == 12)
+        victim = relaying_processes(own)[0]
+        lost = connections_of(own, victim, clients)
+        kill(own, victim)
+        wait_until(lambda: own.in_flight() == 12 - len(lost), description="the counts without the killed process")
+        gate.let_through(12)
+        for client in clients:
+            if client in lost:
+                with pytest.raises((ConnectionError, AssertionError)):
+                    client.answer()
+            else:
+                assert client.answer().status == 200
+        gate.let_through(12)
+        for number in range(12):
+            with own.client() as client:
+                assert client.send(post(number)).answer().status == 200
+        wait_until(lambda: own.in_flight() == 0)
+
+
+def connections_of(own: Router, pid: int, clients: list[Client]) -> list[Client]:
+    """Return the clients whose connections a process has: those of its sockets, found by their inodes."""
+    inodes = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # a descriptor that was closed meanwhile
+            inodes.add(os.readlink(entry).removeprefix("socket:[").removesuffix("]"))
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    ports = {int(line[2].partition(":")[2], 16) for line in lines if line[9] in inodes}
+    return [client for client in clients if client.sock.getsockname()[1] in ports]
+
+
+def test_requests_pass_while_the_control_process_is_replaced(tmp_path, instance):
+    with router(*site(tmp_path, instance)) as own, own.client() as client:
+        assert client.send(post()).answer().status == 200
+        control = control_process(own)
+        os.kill(control, signal.SIGSTOP)
+        for number in range(20):
+            with own.client() as fresh:
+                assert fresh.send(post(number)).answer().status == 200
+        kill(own, control)
+        wait_until(own.ready)
+        assert client.send(post()).answer().status == 200
+        before = own.get("/stats").json()["total_requests"]
+        assert client.send(post()).answer().status == 200
+        wait_until(lambda: own.get("/stats").json()["total_requests"] == before + 1)
+
+
+def test_an_instance_that_fails_at_one_process_is_ejected_for_all(tmp_path, instance):
+    healthy = Instance()
+    path = static(tmp_path / "static.json", [service("a", instance.port, "m"), service("b", healthy.port, "m")])
+    instance.play(lambda peer, received: False)
+    flags = ("--workers", WORKERS, "--static-services", path, "--health-interval", 600, "--policy", "round_robin")
+    with router(*flags) as own:
+        clients = [own.client() for _ in range(9)]
+        deadline = time.monotonic() + 20
+        while not own.service("a")["ejected"]:
+            assert time.monotonic() < deadline
+            for client in clients:
+                assert client.send(post()).answer().status == 200
+        time_of_snapshot = 0.05
+        threading.Event().wait(time_of_snapshot)
+        seen = own.service("a")["request_count"]
+        for client in clients:
+            assert client.send(post()).answer().status == 200
+        threading.Event().wait(0.3)
+        assert own.service("a")["request_count"] == seen
+    healthy.close()
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGHUP])
+def test_no_request_fails_while_all_processes_are_replaced(tmp_path, instance, signal_number):
+    with router(*site(tmp_path, instance)) as own:
+        before = set(relaying_processes(own))
+        stop, failures = threading.Event(), list[object]()
+
+        def send() -> None:
+            session = requests.Session()
+            while not stop.is_set():
+                try:
+                    answer = session.post(f"{own.url}/v1/chat/completions", json={"model": "m"}, timeout=20)
+                    if answer.status_code != 200:
+                        failures.append(answer.text)
+                except requests.RequestException as error:
+                    failures.append(error)
+
+        threads = [threading.Thread(target=send) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        own.process.send_signal(signal_number)
+        wait_until(lambda: len(set(relaying_processes(own)) - before) == WORKERS, timeout=20)
+        wait_until(lambda: not before & set(relaying_processes(own)), timeout=20)
+        stop.set()
+        for thread in threads:
+            thread.join(20)
+        assert failures == []
+        own.assert_no_exception()
+
+
+def test_the_router_stops_and_leaves_no_process(tmp_path, instance):
+    with router(*site(tmp_path, instance)) as own:
+        pids = [control_process(own), *relaying_processes(own)]
+        own.process.send_signal(signal.SIGTERM)
+        assert own.process.wait(15) == 0
+        assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+        own.assert_no_exception()
