@@ -49,8 +49,9 @@ OPERATION_SECTIONS = [
     "Restarting and changing instances",
     "A new version",
     "Backup",
+    "A lost machine",
 ]
-SCP = re.compile(r"scp root@(?P<address>[^:]+):(?P<source>\S+) (?P<target>\S+)\n")
+SCP = re.compile(r"scp (?:-pr )?root@(?P<address>[^:]+):(?P<source>\S+) (?P<target>\S+)\n")
 START_REDIS = "redis-server /etc/redis/redis.conf --daemonize yes --supervised no --pidfile /tmp/redis.pid"
 RECOVERY_TIMEOUT_SECONDS = 15.0  # after a link is restored or a program has started
 
@@ -71,12 +72,19 @@ class Fleet:
         network = stack.enter_context(closing(Network(len(self.addresses), place, list(self.addresses.values()))))
         self.hosts: dict[str, Host] = dict(zip(self.addresses, network.hosts, strict=True))
         self.machines: dict[str, Any] = {}
+        self._checkout = checkout
         for role in self.addresses:
             if role != "client":
-                self.machines[role] = stack.enter_context(closing(self.start_machine(role, checkout)))
+                self.machines[role] = self.start_machine(role, checkout)
+                stack.callback(lambda role=role: self.machines[role].close())
 
     def start_machine(self, role: str, checkout: Path) -> Any:
         return Machine(checkout, site="", inside=("nsenter", f"--net=/run/netns/{self.hosts[role].name}"))
+
+    def replace_machine(self, role: str) -> None:
+        """Put an empty machine in the place of a host's machine, which is lost with its disk."""
+        self.machines[role].close()
+        self.machines[role] = self.start_machine(role, self._checkout)
 
     def run_section(self, section: str, *roles: str, document: Path = DOCUMENT) -> None:
         """Run the blocks of a section, each on those of the machines that it is for, in parallel."""
@@ -101,8 +109,12 @@ class Fleet:
         self._copy(TOKEN, "control", TOKEN, role)
 
     def _copy(self, source: str, source_role: str, target: str, target_role: str) -> None:
-        data = (self.machines[source_role].root() / source.lstrip("/")).read_bytes()
-        (self.machines[target_role].root() / target.lstrip("/")).write_bytes(data)
+        path = self.machines[source_role].root() / source.lstrip("/")
+        copy = self.machines[target_role].root() / target.lstrip("/")
+        if path.is_dir():
+            shutil.copytree(path, copy / path.name)
+        else:
+            copy.write_bytes(path.read_bytes())
 
     def send_chat(self, **fields: Any) -> requests.Response:
         """Send a chat from the client's machine, and return its answer."""

@@ -183,14 +183,25 @@ def test_a_new_version_is_installed_while_requests_are_served(fleet, served):
 def test_a_backup_is_made_and_restored(fleet, served):
     control = fleet.machines["control"]
     control.do("cd /var/lib/infinilm; svc drain qwen-b")
-    lines = blocks(DOCUMENT)
-    backup, restore = (block for block in lines if block.section == "Backup")
+    backup, restore, copy = (block for block in blocks(DOCUMENT) if block.section == "Backup")
     control.run(backup)
+    fleet.run(copy, "second")
     control.do("svc undrain qwen-b")
     (control.root() / "var/lib/infinilm/config/svc.toml").unlink()
     control.run(restore)
     wait_until(lambda: "qwen-b-server" not in fleet.routed_instances(), RECOVERY_TIMEOUT_SECONDS, "the mark is back")
     control.do("svc check; svc undrain qwen-b")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+
+
+def test_a_lost_control_host_is_replaced_and_has_the_drain_marks_of_the_backup(fleet):
+    """The backup that the test before has made, with qwen-b drained."""
+    fleet.replace_machine("control")
+    for section in ("On every machine", "What has to be reachable", "A lost machine"):
+        fleet.run_section(section, "control")
+    wait_until(lambda: fleet.routed_instances() == {"qwen-a-server"}, RECOVERY_TIMEOUT_SECONDS, "it is drained again")
+    assert fleet.send_chat(max_tokens=1).headers["x-mock-name"] == "qwen-a"
+    fleet.machines["control"].do("svc undrain qwen-b")
     wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
 
 

@@ -110,6 +110,7 @@ class SystemdMachine:
         self._nspawn: subprocess.Popen[bytes] | None = None
         self._session: Session | None = None
         for name in ("root", "changes", "work"):
+            shutil.rmtree(self.place / name, ignore_errors=True)  # of an earlier machine that was lost
             (self.place / name).mkdir()
         layers = f"lowerdir={base},upperdir={self.place}/changes,workdir={self.place}/work"
         mount = ["mount", "-t", "overlay", "overlay", "-o", layers, str(self._root)]

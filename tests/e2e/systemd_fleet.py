@@ -40,6 +40,10 @@ class SystemdFleet(Fleet):
         for role in roles:
             self.machines[role].boot()
 
+    def replace_machine(self, role: str) -> None:
+        super().replace_machine(role)
+        self.boot(role)
+
     def run(self, block: Block, role: str) -> None:
         """Run a block, where it uses the variables of an instance host in a session that has them."""
         if "$name" in block.text:

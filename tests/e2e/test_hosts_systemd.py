@@ -26,6 +26,7 @@ FURTHER_SECTIONS = {
     "Several registries",
     "From an empty machine",
     "The unit",
+    "A site that runs already",
     "Uninstall",
 }
 CHAT = "http://localhost:8000/v1/chat/completions"
@@ -172,14 +173,39 @@ def test_instances_are_restarted_while_requests_are_served(fleet):
 
 def test_a_backup_is_made_and_restored(fleet):
     control = fleet.machines["control"]
-    backup, restore = (block for block in blocks(DOCUMENT) if block.section == "Backup")
+    backup, restore, copy = (block for block in blocks(DOCUMENT) if block.section == "Backup")
     control.do(f"cd {SITE}; svc drain qwen-b")
     control.run(backup)
+    fleet.run(copy, "second")
     control.do(f"svc undrain qwen-b; rm {SITE}/config/svc.toml")
     control.run(restore)
     wait_until(lambda: "qwen-b-server" not in fleet.routed_instances(), RECOVERY_TIMEOUT_SECONDS, "the mark is back")
     control.do("svc check; svc undrain qwen-b")
     wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+
+
+def test_a_lost_control_host_is_replaced_and_has_the_drain_marks_of_the_backup(fleet):
+    """The backup that the test before has made, with qwen-b drained."""
+    fleet.replace_machine("control")
+    for section in ("On every machine", "What has to be reachable", "A lost machine"):
+        fleet.run_section(section, "control")
+    fleet.run_section("The unit", "control", document=SYSTEMD)
+    wait_until(lambda: fleet.routed_instances() == {"qwen-a-server"}, RECOVERY_TIMEOUT_SECONDS, "it is drained again")
+    fleet.machines["control"].do(f"cd {SITE}; svc undrain qwen-b; systemctl enable nftables")
+    wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+
+
+def test_a_lost_instance_host_is_replaced_while_requests_are_served(fleet):
+    """Without its secret, the new one is refused until the lease of the lost one has ended."""
+    with fleet.requests_served() as answers:
+        fleet.await_both(answers)
+        fleet.replace_machine("first")
+        for section in ("On every machine", "An instance host", "What has to be reachable"):
+            fleet.run_section(section, "first")
+        fleet.run_section("The unit", "first", document=SYSTEMD)
+        wait_until(fleet.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "all are there again")
+        fleet.await_both(answers)
+    fleet.machines["first"].do("systemctl enable nftables")
 
 
 def test_a_new_version_is_installed_while_requests_are_served(fleet):
@@ -270,6 +296,33 @@ def test_an_uninstall_leaves_nothing(fleet, roles):
         files = machine.call("find / -xdev -name '*infinilm*'").split()
         assert [name for name in files if not name.startswith(("/root/", "/var/backups/", "/var/log/"))] == []
         assert machine.call("systemctl is-system-running").strip() == "running"
+
+
+def test_a_site_that_was_started_by_hand_moves_under_the_unit(fleet):
+    single = fleet.machines["single"]
+    *install, fill = (block for block in blocks(SYSTEMD) if block.section == "From an empty machine")
+    for block in install:
+        single.run(block)
+    single.do("""useradd --create-home llm
+        git clone --quiet /usr/local/src/infinilm-svc /home/llm/site
+        cd /home/llm/site
+        python3 -m venv .venv
+        .venv/bin/pip install /usr/local/src/infinilm-svc
+        chown -R llm: .
+        runuser -u llm -- .venv/bin/svc up
+        runuser -u llm -- .venv/bin/svc drain demo1""")
+    fleet.run_section("A site that runs already", "single", document=SYSTEMD)
+    assert single.call("pgrep --list-full --uid llm") == ""
+    fleet.run_section("The unit", "single", document=SYSTEMD)
+    wait_until(
+        lambda: "demo1:server: drained" in single.call(f"cd {SITE}; svc status || true"),
+        RECOVERY_TIMEOUT_SECONDS,
+        "the mark is kept",
+    )
+    single.do(f"cd {SITE}; runuser -u infinilm -- svc undrain demo1")
+    wait_until(lambda: is_healthy(single), RECOVERY_TIMEOUT_SECONDS, interval=0.5)
+    assert single.call(f"find {SITE} ! -user infinilm") == ""
+    fleet.run_section("Uninstall", "single", document=SYSTEMD)
 
 
 def await_models(fleet: SystemdFleet, name: str, models: set[str]) -> None:

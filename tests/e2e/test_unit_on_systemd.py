@@ -153,7 +153,7 @@ def with_drop_in(machine, text):
     wait_until(lambda: is_healthy(machine), TIMEOUT_SECONDS, interval=0.5)
 
 
-def test_a_site_in_a_home_runs_under_its_unit(machine):
+def test_a_site_in_a_home_with_its_own_environment_moves_under_a_unit_there(machine):
     home = "/home/llm/site"
     machine.do(f"""systemctl stop {UNIT}
         useradd --create-home llm
@@ -161,12 +161,15 @@ def test_a_site_in_a_home_runs_under_its_unit(machine):
         install -d -o llm {home}
         cp -r /root/config {home}/
         cd {home}
-        printf '[systemd]\\nuser = "llm"\\nsite = "{home}"\\n' >> config/svc.toml
-        svc render
-        svc render --systemd
+        python3 -m venv .venv
+        .venv/bin/pip install /usr/local/src/infinilm-svc
         chown -R llm: {home}
+        runuser -u llm -- .venv/bin/svc up
+        printf '[systemd]\\nuser = "llm"\\nsite = "{home}"\\nprefix = "{home}/.venv"\\n' >> config/svc.toml
+        runuser -u llm -- .venv/bin/svc render --systemd
         cp /etc/systemd/system/{UNIT}.service /root/
         cp systemd/{UNIT}.service /etc/systemd/system/
+        runuser -u llm -- .venv/bin/svc down
         systemctl daemon-reload
         systemctl start {UNIT}""")
     wait_until(lambda: machine.call(f"cd {home} && svc health"), TIMEOUT_SECONDS, interval=0.5)
