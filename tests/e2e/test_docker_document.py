@@ -102,6 +102,7 @@ def peer(engine, checkout) -> Iterator[str]:
 
 
 def test_the_firewall_admits_only_the_control_host_to_published_ports(engine, checkout, peer):
+    program("nft", "nftables")
     control, first, firewall = HOST_BLOCKS
     run(engine, checkout, control.text.partition("docker run")[0])  # the token
 
