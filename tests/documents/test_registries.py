@@ -22,7 +22,6 @@ from tests.documents.fleet import (
 from tests.integration.redis_server import MISSING_REDIS
 from tests.waiting import wait_until
 
-pytestmark = pytest.mark.long
 ROLES = ("control", "first", "second", "other", "redis")
 OTHER = "http://10.0.0.2:18000"
 

@@ -300,8 +300,9 @@ def test_an_uninstall_leaves_nothing(fleet, roles):
 
 def test_a_site_that_was_started_by_hand_moves_under_the_unit(fleet):
     single = fleet.machines["single"]
-    *install, fill = (block for block in blocks(SYSTEMD) if block.section == "From an empty machine")
-    for block in install:
+    *installation, _ = (block for block in blocks(SYSTEMD) if block.section == "From an empty machine")
+    single.do("cd")  # from the directory that the uninstall has removed
+    for block in installation:
         single.run(block)
     single.do("""useradd --create-home llm
         git clone --quiet /usr/local/src/infinilm-svc /home/llm/site
