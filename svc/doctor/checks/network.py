@@ -33,7 +33,8 @@ def check(facts: Facts) -> Iterator[Finding]:
                 first_step="give this machine's address",
                 fix="hostname -I",
             )
-        elif name and not name.is_local:
+        elif name and not name.is_local and not facts.files.in_foreground:
+            # In a container, the address is usually that of its host, which publishes the ports.
             yield Finding(
                 f"host.{component.name}",
                 WARNING,

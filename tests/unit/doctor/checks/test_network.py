@@ -2,9 +2,7 @@
 
 import dataclasses
 
-from svc.doctor.facts import (
-    HostName,
-)
+from svc.doctor.facts import HostName, SiteFiles
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import findings
 
@@ -23,3 +21,14 @@ def test_unknown_names_and_hosts_of_other_machines():
     assert "dns.control" in findings(
         registries=[away], host_names={"control": HostName("control", (), False, "not known")}
     )
+
+
+def test_a_container_registers_with_the_address_of_its_host():
+    component = dataclasses.replace(sample_site.COMPONENTS[2], host="10.9.9.9")
+    result = findings(
+        files=SiteFiles(in_foreground=True),
+        components=[*sample_site.COMPONENTS[:2], component],
+        host_names={"10.9.9.9": HostName("10.9.9.9", ("10.9.9.9",), is_local=False)},
+        registries=[sample_site.registry([sample_site.service("a", 8100, host="10.9.9.9")])],
+    )
+    assert "host.a" not in result
