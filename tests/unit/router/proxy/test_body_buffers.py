@@ -9,26 +9,7 @@ import pytest
 from svc.base.errors import Overloaded, TooLarge
 from svc.router.balance.request_queue import Waiter
 from svc.router.proxy.body_buffers import STALLED_SECONDS, Allocation, BodyBuffers, select_stalled
-
-
-class WaitingRequest:
-    """One request that wants room, in a thread of its own, since it may wait."""
-
-    def __init__(self, buffers: BodyBuffers, allocation: Allocation, size: int, deadline: float = 100.0) -> None:
-        self.waits = threading.Event()
-        self.error: Exception | None = None
-        self._thread = threading.Thread(target=self._grow, args=(allocation, size, deadline), daemon=True)
-        self._thread.start()
-
-    def _grow(self, allocation: Allocation, size: int, deadline: float) -> None:
-        try:
-            allocation.grow(size, deadline, lambda place: self.waits.set())
-        except Exception as error:  # noqa: BLE001 - the test looks at it
-            self.error = error
-
-    def done(self, timeout: float = 5.0) -> bool:
-        self._thread.join(timeout)
-        return not self._thread.is_alive()
+from tests.unit.router.proxy.waiting_request import WaitingRequest
 
 
 def never(place: Waiter) -> None:
@@ -60,7 +41,7 @@ def test_what_is_counted_is_given_back(buffers: BodyBuffers):
 def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: BodyBuffers):
     first, second = taken(buffers, 30), taken(buffers, 30)
     first.grow(40, 100.0, never)
-    other = WaitingRequest(buffers, second, 31)
+    other = WaitingRequest(second, 31)
     assert other.waits.wait(5)
     first.grow(70, 100.0, never)  # it can always finish
     assert buffers.used == 100
@@ -72,9 +53,9 @@ def test_one_request_at_a_time_may_use_what_is_set_aside(buffers: BodyBuffers):
 
 def test_waiting_requests_are_served_in_order(buffers: BodyBuffers):
     first, held = taken(buffers, 60), taken(buffers, 1)
-    large = WaitingRequest(buffers, Allocation(buffers), 40)
+    large = WaitingRequest(Allocation(buffers), 40)
     assert large.waits.wait(5)
-    small = WaitingRequest(buffers, Allocation(buffers), 1)
+    small = WaitingRequest(Allocation(buffers), 1)
     assert small.waits.wait(5)
     held.shrink(0)
     assert large.done()
@@ -86,7 +67,7 @@ def test_waiting_requests_are_served_in_order(buffers: BodyBuffers):
 def test_a_wait_ends_at_its_deadline_and_names_the_setting(buffers: BodyBuffers):
     taken(buffers, 60)
     taken(buffers, 1)
-    waiter = WaitingRequest(buffers, Allocation(buffers), 30, deadline=5.0)
+    waiter = WaitingRequest(Allocation(buffers), 30, deadline=5.0)
     assert waiter.waits.wait(5)
     buffers.expire(4.9)
     assert not waiter.done(0.05)

@@ -1,0 +1,130 @@
+import fcntl
+import os
+import select
+import subprocess
+import sys
+
+import pytest
+
+from svc.router.workers import shared_counts
+from svc.router.workers.shared_counts import HOLDER, LAST_TICKET, TOTAL, ProcessLock, SharedCounts, becomes_true
+from tests.unit.router.workers.examples import process
+
+
+@pytest.fixture
+def counts() -> SharedCounts:
+    return SharedCounts(3)
+
+
+def woken(counts: SharedCounts) -> bool:
+    """Return whether another process has woken this one since the last call."""
+    readable, _, _ = select.select([counts.wakeup()], [], [], 0)
+    return bool(readable) and os.eventfd_read(counts.wakeup()) > 0
+
+
+def test_every_process_counts_in_the_row_of_the_same_name(counts: SharedCounts):
+    first, second = process(counts, 1), process(counts, 2)
+    first.row("instance a")[1] += 2
+    second.row("instance b")[2] += 5
+    second.row("instance a")[2] += 3
+    assert first.row("instance a").tolist() == [0, 2, 3]
+    assert first.row("instance b").tolist() == [0, 0, 5]
+
+
+def test_counts_and_common_values_of_the_same_name_are_apart(counts: SharedCounts):
+    counts.common("x")[0] = 7
+    assert counts.row("x").tolist() == [0, 0, 0]
+    assert process(counts, 1).common("x").tolist() == [7, 0]
+
+
+def test_the_counts_of_an_ended_process_are_zero_and_the_others_stay(counts: SharedCounts):
+    killed, other = process(counts, 1), process(counts, 2)
+    for own in (killed, other):
+        own.row("instance a")[own.slot] = 4
+        own.waiting[own.slot] = 2
+    counts.queue[TOTAL], counts.queue[LAST_TICKET] = 4, 9
+    counts.clear(1)
+    assert other.row("instance a").tolist() == [0, 0, 4]
+    assert (counts.queue[TOTAL], counts.queue[LAST_TICKET]) == (2, 9), "tickets go on ascending"
+
+
+@pytest.mark.parametrize(("holder", "left"), [(1, 0), (2, 3)])
+def test_an_ended_process_frees_the_reserve_only_if_it_holds_it(counts: SharedCounts, holder: int, left: int):
+    counts.reserve[HOLDER] = holder + 1
+    counts.clear(1)
+    assert counts.reserve[HOLDER] == left
+
+
+def test_the_end_of_a_process_wakes_all_others(counts: SharedCounts):
+    counts.clear(1)
+    assert [woken(process(counts, slot)) for slot in range(3)] == [True, True, True]
+
+
+def test_a_process_is_woken_once_however_often_it_was_meant(counts: SharedCounts):
+    first, second = process(counts, 1), process(counts, 2)
+    first.wake([2])
+    first.wake([2])
+    assert not woken(first)
+    assert woken(second)
+    assert not woken(second)
+
+
+def test_names_beyond_the_memory_share_one_row_and_the_rest_stay_exact(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(shared_counts, "MAX_ROWS", 6)
+    first = process(SharedCounts(2), 0)
+    known = [first.row(name) for name in ("a", "b")]
+    for row in known:
+        row[0] = 1
+    for number in range(9):
+        first.row(f"more {number}")[0] += 1
+    second = process(first, 1)
+    assert [second.row(name).tolist() for name in ("a", "b")] == [[1, 0], [1, 0]]
+    shared = second.row("more 8")
+    assert shared.tolist() == second.row("yet another").tolist()
+    assert shared[0] > 1
+    first.clear(0)
+    assert sum(shared) == 0
+
+
+HOLD_LOCK = """
+import fcntl, sys
+lock = open(sys.argv[1], "r+b")
+fcntl.lockf(lock, fcntl.LOCK_EX)
+print("locked", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_killed_process_keeps_no_lock():
+    lock = ProcessLock()
+    path = f"/proc/{os.getpid()}/fd/{lock._descriptor}"  # noqa: SLF001
+    command = [sys.executable, "-c", HOLD_LOCK, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        with pytest.raises(BlockingIOError):
+            fcntl.lockf(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # noqa: SLF001
+        other.kill()
+    with lock:
+        pass
+    lock.close()
+
+
+def test_a_nested_lock_is_held_until_the_outer_one_ends():
+    lock = ProcessLock()
+    path = f"/proc/{os.getpid()}/fd/{lock._descriptor}"  # noqa: SLF001
+    with lock:
+        with lock:
+            pass
+        with subprocess.Popen([sys.executable, "-c", HOLD_LOCK, path], stdin=-1, stdout=-1) as other:
+            assert not select.select([other.stdout], [], [], 0.3)[0]
+            other.kill()
+    lock.close()
+
+
+def test_a_count_that_another_process_corrects_meanwhile_refuses_nothing():
+    values = iter([False, False, True])
+    assert becomes_true(lambda: next(values))
+
+
+def test_a_limit_that_stays_reached_is_noticed():
+    assert not becomes_true(lambda: False)

@@ -1,0 +1,178 @@
+import os
+import select
+
+import pytest
+
+from svc.base.errors import RateLimited
+from svc.router.balance.request_queue import Waiter
+from svc.router.workers.shared_counts import SharedCounts
+from svc.router.workers.shared_queue import SharedQueue, lengths
+from tests.unit.router.workers.examples import process
+
+SIZE = 4
+MODELS = frozenset({"m", "n"})
+
+
+@pytest.fixture
+def counts() -> SharedCounts:
+    return SharedCounts(3)
+
+
+def queue(counts: SharedCounts, slot: int, free_places: int = 0) -> SharedQueue:
+    own = SharedQueue(SIZE, process(counts, slot), lambda model: free_places)
+    own.models = MODELS
+    return own
+
+
+@pytest.fixture
+def queues(counts: SharedCounts) -> list[SharedQueue]:
+    """The queues of two processes."""
+    return [queue(counts, slot) for slot in (1, 2)]
+
+
+def join(own: SharedQueue, model: str | None = "m", ordered: bool = True) -> Waiter:
+    """Let a request wait, as one that has seen that it is not its turn."""
+    waiter = own.join(model, 10, 1, ordered)
+    assert was_woken(waiter), "a place may have become free meanwhile"
+    return waiter
+
+
+def was_woken(waiter: Waiter) -> bool:
+    woken = waiter._event.is_set()  # noqa: SLF001
+    waiter._event.clear()  # noqa: SLF001
+    return woken
+
+
+def woken_processes(counts: SharedCounts) -> list[int]:
+    """Return the slots of the processes that were woken since the last call."""
+    descriptors = [process(counts, slot).wakeup() for slot in range(counts.processes)]
+    readable, _, _ = select.select(descriptors, [], [], 0)
+    for descriptor in readable:
+        os.eventfd_read(descriptor)
+    return [slot for slot, descriptor in enumerate(descriptors) if descriptor in readable]
+
+
+def test_the_request_that_waits_longest_is_first_in_whichever_process(queues):
+    first, second = queues
+    early, late, last = join(second), join(first), join(second)
+    assert [second.is_first("m", early), first.is_first("m", late), second.is_first("m", last)] == [True, False, False]
+    second.leave("m", early)
+    assert [first.is_first("m", late), second.is_first("m", last)] == [True, False]
+    first.leave("m", late)
+    assert second.is_first("m", last)
+
+
+def test_a_new_request_waits_behind_those_of_other_processes(queues):
+    first, second = queues
+    join(first)
+    join(first, None)
+    assert (second.has_waiters("m"), second.has_waiters("n"), second.has_waiters(None)) == (True, False, True)
+
+
+def test_names_of_models_that_no_instance_has_take_no_memory(counts: SharedCounts, queues):
+    first, _ = queues
+    before = len(counts._counts.all_rows())  # noqa: SLF001
+    for number in range(100):
+        assert not first.has_waiters(f"invented {number}")
+    assert len(counts._counts.all_rows()) == before  # noqa: SLF001
+
+
+def test_the_queues_of_all_processes_have_one_limit(queues):
+    first, second = queues
+    waiters = [join(own, model) for own in queues for model in ("m", "n")]
+    with pytest.raises(RateLimited, match="queue is full") as caught:
+        first.join("m", 10, 7)
+    assert caught.value.retry_after == 7
+    second.leave("n", waiters[-1])
+    join(first)
+    assert first.waiting == second.waiting == SIZE
+
+
+def test_a_full_queue_takes_as_many_more_as_there_are_free_places(counts: SharedCounts):
+    """The requests for these places wait still: they have been woken, and have not run yet."""
+    own = queue(counts, 1, free_places=2)
+    for _ in range(SIZE + 2):
+        join(own)
+    with pytest.raises(RateLimited):
+        join(own)
+
+
+def test_a_refused_request_leaves_no_trace(queues):
+    first, second = queues
+    waiters = [join(first) for _ in range(SIZE)]
+    with pytest.raises(RateLimited):
+        second.join("m", 10, 1)
+    for waiter in waiters:
+        first.leave("m", waiter)
+    assert (first.waiting, first.has_waiters("m"), first.first_ticket("m")) == (0, False, 0)
+
+
+def test_leaving_twice_counts_once(queues):
+    """A request leaves when it gets its instance, and again when its wait ends."""
+    first, second = queues
+    waiter, other = join(first), join(second)
+    first.leave("m", waiter)
+    first.leave("m", waiter)
+    assert first.waiting == 1
+    assert second.is_first("m", other)
+
+
+def test_a_free_place_wakes_the_first_in_the_process_where_it_waits(counts: SharedCounts, queues):
+    first, second = queues
+    early, late = join(second), join(first)
+    first.wake(["m", None])
+    assert woken_processes(counts) == [2]
+    assert not was_woken(late)
+    second.wake(["m", None])
+    assert woken_processes(counts) == []
+    assert was_woken(early)
+
+
+def test_the_end_of_a_wait_passes_the_turn_to_the_other_process(counts: SharedCounts, queues):
+    first, second = queues
+    early, late = join(first), join(first, "n")
+    join(second)
+    first.leave("m", early)
+    assert woken_processes(counts) == [2]
+    assert was_woken(late), "models may share an instance"
+
+
+def test_requests_in_no_line_neither_wait_behind_others_nor_delay_them(counts: SharedCounts, queues):
+    first, second = queues
+    retry = join(second, ordered=False)
+    assert not first.has_waiters("m")
+    waiter = join(first)
+    assert second.is_first("m", retry)
+    assert first.is_first("m", waiter)
+    first.wake(["n"])
+    assert woken_processes(counts) == [2], "its process decides"
+    second.leave("m", retry)
+    assert second.waiting == 1
+
+
+def test_the_turn_of_a_killed_process_passes_on(counts: SharedCounts, queues):
+    killed, other = queues
+    join(killed)
+    join(killed, ordered=False)
+    waiter = join(other)
+    assert not other.is_first("m", waiter)
+    counts.clear(1)
+    assert other.is_first("m", waiter)
+    assert other.waiting == 1
+    other.expire(5)
+    assert was_woken(waiter)
+    assert not waiter.expired
+
+
+def test_a_wait_ends_at_its_deadline(queues):
+    first, _ = queues
+    early, late = first.join("m", 10, 1), first.join("m", 11, 1)
+    first.expire(10)
+    assert (early.expired, late.expired) == (True, False)
+
+
+def test_the_lengths_are_those_of_all_processes(counts: SharedCounts, queues):
+    first, second = queues
+    for own, model, ordered in ((first, "m", True), (second, "m", False), (second, None, True)):
+        join(own, model, ordered)
+    assert lengths(counts, MODELS) == {"m": 2, None: 1}
