@@ -32,7 +32,6 @@ TOTAL, LAST_TICKET = 0, 1  # the cells of the common row "queue"
 HOLDER = 0  # the cell of the common row "reserve"
 GRACE_SECONDS = 0.05  # for which a refusal waits: another process may have answered a request and not counted it yet
 GRACE_INTERVAL_SECONDS = 0.005
-OTHERS = "others"  # the row for all names beyond MAX_ROWS: their limits apply to all of them together
 
 
 class SharedCounts:
@@ -115,10 +114,8 @@ class Rows:
         digests = self._cells[1 : 1 + count].tolist()
         if digest in digests:
             return digests.index(digest)
-        if count == MAX_ROWS - 1 and name != OTHERS:
-            return self._number(OTHERS)
         if count == MAX_ROWS:
-            return MAX_ROWS - 1
+            return MAX_ROWS - 1  # all further names share the last row: their limits apply to all of them together
         self._cells[1 + count] = digest
         self._cells[0] = count + 1
         return count

@@ -1,6 +1,9 @@
+import threading
+
 import pytest
 
 from svc.base.errors import RateLimited
+from svc.router.workers import shared_counts
 from svc.router.workers.shared_counts import SharedCounts
 from svc.router.workers.shared_keys import SharedApiKey
 from tests.unit.router.workers.examples import process
@@ -34,6 +37,16 @@ def test_the_requests_of_all_processes_count_for_a_keys_concurrency(keys):
     assert (first.in_flight, second.in_flight) == (1, 1)
     second.release()
     first.admit(NOW)
+
+
+def test_a_request_is_not_refused_for_one_that_is_just_being_released(keys, monkeypatch: pytest.MonkeyPatch):
+    """A client has the whole response a moment before its process counts the request as ended."""
+    monkeypatch.setattr(shared_counts, "GRACE_SECONDS", 10.0)
+    first, second = keys
+    limit(keys, concurrency=1)
+    first.admit(NOW)
+    threading.Timer(0.02, first.release).start()
+    second.admit(NOW)
 
 
 def test_all_processes_take_from_one_bucket_which_fills_with_time(keys):

@@ -148,6 +148,9 @@ def test_requests_in_no_line_neither_wait_behind_others_nor_delay_them(counts: S
     assert woken_processes(counts) == [2], "its process decides"
     second.leave("m", retry)
     assert second.waiting == 1
+    woken_processes(counts)
+    first.wake(["n"])
+    assert woken_processes(counts) == []
 
 
 def test_the_turn_of_a_killed_process_passes_on(counts: SharedCounts, queues):
@@ -173,6 +176,9 @@ def test_a_wait_ends_at_its_deadline(queues):
 
 def test_the_lengths_are_those_of_all_processes(counts: SharedCounts, queues):
     first, second = queues
-    for own, model, ordered in ((first, "m", True), (second, "m", False), (second, None, True)):
-        join(own, model, ordered)
+    waiter = join(first, "m")
+    join(second, "m", ordered=False)
+    join(second, None)
     assert lengths(counts, MODELS) == {"m": 2, None: 1}
+    first.leave("m", waiter)
+    assert lengths(counts, MODELS) == {"m": 1, None: 1}
