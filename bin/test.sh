@@ -1,5 +1,5 @@
 #!/bin/sh
-# test.sh [--all] [pytest's arguments]: linters, types and tests, side by side; --all: then, one by one, tests that take minutes.
+# test.sh [--all] [pytest's arguments]: linters, types and tests, side by side; --all: then, one by one, tests that take minutes, and the router with 3 processes.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
 venv=$(bin/venv.sh test,dev,redis,llama,bench)
@@ -17,7 +17,10 @@ tests() { python -m pytest "$@" || [ $? = 5 ]; }  # 5: no test is of that kind
 failed=
 # Most tests wait for processes, so a core bears several; tests/conftest.py has the order of the files.
 tests -m 'not long' -n 4 --dist loadfile --no-loadscope-reorder "$@" || failed=yes
-if [ "$all" ]; then tests -m long "$@" || failed=yes; fi
+if [ "$all" ]; then
+    tests -m long "$@" || failed=yes
+    ROUTER_WORKERS=3 tests -m 'not long' -n 4 --dist loadfile tests/integration/router || failed=yes
+fi
 wait "$mypy" || failed=yes
 cat "$lint"
 [ ! "$failed" ]

@@ -23,6 +23,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.telemetry.event_reporter import EventReporter
 from svc.router.telemetry.statistics import Statistics
+from svc.router.workers import shared_counts
 from svc.router.workers.messages import PublishedTable, Snapshot, encode
 from svc.router.workers.relay_balancer import RelayBalancer
 from svc.router.workers.shared_counts import SharedCounts
@@ -123,6 +124,7 @@ def start(counts: SharedCounts, slot: int, operations: int, seed: int) -> int:
 
 def run(processes: int, operations: int, kills: int, seed: int) -> dict[str, object]:
     """Run this many processes with this many operations each, besides those of killed ones; return what is left."""
+    shared_counts.GRACE_SECONDS = 0  # each refusal would wait for it
     counts, draw = SharedCounts(processes), random.Random(seed)
     running = {start(counts, slot, operations, draw.random().__hash__()): slot for slot in range(processes)}
     failures = killed = 0
