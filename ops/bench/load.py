@@ -1,8 +1,9 @@
-"""A closed loop of clients on one address: each sends a request, reads the whole answer, and sends the next."""
+"""Clients on one address: in a closed loop, each sends its next request after each answer; in bursts, all at once."""
 
 import asyncio
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -88,6 +89,8 @@ class Client(asyncio.Protocol):
 
 
 async def load(port: int, scenario: Scenario, seconds: float | None = None) -> ClientStatistics:
+    if scenario.burst:
+        return await bursts(port, scenario, scenario.seconds if seconds is None else seconds)
     statistics, start = ClientStatistics(), time.perf_counter()
     end = start + (scenario.seconds if seconds is None else seconds)
     gate = asyncio.Semaphore(MAX_CONNECTING)
@@ -101,6 +104,57 @@ async def load(port: int, scenario: Scenario, seconds: float | None = None) -> C
     await asyncio.gather(*clients, return_exceptions=True)
     statistics.seconds = time.perf_counter() - start
     return statistics
+
+
+async def bursts(port: int, scenario: Scenario, seconds: float) -> ClientStatistics:
+    """Send bursts for some time, two at least. The first one is not measured: it opens the connections.
+
+    The time until the first byte includes the time to connect, if the connections are new.
+    """
+    statistics, start = ClientStatistics(), time.perf_counter()
+    clients = await _burst(port, scenario, statistics, [None] * scenario.connections)
+    statistics.took.clear()
+    statistics.first.clear()
+    while True:
+        if scenario.burst == "cold":
+            close(clients)
+            clients = [None] * scenario.connections
+        clients = await _burst(port, scenario, statistics, clients)
+        if time.perf_counter() - start >= seconds:
+            break
+    close(clients)
+    statistics.seconds = time.perf_counter() - start
+    return statistics
+
+
+async def _burst(
+    port: int, scenario: Scenario, statistics: ClientStatistics, clients: Sequence["Client | None"]
+) -> list["Client | None"]:
+    """Send one request with each client, None to connect first; return the clients, None for those that failed."""
+    loop = asyncio.get_running_loop()
+    request = scenario.request(f"127.0.0.1:{port}")
+    timeout = ANSWER_TIMEOUT_SECONDS + scenario.events * scenario.gap / 1000
+
+    async def send(client: Client | None, began: float) -> Client | None:
+        try:
+            async with asyncio.timeout(timeout):
+                if client is None or not client.usable:
+                    _, client = await loop.create_connection(lambda: Client(statistics), "127.0.0.1", port)
+                await client.send(request)
+        except OSError as error:  # a TimeoutError too
+            statistics.failures[str(error) or "no answer"] += 1
+            return None
+        _count(statistics, client, scenario, began, time.perf_counter())
+        return client
+
+    began = time.perf_counter()
+    return await asyncio.gather(*(send(client, began) for client in clients))
+
+
+def close(clients: Sequence["Client | None"]) -> None:
+    for client in clients:
+        if client:
+            client.close()
 
 
 async def _client(

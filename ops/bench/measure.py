@@ -25,6 +25,7 @@ class Figures:
     rate: float
     p50: float | None
     p99: float | None
+    first_p50: float | None
     first_p99: float | None
     memory: float
     memory_idle: float
@@ -60,6 +61,7 @@ def figures(scenario: Scenario, clients: ClientStatistics, spent: float, samples
         rate=answered / clients.seconds,
         p50=_percentile(clients.took, 50),
         p99=_percentile(clients.took, 99),
+        first_p50=_percentile(clients.first, 50),
         first_p99=_percentile(clients.first, 99),
         memory=peak,
         memory_idle=idle,

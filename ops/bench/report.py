@@ -29,7 +29,11 @@ def ratio(rounds: Rounds, name: str, scenario: Scenario) -> float | None:
 def table(scenario: Scenario, rounds: Rounds) -> str:
     unit = "event" if scenario.events else "request"
     head = ["router", f"CPU µs/{unit}", "from-to", "ours/it", "requests/s", "p50 ms", "p99 ms"]
-    head += ["first p99 ms", "idle MB", "MB"] + (["KB/stream", "at once"] if scenario.events else []) + ["failed"]
+    head += (
+        ["first p50 ms", "first p99 ms", "idle MB", "MB"]
+        + (["KB/stream", "at once"] if scenario.events else [])
+        + ["failed"]
+    )
     rows = [row(scenario, rounds, name) for name in rounds if any(rounds[name])]
     title = f"**{scenario.name}**: {scenario.description}; medians of {max(map(len, rounds.values()))} rounds"
     return "\n".join([title, "", *aligned([head, *rows])])
@@ -46,7 +50,7 @@ def row(scenario: Scenario, rounds: Rounds, name: str) -> list[str]:
         return number(statistics.median(column) if column else None, digits)
 
     cells = [name, number(median_cost, 1), extremes, number(ratio(rounds, name, scenario), 2)]
-    cells += [median("rate", 0), median("p50", 2), median("p99", 2), median("first_p99", 2)]
+    cells += [median("rate", 0), median("p50", 2), median("p99", 2), median("first_p50", 2), median("first_p99", 2)]
     cells += [median("memory_idle"), median("memory")]
     cells += [median("memory_stream"), median("most_open", 0)] if scenario.events else []
     return [*cells, str(sum(figures.failed for figures in measured))]

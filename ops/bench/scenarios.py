@@ -10,6 +10,8 @@ MODEL = "model-a"
 class Scenario:
     """`connections` clients, each of which sends one request after the other for `seconds`, or sends only `once`.
 
+    With `burst`, all clients send at the same moment, again and again, each time when every answer has ended: on their
+    kept connections ("warm"), or all on new ones ("cold").
     `body` is the bytes of the prompt. With `events` the answer is a stream of so many, `gap` milliseconds apart.
     """
 
@@ -21,6 +23,7 @@ class Scenario:
     events: int = 0
     gap: int = 0
     once: bool = False
+    burst: str = ""
 
     @property
     def files(self) -> int:
@@ -54,6 +57,22 @@ SCENARIOS = {
         Scenario("huge", "8 clients, prompts of 1 MB", connections=8, body=1 << 20),
         Scenario("stream", "128 clients, 100 events 10 ms apart", connections=128, events=100, gap=10),
         Scenario("crowd", "1,000 clients, 100 events 50 ms apart", connections=1000, seconds=6, events=100, gap=50),
+        Scenario("burst", "128 streams start at once, 20 events 10 ms apart", 128, events=20, gap=10, burst="warm"),
+        Scenario(
+            "burst-cold", "128 new connections with a stream each start at once", 128, events=20, gap=10, burst="cold"
+        ),
+        Scenario(
+            "surge", "1,000 streams start at once, 20 events 50 ms apart", 1000, 6, events=20, gap=50, burst="warm"
+        ),
+        Scenario(
+            "surge-cold",
+            "1,000 new connections with a stream each start at once",
+            1000,
+            6,
+            events=20,
+            gap=50,
+            burst="cold",
+        ),
         Scenario(
             "flood", "5,000 streams at once, 30 events 1 s apart", connections=5000, events=30, gap=1000, once=True
         ),

@@ -133,9 +133,9 @@ def test_a_low_limit_of_open_files_is_reported_before_the_run(tmp_path):
 
 @bench
 def test_an_unknown_scenario_is_reported_with_the_known_ones():
-    done = run("run.py", "--scenarios", "one,huge")
+    done = run("run.py", "--scenarios", "one,vast")
     assert done.returncode == 2
-    assert "unknown scenario 'huge'; there are one, small, large, stream, crowd, flood" in done.stderr
+    assert "unknown scenario 'vast'; there are one, small, large, huge, stream, crowd, burst, " in done.stderr
 
 
 @needs("uvloop")
