@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gunicorn.workers.base_async import AsyncWorker
 
 from svc.base.address import is_loopback
+from svc.base.cores import usable_cores
 from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.loop import Loop
@@ -137,12 +138,12 @@ def unused_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> I
     raise NotImplementedError
 
 
-def worker_count(setting: int) -> int:
-    """Return how many processes relay. `setting`: the value of `workers`; 0 means a number that suits the machine.
+def worker_count(setting: int, cores: int) -> int:
+    """Return how many processes relay. `setting`: the value of `workers`; 0 means a number that suits the cores.
 
     Below four cores it is one, else a quarter of them, because the engines need the others, and at most MAX_WORKERS.
     """
-    return setting or max(1, min(MAX_WORKERS, len(os.sched_getaffinity(0)) // 4))
+    return setting or max(1, min(MAX_WORKERS, cores // 4))
 
 
 def freeze_memory() -> None:
@@ -184,4 +185,4 @@ def serve(settings: RouterSettings, fd: int | None = None) -> None:
     allow_connections(DESCRIPTORS_PER_CLIENT * WORKER_CONNECTIONS)
     with socket.socket(fileno=os.dup(fd)) as listener:
         loopback_only = local_machine.is_loopback_only(listener)
-    RouterApplication(settings, f"fd://{fd}", loopback_only, worker_count(settings.workers)).run()
+    RouterApplication(settings, f"fd://{fd}", loopback_only, worker_count(settings.workers, usable_cores())).run()
