@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +58,9 @@ def static_services(ports: list[int], model: str, **metadata: Any) -> str:
     return json.dumps({"services": services})
 
 
-def ours(target: Target) -> list[str]:
-    svc = Path(sys.executable).with_name("svc")
-    return [str(svc), "router", "--port", str(target.port), "--static-services", target.static()]
+def ours(target: Target, workers: int = 1) -> list[str]:
+    svc, count = Path(sys.executable).with_name("svc"), str(workers)
+    return [str(svc), "router", "--port", str(target.port), "--static-services", target.static(), "--workers", count]
 
 
 def nginx(target: Target) -> list[str]:
@@ -141,6 +142,8 @@ def by_command(command: str) -> Callable[[Target], list[str]]:
 
 PEERS: dict[str, Callable[[Target], list[str]]] = {
     "ours": ours,
+    "ours-2": partial(ours, workers=2),
+    "ours-4": partial(ours, workers=4),
     "nginx": nginx,
     "haproxy": haproxy,
     "vllm-router": rust("vllm-router"),

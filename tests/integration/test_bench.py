@@ -242,3 +242,11 @@ class Refuses(BaseHTTPRequestHandler):
 
 HTTPServer(("127.0.0.1", int(sys.argv[1])), Refuses).serve_forever()
 """
+
+
+@needs("uvloop")
+def test_the_cost_of_counting_together_is_measured():
+    done = run("shared_counts.py", "--processes", "1,3", "--seconds", "0.1")
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[1] for line in done.stdout.splitlines() if line[:3] in ("| 1", "| 3")] == ["1", "3"]
+    assert "it admits " in done.stdout
