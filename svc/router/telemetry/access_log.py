@@ -3,8 +3,10 @@
 import logging
 import os
 import re
+import select
 import sys
 import time
+from collections.abc import Iterator
 from typing import IO
 
 import msgspec
@@ -47,9 +49,10 @@ class AccessLog:
             return
         lines, self._lines = self._lines, []
         try:
-            file = self._open_file()
-            file.write(_escape_controls(b"\n".join((*lines, b""))))
-            file.flush()
+            file, data = self._open_file(), _escape_controls(b"\n".join((*lines, b"")))
+            for part in _parts(data) if self._path == "-" else (data,):
+                file.write(part)
+                file.flush()
             self._failing = False
         except OSError as error:
             if not self._failing:
@@ -72,6 +75,18 @@ def _is_at(file: IO[bytes], path: str) -> bool:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
     except OSError:
         return False
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    """Divide lines into parts that a pipe takes whole, so that lines of other processes cannot get into them.
+
+    Only a single line that is longer than PIPE_BUF is not safe.
+    """
+    start = 0
+    while start < len(data):
+        end = data.rfind(b"\n", start, start + select.PIPE_BUF) + 1 or data.find(b"\n", start) + 1
+        yield data[start:end]
+        start = end
 
 
 def _escape_controls(lines: bytes) -> bytes:

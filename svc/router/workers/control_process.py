@@ -11,8 +11,11 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import gevent
+from gevent.pool import Pool
 from gunicorn.workers.ggevent import GeventWorker
 
+from svc.perimeter.connection_pool import connection_limit
+from svc.router.serve import WORKER_CONNECTIONS
 from svc.router.workers.channel import Channel, ChannelClosed
 from svc.router.workers.control_state import ControlState
 from svc.router.workers.messages import OwnRequest, OwnResponse, Report
@@ -26,6 +29,7 @@ log = logging.getLogger(__name__)
 SWEEP_INTERVAL_SECONDS = 0.1
 STOP_MARGIN_SECONDS = 2.5  # for which the control process outlives those that relay
 NOTIFY_INTERVAL_SECONDS = 1.0
+DESCRIPTORS_PER_CHANNEL = 2
 REQUEST_TIMEOUT_SECONDS = 10.0  # within which a process sends the request for which it has opened a channel
 
 
@@ -41,6 +45,7 @@ class ControlWorker(GeventWorker):
         log.info("this is the control process (pid %d)", self.pid)
         components.start()
         self._publisher = Publisher(state)
+        self._answers = Pool(connection_limit(WORKER_CONNECTIONS, DESCRIPTORS_PER_CHANNEL))
         loops = [gevent.spawn(self._forever, self._publisher.run_round), gevent.spawn(self._forever, self._accept)]
         notified = 0.0
         while self.alive:
@@ -61,10 +66,15 @@ class ControlWorker(GeventWorker):
                 gevent.sleep(SWEEP_INTERVAL_SECONDS)
 
     def _accept(self) -> None:
+        """Accept a channel. If too many requests are being answered, close it: its request is answered with 503."""
         purpose, sock = self.app.group.door.accept()
         channel = Channel(sock)
-        work = {"updates": self._serve_updates, "request": self._answer, "sync": self._synchronize}[purpose]
-        gevent.spawn(self._serve, work, channel)
+        if purpose != "request":
+            gevent.spawn(self._serve, self._serve_updates if purpose == "updates" else self._synchronize, channel)
+        elif self._answers.full():
+            channel.close()
+        else:
+            self._answers.spawn(self._serve, self._answer, channel)
 
     def _serve(self, work: Callable[[Channel], None], channel: Channel) -> None:
         with closing(channel):
