@@ -42,28 +42,33 @@ class Channel:
                 raise ChannelClosed from None
 
     def receive(self, kind: Any, timeout: float | None = None) -> Any:
-        """Return the next message; raise ChannelClosed, or TimeoutError after `timeout` seconds."""
-        self._sock.settimeout(timeout)
-        size = LENGTH.unpack(self._take(LENGTH.size))[0]
-        if size > MAX_MESSAGE_BYTES:
-            raise ChannelClosed
-        return decode(self._take(size), kind)
+        """Return the next message; raise ChannelClosed, or TimeoutError if nothing arrives for `timeout` seconds.
 
-    def _take(self, size: int) -> bytes:
+        After a TimeoutError the message can still be received.
+        """
         received = self._received
-        while len(received) < size:
+        self._fill(LENGTH.size, timeout)
+        end = LENGTH.size + LENGTH.unpack_from(received)[0]
+        if end > MAX_MESSAGE_BYTES:
+            raise ChannelClosed
+        self._fill(end, timeout)
+        data = bytes(received[LENGTH.size : end])
+        del received[:end]
+        return decode(data, kind)
+
+    def _fill(self, size: int, timeout: float | None) -> None:
+        """Receive until this many bytes of the next message are there."""
+        while len(self._received) < size:
             try:
+                self._sock.settimeout(timeout)
                 data = self._sock.recv(RECEIVE_BYTES)
             except TimeoutError:
                 raise
-            except OSError:
+            except OSError:  # also if this process has closed the channel
                 raise ChannelClosed from None
             if not data:
                 raise ChannelClosed
-            received += data
-        taken = bytes(received[:size])
-        del received[:size]
-        return taken
+            self._received += data
 
     def close(self) -> None:
         with suppress(OSError):
