@@ -109,9 +109,7 @@ def main() -> None:
         rows.append([str(processes), f"{free[0]:.2f}", f"{free[1]:,.0f}", f"{limited[0]:.2f}", f"{limited[1]:,.0f}"])
         locked = min(locked, max(limited[0] - free[0], 0.01))
     print(f"{os.cpu_count()} cores, {INSTANCES} instances\n", *aligned(rows), sep="\n")
-    print(
-        f"\nThe lock costs {locked:.1f} us, for which others wait: it admits {1e6 / locked:,.0f} requests/s."
-    )
+    print(f"\nThe lock costs {locked:.1f} us, for which others wait: it admits {1e6 / locked:,.0f} requests/s.")
 
 
 if __name__ == "__main__":
