@@ -3,6 +3,7 @@
 Determine the client's address, whether the address can be trusted, and what the client's token and secret prove."""
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 from svc.perimeter.browsers import Headers
@@ -11,6 +12,7 @@ from svc.perimeter.local_machine import is_own_address
 from svc.registry.leases import owner
 
 UNKNOWN_ADDRESS = "unknown"
+MAX_CACHED_ADDRESSES = 1024
 # A proxy on this machine adds at least one of these headers. No program of this project sends them to the registry.
 PROXY_HEADERS = frozenset(
     (
@@ -82,11 +84,16 @@ def identify(
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
     is_forwarded = is_rebound or any(headers.get(name) is not None for name in PROXY_HEADERS)
-    address = address_of(peer or "")
     return Client(
         address=peer or UNKNOWN_ADDRESS,
-        is_local=address is not None and address.is_loopback and not is_forwarded,
+        is_local=_is_loopback(peer or "") and not is_forwarded,
         is_forwarded=is_forwarded,
         is_operator=is_operator(headers.get("authorization") or ""),
         secret_digest=owner.digest(headers.get("x-service-secret") or ""),
     )
+
+
+@lru_cache(MAX_CACHED_ADDRESSES)
+def _is_loopback(peer: str) -> bool:
+    address = address_of(peer)
+    return address is not None and address.is_loopback

@@ -6,7 +6,7 @@ its own lease. Silent services are counted, too, so that a mass expiry is notice
 """
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from svc.protocol.service import Service
 from svc.registry.leases import lease
@@ -17,25 +17,35 @@ MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least this number
 MAX_ROUND_GAP_SECONDS = 5.0  # if a gap between rounds is longer, the clock jumped, or this process did not run
 
 
-def is_mass_expiry(services: Iterable[Service], now: float, listening_since: float) -> bool:
+def is_mass_expiry(services: Collection[Service], now: float, listening_since: float) -> bool:
     """Return whether too many services are lost within WINDOW_SECONDS. Services with `static = true` do not count.
 
     A service counts as lost in two cases.
     1. It is expired, and its lease ended within the last window.
     2. It has sent no heartbeat for over half its lease, and the lease ends within the next window or has ended already.
     """
-    ended = silent = live = 0
-    for service in services:
+    ended = silent = 0
+    for service in possibly_silent(services, now):
         if service.is_static():
             continue
         if service.expired:
             ended += service.last_heartbeat + service.lease_seconds > now - WINDOW_SECONDS  # 1
             continue
-        live += 1
         end = lease.expires_at(service, listening_since)
         silent += end - service.lease_seconds / 2 <= now and end <= now + WINDOW_SECONDS  # 2
     lost = ended + silent
-    return lost >= MASS_EXPIRY_MIN_SERVICES and lost > MASS_EXPIRY_SHARE * (live + ended)
+    if lost < MASS_EXPIRY_MIN_SERVICES:
+        return False
+    live = sum(not (service.expired or service.is_static()) for service in services)
+    return lost > MASS_EXPIRY_SHARE * (live + ended)
+
+
+def possibly_silent(services: Collection[Service], now: float) -> list[Service]:
+    """Return the services that are expired or have sent no heartbeat for over half their lease.
+
+    Usually they are few, so the other rules need not be applied to thousands of services once a second.
+    """
+    return [s for s in services if s.expired or s.last_heartbeat + s.lease_seconds / 2 <= now]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,13 +86,14 @@ class LeaseExpiry:
         if not -MAX_ROUND_GAP_SECONDS <= now - self._last_round <= MAX_ROUND_GAP_SECONDS:
             self._restart(now)  # 1
         self._last_round = now
-        live = [s for s in services if not s.expired]
-        lapsed = [s for s in live if lease.has_lapsed(s, now, self.listening_since)]
+        live = sum(not s.expired for s in services)
+        silent = [s for s in possibly_silent(services, now) if not s.expired]
+        lapsed = [s for s in silent if lease.has_lapsed(s, now, self.listening_since)]
         if is_mass_expiry(services, now, self.listening_since):
             self._kept_until = now + WINDOW_SECONDS  # 2
         if self._endings_allowed_until <= now < self._kept_until:
-            return ExpiryDecision([], lapsed, len(live))
-        return ExpiryDecision(lapsed, [], len(live))  # 3
+            return ExpiryDecision([], lapsed, live)
+        return ExpiryDecision(lapsed, [], live)  # 3
 
     def allow_endings(self, now: float) -> None:
         """Let lapsed leases end for one window, because an operator has confirmed that these services are gone."""
