@@ -1,13 +1,18 @@
-"""The registry's server: it answers heartbeats in batches, and passes every other connection on.
+"""The registry's server: it works in rounds, answers the heartbeats of each round together, and passes on all others.
 
-    accept -> read what has arrived -> begins a heartbeat? -> yes: wait BATCH_SECONDS, read the rest -> batch -> answers
-                                                           -> no, or not a usual one: `handle`, in a greenlet of its own
+    a client connects -> round: accept all, read what has arrived -> usual heartbeats: one transaction -> answers
+              ^            |                                      -> other requests: `handle`, in a greenlet each
+              |            v
+              |          ROUND_SECONDS later: a round with new connections and with heartbeats that were incomplete
+              +--------- there are none
 
-Nearly all connections to a registry bring one heartbeat. A greenlet, a gevent socket and a transaction for each of them
-cost more than the heartbeat itself; a batch needs one greenlet and one transaction, and plain sockets suffice, because
-it neither waits to read nor to write. The wait also lets the body arrive, which many clients send on its own.
+Nearly all connections to a registry bring one heartbeat. To wake up, a greenlet, a gevent socket and a transaction for
+each of them cost far more than the heartbeat itself. A round needs each of these once, and plain sockets suffice,
+because it neither waits to read nor to write. A registry without load answers at once: only after a round does the next
+one begin ROUND_SECONDS later.
 """
 
+import logging
 import socket
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,9 +26,11 @@ from gevent.server import StreamServer
 from svc.registry import heartbeats
 from svc.registry.heartbeats import Heartbeat
 
-BATCH_SECONDS = 0.02
-MAX_BATCH = 1000  # further heartbeats take the way of other requests, whose number is limited
+log = logging.getLogger(__name__)
+ROUND_SECONDS = 0.02
+MAX_ROUND_CONNECTIONS = 64  # accepted in one round: those of heartbeats do not count in the pool
 DEFER_ACCEPT_SECONDS = 1  # a silent connection is accepted only after this time
+ACCEPT_RETRY_SECONDS = 1.0  # after a failure, for example for lack of descriptors
 
 _socket_type: Any = monkey.get_original("socket", "socket")
 
@@ -39,7 +46,7 @@ class Request(NamedTuple):
 class HeartbeatServer(StreamServer):
     """Accepts the connections of a listening socket.
 
-    `renew` gets the heartbeats of a batch, each with the address of its sender, and returns the JSON of each answer, or
+    `renew` gets the heartbeats of a round, each with the address of its sender, and returns the JSON of each answer, or
     None for a heartbeat that `handle` has to answer. `closes` returns whether a connection ends after a heartbeat.
     """
 
@@ -55,93 +62,113 @@ class HeartbeatServer(StreamServer):
         super().__init__(listener, handle=handle, spawn=pool)
         # Without this option, a connection would wake the process twice: when it is open, and when its request arrives.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_SECONDS)
+        self._handle_request = handle
         self._renew = renew
         self._clock = clock
         self._closes = closes
-        self._batch: list[Request] = []
+        self._has_round = False
 
-    def do_read(self) -> Request | None:
-        """Accept connections until one is for `handle`, and return that one; return None to be called again later.
+    def do_read(self) -> None:
+        """Begin a round; gevent calls this when a client connects and the pool has room for a greenlet."""
+        self.stop_accepting()
+        if not self._has_round:  # the pool starts to accept again whenever it gets room
+            self._has_round = True
+            self.pool.spawn(self._run_rounds)
 
-        One call adds at most one greenlet to the pool, because it is called when the pool has room for one.
-        """
-        for _ in range(self.max_accept):
+    def _run_rounds(self) -> None:
+        requests: list[Request] = []
+        while self.started:
+            accepted = self._accept()
+            if not requests and not accepted:
+                break
+            still_open = self._answer(requests + accepted)
+            gevent.sleep(ROUND_SECONDS if len(accepted) < MAX_ROUND_CONNECTIONS else 0)
+            requests = self._completed(still_open)
+        for request in requests:
+            self._pass_on(request)
+        self._has_round = False
+        if self.started:
+            self.start_accepting()
+
+    def _accept(self) -> list[Request]:
+        """Accept the waiting connections, and return those that begin with a heartbeat; pass on the others."""
+        accepted: list[Request] = []
+        while len(accepted) < MAX_ROUND_CONNECTIONS and not self.pool.full():
             try:
                 descriptor, address = self.socket._accept()
-            except BlockingIOError:
-                return None
+            except (BlockingIOError, ConnectionAbortedError):
+                break
+            except OSError as error:
+                log.warning("cannot accept a connection: %s", error.strerror)
+                gevent.sleep(ACCEPT_RETRY_SECONDS)
+                break
             connection = _socket_type(self.socket.family, self.socket.type, self.socket.proto, descriptor)
-            request = self._classify(connection, address)
-            if request or len(self._batch) == 1:
-                return request
-        return None
+            request = _read_on(Request(connection, address, b""))
+            if request and heartbeats.begins_heartbeat(request.data):
+                accepted.append(request)
+            elif request:
+                self._pass_on(request)
+        return accepted
 
-    def _classify(self, connection: socket.socket, address: tuple[Any, ...]) -> Request | None:
-        """Add the connection to the batch if it begins a heartbeat, close it if it has ended, else return it."""
-        data = _receive(connection)
-        if data == b"":
-            connection.close()
-            return None
-        request = Request(connection, address, data or b"")
-        if not heartbeats.begins_heartbeat(request.data) or len(self._batch) >= MAX_BATCH:
-            return request
-        self._batch.append(request)
-        if len(self._batch) == 1:
-            self.pool.spawn(self._answer_batch)
-        return None
+    def _answer(self, requests: list[Request]) -> list[Request]:
+        """Answer the usual heartbeats; return the requests that are incomplete, and the connections that stay open.
 
-    def _answer_batch(self) -> None:
-        gevent.sleep(BATCH_SECONDS)
-        batch, self._batch = [_completed(request) for request in self._batch], []
-        kept, others = self._answer(batch)
-        for request in others:
-            self.do_handle(*request)
-        if kept:
-            gevent.sleep(BATCH_SECONDS)  # until most clients have closed their connections
-        for connection, address, _ in kept:
-            if next_request := self._classify(connection, address):
-                self.do_handle(*next_request)
-
-    def _answer(self, batch: list[Request]) -> tuple[list[Request], list[Request]]:
-        """Answer the heartbeats; return the connections that stay open, and the requests that `handle` has to answer.
-
-        The latter have changed nothing, also if the store fails: `handle` then reports the error.
+        Pass on the other requests. They have changed nothing, also if the store fails: `handle` then reports the error.
         """
-        parsed = [(request, heartbeats.parse_heartbeat(request.data)) for request in batch]
+        parsed = [(request, heartbeats.parse_heartbeat(request.data)) for request in requests]
         usual = [(request, heartbeat) for request, heartbeat in parsed if heartbeat]
-        others = [request for request, heartbeat in parsed if heartbeat is None]
         try:
-            answers = self._renew([(request.address[0], heartbeat) for request, heartbeat in usual])
+            answers = iter(self._renew([(request.address[0], heartbeat) for request, heartbeat in usual]))
         except Exception:  # noqa: BLE001 - see above
-            answers = [None] * len(usual)
-        now, kept = self._clock(), []
-        for (request, heartbeat), payload in zip(usual, answers, strict=True):
-            if payload is None:
-                others.append(request)
-                continue
-            closes = self._closes(heartbeat)
-            if _send(request.connection, heartbeats.response(payload, now, closes)) and not closes:
-                kept.append(request)
+            answers = iter([None] * len(usual))
+        now, still_open = self._clock(), []
+        for request, heartbeat in parsed:
+            payload = next(answers) if heartbeat else None
+            if heartbeat and payload:
+                closes = self._closes(heartbeat)
+                if _send(request.connection, heartbeats.response(payload, now, closes)) and not closes:
+                    still_open.append(request._replace(data=b""))
+                else:
+                    request.connection.close()
+            elif heartbeat is None and not heartbeats.is_complete(request.data):
+                still_open.append(request)
             else:
-                request.connection.close()
-        return kept, others
+                self._pass_on(request)
+        return still_open
+
+    def _completed(self, still_open: list[Request]) -> list[Request]:
+        """Return the heartbeats that are complete by now; pass on all other connections that have not ended."""
+        completed = []
+        for before in still_open:
+            request = _read_on(before)
+            if request and before.data and heartbeats.is_complete(request.data):
+                completed.append(request)
+            elif request:
+                self._pass_on(request)
+        return completed
+
+    def _pass_on(self, request: Request) -> None:
+        self.pool.spawn(self._serve, request)
+
+    def _serve(self, request: Request) -> None:
+        try:
+            self._handle_request(*request)
+        finally:
+            request.connection.close()
 
 
-def _completed(request: Request) -> Request:
-    """Return the request with what has arrived since, if it is incomplete."""
-    if heartbeats.is_complete(request.data):
-        return request
-    return request._replace(data=request.data + (_receive(request.connection) or b""))
-
-
-def _receive(connection: socket.socket) -> bytes | None:
-    """Return what has arrived: None if nothing has, b"" if the connection has ended."""
+def _read_on(request: Request) -> Request | None:
+    """Return the request with the bytes that have arrived since; close it and return None if its client has gone."""
     try:
-        return connection.recv(heartbeats.MAX_HEARTBEAT_BYTES, socket.MSG_DONTWAIT)
+        data = request.connection.recv(heartbeats.MAX_HEARTBEAT_BYTES, socket.MSG_DONTWAIT)
     except BlockingIOError:
-        return None
+        return request
     except OSError:
-        return b""
+        data = b""
+    if not data:
+        request.connection.close()
+        return None
+    return request._replace(data=request.data + data)
 
 
 def _send(connection: socket.socket, data: bytes) -> bool:
