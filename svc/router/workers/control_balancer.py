@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Iterable
 
 from svc.router.balance.balancer import Balancer
-from svc.router.balance.ejection import InstanceHealth
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.request_queue import RequestQueue
 from svc.router.balance.target import Target
@@ -54,11 +53,6 @@ class ControlBalancer(Balancer):
         due = [name for name, health in self.health.by_instance.items() if health.trial_due]
         self._trials = {name: self._trials.get(name) or next(self._numbers) for name in due}
         return self._trials
-
-    def suspects(self) -> dict[str, InstanceHealth]:
-        """Return the health of the instances of which a success is news: those with failures, or ejected."""
-        by_instance = self.health.by_instance.items()
-        return {name: health for name, health in by_instance if health.failures or health.ejected_until}
 
     def observe(self, observation: Observation) -> None:
         """Record what an attempt of another process has shown about its instance."""

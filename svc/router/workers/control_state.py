@@ -68,7 +68,6 @@ class ControlState(RouterState):
             table_number=self._table_number,
             table=self._encoded_table,
             trials=balancer.trials(),
-            suspects=balancer.suspects(),
             keys=keys.entries if keys is not None else None,
             poisoned=tuple(self.poison.entries.values()),
             retry_after=self.statistics.retry_after(),

@@ -18,7 +18,6 @@ from typing import Any
 import msgspec
 
 from svc.config.router_keys import KeyEntry
-from svc.router.balance.ejection import InstanceHealth
 from svc.router.balance.target import Target
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics, ModelStatistics, Statistics
@@ -66,13 +65,12 @@ class PublishedTable(msgspec.Struct, frozen=True):
 
 
 class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What the control process has decided: the table, the health of its instances, and who may send requests."""
+    """What the control process has decided: which instances get requests, and who may send them."""
 
     ready: bool = False  # whether there is a table
     table_number: int = 0  # a new number for each new table
     table: msgspec.Raw = msgspec.Raw()  # an encoded PublishedTable; decoded only if its number is new
     trials: dict[str, int] = {}  # ejected instance whose trial is due -> number of the trial
-    suspects: dict[str, InstanceHealth] = {}  # instances with failures, or ejected
     keys: dict[str, KeyEntry] | None = None  # the API keys of clients; None: clients need none
     poisoned: tuple[PoisonedBody, ...] = ()
     retry_after: int = 1  # seconds after which an instance may be free

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Mapping
 
 from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer, OnWait
-from svc.router.balance.ejection import InstanceHealth
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
@@ -49,7 +48,6 @@ class RelayBalancer(Balancer):
         self._claimed: Target | None = None  # the instance at which the next attempt has its place
         self._claimed_trial = self._claimed_retry = False
         self._trials: Mapping[str, int] = {}  # instance whose trial is due -> number of the trial
-        self._suspects: Mapping[str, InstanceHealth] = {}  # instances with failures, or ejected
         super().__init__(settings, clock, health, statistics)
         self.queue = SharedQueue(settings.queue_size, counts, self._free_places)
         self.loads = SharedLoads(counts)
@@ -57,8 +55,8 @@ class RelayBalancer(Balancer):
         self._first_attempt = self._context(())
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Use the table and the instances' health that the control process has decided on."""
-        self._trials, self._suspects = snapshot.trials, snapshot.suspects
+        """Use the table and the trials that the control process has decided on."""
+        self._trials = snapshot.trials
         if snapshot.table_number != self._table_number:
             self._table_number = snapshot.table_number
             self._adopt_table(decode(snapshot.table, PublishedTable))
@@ -211,7 +209,7 @@ class RelayBalancer(Balancer):
                 self._withdraw_trial(target)
 
     def record_response_begun(self, target: Target | None) -> None:
-        if target is not None and (health := self._suspects.get(target.name)) and health.in_trial:
+        if target is not None and suspicion(self._counts, target.name)[0]:  # it may be a trial
             self._report(Observation(Evidence.RESPONSE_BEGUN, target.name))
 
     def end_attempt(

@@ -26,9 +26,9 @@ def process(counts: SharedCounts, slot: int) -> SharedCounts:
     return own
 
 
-def snapshot(*targets: Target, number: int = 1, **fields: object) -> Snapshot:
-    """Return a snapshot of a table in which these targets get requests."""
-    table = PublishedTable(targets, frozenset(target.name for target in targets))
+def snapshot(*targets: Target, number: int = 1, unusable: tuple[str, ...] = (), **fields: object) -> Snapshot:
+    """Return a snapshot of a table with these targets, of which some are not usable."""
+    table = PublishedTable(targets, frozenset(target.name for target in targets) - set(unusable))
     return Snapshot(**{"ready": True, "table_number": number, "table": msgspec.Raw(encode(table)), **fields})
 
 

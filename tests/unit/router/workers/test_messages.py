@@ -4,7 +4,6 @@ import msgspec
 import pytest
 
 from svc.config.router_keys import KeyEntry
-from svc.router.balance.ejection import InstanceHealth
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, Statistics
 from svc.router.workers.messages import (
@@ -84,7 +83,6 @@ def test_a_snapshot_arrives_as_it_was_sent():
         table_number=12,
         table=msgspec.Raw(encode(table)),
         trials={"b": 13},
-        suspects={"b": InstanceHealth(ejections=2, ejected_until=5.5, trial_due=True)},
         keys={"ci": KeyEntry("00" * 32, created, 60, 4, operator=True, note="nightly")},
         poisoned=(PoisonedBody(b"\x01", 1, 2.0),),
         retry_after=9,
