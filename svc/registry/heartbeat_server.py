@@ -1,10 +1,10 @@
-"""The registry's server: it works in rounds, answers the heartbeats of each round together, and passes on all others.
+"""The registry's server: it accepts in rounds, answers the heartbeats of a round together, and passes on all others.
 
-    a client connects -> round: accept all, read what has arrived -> usual heartbeats: one transaction -> answers
+    a client connects -> round: accept all, read what has arrived -> heartbeats: one transaction, then the answers
               ^            |                                      -> other requests: `handle`, in a greenlet each
               |            v
-              |          ROUND_SECONDS later: a round with new connections and with heartbeats that were incomplete
-              +--------- there are none
+              |          ROUND_SECONDS later: the next round
+              +--------- no heartbeat has arrived
 
 Nearly all connections to a registry bring one heartbeat. To wake up, a greenlet, a gevent socket and a transaction for
 each of them cost far more than the heartbeat itself. A round needs each of these once, and plain sockets suffice,
@@ -28,7 +28,7 @@ from svc.registry.heartbeats import Heartbeat
 
 log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.02
-MAX_ROUND_CONNECTIONS = 64  # accepted in one round: those of heartbeats do not count in the pool
+MAX_ROUND_HEARTBEATS = 64  # their connections do not count in the pool
 DEFER_ACCEPT_SECONDS = 1  # a silent connection is accepted only after this time
 ACCEPT_RETRY_SECONDS = 1.0  # after a failure, for example for lack of descriptors
 
@@ -76,24 +76,19 @@ class HeartbeatServer(StreamServer):
             self.pool.spawn(self._run_rounds)
 
     def _run_rounds(self) -> None:
-        requests: list[Request] = []
-        while self.started:
-            accepted = self._accept()
-            if not requests and not accepted:
-                break
-            still_open = self._answer(requests + accepted)
-            gevent.sleep(ROUND_SECONDS if len(accepted) < MAX_ROUND_CONNECTIONS else 0)
-            requests = self._completed(still_open)
-        for request in requests:
-            self._pass_on(request)
-        self._has_round = False
-        if self.started:
-            self.start_accepting()
+        try:
+            while self.started and (requests := self._accept()):
+                self.pool.spawn(self._answer, requests)  # Redis may be slow: the next round does not wait for it
+                gevent.sleep(ROUND_SECONDS if len(requests) < MAX_ROUND_HEARTBEATS else 0)
+        finally:
+            self._has_round = False
+            if self.started:
+                self.start_accepting()
 
     def _accept(self) -> list[Request]:
         """Accept the waiting connections, and return those that begin with a heartbeat; pass on the others."""
         accepted: list[Request] = []
-        while len(accepted) < MAX_ROUND_CONNECTIONS and not self.pool.full():
+        while len(accepted) < MAX_ROUND_HEARTBEATS and not self.pool.full():
             try:
                 descriptor, address = self.socket._accept()
             except (BlockingIOError, ConnectionAbortedError):
@@ -110,7 +105,18 @@ class HeartbeatServer(StreamServer):
                 self._pass_on(request)
         return accepted
 
-    def _answer(self, requests: list[Request]) -> list[Request]:
+    def _answer(self, requests: list[Request]) -> None:
+        """Answer the heartbeats of a round; read on once where the request is incomplete or the connection stays open.
+
+        After ROUND_SECONDS most clients have sent the rest, and have closed the connections that stay open.
+        """
+        while requests:
+            still_open = self._renew_leases(requests)
+            if still_open:
+                gevent.sleep(ROUND_SECONDS)
+            requests = self._completed(still_open)
+
+    def _renew_leases(self, requests: list[Request]) -> list[Request]:
         """Answer the usual heartbeats; return the requests that are incomplete, and the connections that stay open.
 
         Pass on the other requests. They have changed nothing, also if the store fails: `handle` then reports the error.
@@ -118,7 +124,9 @@ class HeartbeatServer(StreamServer):
         parsed = [(request, heartbeats.parse_heartbeat(request.data)) for request in requests]
         usual = [(request, heartbeat) for request, heartbeat in parsed if heartbeat]
         try:
-            answers = iter(self._renew([(request.address[0], heartbeat) for request, heartbeat in usual]))
+            answers = iter(
+                self._renew([(request.address[0], heartbeat) for request, heartbeat in usual]) if usual else ()
+            )
         except Exception:  # noqa: BLE001 - see above
             answers = iter([None] * len(usual))
         now, still_open = self._clock(), []

@@ -1,7 +1,9 @@
 """Several registries on one Redis: each of them gives the same answers."""
 
 import re
+import select
 import signal
+import socket
 import threading
 import time
 from contextlib import closing, suppress
@@ -102,6 +104,20 @@ def failed_checks(registry):
     text = requests.get(f"{registry.client.urls[0]}/metrics", timeout=5).text
     [line] = [line for line in text.splitlines() if re.match(r"\S*health_checks_total.*fail", line)]
     return float(line.split()[-1])
+
+
+def test_heartbeats_that_wait_for_redis_delay_no_other_request(pair, own_redis):
+    first, _ = pair
+    first.client.register(registration())
+    own_redis.send(signal.SIGSTOP)
+    try:
+        with socket.create_connection(("127.0.0.1", first.port), 10) as waiting:
+            waiting.sendall(b"POST /services/qwen/heartbeat HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert requests.get(f"{first.client.urls[0]}/openapi.json", timeout=5).ok
+            assert not select.select([waiting], [], [], 0)[0], "the heartbeat is not answered yet"
+            assert waiting.recv(100).startswith(b"HTTP/1.1 503 ")
+    finally:
+        own_redis.send(signal.SIGCONT)
 
 
 def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
