@@ -1,9 +1,11 @@
 """Clients on one address: in a closed loop, each sends its next request after each answer; in bursts, all at once."""
 
 import asyncio
+import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +13,7 @@ import httptools
 from scenarios import Scenario
 
 ANSWER_TIMEOUT_SECONDS = 60.0  # for answers that are incomplete at the end of the load
+RUNNING_START_SECONDS = 1.0  # after which the running streams are spread evenly
 MAX_CONNECTING = 100  # connections that are opened at a time: listening queues are finite
 FAILURE_PAUSE_SECONDS = 0.05  # so that a broken router is not flooded
 
@@ -89,14 +92,17 @@ class Client(asyncio.Protocol):
 
 
 async def load(port: int, scenario: Scenario, seconds: float | None = None) -> ClientStatistics:
+    seconds = scenario.seconds if seconds is None else seconds
     if scenario.burst:
-        return await bursts(port, scenario, scenario.seconds if seconds is None else seconds)
+        async with _running(port, scenario) as running:
+            statistics = await bursts(port, scenario, seconds)
+            statistics.events += running.events
+            statistics.most_open += running.most_open
+            return statistics
     statistics, start = ClientStatistics(), time.perf_counter()
-    end = start + (scenario.seconds if seconds is None else seconds)
-    gate = asyncio.Semaphore(MAX_CONNECTING)
-    clients = [asyncio.create_task(_client(port, scenario, statistics, gate, end)) for _ in range(scenario.connections)]
+    clients = _start(port, scenario, statistics, start + seconds)
     _, stuck = await asyncio.wait(
-        clients, timeout=end - start + ANSWER_TIMEOUT_SECONDS + scenario.events * scenario.gap / 1000
+        clients, timeout=seconds + ANSWER_TIMEOUT_SECONDS + scenario.events * scenario.gap / 1000
     )
     for client in stuck:
         client.cancel()
@@ -104,6 +110,27 @@ async def load(port: int, scenario: Scenario, seconds: float | None = None) -> C
     await asyncio.gather(*clients, return_exceptions=True)
     statistics.seconds = time.perf_counter() - start
     return statistics
+
+
+def _start(port: int, scenario: Scenario, statistics: ClientStatistics, end: float) -> list[asyncio.Task[None]]:
+    gate = asyncio.Semaphore(MAX_CONNECTING)
+    return [asyncio.create_task(_client(port, scenario, statistics, gate, end)) for _ in range(scenario.connections)]
+
+
+@asynccontextmanager
+async def _running(port: int, scenario: Scenario) -> AsyncIterator[ClientStatistics]:
+    """Run the streams that go on during the bursts of a scenario, and yield their statistics."""
+    background = Scenario("running", "streams that go on", scenario.running, events=100, gap=20)
+    statistics = ClientStatistics()
+    clients = _start(port, background, statistics, math.inf) if scenario.running else []
+    if clients:
+        await asyncio.sleep(RUNNING_START_SECONDS)
+    try:
+        yield statistics
+    finally:
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
 
 
 async def bursts(port: int, scenario: Scenario, seconds: float) -> ClientStatistics:
@@ -117,12 +144,12 @@ async def bursts(port: int, scenario: Scenario, seconds: float) -> ClientStatist
     statistics.first.clear()
     while True:
         if scenario.burst == "cold":
-            close(clients)
+            _close(clients)
             clients = [None] * scenario.connections
         clients = await _burst(port, scenario, statistics, clients)
         if time.perf_counter() - start >= seconds:
             break
-    close(clients)
+    _close(clients)
     statistics.seconds = time.perf_counter() - start
     return statistics
 
@@ -151,7 +178,7 @@ async def _burst(
     return await asyncio.gather(*(send(client, began) for client in clients))
 
 
-def close(clients: Sequence["Client | None"]) -> None:
+def _close(clients: Sequence["Client | None"]) -> None:
     for client in clients:
         if client:
             client.close()

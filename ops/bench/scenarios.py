@@ -11,7 +11,7 @@ class Scenario:
     """`connections` clients, each of which sends one request after the other for `seconds`, or sends only `once`.
 
     With `burst`, all clients send at the same moment, again and again, each time when every answer has ended: on their
-    kept connections ("warm"), or all on new ones ("cold").
+    kept connections ("warm"), or all on new ones ("cold"). `running` streams, an event each 20 ms, go on meanwhile.
     `body` is the bytes of the prompt. With `events` the answer is a stream of so many, `gap` milliseconds apart.
     """
 
@@ -24,11 +24,12 @@ class Scenario:
     gap: int = 0
     once: bool = False
     burst: str = ""
+    running: int = 0
 
     @property
     def files(self) -> int:
         """Return the open files that a router needs: a connection on each side of a request, and some of its own."""
-        return 2 * self.connections + 1000
+        return 2 * (self.connections + self.running) + 1000
 
     def request(self, host: str) -> bytes:
         """Return the request of every client. Its prompt, which every router forwards unchanged, orders the answer."""
@@ -72,6 +73,18 @@ SCENARIOS = {
             events=20,
             gap=50,
             burst="cold",
+        ),
+        Scenario(
+            "join", "8 streams start at once beside 300 running ones", 8, events=5, gap=10, burst="warm", running=300
+        ),
+        Scenario(
+            "join-cold",
+            "8 new connections with a stream each beside 300 running ones",
+            8,
+            events=5,
+            gap=10,
+            burst="cold",
+            running=300,
         ),
         Scenario(
             "flood", "5,000 streams at once, 30 events 1 s apart", connections=5000, events=30, gap=1000, once=True

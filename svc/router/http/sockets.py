@@ -17,6 +17,8 @@ from typing import Protocol
 
 from gevent import get_hub, getcurrent
 
+from svc.router.http.stream_poll import StreamPoll
+
 RECEIVE_BYTES = 65536
 POLLRDHUP = getattr(select, "POLLRDHUP", 0x2000)
 
@@ -61,14 +63,19 @@ def receiver(sock: socket.socket, size: int = RECEIVE_BYTES) -> Receive:
 
 
 def pump(
-    source: socket.socket, sink: socket.socket, passes: Callable[[bytes], bool], send: Callable[[bytes], None]
+    source: socket.socket,
+    sink: socket.socket,
+    passes: Callable[[bytes], bool],
+    send: Callable[[bytes], None],
+    stream_poll: Callable[[], StreamPoll],
 ) -> Callable[[], bytes] | None:
     """Return a function that copies bytes from `source` to `sink` until `passes` rejects some, and then returns those.
 
     Bytes for which `passes` is true are sent in gevent's hub, without waking this greenlet: a streamed event costs a
-    third less. `send` is the sender of `sink`, for bytes that the socket does not take at once. The function returns
-    empty bytes at the end of `source`, and raises OSError if `sink` is broken. Without gevent and under TLS, copying
-    in the hub is impossible: `pump` returns None then.
+    third less. `send` is the sender of `sink`, for bytes that the socket does not take at once. If many streams are
+    ready at once, all but the first bytes are read when `stream_poll` finds them. The function returns empty bytes at
+    the end of `source`, and raises OSError if `sink` is broken. Without gevent and under TLS, copying in the hub is
+    impossible: `pump` returns None then.
     """
     plain_source, plain_sink = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if (
@@ -80,8 +87,11 @@ def pump(
         return None
     recv, push = plain_source.recv, plain_sink.send
     readable, hub, wake = source._read_event, get_hub(), getcurrent().switch  # type: ignore[attr-defined]  # gevent's own
+    descriptor, poll = source.fileno(), stream_poll()
+    has_begun = is_polled = False
 
     def relay() -> None:
+        nonlocal has_begun
         unsent = b""
         try:
             data = recv(RECEIVE_BYTES)
@@ -95,21 +105,43 @@ def pump(
             except OSError:  # `send` raises it again
                 sent = 0
             if sent == len(data):
+                has_begun = True
                 return
             unsent, data = data[sent:], b""
         wake((unsent, data))
 
+    def leave_poll() -> None:
+        nonlocal is_polled
+        is_polled = False
+        poll.remove(descriptor)
+        wake((b"", None))  # `receive` starts the other reader: two functions that refer to each other would be a cycle
+
+    def relay_or_yield() -> None:
+        nonlocal is_polled
+        if poll.is_busy() and has_begun:
+            is_polled = True
+            readable.stop()
+            poll.start(descriptor, relay, leave_poll)
+        else:
+            relay()
+
     def receive() -> bytes:
-        unsent = data = b""
         while True:
-            readable.start(relay)
+            if is_polled:
+                poll.start(descriptor, relay, leave_poll)
+            else:
+                readable.start(relay_or_yield)
             try:
-                unsent, data = hub.switch()
+                unsent, data = hub.switch()  # what a function has passed to `wake`
             finally:
-                readable.stop()
-            if not unsent:
+                if is_polled:
+                    poll.pause(descriptor)
+                else:
+                    readable.stop()
+            if unsent:
+                send(unsent)
+            elif data is not None:
                 return data
-            send(unsent)
 
     return receive
 

@@ -133,7 +133,7 @@ def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: s
     assert upstream is not None
     send(response_head + _chunk(data, finished))
     if exchange.stream is not None and not finished:
-        upstream.relay = pump(upstream.sock, sock, exchange.passes, send)
+        upstream.relay = pump(upstream.sock, sock, exchange.passes, send, exchange.state.upstream_pool.stream_poll)
     while not finished:
         data = exchange.read()
         finished = exchange.finished()

@@ -16,6 +16,7 @@ from svc.router.balance.target import Target
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseHead, ResponseParser
 from svc.router.http.sockets import pair_sender, poller, readable, receiver, sender
+from svc.router.http.stream_poll import StreamPoll
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
@@ -169,6 +170,7 @@ class UpstreamPool:
         self._head_cache: HeadCache[ResponseHead] = HeadCache()
         self._networks = AllowedNetworks()
         self._ca = ca or None  # None: the system's CA certificates
+        self._stream_poll: StreamPoll | None = None
         self._tls: ssl.SSLContext | None = None  # created when first needed: it takes 600 KB
 
     def take(self, target: Target) -> UpstreamConnection | None:
@@ -211,7 +213,9 @@ class UpstreamPool:
 
     def release(self, upstream: UpstreamConnection, now: float) -> None:
         """Keep a connection for the next request, or close it if it cannot carry another request."""
-        upstream.relay = None
+        if upstream.relay is not None:
+            upstream.relay = None
+            self.stream_poll().remove(upstream.sock.fileno())
         if not (upstream.sent and upstream.persistent) or upstream.body:  # conditions 1, 2 and 3
             upstream.close()
             return
@@ -231,6 +235,12 @@ class UpstreamPool:
                 upstream.close()
             if usable:
                 self._idle.setdefault(key, [])[:0] = usable
+
+    def stream_poll(self) -> StreamPoll:
+        """Return the poll of the running streams."""
+        if self._stream_poll is None:
+            self._stream_poll = StreamPoll()
+        return self._stream_poll
 
     def idle_count(self) -> int:
         return sum(map(len, self._idle.values()))
