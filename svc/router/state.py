@@ -22,7 +22,7 @@ from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import NO_DISCOVERY, Discovery, Target
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import HeadRules
-from svc.router.http.request_parser import RequestHeadCache
+from svc.router.http.request_head_cache import RequestHeadCache
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.body_buffers import BodyBuffers
 from svc.router.proxy.poison_list import PoisonList

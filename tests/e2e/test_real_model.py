@@ -63,6 +63,7 @@ def test_the_official_client_lists_models_chats_and_streams(llamas):
 
 
 @pytest.mark.timeout(300)
+@pytest.mark.long
 def test_a_killed_server_ends_only_its_own_answers(llamas):
     streams = [Stream(llamas), Stream(llamas)]
     wait_until(lambda: all(stream.events for stream in streams), timeout=60, description="a stream on each server")

@@ -10,7 +10,7 @@ import httptools
 
 from svc.base.errors import BadRequest, HeadTooLarge, NotAllowed, SvcError, TooLarge
 from svc.router.http.request import Request, RequestHead, drop_hop_headers, origin_form
-from svc.router.http.request_head_cache import RequestHeadCache as RequestHeadCache
+from svc.router.http.request_head_cache import RequestHeadCache
 from svc.router.http.sized_body import MAX_BODY_PIECES, SizedBody
 
 MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers

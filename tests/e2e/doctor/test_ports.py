@@ -73,6 +73,7 @@ def test_a_port_that_another_program_holds(ailing: Site, cures: Cures) -> None:
 
 
 @pytest.mark.cures("leftovers: kill -9 *", "port.*: kill -9 *")
+@pytest.mark.long
 def test_processes_that_outlived_an_earlier_supervisord(ailing: Site, cures: Cures) -> None:
     port = ailing.service("one-server")["port"]
     ailing.run("supervisorctl", "stop", "one:server")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from svc.base.errors import SvcError
 from svc.router.http.request import Request
-from svc.router.http.request_parser import RequestHeadCache, RequestParser
+from svc.router.http.request_head_cache import RequestHeadCache
+from svc.router.http.request_parser import RequestParser
 from svc.router.http.response_parser import MAX_RESPONSE_HEAD_BYTES
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.upstream import UpstreamConnection

@@ -1,5 +1,6 @@
 from svc.router.http.head_cache import MAX_CACHED_HEAD_BYTES, MAX_CACHED_HEADS, HeadCache
-from svc.router.http.request_parser import RequestHeadCache, RequestParser
+from svc.router.http.request_head_cache import RequestHeadCache
+from svc.router.http.request_parser import RequestParser
 from svc.router.http.response_parser import ResponseParser
 
 HEAD = b"POST /x HTTP/1.1\r\nHost: r\r\nContent-Length: %d\r\nX-A: 1\r\n\r\n"
