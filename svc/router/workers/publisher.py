@@ -16,7 +16,7 @@ from svc.router.workers.messages import Sync, encode
 CHECK_INTERVAL_SECONDS = 0.025  # between two comparisons with the snapshot that was published last
 MIN_INTERVAL_SECONDS = 0.02  # between two snapshots: where requests fail, changes may come by the hundred
 REPUBLISH_SECONDS = 5.0  # after which a snapshot is composed anew even if nothing seems to have changed
-SYNC_TIMEOUT_SECONDS = 0.5  # for which a process that does not report is waited for
+SYNC_TIMEOUT_SECONDS = 0.5  # for which `synchronize` waits for processes that do not report
 MAX_SYNCS = 2  # the reports of the first may change the snapshot
 
 
@@ -57,7 +57,7 @@ class Publisher:
         self._composed_at = float("-inf")
         self._version: tuple[object, ...] = ()
         self._encoded = b""
-        self._syncs = itertools.count(1)
+        self._syncs = itertools.count(time.time_ns())  # a late answer to an earlier control process answers none
 
     def run_round(self) -> None:
         """Wait briefly for a change, and publish a new snapshot if there is one."""
@@ -92,11 +92,12 @@ class Publisher:
         """Return once all processes use the present snapshot, and their counts so far are in the statistics."""
         for _ in range(MAX_SYNCS):
             self._publish(self._state.changed.is_set())
-            number, recipients = next(self._syncs), list(self.recipients)
+            published, number, recipients = self._encoded, next(self._syncs), list(self.recipients)
             for recipient in recipients:
                 recipient.wanted_sync = number
                 recipient.wake.set()
+            deadline = time.monotonic() + SYNC_TIMEOUT_SECONDS
             for recipient in recipients:
-                recipient.wait(number, SYNC_TIMEOUT_SECONDS)
-            if not self._state.changed.is_set():
+                recipient.wait(number, max(0.0, deadline - time.monotonic()))
+            if self._encoded == published and not self._state.changed.is_set():
                 return

@@ -58,8 +58,8 @@ def poisoned(number: int) -> PoisonedBody:
 
 
 def test_a_process_is_ready_with_the_first_table(state):
-    state.adopt(snapshot(ready=False))
-    assert not state.ready
+    state.adopt(snapshot(ready=False, retry_after=9))
+    assert (state.ready, state.statistics.retry_after()) == (False, 9)
     state.adopt(snapshot(A, number=2))
     assert state.ready
     assert state.balancer.pick(RoutingRequest("m")) == A
