@@ -162,11 +162,14 @@ class Cures:
         assert text in out, f"{finding['fix']}: {out}"
         return out
 
-    def watch(self, site: Site, finding: Finding, passes: Callable[[], object]) -> None:
-        """Run a cure that goes on until Ctrl-C, meanwhile let the cause pass, and wait until the finding is gone."""
+    def watch(self, site: Site, finding: Finding, passes: Callable[[], object], changing: Collection[str] = ()) -> None:
+        """Run a cure that goes on until Ctrl-C, meanwhile let the cause pass, and wait until the finding is gone.
+
+        `changing` are programs whose services may change by themselves meanwhile.
+        """
         self._is_declared(finding)
         command = PROGRAM_PATH.sub(r"\1", finding["fix"])
-        with _undisturbed(site, ()), tempfile.TemporaryFile("w+") as out:
+        with _undisturbed(site, changing), tempfile.TemporaryFile("w+") as out:
             process = site.start(*command.split(), out=out)
             try:
                 wait_until(lambda: os.fstat(out.fileno()).st_size, 30, f"output of {command}")

@@ -3,7 +3,8 @@
 import json
 import os
 import signal
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import requests
@@ -75,11 +76,13 @@ def test_a_site_that_runs_from_var_because_of_a_variable(site: Site, cures: Cure
     wait_until_healthy(site)
 
 
-def chat_of_many_words(site: Site) -> requests.Response:
-    """Return the open stream of a long answer, which a drain waits for."""
-    answer = site.chat("m", stream=True, max_tokens=2000)
-    next(answer.iter_lines())
-    return answer
+@contextmanager
+def stream_of_many_words(site: Site) -> Iterator[requests.Response]:
+    """Yield the open stream of a long answer, which a drain waits for."""
+    with site.chat("m", stream=True, max_tokens=2000) as answer:
+        lines = answer.iter_lines()  # without a reference to it, the connection would be closed
+        next(lines)
+        yield answer
 
 
 @pytest.mark.long
@@ -89,16 +92,16 @@ def test_a_rollout_at_work_and_one_that_was_killed(ailing: Site, cures: Cures) -
     url = ailing.service("one-server")["url"]
     requests.post(f"{url}/mock/behave", json={"tokens": 400, "token_delay": 0.2}, timeout=5).raise_for_status()
     command = (str(BIN / "svc"), "rollout", "restart", "one", "--allow-downtime")
-    with closing(chat_of_many_words(ailing)) as stream:
+    with stream_of_many_words(ailing) as stream:
         process = ailing.start(*command)
         wait_until(lambda: ailing.service("one-server")["drained"], 30, "the drain")
         finding = find(ailing, "rollout", fix="*watch")
         assert "instance.one-server" in everything([finding])
-        cures.watch(ailing, finding, stream.close)
+        cures.watch(ailing, finding, stream.close, changing=("one:*",))  # the rollout restarts it
         process.communicate(timeout=60)
         assert process.returncode == 0
     requests.post(f"{url}/mock/behave", json={"tokens": 400, "token_delay": 0.2}, timeout=5).raise_for_status()
-    with closing(chat_of_many_words(ailing)):
+    with stream_of_many_words(ailing):
         process = ailing.start(*command)
         wait_until(lambda: ailing.service("one-server")["drained"], 30, "the drain")
         os.killpg(process.pid, signal.SIGKILL)

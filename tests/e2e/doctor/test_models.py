@@ -55,7 +55,7 @@ def test_a_model_of_a_file_that_was_not_applied(ailing: Site, cures: Cures) -> N
 def test_a_model_whose_instance_is_stopped(ailing: Site, cures: Cures) -> None:
     ailing.run("supervisorctl", "stop", "one:server")
     finding = find(ailing, "model.m", fix="*status")
-    cures.look(ailing, finding, "STOPPED", status=1)
+    cures.look(ailing, finding, "STOPPED", status=1, changing=("one:server",))  # its babysitter deregisters it
     ailing.run("supervisorctl", "start", "one:server")
     wait_until_healthy(ailing)
 

@@ -93,8 +93,10 @@ def test_processes_that_outlived_an_earlier_supervisord(ailing: Site, cures: Cur
 @pytest.mark.long
 @pytest.mark.cures("leftovers: svc down && svc up")
 def test_processes_that_outlived_a_supervisord_that_was_killed(ailing: Site, cures: Cures) -> None:
-    with listener(ailing.service("one-server")["port"] + 2, marks_of(ailing, "one:server")) as left:
-        os.kill(ailing.pid(), signal.SIGKILL)
+    port = ailing.service("one-server")["port"] + 2
+    os.kill(ailing.pid(), signal.SIGKILL)
+    wait_until(lambda: not ailing.processes(), 30, "the end of its programs, which end other processes of the instance")
+    with listener(port, marks_of(ailing, "one:server")) as left:
         finding = find(ailing, "leftovers", fix="*up")
         cures.apply(ailing, finding, restarts=EVERY_PROGRAM)
         left.wait(10)
