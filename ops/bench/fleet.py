@@ -144,7 +144,7 @@ class FleetRun:
         names = iter(self.names)
 
         async def register_names() -> None:
-            connection = Connection(self.fleet, keep=True)
+            connection = Connection(self.fleet, keep=False)
             for name in names:
                 status, _, body = await connection.request("POST", "/services", self._registration(name), secret(name))
                 if status != 201:

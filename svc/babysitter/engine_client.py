@@ -4,7 +4,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import gevent
 import requests
 
 from svc.base.http import fetch
@@ -26,9 +25,8 @@ def get_text(url: str, timeout: float, key: str = "") -> str | None:
     Accept any certificate.
     """
     try:
-        with gevent.Timeout(timeout):
-            answer = fetch("GET", url, timeout, verify=False, headers=bearer(key))
-    except (requests.RequestException, gevent.Timeout):
+        answer = fetch("GET", url, timeout, total=timeout, verify=False, headers=bearer(key))
+    except requests.RequestException:
         return None
     return answer.text if answer.ok else ""
 
@@ -65,8 +63,4 @@ class EngineClient:
 
     def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
         """Send a POST and return the status code; raise requests.Timeout after `timeout` seconds in all."""
-        try:
-            with gevent.Timeout(timeout):
-                return fetch("POST", url, timeout, json=body, headers=bearer(self.key)).status_code
-        except gevent.Timeout:
-            raise requests.Timeout from None
+        return fetch("POST", url, timeout, total=timeout, json=body, headers=bearer(self.key)).status_code

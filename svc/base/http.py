@@ -3,14 +3,13 @@
 import functools
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from typing import Any
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
+
+from svc.base.deadline import Deadline
 
 TCP_OPTIONS = {
     "TCP_KEEPIDLE": 1,  # seconds until the first keepalive probe
@@ -25,52 +24,8 @@ MAX_RESPONSE_BYTES = 64 << 20
 CHUNK_BYTES = 64 << 10
 
 
-class _Deadline:
-    """Ends the connections of one request when its time is over, even during a read."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._sockets: list[socket.socket] = []
-        self._is_over = False
-
-    @contextmanager
-    def limit(self, seconds: float) -> Iterator[None]:
-        """Run the block; if it takes over `seconds`, end its connections and raise requests.ReadTimeout."""
-        timer = threading.Timer(seconds, self._end)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        except requests.RequestException:
-            if not self._is_over:
-                raise
-        finally:
-            timer.cancel()
-            with self._lock:
-                for sock in self._sockets:
-                    sock.close()
-                self._sockets.clear()
-        if self._is_over:
-            raise requests.ReadTimeout(f"the answer does not end within {seconds:g} s")
-
-    def watch(self, sock: socket.socket) -> socket.socket:
-        """Return the socket, which this object may now end."""
-        with self._lock:
-            self._sockets.append(sock.dup())  # TLS takes the descriptor of `sock`
-        if self._is_over:
-            self._end()
-        return sock
-
-    def _end(self) -> None:
-        with self._lock:
-            self._is_over = True
-            for sock in self._sockets:
-                with suppress(OSError):  # the server has ended the connection
-                    sock.shutdown(socket.SHUT_RDWR)
-
-
 class _HttpConnection(urllib3.connection.HTTPConnection):
-    def __init__(self, deadline: _Deadline, **options: Any) -> None:
+    def __init__(self, deadline: Deadline, **options: Any) -> None:
         super().__init__(**options)
         self._deadline = deadline
 
@@ -78,13 +33,8 @@ class _HttpConnection(urllib3.connection.HTTPConnection):
         return self._deadline.watch(super()._new_conn())
 
 
-class _HttpsConnection(urllib3.connection.HTTPSConnection):
-    def __init__(self, deadline: _Deadline, **options: Any) -> None:
-        super().__init__(**options)
-        self._deadline = deadline
-
-    def _new_conn(self) -> socket.socket:
-        return self._deadline.watch(super()._new_conn())
+class _HttpsConnection(_HttpConnection, urllib3.connection.HTTPSConnection):
+    """Both: `_HttpConnection` calls the methods of urllib3's HTTPSConnection here."""
 
 
 class _Adapter(HTTPAdapter):
@@ -93,7 +43,7 @@ class _Adapter(HTTPAdapter):
     With `keepalive`, for long polls, TCP keepalive checks the connection every second.
     """
 
-    def __init__(self, deadline: _Deadline, keepalive: bool) -> None:
+    def __init__(self, deadline: Deadline, keepalive: bool) -> None:
         self._deadline = deadline
         self._keepalive = keepalive
         super().__init__()
@@ -118,27 +68,32 @@ def fetch(
     timeout: float | tuple[float, float],
     keepalive: bool = False,
     stream: bool = False,
+    total: float | None = None,
     **options: Any,
 ) -> requests.Response:
     """Send a request like `requests.request`, but use no proxy and no .netrc, and follow no redirects.
 
-    `timeout` limits the connection and each read; the whole request may take MAX_READ_TIMEOUTS read timeouts. With
-    `keepalive`, the loss of the server is detected within seconds, even while the request waits for an answer.
+    `timeout` limits the connection and each read, and `total` the whole request, which otherwise may take
+    MAX_READ_TIMEOUTS read timeouts. With `keepalive`, the loss of the server is detected within seconds, even while
+    the request waits for an answer.
     With `stream`, the caller reads the body, and limits its time and its size.
     """
     if options.get("verify") is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
     connect, read = timeout if isinstance(timeout, tuple) else (timeout, timeout)
-    deadline = _Deadline()
+    deadline = Deadline()
     with requests.Session() as session:
         session.trust_env = False
         adapter = _Adapter(deadline, keepalive)
         for scheme in ("http://", "https://"):
             session.mount(scheme, adapter)
-        with deadline.limit(connect + MAX_READ_TIMEOUTS * read):
-            answer = session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
-            if not stream:
-                answer._content = _body(answer)  # by itself, `requests` would read a body of any size
+        try:
+            with deadline.limit(connect + MAX_READ_TIMEOUTS * read if total is None else total):
+                answer = session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
+                if not stream:
+                    answer._content = _body(answer)  # by itself, `requests` would read a body of any size
+        except TimeoutError as error:
+            raise requests.ReadTimeout(str(error)) from None
         return answer
 
 

@@ -4,14 +4,13 @@ import json
 import os
 import socket
 import ssl
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 
 from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from svc.base.deadline import Deadline
 from svc.base.dial import AddressCheck, AddressRefused, dial
 from svc.protocol.engine_key import bearer
 from svc.protocol.service import is_model_id
@@ -73,7 +72,7 @@ def answer(
         connection = HTTPConnection(target.host, target.port, timeout=timeout)
         try:
             sock = dial(target.host, target.port, timeout, rejection_reason)
-            with _total_deadline(sock, timeout) if limit_total else nullcontext():
+            with _limit(sock, timeout) if limit_total else nullcontext():
                 connection.sock = _secured(sock, target, verify)
                 connection.request(
                     "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
@@ -100,28 +99,11 @@ def status_is_healthy(status: int, required: bool) -> bool:
     return 0 < status < 500 or status == STATUS_NOT_IMPLEMENTED
 
 
-@contextmanager
-def _total_deadline(sock: socket.socket, seconds: float) -> Iterator[None]:
-    """End a socket's connection if the block takes over `seconds`, even during a read; then raise TimeoutError."""
-    other = sock.dup()  # TLS takes the descriptor of `sock`
-    ended = threading.Event()
-
-    def end() -> None:
-        ended.set()
-        with suppress(OSError):  # the server has ended the connection
-            other.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds, end)
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        timer.join()  # so that `end` does not use a closed descriptor
-        other.close()
-        if ended.is_set():
-            raise TimeoutError(f"the answer does not end within {seconds:g} s")
+def _limit(sock: socket.socket, seconds: float) -> AbstractContextManager[None]:
+    """Return a context that ends the connection of `sock` after so many seconds."""
+    deadline = Deadline()
+    deadline.watch(sock)
+    return deadline.limit(seconds)
 
 
 def _secured(sock: socket.socket, target: ServiceUrl, verify: str | bool) -> socket.socket:

@@ -54,6 +54,12 @@ def test_an_answer_that_never_ends_is_a_timeout(serve, head, keepalive):
         http.fetch("GET", serve(head, b"x"), TIMEOUT_SECONDS, keepalive=keepalive)
 
 
+def test_the_whole_request_has_a_limit_of_its_own(serve):
+    url = serve(b"HTTP/1.1 200 OK\r\n\r\n", b"x")
+    with pytest.raises(requests.Timeout, match="the answer does not end within 0.2 s"):
+        http.fetch("GET", url, 3600, total=TIMEOUT_SECONDS)
+
+
 def test_a_body_that_stops_is_a_timeout(serve):
     with pytest.raises(requests.Timeout):
         http.fetch("GET", serve(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", b"x", 60), TIMEOUT_SECONDS)
