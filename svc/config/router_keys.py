@@ -250,3 +250,11 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_unapplied(configured: str, used: str) -> bool:
+    """Return whether the settings contain a file of API keys, `configured`, that is not the one that a router uses.
+
+    Either is "" if there is none.
+    """
+    return bool(configured) and not (used and os.path.realpath(configured) == os.path.realpath(used))

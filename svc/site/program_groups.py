@@ -13,6 +13,7 @@ from supervisor.options import ServerOptions
 from svc.base import procfs
 from svc.base.errors import CommandError, ConfigError
 from svc.client.babysitter import read_info
+from svc.config import router_keys
 from svc.config.instance.load import load
 from svc.config.site import Site
 from svc.render.files import MADE_BY, Change
@@ -78,9 +79,7 @@ def unapplied_keys_file(supervisord: SupervisordClient, keys_file: str) -> str:
     Return an empty text if the router uses it, if no file is configured, and if no router runs.
     """
     running = running_keys_file(supervisord) if keys_file else None
-    if running is None or os.path.realpath(running) == os.path.realpath(keys_file):
-        return ""
-    return keys_file
+    return keys_file if running is not None and router_keys.is_unapplied(keys_file, running) else ""
 
 
 def expected_groups(files: SupervisordFiles, root: str, environ: Mapping[str, str]) -> dict[str, GroupConfig]:

@@ -1,9 +1,9 @@
 """Checks, for the page, whether `config/svc.toml` sets a file of API keys that the running router does not use."""
 
-import os
 from pathlib import Path
 
 from svc.base.errors import ConfigError
+from svc.config.router_keys import is_unapplied
 from svc.config.settings_file import load_settings
 
 
@@ -28,7 +28,7 @@ class UnappliedKeys:
                 configured = load_settings(self._path).router.keys_file
             except ConfigError:
                 return self._exist
-            self._exist = bool(configured) and not _is_same_file(configured, self._keys_file)
+            self._exist = is_unapplied(configured, self._keys_file)
         return self._exist
 
 
@@ -39,7 +39,3 @@ def _version(path: Path) -> tuple[int, ...]:
     except OSError:
         return ()
     return stat.st_mtime_ns, stat.st_size, stat.st_ino
-
-
-def _is_same_file(path: str, other: str) -> bool:
-    return bool(other) and os.path.realpath(path) == os.path.realpath(other)

@@ -363,3 +363,15 @@ def test_the_file_in_the_documentation_is_valid():
     text = (ROOT / "docs" / "KEYS.md").read_text()
     example = re.findall(r"```toml\n(.*?)```", text, re.S)[0]
     assert set(router_keys.parse(example.encode(), Path("docs/KEYS.md"))) == {"ci"}
+
+
+@pytest.mark.parametrize(
+    ("configured", "used", "expected"),
+    [("", "", False), ("", "a", False), ("a", "", True), ("a", "b", True), ("a", "./a", False), ("link", "a", False)],
+)
+def test_a_file_of_keys_is_unapplied_if_the_router_uses_another_or_none(
+    configured, used, expected, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "link").symlink_to("a")
+    assert router_keys.is_unapplied(configured, used) is expected
