@@ -67,3 +67,72 @@ def test_failed_requests_for_unknown_models_are_counted_by_name_without_growing(
     assert (len(names), names["gema"], names["new"]) == (MAX_UNKNOWN_MODELS, 2, 1)
     assert "m0" not in names, "the one that was unused for longest is forgotten"
     assert max(map(len, names)) == 64
+
+
+# Statistics of several processes.
+
+
+def counted(instance: str = "a", model: str = "m", key: str = "ci", end: str = "done") -> Statistics:
+    """Return what a process counts for one streamed request."""
+    statistics = Statistics()
+    request = record(instance=instance, model=model, key=key, end=end)
+    statistics.record_request(request, 0.5, b'{"prompt_tokens":9,"completion_tokens":5}', model)
+    statistics.record_tokens(instance, model, 5, first_token=0.5)
+    counts = statistics.instances[instance]
+    counts.requests, counts.answered, counts.errors, counts.seconds = 1, 1, 1, 1.5
+    return statistics
+
+
+def test_counts_of_several_processes_are_those_of_one_that_did_everything():
+    total = Statistics()
+    for _ in range(2):
+        total.add(counted())
+    total.add(counted("b", "n", "web", end="cut"))
+    a, m, n = total.instances["a"], total.models["m"], total.models["n"]
+    assert (a.requests, a.answered, a.errors, a.seconds) == (2, 2, 2, 3.0)
+    assert (a.tokens, a.first_tokens, a.first_token_seconds) == (10, 2, 1.0)
+    assert (m.statuses, m.tokens, m.produced_tokens) == ({200: 2}, {"prompt": 18, "completion": 10}, 10)
+    assert (n.failures, n.broken, total.instances["b"].requests) == ({"cut": 1}, {"cut": 1}, 1)
+    for histogram, value in ((m.duration, 1.5), (m.time_to_first_token, 0.5), (m.time_per_token, 0.25)):
+        assert (sum(histogram.counts), histogram.sum) == (2, 2 * value)
+    assert total.keys == {"ci": 2, "web": 1}
+
+
+def test_adding_leaves_the_added_counts_and_shares_nothing_with_them():
+    total, one = Statistics(), counted()
+    total.add(one)
+    total.add(one)
+    total.record_tokens("a", "m", 5)
+    assert (one.instances["a"].tokens, one.models["m"].statuses, one.keys) == (5, {200: 1}, {"ci": 1})
+
+
+def test_added_names_of_unknown_models_stay_as_few_as_one_process_keeps():
+    total = Statistics()
+    for part in range(3):
+        process = Statistics()
+        for number in range(MAX_UNKNOWN_MODELS // 2):
+            request = record(model=f"{part}.{number}", status=404)
+            process.record_request(request, None, b"", UNKNOWN_MODEL)
+            process.record_request(request, None, b"", UNKNOWN_MODEL)
+        total.add(process)
+    assert len(total.unknown_models) == MAX_UNKNOWN_MODELS
+    assert total.unknown_models["2.0"] == 2
+    assert "0.0" not in total.unknown_models
+
+
+def test_counts_that_are_taken_begin_again_at_zero():
+    statistics = counted()
+    taken = statistics.take()
+    assert statistics.take() is None
+    assert (taken.instances["a"].requests, taken.models["m"].statuses, taken.keys) == (1, {200: 1}, {"ci": 1})
+    statistics.add(counted())
+    statistics.record_tokens("new", "new model", 1)
+    assert statistics.take().instances["a"].requests == 1
+    assert (taken.instances["a"].requests, "new" in taken.instances) == (1, False)
+
+
+@pytest.mark.parametrize("part", ["instances", "models", "keys"])
+def test_every_count_is_taken_also_if_it_is_the_only_one(part: str):
+    statistics = Statistics()
+    getattr(statistics, part)["x"]  # a defaultdict
+    assert list(getattr(statistics.take(), part)) == ["x"]

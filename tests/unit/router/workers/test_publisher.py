@@ -204,6 +204,15 @@ def test_a_change_that_a_process_reports_meanwhile_is_waited_for_too(state, publ
     assert synchronizing.returns()
 
 
+def test_a_usual_report_after_the_answer_does_not_take_it_back(start):
+    recipient = start(starts=False).recipient
+    recipient.acknowledge(7)
+    recipient.acknowledge(0)
+    began = time.monotonic()
+    recipient.wait(7, LONG)
+    assert time.monotonic() - began < LONG
+
+
 def test_a_process_that_ends_is_not_waited_for(publisher, start):
     process = start()
     publisher.run_round()
