@@ -31,7 +31,7 @@ class ControlBalancer(Balancer):
         self._counts = counts
         self._in_flight = counts.row("in flight")
         self._on_change = on_change
-        # The numbers of trials differ from those of a control process before this one: claims refer to them.
+        # A claim contains the number of its trial, so the numbers differ from those of an earlier control process.
         self._numbers = itertools.count(time.time_ns())
         self._trials: dict[str, int] = {}
         super().__init__(settings, clock, health, statistics)
@@ -82,7 +82,11 @@ class ControlBalancer(Balancer):
         self._on_change()
 
     def abandon(self, trials: set[str]) -> None:
-        """Make trials due again whose process has ended, and void the claims of others that it may have made."""
+        """Make the trials due again that were in flight at a process which has ended.
+
+        That process may also have claimed a trial that it had not begun. Its claim ends, because each trial that is due
+        gets a new number.
+        """
         self._trials.clear()
         for name in trials:
             self.observe(Observation(Evidence.NOTHING, name))

@@ -7,8 +7,8 @@ for each channel, keeps one end, and sends the other through the door:
     process that relays | end --- (sent through the door) --> end | control process
 
 A socket without a name cannot be reached by any other process, so what arrives is trusted as much as the process's own
-memory. The door outlives the control process: ends that wait in it are taken by the control process that is started
-next, and the ends that the killed process had close.
+memory. The door outlives the control process: the next control process takes the ends that wait in the door. The
+kernel closes the ends that a killed control process had taken.
 """
 
 import os

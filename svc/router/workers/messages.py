@@ -43,7 +43,7 @@ class Observation(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What a process has observed and counted since its last report. The last one is what it has now."""
+    """What a process has observed and counted since its last report."""
 
     slot: int
     sync: int = 0  # the number of the last Sync that was received
@@ -54,7 +54,7 @@ class Report(msgspec.Struct, kw_only=True):
     retries: int = 0
     unlisted_model_requested: bool = False
     statistics: Statistics | None = None
-    idle_connections: int = 0
+    idle_connections: int = 0  # at present
 
 
 class PublishedTable(msgspec.Struct, frozen=True):

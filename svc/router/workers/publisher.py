@@ -2,7 +2,7 @@
 
 Each recipient has a greenlet that sends it the newest snapshot: a process that is slow or stopped misses snapshots, and
 delays no other process. `synchronize` makes what the router reports about itself true: it returns once every process
-uses the present snapshot and has reported its counts. So whoever reads that an instance is drained can rely on it.
+uses the present snapshot and has reported its counts. So a client may rely on what it reads, such as a drain.
 """
 
 import itertools

@@ -1,8 +1,8 @@
 """The balancer of a process that relays. It decides with the counts of all processes, and reports what it observes.
 
-Each request claims its place when its instance is chosen: in a row without a limit by adding one, under the lock where
-the instance has a limit, or where the request would be the trial of an ejected instance. What an attempt proves about
-its instance is reported; the control process decides on ejection, and its snapshot brings the new table.
+A request claims its place when its instance is chosen, by adding one to the count of its process. It does so under the
+lock if the instance has a limit, or if the request would be the trial of an ejected instance. What an attempt proves
+about its instance is reported; the control process decides on ejection, and its snapshot brings the new table.
 """
 
 import sys

@@ -20,7 +20,7 @@ MAX_UNSENT_OBSERVATIONS = 10_000  # while there is no control process; beyond th
 
 
 class Unsent:
-    """What the process has to report to the control process, and wakes `on_urgent` for what cannot wait."""
+    """What the process will report to the control process. `on_urgent` is called for what must be reported at once."""
 
     def __init__(self, on_urgent: Callable[[], object]) -> None:
         self.observations: list[Observation] = []
@@ -69,16 +69,19 @@ class ReportedPoison(PoisonList):
 
 
 class RelayStatistics(Statistics):
-    """The counts of this process since its last report. How long requests take, the control process knows."""
+    """The counts of this process since its last report.
 
-    __slots__ = ("seconds",)
+    `retry_after_seconds` comes from the control process, which knows how long the requests of all processes take.
+    """
+
+    __slots__ = ("retry_after_seconds",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.seconds = 1
+        self.retry_after_seconds = 1
 
     def retry_after(self) -> int:
-        return self.seconds
+        return self.retry_after_seconds
 
 
 class RelayState(RouterState):
@@ -108,8 +111,8 @@ class RelayState(RouterState):
         )
         self._slot = counts.slot
         self._sync = 0  # the number of the last Sync
-        self._retries = 0  # those that were reported
-        self._idle_connections = 0
+        self._reported_retries = 0
+        self._reported_idle_connections = 0
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Use what the control process has decided. A control process without a table yet changes nothing."""
@@ -118,7 +121,7 @@ class RelayState(RouterState):
         if self.keys is not None and snapshot.keys is not None:
             self.keys.replace(snapshot.keys)
         self.poison.replace([*self.poison.entries.values(), *snapshot.poisoned])
-        self.relay_statistics.seconds = snapshot.retry_after
+        self.relay_statistics.retry_after_seconds = snapshot.retry_after
         self.relay_balancer.adopt(snapshot)
         self.ready = snapshot.ready
 
@@ -133,7 +136,7 @@ class RelayState(RouterState):
         idle_connections = self.upstream_pool.idle_count()
         unlisted, retries = balancer.unlisted_model_requested, balancer.retries
         news = self._sync or unsent or statistics is not None or self.poison_counts or unlisted
-        if not news and (retries, idle_connections) == (self._retries, self._idle_connections):
+        if not news and (retries, idle_connections) == (self._reported_retries, self._reported_idle_connections):
             return None
         report = Report(
             slot=self._slot,
@@ -142,13 +145,13 @@ class RelayState(RouterState):
             events=unsent.events,
             poisoned=unsent.poisoned,
             poison_counts=dict(self.poison_counts),
-            retries=retries - self._retries,
+            retries=retries - self._reported_retries,
             unlisted_model_requested=unlisted,
             statistics=statistics,
             idle_connections=idle_connections,
         )
         unsent.observations, unsent.events, unsent.poisoned, self._sync = [], [], [], 0
         self.poison_counts.clear()
-        self._retries, self._idle_connections = retries, idle_connections
+        self._reported_retries, self._reported_idle_connections = retries, idle_connections
         balancer.unlisted_model_requested = False
         return report

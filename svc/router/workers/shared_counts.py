@@ -7,7 +7,7 @@ The memory is mapped by gunicorn's master before it forks, so every process sees
     "instance b"           0           0          1
     "waiting"              0           2          0
     ...
-    common "tickets"       8 bytes     8 bytes             a pair of values that belong to no process
+    common "queue"         8 bytes     8 bytes             a pair of values that belong to no process
 
 A process writes only its own slot, so counting needs no lock: a load is the sum of a row (0.2 us). The lock is taken
 where a decision depends on a sum, that is where a limit is set, and where a request begins or ceases to wait. It is a
@@ -122,9 +122,10 @@ class Rows:
 
 
 class ProcessLock:
-    """A lock between processes, not between the greenlets of one: no greenlet may wait for anything while it holds it.
+    """A lock between processes, which may be nested.
 
-    It may be nested.
+    It does not exclude the greenlets of one process from each other. So a greenlet must not wait while it holds the
+    lock: another one would run as if it held it, too.
     """
 
     def __init__(self) -> None:

@@ -27,7 +27,8 @@ class SharedLoads(dict[str, int]):
 def suspicion(counts: SharedCounts, name: str) -> memoryview:
     """Return the row whose first cell is 1 while an instance has failures or is ejected, so that successes are news.
 
-    The process that sees a failure sets it, before it reports the failure; the control process clears it.
+    The process that sees a failure sets the cell before it reports the failure. With each observation, the control
+    process sets or clears it.
     """
     return counts.common(f"suspicion {name}")
 

@@ -35,7 +35,7 @@ class SharedQueue(RequestQueue):
 
     @property
     def waiting(self) -> int:
-        """How many requests wait in all processes; exact under the lock, and when a process has been killed soon."""
+        """The number of requests that wait in all processes; exact under the lock once killed processes are cleared."""
         return self._common[TOTAL]
 
     @waiting.setter
@@ -50,7 +50,7 @@ class SharedQueue(RequestQueue):
         length, tickets = self._length(model), self._tickets(model)
 
         def has_room() -> bool:
-            # A place that is free will be taken by a request that waits still: its process has just been woken.
+            # A free place will be taken by a request that waits: its process has been woken, but has not run yet.
             return common[TOTAL] < self.size or common[TOTAL] < self.size + self._free_places(model)
 
         becomes_true(has_room)
