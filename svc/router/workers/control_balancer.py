@@ -10,6 +10,7 @@ from svc.router.balance.request_queue import RequestQueue
 from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers import shared_queue
+from svc.router.workers.departed_rows import DepartedRows
 from svc.router.workers.messages import Evidence, Observation
 from svc.router.workers.shared_counts import TOTAL, SharedCounts
 from svc.router.workers.shared_loads import SharedLoads, suspicion
@@ -34,11 +35,10 @@ class ControlBalancer(Balancer):
         # A claim contains the number of its trial, so the numbers differ from those of an earlier control process.
         self._numbers = itertools.count(time.time_ns())
         self._trials: dict[str, int] = {}
+        self._departed_rows = DepartedRows(counts)
         super().__init__(settings, clock, health, statistics)
-        self.queue, self.loads = (
-            QueueLengths(settings.queue_size, counts, lambda: self.table.models),
-            SharedLoads(counts),
-        )
+        self.queue = QueueLengths(settings.queue_size, counts, lambda: self.table.models)
+        self.loads = self._shared_loads = SharedLoads(counts)
 
     @property
     def in_flight(self) -> int:
@@ -94,7 +94,14 @@ class ControlBalancer(Balancer):
 
     def replace(self, targets: Iterable[Target]) -> None:
         super().replace(targets)
+        self._counts.forget_names()
+        self._shared_loads.forget_rows()
+        self._departed_rows.replace_table(self.table.targets, self._clock())
         self._on_change()
+
+    def expire(self, now: float) -> None:
+        super().expire(now)
+        self._departed_rows.sweep(now)
 
 
 class QueueLengths(RequestQueue):

@@ -18,15 +18,13 @@ Each process also has an eventfd, by which the others wake it: a request that wa
 """
 
 import fcntl
-import mmap
 import os
 import time
 from collections.abc import Callable, Iterable
-from hashlib import blake2b
 from types import TracebackType
 
-MAX_ROWS = 8192  # instances, models and keys, over the life of one group of processes
-CELL_BYTES = 8
+from svc.router.workers.shared_rows import Rows
+
 COMMON_CELLS = 2  # in a common row
 TOTAL, LAST_TICKET = 0, 1  # the cells of the common row "queue"
 HOLDER = 0  # the cell of the common row "reserve"
@@ -56,6 +54,15 @@ class SharedCounts:
         """Return the two integers with this name that belong to all processes. Change them only under the lock."""
         return self._common.row(name)
 
+    def forget_names(self) -> None:
+        """Find each row anew at its next use. Call this when names may have left the table (see `departed_rows.py`)."""
+        self._counts.forget_names()
+        self._common.forget_names()
+
+    def free(self, name: str) -> bool:
+        """Free a row of counts, and the values of this name; return False if a count is not zero."""
+        return self._common.free(name) and self._counts.free(name, only_zeros=not name.startswith("turn "))
+
     def clear(self, slot: int) -> None:
         """Set all counts of a process that has ended to zero, and wake all processes: places may have become free."""
         with self.lock:
@@ -80,45 +87,6 @@ class SharedCounts:
         for descriptor in self._wakeups:
             os.close(descriptor)
         self.lock.close()
-
-
-class Rows:
-    """Rows of integers in shared memory, each with a name. A row is created at the first use of its name.
-
-    The memory begins with the number of rows, and the digest of the name of each row.
-    """
-
-    def __init__(self, width: int, lock: "ProcessLock") -> None:
-        self._width = width
-        self._lock = lock
-        self._cells = memoryview(mmap.mmap(-1, CELL_BYTES * (1 + MAX_ROWS * (1 + width)))).cast("q")
-        self._by_name: dict[str, memoryview] = {}  # the rows that this process has used
-
-    def row(self, name: str) -> memoryview:
-        row = self._by_name.get(name)
-        if row is None:
-            with self._lock:
-                row = self._by_name[name] = self._row(self._number(name))
-        return row
-
-    def all_rows(self) -> list[memoryview]:
-        return [self._row(number) for number in range(self._cells[0])]
-
-    def _row(self, number: int) -> memoryview:
-        start = 1 + MAX_ROWS + number * self._width
-        return self._cells[start : start + self._width]
-
-    def _number(self, name: str) -> int:
-        """Return the number of the row with this name, which is created if there is none; call this under the lock."""
-        digest, count = _digest(name), self._cells[0]
-        digests = self._cells[1 : 1 + count].tolist()
-        if digest in digests:
-            return digests.index(digest)
-        if count == MAX_ROWS:
-            return MAX_ROWS - 1  # all further names share the last row: their limits apply to all of them together
-        self._cells[1 + count] = digest
-        self._cells[0] = count + 1
-        return count
 
 
 class ProcessLock:
@@ -158,7 +126,3 @@ def becomes_true(condition: Callable[[], bool]) -> bool:
             return False
         time.sleep(GRACE_INTERVAL_SECONDS)
     return True
-
-
-def _digest(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(errors="replace"), digest_size=8).digest(), "big", signed=True)

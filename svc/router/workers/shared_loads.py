@@ -17,6 +17,10 @@ class SharedLoads(dict[str, int]):
     def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]  # no other default has a meaning here
         return sum(self.row(name))
 
+    def forget_rows(self) -> None:
+        """Find each row anew at its next use, as `SharedCounts.forget_names` does."""
+        self._rows.clear()
+
     def row(self, name: str) -> memoryview:
         row = self._rows.get(name)
         if row is None:

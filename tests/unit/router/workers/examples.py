@@ -21,7 +21,7 @@ def process(counts: SharedCounts, slot: int) -> SharedCounts:
     own.slot = slot
     for kind in ("_counts", "_common"):
         rows = copy.copy(getattr(counts, kind))
-        rows._by_name = {}  # noqa: SLF001
+        rows._by_name, rows._numbers, rows._indexed = {}, {}, 0  # noqa: SLF001
         setattr(own, kind, rows)
     return own
 

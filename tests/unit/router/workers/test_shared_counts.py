@@ -6,7 +6,6 @@ import sys
 
 import pytest
 
-from svc.router.workers import shared_counts
 from svc.router.workers.shared_counts import HOLDER, LAST_TICKET, TOTAL, ProcessLock, SharedCounts, becomes_true
 from tests.unit.router.workers.examples import process
 
@@ -67,20 +66,6 @@ def test_a_process_is_woken_once_however_often_it_was_meant(counts: SharedCounts
     assert not woken(first)
     assert woken(second)
     assert not woken(second)
-
-
-def test_names_beyond_the_memory_share_one_row_and_the_rest_stay_exact(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(shared_counts, "MAX_ROWS", 6)
-    first = process(SharedCounts(2), 0)
-    names = [f"model {number}" for number in range(9)]
-    for name in names:
-        first.row(name)[0] += 1
-    second = process(first, 1)
-    assert [second.row(name)[0] for name in names] == [1] * 4 + [5] * 5, "the sixth row, after `waiting` and four"
-    shared = second.row("yet another")
-    assert shared[0] == 5
-    first.clear(0)
-    assert sum(shared) == 0
 
 
 HOLD_LOCK = """

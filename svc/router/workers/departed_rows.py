@@ -1,0 +1,54 @@
+"""Frees the shared rows of instances and models that have left the table, so that they do not fill the memory.
+
+Only the control process frees rows. By the time it does, every process has used a table without the name, has forgotten
+the row, and has no request in flight at the instance: it would be in the row.
+"""
+
+from collections.abc import Iterable
+
+from svc.router.balance.policies import CACHE_KEY_SEPARATOR
+from svc.router.balance.target import Target
+from svc.router.workers.shared_counts import SharedCounts
+
+FREE_AFTER_SECONDS = 600.0  # after a name has left the table; gunicorn kills a process that stands still for 30 seconds
+SWEEP_INTERVAL_SECONDS = 60.0
+
+
+class DepartedRows:
+    """The names of the rows that nothing in the table has any more, each with the time when it left."""
+
+    def __init__(self, counts: SharedCounts) -> None:
+        self._counts = counts
+        self._targets: tuple[Target, ...] = ()
+        self._present: set[str] = set()
+        self._departed: dict[str, float] = {}
+        self._swept = 0.0
+
+    def replace_table(self, targets: tuple[Target, ...], now: float) -> None:
+        if targets == self._targets:
+            return
+        before, self._targets, self._present = self._present, targets, row_names(targets)
+        self._departed.update(dict.fromkeys(before - self._present, now))
+        for name in self._present & self._departed.keys():
+            del self._departed[name]
+
+    def sweep(self, now: float) -> None:
+        """Free the rows that may be freed, once in SWEEP_INTERVAL_SECONDS."""
+        if now - self._swept < SWEEP_INTERVAL_SECONDS:
+            return
+        self._swept = now
+        for name in [name for name, since in self._departed.items() if now - since >= FREE_AFTER_SECONDS]:
+            if self._counts.free(name):
+                del self._departed[name]
+
+
+def row_names(targets: Iterable[Target]) -> set[str]:
+    """Return the names of all rows that these instances and their models may have."""
+    names = set[str]()
+    for target in targets:
+        names.update(f"{kind} {target.name}" for kind in ("instance", "suspicion", "trial"))
+        for model in target.models:
+            names.update(f"{kind} {model}" for kind in ("line", "length", "turn"))
+            if target.cache_type:
+                names.add(f"turn {model}{CACHE_KEY_SEPARATOR}{target.cache_type}")
+    return names
