@@ -93,10 +93,12 @@ class ControlBalancer(Balancer):
         self._on_change()
 
     def replace(self, targets: Iterable[Target]) -> None:
+        before = self.table.targets
         super().replace(targets)
-        self._counts.forget_names()
-        self._shared_loads.forget_rows()
-        self._departed_rows.replace_table(self.table.targets, self._clock())
+        if self.table.targets != before:
+            self._counts.forget_names()
+            self._shared_loads.forget_rows()
+            self._departed_rows.replace_table(self.table.targets, self._clock())
         self._on_change()
 
     def expire(self, now: float) -> None:

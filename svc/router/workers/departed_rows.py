@@ -19,15 +19,12 @@ class DepartedRows:
 
     def __init__(self, counts: SharedCounts) -> None:
         self._counts = counts
-        self._targets: tuple[Target, ...] = ()
         self._present: set[str] = set()
         self._departed: dict[str, float] = {}
         self._swept = 0.0
 
     def replace_table(self, targets: tuple[Target, ...], now: float) -> None:
-        if targets == self._targets:
-            return
-        before, self._targets, self._present = self._present, targets, row_names(targets)
+        before, self._present = self._present, row_names(targets)
         self._departed.update(dict.fromkeys(before - self._present, now))
         for name in self._present & self._departed.keys():
             del self._departed[name]

@@ -15,6 +15,7 @@ from svc.router.workers.messages import Sync, encode
 
 CHECK_INTERVAL_SECONDS = 0.025  # between two comparisons with the snapshot that was published last
 MIN_INTERVAL_SECONDS = 0.02  # between two snapshots: where requests fail, changes may come by the hundred
+INTERVAL_SECONDS_PER_INSTANCE = 0.0001  # of large tables: a process takes 15 us per instance to use a new table
 REPUBLISH_SECONDS = 5.0  # after which a snapshot is composed anew even if nothing seems to have changed
 SYNC_TIMEOUT_SECONDS = 0.5  # for which `synchronize` waits for processes that do not report
 MAX_SYNCS = 2  # the reports of the first may change the snapshot
@@ -61,7 +62,8 @@ class Publisher:
 
     def run_round(self) -> None:
         """Wait briefly for a change, and publish a new snapshot if there is one."""
-        time.sleep(max(0.0, self._composed_at + MIN_INTERVAL_SECONDS - self._state.clock()))
+        interval = max(MIN_INTERVAL_SECONDS, INTERVAL_SECONDS_PER_INSTANCE * len(self._state.balancer.table.targets))
+        time.sleep(max(0.0, self._composed_at + interval - self._state.clock()))
         changed = self._state.changed.wait(CHECK_INTERVAL_SECONDS)
         self._publish(changed)
 

@@ -64,9 +64,10 @@ class RelayBalancer(Balancer):
 
     def _adopt_table(self, published: PublishedTable) -> None:
         models = self.table.models
-        self._counts.forget_names()
-        self.loads.forget_rows()
-        self._turns.clear()
+        if published.targets != self.table.targets:
+            self._counts.forget_names()
+            self.loads.forget_rows()
+            self._turns.clear()
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.queue.models = self.table.models
         self._departed.replace_table(models, self.table.models, self._clock())

@@ -129,6 +129,15 @@ def test_the_routers_check_outweighs_the_registrys():
     assert router.balancer.table.candidates == {"a"}
 
 
+def test_a_first_check_that_confirms_the_table_does_not_replace_it():
+    router = state(A, target("b", "m", healthy=False))
+    table = router.balancer.table
+    router.balancer.record_check("a", passed=True)
+    assert router.balancer.table is table, "a new table for each check costs a large one minutes at the start"
+    router.balancer.record_check("b", passed=True)
+    assert router.balancer.table.candidates == {"a", "b"}
+
+
 def test_failed_checks_in_a_row_exclude_until_two_pass():
     router = state(A, max_errors=3)
     for passed in (True, False, False, True, False, False):
