@@ -48,7 +48,8 @@ class ControlState(RouterState):
         for kind, name, message in report.events:
             self.event_reporter.add(kind, name, message)
         if report.poisoned:
-            self.poison.replace([*self.poison.entries.values(), *report.poisoned])
+            entries = [*self.poison.entries.values(), *report.poisoned]
+            self.poison.replace(sorted(entries, key=lambda entry: entry.expires))
             self.changed.set()
         for observation in report.observations:
             if observation.evidence is Evidence.TRIAL_BEGUN:

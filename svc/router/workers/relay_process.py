@@ -106,6 +106,7 @@ class ControlLink:
         """Receive snapshots until the control process ends; then open a new channel in the next round."""
         assert self._state is not None
         channel = Channel(self._door.open("updates"))
+        self._state.reported_poison.report_all()
         self._channel = channel
         try:
             while True:

@@ -1,6 +1,6 @@
 """The state of a process that relays beside others: what it counts and observes goes to the control process."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from svc.perimeter.hosts import Hosts
@@ -60,6 +60,14 @@ class ReportedPoison(PoisonList):
         self._unsent = unsent
         self._synchronize = synchronize
 
+    def merge(self, entries: Iterable[PoisonedBody]) -> None:
+        """Add entries of other processes, in the order in which all entries expire, on which `contains` relies."""
+        self.replace(sorted([*self.entries.values(), *entries], key=lambda entry: entry.expires))
+
+    def report_all(self) -> None:
+        """Report all entries to a control process that may be a new one, which has none."""
+        self._unsent.poisoned = list(self.entries.values())
+
     def add(self, body: bytes, now: float) -> None:
         before = self.entries
         super().add(body, now)
@@ -103,7 +111,7 @@ class RelayState(RouterState):
         self._on_urgent = on_urgent
         self.unsent = Unsent(on_urgent)
         self.event_reporter = ReportedEvents(settings.port, self.unsent)
-        self.poison = ReportedPoison(settings.poison_timeout, self.unsent, synchronize)
+        self.poison = self.reported_poison = ReportedPoison(settings.poison_timeout, self.unsent, synchronize)
         self.buffers = SharedBodyBuffers(settings.max_buffered, self.max_body, counts)
         self.relay_statistics = self.statistics = RelayStatistics()
         self.relay_balancer = self.balancer = RelayBalancer(
@@ -120,7 +128,8 @@ class RelayState(RouterState):
             return
         if self.keys is not None and snapshot.keys is not None:
             self.keys.replace(snapshot.keys)
-        self.poison.replace([*self.poison.entries.values(), *snapshot.poisoned])
+        if snapshot.poisoned:
+            self.reported_poison.merge(snapshot.poisoned)
         self.relay_statistics.retry_after_seconds = snapshot.retry_after
         self.relay_balancer.adopt(snapshot)
         self.ready = snapshot.ready

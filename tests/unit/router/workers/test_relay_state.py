@@ -165,3 +165,23 @@ def test_without_a_control_process_the_newest_observations_are_kept(state):
     kept = state.take_report().observations
     assert len(kept) == MAX_UNSENT_OBSERVATIONS // 2 + 1
     assert kept[-1].instance == f"i{MAX_UNSENT_OBSERVATIONS}"
+
+
+def test_an_expired_poisoned_request_passes_whatever_was_added_since(counts: SharedCounts):
+    state, other = Relaying(counts).state, Relaying(counts, 2).state
+    other.poison.add(b"first", 0.0)
+    expired = tuple(other.poison.entries.values())
+    now = state.settings.poison_timeout + 1
+    state.poison.add(b"second", now)
+    state.adopt(snapshot(A, poisoned=expired))
+    assert state.poison.contains(b"second", now)
+    assert not state.poison.contains(b"first", now)
+
+
+def test_a_new_control_process_gets_all_poisoned_requests(counts: SharedCounts):
+    state = Relaying(counts).state
+    state.poison.add(b"deadly", 0.0)
+    assert len(state.take_report().poisoned) == 1
+    assert state.take_report() is None
+    state.reported_poison.report_all()
+    assert state.take_report().poisoned == list(state.poison.entries.values())
