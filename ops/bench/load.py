@@ -120,7 +120,7 @@ def _start(port: int, scenario: Scenario, statistics: ClientStatistics, end: flo
 @asynccontextmanager
 async def _running(port: int, scenario: Scenario) -> AsyncIterator[ClientStatistics]:
     """Run the streams that go on during the bursts of a scenario, and yield their statistics."""
-    background = Scenario("running", "streams that go on", scenario.running, events=100, gap=20)
+    background = Scenario("running", "streams that go on", scenario.running, events=25, gap=20)
     statistics = ClientStatistics()
     clients = _start(port, background, statistics, math.inf) if scenario.running else []
     if clients:

@@ -8,7 +8,7 @@ descriptor of the loop, with a lower priority than those of requests:
     loop --- listening sockets, clients, instances that have not begun to answer; streams, if few are ready at once
       '----- epoll --- streams, MAX_EVENTS at a time
 
-At light load, a second epoll would cost 2 us per event. So a stream returns to the loop if few are ready.
+At light load, a second epoll would cost 2 us per event. So streams return to the loop if few are ready for a while.
 """
 
 import select
@@ -18,7 +18,8 @@ from gevent import get_hub, monkey
 
 MAX_LOOP_EVENTS = 128  # of streams that the loop reads before it looks at new requests: up to 2 ms
 MAX_EVENTS = 64  # of streams that are read from the epoll, likewise
-FEW_EVENTS = 4
+FEW_EVENTS = 4  # at once: the load is light
+CALM_RUNS = 200  # in a row at light load, before streams leave: a move costs as much as an event
 READ = 1
 LOW_PRIORITY = -1  # the loop's other descriptors have 0
 
@@ -29,13 +30,13 @@ class StreamPoll:
     `pause` costs nothing: a paused descriptor is removed from the epoll when it is next reported.
     """
 
-    __slots__ = ("_epoll", "_functions", "_iteration", "_loop", "_registered", "_streams", "_watcher")
+    __slots__ = ("_calm_runs", "_epoll", "_functions", "_iteration", "_loop", "_registered", "_streams", "_watcher")
 
     def __init__(self) -> None:
         self._epoll: select.epoll = monkey.get_original("select", "epoll")()
         self._functions: dict[int, tuple[Callable[[], object], Callable[[], object]]] = {}
         self._registered: set[int] = set()
-        self._iteration = self._streams = 0
+        self._iteration = self._streams = self._calm_runs = 0
         self._loop = get_hub().loop
         self._watcher = self._loop.io(self._epoll.fileno(), READ, ref=False, priority=LOW_PRIORITY)
         self._watcher.start(self._run)
@@ -49,7 +50,7 @@ class StreamPoll:
         return self._streams > MAX_LOOP_EVENTS
 
     def start(self, descriptor: int, read: Callable[[], object], leave: Callable[[], object]) -> None:
-        """Call `read` whenever the descriptor is ready to be read, or `leave` once if few others are ready."""
+        """Call `read` whenever the descriptor is ready, or `leave` once if few others have been ready for a while."""
         self._functions[descriptor] = read, leave
         if descriptor not in self._registered:
             self._registered.add(descriptor)
@@ -73,7 +74,8 @@ class StreamPoll:
 
     def _run(self) -> None:
         ready = self._epoll.poll(0, MAX_EVENTS)
-        leaves = len(ready) < FEW_EVENTS
+        self._calm_runs = self._calm_runs + 1 if len(ready) < FEW_EVENTS else 0
+        leaves = self._calm_runs > CALM_RUNS
         for descriptor, _ in ready:
             functions = self._functions.get(descriptor)
             if functions is None:
