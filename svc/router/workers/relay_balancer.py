@@ -46,7 +46,8 @@ class RelayBalancer(Balancer):
         self._table_number = 0
         self._ticket = NO_TICKET  # of the waiter for which `pick` is called
         self._claimed: Target | None = None  # the instance at which the next attempt has its place
-        self._claimed_trial = self._claimed_retry = False
+        self._claimed_trial = 0  # the number of the trial that this attempt would be; 0: it is none
+        self._claimed_retry = False
         self._trials: Mapping[str, int] = {}  # instance whose trial is due -> number of the trial
         super().__init__(settings, clock, health, statistics)
         self.queue = SharedQueue(settings.queue_size, counts, self._free_places)
@@ -147,7 +148,7 @@ class RelayBalancer(Balancer):
                 row[self._counts.slot] += 1
                 if trial is not None:
                     claims[0] = trial
-            self._claimed_trial = trial is not None
+            self._claimed_trial = trial or 0
         self._claimed = target
         return True
 
@@ -163,10 +164,11 @@ class RelayBalancer(Balancer):
 
     def _withdraw_trial(self, target: Target) -> None:
         if self._claimed_trial:
-            self._claimed_trial = False
+            number, self._claimed_trial = self._claimed_trial, 0
             claims = self._trial_claims(target.name)
             with self._counts.lock:
-                claims[0] = 0
+                if claims[0] == number:  # else another process has claimed a later trial
+                    claims[0] = 0
 
     def may_retry(self) -> bool:
         """Return whether the retry budget allows one more attempt; if so, claim it for the next attempt."""
@@ -207,7 +209,7 @@ class RelayBalancer(Balancer):
             self._claimed_retry = False
         if self._claimed_trial:
             if is_inference:
-                self._claimed_trial = False
+                self._claimed_trial = 0
                 self._report(Observation(Evidence.TRIAL_BEGUN, target.name))
             else:
                 self._withdraw_trial(target)

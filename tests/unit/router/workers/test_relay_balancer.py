@@ -347,6 +347,16 @@ def test_a_trial_whose_request_ended_before_its_attempt_is_due_again(counts):
     assert second.observations == [Observation(Evidence.TRIAL_BEGUN, "a")]
 
 
+def test_a_trial_given_up_late_leaves_the_next_one_to_its_process(counts):
+    first, second = processes(counts, A)
+    suspect(counts, first, second)
+    assert first.balancer.pick(M) == A
+    suspect(counts, second, trial=8)  # the control process has made another trial due
+    assert second.balancer.pick(M) == A
+    suspect(counts, first, trial=8)
+    assert first.balancer.pick(M) is None, "the second process has the trial"
+
+
 def test_a_request_that_is_no_inference_is_no_trial(counts):
     first, second = processes(counts, A)
     suspect(counts, first, second)
