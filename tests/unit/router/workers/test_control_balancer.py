@@ -55,7 +55,7 @@ def control(counts: SharedCounts) -> Control:
     return Control(counts)
 
 
-def test_failures_in_a_row_eject_an_instance_whichever_processes_report_them(control):
+def test_failures_in_a_row_eject_an_instance_for_all_processes(control):
     control.observe(Evidence.FAILURE, Evidence.SUCCESS, Evidence.FAILURE)
     assert control.candidates() == {"a", "b"}
     control.observe(Evidence.FAILURE)
@@ -137,7 +137,7 @@ def test_a_response_that_only_began_ends_no_row_of_failures(control):
     assert control.candidates() == {"b"}
 
 
-def test_each_trial_has_a_number_of_its_own_also_after_a_control_process_has_ended(counts, control):
+def test_each_trial_has_a_number_that_no_earlier_trial_had(counts, control):
     control.make_trial_due()
     numbers = [control.balancer.trials()["a"]]
     control.observe(Evidence.TRIAL_BEGUN, Evidence.NOTHING)

@@ -59,7 +59,7 @@ def test_events_of_a_process_go_to_the_registry_from_the_router(state):
     assert event["source"].startswith("router-")
 
 
-def test_a_model_that_no_instance_lists_has_the_static_services_read_again(state):
+def test_an_unlisted_model_has_the_static_services_read_again(state):
     state.record(Report(slot=1, unlisted_model_requested=True), set())
     state.record(Report(slot=2), set())
     assert state.balancer.unlisted_model_requested

@@ -139,7 +139,7 @@ def test_a_process_that_was_slow_gets_the_newest_snapshot_only(state, publisher,
     assert synchronizing.returns()
 
 
-def test_a_table_that_has_come_is_noticed_without_a_change_of_the_balancer(state, publisher, start):
+def test_a_first_table_is_published_without_a_change_of_the_balancer(state, publisher, start):
     process = start()
     publisher.run_round()
     assert not process.receive().ready
@@ -223,7 +223,7 @@ def test_a_process_that_ends_is_not_waited_for(publisher, start):
     assert synchronizing.returns()
 
 
-def test_processes_that_do_not_react_delay_an_answer_together_not_one_by_one(publisher, start, monkeypatch):
+def test_processes_that_do_not_react_delay_an_answer_together(publisher, start, monkeypatch):
     monkeypatch.setattr(publisher_module, "SYNC_TIMEOUT_SECONDS", 0.2)
     for _ in range(30):
         start(starts=False)

@@ -93,7 +93,7 @@ def test_a_full_instance_leaves_the_request_to_one_with_free_places(counts):
     assert chosen == {"a": 4, "b": 1}
 
 
-def test_the_loads_of_all_processes_decide_which_instance_is_the_least_busy(counts):
+def test_the_least_busy_instance_is_that_of_all_processes(counts):
     first, second = processes(counts, A, B, policy="least_requests")
     busy = begin(first)
     assert {begin(second).name, busy.name} == {"a", "b"}
@@ -146,7 +146,7 @@ def test_an_instance_is_used_as_the_newest_table_says(counts):
 # Waiting.
 
 
-def test_a_place_goes_to_the_request_that_has_waited_longest_in_any_process(counts):
+def test_a_place_goes_to_the_request_that_waits_longest_in_any_process(counts):
     first, second = processes(counts, ONE)
     assert begin(first) == ONE
     early = WaitingRequest(second)
@@ -183,7 +183,7 @@ def test_a_new_request_does_not_overtake_one_that_has_tried_already(counts):
     assert waiting.result() == ONE
 
 
-def test_requests_wait_for_an_instance_only_if_it_gets_requests_for_their_model(counts):
+def test_an_instance_is_kept_only_for_models_that_the_table_sends_to_it(counts):
     """The table sends requests for n to an unusable instance, because it has no other one; those for m wait for b."""
     other = target("b", "m", metadata={"max_concurrency": 1})
     first, second = processes(counts)
@@ -257,7 +257,7 @@ def test_a_retry_that_finds_no_instance_counts_for_no_budget(counts):
     assert counts.row("retrying").tolist() == [0, 0, 0]
 
 
-def test_a_retry_that_never_began_counts_for_the_budget_until_the_next_one(counts):
+def test_a_retry_that_never_began_counts_until_the_next_one(counts):
     own, _ = processes(counts, A, retry_budget=0.0)
     for _ in range(MIN_CONCURRENT_RETRIES + 1):
         assert own.balancer.may_retry()
@@ -365,7 +365,7 @@ def test_a_request_that_is_no_inference_is_no_trial(counts):
     assert begin(second) == A
 
 
-def test_the_first_byte_of_a_trial_is_reported_also_before_the_next_snapshot(counts):
+def test_the_first_byte_of_a_trial_is_reported_before_the_next_snapshot(counts):
     """Otherwise the instance would get no other request until a long stream has ended."""
     own, _ = processes(counts, A)
     suspect(counts, own)

@@ -147,7 +147,7 @@ def test_an_event_stream_goes_on_until_either_side_ends_it(relaying):
     parts.close()
 
 
-def test_a_client_that_leaves_an_event_stream_ends_it_in_the_control_process(relaying):
+def test_a_client_that_leaves_ends_its_event_stream_at_its_source(relaying):
     answer = Answer(relaying)
     channel = relaying.accept("request")
     channel.receive(OwnRequest, LONG)

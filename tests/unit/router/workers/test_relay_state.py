@@ -72,7 +72,7 @@ def test_a_control_process_that_has_no_table_yet_changes_nothing(state):
     assert state.balancer.pick(RoutingRequest("m")) == A
 
 
-def test_keys_come_with_the_snapshot_and_their_limits_are_those_of_all_processes(counts):
+def test_keys_come_with_the_snapshot_and_have_limits_of_all_processes(counts):
     state = Relaying(counts, keys_file="keys.toml").state
     digest = hashlib.sha256(b"secret")
     with pytest.raises(Unauthorized):
@@ -95,7 +95,7 @@ def test_requests_that_kill_instances_are_refused_at_every_process(counts, state
     assert state.poison.contains(b"own", 1.0), "the control process may not have it yet"
 
 
-def test_clients_are_told_to_wait_as_long_as_requests_take_at_all_processes(state):
+def test_retry_after_is_the_duration_of_requests_at_all_processes(state):
     state.adopt(snapshot(A, retry_after=17))
     assert state.statistics.retry_after() == 17
     state.take_report()
@@ -148,7 +148,7 @@ def test_a_sync_is_answered_once_even_if_there_is_nothing_new(state):
     assert state.take_report() is None
 
 
-def test_a_request_that_kills_instances_is_answered_once_all_processes_refuse_it(relaying):
+def test_a_request_that_kills_instances_ends_once_all_refuse_it(relaying):
     state = relaying.state
     state.poison.add(b"deadly", 0.0)
     assert relaying.calls == ["synchronize"]

@@ -59,7 +59,7 @@ def test_a_request_with_the_reserve_finishes_and_passes_it_on(buffers):
     other.grow(70, 100.0, refuse)
 
 
-def test_a_process_has_the_reserve_no_longer_after_another_has_ended_its_use(buffers):
+def test_a_process_loses_the_reserve_once_nothing_of_it_is_in_use(buffers):
     first, second = buffers
     large, small, other = allocate(first, 30), allocate(second, 30), allocate(second, 0)
     large.grow(40, 100.0, refuse)
