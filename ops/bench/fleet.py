@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import uvloop
 
-CONCURRENT_REGISTRATIONS = 50
+CONCURRENT_REGISTRATIONS = 20
 LAST_CHANGE_TIMEOUT_SECONDS = 5.0  # until every watcher has the last change
 HEARTBEAT_TIMEOUT_SECONDS = 30.0
 WATCH_PAUSE_SECONDS = 0.02  # between two lists of a watcher, as in routers
