@@ -33,7 +33,7 @@ def test_a_run_measures_and_plots_every_scenario(tmp_path):
         "--routers",
         "ours",
         "--scenarios",
-        "one,large,stream",
+        "one,large,stream,burst-cold",
         "--rounds",
         "2",
         "--seconds",
@@ -47,7 +47,7 @@ def test_a_run_measures_and_plots_every_scenario(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     results = json.loads(report.read_text())
-    assert set(results) == {"one", "large", "stream"}
+    assert set(results) == {"one", "large", "stream", "burst-cold"}
     for scenario, rounds in results.items():
         assert len(rounds["ours"]) == 2
         for figures in rounds["ours"]:
@@ -55,10 +55,11 @@ def test_a_run_measures_and_plots_every_scenario(tmp_path):
             assert figures["failures"] == {}
             assert 1 < figures["cpu_request"] < 100_000, "microseconds"
             assert 10 < figures["memory"] < 500, "MB"
-            assert (figures["cpu_event"] is not None) == (scenario == "stream")
-    assert results["stream"]["ours"][0]["most_open"] == 128
+            assert (figures["cpu_event"] is not None) == (scenario not in ("one", "large"))
+    assert results["stream"]["ours"][0]["most_open"] == results["burst-cold"]["ours"][0]["most_open"] == 128
+    assert 0 < results["burst-cold"]["ours"][0]["first_p50"] <= results["burst-cold"]["ours"][0]["first_p99"]
     rows = [line for line in done.stdout.splitlines() if line.startswith("| ours")]
-    assert len(rows) == 3
+    assert len(rows) == 4
     assert all(row.split("|")[4].strip() == "1.00" for row in rows), "ours divided by itself"
     assert plot_file.read_text().lstrip().startswith("<?xml")
 
@@ -136,6 +137,18 @@ def test_an_unknown_scenario_is_reported_with_the_known_ones():
     done = run("run.py", "--scenarios", "one,vast")
     assert done.returncode == 2
     assert "unknown scenario 'vast'; there are one, small, large, huge, stream, crowd, burst, " in done.stderr
+
+
+@bench
+def test_streams_are_measured_that_start_beside_others(tmp_path):
+    report = tmp_path / "bench.json"
+    options = ["--routers", "ours", "--scenarios", "join", "--rounds", "1", "--seconds", "0.3", "--plot", ""]
+    done = run("run.py", *options, "--json", str(report), "--cache", str(tmp_path / "cache"))
+    assert done.returncode == 0, done.stderr
+    (figures,) = json.loads(report.read_text())["join"]["ours"]
+    assert figures["answered"] % 8 == 0, "bursts of 8"
+    assert figures["most_open"] > 8, "others go on"
+    assert figures["failures"] == {}
 
 
 @needs("uvloop")
