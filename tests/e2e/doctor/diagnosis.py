@@ -106,6 +106,12 @@ def wait_until_healthy(site: Site, *arguments: str) -> None:
     assert site.chat().status_code == 200
 
 
+def stop_server(site: Site) -> None:
+    """Stop the server of the instance `one`, and wait until its babysitter has reported that to the registry."""
+    site.run("supervisorctl", "stop", "one:server")
+    wait_until(lambda: site.service("one-server")["status"] == "stopped", 30, "the report of its babysitter")
+
+
 class Cures:
     """Applies cures, and checks that each leaves alone what is not ill. `declared` are those that the test applies."""
 

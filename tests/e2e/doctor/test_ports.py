@@ -10,7 +10,7 @@ from pwd import getpwnam
 
 import pytest
 
-from tests.e2e.doctor.diagnosis import EVERY_PROGRAM, Cures, everything, find, wait_until_healthy
+from tests.e2e.doctor.diagnosis import EVERY_PROGRAM, Cures, everything, find, stop_server, wait_until_healthy
 from tests.e2e.sites import Site
 from tests.waiting import free_port_pair, wait_until
 
@@ -76,7 +76,7 @@ def test_a_port_that_another_program_holds(ailing: Site, cures: Cures) -> None:
 @pytest.mark.long
 def test_processes_that_outlived_an_earlier_supervisord(ailing: Site, cures: Cures) -> None:
     port = ailing.service("one-server")["port"]
-    ailing.run("supervisorctl", "stop", "one:server")
+    stop_server(ailing)
     with listener(port, marks_of(ailing, "one:server")) as left:
         leftovers = find(ailing, "leftovers")
         held = everything([leftovers])[f"port.{port}"]
@@ -125,7 +125,7 @@ def test_a_port_that_another_program_of_the_site_holds(ailing: Site, cures: Cure
 @pytest.mark.cures("port.*: *")
 def test_a_port_that_another_site_holds(ailing: Site, site: Site, cures: Cures) -> None:
     port = ailing.service("one-server")["port"]
-    ailing.run("supervisorctl", "stop", "one:server")
+    stop_server(ailing)
     server = f'command = "svc mock"\nargs = ["--name", "other", "--port", "{port - 1}", "--models", "o"]'
     site.toml("other", port - 1, server)  # its babysitter has the port of our server
     site.svc("up")

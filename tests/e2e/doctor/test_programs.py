@@ -175,7 +175,7 @@ def test_a_server_that_loads_its_model_for_long(ailing: Site, cures: Cures) -> N
             slow.unlink()
             cures.apply(ailing, finding, restarts=ONE)
         else:
-            cures.watch(ailing, finding, slow.unlink, changing=ONE)  # its lease ends, then it registers again
+            cures.watch(ailing, finding, slow.unlink, changing=ONE)  # it is "running" once it listens
         wait_until_healthy(ailing)
 
 
