@@ -2,6 +2,7 @@
 
 import click
 
+from svc.base.signals import KeptInterrupt
 from svc.cli.options import console, settings
 from svc.cli.registry_options import Access, names_argument, registry_options
 from svc.rollout.drain import drain, wait_until_idle
@@ -29,5 +30,5 @@ def command(access: Access, names: tuple[str, ...], wait: bool, timeout: float, 
         echo(f"{name} is drained: it gets nothing new")
     if wait:
         url = site_router_url(settings(launch={"router_url": router_url}))
-        with waiting(console()) as progress:
-            wait_until_idle(drained, url, timeout, progress)
+        with KeptInterrupt() as interrupt, waiting(console()) as progress:
+            wait_until_idle(drained, url, timeout, progress, interrupt.sleep)

@@ -57,8 +57,14 @@ def _for_each(
     return {name: services[name] for name in resolved}
 
 
-def wait_until_idle(names: Sequence[str], router_url: str, timeout: float, progress: Waiting) -> None:
-    """Wait until the router has no request in flight for these instances.
+def wait_until_idle(
+    names: Sequence[str],
+    router_url: str,
+    timeout: float,
+    progress: Waiting,
+    sleep: Callable[[float], object] = time.sleep,
+) -> None:
+    """Wait until the router has no request in flight for these instances. `sleep` is called between two requests.
 
     Raise CommandError after `timeout` seconds.
     """
@@ -72,7 +78,7 @@ def wait_until_idle(names: Sequence[str], router_url: str, timeout: float, progr
                 f"{', '.join(busy)}: requests in flight after {timeout:g} s, and it stays drained; "
                 "wait again, or stop it and cut them"
             )
-        time.sleep(POLL_INTERVAL_SECONDS)
+        sleep(POLL_INTERVAL_SECONDS)
 
 
 def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:

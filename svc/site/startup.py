@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 
 from svc.base.errors import CommandError, ConfigError
 from svc.base.own_commands import command_name
+from svc.base.signals import KeptInterrupt
 from svc.client.babysitter import read_models
 from svc.client.router import RouterClient
 from svc.config.settings_file import load_settings
@@ -113,9 +114,9 @@ class _Start:
     def wait(self, timeout: float, explain: Explain | None) -> None:
         """Wait until the components are ready, and print commands that the user can now try."""
         try:
-            with waiting(self._console) as progress:
-                delay = DelayReport(explain, progress.note)
-                wait_until_ready(self._supervisord, self._chosen, self._components, timeout, progress, delay)
+            with KeptInterrupt() as interrupt, waiting(self._console) as progress:
+                delay, sleep = DelayReport(explain, progress.note), interrupt.sleep
+                wait_until_ready(self._supervisord, self._chosen, self._components, timeout, progress, delay, sleep)
         except ProgramFailed as error:
             raise _program_failure(self._supervisord, error.process, self._console) from None
         if not self._components and not foreign_files(self._plan.conf_d):
@@ -197,8 +198,9 @@ def wait_until_ready(
     timeout: float,
     progress: Waiting,
     delay: DelayReport,
+    sleep: Callable[[float], object],
 ) -> None:
-    """Return once every chosen component is ready.
+    """Return once every chosen component is ready. `sleep` is called between two observations, and may raise.
 
     Raise CommandError after `timeout` seconds, or for a setting that has to be changed. Raise ProgramFailed for
     the first program that failed.
@@ -229,7 +231,7 @@ def wait_until_ready(
         delay.update([component.name for component in chosen if component.name not in ready])
         if time.monotonic() > began + timeout:
             raise CommandError(f"{late}; see `svc status` and logs/")
-        time.sleep(POLL_INTERVAL_SECONDS)
+        sleep(POLL_INTERVAL_SECONDS)
 
 
 def _program_failure(supervisord: SupervisordClient, process: Process, console: Console) -> CommandError:
