@@ -121,7 +121,7 @@ class RouterApplication(GunicornApplication):
         from svc.router.workers.relay_process import RelayComponents
 
         hosts = local_machine.hosts(self._settings.allowed_hosts, self._settings.host, self._loopback_only)
-        self.components = RelayComponents(self._settings, hosts, self.group.counts, self.group.door)
+        self.components = RelayComponents(self._settings, hosts, self.group.counts, self.group.listener)
         return unused_app
 
     @property

@@ -1,4 +1,4 @@
-"""Messages between the processes of a router, over sockets that only these processes have (see `door.py`)."""
+"""Messages between the processes of a router, over sockets that only these have (see `channel_listener.py`)."""
 
 import socket
 import struct

@@ -67,7 +67,7 @@ class ControlWorker(GeventWorker):
 
     def _accept(self) -> None:
         """Accept a channel. If too many requests are being answered, close it: its request is answered with 503."""
-        purpose, sock = self.app.group.door.accept()
+        purpose, sock = self.app.group.listener.accept()
         channel = Channel(sock)
         if purpose != "request":
             gevent.spawn(self._serve, self._serve_updates if purpose == "updates" else self._synchronize, channel)

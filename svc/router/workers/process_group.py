@@ -1,13 +1,13 @@
 """The processes that gunicorn's master forks for one router: the control process, and those that relay.
 
-A group has its own shared counts and its own door. The processes that a HUP starts are a new group: their counts begin
-at zero, as those of a single process do, while the old group finishes its requests with its own.
+A group has its own shared counts and its own listener. The processes that a HUP starts are a new group: their counts
+begin at zero, as those of a single process do, while the old group finishes its requests with its own.
 """
 
 import itertools
 from typing import TYPE_CHECKING
 
-from svc.router.workers.door import Door
+from svc.router.workers.channel_listener import ChannelListener
 from svc.router.workers.shared_counts import SharedCounts
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ class ProcessGroup:
 
     def __init__(self, relaying: int) -> None:
         self.counts = SharedCounts(relaying + 1)
-        self.door = Door()
+        self.listener = ChannelListener()
         self._taken: dict[int, int] = {}  # slot -> gunicorn's number of the process
 
     @property
@@ -44,4 +44,4 @@ class ProcessGroup:
     def close(self) -> None:
         """Close the group in the master, once its last process has ended."""
         self.counts.close()
-        self.door.close()
+        self.listener.close()

@@ -19,7 +19,7 @@ from svc.base.loop import Loop
 from svc.perimeter.hosts import Hosts
 from svc.router.http.request import Request
 from svc.router.workers.channel import Channel, ChannelClosed
-from svc.router.workers.door import Door
+from svc.router.workers.channel_listener import ChannelListener
 from svc.router.workers.messages import OwnRequest, OwnResponse, Snapshot, Sync
 from svc.router.workers.relay_state import RelayState
 from svc.router.workers.shared_counts import SharedCounts
@@ -37,9 +37,9 @@ PART_TIMEOUT_SECONDS = 60.0  # within which the control process sends the next p
 class RelayComponents:
     """The components of a process that relays beside others: its state, and its link to the control process."""
 
-    def __init__(self, settings: RouterSettings, hosts: Hosts, counts: SharedCounts, door: Door) -> None:
+    def __init__(self, settings: RouterSettings, hosts: Hosts, counts: SharedCounts, listener: ChannelListener) -> None:
         self._counts = counts
-        self._link = ControlLink(door)
+        self._link = ControlLink(listener)
         self.state = RelayState(settings, hosts, counts, self._link.wake, self._link.synchronize)
 
     def start(self) -> None:
@@ -76,8 +76,8 @@ class RelayComponents:
 class ControlLink:
     """The link of a process that relays to the control process."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, listener: ChannelListener) -> None:
+        self._listener = listener
         self._state: RelayState | None = None
         self._channel: Channel | None = None
         self._reports = Loop("reports", self._send_report, REPORT_INTERVAL_SECONDS)
@@ -105,7 +105,7 @@ class ControlLink:
     def _receive_snapshots(self) -> float:
         """Receive snapshots until the control process ends; then open a new channel in the next round."""
         assert self._state is not None
-        channel = Channel(self._door.open("updates"))
+        channel = Channel(self._listener.connect("updates"))
         self._state.reported_poison.report_all()
         self._channel = channel
         try:
@@ -136,12 +136,15 @@ class ControlLink:
 
     def synchronize(self) -> None:
         """Wait until all processes use what this one has reported; at most SYNC_TIMEOUT_SECONDS."""
-        with suppress(Unavailable, ChannelClosed, TimeoutError), closing(Channel(self._door.open("sync"))) as channel:
+        with (
+            suppress(Unavailable, ChannelClosed, TimeoutError),
+            closing(Channel(self._listener.connect("sync"))) as channel,
+        ):
             channel.receive(bool, SYNC_TIMEOUT_SECONDS)
 
     def answer(self, request: Request, address: str) -> WsgiResponse:
         """Return the control process's response to a request for the router's own endpoints; raise Unavailable."""
-        channel = Channel(self._door.open("request"))
+        channel = Channel(self._listener.connect("request"))
         try:
             channel.send(OwnRequest(request_variables(request, address), request.body))
             response = channel.receive(OwnResponse, RESPONSE_TIMEOUT_SECONDS)

@@ -7,7 +7,7 @@ from svc.base.errors import Unavailable
 from svc.perimeter.hosts import Hosts
 from svc.router.workers import relay_process
 from svc.router.workers.channel import Channel, ChannelClosed
-from svc.router.workers.door import Door
+from svc.router.workers.channel_listener import ChannelListener
 from svc.router.workers.messages import Evidence, Observation, OwnRequest, OwnResponse, Report, Sync
 from svc.router.workers.relay_process import ControlLink
 from svc.router.workers.relay_state import RelayState
@@ -25,8 +25,8 @@ class Relaying:
     """A process that relays, whose control process is the test."""
 
     def __init__(self) -> None:
-        self.door, self._started = Door(), False
-        self.link = ControlLink(self.door)
+        self.listener, self._started = ChannelListener(), False
+        self.link = ControlLink(self.listener)
         counts = process(SharedCounts(2), 1)
         self.state = RelayState(RouterSettings(), Hosts(), counts, self.link.wake, self.link.synchronize)
 
@@ -41,7 +41,7 @@ class Relaying:
             self.link.stop()
 
     def accept(self, purpose: str) -> Channel:
-        accepted, sock = self.door.accept()
+        accepted, sock = self.listener.accept()
         assert accepted == purpose
         return Channel(sock)
 
