@@ -112,7 +112,7 @@ def test_a_batch_renews_what_needs_no_decision(store):
     for name in ("same", "other-status", "anothers", "expired"):
         put(store, service(name, owner=mine, expired=name == "expired"))
     before = {s.name: s for s in store.snapshot()[1]}
-    asked = [
+    renewals = [
         LeaseRenewal("same", "running", mine),
         LeaseRenewal("other-status", "draining", mine),
         LeaseRenewal("unknown", None, mine),
@@ -120,7 +120,7 @@ def test_a_batch_renews_what_needs_no_decision(store):
         LeaseRenewal("expired", None, mine),
         LeaseRenewal("same", None, owner.OPERATOR),
     ]
-    assert store.renew_leases(asked, NOW + 5) == [True, False, False, False, False, True]
+    assert store.renew_leases(renewals, NOW + 5) == [True, False, False, False, False, True]
     assert {s.name: s for s in store.snapshot()[1]} == before | {
         "same": replace(before["same"], last_heartbeat=NOW + 5)
     }
