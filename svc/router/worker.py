@@ -13,7 +13,7 @@ from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.connection_pool import ConnectionPool, connection_limit
 from svc.router.http.sockets import POLLRDHUP, poller, readable
-from svc.router.proxy.body_buffers import select_stalled
+from svc.router.proxy.body_buffers import keep_freed_memory, select_stalled
 from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.trusted_proxies import peer_address
@@ -34,6 +34,7 @@ class RelayWorker(GeventWorker):
         super().init_process()
 
     def run(self) -> None:
+        keep_freed_memory()
         components = self.app.components
         self._state = components.state
         self._poll = poller()

@@ -107,7 +107,6 @@ class BodyBuffers:
         self._queue: deque[Waiter] = deque()
         self._numbers = itertools.count()
         self._lock = threading.Lock()  # another WSGI server may have real threads
-        keep_freed_memory()
 
     def grow(self, allocation: Allocation, size: int, deadline: float, on_wait: Callable[[Waiter], None]) -> None:
         if size > self.limit:
