@@ -17,7 +17,7 @@ from tests.integration.router.disconnects import closes, half_closes
 from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
 from tests.integration.router.listed import Gate, Listed, at, listed
-from tests.integration.router.process_usage import descriptor_count, private_memory_kb
+from tests.integration.router.process_usage import descriptors_in_use, private_memory_kb
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
@@ -113,12 +113,10 @@ def streams(peer: Peer, received: ReceivedRequest) -> None:
 def test_fault_1_aborted_streams_leak_connections(site: Listed, a: Instance, count: int):
     a.play(streams)
     site.tell(at(a, "a", "m"))
-    before = descriptor_count(site.router)
+    before = descriptors_in_use(site.router)
     side_by_side(count, lambda n: vanish(site, n))
     wait_until(lambda: site.router.in_flight() == 0)
-    wait_until(
-        lambda: descriptor_count(site.router) <= before + 16, description="connections to be closed: eight may be kept"
-    )
+    wait_until(lambda: descriptors_in_use(site.router) <= before + 8, description="connections to be closed")
     assert stats(site) == {"a": 0}
     assert site.answer("m").status == 200
 
