@@ -77,6 +77,24 @@ class RouterApplication(GunicornApplication):
     def group(self) -> ProcessGroup:
         return self._groups[-1]
 
+    @property
+    def replaces_a_group(self) -> bool:
+        """Return whether an older group still finishes its requests, after a HUP."""
+        return len(self._groups) > 1
+
+    def run(self) -> None:
+        if self._groups:
+            from svc.router.workers.group_arbiter import GroupArbiter
+
+            GroupArbiter(self).run()
+        else:
+            super().run()
+
+    def check_locks(self) -> None:
+        """End a stopped process for which others wait; the master calls this again and again."""
+        for group in self._groups:
+            group.lock_watch.check()
+
     def options(self) -> dict[str, object]:
         return {
             "bind": self._bind,

@@ -8,6 +8,7 @@ import itertools
 from typing import TYPE_CHECKING
 
 from svc.router.workers.channel_listener import ChannelListener
+from svc.router.workers.lock_watch import LockWatch
 from svc.router.workers.shared_counts import SharedCounts
 
 if TYPE_CHECKING:
@@ -22,11 +23,17 @@ class ProcessGroup:
     def __init__(self, relaying: int) -> None:
         self.counts = SharedCounts(relaying + 1)
         self.listener = ChannelListener()
+        self.lock_watch = LockWatch(self.counts.lock)
         self._taken: dict[int, int] = {}  # slot -> gunicorn's number of the process
 
     @property
     def in_use(self) -> bool:
         return bool(self._taken)
+
+    @property
+    def missing(self) -> int:
+        """The number of processes that have ended, or have not been forked yet."""
+        return self.counts.processes - len(self._taken)
 
     def assign(self, worker: "Worker") -> int:
         """Return the slot for a process that is about to be forked: the lowest free one."""
@@ -39,7 +46,8 @@ class ProcessGroup:
         for slot, age in list(self._taken.items()):
             if age == worker.age:
                 del self._taken[slot]
-                self.counts.clear(slot)
+                with self.lock_watch.locked():
+                    self.counts.clear(slot)
 
     def close(self) -> None:
         """Close the group in the master, once its last process has ended."""

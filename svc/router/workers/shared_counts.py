@@ -11,14 +11,15 @@ The memory is mapped by gunicorn's master before it forks, so every process sees
 
 A process writes only its own slot, so counting needs no lock: a load is the sum of a row (0.2 us). The lock is taken
 where a decision depends on a sum, that is where a limit is set, and where a request begins or ceases to wait. It is a
-record lock of the kernel (fcntl), which the kernel releases when a process that holds it is killed. When a process has
-ended, the master clears its slot, and no count of it remains.
+record lock of the kernel (fcntl), which the kernel releases when a process that holds it is killed (see `lock_watch.py`
+for one that is stopped). When a process has ended, the master clears its slot, and no count of it remains.
 
 Each process also has an eventfd, by which the others wake it: a request that waits there may now have its turn.
 """
 
 import fcntl
 import os
+import struct
 import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
@@ -28,6 +29,7 @@ from svc.router.workers.shared_rows import Rows
 COMMON_CELLS = 2  # in a common row
 TOTAL, LAST_TICKET = 0, 1  # the cells of the common row "queue"
 HOLDER = 0  # the cell of the common row "reserve"
+FLOCK = struct.Struct("hhqqi")  # `struct flock` of the kernel: type, whence, start, length, pid
 GRACE_SECONDS = 0.05  # for which a refusal waits: another process may have answered a request and not counted it yet
 GRACE_INTERVAL_SECONDS = 0.005
 
@@ -106,9 +108,30 @@ class ProcessLock:
         self._depth += 1
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.release()
+
+    def try_acquire(self) -> bool:
+        """Acquire the lock if no other process holds it; return whether this process holds it now."""
+        if not self._depth:
+            try:
+                fcntl.lockf(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        self._depth += 1
+        return True
+
+    def release(self) -> None:
         self._depth -= 1
         if not self._depth:
             fcntl.lockf(self._descriptor, fcntl.LOCK_UN)
+
+    def holder(self) -> int:
+        """Return the pid of the other process that holds the lock; 0 if none does."""
+        whole_file = (os.SEEK_SET, 0, 0)
+        kind, _, _, _, pid = FLOCK.unpack(
+            fcntl.fcntl(self._descriptor, fcntl.F_GETLK, FLOCK.pack(fcntl.F_WRLCK, *whole_file, 0))
+        )
+        return 0 if kind == fcntl.F_UNLCK else int(pid)
 
     def close(self) -> None:
         os.close(self._descriptor)

@@ -12,41 +12,12 @@ import pytest
 import requests
 
 from tests.integration.router.client import Client
-from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
+from tests.integration.router.instance import Instance
 from tests.integration.router.routers import Router, router, service, static
-from tests.integration.router.workers.processes import control_process, kill, relaying_processes
+from tests.integration.router.workers.processes import Gate, control_process, kill, post, relaying_processes
 from tests.waiting import wait_until
 
 WORKERS = 3
-CHAT = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-
-
-def post(number: int = 0, model: str = "m") -> bytes:
-    body = b'{"model": "%b", "messages": [%d]}' % (model.encode(), number)
-    return CHAT + b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
-
-
-class Gate:
-    """A script that holds requests until they are let through, and notes the order in which they came."""
-
-    def __init__(self) -> None:
-        self.numbers: list[int] = []
-        self.in_flight = self.most = 0
-        self._lock = threading.Lock()
-        self._places = threading.Semaphore(0)
-
-    def __call__(self, peer: Peer, received: ReceivedRequest) -> None:
-        with self._lock:
-            self.in_flight += 1
-            self.most = max(self.most, self.in_flight)
-            self.numbers.append(int(received.body.partition(b"[")[2].partition(b"]")[0]))
-        self._places.acquire(timeout=30)
-        with self._lock:
-            self.in_flight -= 1
-        peer.send(OK)
-
-    def let_through(self, count: int = 1) -> None:
-        self._places.release(count)
 
 
 @pytest.fixture

@@ -55,6 +55,16 @@ def test_a_group_is_in_use_until_its_last_process_has_ended(group: ProcessGroup)
     assert not group.in_use
 
 
+def test_a_group_misses_the_processes_that_have_ended(group: ProcessGroup):
+    assert group.missing == 3
+    for age in range(3):
+        group.assign(Worker(age))
+    assert group.missing == 0
+    group.free(Worker(1))
+    group.free(Worker(7))  # of another group
+    assert group.missing == 1
+
+
 def test_a_closed_group_keeps_no_descriptors():
     before = len(os.listdir("/proc/self/fd"))
     for _ in range(3):

@@ -1,14 +1,12 @@
-import fcntl
 import os
 import select
-import subprocess
-import sys
 
 import pytest
 
 from svc.router.workers import shared_counts
 from svc.router.workers.shared_counts import HOLDER, LAST_TICKET, TOTAL, ProcessLock, SharedCounts, becomes_true
 from tests.unit.router.workers.examples import process
+from tests.unit.router.workers.lock_holder import holding_process, waiting_process
 
 
 @pytest.fixture
@@ -69,38 +67,37 @@ def test_a_process_is_woken_once_however_often_it_was_meant(counts: SharedCounts
     assert not woken(second)
 
 
-HOLD_LOCK = """
-import fcntl, sys
-lock = open(sys.argv[1], "r+b")
-fcntl.lockf(lock, fcntl.LOCK_EX)
-print("locked", flush=True)
-sys.stdin.read()
-"""
-
-
 def test_a_killed_process_keeps_no_lock():
     lock = ProcessLock()
-    path = f"/proc/{os.getpid()}/fd/{lock._descriptor}"  # noqa: SLF001
-    command = [sys.executable, "-c", HOLD_LOCK, path]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout.readline() == b"locked\n"
-        with pytest.raises(BlockingIOError):
-            fcntl.lockf(lock._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)  # noqa: SLF001
+    with holding_process(lock) as other:
+        assert not lock.try_acquire()
         other.kill()
-    with lock:
-        pass
+        with lock:
+            pass
     lock.close()
 
 
 def test_a_nested_lock_is_held_until_the_outer_one_ends():
     lock = ProcessLock()
-    path = f"/proc/{os.getpid()}/fd/{lock._descriptor}"  # noqa: SLF001
     with lock:
         with lock:
             pass
-        with subprocess.Popen([sys.executable, "-c", HOLD_LOCK, path], stdin=-1, stdout=-1) as other:
+        assert lock.try_acquire()
+        lock.release()
+        with waiting_process(lock) as other:
             assert not select.select([other.stdout], [], [], 0.3)[0]
-            other.kill()
+    lock.close()
+
+
+def test_the_lock_reports_which_other_process_holds_it():
+    lock = ProcessLock()
+    with lock:
+        assert lock.holder() == 0, "the process itself"
+    with holding_process(lock) as other:
+        assert lock.holder() == other.pid
+        other.kill()
+        other.wait()
+        assert lock.holder() == 0
     lock.close()
 
 

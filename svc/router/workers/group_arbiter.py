@@ -1,0 +1,36 @@
+"""gunicorn's master for a router with several processes.
+
+gunicorn counts processes, of whichever group. While a HUP replaces a group, the old group still finishes its requests:
+gunicorn then counts more processes than it needs, and starts none in place of one that ends.
+"""
+
+from typing import TYPE_CHECKING
+
+from gunicorn.arbiter import Arbiter
+
+if TYPE_CHECKING:
+    from svc.router.serve import RouterApplication
+
+
+class GroupArbiter(Arbiter):
+    """A master that keeps the newest group complete, also while older groups still have processes."""
+
+    app: "RouterApplication"
+
+    def spawn_worker(self) -> None:
+        if self.app.group.missing:
+            super().spawn_worker()
+
+    def reap_workers(self) -> None:
+        """Reap processes that have ended; gunicorn calls this ten times a second while it waits for an old group."""
+        super().reap_workers()
+        stops = not self.LISTENERS
+        if not stops and self.app.replaces_a_group:
+            for _ in range(self.app.group.missing):
+                self.spawn_worker()
+        self.app.check_locks()
+
+    def murder_workers(self) -> None:
+        """Kill processes that stand still; gunicorn calls this once a second."""
+        super().murder_workers()
+        self.app.check_locks()
