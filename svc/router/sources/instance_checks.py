@@ -74,6 +74,7 @@ class InstanceChecks:
         for thread in threads:
             thread.start()
         join(threads, seconds)
+        self._state.apply_discoveries()
 
     def _check(self, target: Target) -> None:
         try:

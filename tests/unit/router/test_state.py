@@ -1,5 +1,6 @@
 from svc.config.upstream_keys import UpstreamKeys
-from tests.unit.router.examples import state, target
+from svc.router.balance.target import Discovery
+from tests.unit.router.examples import Clock, state, target
 
 A = target("a", "m")
 
@@ -38,3 +39,33 @@ def test_the_health_of_an_instance_with_another_key_begins_anew():
 def test_request_ids_are_all_different():
     router, other = state(), state()
     assert len({s.request_id() for s in (router, other) for _ in range(100)}) == 200
+
+
+def test_a_discovery_of_nothing_new_replaces_no_table():
+    router = state(target("a", static=True))
+    before = router.balancer.table
+    router.set_discovery("a", Discovery())
+    assert router.balancer.table is before
+
+
+def test_discoveries_of_many_services_at_once_are_applied_together():
+    clock = Clock()
+    names = [f"s{number:03}" for number in range(300)]
+    router = state(*(target(name, static=True, discovers_models=True) for name in names), clock=clock)
+    tables = {id(router.balancer.table): router.balancer.table}
+    for name in names:
+        clock.now += 0.001
+        router.set_discovery(name, Discovery(models=({"id": name},)))
+        tables[id(router.balancer.table)] = router.balancer.table
+    assert 5 < len(tables) < 15
+    clock.now += 1
+    router.sweep()
+    assert router.balancer.table.models == frozenset(names)
+
+
+def test_the_discovery_of_one_service_of_many_is_applied_at_once():
+    clock = Clock()
+    router = state(*(target(f"s{number}", static=True) for number in range(300)), clock=clock)
+    clock.now += 1
+    router.set_discovery("s7", Discovery(models=({"id": "m"},)))
+    assert router.balancer.table.models == {"m"}
