@@ -8,6 +8,17 @@ import dataclasses
 from types import MappingProxyType
 from typing import Any, NewType
 
+from svc.base.text_patterns import (
+    ACCOUNT_PATTERN,
+    DIRECTORY_PATTERN,
+    HEADER_PATTERN,
+    HOST_PATTERN,
+    ORIGIN_PATTERN,
+    PATH_PATTERN,
+    SIZE_PATTERN,
+    Pattern,
+)
+
 COMPONENTS = ("registry", "router", "babysitter")
 COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER")  # read if LAUNCH_COMPONENTS is not set
 ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
@@ -17,31 +28,6 @@ UrlList = NewType("UrlList", str)  # URLs separated by commas; a list in svc.tom
 POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
 DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # container images set it: loopback is unreachable from outside
-Pattern = tuple[str, str]  # a regular expression that a text must match, and its description for error messages
-SIZE_PATTERN: Pattern = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
-ACCOUNT_PATTERN: Pattern = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
-# A path that every engine interprets in the same way: it has no empty or dot segments, no parameters (`;`), and no
-# escapes of . / \ % or control characters.
-CANONICAL_PATH = (
-    r"(?:/(?!\.{1,2}(?:/|\Z))(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%(?!2[5EeFf]|5[Cc]|[01]|7[Ff])[0-9A-Fa-f]{2})+)*/?"
-)
-PATH_PATTERN: Pattern = (
-    rf"\*|([A-Z-]+ )?(?=/)(?!.*,){CANONICAL_PATH}",
-    "a path such as /v1/files*, where * is any text, or GET /docs for one method; without empty or dot segments, ; and "
-    "escapes of . / \\ %",
-)
-HOST_PATTERN: Pattern = (
-    r"\*|[A-Za-z0-9_.-]+|\[?[0-9A-Fa-f:]*:[0-9A-Fa-f]*:[0-9A-Fa-f:.]*\]?",
-    "a host without a port, or * for any",
-)
-ORIGIN_PATTERN: Pattern = (
-    r"\*|null|file://|[A-Za-z][A-Za-z0-9+.-]*://[^/\s?#@,]+",
-    "an origin such as https://chat.example.org, without a slash at its end, or * for any",
-)
-DIRECTORY_PATTERN: Pattern = (
-    r"(/(?!\.{1,2}(/|$))[A-Za-z0-9._+-]+)+",
-    "an absolute path of letters, digits and . _ + -",
-)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -129,6 +115,9 @@ class RouterSettings:
     state_file: str = setting("", help="file that keeps the last table, for a start while no registry answers")
     policy: str = setting("auto", choices=POLICIES, help="policy that chooses an instance")
     policies: NameTable = setting((), choices=POLICIES, help="policy for the instances of one model: MODEL=POLICY")
+    session_headers: TextList = setting(
+        (), pattern=HEADER_PATTERN, help="headers that name a request's session, in addition to those of known clients"
+    )
     aliases: NameTable = setting((), help="another name for a model: NAME=MODEL")
     fallbacks: NameTable = setting((), help="the model to use when no instance has the requested one: MODEL=OTHER")
     unknown_model_status: str = setting(

@@ -12,6 +12,7 @@ from typing import Any
 
 from svc.base.address import has_credentials
 from svc.base.errors import ConfigError
+from svc.base.text_patterns import Pattern
 from svc.config.components import components_of_variables, normalized_components
 from svc.config.instance.fields import urls as read_urls
 from svc.config.readers import parse_toml
@@ -19,7 +20,6 @@ from svc.settings import (
     COMPONENT_VARIABLES,
     SECTIONS,
     NameTable,
-    Pattern,
     SettingRules,
     Settings,
     TextList,

@@ -20,6 +20,7 @@ from svc.router.balance.balancer import Balancer
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import NO_DISCOVERY, Discovery, Target
+from svc.router.http import session_headers
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import HeadRules
 from svc.router.http.request_head_cache import RequestHeadCache
@@ -72,7 +73,13 @@ class RouterState:
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # API key -> requests that killed two instances
         pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # random, so that two routers never share one
         self.head_cache = RequestHeadCache(
-            keys is not None, HeadRules(AllowedPaths(settings.allow_paths), pseudonym, self.browsers)
+            keys is not None,
+            HeadRules(
+                AllowedPaths(settings.allow_paths),
+                pseudonym,
+                self.browsers,
+                session_headers.ranks(settings.session_headers),
+            ),
         )
         self.max_body = min(settings.max_body, settings.max_buffered)
         self.buffers = BodyBuffers(settings.max_buffered, self.max_body)

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
-from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, read_fields
+from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, Fields, read_fields, user_id
 from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Media, Request, RequestHead
 
@@ -33,8 +33,8 @@ def parse(request: Request) -> RoutingRequest:
         return RoutingRequest(None, head.session)
     if head.media is Media.JSON:
         fields = read_fields(body)
-        key = fields.prompt_cache_key
-        session = head.session if key is ABSENT else _session(bytes(key)) or head.session
+        names_session = fields.prompt_cache_key is not ABSENT or fields.metadata is not ABSENT
+        session = _session(head, fields) if names_session else head.session
         return RoutingRequest(fields.model or None, session, body)
     if head.media is Media.FORM:
         return RoutingRequest(_form_model(head, body), head.session, body)
@@ -82,6 +82,11 @@ def _checked_model(model: str) -> str | None:
     return model or None
 
 
-def _session(key: bytes) -> bytes:
-    """Return the JSON of a prompt_cache_key without its quotes, empty if it is not a string."""
-    return key[1:-1] if key[:1] == b'"' else b""
+def _session(head: RequestHead, fields: Fields) -> bytes:
+    """Return the session that the body or the head names: the order is that of `svc.router.http.session_headers`."""
+    key = bytes(fields.prompt_cache_key)
+    if len(key) > 2 and key[:1] == b'"':
+        return key[1:-1]
+    if head.is_anthropic and not head.session_precedes_user_id:
+        return user_id(fields.metadata) or head.session
+    return head.session

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from svc.settings import CANONICAL_PATH
+from svc.base.text_patterns import CANONICAL_PATH
 
 # Paths of POST requests that only ask for inference. Sending such a request twice has no effect but double work.
 INFERENCE = {

@@ -22,12 +22,17 @@ ANTHROPIC_TYPES = {
 }
 
 
+def is_anthropic(uri: bytes) -> bool:
+    """Return whether the URI's path is one of Anthropic's API."""
+    return uri.startswith(ANTHROPIC_PATH_PREFIXES)
+
+
 def error_body(error: SvcError, uri: bytes = b"") -> bytes:
     """Return the JSON body of an error response.
 
     `uri`: the request's URI, whose path decides the API's format, empty if it is unknown.
     """
-    return msgspec.json.encode(_error_fields(error, uri.startswith(ANTHROPIC_PATH_PREFIXES)))
+    return msgspec.json.encode(_error_fields(error, is_anthropic(uri)))
 
 
 def error_event(error: SvcError, uri: bytes) -> bytes:
@@ -35,7 +40,7 @@ def error_event(error: SvcError, uri: bytes) -> bytes:
 
     `uri`: the request's URI, whose path decides the API's format.
     """
-    if uri.startswith(ANTHROPIC_PATH_PREFIXES):
+    if is_anthropic(uri):
         return b"event: error\ndata: %b\n\n" % msgspec.json.encode(_error_fields(error, True))
     return b"data: %b\n\ndata: [DONE]\n\n" % msgspec.json.encode(error_object(error))
 

@@ -26,19 +26,26 @@ REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf")
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """Two fields of a body: its model (None if absent), and its prompt_cache_key as JSON (empty if absent)."""
+    """The model of a body (None if absent), and two fields that can name its session, as JSON (empty if absent)."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
+    metadata: msgspec.Raw = ABSENT
 
 
 class _RawFields(msgspec.Struct):
     model: msgspec.Raw = ABSENT
     prompt_cache_key: msgspec.Raw = ABSENT
+    metadata: msgspec.Raw = ABSENT
+
+
+class _Metadata(msgspec.Struct, gc=False):
+    user_id: str | None = None
 
 
 _decode = msgspec.json.Decoder(Fields).decode
 _decode_raw = msgspec.json.Decoder(_RawFields).decode
+_decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
@@ -68,10 +75,18 @@ def _read(body: bytes) -> Fields:
     return fields
 
 
+def user_id(metadata: msgspec.Raw) -> bytes:
+    """Return the `user_id` in the metadata of an Anthropic body, empty if there is none."""
+    try:
+        return (_decode_metadata(metadata).user_id or "").encode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return b""
+
+
 def replace_model(body: bytes, model: str) -> bytes:
     """Return the JSON body with another model, in UTF-8; every other value is unchanged."""
     text = utf8(body)
-    place, _ = _find_fields(text)
+    place = _find_fields(text)[0]
     if place is None:
         return body
     return text[: place.start] + msgspec.json.encode(model) + text[place.stop :]
@@ -90,12 +105,12 @@ def utf8(body: bytes) -> bytes:
 
 def _read_leniently(body: bytes) -> Fields:
     text = utf8(body)
-    place, key = _find_fields(text)
-    return Fields(None if place is None else _model(text[place]), key)
+    place, fields = _find_fields(text)
+    return Fields(None if place is None else _model(text[place]), fields.prompt_cache_key, fields.metadata)
 
 
-def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
-    """Return the position of the model's JSON (None without a model), and the prompt_cache_key; raise BadRequest."""
+def _find_fields(text: bytes) -> tuple[slice | None, _RawFields]:
+    """Return the position of the model's JSON (None without a model), and all fields; raise BadRequest."""
     for lenient, strict in REPLACEMENTS:
         text = text.replace(lenient, strict)
     try:
@@ -103,19 +118,19 @@ def _find_fields(text: bytes) -> tuple[slice | None, msgspec.Raw]:
             return _decode_places(text)
         except msgspec.ValidationError:  # valid JSON so far, but not an object
             _skip(text)
-            return None, ABSENT
+            return None, _RawFields()
     except msgspec.DecodeError as error:
         raise BadRequest(f"cannot read the body as JSON: {error}; send JSON") from None
     except RecursionError:
         raise BadRequest("cannot read the body: its JSON is nested too deeply; send it flatter") from None
 
 
-def _decode_places(text: bytes) -> tuple[slice | None, msgspec.Raw]:
+def _decode_places(text: bytes) -> tuple[slice | None, _RawFields]:
     fields = _decode_raw(text)
     if fields.model is ABSENT:
-        return None, fields.prompt_cache_key
+        return None, fields
     start = _address(fields.model) - _address(text)  # a Raw is a view into the text it was decoded from
-    return slice(start, start + len(bytes(fields.model))), fields.prompt_cache_key
+    return slice(start, start + len(bytes(fields.model))), fields
 
 
 def _model(raw: bytes) -> str | None:

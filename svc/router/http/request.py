@@ -10,6 +10,8 @@ from svc.perimeter.hosts import Hosts
 from svc.router.http.allowed_paths import AllowedPaths, is_inference, is_own
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 from svc.router.http.credentials import drop_credentials, drop_query_credentials, key_digests
+from svc.router.http.error_dialect import is_anthropic
+from svc.router.http.session_headers import Ranks, address_session, precedes_user_id, ranks
 
 # Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Content-Encoding is
 # dropped because bodies are passed on decoded. Origin and Sec-Fetch-Site are dropped because the router checks them
@@ -44,6 +46,7 @@ class HeadRules(NamedTuple):
     paths: AllowedPaths = AllowedPaths()
     pseudonym: bytes = b""  # the router's name in Via (RFC 9110, 7.6.3), empty if it sends none
     browsers: BrowserRules = BrowserRules(Hosts(), SettingNames(""))
+    session_ranks: Ranks = ranks()
 
 
 DEFAULT_RULES = HeadRules()
@@ -62,6 +65,7 @@ class RequestHead:
         "has_body",  # whether the head announces a body, which may be empty
         "headers",  # the headers that are passed on
         "http10",  # whether the client speaks HTTP/1.0
+        "is_anthropic",  # whether the path is one of Anthropic's API
         "id",  # the request's id that the client sent, if it is printable ASCII without blanks
         "is_inference",  # whether the path only asks for inference, or the request changes the protocol
         "keep_alive",  # whether the client keeps the connection open
@@ -75,7 +79,8 @@ class RequestHead:
         "passes",  # whether the request's path is relayed for every client
         "uri_text",  # the URI as text
         "rules",
-        "session",  # the identifier of the request's session, for session affinity
+        "session",  # the identifier of the request's session in the head, for session affinity
+        "session_precedes_user_id",  # whether that session counts although the body has `metadata.user_id`
         "special",  # the headers that are not passed on, by name in lower case, without Content-Length
         "uri",  # path and query, as the client sent them
         "traced",  # whether there is a traceparent header
@@ -117,24 +122,30 @@ class RequestHead:
         self.needs_authorization = self.loops or not self.passes or refused
         self.key_digests = key_digests(special.get(b"authorization", b""), special.get(b"x-api-key", b""))
         self.content_type = session = agent = b""
+        session_rank = len(rules.session_ranks)
         self.traced = False
         request_id = special.get(b"x-request-id", b"")
-        for name, value in self.headers:
-            match name.lower():
+        for header, value in self.headers:
+            name = header.lower()
+            if value and rules.session_ranks.get(name, session_rank) < session_rank:
+                session, session_rank = value, rules.session_ranks[name]
+            match name:
                 case b"content-type":
                     self.content_type = value
-                case b"x-session-id":
-                    session = value
                 case b"user-agent":
                     agent = value
                 case b"traceparent":
                     self.traced = True
                 case b"x-correlation-id" | b"request-id" if b"x-request-id" not in special:
                     request_id = value
+        for name in rules.session_ranks.keys() & special.keys():
+            if special[name] and rules.session_ranks[name] < session_rank:
+                session, session_rank = special[name], rules.session_ranks[name]
         self.media = Media.JSON if self.content_type == b"application/json" else media_of(self.content_type)
         self.id = request_id[:MAX_REQUEST_ID_BYTES] if PRINTABLE_ASCII.fullmatch(request_id) else b""
-        forwarded = special.get(b"x-forwarded-for")
-        self.session = session or (forwarded + b"\n" + agent if forwarded else b"")
+        self.session = session or address_session(special.get(b"x-forwarded-for", b""), agent)
+        self.session_precedes_user_id = precedes_user_id(session_rank)
+        self.is_anthropic = is_anthropic(uri)
         self._before = _before_host(method, uri)
         self._via = _via(via, http10, rules.pseudonym)
         self._after = self._after_host(self.headers)

@@ -78,18 +78,6 @@ def test_a_form_without_a_boundary_is_refused():
         parse(request(b"x", (b"content-type", b"multipart/form-data")))
 
 
-def test_the_session_is_the_key_in_the_body_else_the_header_else_address_and_agent():
-    agent, session_header = (b"User-Agent", b"ua"), (b"X-Session-ID", b"s")
-    body = b'{"prompt_cache_key": "k"}'
-    assert parse(request(body, agent, session_header, x_forwarded_for=b"1")).session == b"k"
-    assert parse(request(b"{}", agent, session_header, x_forwarded_for=b"1")).session == b"s"
-    first = parse(request(b"{}", agent, x_forwarded_for=b"1")).session
-    assert first
-    assert first != parse(request(b"{}", agent, x_forwarded_for=b"2")).session
-    assert first != parse(request(b"{}", (b"User-Agent", b"other"), x_forwarded_for=b"1")).session
-    assert parse(request(b'{"prompt_cache_key": 7}', agent)).session == b""
-
-
 @given(st.dictionaries(st.text(), st.text() | st.integers() | st.none()), st.text(min_size=1, max_size=512))
 def test_the_model_is_found_whatever_stands_around_it(fields: dict[str, object], model: str):
     assert parse(request(json.dumps({**fields, "model": model}).encode())).model == model
