@@ -145,7 +145,10 @@ class RouterSettings:
         600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: never"
     )
     cache_type_threshold: int = setting(
-        51200, "CACHE_TYPE_ROUTING_THRESHOLD", minimum=1, help="bytes of prompt over which static caches are preferred"
+        51200,
+        "CACHE_TYPE_ROUTING_THRESHOLD",
+        minimum=1,
+        help="bytes of a prompt's text over which static caches are preferred",
     )
     max_body: int = setting(64 << 20, minimum=1024, help="bytes a request's body may have")
     max_buffered: int = setting(

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 import msgspec
 
+from svc.router.balance import prompt_size
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
@@ -60,7 +61,7 @@ class PickContext(msgspec.Struct):
     loads: Mapping[str, int]  # instance -> requests in flight
     turns: Mapping[str, Iterator[int]]  # key of a pool -> its counter of turns
     draw: Callable[[], float]  # returns a random number in [0, 1)
-    cache_type_threshold: int  # bytes; for a longer prompt, instances with a static cache are better
+    cache_type_threshold: int  # bytes of text; for a longer prompt, instances with a static cache are better
     excluded: Container[str] = ()  # names of instances that must not get the request
 
 
@@ -141,7 +142,7 @@ def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | 
     If no member with that cache type can take the request, choose from all members.
     """
     if pool.by_cache_type:
-        large = len(prompt(request.body)) > context.cache_type_threshold
+        large = prompt_size.exceeds(request.body, context.cache_type_threshold)
         suitable = pool.by_cache_type.get("static" if large else "paged")
         member = session(suitable, request, context) if suitable else None
         if member is not None:

@@ -43,7 +43,7 @@ def picks(policy: str, pool: Pool, count: int, request: RoutingRequest | None = 
 
 
 def prompted(size: int, session: bytes = b"") -> RoutingRequest:
-    return RoutingRequest("m", session, b'{"prompt": "%b"}' % (b"x" * (size - 2)))
+    return RoutingRequest("m", session, b'{"prompt": "%b"}' % (b"x" * size))
 
 
 @given(weights)
