@@ -48,11 +48,16 @@ class Peer:
         assert not received.all(b"transfer-encoding")
         if self._reads_at_most is not None and length > self._reads_at_most:
             return None
-        while len(self.rest) < length:
-            if not self._more():
+        pieces, missing = [self.rest], length - len(self.rest)
+        while missing > 0:
+            piece = self._receive()
+            if not piece:
                 return None
-        body, self.rest = self.rest[:length], self.rest[length:]
-        return ReceivedRequest(head, body)
+            pieces.append(piece)  # joined once: a body of 20 MB arrives in hundreds of pieces
+            missing -= len(piece)
+        received = b"".join(pieces)
+        self.rest = received[length:]
+        return ReceivedRequest(head, received[:length])
 
     def send(self, data: bytes) -> None:
         """Send from the instance's own thread or from a test's: two must not write to one TLS connection at once."""
@@ -60,12 +65,14 @@ class Peer:
             self.sock.sendall(data)
 
     def _more(self) -> bool:
+        data = self._receive()
+        self.rest += data
+        return bool(data)
+
+    def _receive(self) -> bytes:
         with suppress(OSError):
-            data = self.sock.recv(65536)
-            self.rest += data
-            if data:
-                return True
-        return False
+            return self.sock.recv(65536)
+        return b""
 
 
 Script = Callable[[Peer, ReceivedRequest], object]

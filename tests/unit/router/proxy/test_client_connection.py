@@ -2,16 +2,17 @@
 
 import socket
 import time
-from types import SimpleNamespace
 
 import pytest
 
 from svc.perimeter.connections import ConnectionStage
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS
+from svc.router.proxy.body_buffers import Allocation
 from svc.router.proxy.client_connection import ClientConnection
+from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.swept_connection import MAX_UNREAD_BYTES, MAX_UNREAD_SECONDS
 from svc.router.wsgi import WsgiResponse
-from tests.unit.router.examples import state
+from tests.unit.router.examples import request, state
 
 
 @pytest.fixture
@@ -77,14 +78,14 @@ def test_a_body_that_waits_for_memory_has_no_less_time_to_arrive(pair, monkeypat
     """Its deadline moves by the time of the wait, and the next wait is shorter by as much."""
     connection, waits = pair[0], []
 
-    def wait(size, deadline, on_wait):
+    def wait(allocation, size, deadline, on_wait):
         waits.append(deadline - connection._state.now)
         connection._state.now += 10
 
     connection._reader.feed(b"POST /v1/messages HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n")
     connection.idle, connection.deadline = False, connection._state.now + READ_TIMEOUT_SECONDS
     deadline = connection.deadline
-    monkeypatch.setattr("svc.router.proxy.exchange.Exchange.allocate", lambda self, *args: wait(*args))
+    monkeypatch.setattr(Allocation, "grow", wait)
     connection._admit_body()
     connection._admit_body()
     assert connection.deadline == deadline + 20
@@ -93,25 +94,24 @@ def test_a_body_that_waits_for_memory_has_no_less_time_to_arrive(pair, monkeypat
 
 def test_a_client_that_keeps_sending_behind_its_request_is_cut_off(pair):
     connection, client = pair
-    cuts = []
-    connection.exchange = SimpleNamespace(is_tunnel=False, interrupt=cuts.append)
+    connection.exchange = Exchange(connection._state, request(), "")
     client.sendall(b"x" * (MAX_UNREAD_BYTES + 1))
     connection.limit_unread(100.0)
     connection.limit_unread(100.0 + MAX_UNREAD_SECONDS - 1)
-    assert not cuts
+    assert not connection.exchange.interruption
     connection.limit_unread(100.0 + MAX_UNREAD_SECONDS)
-    assert cuts == ["client"]
+    assert connection.exchange.interruption == "client"
     assert connection.closing
 
 
 def test_a_tunnel_or_a_few_unread_bytes_are_not_cut_off(pair):
     connection, client = pair
     client.sendall(b"x" * MAX_UNREAD_BYTES)
-    connection.exchange = SimpleNamespace(is_tunnel=False)
+    connection.exchange = Exchange(connection._state, request(), "")
     for now in (100.0, 200.0):
         connection.limit_unread(now)
     client.sendall(b"x")
-    connection.exchange = SimpleNamespace(is_tunnel=True)
+    connection.exchange.is_tunnel = True
     for now in (300.0, 400.0):
         connection.limit_unread(now)
     assert not connection.closing

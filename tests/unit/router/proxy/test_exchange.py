@@ -2,15 +2,14 @@
 
 import pytest
 
-from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.exchange import Exchange, TruncatedResponse
 from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
-from svc.router.state import RouterState
 from svc.router.telemetry.statistics import UNKNOWN_MODEL
 from svc.router.telemetry.token_count import RECENT_EVENTS
 from tests.cpu import reference_cost
 from tests.unit.router.examples import Clock, request, state, target
+from tests.unit.router.proxy.upstreams import event_stream
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"}}]}\n\n'
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
@@ -19,34 +18,6 @@ START = b'event: message_start\ndata: {"type":"message_start","message":{"usage"
 CREATED = b'event: response.created\ndata: {"type":"response.created","response":{}}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"completion_tokens":%d}}\n\n'
 ENDS = (b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n', b"data: [DONE]\n\n")
-
-
-class Body:
-    """The body of an answer, a second of the state's time between its parts; it ends, or breaks off."""
-
-    head = None
-
-    def __init__(self, parts: list[bytes], breaks: bool = False, of: RouterState | None = None) -> None:
-        self.parts = parts
-        self.breaks = breaks
-        self.of = of
-        self.target = target("a", "m")
-        self.done, self.persistent = False, True
-        self.sent, self.body = True, []
-        self.length = None
-        self.relay = None
-
-    def read(self) -> bytes:
-        if self.of is not None:
-            self.of.now += 1
-        if self.parts:
-            return self.parts.pop(0)
-        if self.breaks:
-            raise UpstreamError("it closed the connection", AttemptOutcome.BEGUN)
-        self.done = True
-        return b""
-
-    def close(self) -> None: ...
 
 
 @pytest.fixture
@@ -118,7 +89,7 @@ def test_a_stream_without_a_token_has_no_time_to_the_first(stream: Exchange):
 
 
 def test_events_that_arrive_together_are_counted_one_by_one(stream: Exchange):
-    stream.upstream = Body([ROLE + WORD * 3, WORD * 4 + WORD[:9], WORD[9:] + b"".join(ENDS)])  # type: ignore[assignment]
+    stream.upstream = event_stream([ROLE + WORD * 3, WORD * 4 + WORD[:9], WORD[9:] + b"".join(ENDS)])
     while not stream.finished():
         stream.read()
     stream.close()
@@ -165,9 +136,13 @@ def test_what_clients_call_their_models_is_no_label(stream: Exchange):
 # Bytes that are held.
 
 
+def a_second_passes(stream: Exchange) -> None:
+    stream.state.now += 1
+
+
 def test_each_piece_of_a_long_event_postpones_the_idle_timeout(stream: Exchange):
     began = stream.state.now
-    stream.upstream = Body([b"data: "] + [b"A"] * 500, of=stream.state)  # type: ignore[assignment]
+    stream.upstream = event_stream([b"data: "] + [b"A"] * 500, on_read=lambda: a_second_passes(stream))
     while not stream.finished():
         stream.read()
     idle = stream.state.settings.idle_timeout
@@ -180,7 +155,7 @@ def test_an_event_in_many_pieces_costs_linear_time(stream: Exchange):
     pieces = [event[at : at + 64] for at in range(0, len(event), 64)]
 
     def read() -> None:
-        stream.upstream = Body(pieces)  # type: ignore[assignment]
+        stream.upstream = event_stream(pieces)
         assert stream.read() == event
 
     assert reference_cost(read, runs=1) < 50
@@ -197,8 +172,8 @@ LAST = [ENDS[1], STOP, *[RESPONSE % (kind, kind) for kind in (b"completed", b"fa
 @pytest.mark.parametrize("last", LAST, ids=["[DONE]", "message_stop", "completed", "failed", "incomplete"])
 def test_a_close_after_the_last_event_is_the_end(stream: Exchange, last: bytes, parts: str):
     read = {"unread": [], "read": [last], "in pieces": [last[:9], last[9:]]}[parts]
-    body = Body([WORD, *read], breaks=True)
-    stream.upstream = body  # type: ignore[assignment]
+    body = event_stream([WORD, *read], breaks=True)
+    stream.upstream = body
     passed = stream.read()
     if parts == "unread":
         give(stream, last)
@@ -212,7 +187,7 @@ def test_a_close_after_the_last_event_is_the_end(stream: Exchange, last: bytes, 
 
 @pytest.mark.parametrize("rest", [b"data: [DONE]", b"data: [DONE]\n", b"data: [DONE]\n\n: pi"])
 def test_a_last_event_without_its_empty_line_is_passed_on(stream: Exchange, rest: bytes):
-    stream.upstream = Body([WORD, rest], breaks=True)  # type: ignore[assignment]
+    stream.upstream = event_stream([WORD, rest], breaks=True)
     passed = b""
     while not stream.finished():
         passed += stream.read()
@@ -221,7 +196,7 @@ def test_a_last_event_without_its_empty_line_is_passed_on(stream: Exchange, rest
 
 @pytest.mark.parametrize("rest", [WORD, b"data: [DON", LAST[2][:-9], b"event: message_stop\n"])
 def test_a_close_before_the_last_event_is_whole_is_a_failure(stream: Exchange, rest: bytes):
-    stream.upstream = Body([WORD, rest], breaks=True)  # type: ignore[assignment]
+    stream.upstream = event_stream([WORD, rest], breaks=True)
     passed = b""
     while not stream.finished():
         passed += stream.read()
@@ -232,16 +207,16 @@ def test_a_close_before_the_last_event_is_whole_is_a_failure(stream: Exchange, r
 
 def test_the_error_event_does_not_become_part_of_a_long_event(stream: Exchange):
     part = b"data: " + b"A" * (MAX_HELD_BYTES + 1)
-    stream.upstream = Body([part], breaks=True)  # type: ignore[assignment]
+    stream.upstream = event_stream([part], breaks=True)
     assert stream.read() == part
     assert stream.read().startswith(b'\n\ndata: {"error"')
 
 
 @pytest.mark.parametrize("parts", [[b"four"], [b"si", b"x by", b"tes"], [b"fo", b"ur"]])
 def test_a_response_of_the_wrong_length_is_truncated(parts: list[bytes], stream: Exchange):
-    body = Body(parts)
-    body.length = 5
-    stream.stream, stream.upstream = None, body  # type: ignore[assignment]
+    body = event_stream(parts)
+    body.length = 5  # although no parser gives a body of another length
+    stream.stream, stream.upstream = None, body
     with pytest.raises(TruncatedResponse, match="its head says 5"):
         list(iter(stream.read, b""))
     assert not body.persistent

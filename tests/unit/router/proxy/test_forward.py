@@ -1,6 +1,5 @@
 import gc
 import socket
-import weakref
 from contextlib import suppress
 
 import pytest
@@ -10,43 +9,20 @@ from hypothesis import strategies as st
 from svc.base.errors import BadGateway, SvcError
 from svc.router.http.head_cache import HeadCache
 from svc.router.http.response_parser import ResponseParser
-from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import forward
 from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
 from tests.unit.router.examples import request, state, target
+from tests.unit.router.proxy.upstreams import ScriptedSocket, event_stream, keep_connection
 
 STATE = state()
-
-
-class ResponseBody:
-    """An upstream whose body comes in these parts, and then ends or breaks off."""
-
-    head = None
-
-    length = None
-
-    def __init__(self, parts: list[bytes], breaks: bool = False) -> None:
-        self.parts = parts
-        self.breaks = breaks
-        self.target = target("a")
-        self.done, self.persistent = False, True
-        self.sent, self.body = True, []
-
-    def read(self) -> bytes:
-        if self.parts:
-            return self.parts.pop(0)
-        if self.breaks:
-            raise UpstreamError("it closed the connection", AttemptOutcome.BEGUN)
-        self.done = True
-        return b""
 
 
 def exchange_with(parts: list[bytes], breaks: bool = False) -> Exchange:
     exchange = Exchange(STATE, request(), "")
     exchange.stream = ResponseStream()
-    exchange.upstream = ResponseBody(parts, breaks)  # type: ignore[assignment]
+    exchange.upstream = event_stream(parts, breaks)
     return exchange
 
 
@@ -168,16 +144,16 @@ def test_what_is_no_event_is_not_held_for_ever():
     assert len(exchange.read()) > MAX_HELD_BYTES
 
 
-def test_the_report_is_made_once():
+def test_the_report_is_made_once(monkeypatch: pytest.MonkeyPatch):
     router = state(target("a", "m", static=True))
     exchange = Exchange(router, request(b'{"model": "m"}'), "")
 
-    def refuse(target: object) -> None:
+    def refuse(*_: object) -> None:
         assert router.balancer.loads == {"a": 1}
-        raise UpstreamError("connection refused", AttemptOutcome.UNSENT)
+        raise ConnectionRefusedError
 
-    router.upstream_pool.connect = refuse  # type: ignore[assignment]
-    with pytest.raises(BadGateway, match="a: connection refused"):
+    monkeypatch.setattr("svc.router.proxy.upstream.dial", refuse)
+    with pytest.raises(BadGateway, match="cannot reach an instance: a: "):
         forward(exchange, b"")
     exchange.close()
     assert router.balancer.loads == {"a": 0}
@@ -186,11 +162,7 @@ def test_the_report_is_made_once():
 
 def test_an_unexpected_exception_is_answered_with_500(caplog: pytest.LogCaptureFixture):
     router = state(target("a", "m"))
-
-    def breaks(*_: object) -> None:
-        raise ZeroDivisionError
-
-    router.upstream_pool.take = breaks  # type: ignore[method-assign]
+    keep_connection(router, ScriptedSocket([], on_read=lambda: 1 // 0))
     exchange = Exchange(router, request(b'{"model": "m"}', x_request_id=b"mine"), "")
     with pytest.raises(SvcError, match="under mine") as caught:
         forward(exchange, b"")
@@ -202,16 +174,16 @@ def test_an_unexpected_exception_is_answered_with_500(caplog: pytest.LogCaptureF
 @pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/v1/messages"])
 def test_a_refused_request_is_freed_without_a_garbage_collection(path: bytes):
     router = state(target("a", "m"))
-    exchange = Exchange(router, request(b'{"model": "unknown"}', uri=path), "")
-    freed = weakref.ref(exchange)
+    gc.collect()
     gc.disable()
     try:
+        exchange = Exchange(router, request(b'{"model": "unknown"}', uri=path), "")
         with suppress(SvcError):
             forward(exchange, b"")
         assert exchange.end == "refused"
         assert exchange.status == (404 if b"messages" in path else 503)
         del exchange
-        assert freed() is None
+        assert gc.collect() == 0
     finally:
         gc.enable()
 
@@ -222,7 +194,7 @@ def test_a_connection_is_kept_unless_the_request_was_cut(cut: str):
     router = state(target("a", "m"))
     ours, theirs = socket.socketpair()
     theirs.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-    router.upstream_pool.connect = lambda asked: UpstreamConnection(asked, ours)  # type: ignore[method-assign]
+    keep_connection(router, ours)
     exchange = Exchange(router, request(b'{"model": "m"}'), "")
     forward(exchange, b"")
     assert exchange.read() == b"ok"

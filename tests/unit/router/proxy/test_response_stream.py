@@ -3,28 +3,16 @@ import pytest
 from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.telemetry.token_count import RECENT_EVENTS
 from tests.unit.router.examples import Clock
+from tests.unit.router.proxy.upstreams import event_stream
 
 WORD = b'data: {"choices":[{"delta":{"content":"w"}}]}\n\n'
 ROLE = b'data: {"choices":[{"delta":{"role":"assistant","content":""}}]}\n\n'
 USAGE = b'data: {"choices":[],"usage":{"completion_tokens":7}}\n\n'
 
 
-class Body:
-    """The parts of a body that have not arrived yet."""
-
-    def __init__(self, *parts: bytes) -> None:
-        self._parts = list(parts)
-        self.done = not parts
-
-    def read(self) -> bytes:
-        part = self._parts.pop(0)
-        self.done = not self._parts
-        return part
-
-
 def test_a_split_event_is_held_until_its_end_has_arrived():
     stream, sizes = ResponseStream(), []
-    body = Body(b"wo\n\ndata: th", b"ree\n\n")
+    body = event_stream([b"wo\n\ndata: th", b"ree\n\n"])
     assert stream.whole_events(b"data: one\n\ndata: t", body, sizes.append) == b"data: one\n\n"
     assert (stream.held, sizes) == (b"data: t", [])
     assert stream.whole_events(b"", body, sizes.append) == b"data: two\n\n"
@@ -36,21 +24,21 @@ def test_a_split_event_is_held_until_its_end_has_arrived():
 def test_the_end_of_an_event_may_itself_be_split(end: bytes):
     for at in range(1, len(end)):
         stream = ResponseStream()
-        body = Body(end[at:] + b"data: b", b"x")
+        body = event_stream([end[at:] + b"data: b", b"x"])
         assert stream.whole_events(b"data: a" + end[:at], body, lambda size: None) == b"data: a" + end
         assert stream.held == b"data: b"
 
 
 def test_the_body_ends_with_the_held_bytes():
     stream = ResponseStream()
-    assert stream.whole_events(b"data: on", Body(b"e"), lambda size: None) == b"data: one"
+    assert stream.whole_events(b"data: on", event_stream([b"e"]), lambda size: None) == b"data: one"
     assert stream.held == b""
 
 
 def test_an_event_that_is_too_long_is_passed_on_in_parts():
     stream = ResponseStream()
     part = b"data: " + b"x" * MAX_HELD_BYTES
-    assert stream.whole_events(part, Body(b"\n\n"), lambda size: None) == part
+    assert stream.whole_events(part, event_stream([b"\n\n"]), lambda size: None) == part
     assert stream.held == b""
 
 

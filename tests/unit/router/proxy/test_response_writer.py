@@ -7,8 +7,8 @@ from svc.router.http.request_parser import RequestParser
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.forward import forward
 from svc.router.proxy.response_writer import write_response
-from svc.router.proxy.upstream import UpstreamConnection
 from tests.unit.router.examples import state, target
+from tests.unit.router.proxy.upstreams import keep_connection
 
 SIZED = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
@@ -27,7 +27,7 @@ def relay(
     ours, theirs = socket.socketpair()
     theirs.sendall(answer)
     theirs.shutdown(socket.SHUT_WR)
-    router.upstream_pool.connect = lambda instance: UpstreamConnection(instance, ours)  # type: ignore[method-assign]
+    keep_connection(router, ours)
     names = {name.replace("_", "-").encode(): value for name, value in special.items()}
     uri = b"/api/tags" if method == b"HEAD" else b"/v1/chat/completions"
     head = RequestHead(method, uri, (), names, http10)
