@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -21,6 +22,7 @@ from svc.mock.generation import (
 )
 from svc.mock.json_schema import example
 from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_reply, text_reply
+from svc.mock.stored_responses import StoredResponses
 
 
 class BackendApi:
@@ -38,6 +40,7 @@ class BackendApi:
         self._answers = 0
         self._prefix_cache = PrefixCache()
         self._adapters = LoraAdapters(models[0])
+        self._stored = StoredResponses()
 
     def reply(self, request: MockRequest) -> Reply:
         """Return the reply to a request for any path; raise SvcError if a backend would refuse the request."""
@@ -45,6 +48,8 @@ class BackendApi:
             return self.echo(request)
         if request.path.startswith("/v1/models/"):
             return dispatch({request.path: {"GET": BackendApi.model}}, self, request)
+        if request.path.startswith(RESPONSES_PREFIX):
+            return self.stored_response(request)
         if request.path == "/echo":
             return self.echo(request)
         return dispatch(ROUTES, self, request)
@@ -66,10 +71,26 @@ class BackendApi:
 
     def responses(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.ResponsesBody)
+        if body.previous_response_id is not None:
+            self._stored.get(body.previous_response_id)
         conversation = body.conversation()
         choices = self._choices(body, [conversation.last_user_text()])
         answer = self._answer(body, "resp-", [conversation.transcript()], choices)
+        in_background = bool(body.background)
+        if body.keeps_response or in_background:
+            stored = responses.response(answer) | {"background": in_background}
+            self._stored.add(stored, responses.input_items(answer.id, body))
+        if in_background and not body.stream:
+            return Reply(body=responses.body(answer, in_background))
         return _answer_reply(body, answer, responses.body, responses.events)
+
+    def stored_response(self, request: MockRequest) -> Reply:
+        """Return, delete or cancel the response whose id is in the path, or list its input items."""
+        response_id, _, action = request.path.removeprefix(RESPONSES_PREFIX).partition("/")
+        act = STORED_RESPONSE_ACTIONS.get((request.method, action))
+        if act is None:
+            raise NotFound(f"no such path: {request.method} {request.path}")
+        return json_reply(act(self._stored, response_id))
 
     def messages(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.MessagesBody)
@@ -217,6 +238,13 @@ def _answer_reply(
     return Reply(body=write_body(answer), tokens=max(1, *(len(choice.tokens) for choice in answer.choices)))
 
 
+RESPONSES_PREFIX = "/v1/responses/"
+STORED_RESPONSE_ACTIONS: dict[tuple[str, str], Callable[[StoredResponses, str], dict[str, Any]]] = {
+    ("GET", ""): StoredResponses.get,
+    ("DELETE", ""): StoredResponses.delete,
+    ("POST", "cancel"): StoredResponses.cancel,
+    ("GET", "input_items"): StoredResponses.input_items,
+}
 ROUTES: dict[str, Methods[BackendApi]] = {
     "/health": {"GET": BackendApi.health},
     "/models": {"GET": BackendApi.list_models},

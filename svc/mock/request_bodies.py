@@ -212,10 +212,18 @@ class ResponsesBody(GenerationBody, kw_only=True):
     tools: list[Function] | None = None
     tool_choice: str | ToolChoice | None = None
     text: FormatField | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
+    background: bool | None = None
 
     @property
     def limit(self) -> int | None:
         return self.max_output_tokens
+
+    @property
+    def keeps_response(self) -> bool:
+        """Whether the response can be asked for later, which is the default of OpenAI and SGLang."""
+        return self.store is not False
 
     @property
     def answer_format(self) -> AnswerFormat | None:

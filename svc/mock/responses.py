@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 
 from svc.mock.generation import GeneratedAnswer
+from svc.mock.request_bodies import ResponsesBody
 
 
-def body(answer: GeneratedAnswer) -> bytes:
-    """Return the body of an answer that is not streamed."""
-    return msgspec.json.encode(_response(answer, done=True))
+def body(answer: GeneratedAnswer, in_background: bool = False) -> bytes:
+    """Return the body of an answer that is not streamed. One `in_background` is still in progress."""
+    return msgspec.json.encode(response(answer, not in_background) | {"background": in_background})
 
 
 def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
@@ -22,12 +23,12 @@ def events(answer: GeneratedAnswer) -> Iterator[tuple[bool, bytes]]:
 
 def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the type and data of each event. The begin and end events of response, item and part are nested."""
-    yield "response.created", {"response": _response(answer, done=False)}
-    yield "response.in_progress", {"response": _response(answer, done=False)}
+    yield "response.created", {"response": response(answer, done=False)}
+    yield "response.in_progress", {"response": response(answer, done=False)}
     yield "response.output_item.added", {"output_index": 0, "item": _item(answer, done=False)}
     yield from _call_events(answer) if answer.choices[0].call else _text_events(answer)
     yield "response.output_item.done", {"output_index": 0, "item": _item(answer, done=True)}
-    yield f"response.{_status(answer)}", {"response": _response(answer, done=True)}
+    yield f"response.{_status(answer)}", {"response": response(answer, done=True)}
 
 
 def _text_events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -48,7 +49,8 @@ def _call_events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]
     yield "response.function_call_arguments.done", {**item, "name": choice.call, "arguments": choice.text}
 
 
-def _response(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
+def response(answer: GeneratedAnswer, done: bool = True) -> dict[str, Any]:
+    """Return the response object; until it is `done`, it has no output."""
     status = _status(answer) if done else "in_progress"
     return {
         "id": answer.id,
@@ -62,10 +64,25 @@ def _response(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
         "metadata": {},
         "output": [_item(answer, done=True)] if done else [],
         "parallel_tool_calls": True,
+        "background": False,
         "tool_choice": "auto",
         "tools": [],
         "usage": _usage(answer.usage) if done else None,
     }
+
+
+def input_items(response_id: str, body: ResponsesBody) -> list[dict[str, Any]]:
+    """Return the input of a request as a list of items."""
+    messages = [message for message in body.conversation().messages if message.role != "system"]
+    return [
+        {
+            "id": f"msg_{response_id}_{number}",
+            "type": "message",
+            "role": message.role or "user",
+            "content": [{"type": "input_text", "text": message.text}],
+        }
+        for number, message in enumerate(messages)
+    ]
 
 
 def _item(answer: GeneratedAnswer, done: bool) -> dict[str, Any]:
