@@ -14,6 +14,7 @@ from svc.client.registry import RegistryClient
 from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
 from svc.perimeter import local_machine
+from svc.router.balance.object_owners import ObjectOwners
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.settings_check import check_settings, read_keys, read_upstream_keys
 from svc.router.sources.instance_checks import InstanceChecks
@@ -72,11 +73,17 @@ class RouterComponents:
         self.state.upstream_pool.close()
 
 
-def build(settings: RouterSettings, loopback_only: bool, counts: SharedCounts | None = None) -> RouterComponents:
+def build(
+    settings: RouterSettings,
+    loopback_only: bool,
+    counts: SharedCounts | None = None,
+    objects: ObjectOwners | None = None,
+) -> RouterComponents:
     """Return the components without starting them; raise ConfigError for invalid settings or files.
 
     `loopback_only`: the router listens on loopback addresses only. `counts`: what the control process shares with the
-    processes that relay; None if this process is the whole router.
+    processes that relay; None if this process is the whole router. `objects`: which instance has which object, in
+    memory that outlives the process.
     """
     check_settings(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
@@ -88,6 +95,7 @@ def build(settings: RouterSettings, loopback_only: bool, counts: SharedCounts | 
         keys=read_keys(settings),
         hosts=local_machine.hosts(settings.allowed_hosts, settings.host, loopback_only),
         upstream_keys=upstream_keys.value if upstream_keys else None,
+        objects=objects,
     )
     file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
     cached = file.load(client.urls) if file else None

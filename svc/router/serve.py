@@ -16,8 +16,11 @@ from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.loop import Loop
 from svc.perimeter import local_machine
+from svc.router.balance.object_owners import ObjectOwners
 from svc.router.settings_check import check_settings, tls_context
+from svc.router.workers.lock_watch import LockWatch
 from svc.router.workers.process_group import CONTROL_SLOT, ProcessGroup
+from svc.router.workers.shared_counts import ProcessLock
 from svc.settings import RouterSettings
 
 if TYPE_CHECKING:  # imported in the worker only, after gevent has patched the standard library
@@ -69,6 +72,9 @@ class RouterApplication(GunicornApplication):
         self._loopback_only = loopback_only
         self._relaying = relaying
         self._groups = [ProcessGroup(relaying)] if relaying > 1 else []  # the newest is the last
+        lock = ProcessLock()
+        self._objects_lock_watch = LockWatch(lock)
+        self._objects = ObjectOwners(lock)  # of all groups: a HUP forgets no object
         self.slot: int | None = None
         self.components: RouterComponents | RelayComponents
         super().__init__()
@@ -92,8 +98,8 @@ class RouterApplication(GunicornApplication):
 
     def check_locks(self) -> None:
         """End a stopped process for which others wait; the master calls this again and again."""
-        for group in self._groups:
-            group.lock_watch.check()
+        for watch in (self._objects_lock_watch, *(group.lock_watch for group in self._groups)):
+            watch.check()
 
     def options(self) -> dict[str, object]:
         return {
@@ -134,12 +140,13 @@ class RouterApplication(GunicornApplication):
             from svc.router.app import create_app
 
             counts = self.group.counts if self._groups else None
-            self.components = build(self._settings, self._loopback_only, counts)
+            self.components = build(self._settings, self._loopback_only, counts, self._objects)
             return create_app(self.components.state, feed=self.components.feed)
         from svc.router.workers.relay_process import RelayComponents
 
         hosts = local_machine.hosts(self._settings.allowed_hosts, self._settings.host, self._loopback_only)
-        self.components = RelayComponents(self._settings, hosts, self.group.counts, self.group.listener)
+        group = self.group
+        self.components = RelayComponents(self._settings, hosts, group.counts, group.listener, self._objects)
         return unused_app
 
     @property

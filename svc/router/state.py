@@ -18,6 +18,7 @@ from svc.perimeter.hosts import Hosts
 from svc.perimeter.networks import parse_networks
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.health_tracker import HealthTracker
+from svc.router.balance.object_owners import ObjectOwners, without_objects
 from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import NO_DISCOVERY, Discovery, Target
 from svc.router.http import session_headers
@@ -55,6 +56,7 @@ class RouterState:
         keys: ApiKeys | None = None,
         hosts: Hosts | None = None,
         upstream_keys: UpstreamKeys | None = None,
+        objects: ObjectOwners | None = None,
     ) -> None:
         self.settings = settings
         self.browsers = BrowserRules(hosts or Hosts(settings.allowed_hosts), SETTING_NAMES, settings.cors_origins)
@@ -64,6 +66,8 @@ class RouterState:
         self.ready = False  # whether there is a table
         self.registry_away = False  # whether no registry answers
         self.draining = False
+        # Which instance has which response or file. An empty map is false, so `or` would replace one that is shared.
+        self.objects = ObjectOwners(threading.Lock()) if objects is None else objects
         self.keys = keys  # the API keys of clients; None: clients need none
         self.keeps_unlisted = False  # whether the table has instances that the registry does not list any more
         self.has_unapplied_keys = False  # whether config/svc.toml sets a file of keys that this router does not read
@@ -131,6 +135,7 @@ class RouterState:
             completed = [self._completed(target) for target in targets]
             for name in self.discoveries.keys() - {target.name for target in completed}:
                 del self.discoveries[name]
+            self.objects.remove_instances(without_objects(self.balancer.table.targets, completed))
             self.balancer.replace(completed)
 
     def set_discovery(self, name: str, discovery: Discovery) -> None:

@@ -104,12 +104,11 @@ class Balancer:
         queue = self.queue
         if not (queue.waiting and queue.has_waiters(request.model)) and (target := self.pick(request)):
             return target
-        target = self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request))
+        target = self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request))
         if target is not None:
             return target
         if self.table.serves(request.model):
-            seconds = self._settings.queue_timeout
-            message = f"all instances are busy: none was free within {seconds:g} s"
+            message = f"all instances are busy: none was free within {self._settings.queue_timeout:g} s"
             raise RateLimited(message, self.statistics.retry_after())
         raise self._unserved_error(request.model)
 
@@ -130,19 +129,19 @@ class Balancer:
             return self.pick(request, (*unchanged, *taken))
 
         seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
-        target = self._wait(request, on_wait, seconds, choose, ordered=False)  # so that it delays no other request
+        target = self.wait(request, on_wait, seconds, choose, ordered=False)  # so that it delays no other request
         if target is not None:
             return target
         excluded = (*self._unchanged_names(refused), *taken)
         if request.model in self.table.returning or self.table.has_other_members(request.model, excluded):
-            return self._wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
+            return self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
         return self.pick(request, taken)  # an instance may have been away too briefly for the registry to notice
 
     def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
         """Return the names of the failed instances whose entry in the table has not changed since the failure."""
         return tuple(target.name for target in failed if target in self.table.targets)
 
-    def _wait(
+    def wait(
         self,
         request: RoutingRequest,
         on_wait: OnWait,
@@ -166,6 +165,10 @@ class Balancer:
         finally:
             queue.leave(request.model, waiter)
         return None
+
+    def take(self, target: Target) -> bool:
+        """Return whether this very instance has a place for the next attempt."""
+        return target.name not in self.full
 
     def may_retry(self) -> bool:
         """Return whether the retry budget allows one more attempt that counts for it."""

@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
+from svc.router.balance.target import Target
 from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, Fields, read_fields, user_id
 from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Media, Request, RequestHead
@@ -13,11 +14,15 @@ MAX_QUERY_FIELDS = 64
 
 
 class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
-    """The model in a request (None: any model), the session of the request (empty: none), and its body."""
+    """The model in a request (None: any model), the session of the request (empty: none), and its body.
+
+    `owner`: the instance that has the object which the request is about; None for most requests.
+    """
 
     model: str | None = None
     session: bytes = b""
     body: bytes = b""
+    owner: Target | None = None
 
 
 def parse(request: Request) -> RoutingRequest:

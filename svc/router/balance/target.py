@@ -91,10 +91,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
         If so, its earlier failures no longer count.
         """
-        running = self.status == "running" and before.status != "running"
         renewed = self.lease_valid and not before.lease_valid
-        identity = (self.url, self.registered, self.key)
-        return running or renewed or identity != (before.url, before.registered, before.key)
+        identity = (self.registered, self.key)
+        return renewed or identity != (before.registered, before.key) or self.has_lost_memory_since(before)
+
+    def has_lost_memory_since(self, before: "Target") -> bool:
+        """Return whether the instance has restarted or moved since its state `before`.
+
+        A renewed lease and another time of registration do not show that: a babysitter also registers again when the
+        registry has lost its data, or when the engine loads an adapter.
+        """
+        return self.url != before.url or (self.status == "running" and before.status != "running")
 
 
 class Discovery(msgspec.Struct, frozen=True):

@@ -11,6 +11,7 @@ from svc.router.http.allowed_paths import AllowedPaths, is_inference, is_own
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 from svc.router.http.credentials import drop_credentials, drop_query_credentials, key_digests
 from svc.router.http.error_dialect import is_anthropic
+from svc.router.http.object_paths import parse_path
 from svc.router.http.session_headers import Ranks, address_session, precedes_user_id, ranks
 
 # Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Content-Encoding is
@@ -73,6 +74,7 @@ class RequestHead:
         "loops",  # whether this router has forwarded the request before
         "media",  # how the body is read
         "method",
+        "object_path",  # of a request about an object that an instance keeps; None for any other request
         "needs_authorization",  # whether the request may be refused even if clients need no keys
         "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response
         "own",  # whether the router answers the request itself
@@ -109,6 +111,7 @@ class RequestHead:
         self.upgrade = requested_protocol(method, special) if b"upgrade" in special and not http10 else b""
         self.keep_alive = keep_alive and not self.upgrade
         self.is_inference = bool(self.upgrade) or is_inference(method, uri)
+        self.object_path = parse_path(method, uri)
         self.rules = rules
         via = special.get(b"via", b"")
         self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()

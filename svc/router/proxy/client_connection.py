@@ -13,6 +13,7 @@ from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, LARGE_BYTES, SMALL_BYTES, STALLED_SECONDS
 from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
+from svc.router.proxy.exchange_report import log_unexpected_error
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.own_responses import error_response, response_head, whole_response
 from svc.router.proxy.response_writer import write_response
@@ -153,7 +154,7 @@ class ClientConnection(SweptConnection):
         except OSError:  # the client broke off the connection
             raise
         except Exception:  # noqa: BLE001 - the client gets 500, or sees that the response is not whole
-            failure = exchange.log_unexpected_error()
+            failure = log_unexpected_error(exchange)
             if not exchange.answered:
                 self._send_error(failure, exchange.request_id, request)
             return False

@@ -23,6 +23,7 @@ from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 if TYPE_CHECKING:
     from svc.router.balance.request_queue import Waiter
     from svc.router.proxy.api_keys import ApiKey
+    from svc.router.proxy.stored_objects import OpeningReader
     from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Exchange:
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
+    opening_reader: "OpeningReader | None" = None  # set if the response may contain the id of a new object
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
@@ -185,6 +187,8 @@ class Exchange:
                 return data
         except UpstreamError as error:
             return self._end_broken(upstream, error)
+        if self.opening_reader is not None:
+            self.opening_reader.feed(data)
         if not self.body_start:
             self.body_start, self.body_end = data[:USAGE_TAIL_BYTES], data[-USAGE_TAIL_BYTES:]
         else:
@@ -276,13 +280,6 @@ class Exchange:
     def log_failure(self, target: Target, reason: str, level: int = logging.WARNING) -> None:
         request_id = self.request_id.decode("latin-1")
         log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
-
-    def log_unexpected_error(self) -> SvcError:
-        """Log the exception that is being handled, and return the error for the client."""
-        self.end = "failed"
-        request_id = self.request_id.decode("latin-1")
-        log.exception("%s: the router failed", request_id, extra={"request_id": request_id})
-        return SvcError(f"the router failed; its log has the reason under {request_id}")
 
     def close(self) -> None:
         """End the attempt, release API key and memory, and record the exchange. A second call does nothing."""

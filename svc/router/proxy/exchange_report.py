@@ -1,13 +1,16 @@
-"""The report of an exchange: its record for the access log, and its tokens for the metrics."""
+"""The report of an exchange: its record for the access log, its tokens for the metrics, and its unexpected failure."""
 
+import logging
 from typing import TYPE_CHECKING
 
+from svc.base.errors import SvcError
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
     from svc.router.proxy.response_stream import ResponseStream
 
+log = logging.getLogger(__name__)
 STATUS_CLIENT_CLOSED_REQUEST = 499  # in the access log only, as in nginx
 
 
@@ -23,6 +26,14 @@ def report_end(exchange: "Exchange", now: float) -> None:
         _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
     elif tokens:
         exchange.state.statistics.record_tokens(exchange.instance, label, tokens)
+
+
+def log_unexpected_error(exchange: "Exchange") -> SvcError:
+    """Log the exception that is being handled, and return the error for the client."""
+    exchange.end = "failed"
+    request_id = exchange.request_id.decode("latin-1")
+    log.exception("%s: the router failed", request_id, extra={"request_id": request_id})
+    return SvcError(f"the router failed; its log has the reason under {request_id}")
 
 
 def count_running_stream(exchange: "Exchange") -> None:

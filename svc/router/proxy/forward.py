@@ -3,24 +3,24 @@
 The balancer chooses the instance, `retry` decides what is sent again, and `exchange` reads the response's body.
 """
 
-import time
-
 import msgspec
 
 from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
-from svc.router.balance.model_aliases import with_model
-from svc.router.balance.routing_request import RoutingRequest, parse
+from svc.router.balance.owned_requests import choose_owner_or_wait
+from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.balance.unserved import UnknownModel, client_error
 from svc.router.http.allowed_paths import creates_response
-from svc.router.http.content_coding import decode
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.authorization import authorize
-from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES
+from svc.router.proxy.body_buffers import SMALL_BYTES
 from svc.router.proxy.exchange import ClientGone, Exchange
+from svc.router.proxy.exchange_report import log_unexpected_error
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
+from svc.router.proxy.routing_fields import read_routing_request
+from svc.router.proxy.stored_objects import StoredObject
 from svc.router.proxy.upstream import refuses_connections
 
 REFUSAL_STATUSES = (401, 503)  # with these, an instance may report that it has not processed the request
@@ -46,7 +46,7 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
         exchange.close()
         raise
     except Exception:  # noqa: BLE001 - an unexpected exception is answered with 500
-        failure = exchange.log_unexpected_error()
+        failure = log_unexpected_error(exchange)
         close_unanswered(exchange, failure)
         raise failure from None
 
@@ -74,10 +74,16 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
         authorize(exchange, client_address)
     if len(exchange.request.body) > SMALL_BYTES and exchange.allocation is None:  # the body arrived with its head
         exchange.allocate(len(exchange.request.body), state.now + state.settings.queue_timeout, exchange.on_wait)
-    routing = _read_routing_request(exchange)
+    routing = read_routing_request(exchange)
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
-    target = state.balancer.choose_or_wait(routing, exchange.on_wait)
+    stored = StoredObject(exchange, routing) if head.object_path is not None else None
+    if stored is not None and stored.owner is not None:
+        routing = msgspec.structs.replace(routing, owner=stored.owner)
+        seconds = state.settings.queue_timeout
+        target = choose_owner_or_wait(state.balancer, routing, exchange.on_wait, seconds, head.is_inference)
+    else:
+        target = state.balancer.choose_or_wait(routing, exchange.on_wait)
     exchange.attempts = 1
     result = _attempt(exchange, target, client_address)
     if isinstance(result, FailedAttempt) or result.status in REFUSAL_STATUSES:
@@ -85,6 +91,8 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     exchange.head, exchange.status = result, result.status
     if result.events:
         exchange.stream = ResponseStream()
+    if stored is not None:
+        stored.follow(exchange)
     if result.status < 500 and exchange.request.head.is_inference and exchange.attempt is not None:
         state.balancer.record_response_begun(exchange.attempt.target)
 
@@ -135,41 +143,6 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt |
     return FailedAttempt(target, AttemptOutcome.UNREADY, reason)
 
 
-def _read_routing_request(exchange: Exchange) -> RoutingRequest:
-    """Return the request's model and session.
-
-    Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request.
-    """
-    request = exchange.request
-    if request.head.coding and request.body:
-        _decode_body(exchange)
-    large = len(request.body) > LARGE_BYTES  # parsing takes milliseconds: other connections have their turn before it
-    if large:
-        time.sleep(0)
-    routing = parse(request)
-    exchange.model = exchange.state.balancer.resolve_model(routing.model)
-    if exchange.model != routing.model:
-        assert exchange.model is not None
-        if large:
-            time.sleep(0)
-        exchange.request = with_model(request, exchange.model)
-        request.body, request = b"", exchange.request  # frees the old body: the connection keeps the old request
-        routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body)
-    return routing
-
-
-def _decode_body(exchange: Exchange) -> None:
-    """Decode the request's compressed body, and allocate memory for it as it grows; raise SvcError."""
-    state, request = exchange.state, exchange.request
-
-    def allocate(size: int) -> None:
-        exchange.allocate(size, state.now + state.settings.queue_timeout, exchange.on_wait)
-
-    request.body = decode(request.take_body(), request.head.coding, state.max_body, allocate)
-    if exchange.allocation is not None:
-        exchange.allocation.shrink(len(request.body))
-
-
 def _target_for_retry(
     exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
 ) -> Target | None:
@@ -180,6 +153,8 @@ def _target_for_retry(
     state, head = exchange.state, exchange.request.head
     if kills(failures):
         raise _remember_poisoned(exchange, routing, failures)
+    if routing.owner is not None:  # an answer of another instance would be wrong
+        return None
     if not is_retryable(failures, head.is_inference and not creates_response(head.uri, routing.body)):
         return None
     if counts_for_budget(failures) and not state.balancer.may_retry():

@@ -1,11 +1,15 @@
 """The event stream of one response: it assembles whole events from the pieces that arrive, and counts their tokens."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from svc.router.http.sse import EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
+
+if TYPE_CHECKING:
+    from svc.router.proxy.stored_objects import OpeningReader
 
 MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on in parts
 
@@ -13,12 +17,21 @@ MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on 
 class ResponseStream:
     """One event stream: its incomplete event, its tokens, and how many of its tokens the metrics include."""
 
-    __slots__ = ("_counted_tokens", "_first_token_counted", "_opening", "first_token_at", "held", "tokens")
+    __slots__ = (
+        "_counted_tokens",
+        "_first_token_counted",
+        "_opening",
+        "first_token_at",
+        "held",
+        "opening_reader",
+        "tokens",
+    )
 
     def __init__(self) -> None:
         self.held: bytes | bytearray = b""  # the beginning of an event, held back until the event is complete
         self.tokens = TokenCounter()
         self.first_token_at = 0.0
+        self.opening_reader: OpeningReader | None = None  # set if the stream may contain the id of a new object
         self._opening = b""  # the stream's first bytes, up to the first token
         self._counted_tokens = 0  # the number of tokens that are already in the metrics
         self._first_token_counted = False
@@ -29,6 +42,8 @@ class ResponseStream:
         tokens.add(data)
         if not self.first_token_at:
             self._opening = (self._opening + data)[:USAGE_TAIL_BYTES]
+            if self.opening_reader is not None:
+                self.opening_reader.feed(data)
             self.first_token_at = clock() if tokens.count else 0.0
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:

@@ -84,7 +84,7 @@ class RelayBalancer(Balancer):
             excluded = (*excluded, target.name, *full)
         return target
 
-    def _wait(
+    def wait(
         self,
         request: RoutingRequest,
         on_wait: OnWait,
@@ -112,7 +112,7 @@ class RelayBalancer(Balancer):
             finally:
                 self._ticket = NO_TICKET
 
-        return super()._wait(request, note_waiter, seconds, choose_in_turn, ordered)
+        return super().wait(request, note_waiter, seconds, choose_in_turn, ordered)
 
     def _is_full(self, target: Target) -> bool:
         return bool(target.limit) and self.loads.get(target.name) >= target.limit
@@ -169,6 +169,10 @@ class RelayBalancer(Balancer):
             with self._counts.lock:
                 if claims[0] == number:  # else another process has claimed a later trial
                     claims[0] = 0
+
+    def take(self, target: Target) -> bool:
+        self._withdraw_claim()
+        return not target.limit or self._claim(target)
 
     def may_retry(self) -> bool:
         """Return whether the retry budget allows one more attempt; if so, claim it for the next attempt."""

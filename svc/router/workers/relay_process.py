@@ -17,6 +17,7 @@ from gevent.socket import wait_read
 from svc.base.errors import Unavailable
 from svc.base.loop import Loop
 from svc.perimeter.hosts import Hosts
+from svc.router.balance.object_owners import ObjectOwners
 from svc.router.http.request import Request
 from svc.router.workers.channel import Channel, ChannelClosed
 from svc.router.workers.channel_listener import ChannelListener
@@ -37,10 +38,17 @@ PART_TIMEOUT_SECONDS = 60.0  # within which the control process sends the next p
 class RelayComponents:
     """The components of a process that relays beside others: its state, and its link to the control process."""
 
-    def __init__(self, settings: RouterSettings, hosts: Hosts, counts: SharedCounts, listener: ChannelListener) -> None:
+    def __init__(
+        self,
+        settings: RouterSettings,
+        hosts: Hosts,
+        counts: SharedCounts,
+        listener: ChannelListener,
+        objects: ObjectOwners | None = None,
+    ) -> None:
         self._counts = counts
         self._link = ControlLink(listener)
-        self.state = RelayState(settings, hosts, counts, self._link.wake, self._link.synchronize)
+        self.state = RelayState(settings, hosts, counts, self._link.wake, self._link.synchronize, objects)
 
     def start(self) -> None:
         """Connect to the control process, and wake waiting requests when another process frees a place."""

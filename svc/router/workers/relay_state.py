@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from svc.perimeter.hosts import Hosts
+from svc.router.balance.object_owners import ObjectOwners
 from svc.router.proxy.api_keys import ApiKey, ApiKeys
 from svc.router.proxy.poison_list import PoisonedBody, PoisonList
 from svc.router.state import RouterState
@@ -102,12 +103,13 @@ class RelayState(RouterState):
         counts: SharedCounts,
         on_urgent: Callable[[], object],
         synchronize: Callable[[], object],
+        objects: ObjectOwners | None = None,
     ) -> None:
         def make_key(name: str) -> ApiKey:
             return SharedApiKey(name, counts)
 
         keys = ApiKeys(Path(settings.keys_file), make_key) if settings.keys_file else None
-        super().__init__(settings, keys=keys, hosts=hosts)
+        super().__init__(settings, keys=keys, hosts=hosts, objects=objects)
         self._on_urgent = on_urgent
         self.unsent = Unsent(on_urgent)
         self.event_reporter = ReportedEvents(settings.port, self.unsent)

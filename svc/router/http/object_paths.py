@@ -1,0 +1,93 @@
+"""Requests about objects that one instance keeps: which object a request names, and whether it makes one. Pure.
+
+vLLM and SGLang keep responses, SGLang and vLLM-Omni videos. Servers that the router relays to with `allow_paths` also
+keep files, batches and conversations.
+"""
+
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
+from svc.router.http.json_body import LARGE_JSON_BYTES
+from svc.router.http.json_strings import empty_long_strings
+
+COLLECTIONS = ("responses", "conversations", "files", "batches", "videos")
+PATH = re.compile(rb"(?:/v1)?/(?:%b)(?:/([^/]+)(/.*)?)?" % "|".join(COLLECTIONS).encode())
+MAX_ID_CHARS = 256
+
+# A member of a JSON object whose value is no object and no array, and the beginning of an object with an `id`, which
+# only such members precede. Every engine writes the id first or nearly so. In the events of a stream, the object is the
+# value of `response`, the first member of that name.
+_TEXT = rb'"(?:[^"\\]|\\.)*"'
+_MEMBER = rb"\s*%b\s*:\s*(?:%b|[^\s\"\[\]{},:]+)\s*," % (_TEXT, _TEXT)
+_OBJECT = rb'\s*\{(?:%b)*?\s*"id"\s*:\s*"([^"\\]{1,%d})"' % (_MEMBER, MAX_ID_CHARS)
+BODY_ID = re.compile(_OBJECT)
+EVENT_ID = re.compile(rb'"response"\s*:' + _OBJECT)
+MAX_READ_BYTES = 16 << 10  # of an answer, in which its id must come
+
+
+class ObjectPath(NamedTuple):
+    """The path of a collection (its `object_id` is empty), of an object in it, or below an object; and the method."""
+
+    method: bytes
+    object_id: str = ""
+    is_below: bool = False
+
+    @property
+    def creates(self) -> bool:
+        return self.method == b"POST" and not self.object_id
+
+    @property
+    def deletes(self) -> bool:
+        return self.method == b"DELETE" and bool(self.object_id) and not self.is_below
+
+    @property
+    def reads(self) -> bool:
+        return self.method == b"GET" and bool(self.object_id)
+
+
+class ObjectFields(NamedTuple):
+    """The fields of a body that concern objects. `keeps`: the instance may keep what the request makes."""
+
+    object_ids: tuple[str, ...] = ()
+    keeps: bool = True
+
+
+class _Fields(msgspec.Struct):
+    previous_response_id: Any = None
+    conversation: Any = None
+    input_file_id: Any = None
+    store: Any = None
+    background: Any = None
+
+
+_decode = msgspec.json.Decoder(_Fields).decode
+
+
+def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
+    """Return the object's path, None for all other paths."""
+    match = PATH.fullmatch(uri.partition(b"?")[0])
+    return match and ObjectPath(method, (match[1] or b"").decode("latin-1"), bool(match[2]))
+
+
+def read_fields(body: bytes) -> ObjectFields:
+    """Return the ids of the objects that a body names; of a body that is not a JSON object, none."""
+    try:
+        fields = _decode(empty_long_strings(body) if len(body) >= LARGE_JSON_BYTES else body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return ObjectFields()
+    conversation = fields.conversation
+    if isinstance(conversation, dict):
+        conversation = conversation.get("id")
+    named = (fields.previous_response_id, conversation, fields.input_file_id)
+    return ObjectFields(
+        tuple(object_id for object_id in named if isinstance(object_id, str) and object_id),
+        fields.store is not False or bool(fields.background),
+    )
+
+
+def created_id(data: bytes, events: bool) -> str:
+    """Return the id in the beginning of an answer, empty if it is not there. `events`: it is an event stream."""
+    match = EVENT_ID.search(data) if events else BODY_ID.match(data)
+    return match[1].decode("utf-8", "replace") if match else ""

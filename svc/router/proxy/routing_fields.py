@@ -1,0 +1,46 @@
+"""Reads from a request what routing needs: decodes its body, finds its model and session, and applies aliases."""
+
+import time
+
+import msgspec
+
+from svc.router.balance.model_aliases import with_model
+from svc.router.balance.routing_request import RoutingRequest, parse
+from svc.router.http.content_coding import decode
+from svc.router.proxy.body_buffers import LARGE_BYTES
+from svc.router.proxy.exchange import Exchange
+
+
+def read_routing_request(exchange: Exchange) -> RoutingRequest:
+    """Return the request's model and session.
+
+    Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request.
+    """
+    request = exchange.request
+    if request.head.coding and request.body:
+        _decode_body(exchange)
+    large = len(request.body) > LARGE_BYTES  # parsing takes milliseconds: other connections have their turn before it
+    if large:
+        time.sleep(0)
+    routing = parse(request)
+    exchange.model = exchange.state.balancer.resolve_model(routing.model)
+    if exchange.model != routing.model:
+        assert exchange.model is not None
+        if large:
+            time.sleep(0)
+        exchange.request = with_model(request, exchange.model)
+        request.body, request = b"", exchange.request  # frees the old body: the connection keeps the old request
+        routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body)
+    return routing
+
+
+def _decode_body(exchange: Exchange) -> None:
+    """Decode the request's compressed body, and allocate memory for it as it grows; raise SvcError."""
+    state, request = exchange.state, exchange.request
+
+    def allocate(size: int) -> None:
+        exchange.allocate(size, state.now + state.settings.queue_timeout, exchange.on_wait)
+
+    request.body = decode(request.take_body(), request.head.coding, state.max_body, allocate)
+    if exchange.allocation is not None:
+        exchange.allocation.shrink(len(request.body))

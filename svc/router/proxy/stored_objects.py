@@ -1,0 +1,72 @@
+"""Requests about objects that one instance keeps: they go to this instance, and its answers show what it keeps.
+
+The id of a new object is read from the beginning of the answer that makes it, and remembered before the client gets
+it. All other answers are not read.
+"""
+
+from typing import TYPE_CHECKING
+
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.target import Target
+from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_id, read_fields
+
+if TYPE_CHECKING:
+    from svc.router.proxy.exchange import Exchange
+
+
+class StoredObject:
+    """The object that a request is about. `owner`: the instance that has it, None if no instance is known to."""
+
+    def __init__(self, exchange: "Exchange", routing: RoutingRequest) -> None:
+        path = exchange.request.head.object_path
+        assert path is not None
+        self._path = path
+        self._fields = read_fields(routing.body) if routing.body else ObjectFields()
+        self.owner = self._find_owner(exchange, routing)
+
+    def _find_owner(self, exchange: "Exchange", routing: RoutingRequest) -> Target | None:
+        """Return the instance that has the object, also if it is drained, ejected or fails its checks.
+
+        No other instance could answer: its 404 would be wrong. If the instance does not run, or does not have the
+        model, the request goes to any instance, as one with an unknown id does.
+        """
+        state = exchange.state
+        for object_id in filter(None, (self._path.object_id, *self._fields.object_ids)):
+            owner = state.objects.find(object_id, state.balancer.table.targets)
+            if owner is not None:
+                serves = routing.model is None or routing.model in owner.models
+                return owner if serves and owner.status == "running" else None
+        return None
+
+    def follow(self, exchange: "Exchange") -> None:
+        """Remember what the head of the response shows about the object, or have the body's beginning read for it."""
+        objects, path, is_success = exchange.state.objects, self._path, 200 <= exchange.status < 300
+        if is_success and path.creates and self._fields.keeps:
+            exchange.opening_reader = OpeningReader(exchange)
+            if exchange.stream is not None:
+                exchange.stream.opening_reader = exchange.opening_reader
+        elif is_success and path.deletes:
+            objects.remove(path.object_id)
+        elif is_success and path.reads and self.owner is None:
+            objects.add(path.object_id, exchange.instance)
+
+
+class OpeningReader:
+    """Reads the beginning of a response until the id of the new object has come."""
+
+    def __init__(self, exchange: "Exchange") -> None:
+        self._objects = exchange.state.objects
+        self._instance = exchange.instance
+        self._events = exchange.stream is not None
+        self._data = b""
+        self._finished = False
+
+    def feed(self, data: bytes) -> None:
+        """Read the next part of the body, before it is passed on."""
+        if self._finished:
+            return
+        self._data += data[: MAX_READ_BYTES - len(self._data)]
+        object_id = created_id(self._data, self._events)
+        if object_id:
+            self._objects.add(object_id, self._instance)
+        self._finished = bool(object_id) or len(self._data) >= MAX_READ_BYTES
