@@ -13,7 +13,7 @@ from svc.router.workers import shared_queue
 from svc.router.workers.departed_rows import DepartedRows
 from svc.router.workers.messages import Evidence, Observation
 from svc.router.workers.shared_counts import TOTAL, SharedCounts
-from svc.router.workers.shared_loads import SharedLoads, suspicion
+from svc.router.workers.shared_loads import SharedLoads, suspicions
 from svc.settings import RouterSettings
 
 
@@ -36,6 +36,7 @@ class ControlBalancer(Balancer):
         self._numbers = itertools.count(time.time_ns())
         self._trials: dict[str, int] = {}
         self._departed_rows = DepartedRows(counts)
+        self._suspicions = suspicions(counts)
         super().__init__(settings, clock, health, statistics)
         self.queue = QueueLengths(settings.queue_size, counts, lambda: self.table.models)
         self.loads = self._shared_loads = SharedLoads(counts)
@@ -77,7 +78,7 @@ class ControlBalancer(Balancer):
                 decides = observation.evidence is Evidence.SUCCESS or before.in_trial
                 changed = decides and health.record_success(name, targets)
             after = health.by_instance.get(name)
-            suspicion(self._counts, name)[0] = after is not None and bool(after.failures or after.ejected_until)
+            self._suspicions[name][0] = after is not None and bool(after.failures or after.ejected_until)
             self._rebuild_if(changed)
         self._on_change()
 
@@ -97,7 +98,8 @@ class ControlBalancer(Balancer):
         super().replace(targets)
         if self.table.targets != before:
             self._counts.forget_names()
-            self._shared_loads.forget_rows()
+            self._shared_loads.rows.clear()
+            self._suspicions.clear()
             self._departed_rows.replace_table(self.table.targets, self._clock())
         self._on_change()
 

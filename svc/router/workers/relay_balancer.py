@@ -1,8 +1,9 @@
 """The balancer of a process that relays. It decides with the counts of all processes, and reports what it observes.
 
 A request claims its place when its instance is chosen, by adding one to the count of its process. It does so under the
-lock if the instance has a limit, or if the request would be the trial of an ejected instance. What an attempt proves
-about its instance is reported; the control process decides on ejection, and its snapshot brings the new table.
+lock if the instance is near its limit, if requests wait, or if it would be the trial of an ejected instance. What an
+attempt proves about its instance is reported; the control process decides on ejection, and its snapshot brings the new
+table.
 """
 
 import sys
@@ -16,8 +17,8 @@ from svc.router.balance.routing_table import build
 from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, decode
-from svc.router.workers.shared_counts import SharedCounts
-from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicion
+from svc.router.workers.shared_counts import TOTAL, SharedCounts, count_below
+from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicions
 from svc.router.workers.shared_queue import SharedQueue
 from svc.settings import RouterSettings
 
@@ -40,6 +41,7 @@ class RelayBalancer(Balancer):
         report: Callable[[Observation], object],
     ) -> None:
         self._counts = counts
+        self._slot = counts.slot
         self._in_flight = counts.row("in flight")
         self._retrying = counts.row("retrying")
         self._report = report
@@ -52,6 +54,7 @@ class RelayBalancer(Balancer):
         super().__init__(settings, clock, health, statistics)
         self.queue = SharedQueue(settings.queue_size, counts, self._free_places)
         self.loads = SharedLoads(counts)
+        self._rows, self._suspicions = self.loads.rows, suspicions(counts)
         self._turns = SharedTurns(counts)
         self._first_attempt = self._context(())
 
@@ -67,7 +70,8 @@ class RelayBalancer(Balancer):
         models = self.table.models
         if published.targets != self.table.targets:
             self._counts.forget_names()
-            self.loads.forget_rows()
+            self._rows.clear()
+            self._suspicions.clear()
             self._turns.clear()
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.queue.models = self.table.models
@@ -135,17 +139,17 @@ class RelayBalancer(Balancer):
 
     def _claim(self, target: Target) -> bool:
         """Claim a place at an instance for the next attempt; return whether there is one."""
-        row, trial = self.loads.row(target.name), self._trials.get(target.name)
-        if not target.limit and trial is None:
-            row[self._counts.slot] += 1
-        else:
+        row, trial, limit = self._rows[target.name], self._trials.get(target.name), target.limit
+        if trial is None and not limit:
+            row[self._slot] += 1
+        elif trial is not None or self._counts.queue[TOTAL] or not count_below(row, self._slot, limit):
             claims = self._trial_claims(target.name)
             with self._counts.lock:
-                if target.limit and (sum(row) >= target.limit or self._is_anothers_turn(target)):
+                if limit and (sum(row) >= limit or self._is_anothers_turn(target)):
                     return False
                 if trial is not None and claims[0] == trial:
                     return False
-                row[self._counts.slot] += 1
+                row[self._slot] += 1
                 if trial is not None:
                     claims[0] = trial
             self._claimed_trial = trial or 0
@@ -158,7 +162,7 @@ class RelayBalancer(Balancer):
     def _withdraw_claim(self) -> None:
         """Free a place that no attempt has taken, because its request ended between the choice and the attempt."""
         if self._claimed is not None:
-            self.loads.row(self._claimed.name)[self._counts.slot] -= 1
+            self._rows[self._claimed.name][self._slot] -= 1
             self._withdraw_trial(self._claimed)
             self._claimed = None
 
@@ -180,7 +184,7 @@ class RelayBalancer(Balancer):
         with self._counts.lock:
             limit = max(MIN_CONCURRENT_RETRIES, self._settings.retry_budget * sum(self._in_flight))
             self._claimed_retry = sum(self._retrying) < limit
-            self._retrying[self._counts.slot] += self._claimed_retry
+            self._retrying[self._slot] += self._claimed_retry
         return self._claimed_retry
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
@@ -190,7 +194,7 @@ class RelayBalancer(Balancer):
         return target
 
     def _withdraw_retry(self) -> None:
-        self._retrying[self._counts.slot] -= self._claimed_retry
+        self._retrying[self._slot] -= self._claimed_retry
         self._claimed_retry = False
 
     # Attempts.
@@ -198,10 +202,10 @@ class RelayBalancer(Balancer):
     def begin_attempt(
         self, target: Target, repeated: bool = False, counts_for_budget: bool = False, is_inference: bool = True
     ) -> None:
-        slot = self._counts.slot
+        slot = self._slot
         if self._claimed is not target:
             self._withdraw_claim()
-            self.loads.row(target.name)[slot] += 1
+            self._rows[target.name][slot] += 1
         self._claimed = None
         self._in_flight[slot] += 1
         if repeated:
@@ -219,7 +223,7 @@ class RelayBalancer(Balancer):
                 self._withdraw_trial(target)
 
     def record_response_begun(self, target: Target | None) -> None:
-        if target is not None and suspicion(self._counts, target.name)[0]:  # it may be a trial
+        if target is not None and self._suspicions[target.name][0]:  # it may be a trial
             self._report(Observation(Evidence.RESPONSE_BEGUN, target.name))
 
     def end_attempt(
@@ -233,8 +237,8 @@ class RelayBalancer(Balancer):
         is_inference: bool = True,
         answered_500: bool = False,
     ) -> None:
-        name, slot = target.name, self._counts.slot
-        self.loads.row(name)[slot] -= 1
+        name, slot = target.name, self._slot
+        self._rows[name][slot] -= 1
         self._in_flight[slot] -= 1
         if counts_for_budget:
             self._retrying[slot] -= 1
@@ -244,14 +248,14 @@ class RelayBalancer(Balancer):
         statistics.errors += failed
         statistics.answered += answered
         if ejection_reason:
-            suspicion(self._counts, name)[0] = 1
+            self._suspicions[name][0] = 1
             self._report(Observation(Evidence.FAILURE, name, ejection_reason))
         elif failed and answered_500:
             self._report(Observation(Evidence.SERVER_ERROR, name))
-        elif is_inference and suspicion(self._counts, name)[0]:
+        elif is_inference and self._suspicions[name][0]:
             evidence = Evidence.NOTHING if ejection_reason is None else Evidence.SUCCESS
             self._report(Observation(evidence, name))
-        if self.queue.waiting:
+        if self._counts.queue[TOTAL]:
             self.queue.wake((*target.models, None))
 
     def expire(self, now: float) -> None:

@@ -10,9 +10,9 @@ The memory is mapped by gunicorn's master before it forks, so every process sees
     common "queue"         8 bytes     8 bytes             a pair of values that belong to no process
 
 A process writes only its own slot, so counting needs no lock: a load is the sum of a row (0.2 us). The lock is taken
-where a decision depends on a sum, that is where a limit is set, and where a request begins or ceases to wait. It is a
-record lock of the kernel (fcntl), which the kernel releases when a process that holds it is killed (see `lock_watch.py`
-for one that is stopped). When a process has ended, the master clears its slot, and no count of it remains.
+where a sum decides, that is near a limit, and where a request begins or ceases to wait. It is a record lock of the
+kernel (fcntl), which costs 3 us, and which the kernel releases when a process that holds it is killed (`lock_watch.py`
+is for one that is stopped). When a process has ended, the master clears its slot, and no count of it remains.
 
 Each process also has an eventfd, by which the others wake it: a request that waits there may now have its turn.
 """
@@ -135,6 +135,23 @@ class ProcessLock:
 
     def close(self) -> None:
         os.close(self._descriptor)
+
+
+def count_below(row: memoryview, slot: int, limit: int) -> bool:
+    """Count one more in the cell of this process, without the lock, if the sum is well below the limit.
+
+    Return False, without a count, where the lock has to decide. Another process may not see the count for some
+    nanoseconds: it would have to add as many counts as there are processes in that time to exceed the limit. If this
+    process is suspended before it counts, the second sum has what the others have counted meanwhile.
+    """
+    free = limit - len(row)
+    if sum(row) >= free:
+        return False
+    row[slot] += 1
+    if sum(row) <= free:
+        return True
+    row[slot] -= 1
+    return False
 
 
 def becomes_true(condition: Callable[[], bool]) -> bool:

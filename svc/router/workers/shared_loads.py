@@ -1,9 +1,22 @@
 """Loads and turns of all processes, in the shape that the balancer and its policies expect."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from svc.router.workers.shared_counts import SharedCounts
+
+
+class NamedRows(dict[str, memoryview]):
+    """The rows of one kind, by name. Each is found at its first use: a dict is faster than `SharedCounts`."""
+
+    def __init__(self, find: Callable[[str], memoryview], kind: str) -> None:
+        super().__init__()
+        self._find = find
+        self._kind = kind
+
+    def __missing__(self, name: str) -> memoryview:
+        row = self[name] = self._find(f"{self._kind} {name}")
+        return row
 
 
 class SharedLoads(dict[str, int]):
@@ -11,30 +24,19 @@ class SharedLoads(dict[str, int]):
 
     def __init__(self, counts: SharedCounts) -> None:
         super().__init__()
-        self._counts = counts
-        self._rows: dict[str, memoryview] = {}
+        self.rows = NamedRows(counts.row, "instance")  # clear it when `SharedCounts.forget_names` is called
 
     def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]  # no other default has a meaning here
-        return sum(self.row(name))
-
-    def forget_rows(self) -> None:
-        """Find each row anew at its next use, as `SharedCounts.forget_names` does."""
-        self._rows.clear()
-
-    def row(self, name: str) -> memoryview:
-        row = self._rows.get(name)
-        if row is None:
-            row = self._rows[name] = self._counts.row(f"instance {name}")
-        return row
+        return sum(self.rows[name])
 
 
-def suspicion(counts: SharedCounts, name: str) -> memoryview:
-    """Return the row whose first cell is 1 while an instance has failures or is ejected, so that successes are news.
+def suspicions(counts: SharedCounts) -> NamedRows:
+    """Return rows whose first cell is 1 while an instance has failures or is ejected, so that successes are news.
 
     The process that sees a failure sets the cell before it reports the failure. With each observation, the control
     process sets or clears it.
     """
-    return counts.common(f"suspicion {name}")
+    return NamedRows(counts.common, "suspicion")
 
 
 class SharedTurns(defaultdict[str, Iterator[int]]):

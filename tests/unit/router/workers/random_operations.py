@@ -1,7 +1,7 @@
 """Processes that count at random in the same shared memory, and are killed at random; run as a program.
 
-Each process claims and frees places at instances with limits, admits and releases API keys with limits, and joins and
-leaves the request queue. After each claim it checks, under the lock, that no limit is exceeded. The parent kills
+Each process claims and frees places at instances with limits, admits and releases API keys with limits, and may join
+and leave the request queue. After each claim it checks, under the lock, that no limit is exceeded. The parent kills
 processes, clears their slots and starts others. At the end every count must be zero.
 """
 
@@ -31,7 +31,7 @@ from svc.router.workers.shared_keys import SharedApiKey
 from svc.settings import RouterSettings
 from tests.unit.router.examples import target
 
-LIMITS = {"a": 3, "b": 5, "unlimited": 0}
+LIMITS = {"a": 3, "b": 5, "large": 30, "unlimited": 0}
 KEY_CONCURRENCY = 4
 QUEUE_SIZE = 20
 FAILED = 3
@@ -46,7 +46,7 @@ def targets() -> tuple[Target, ...]:
 class RandomProcess:
     """One process: what it holds, and the operations that it draws from."""
 
-    def __init__(self, counts: SharedCounts, seed: int) -> None:
+    def __init__(self, counts: SharedCounts, seed: int, joins: bool) -> None:
         settings, statistics = RouterSettings(queue_size=QUEUE_SIZE), Statistics()
         health = HealthTracker(settings, time.monotonic, statistics, EventReporter(1))
         self.counts = counts
@@ -58,10 +58,12 @@ class RandomProcess:
         self.draw = random.Random(seed)
         self.held: list[Target] = []
         self.waiters: list[Waiter] = []
+        self.operations: list[Callable[[], None]] = [self.begin, self.end, self.admit, self.release]
+        if joins:  # while a request waits, no place is claimed without the lock
+            self.operations += [self.join, self.leave]
 
     def operate(self) -> None:
-        operations: list[Callable[[], None]] = [self.begin, self.end, self.admit, self.release, self.join, self.leave]
-        self.draw.choice(operations)()
+        self.draw.choice(self.operations)()
 
     def begin(self) -> None:
         chosen = self.balancer.pick(RoutingRequest(model=self.draw.choice("mn")))
@@ -69,7 +71,7 @@ class RandomProcess:
             self.balancer.begin_attempt(chosen)
             self.held.append(chosen)
             with self.counts.lock:
-                load = sum(self.balancer.loads.row(chosen.name))
+                load = sum(self.balancer.loads.rows[chosen.name])
             assert not chosen.limit or load <= chosen.limit, f"{chosen.name}: {load} of {chosen.limit}"
 
     def end(self) -> None:
@@ -105,13 +107,13 @@ class RandomProcess:
             self.leave()
 
 
-def start(counts: SharedCounts, slot: int, operations: int, seed: int) -> int:
+def start(counts: SharedCounts, slot: int, operations: int, seed: int, joins: bool) -> int:
     """Fork a process in this slot that carries out so many operations; return its pid."""
     pid = os.fork()
     if pid:
         return pid
     counts.slot = slot
-    process = RandomProcess(counts, seed)
+    process = RandomProcess(counts, seed, joins)
     try:
         for _ in range(operations):
             process.operate()
@@ -122,11 +124,18 @@ def start(counts: SharedCounts, slot: int, operations: int, seed: int) -> int:
     os._exit(0)
 
 
-def run(processes: int, operations: int, kills: int, seed: int) -> dict[str, object]:
-    """Run this many processes with this many operations each, besides those of killed ones; return what is left."""
+def run(processes: int, operations: int, kills: int, seed: int, joins: int) -> dict[str, object]:
+    """Run this many processes with this many operations each, besides those of killed ones; return what is left.
+
+    `joins`: whether requests also join the queue.
+    """
     shared_counts.GRACE_SECONDS = 0  # each refusal would wait for it
     counts, draw = SharedCounts(processes), random.Random(seed)
-    running = {start(counts, slot, operations, draw.random().__hash__()): slot for slot in range(processes)}
+
+    def start_in(slot: int) -> int:
+        return start(counts, slot, operations, draw.random().__hash__(), bool(joins))
+
+    running = {start_in(slot): slot for slot in range(processes)}
     failures = killed = 0
     while running:
         if killed < kills:
@@ -139,7 +148,7 @@ def run(processes: int, operations: int, kills: int, seed: int) -> dict[str, obj
         counts.clear(slot)
         failures += os.waitstatus_to_exitcode(status) == FAILED
         if os.waitstatus_to_exitcode(status) == -signal.SIGKILL:
-            running[start(counts, slot, operations, draw.random().__hash__())] = slot
+            running[start_in(slot)] = slot
     rows = ("in flight", "waiting", "unordered", "key key", "line m", "length m", *(f"instance {n}" for n in LIMITS))
     left = {name: counts.row(name).tolist() for name in rows}
     return {

@@ -6,7 +6,7 @@ from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.control_balancer import ControlBalancer
 from svc.router.workers.messages import Evidence, Observation
 from svc.router.workers.shared_counts import SharedCounts
-from svc.router.workers.shared_loads import suspicion
+from svc.router.workers.shared_loads import suspicions
 from svc.router.workers.shared_queue import SharedQueue
 from svc.settings import RouterSettings
 from tests.unit.router.examples import Clock, target
@@ -85,20 +85,20 @@ def test_answers_of_500_eject_an_instance_whose_peer_works(control):
 
 def test_successes_are_news_until_an_instance_has_recovered(counts, control):
     control.observe(Evidence.FAILURE)
-    assert suspicion(counts, "a")[0] == 1
+    assert suspicions(counts)["a"][0] == 1
     control.observe(Evidence.SUCCESS)
-    assert suspicion(counts, "a")[0] == 0
+    assert suspicions(counts)["a"][0] == 0
     control.observe(Evidence.FAILURE, Evidence.FAILURE)
     control.observe(Evidence.SUCCESS)  # of a request that began before the ejection
-    assert suspicion(counts, "a")[0] == 1
+    assert suspicions(counts)["a"][0] == 1
 
 
 @pytest.mark.parametrize("evidence", [Evidence.SUCCESS, Evidence.NOTHING, Evidence.RESPONSE_BEGUN])
 def test_a_suspicion_without_a_reason_ends(counts, control, evidence: Evidence):
     """The control process before this one had a reason."""
-    suspicion(counts, "a")[0] = 1
+    suspicions(counts)["a"][0] = 1
     control.observe(evidence)
-    assert suspicion(counts, "a")[0] == 0
+    assert suspicions(counts)["a"][0] == 0
     assert "a" not in control.balancer.health.by_instance
 
 

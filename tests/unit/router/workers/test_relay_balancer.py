@@ -10,7 +10,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.workers.messages import Evidence, Observation
 from svc.router.workers.shared_counts import SharedCounts
-from svc.router.workers.shared_loads import suspicion
+from svc.router.workers.shared_loads import suspicions
 from tests.unit.router.examples import target
 from tests.unit.router.workers.examples import RelayingProcess, snapshot
 
@@ -320,7 +320,7 @@ def test_successes_are_reported_only_of_an_instance_that_has_failed(counts):
 
 def suspect(counts: SharedCounts, *all_processes: RelayingProcess, trial: int = 7) -> None:
     """Have the control process publish that the trial of A is due."""
-    suspicion(counts, "a")[0] = 1
+    suspicions(counts)["a"][0] = 1
     for own in all_processes:
         own.balancer.adopt(snapshot(A, trials={"a": trial}))
 

@@ -4,7 +4,15 @@ import select
 import pytest
 
 from svc.router.workers import shared_counts
-from svc.router.workers.shared_counts import HOLDER, LAST_TICKET, TOTAL, ProcessLock, SharedCounts, becomes_true
+from svc.router.workers.shared_counts import (
+    HOLDER,
+    LAST_TICKET,
+    TOTAL,
+    ProcessLock,
+    SharedCounts,
+    becomes_true,
+    count_below,
+)
 from tests.unit.router.workers.examples import process
 from tests.unit.router.workers.lock_holder import holding_process, waiting_process
 
@@ -99,6 +107,29 @@ def test_the_lock_reports_which_other_process_holds_it():
         other.wait()
         assert lock.holder() == 0
     lock.close()
+
+
+def test_far_from_a_limit_a_process_counts_without_the_lock(counts: SharedCounts):
+    row = counts.row("instance a")
+    with holding_process(counts.lock):
+        taken = [count_below(row, 1 + number % 2, limit=10) for number in range(9)]
+    assert taken == [True] * 7 + [False] * 2, "as many places are left to the lock as there are processes"
+    assert row.tolist() == [0, 4, 3]
+
+
+class SuspendedRow(list[int]):
+    """A row that other processes fill while a process is suspended between its first sum and its count."""
+
+    def __setitem__(self, slot: int, count: int) -> None:  # type: ignore[override]
+        if count > self[slot]:
+            super().__setitem__(2, 10)
+        super().__setitem__(slot, count)
+
+
+def test_what_others_count_while_a_process_is_suspended_is_not_exceeded():
+    row = SuspendedRow([0, 0, 0])
+    assert not count_below(row, 1, limit=10)
+    assert row == [0, 0, 10]
 
 
 def test_a_count_that_another_process_corrects_meanwhile_refuses_nothing(monkeypatch: pytest.MonkeyPatch):

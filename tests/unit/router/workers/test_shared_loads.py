@@ -1,7 +1,7 @@
 import pytest
 
 from svc.router.workers.shared_counts import SharedCounts
-from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicion
+from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicions
 from tests.unit.router.workers.examples import process
 
 
@@ -12,8 +12,8 @@ def counts() -> SharedCounts:
 
 def test_the_load_of_an_instance_is_that_of_all_processes(counts: SharedCounts):
     first, second = (SharedLoads(process(counts, slot)) for slot in (1, 2))
-    first.row("a")[1] += 2
-    second.row("a")[2] += 1
+    first.rows["a"][1] += 2
+    second.rows["a"][2] += 1
     assert (first.get("a"), second.get("a", 0), first.get("unused")) == (3, 3, 0)
     counts.clear(1)
     assert second.get("a") == 1
@@ -26,5 +26,5 @@ def test_the_requests_of_all_processes_take_turns_together(counts: SharedCounts)
 
 
 def test_a_suspicion_is_the_same_in_every_process(counts: SharedCounts):
-    suspicion(process(counts, 1), "a")[0] = 1
-    assert (suspicion(process(counts, 2), "a")[0], suspicion(counts, "b")[0]) == (1, 0)
+    suspicions(process(counts, 1))["a"][0] = 1
+    assert (suspicions(process(counts, 2))["a"][0], suspicions(counts)["b"][0]) == (1, 0)
