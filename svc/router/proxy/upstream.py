@@ -80,8 +80,10 @@ class UpstreamConnection(ResponseParser):
             else:
                 self._send(message)
             self.sent = True
-        except OSError:
+        except BrokenPipeError:  # the instance closed the connection in order
             pass
+        except OSError:  # the kernel reports a reset only once: the end of a response would seem to be in order
+            self.aborted = True
 
     def read_head(self) -> ResponseHead:
         """Wait for the response's head and return it; raise UpstreamError if none arrives."""

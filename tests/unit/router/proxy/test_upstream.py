@@ -1,4 +1,5 @@
 import socket
+import threading
 from collections.abc import Iterator
 
 import pytest
@@ -198,6 +199,26 @@ def test_a_request_of_which_a_part_is_unacknowledged_was_not_processed():
     theirs.recv(1000)
     theirs.close()
     assert outcome(upstream) is AttemptOutcome.UNSENT
+
+
+def test_a_reset_while_the_request_is_sent_cuts_an_answer_without_length():
+    """The send fails with the reset. The kernel reports a reset only once, so reading finds an end as if in order."""
+    upstream, theirs = connected(0)
+
+    def answer_early() -> None:
+        theirs.recv(1)
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n\r\nhalf of it")
+        theirs.close()  # with unread bytes, which makes it a reset
+
+    instance = threading.Thread(target=answer_early)
+    instance.start()
+    upstream.send_request(b"x" * 50_000_000, head_only=False)
+    instance.join()
+    upstream.read_head()
+    assert upstream.read() == b"half of it"
+    with pytest.raises(UpstreamError, match="in the middle of its answer"):
+        upstream.read()
+    upstream.close()
 
 
 def test_an_instance_that_listens_no_more_has_died():
