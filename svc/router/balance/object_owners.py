@@ -50,7 +50,7 @@ class ObjectOwners:
             if place is None:
                 place = min(self._places(digest), key=lambda place: (cells[IDS + place] != FREE, self._last_use(place)))
             cells[IDS + place] = FREE  # first, because the process may be killed in between
-            cells[self._owners + place] = digest_of(instance)
+            cells[self._owners + place] = digest_of_name(instance)
             self._touch(place)
             cells[IDS + place] = digest
 
@@ -62,7 +62,7 @@ class ObjectOwners:
                 return None
             self._touch(place)
             owner = self._cells[self._owners + place]
-        return next((target for target in targets if digest_of(target.name) == owner), None)
+        return next((target for target in targets if digest_of_name(target.name) == owner), None)
 
     def remove(self, object_id: str) -> None:
         """Forget an object that was deleted."""
@@ -73,7 +73,7 @@ class ObjectOwners:
 
     def remove_instances(self, names: Collection[str]) -> None:
         """Forget all objects of these instances. It takes a few milliseconds."""
-        gone = {digest_of(name) for name in names}
+        gone = {digest_of_name(name) for name in names}
         if gone:
             with self._lock:
                 for place, owner in enumerate(self._cells[self._owners : self._used].tolist()):
@@ -99,9 +99,11 @@ class ObjectOwners:
         self._cells[self._used + place] = self._cells[CLOCK]
 
 
-@lru_cache(MAX_CACHED_NAMES)
 def digest_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big") or 1
+
+
+digest_of_name = lru_cache(MAX_CACHED_NAMES)(digest_of)  # of an instance: ids are not kept, clients invent them
 
 
 def without_objects(before: Iterable["Target"], after: Iterable["Target"]) -> set[str]:
