@@ -58,7 +58,9 @@ def test_the_official_client_lists_models_chats_and_streams(llamas):
     assert answer.usage.completion_tokens > 0
     answer = client.chat.completions.create(model=MODEL, messages=CAPITAL, temperature=0)
     assert (answer.choices[0].finish_reason, "Paris" in answer.choices[0].message.content) == ("stop", True)
-    events = list(client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8, temperature=0, stream=True))
+    events = list(
+        client.chat.completions.create(model=MODEL, messages=QUESTION, max_tokens=8, temperature=0, stream=True)
+    )
     assert "".join(event.choices[0].delta.content or "" for event in events if event.choices)
 
 
