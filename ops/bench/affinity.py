@@ -1,189 +1,200 @@
-"""Measure how well each routing policy uses the prompt cache of two llama.cpp servers behind the router.
+"""Measure how well routing policies use the prompt caches of real llama.cpp servers behind the router.
 
-Each conversation begins with a long history of its own, and every turn sends all of it again with new words.
-An instance that had the previous turn reads only the new words. The table shows, for each policy, the share of
-the prompts that was cached (`usage.prompt_tokens_details.cached_tokens`) and the time until the first token.
+Agents run at the same time. The conversation of each begins with a system prompt that all agents of its application
+share (6 KB), goes on with texts of its own, and every turn sends all of it again with new words. An engine that had
+the turn before computes only the new words; one that had another agent of the application, all but the system prompt.
+The table shows for each policy the share of the prompts' tokens that were cached
+(`usage.prompt_tokens_details.cached_tokens`), and the milliseconds until the first token.
+
+`--policies` takes our policies, and as peers smg, sglang-router and vllm-router with their policy `cache_aware`, which
+are installed on first use. Every policy gets fresh engines in each round. The policies take turns, and every other
+round runs in reverse. `--peer` measures another command, such as an earlier version of ours.
 
     python ops/bench/affinity.py
-    python ops/bench/affinity.py --policies round_robin,prefix --conversations 4 --turns 3
+    python ops/bench/affinity.py --policies prefix,least_load,smg --rounds 3
+    python ops/bench/affinity.py --instances 2 --agents 6 --clients 2 --system-bytes 0
+    python ops/bench/affinity.py --policies prefix,before \\
+        --peer before='../before/svc router --port {port} --static-services {static} --policy prefix'
 """
 
 import argparse
-import http.client
 import json
 import random
 import signal
-import statistics
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from packages import install_command
 
 try:
-    from peers import static_services
-    from processes import Program, free_port
+    from real_engines import ANSWER_TOKENS, Answer, ask, milliseconds, router_command, running, words
     from report import aligned, number
 except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: {install_command('bench', 'llama')}")
 
-SVC = str(Path(sys.executable).with_name("svc"))
-MODEL = "gemma-3-270m"
-FIRST_PROMPT_WORDS, TURN_WORDS, ANSWER_TOKENS = 500, 150, 16
-# One thread for each server, so that two servers behave like two machines; each has slots for four conversations.
-LLAMA_OPTIONS = ["--alias", MODEL, "--threads", "1", "--ctx-size", "8192", "--parallel", "4"]
-VOCABULARY = [
-    "river",
-    "stone",
-    "market",
-    "garden",
-    "letter",
-    "winter",
-    "engine",
-    "harbour",
-    "paper",
-    "window",
-    "silver",
-]
+# One thread for each server, so that several servers behave like several machines.
+LLAMA_OPTIONS = ["--threads", "1", "--parallel", "4"]
+BYTES_PER_TOKEN = 4  # at least; for the size of the context
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """The agents and their prompts; sizes in bytes."""
+
+    agents: int = 8
+    clients: int = 8
+    turns: int = 5
+    applications: int = 1
+    system_bytes: int = 6 << 10
+    question_bytes: int = 1 << 10
+    sends_session: bool = True
+
+    @property
+    def context(self) -> int:
+        """Tokens that four conversations need at one engine."""
+        text = self.system_bytes + self.turns * self.question_bytes
+        return 4 * (text // BYTES_PER_TOKEN + self.turns * ANSWER_TOKENS + 256)
 
 
 @dataclass(slots=True)
-class Turn:
-    """One answer: seconds until its first token, and the tokens of its prompt, all and cached."""
-
-    number: int
-    first: float
-    prompt: int
-    cached: int
-
-
-@dataclass(slots=True)
-class Conversation:
+class Agent:
     name: str
+    application: int
     generator: random.Random
-    messages: list[dict[str, str]] = field(default_factory=list)
-    turns: list[Turn] = field(default_factory=list)
+    messages: list[dict[str, str]]
+    answers: list[Answer] = field(default_factory=list)
 
-    def send_turn(self, port: int) -> None:
-        """Send one more turn and record it; raise OSError when it fails."""
-        length = TURN_WORDS if self.messages else FIRST_PROMPT_WORDS
-        self.messages.append({"role": "user", "content": " ".join(self.generator.choices(VOCABULARY, k=length))})
-        sent = time.perf_counter()
-        first_token, text = None, ""
-        usage: dict[str, Any] = {}
-        for event in stream(port, self.name, self.messages):
-            first_token = first_token or time.perf_counter() - sent
-            text += "".join(choice["delta"].get("content") or "" for choice in event.get("choices", []))
-            usage = event.get("usage") or usage
-        if first_token is None or not usage:
-            raise OSError(f"{self.name}: the answer was cut")
-        self.messages.append({"role": "assistant", "content": text})
-        cached = usage["prompt_tokens_details"]["cached_tokens"]
-        self.turns.append(Turn(len(self.turns), first_token, usage["prompt_tokens"], cached))
+    def send_turn(self, port: int, load: Load) -> None:
+        """Send one more turn and record its answer; raise OSError if it fails."""
+        question = f"{self.name}: {words(self.generator, load.question_bytes)}"
+        self.messages.append({"role": "user", "content": question})
+        answer = ask(port, self.messages, {"X-Session-ID": self.name} if load.sends_session else {})
+        self.messages.append({"role": "assistant", "content": answer.text})
+        self.answers.append(answer)
 
 
-def stream(port: int, session: str, messages: list[dict[str, str]]) -> Iterator[dict[str, Any]]:
-    """Yield the events of an answer. Every request carries the session; only some policies read it."""
-    payload = {"model": MODEL, "messages": messages, "max_tokens": ANSWER_TOKENS, "temperature": 0, "stream": True}
-    body = json.dumps(payload | {"stream_options": {"include_usage": True}})
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-    try:
-        headers = {"Content-Type": "application/json", "X-Session-ID": session}
-        connection.request("POST", "/v1/chat/completions", body, headers)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise OSError(f"{session}: status {answer.status}: {answer.read().decode(errors='replace')[:200]}")
-        for line in answer:
-            if line.startswith(b"data: {"):
-                yield json.loads(line[len(b"data: ") :])
-    finally:
-        connection.close()
+def make_agents(load: Load, seed: int) -> list[Agent]:
+    systems = [words(random.Random(f"{seed} system {k}"), load.system_bytes) for k in range(load.applications)]
+    agents = []
+    for k in range(load.agents):
+        application = k % load.applications
+        system = [{"role": "system", "content": systems[application]}] if load.system_bytes else []
+        agents.append(Agent(f"agent-{seed}-{k}", application, random.Random(f"{seed} agent {k}"), system))
+    return agents
 
 
-def run_conversations(port: int, conversations: int, turns: int, clients: int) -> list[Turn]:
-    """Send the turns in a random order: in a fixed order, round robin would give each conversation its own instance."""
-    generator = random.Random(1)
-    running = [Conversation(f"conversation-{number}", random.Random(number)) for number in range(conversations)]
-    with ThreadPoolExecutor(clients) as pool:
-        for _ in range(turns):
-            generator.shuffle(running)
-            list(pool.map(lambda conversation: conversation.send_turn(port), running))
-    return [turn for conversation in running for turn in conversation.turns]
+def run_agents(port: int, load: Load, seed: int) -> list[Agent]:
+    """Run all agents to the end, `clients` at a time; raise OSError if a turn fails.
+
+    After each turn, a client goes on with an agent drawn at random from those without a request on its way: in a fixed
+    order, round robin would give each agent its own engine.
+    """
+    agents, generator = make_agents(load, seed), random.Random(seed)
+    ready, lock, problems = list(agents), threading.Lock(), list[OSError]()
+
+    def client() -> None:
+        while not problems:
+            with lock:
+                if not ready:
+                    return  # the agents that are left have a client each
+                agent = ready.pop(generator.randrange(len(ready)))
+            try:
+                agent.send_turn(port, load)
+            except OSError as problem:
+                problems.append(problem)
+                return
+            if len(agent.answers) < load.turns:
+                with lock:
+                    ready.append(agent)
+
+    threads = [threading.Thread(target=client) for _ in range(load.clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if problems:
+        raise problems[0]
+    return agents
 
 
-@contextmanager
-def run_router(policy: str, scratch: Path) -> Iterator[int]:
-    """Start a router with two instances, and yield its port."""
-    with ExitStack() as stack:
-        ports = [free_port(), free_port()]
-        llamas = [
-            start(stack, ["llama", "--port", str(port), *LLAMA_OPTIONS], scratch / f"llama-{port}.log")
-            for port in ports
-        ]
-        for llama, port in zip(llamas, ports, strict=True):
-            await_answer(llama, port)
-        static, port = scratch / "static.json", free_port()
-        static.write_text(static_services(ports, MODEL))
-        argv = ["router", "--port", str(port), "--policy", policy, "--static-services", str(static)]
-        await_answer(start(stack, argv, scratch / "router.log"), port)
-        yield port
+def row(policy: str, answers: Sequence[Answer]) -> list[str]:
+    prompt, cached = sum(answer.prompt for answer in answers), sum(answer.cached for answer in answers)
+    times = milliseconds([answer.first for answer in answers])
+    return [policy, str(len(answers)), number(prompt, 0), number(cached, 0), f"{cached / prompt:.1%}", *times]
 
 
-def start(stack: ExitStack, argv: list[str], log: Path) -> Program:
-    program = Program([SVC, *argv], log, cwd=log.parent)
-    stack.callback(program.stop)
-    return program
-
-
-def await_answer(program: Program, port: int) -> None:
-    if not program.answers(port, MODEL):
-        lines = program.log.read_text(errors="replace").strip().splitlines()
-        sys.exit(f"affinity.py: cannot start: {lines[-1] if lines else 'no answer'}")
-
-
-def row(policy: str, turns: list[Turn]) -> list[str]:
-    """Return the row of a policy, from the turns after the first, which no cache can have."""
-    later = [turn for turn in turns if turn.number]
-    prompt, cached = sum(turn.prompt for turn in later), sum(turn.cached for turn in later)
-    first_tokens = [turn.first * 1000 for turn in later]
-    times = [number(statistics.median(first_tokens), 0), number(statistics.fmean(first_tokens), 0)]
-    return [policy, str(len(later)), number(prompt, 0), number(cached, 0), f"{cached / prompt:.0%}", *times]
+HEAD = ["policy", "turns", "prompt tokens", "cached", "share", "first token mean ms", "p50", "p99"]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--policies", default="round_robin,session,prefix", help="default: %(default)s")
-    parser.add_argument("--conversations", type=int, default=6, help="default: %(default)s")
-    parser.add_argument("--turns", type=int, default=5, help="of each conversation (default: %(default)s)")
-    parser.add_argument("--clients", type=int, default=1, help="conversations that send at once (default: %(default)s)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="every turn")
-    options = parser.parse_args()
-    if options.turns < 2:
-        parser.error("--turns: at least 2: no cache has the first one")
+    options, load = parse_arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the programs that were started are stopped
-    turns_by_policy: dict[str, list[Turn]] = {}
-    with tempfile.TemporaryDirectory(prefix="affinity-") as scratch:
-        for policy in options.policies.split(","):
-            began = time.monotonic()
-            with run_router(policy, Path(scratch)) as port:
-                try:
-                    turns_by_policy[policy] = run_conversations(
-                        port, options.conversations, options.turns, options.clients
-                    )
-                except OSError as problem:
-                    sys.exit(f"affinity.py: {policy}: {problem}")
-            print(f"{policy}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
-    head = ["policy", "turns", "prompt tokens", "cached", "share", "first token p50 ms", "mean ms"]
-    print("\n".join(aligned([head, *(row(policy, turns) for policy, turns in turns_by_policy.items())])))
+    peers = dict(peer.split("=", 1) for peer in options.peer)
+    llama_options = [*LLAMA_OPTIONS, "--ctx-size", str(load.context)]
+    agents: dict[str, list[Agent]] = {policy: [] for policy in options.policies}
+    for round_number in range(options.rounds):
+        for policy in options.policies if round_number % 2 == 0 else options.policies[::-1]:
+            began, command = time.monotonic(), router_command(policy, peers)
+            with tempfile.TemporaryDirectory(prefix="affinity-") as scratch:
+                metadata = [{}] * options.instances
+                with running(command, metadata, llama_options, Path(scratch), options.cache) as port:
+                    try:
+                        agents[policy] += run_agents(port, load, round_number)
+                    except OSError as problem:
+                        sys.exit(f"affinity.py: {policy}: {problem}")
+            seconds = time.monotonic() - began
+            print(f"round {round_number + 1}, {policy}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    answers = {policy: [answer for agent in group for answer in agent.answers] for policy, group in agents.items()}
+    print("\n".join(aligned([HEAD, *(row(policy, group) for policy, group in answers.items())])))
     if options.json:
-        report = {policy: [asdict(turn) for turn in turns] for policy, turns in turns_by_policy.items()}
-        options.json.write_text(json.dumps(report, indent=1) + "\n")
+        turns = {
+            policy: [
+                {"agent": agent.name, "turn": turn, **asdict(answer)}
+                for agent in group
+                for turn, answer in enumerate(agent.answers, 1)
+            ]
+            for policy, group in agents.items()
+        }
+        options.json.write_text(json.dumps(turns, indent=1) + "\n")
+
+
+def parse_arguments() -> tuple[argparse.Namespace, Load]:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add, load = parser.add_argument, Load()
+    policies = "round_robin,least_requests,session,prefix,auto"
+    add("--policies", type=lambda text: text.split(","), default=policies, help="default: %(default)s")
+    add("--peer", action="append", default=[], metavar="NAME=COMMAND", help="see above; NAME is used in --policies")
+    add("--rounds", type=int, default=1, help="default: %(default)s")
+    add("--instances", type=int, default=3, help="llama.cpp servers (default: %(default)s)")
+    add("--agents", type=int, default=load.agents, help="conversations (default: %(default)s)")
+    add("--clients", type=int, help="agents that have a request at a time (default: all)")
+    add("--turns", type=int, default=load.turns, help="of each conversation (default: %(default)s)")
+    add("--applications", type=int, default=load.applications, help="system prompts (default: %(default)s)")
+    add("--system-bytes", type=int, default=load.system_bytes, help="of each system prompt (default: %(default)s)")
+    add("--question-bytes", type=int, default=load.question_bytes, help="of each turn (default: %(default)s)")
+    add("--without-sessions", action="store_true", help="do not send X-Session-ID")
+    add("--cache", type=Path, default=Path.home() / ".cache" / "router-bench", help="where peers are installed")
+    add("--json", type=Path, metavar="FILE", help="write every turn")
+    options = parser.parse_args()
+    for name in ("rounds", "instances", "agents", "turns", "applications", "question_bytes"):
+        if getattr(options, name) < 1:
+            parser.error(f"--{name.replace('_', '-')}: at least 1")
+    if any("=" not in peer for peer in options.peer):
+        parser.error("--peer: NAME=COMMAND")
+    return options, Load(
+        agents=options.agents,
+        clients=min(options.clients or options.agents, options.agents),
+        turns=options.turns,
+        applications=options.applications,
+        system_bytes=options.system_bytes,
+        question_bytes=options.question_bytes,
+        sends_session=not options.without_sessions,
+    )
 
 
 if __name__ == "__main__":

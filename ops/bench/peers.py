@@ -121,13 +121,13 @@ backend backends
     return [system("haproxy"), "-db", "-f", target.write("haproxy.cfg", conf)]
 
 
-def rust(package: str, *subcommand: str) -> Callable[[Target], list[str]]:
+def rust(package: str, *subcommand: str, policy: str = "round_robin") -> Callable[[Target], list[str]]:
     """Return the command of a router that descends from sglang's and shares its options."""
 
     def command(target: Target) -> list[str]:
         to = ["--host", "127.0.0.1", "--port", str(target.port), "--worker-urls", *target.urls]
         metrics = ["--prometheus-port", str(free_port())]
-        return [pip(target.cache, package), *subcommand, *to, "--policy", "round_robin", *metrics]
+        return [pip(target.cache, package), *subcommand, *to, "--policy", policy, *metrics]
 
     return command
 

@@ -228,11 +228,47 @@ def test_five_thousand_streams_are_open_at_once_and_complete(tmp_path):
 @needs("xllamacpp")
 def test_session_and_prefix_policies_use_the_prompt_cache(tmp_path):
     report = tmp_path / "affinity.json"
-    done = run("affinity.py", "--conversations", "3", "--turns", "4", "--json", str(report))
+    load = ["--agents", "3", "--turns", "4", "--clients", "1", "--system-bytes", "0", "--instances", "2"]
+    done = run("affinity.py", "--policies", "round_robin,session,prefix", *load, "--json", str(report))
     assert done.returncode == 0, done.stderr
-    cached = {policy: sum(turn["cached"] for turn in turns) for policy, turns in json.loads(report.read_text()).items()}
+    turns = json.loads(report.read_text())
+    cached = {policy: sum(turn["cached"] for turn in answers) for policy, answers in turns.items()}
+    assert {len(answers) for answers in turns.values()} == {3 * 4}
     assert cached["session"] > 1.1 * cached["round_robin"]
     assert cached["prefix"] > 1.1 * cached["round_robin"]
+
+
+@pytest.mark.long
+@needs("xllamacpp")
+def test_small_prompts_wait_less_where_large_ones_have_engines_of_their_own(tmp_path):
+    report = tmp_path / "size.json"
+    load = ["--small-prompts", "8", "--large-prompts", "3"]
+    done = run("size.py", "--policies", "auto,unmarked", *load, "--json", str(report))
+    assert done.returncode == 0, done.stderr
+    first = json.loads(report.read_text())
+    assert {(len(kinds["small"]), len(kinds["large"])) for kinds in first.values()} == {(2 * 8, 3)}
+    assert max(first["auto"]["small"]) < max(first["unmarked"]["small"])
+
+
+@bench
+def test_policies_are_compared_on_simulated_engines(tmp_path):
+    report = tmp_path / "new" / "simulation.json"
+    load = ["--requests", "400", "--instances", "4", "--rate", "6"]
+    done = run("simulate.py", "--policies", "session,omniscient", *load, "--json", str(report))
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(report.read_text())
+    assert [figures[policy]["requests"] for policy in ("session", "omniscient")] == [400, 400]
+    rows = [line.split("|")[1:3] for line in done.stdout.splitlines() if line.startswith(("| session", "| omniscient"))]
+    assert [[cell.strip() for cell in row] for row in rows] == [
+        [policy, f"{figures[policy]['cached_tokens']:,}"] for policy in ("session", "omniscient")
+    ]
+
+
+@bench
+def test_an_unknown_policy_is_reported_with_the_known_ones():
+    done = run("simulate.py", "--policies", "session,vast")
+    assert done.returncode == 2
+    assert "unknown policy 'vast'; there are auto, round_robin, " in done.stderr
 
 
 def unprivileged() -> list[str]:
