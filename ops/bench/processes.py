@@ -34,9 +34,9 @@ class Program:
         assert self._process.stdout
         return self._process.stdout
 
-    def wait_until_ready(self, port: int, model: str) -> bool:
+    def wait_until_ready(self, port: int, model: str, seconds: float = START_TIMEOUT_SECONDS) -> bool:
         """Return whether it answers a request at `port` in time; it may accept connections long before."""
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + seconds
         while self.is_alive and time.monotonic() < deadline:
             if answers(port, model):
                 return True

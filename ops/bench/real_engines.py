@@ -19,6 +19,7 @@ SVC = str(Path(sys.executable).with_name("svc"))
 MODEL = "gemma-3-270m"
 ANSWER_TOKENS = 16
 ANSWER_TIMEOUT_SECONDS = 300
+LOAD_TIMEOUT_SECONDS = 300  # until an engine has loaded the model, on a busy machine
 # Routers whose cache-aware policy is measured beside ours, by the name of the router.
 CACHE_AWARE_PEERS = {
     "smg": rust("smg", "launch", policy="cache_aware"),
@@ -129,7 +130,7 @@ def _start(stack: ExitStack, argv: list[str], log: Path) -> Program:
 
 
 def _await_answer(program: Program, port: int) -> None:
-    if not program.wait_until_ready(port, MODEL):
+    if not program.wait_until_ready(port, MODEL, LOAD_TIMEOUT_SECONDS):
         lines = program.log.read_text(errors="replace").strip().splitlines()
         sys.exit(f"{Path(sys.argv[0]).name}: cannot start: {lines[-1] if lines else 'no answer'}")
 
