@@ -103,6 +103,7 @@ class ApiKeys:
             path, router_keys.parse, "keys_file", {}, missing_cure=router_keys.CREATE_HINT
         )
         self._make_key = make_key
+        self.on_replaced: Callable[[], object] = lambda: None
         self.entries: dict[str, router_keys.KeyEntry] = {}  # what the file contains
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
         self._keys: dict[str, ApiKey] = {}  # includes removed keys with requests in flight: they may be listed again
@@ -153,6 +154,7 @@ class ApiKeys:
         digests = {name: bytes.fromhex(entry.sha256) for name, entry in entries.items()}
         self._keys = busy | listed
         self._by_digest = {digests[name]: (digests[name], key) for name, key in listed.items()}
+        self.on_replaced()
 
 
 NO_ENTRY: tuple[bytes, None] = (b"", None)

@@ -18,8 +18,10 @@ class ControlState(RouterState):
     """The state of the control process: counts and gauges are those of all processes."""
 
     def __init__(self, *args: Any, counts: SharedCounts, **kwargs: Any) -> None:
+        self.changed = threading.Event()  # set when the snapshot has changed
         super().__init__(*args, **kwargs)
-        self.changed = threading.Event()
+        if self.keys is not None:
+            self.keys.on_replaced = self.changed.set
         self._table: RoutingTable | None = None  # the table that was encoded last
         self._encoded_table = msgspec.Raw()
         self._table_number = 0
@@ -29,6 +31,15 @@ class ControlState(RouterState):
         self.balancer = self.control = ControlBalancer(
             self.settings, self.clock, self.health, self.statistics, counts, self.changed.set
         )
+
+    @property
+    def ready(self) -> bool:
+        return self._ready
+
+    @ready.setter
+    def ready(self, ready: bool) -> None:
+        self._ready = ready
+        self.changed.set()
 
     def idle_connections(self) -> int:
         return sum(report.idle_connections for report in self.reports.values())

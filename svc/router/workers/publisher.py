@@ -13,7 +13,7 @@ from svc.router.workers.channel import Channel
 from svc.router.workers.control_state import ControlState
 from svc.router.workers.messages import Sync, encode
 
-CHECK_INTERVAL_SECONDS = 0.025  # between two comparisons with the snapshot that was published last
+CHECK_INTERVAL_SECONDS = 0.5  # for which a round waits for a change
 MIN_INTERVAL_SECONDS = 0.02  # between two snapshots: where requests fail, changes may come by the hundred
 INTERVAL_SECONDS_PER_INSTANCE = 0.0001  # of large tables: a process takes 15 us per instance to use a new table
 REPUBLISH_SECONDS = 5.0  # after which a snapshot is composed anew even if nothing seems to have changed
@@ -56,12 +56,11 @@ class Publisher:
         self.recipients: set[Recipient] = set()
         self._state = state
         self._composed_at = float("-inf")
-        self._version: tuple[object, ...] = ()
         self._encoded = b""
         self._syncs = itertools.count(time.time_ns())  # a late answer to an earlier control process answers none
 
     def run_round(self) -> None:
-        """Wait briefly for a change, and publish a new snapshot if there is one."""
+        """Wait for a change for CHECK_INTERVAL_SECONDS at most, and publish a new snapshot if there is one."""
         interval = max(MIN_INTERVAL_SECONDS, INTERVAL_SECONDS_PER_INSTANCE * len(self._state.balancer.table.targets))
         time.sleep(max(0.0, self._composed_at + interval - self._state.clock()))
         changed = self._state.changed.wait(CHECK_INTERVAL_SECONDS)
@@ -69,10 +68,9 @@ class Publisher:
 
     def _publish(self, changed: bool) -> None:
         state = self._state
-        version = (state.ready, state.keys.entries if state.keys is not None else None)
-        if changed or version != self._version or state.clock() - self._composed_at >= REPUBLISH_SECONDS:
+        if changed or state.clock() - self._composed_at >= REPUBLISH_SECONDS:
             state.changed.clear()
-            self._version, self._composed_at = version, state.clock()
+            self._composed_at = state.clock()
             self._encoded = encode(state.snapshot())
             for recipient in self.recipients:
                 recipient.wake.set()

@@ -102,7 +102,7 @@ def test_an_ejection_is_published_within_the_promised_time(monkeypatch: pytest.M
     assert 0 < longest_wait(lambda control: control.control.observe(failure), monkeypatch) <= PROMISED_SECONDS
 
 
-def test_keys_are_published_within_the_promised_time_although_no_event_announces_them(monkeypatch: pytest.MonkeyPatch):
+def test_keys_are_published_within_the_promised_time(monkeypatch: pytest.MonkeyPatch):
     assert 0 < longest_wait(lambda control: control.keys.replace(KEYS), monkeypatch) <= PROMISED_SECONDS
 
 
