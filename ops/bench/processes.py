@@ -47,6 +47,10 @@ class Program:
         """Return the CPU seconds that it and its children have used so far, to the nanosecond."""
         return sum(cpu(pid) for pid in process_tree(self._process.pid))
 
+    def sleeps(self) -> int:
+        """Return how often it and its children have waited for something so far."""
+        return sum(sleeps(pid) for pid in process_tree(self._process.pid))
+
     def memory(self) -> float:
         """Return the MB of it and its children, with shared pages counted once (PSS)."""
         return sum(memory(pid) for pid in process_tree(self._process.pid))
@@ -71,6 +75,15 @@ def process_tree(pid: int) -> list[int]:
         for child in children:
             pids += process_tree(int(child))
     return pids
+
+
+def sleeps(pid: int) -> int:
+    """Return the voluntary context switches of a process so far."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return 0
+    return int(status.rpartition("\nvoluntary_ctxt_switches:")[2].split()[0])
 
 
 def cpu(pid: int) -> float:

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -12,16 +13,20 @@ from tests.waiting import wait_until
 COMMANDS = [["restart", "router"], ["signal", "HUP", "router"], ["update"]]
 
 
-def start_busy(site: Site) -> None:
+def start_busy(site: Site, workers: int) -> None:
+    settings = site.root / "config" / "svc.toml"
+    settings.write_text(f"{settings.read_text()}workers = {workers}\n")
     site.mock("one", "m", "--token-delay", "0.002")
     site.mock("two", "m", "--token-delay", "0.002")
     site.mock("slow", "slow", "--token-delay", "0.05", "--tokens", "100")
     site.svc("up")
 
 
-@pytest.fixture(scope="module")
-def shared_busy() -> Iterator[SharedSite]:
-    shared = SharedSite(start_busy)
+@pytest.fixture(
+    scope="module", params=[1, pytest.param(3, marks=pytest.mark.long)], ids=["one process", "three processes"]
+)
+def shared_busy(request: pytest.FixtureRequest) -> Iterator[SharedSite]:
+    shared = SharedSite(partial(start_busy, workers=request.param))
     yield shared
     shared.end()
 
@@ -50,12 +55,13 @@ def test_no_request_fails_and_an_open_stream_completes(busy, command):
         wait_until(
             lambda: router_workers(busy) and not before & router_workers(busy),
             timeout=40,
-            description="a new worker alone",
+            description="new workers alone",
         )
         marks = kept.answered, fresh.answered
         wait_until(
             lambda: kept.answered > marks[0] + 20 and fresh.answered > marks[1] + 20,
-            description="traffic through the new one",
+            timeout=10 * len(router_workers(busy)),  # they have been forked, and start side by side
+            description="traffic through the new ones",
         )
     assert kept.failures == []
     assert fresh.failures == []

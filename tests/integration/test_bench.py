@@ -294,6 +294,15 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Refuses).serve_forever()
 
 
 @needs("uvloop")
+def test_the_cost_of_several_processes_is_measured():
+    done = run("scaling.py", "--processes", "1,2", "--rounds", "1", "--seconds", "0.3")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line[:3] in ("| 1", "| 2")]
+    assert [row[0].strip() for row in rows] == ["1", "2"] * 2, "small, stream"
+    assert all(0 < float(cell) < 100_000 for row in rows for cell in (row[1], row[2], row[4], row[5]))
+
+
+@needs("uvloop")
 def test_the_cost_of_counting_together_is_measured():
     done = run("shared_counts.py", "--processes", "1,3", "--seconds", "0.1")
     assert done.returncode == 0, done.stderr
