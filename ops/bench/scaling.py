@@ -32,6 +32,9 @@ except ImportError as error:
     sys.exit(f"the benchmark needs {error.name}: {install_command('bench')}")
 
 WAYS = ("same", "each")
+# The processes wait at one listening socket: the kernel wakes several of them, and one accepts.
+CONNECT = Scenario("connect", "one client, a new connection for each request", connections=1, burst="cold")
+LOADS = {"connect": CONNECT, **SCENARIOS}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,12 +51,14 @@ Costs = dict[tuple[str, int, str], list[Cost]]  # scenario, processes, way -> on
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", default="1,2,4", help="numbers of processes that relay (default: %(default)s)")
-    parser.add_argument("--scenarios", default="small,stream", help="default: %(default)s")
+    parser.add_argument(
+        "--scenarios", default="small,stream,connect", help="connect, or some of run.py's (default: %(default)s)"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="default: %(default)s")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     options = parser.parse_args()
     numbers = [int(number) for number in options.processes.split(",")]
-    scenarios = [SCENARIOS[name] for name in options.scenarios.split(",")]
+    scenarios = [LOADS[name] for name in options.scenarios.split(",")]
     allow_files(max(numbers) * max(scenario.files for scenario in scenarios))
     costs: Costs = {}
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch, backends(Path(scratch)) as ports:

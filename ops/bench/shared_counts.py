@@ -3,7 +3,7 @@
 N processes choose an instance, begin an attempt and end it, as fast as they can, and do nothing else: a router also
 relays the request, which costs tens of times as much. Each row has the CPU of one such request and the requests of all
 processes a second: for instances without a limit, with a limit that is far away (each process counts in its own slot),
-and with a limit that is near (the lock decides).
+and with a limit that is near (the lock decides). The first row is a process that counts alone, as with `workers = 1`.
 
     python ops/bench/shared_counts.py
     python ops/bench/shared_counts.py --processes 1,2,4,8 --seconds 2
@@ -23,6 +23,7 @@ try:
     import msgspec
     from report import aligned
 
+    from svc.router.balance.balancer import Balancer
     from svc.router.balance.health_tracker import HealthTracker
     from svc.router.balance.routing_request import RoutingRequest
     from svc.router.balance.target import Target
@@ -41,11 +42,16 @@ BATCH = 200  # requests between two looks at the clock
 MODEL = "m"
 
 
-def balancer(counts: SharedCounts, limit: int) -> RelayBalancer:
+def balancer(counts: SharedCounts | None, limit: int) -> Balancer:
+    """Return the balancer of one of several processes; with `counts` None, that of a process alone."""
     settings, statistics = RouterSettings(), Statistics()
     health = HealthTracker(settings, time.monotonic, statistics, EventReporter(1))
-    made = RelayBalancer(settings, time.monotonic, health, statistics, counts, lambda observation: None)
     targets = tuple(instance(number, limit) for number in range(INSTANCES))
+    if counts is None:
+        alone = Balancer(settings, time.monotonic, health, statistics)
+        alone.replace(targets)
+        return alone
+    made = RelayBalancer(settings, time.monotonic, health, statistics, counts, lambda observation: None)
     table = PublishedTable(targets, frozenset(target.name for target in targets))
     made.adopt(Snapshot(ready=True, table_number=1, table=msgspec.Raw(encode(table))))
     return made
@@ -56,7 +62,7 @@ def instance(number: int, limit: int) -> Target:
     return Target(name=f"i{number}", host="h", port=1, url="http://h:1", models=(MODEL,), metadata=metadata)
 
 
-def work(counts: SharedCounts, limit: int, seconds: float) -> tuple[int, float]:
+def work(counts: SharedCounts | None, limit: int, seconds: float) -> tuple[int, float]:
     """Send requests for so long; return their number and the CPU seconds that they took."""
     chooser, request, requests = balancer(counts, limit), RoutingRequest(MODEL), 0
     end, cpu = time.monotonic() + seconds, time.process_time()
@@ -103,7 +109,9 @@ def main() -> None:
     parser.add_argument("--processes", default="1,2,4,8", help="numbers of processes, separated by commas")
     parser.add_argument("--seconds", type=float, default=1.0, help="of each measurement")
     options = parser.parse_args()
+    alone = [cpu / requests * 1e6 for requests, cpu in (work(None, n, options.seconds) for n in (0, FAR_LIMIT, 1))]
     rows = [["processes", *(c for kind in ("no", "far", "near") for c in (f"CPU us, {kind} limit", "requests/s"))]]
+    rows.append(["alone", *(cell for cpu in alone for cell in (f"{cpu:.2f}", "-"))])
     locked = math.inf
     for processes in map(int, options.processes.split(",")):
         limits = (0, FAR_LIMIT, processes)  # the last one is never exceeded either: each process has one request

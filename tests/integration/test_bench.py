@@ -298,7 +298,7 @@ def test_the_cost_of_several_processes_is_measured():
     done = run("scaling.py", "--processes", "1,2", "--rounds", "1", "--seconds", "0.3")
     assert done.returncode == 0, done.stderr
     rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line[:3] in ("| 1", "| 2")]
-    assert [row[0].strip() for row in rows] == ["1", "2"] * 2, "small, stream"
+    assert [row[0].strip() for row in rows] == ["1", "2"] * 3, "small, stream, connect"
     assert all(0 < float(cell) < 100_000 for row in rows for cell in (row[1], row[2], row[4], row[5]))
 
 
