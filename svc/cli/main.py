@@ -44,6 +44,7 @@ COMMANDS = {
     "remove": "Remove a service that is gone for good from the registry.",
     "render": "Write supervisord's files from the files in config/.",
     "rollout": "Restart instances one by one, without failing a request.",
+    "route": "Show which instance a request would get, and why.",
     "router": "Run the router in the foreground.",
     "run": "Run one instance with its babysitter, without a site.",
     "services": "Show the services that the registry lists.",

@@ -67,8 +67,7 @@ class RouterClient:
         except requests.Timeout:
             raise Unavailable(f"the router does not answer in time at {self.url}") from None
         except requests.RequestException as error:
-            reason = next((reason for part, reason in REASONS.items() if part in str(error)), type(error).__name__)
-            raise Unavailable(f"the router does not answer at {self.url}: {reason}") from None
+            raise unreachable(self.url, error) from None
         except ValueError:
             raise Unavailable(f"what answers at {self.url} is no router") from None
         if answer.status_code >= 500:
@@ -78,3 +77,9 @@ class RouterClient:
     def _get(self, path: str) -> requests.Response:
         # The certificate is not verified: the request contains no secret, and the answer is not trusted.
         return fetch("GET", self.url + path, self.timeout, verify=False)
+
+
+def unreachable(url: str, error: requests.RequestException) -> Unavailable:
+    """Return the error for a router that a request did not reach."""
+    reason = next((reason for part, reason in REASONS.items() if part in str(error)), type(error).__name__)
+    return Unavailable(f"the router does not answer at {url}: {reason}")

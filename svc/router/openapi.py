@@ -21,7 +21,7 @@ from svc.protocol.openapi import (
     ref,
 )
 from svc.protocol.service import STATUSES
-from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
+from svc.router.http.allowed_paths import AUXILIARY, INFERENCE, ROUTE_PATH
 
 DESCRIPTION = (
     "The router answers the paths tagged `router` itself and relays all others to an instance of the request's model. "
@@ -108,6 +108,33 @@ SCHEMAS: Schema = {
             "services": list_of(ref("Instance")),
         }
     ),
+    "Candidate": open_object(
+        {
+            "name": TEXT,
+            "in_flight": COUNT,
+            "max_concurrency": {**COUNT, "description": "0: unlimited"},
+            "weight": COUNT,
+            "cache_type": TEXT,
+            "excluded": {**TEXT, "description": "why it cannot get the request; empty if it can"},
+        }
+    ),
+    "Route": open_object(
+        {
+            "method": TEXT,
+            "path": TEXT,
+            "requested_model": nullable(TEXT),
+            "model": {**nullable(TEXT), "description": "after aliases and fallbacks; null if none is named"},
+            "policy": {**TEXT, "description": "empty if the owner of an object decides alone"},
+            "session": TEXT,
+            "session_source": {**TEXT, "description": "what names the session"},
+            "object_id": {**TEXT, "description": "of the stored object that the request is about, if it is known"},
+            "instance": {**nullable(TEXT), "description": "the choice; null if there is none"},
+            "waits": {**FLAG, "description": "whether the request would wait for an instance"},
+            "why": list_of(TEXT),
+            "candidates": list_of(ref("Candidate")),
+            "error": nullable({"type": "object", "description": "that the request would get"}),
+        }
+    ),
     "Drained": open_object({"service": {"type": "object", "description": "the service, as the registry has it"}}),
     "Relayed": {
         "type": "object",
@@ -136,10 +163,25 @@ OPERATIONS = {
     "ui.undrain": Operation("", "Drained", errors=(401, 403, 404, 503)),
 }
 
+ROUTE_OPERATION = Operation(
+    "Which instance the request would get that has this body and these headers, and why. Changes no state.",
+    "Route",
+    request="Relayed",
+    request_required=False,
+    errors=(400, 401, 403, 413),
+    query={
+        "path": (TEXT, "the path of the request; by default /v1/chat/completions"),
+        "method": (TEXT, "the method of the request; by default POST"),
+    },
+    description="The choice; or the error that the request would get",
+)
+
 
 def document(routes: Iterable[Route]) -> Schema:
     """Return the OpenAPI document; raise KeyError for a route of the router that OPERATIONS does not describe."""
-    operations = (*_own(routes), *_relayed())
+    route_query = openapi.operation_object(ROUTE_OPERATION, ERRORS, (), (), KEY)
+    route_operation = ("POST", ROUTE_PATH.decode(), {**route_query, "tags": ["router"]})
+    operations = (*_own(routes), route_operation, *_relayed())
     return openapi.document("The router of infinilm-svc", operations, SCHEMAS, ERRORS, KEY_SCHEMES, DESCRIPTION)
 
 

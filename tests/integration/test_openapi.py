@@ -16,7 +16,8 @@ from tests.waiting import free_port, free_port_pair, is_free, wait_until
 pytestmark = pytest.mark.long
 FLAGS = ("--phases", "examples,coverage", "--max-examples", "2", "--generation-deterministic")
 OWN_PATHS = (
-    r"^/(health|status|livez|readyz|models|v1/models.*|services|stats|metrics|openapi.json|ui(/\{name\}|/.*drain.*)?)$"
+    r"^/(health|status|livez|readyz|models|v1/models.*|services|stats|metrics|route|openapi.json|"
+    r"ui(/\{name\}|/.*drain.*)?)$"
 )
 
 

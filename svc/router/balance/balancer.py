@@ -51,7 +51,7 @@ class Balancer:
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self._turns: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
-        self._first_attempt = self._context(())  # for all first attempts; built once, as it refers to the live counts
+        self._first_attempt = self.context(())  # for all first attempts; built once, as it refers to the live counts
         self._departed = DepartedModels()
         self._lock = threading.RLock()  # held while the table is replaced
 
@@ -63,7 +63,7 @@ class Balancer:
             return model
         return model_aliases.resolve(model, self.aliases, self.fallbacks, self.table.can_serve)
 
-    def _context(self, excluded: tuple[str, ...]) -> PickContext:
+    def context(self, excluded: tuple[str, ...]) -> PickContext:
         return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
@@ -76,13 +76,13 @@ class Balancer:
             if request.model in self.table.returning:
                 return None
             self.unlisted_model_requested |= request.model is not None and request.model not in self.table.models
-            raise self._unserved_error(request.model)
+            raise self.unserved_error(request.model)
         if self.full:
             excluded = (*excluded, *[member.name for member in pool.members if member.name in self.full])
         by_model, choose = self._choose_by_model, self._choose
         if by_model and request.model:
             choose = by_model.get(request.model, choose)
-        member = choose(pool, request, self._context(excluded) if excluded else self._first_attempt)
+        member = choose(pool, request, self.context(excluded) if excluded else self._first_attempt)
         return member.target if member else None
 
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
@@ -92,7 +92,7 @@ class Balancer:
         except Unavailable:
             return None
 
-    def _unserved_error(self, model: str | None) -> Unavailable:
+    def unserved_error(self, model: str | None) -> Unavailable:
         return unserved_error(model, self.table, self._departed, self._clock())
 
     def choose_or_wait(self, request: RoutingRequest, on_wait: OnWait) -> Target:
@@ -110,7 +110,7 @@ class Balancer:
         if self.table.serves(request.model):
             message = f"all instances are busy: none was free within {self._settings.queue_timeout:g} s"
             raise RateLimited(message, self.statistics.retry_after())
-        raise self._unserved_error(request.model)
+        raise self.unserved_error(request.model)
 
     def choose_again_or_wait(
         self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]

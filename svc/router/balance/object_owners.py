@@ -54,13 +54,17 @@ class ObjectOwners:
             self._touch(place)
             cells[IDS + place] = digest
 
-    def find(self, object_id: str, targets: Iterable["Target"]) -> "Target | None":
-        """Return the instance among these that has the object, None if it is not known or not among them."""
+    def find(self, object_id: str, targets: Iterable["Target"], uses: bool = True) -> "Target | None":
+        """Return the instance among these that has the object, None if it is not known or not among them.
+
+        `uses`: the object counts as used now.
+        """
         with self._lock:
             place = self._place(digest_of(object_id))
             if place is None:
                 return None
-            self._touch(place)
+            if uses:
+                self._touch(place)
             owner = self._cells[self._owners + place]
         return next((target for target in targets if digest_of_name(target.name) == owner), None)
 

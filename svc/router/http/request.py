@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.router.http.allowed_paths import AllowedPaths, is_inference, is_own
+from svc.router.http.allowed_paths import ROUTE_PATH, AllowedPaths, is_inference, is_own
 from svc.router.http.cors import ADMITTED, decide, is_preflight
 from svc.router.http.credentials import drop_credentials, drop_query_credentials, key_digests
 from svc.router.http.error_dialect import is_anthropic
@@ -75,6 +75,7 @@ class RequestHead:
         "media",  # how the body is read
         "method",
         "object_path",  # of a request about an object that an instance keeps; None for any other request
+        "asks_route",  # whether the request asks which instance another request would get
         "needs_authorization",  # whether the request may be refused even if clients need no keys
         "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response
         "own",  # whether the router answers the request itself
@@ -112,6 +113,7 @@ class RequestHead:
         self.keep_alive = keep_alive and not self.upgrade
         self.is_inference = bool(self.upgrade) or is_inference(method, uri)
         self.object_path = parse_path(method, uri)
+        self.asks_route = method == b"POST" and uri.partition(b"?")[0] == ROUTE_PATH
         self.rules = rules
         via = special.get(b"via", b"")
         self.loops = bool(via) and rules.pseudonym in via.replace(b",", b" ").split()

@@ -1,6 +1,6 @@
 """Authorization of a relayed request: checks its path, API key, origin and forwarding loop, all from its head."""
 
-from svc.base.errors import LoopDetected, NotFound
+from svc.base.errors import Forbidden, LoopDetected, NotFound
 from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, is_own, normalise
 from svc.router.http.request import RequestHead
 from svc.router.proxy.exchange import Exchange
@@ -28,8 +28,13 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     if state.keys is not None and not asks_for_options:
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name
-    if not head.passes and not (key is not None and key.operator):
-        raise _not_relayed(head, keyed=key is not None)
+    is_operator = key is not None and key.operator
+    if head.asks_route:
+        if key is not None and not is_operator:
+            raise Forbidden("only an operator's key may ask for routes (svc keys add NAME --operator)")
+        key = None  # counts for no limit
+    elif not head.passes and not is_operator:
+        raise not_relayed(head, keyed=key is not None)
     if key is not None:
         key.admit(state.now)
         exchange.counted_key = key
@@ -51,7 +56,7 @@ def _check_origin(exchange: Exchange, peer: bytes) -> None:
         raise rules.cross_origin(head.special.get(b"origin", b"").decode("latin-1"))
 
 
-def _not_relayed(head: RequestHead, keyed: bool) -> NotFound:
+def not_relayed(head: RequestHead, keyed: bool) -> NotFound:
     """Return the error for a path that is not relayed. `keyed`: the client sent a valid key."""
     return NotFound(f"{_route(head.method_text, head.uri)} is not relayed{_cure(head, keyed)}", code="path_not_relayed")
 

@@ -15,8 +15,9 @@ from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, LARGE_BYTES, SMA
 from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
 from svc.router.proxy.exchange_report import log_unexpected_error
 from svc.router.proxy.forward import close_unanswered, forward
-from svc.router.proxy.own_responses import error_response, response_head, whole_response
+from svc.router.proxy.own_responses import error_response, json_response, response_head, whole_response
 from svc.router.proxy.response_writer import write_response
+from svc.router.proxy.route_query import answer_route_query
 from svc.router.proxy.swept_connection import IDLE_TIMEOUT_SECONDS, SweptConnection
 from svc.router.proxy.trusted_proxies import client_of
 from svc.router.state import RouterState
@@ -141,6 +142,8 @@ class ClientConnection(SweptConnection):
             exchange.body_arrived(request)
         self.exchange = exchange
         try:
+            if request.head.asks_route:
+                return self._answer_route_query(exchange, request)
             forward(exchange, self._address)
             exchange.drop_body()
             keep = self._keeps(request)
@@ -161,6 +164,12 @@ class ClientConnection(SweptConnection):
         finally:
             self.exchange = None
             exchange.close()
+
+    def _answer_route_query(self, exchange: Exchange, request: Request) -> bool:
+        keep = self._keeps(request)
+        body = answer_route_query(exchange, self._address)
+        self._send(whole_response(json_response(body), request.head, keep))
+        return keep
 
     def _keeps(self, request: Request) -> bool:
         return request.head.keep_alive and not self._state.draining

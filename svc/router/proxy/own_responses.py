@@ -17,6 +17,10 @@ def error_response(error: SvcError, uri: bytes, request_id: bytes, cors: Iterabl
     return WsgiResponse(f"{error.status} {HTTPStatus(error.status).phrase}", headers, error_body(error, uri))
 
 
+def json_response(body: bytes) -> WsgiResponse:
+    return WsgiResponse("200 OK", [("Content-Type", "application/json")], body)
+
+
 def whole_response(response: WsgiResponse, head: RequestHead | None, keep: bool) -> bytes:
     """Return the bytes of head and body of a response.
 

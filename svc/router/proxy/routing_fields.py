@@ -16,17 +16,26 @@ def read_routing_request(exchange: Exchange) -> RoutingRequest:
 
     Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request.
     """
+    return with_resolved_model(exchange, read_fields(exchange))
+
+
+def read_fields(exchange: Exchange) -> RoutingRequest:
+    """Decode the request's body if it is compressed, and return what the request names."""
     request = exchange.request
     if request.head.coding and request.body:
         _decode_body(exchange)
-    large = len(request.body) > LARGE_BYTES  # parsing takes milliseconds: other connections have their turn before it
-    if large:
+    if len(request.body) > LARGE_BYTES:  # parsing takes milliseconds: other connections have their turn before it
         time.sleep(0)
-    routing = parse(request)
+    return parse(request)
+
+
+def with_resolved_model(exchange: Exchange, routing: RoutingRequest) -> RoutingRequest:
+    """Return the fields with the model to route to. If that is another one, rewrite the request."""
+    request = exchange.request
     exchange.model = exchange.state.balancer.resolve_model(routing.model)
     if exchange.model != routing.model:
         assert exchange.model is not None
-        if large:
+        if len(request.body) > LARGE_BYTES:
             time.sleep(0)
         exchange.request = with_model(request, exchange.model)
         request.body, request = b"", exchange.request  # frees the old body: the connection keeps the old request

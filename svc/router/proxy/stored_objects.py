@@ -15,16 +15,20 @@ if TYPE_CHECKING:
 
 
 class StoredObject:
-    """The object that a request is about. `owner`: the instance that has it, None if no instance is known to."""
+    """The object that a request is about. `owner`: the instance that has it, None if no instance is known to.
 
-    def __init__(self, exchange: "Exchange", routing: RoutingRequest) -> None:
+    `uses`: the request is about to be sent, so that the object is used now.
+    """
+
+    def __init__(self, exchange: "Exchange", routing: RoutingRequest, uses: bool = True) -> None:
         path = exchange.request.head.object_path
         assert path is not None
         self._path = path
         self._fields = read_fields(routing.body) if routing.body else ObjectFields()
-        self.owner = self._find_owner(exchange, routing)
+        self.object_id = ""  # of an object whose owner is known
+        self.owner = self._find_owner(exchange, routing, uses)
 
-    def _find_owner(self, exchange: "Exchange", routing: RoutingRequest) -> Target | None:
+    def _find_owner(self, exchange: "Exchange", routing: RoutingRequest, uses: bool) -> Target | None:
         """Return the instance that has the object, also if it is drained, ejected or fails its checks.
 
         No other instance could answer: its 404 would be wrong. If the instance does not run, or does not have the
@@ -32,8 +36,9 @@ class StoredObject:
         """
         state = exchange.state
         for object_id in filter(None, (self._path.object_id, *self._fields.object_ids)):
-            owner = state.objects.find(object_id, state.balancer.table.targets)
+            owner = state.objects.find(object_id, state.balancer.table.targets, uses)
             if owner is not None:
+                self.object_id = object_id
                 serves = routing.model is None or routing.model in owner.models
                 return owner if serves and owner.status == "running" else None
         return None

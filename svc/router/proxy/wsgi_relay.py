@@ -12,6 +12,7 @@ from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES
 from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
 from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.forward import close_unanswered, forward
+from svc.router.proxy.route_query import answer_route_query
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
 from svc.router.wsgi import body_of, declared_size, discard_body, head_of
@@ -51,9 +52,12 @@ def relay(state: RouterState, open_exchanges: OpenExchanges) -> Response:
     open_exchanges.add(exchange)
     try:
         read_body(exchange)
-        forward(exchange, peer.encode())
-        exchange.drop_body()
-        response = _response(exchange)
+        if head.asks_route:
+            response = Response(answer_route_query(exchange, peer.encode()), mimetype="application/json")
+        else:
+            forward(exchange, peer.encode())
+            exchange.drop_body()
+            response = _response(exchange)
     except SvcError as error:
         payload = error_body(error, head.uri)
         response = Response(payload, error.status, error.headers(), mimetype="application/json")

@@ -56,7 +56,7 @@ class RelayBalancer(Balancer):
         self.loads = SharedLoads(counts)
         self._rows, self._suspicions = self.loads.rows, suspicions(counts)
         self._turns = SharedTurns(counts)
-        self._first_attempt = self._context(())
+        self._first_attempt = self.context(())
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Use the table and the trials that the control process has decided on."""

@@ -1,5 +1,6 @@
 """Loads and turns of all processes, in the shape that the balancer and its policies expect."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
@@ -57,6 +58,10 @@ class SharedTurn(Iterator[int]):
     def __init__(self, row: memoryview, slot: int) -> None:
         self._row = row
         self._slot = slot
+
+    def __copy__(self) -> Iterator[int]:
+        """Return a counter that goes on from here without using up turns, as a copy of `itertools.count` does."""
+        return itertools.count(sum(self._row))
 
     def __next__(self) -> int:
         turn = sum(self._row)

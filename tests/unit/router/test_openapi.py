@@ -62,6 +62,12 @@ def test_it_needs_no_key_and_names_the_endpoints_that_do(tmp_path, described):
         assert ("security" in operation) == (client.get(path).status_code == 401) or path == "/metrics", path
 
 
+def test_routes_of_requests_are_as_described(app, described):
+    client = app.test_client()
+    for query in ("", "?path=/v1/responses/x&method=GET", "?path=/none", "?other=1"):
+        openapi.check(described, "POST", "/route", client.post(f"/route{query}", json={"model": "m"}))
+
+
 def test_a_route_without_a_description_is_an_error():
     with pytest.raises(KeyError):
         document([Route("GET", "/new", "own.brand_new", "New.")])

@@ -64,3 +64,4 @@ def test_a_process_claims_its_place_at_the_owner():
     second.balancer.begin_attempt(FULL)
     assert second.balancer.loads.get("a") == 2
     assert second.balancer.take(FREE)
+    counts.close()

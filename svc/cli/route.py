@@ -1,0 +1,108 @@
+"""`svc route`: show which instance a request would get, and why."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from svc.base.errors import CommandError
+from svc.base.secret_file import read_token
+from svc.cli.options import complete_files, console, settings
+from svc.client.route_query import ask_route
+from svc.site.access import router_url as site_router_url
+from svc.terminal.output import echo_json
+from svc.terminal.route_lines import route_lines
+from svc.terminal.screen import width_of
+
+STDIN = "-"
+DEFAULT_HEADERS = {"Content-Type": "application/json"}
+
+
+def _headers(_context: click.Context, _parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    headers = {}
+    for value in values:
+        name, colon, text = value.partition(":")
+        if not (colon and name.strip() and value.isprintable()):
+            raise click.BadParameter(f"{value!r} is no header; write it as 'Name: value'")
+        headers[name.strip()] = text.strip()
+    return headers
+
+
+def _read_body(file: str | None, method: str) -> bytes:
+    """Return the body from the file, or from stdin; empty if there is none."""
+    if file is None:
+        return b"" if method in ("GET", "DELETE", "HEAD") or sys.stdin.isatty() else sys.stdin.buffer.read()
+    try:
+        return sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
+    except OSError as error:
+        raise CommandError(f"{file}: cannot read it: {error.strerror}") from None
+
+
+def _read_key(file: str) -> str:
+    try:
+        return read_token(file)
+    except OSError as error:
+        raise CommandError(f"{file}: cannot read the key: {error.strerror}; correct --key-file") from None
+
+
+@click.command("route")
+@click.argument("file", required=False, metavar="[FILE]", shell_complete=complete_files)
+@click.option("-H", "--header", "headers", multiple=True, callback=_headers, metavar="'NAME: VALUE'", help="repeatable")
+@click.option("--path", default="/v1/chat/completions", show_default=True, help="the path of the request")
+@click.option("-X", "--method", default="POST", show_default=True, help="the method of the request")
+@click.option("--json", "as_json", is_flag=True, help="for programs: the router's answer")
+@click.option(
+    "--key-file",
+    metavar="FILE",
+    help="file with an operator's key, if the router wants keys",
+    shell_complete=complete_files,
+)
+@click.option("--router-url", metavar="URL", help="the router  [ROUTER_URL; default: the site's]")
+def command(
+    file: str | None,
+    headers: dict[str, str],
+    path: str,
+    method: str,
+    as_json: bool,
+    key_file: str | None,
+    router_url: str | None,
+) -> None:
+    """Show which instance a request would get, and why.
+
+    \b
+      echo '{"model": "qwen", "messages": []}' | svc route -H 'X-Session-ID: 17'
+      svc route request.json
+      svc route -X GET --path /v1/responses/resp_1
+
+    FILE has the request's body; without FILE, or with -, it is read from stdin. Nothing is sent to an
+    instance, no turn is used up, and nothing is counted or remembered. Where a policy draws at random,
+    the next request may get another instance. Exits with 1 if the request would get no instance now.
+
+    \b
+    --json prints the router's answer:
+      method, path                 of the request
+      requested_model, model       before and after aliases and fallbacks; null: none is named
+      policy                       that chooses; "" if an object's owner decides alone
+      session, session_source      the key of the session, and what names it; "" without a session
+      object_id                    of the stored object that the request is about; "" if none is known
+      instance                     the choice; null if there is none
+      waits                        true if the request would wait for an instance
+      why                          the reasons, a list of texts
+      candidates                   of the model: name, in_flight, max_concurrency (0: unlimited),
+                                   weight, cache_type, excluded (why it cannot get the request, or "")
+      error                        that the request would get: status, message, type, param, code; or null
+    """
+    url = site_router_url(settings(launch={"router_url": router_url})).split(",")[0]
+    if key_file is not None:
+        headers = {**headers, "Authorization": f"Bearer {_read_key(key_file)}"}
+    route = ask_route(url, method.upper(), path, {**DEFAULT_HEADERS, **headers}, _read_body(file, method.upper()))
+    if as_json:
+        echo_json(route, indent=2)
+    else:
+        out = console()
+        for line in route_lines(route, width_of(out)):
+            out.print_line(line)
+    if route["error"]:
+        raise CommandError(f"the request would get {route['error']['status']}: {route['error']['message']}")
+    if route["instance"] is None:
+        sys.exit(1)

@@ -1,0 +1,216 @@
+"""Explains the choice of an instance: what the balancer would choose for a request now, and why.
+
+The choice itself is made by the policy, with the balancer's own arguments, except that it uses up no turn. The reasons
+come from the functions that the policies use.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+
+import msgspec
+
+from svc.router.balance import prompt_size
+from svc.router.balance.balancer import Balancer
+from svc.router.balance.policies import (
+    MAX_SESSION_LOAD_RATIO,
+    POLICIES,
+    Member,
+    PickContext,
+    Pool,
+    rendezvous,
+)
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.target import Target
+from svc.settings import RouterSettings
+
+
+class Candidate(msgspec.Struct, frozen=True):
+    """An instance that has the model. `excluded`: why it cannot get the request; empty if it can."""
+
+    name: str
+    in_flight: int
+    max_concurrency: int  # 0: unlimited
+    weight: int
+    cache_type: str
+    excluded: str = ""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The instance that a request would get, and why. Without one, the request would wait, or be refused."""
+
+    policy: str
+    candidates: tuple[Candidate, ...]
+    why: tuple[str, ...]
+    instance: str | None = None
+    waits: bool = False
+
+
+class PeekedTurns(Mapping[str, Iterator[int]]):
+    """The counters of turns, of which each returns the number of the next turn and does not use it up."""
+
+    def __init__(self, turns: Mapping[str, Iterator[int]]) -> None:
+        self._turns = turns
+
+    def __getitem__(self, key: str) -> Iterator[int]:
+        return copy.copy(self._turns[key])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._turns)
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+
+def policy_name(settings: RouterSettings, model: str | None) -> str:
+    return dict(settings.policies).get(model or "", settings.policy)
+
+
+def explain(balancer: Balancer, settings: RouterSettings, request: RoutingRequest) -> Choice:
+    """Return what `Balancer.choose_or_wait` would choose for this request, and why. Change nothing."""
+    name, pool = policy_name(settings, request.model), balancer.table.pool(request.model) or Pool()
+    candidates = tuple(_candidate(balancer, target) for target in balancer.table.targets if _has_model(target, request))
+    full = tuple(member.name for member in pool.members if _is_full(balancer, member.target))
+    if not pool.members:
+        waits = request.model in balancer.table.returning
+        reason = "its instances are about to return: it would wait for one" if waits else "no instance gets requests"
+        return Choice(name, candidates, (reason,), waits=waits)
+    if balancer.queue.waiting and balancer.queue.has_waiters(request.model):
+        return Choice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
+    member, context = _pick(balancer, POLICIES[name], pool, request, full)
+    if member is None:
+        return Choice(name, candidates, ("all instances are full: it would wait for one",), waits=True)
+    return Choice(name, candidates, tuple(REASONS[name](pool, request, context, member)), member.name)
+
+
+def _pick(
+    balancer: Balancer,
+    choose: Callable[[Pool, RoutingRequest, PickContext], Member | None],
+    pool: Pool,
+    request: RoutingRequest,
+    full: tuple[str, ...],
+) -> tuple[Member | None, PickContext]:
+    """Return the member that the policy chooses, and with which arguments.
+
+    One process excludes full instances before it asks the policy. One of several asks first, and again if the chosen
+    instance turns out to be full.
+    """
+    context = _preview(balancer.context(full if balancer.full else ()))
+    member = choose(pool, request, context)
+    if member is not None and member.name in full:
+        context = _preview(balancer.context(full))
+        member = choose(pool, request, context)
+    return member, context
+
+
+def _preview(context: PickContext) -> PickContext:
+    return msgspec.structs.replace(context, turns=PeekedTurns(context.turns))
+
+
+def _has_model(target: Target, request: RoutingRequest) -> bool:
+    return request.model is None or request.model in target.models
+
+
+def _is_full(balancer: Balancer, target: Target) -> bool:
+    return bool(target.limit) and balancer.loads.get(target.name, 0) >= target.limit
+
+
+def _candidate(balancer: Balancer, target: Target) -> Candidate:
+    load = balancer.loads.get(target.name, 0)
+    excluded = _exclusion(balancer, target)
+    return Candidate(target.name, load, target.limit, target.weight, target.cache_type, excluded)
+
+
+def _exclusion(balancer: Balancer, target: Target) -> str:
+    """Return why an instance cannot get a request for its models now, empty if it can."""
+    if target.drained:
+        return "it is drained"
+    if target.status != "running":
+        return f"it is {target.status}"
+    if target.name not in balancer.table.candidates and not _is_member(balancer, target):
+        if not target.lease_valid:
+            return "its lease has expired"
+        return "it fails its health checks" if target.healthy is False else "it is ejected, or fails its health checks"
+    return f"it is full: {target.limit} requests in flight" if _is_full(balancer, target) else ""
+
+
+def _is_member(balancer: Balancer, target: Target) -> bool:
+    """Return whether a pool has the instance: one that is not usable gets requests if all of its model are so."""
+    pools = (balancer.table.any_model, *(balancer.table.by_model.get(model, Pool()) for model in target.models))
+    return any(member.name == target.name for pool in pools for member in pool.members)
+
+
+# The reasons of each policy, from the pool, the request, the policy's arguments and the chosen member.
+
+
+def _round_robin(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    if context.excluded:
+        yield "round robin: instances are excluded, so one of the others is drawn at random"
+    else:
+        yield f"round robin: it is the turn of {chosen.name}"
+
+
+def _session(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    if request.session:
+        yield from _affinity("the session", pool, request.session, context, chosen)
+    else:
+        yield "the request has no session"
+        yield from _round_robin(pool, request, context, chosen)
+
+
+def _affinity(what: str, pool: Pool, key: bytes, context: PickContext, chosen: Member) -> Iterator[str]:
+    """Yield the order in which the key prefers the instances, and which of them are skipped."""
+    order = _preferences(pool, key, context)
+    yield f"{what} prefers the instances in the order {', '.join(order)}"
+    for name in order[: order.index(chosen.name)]:
+        load = context.loads.get(name, 0)
+        yield f"{name} is skipped: it has {load} requests in flight, {MAX_SESSION_LOAD_RATIO:g} times its share or more"
+
+
+def _preferences(pool: Pool, key: bytes, context: PickContext) -> list[str]:
+    """Return the members in the order of `rendezvous`: the order in which it returns them if none has any load."""
+    idle = msgspec.structs.replace(context, loads={})
+    excluded = [member.name for member in pool.members if member.name in context.excluded]
+    order: list[str] = []
+    while True:
+        member = rendezvous(pool, key, msgspec.structs.replace(idle, excluded=(*excluded, *order)))
+        if member is None:
+            return order
+        order.append(member.name)
+
+
+def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    if pool.by_cache_type:
+        limit = context.cache_type_threshold
+        large = prompt_size.exceeds(request.body, limit)
+        cache_type = "static" if large else "paged"
+        yield f"the text of the prompt has {'over' if large else 'at most'} {limit} bytes: cache type {cache_type}"
+        suitable = pool.by_cache_type.get(cache_type, Pool())
+        if any(member.name == chosen.name for member in suitable.members):
+            pool = suitable
+        else:
+            yield f"no instance of cache type {cache_type} can take it: any instance"
+    yield from _session(pool, request, context, chosen)
+
+
+def _least_requests(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    yield f"{chosen.name} has the fewest requests in flight for its weight; equal instances take turns"
+
+
+def _power_of_two(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    yield f"{chosen.name} is the less loaded of two that were drawn at random; the next request may draw others"
+
+
+def _random(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    yield f"{chosen.name} was drawn at random; the next request may draw another one"
+
+
+Reasons = Callable[[Pool, RoutingRequest, PickContext, Member], Iterator[str]]
+REASONS: dict[str, Reasons] = {
+    "auto": _auto,
+    "round_robin": _round_robin,
+    "least_requests": _least_requests,
+    "power_of_two": _power_of_two,
+    "session": _session,
+    "prefix": _session,
+    "random": _random,
+}
