@@ -227,12 +227,7 @@ class Balancer:
         self.in_flight -= 1
         if counts_for_budget:
             self.retrying -= 1
-        statistics = self.statistics.instances[name]
-        statistics.requests += 1
-        statistics.seconds += seconds
-        if failed:
-            statistics.errors += 1
-        statistics.answered += answered
+        self.statistics.instances[name].record_attempt(seconds, failed, answered)
         if ejection_reason:
             with self._lock:
                 self._rebuild_if(self.health.record_failure(name, ejection_reason, self.table.targets))

@@ -95,6 +95,12 @@ class InstanceStatistics:
         self.first_token_seconds = 0.0  # the time to the first token, of all streams together
         self.first_tokens = 0  # streams that had a first token
 
+    def record_attempt(self, seconds: float, failed: bool, answered: bool) -> None:
+        self.requests += 1
+        self.seconds += seconds
+        self.errors += failed
+        self.answered += answered
+
     def add(self, other: "InstanceStatistics") -> None:
         for name in self.__slots__:
             setattr(self, name, getattr(self, name) + getattr(other, name))

@@ -242,11 +242,7 @@ class RelayBalancer(Balancer):
         self._in_flight[slot] -= 1
         if counts_for_budget:
             self._retrying[slot] -= 1
-        statistics = self.statistics.instances[name]
-        statistics.requests += 1
-        statistics.seconds += seconds
-        statistics.errors += failed
-        statistics.answered += answered
+        self.statistics.instances[name].record_attempt(seconds, failed, answered)
         if ejection_reason:
             self._suspicions[name][0] = 1
             self._report(Observation(Evidence.FAILURE, name, ejection_reason))
