@@ -84,7 +84,7 @@ def measure_both_ways(router: Router | None, count: int, scenario: Scenario, sec
         sys.exit(f"scaling.py: the router with {count} processes does not start")
     for way, clients in zip(WAYS, (scenario.connections, count * scenario.connections), strict=True):
         cost = measure(router, dataclasses.replace(scenario, connections=clients), seconds)
-        say(f"{scenario.name}, {count} processes, {clients} clients: {cost.cpu:.1f} µs, {cost.sleeps:.2f} sleeps")
+        say(f"{scenario.name}, {count} processes, {clients} clients: {cost.cpu:.1f} µs, {cost.sleeps:.3f} sleeps")
         costs.setdefault((scenario.name, count, way), []).append(cost)
 
 
@@ -109,7 +109,7 @@ def table(scenario: Scenario, numbers: list[int], costs: Costs) -> str:
             measured, one = costs[scenario.name, count, way], costs[scenario.name, numbers[0], way]
             ratios = [cost.cpu / base.cpu for cost, base in zip(measured, one, strict=True)]
             row += [f"{statistics.median(cost.cpu for cost in measured):.1f}", f"{statistics.median(ratios):.2f}"]
-            row += [f"{statistics.median(cost.sleeps for cost in measured):.2f}"]
+            row += [f"{statistics.median(cost.sleeps for cost in measured):.3f}"]
         rows.append(row)
     return "\n".join([f"**{scenario.name}**: {scenario.description}", "", *aligned(rows)])
 
