@@ -13,7 +13,7 @@ from svc.router.http.json_body import LARGE_JSON_BYTES
 from svc.router.http.json_strings import empty_long_strings
 
 COLLECTIONS = ("responses", "conversations", "files", "batches", "videos")
-PATH = re.compile(rb"(?:/v1)?/(?:%b)(?:/([^/]+)(/.*)?)?" % "|".join(COLLECTIONS).encode())
+PATH = re.compile(rb"(?:/v1)?/(%b)(?:/([^/]+)(/.*)?)?" % "|".join(COLLECTIONS).encode())
 MAX_ID_CHARS = 256
 
 # A member of a JSON object whose value is no object and no array, and the beginning of an object with an `id`, which
@@ -24,7 +24,8 @@ _MEMBER = rb"\s*%b\s*:\s*(?:%b|[^\s\"\[\]{},:]+)\s*," % (_TEXT, _TEXT)
 _OBJECT = rb'\s*\{(?:%b)*?\s*"id"\s*:\s*"([^"\\]{1,%d})"' % (_MEMBER, MAX_ID_CHARS)
 BODY_ID = re.compile(_OBJECT)
 EVENT_ID = re.compile(rb'"response"\s*:' + _OBJECT)
-MAX_READ_BYTES = 16 << 10  # of an answer, in which its id must come
+FILE_ID = re.compile(rb'"(?:output|error)_file_id"\s*:\s*"([^"\\]{1,%d})"' % MAX_ID_CHARS)
+MAX_READ_BYTES = 16 << 10  # of an answer, in which the ids must come
 
 
 class ObjectPath(NamedTuple):
@@ -33,6 +34,7 @@ class ObjectPath(NamedTuple):
     method: bytes
     object_id: str = ""
     is_below: bool = False
+    is_batch: bool = False  # the answer names the files that the batch has made
 
     @property
     def creates(self) -> bool:
@@ -68,7 +70,10 @@ _decode = msgspec.json.Decoder(_Fields).decode
 def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
     """Return the object's path, None for all other paths."""
     match = PATH.fullmatch(uri.partition(b"?")[0])
-    return match and ObjectPath(method, (match[1] or b"").decode("latin-1"), bool(match[2]))
+    if match is None:
+        return None
+    is_batch = match[1] == b"batches" and match[2] is not None
+    return ObjectPath(method, (match[2] or b"").decode("latin-1"), match[3] is not None, is_batch)
 
 
 def read_fields(body: bytes) -> ObjectFields:
@@ -91,3 +96,8 @@ def created_id(data: bytes, events: bool) -> str:
     """Return the id in the beginning of an answer, empty if it is not there. `events`: it is an event stream."""
     match = EVENT_ID.search(data) if events else BODY_ID.match(data)
     return match[1].decode("utf-8", "replace") if match else ""
+
+
+def file_ids(data: bytes) -> list[str]:
+    """Return the ids of the files that a batch has made."""
+    return [object_id.decode("utf-8", "replace") for object_id in FILE_ID.findall(data)]

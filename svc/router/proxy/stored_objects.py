@@ -1,14 +1,14 @@
 """Requests about objects that one instance keeps: they go to this instance, and its answers show what it keeps.
 
 The id of a new object is read from the beginning of the answer that makes it, and remembered before the client gets
-it. All other answers are not read.
+it; the ids of the files that a batch has made, from the answers about the batch. All other answers are not read.
 """
 
 from typing import TYPE_CHECKING
 
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
-from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_id, read_fields
+from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_id, file_ids, read_fields
 
 if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
@@ -54,15 +54,21 @@ class StoredObject:
             objects.remove(path.object_id)
         elif is_success and path.reads and self.owner is None:
             objects.add(path.object_id, exchange.instance)
+        if is_success and path.is_batch:
+            exchange.opening_reader = OpeningReader(exchange, of_batch=True)
 
 
 class OpeningReader:
-    """Reads the beginning of a response until the id of the new object has come."""
+    """Reads the beginning of a response until the id of the new object has come.
 
-    def __init__(self, exchange: "Exchange") -> None:
+    `of_batch`: the response is a batch, which may name files that it has made.
+    """
+
+    def __init__(self, exchange: "Exchange", of_batch: bool = False) -> None:
         self._objects = exchange.state.objects
         self._instance = exchange.instance
         self._events = exchange.stream is not None
+        self._of_batch = of_batch
         self._data = b""
         self._finished = False
 
@@ -71,7 +77,7 @@ class OpeningReader:
         if self._finished:
             return
         self._data += data[: MAX_READ_BYTES - len(self._data)]
-        object_id = created_id(self._data, self._events)
-        if object_id:
+        object_ids = file_ids(self._data) if self._of_batch else [created_id(self._data, self._events)]
+        for object_id in filter(None, object_ids):
             self._objects.add(object_id, self._instance)
-        self._finished = bool(object_id) or len(self._data) >= MAX_READ_BYTES
+        self._finished = len(self._data) >= MAX_READ_BYTES or (any(object_ids) and not self._of_batch)

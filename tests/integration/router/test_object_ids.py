@@ -5,6 +5,7 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,15 @@ def mocks() -> Iterator[tuple[Mock, Mock]]:
 @pytest.fixture
 def services(mocks: tuple[Mock, Mock], tmp_path: Path) -> Path:
     return static(tmp_path / "static.json", [service(made.name, made.port, "m") for made in mocks])
+
+
+@contextmanager
+def balanced(services: Path, processes: int = 1) -> Iterator[Router]:
+    """Run a router that gives its instances requests in turn, once it has found both healthy."""
+    flags = ("--static-services", services, "--policy", "round_robin", "--workers", processes, "--health-interval", 1)
+    with router(*flags) as own:
+        wait_until(lambda: own.get("/health").json()["healthy_services"] == "2/2", timeout=60)
+        yield own
 
 
 def send(own: Router, method: str, path: str, body: object = None, **headers: str) -> requests.Response:
@@ -62,8 +72,7 @@ def others_between(own: Router, count: int) -> None:
 
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_no_follow_up_of_a_response_misses(services: Path, processes: int):
-    flags = ("--static-services", services, "--policy", "round_robin", "--workers", processes)
-    with router(*flags) as own:
+    with balanced(services, processes) as own:
         owners = set()
         for number in range(ROUNDS):
             response_id = made(own, background=True)
@@ -85,8 +94,7 @@ def test_no_follow_up_of_a_response_misses(services: Path, processes: int):
 
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_no_follow_up_of_a_streamed_response_misses(services: Path, processes: int):
-    flags = ("--static-services", services, "--policy", "round_robin", "--workers", processes)
-    with router(*flags) as own:
+    with balanced(services, processes) as own:
         for number in range(ROUNDS):
             response_id = streamed(own)
             others_between(own, number % 2)
@@ -97,7 +105,7 @@ def test_no_follow_up_of_a_streamed_response_misses(services: Path, processes: i
 def test_after_a_restart_of_the_instance_the_404_is_its_own(tmp_path: Path):
     with mock("a", ["m"]) as a, mock("b", ["m"]) as b:
         path = static(tmp_path / "static.json", [service(made.name, made.port, "m") for made in (a, b)])
-        with router("--static-services", path, "--policy", "round_robin") as own:
+        with balanced(path) as own:
             ids = [made(own) for _ in range(4)]
             a.kill()
             a.start()
@@ -111,8 +119,7 @@ def test_after_a_restart_of_the_instance_the_404_is_its_own(tmp_path: Path):
 
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_a_hup_forgets_no_object(services: Path, processes: int):
-    flags = ("--static-services", services, "--policy", "round_robin", "--workers", processes)
-    with router(*flags) as own:
+    with balanced(services, processes) as own:
         ids = [made(own) for _ in range(4)]
         before = set(own.processes())
         os.kill(own.process.pid, signal.SIGHUP)
@@ -144,7 +151,14 @@ class Store:
             self._kept.add(object_id)
             self._answer(peer, 200, {"object": "x", "bytes": 7, "id": object_id})
         else:
-            self._answer(peer, 200, {"id": named})
+            self._answer(peer, 200, self._object(named, path))
+
+    def _object(self, object_id: str, path: str) -> dict[str, Any]:
+        """Return the object; a batch has made a file."""
+        if not path.startswith("/v1/batches/"):
+            return {"id": object_id}
+        self._kept.add(output := f"{object_id}-output")
+        return {"id": object_id, "endpoint": "/v1/chat/completions", "output_file_id": output}
 
     def _answer(self, peer: Peer, status: int, body: object) -> None:
         data = json.dumps(body).encode()
@@ -171,6 +185,7 @@ def test_files_and_batches_stay_where_they_are(tmp_path: Path):
                 ("GET", f"/v1/files/{file_id}/content"),
                 ("GET", f"/v1/files/{file_id}"),
                 ("GET", f"/v1/batches/{batch_id}"),
+                ("GET", f"/v1/files/{batch_id}-output/content"),
                 ("POST", f"/v1/batches/{batch_id}/cancel"),
                 ("DELETE", f"/v1/files/{file_id}"),
             ):

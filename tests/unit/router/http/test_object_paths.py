@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.http.object_paths import ObjectFields, ObjectPath, created_id, parse_path, read_fields
+from svc.router.http.object_paths import ObjectFields, ObjectPath, created_id, file_ids, parse_path, read_fields
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,8 @@ from svc.router.http.object_paths import ObjectFields, ObjectPath, created_id, p
         (b"GET", b"/v1/files/file-1/content", ObjectPath(b"GET", "file-1", True)),
         (b"DELETE", b"/v1/conversations/conv_1/items/msg_1", ObjectPath(b"DELETE", "conv_1", True)),
         (b"GET", b"/v1/videos/v-1/content", ObjectPath(b"GET", "v-1", True)),
+        (b"GET", b"/v1/batches", ObjectPath(b"GET")),
+        (b"GET", b"/v1/batches/b-1", ObjectPath(b"GET", "b-1", is_batch=True)),
         (b"POST", b"/v1/chat/completions", None),
         (b"POST", b"/v1/messages/batches", None),
         (b"GET", b"/v1/filesystem/a", None),
@@ -103,3 +105,9 @@ def test_a_long_beginning_is_searched_in_linear_time():
 def test_the_fields_of_a_large_body_are_read():
     body = {"input": "x" * 100_000, "previous_response_id": "resp_1", "instructions": "y" * 100_000}
     assert read_fields(json.dumps(body).encode()).object_ids == ("resp_1",)
+
+
+def test_the_files_of_a_batch():
+    batch = {"id": "b-1", "input_file_id": "f-1", "output_file_id": "f-2", "error_file_id": None}
+    assert file_ids(json.dumps(batch).encode()) == ["f-2"]
+    assert file_ids(json.dumps({**batch, "error_file_id": "f-3"}, indent=1).encode()) == ["f-2", "f-3"]

@@ -155,3 +155,12 @@ def test_the_objects_of_an_instance_are_forgotten_with_it():
     router.replace_targets([target("a", "m"), target("b", "m")])
     assert not knows(router)
     assert knows(router, "resp_2")
+
+
+@pytest.mark.parametrize("size", [1, 1000])
+def test_the_files_that_a_batch_has_made_are_learned_from_answers_about_it(size: int):
+    body = b'{"id": "b-1", "errors": {}, "output_file_id": "f-2", "error_file_id": "f-3"}'
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
+    router = answered(exchange(router_with(**{"b-1": "a"}), "GET", "/v1/batches/b-1"), *parts)
+    assert (knows(router, "f-2"), knows(router, "f-3")) == (True, True)
+    assert not knows(answered(exchange(router_with(), "GET", "/v1/batches/b-1", status=404), *parts), "f-2")
