@@ -17,9 +17,9 @@ class GroupArbiter(Arbiter):
 
     app: "RouterApplication"
 
-    def spawn_worker(self) -> None:
-        if self.app.group.missing:
-            super().spawn_worker()
+    def spawn_worker(self) -> int | None:
+        """Fork a process of the newest group; return its pid, None if the group is complete."""
+        return super().spawn_worker() if self.app.group.missing else None
 
     def reap_workers(self) -> None:
         """Reap processes that have ended; gunicorn calls this ten times a second while it waits for an old group."""
