@@ -25,6 +25,7 @@ PACKAGES = (
     "prometheus-client",
     "rich",
     "brotli",
+    "xxhash",
 )
 OPTIONAL_PACKAGES = ("backports.zstd", "tomli", "redis", "xllamacpp")  # only for older Pythons or for an extra
 

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -308,3 +309,15 @@ def test_the_cost_of_counting_together_is_measured():
     assert done.returncode == 0, done.stderr
     assert [line.split()[1] for line in done.stdout.splitlines() if line[:3] in ("| 1", "| 3")] == ["1", "3"]
     assert "it admits " in done.stdout
+
+
+@needs("uvloop")
+def test_the_cost_of_the_policy_prefix_is_measured():
+    done = run("prefix.py", "--rounds", "1")
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|") for line in done.stdout.splitlines() if " B, " in line or "KB, " in line or "MB, " in line]
+    assert len(rows) == 8
+    assert all(float(cost) > 0 for row in rows for cost in row[2:-1])
+    entries, megabytes = re.search(r"has ([0-9,]+) blocks in ([0-9.]+) MB", done.stdout).groups()
+    assert int(entries.replace(",", "")) > 200_000
+    assert float(megabytes) <= 32

@@ -10,9 +10,10 @@ from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance import model_aliases
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.policies import CACHE_KEY_SEPARATOR, POLICIES, PickContext
+from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.request_queue import RequestQueue, Waiter
 from svc.router.balance.routing_request import RoutingRequest
-from svc.router.balance.routing_table import RoutingTable, build
+from svc.router.balance.routing_table import RoutingTable, build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.balance.unserved import DepartedModels, unserved_error
 from svc.router.telemetry.statistics import Statistics
@@ -50,6 +51,7 @@ class Balancer:
         self._clock = clock
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
+        self.prefixes = PrefixMap(settings.prefix_map_bytes)
         self._turns: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self._first_attempt = self.context(())  # for all first attempts; built once, as it refers to the live counts
         self._departed = DepartedModels()
@@ -64,7 +66,8 @@ class Balancer:
         return model_aliases.resolve(model, self.aliases, self.fallbacks, self.table.can_serve)
 
     def context(self, excluded: tuple[str, ...]) -> PickContext:
-        return PickContext(self.loads, self._turns, random.random, self._settings.cache_type_threshold, excluded)
+        threshold = self._settings.cache_type_threshold
+        return PickContext(self.loads, self._turns, random.random, threshold, excluded, self.prefixes)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
         """Return the instance for a request, None if the request has to wait for a busy or returning instance.
@@ -101,8 +104,7 @@ class Balancer:
         `on_wait` is called with the waiter before and after each wait, and may raise.
         Raise RateLimited if no instance becomes free in time, Unavailable if no instance can serve the request.
         """
-        queue = self.queue
-        if not (queue.waiting and queue.has_waiters(request.model)) and (target := self.pick(request)):
+        if not (self.queue.waiting and self.queue.has_waiters(request.model)) and (target := self.pick(request)):
             return target
         target = self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request))
         if target is not None:
@@ -225,8 +227,7 @@ class Balancer:
         if name in self.full:
             self._release_full(name)
         self.in_flight -= 1
-        if counts_for_budget:
-            self.retrying -= 1
+        self.retrying -= counts_for_budget
         self.statistics.instances[name].record_attempt(seconds, failed, answered)
         if ejection_reason:
             with self._lock:
@@ -275,6 +276,7 @@ class Balancer:
         with self._lock:
             targets = tuple(targets)
             self.health.forget_restarted(self.table.targets, targets)
+            forget_lost_caches(self.prefixes, self.table.targets, targets)
             models = self.table.models
             self.table = build(targets, self.health.is_usable)
             self._departed.replace_table(models, self.table.models, self._clock())
@@ -285,8 +287,7 @@ class Balancer:
 
     def _forget_absent(self, names: set[str]) -> None:
         """Drop the counts of absent instances without requests in flight, and the turns of models without instances."""
-        health = self.health
-        by_instance = (self.loads, self.statistics.instances, health.by_instance, health.server_errors)
+        by_instance = (self.loads, self.statistics.instances, self.health.by_instance, self.health.server_errors)
         for name in set().union(*by_instance) - names:
             if not self.loads.get(name):
                 for counts in by_instance:

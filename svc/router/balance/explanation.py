@@ -11,17 +11,22 @@ import msgspec
 
 from svc.router.balance import prompt_size
 from svc.router.balance.balancer import Balancer
+from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
 from svc.router.balance.policies import (
     MAX_SESSION_LOAD_RATIO,
     POLICIES,
     Member,
     PickContext,
     Pool,
+    digest,
     rendezvous,
 )
+from svc.router.balance.prefix_map import PeekedPrefixes
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.settings import RouterSettings
+
+BYTES_PER_TOKEN = 4  # of English text
 
 
 class Candidate(msgspec.Struct, frozen=True):
@@ -103,7 +108,7 @@ def _pick(
 
 
 def _preview(context: PickContext) -> PickContext:
-    return msgspec.structs.replace(context, turns=PeekedTurns(context.turns))
+    return msgspec.structs.replace(context, turns=PeekedTurns(context.turns), prefixes=PeekedPrefixes(context.prefixes))
 
 
 def _has_model(target: Target, request: RoutingRequest) -> bool:
@@ -151,31 +156,66 @@ def _round_robin(pool: Pool, request: RoutingRequest, context: PickContext, chos
 
 def _session(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
     if request.session:
-        yield from _affinity("the session", pool, request.session, context, chosen)
+        yield from _affinity("the session", pool, digest(request.session), context, chosen)
     else:
         yield "the request has no session"
         yield from _round_robin(pool, request, context, chosen)
 
 
-def _affinity(what: str, pool: Pool, key: bytes, context: PickContext, chosen: Member) -> Iterator[str]:
-    """Yield the order in which the key prefers the instances, and which of them are skipped."""
-    order = _preferences(pool, key, context)
+def _affinity(what: str, pool: Pool, key_hash: int, context: PickContext, chosen: Member) -> Iterator[str]:
+    """Yield the order in which a key prefers the instances, and which of them are skipped."""
+    order = _preferences(pool, key_hash, context)
     yield f"{what} prefers the instances in the order {', '.join(order)}"
     for name in order[: order.index(chosen.name)]:
         load = context.loads.get(name, 0)
         yield f"{name} is skipped: it has {load} requests in flight, {MAX_SESSION_LOAD_RATIO:g} times its share or more"
 
 
-def _preferences(pool: Pool, key: bytes, context: PickContext) -> list[str]:
+def _preferences(pool: Pool, key_hash: int, context: PickContext) -> list[str]:
     """Return the members in the order of `rendezvous`: the order in which it returns them if none has any load."""
     idle = msgspec.structs.replace(context, loads={})
     excluded = [member.name for member in pool.members if member.name in context.excluded]
     order: list[str] = []
     while True:
-        member = rendezvous(pool, key, msgspec.structs.replace(idle, excluded=(*excluded, *order)))
+        member = rendezvous(pool, key_hash, msgspec.structs.replace(idle, excluded=(*excluded, *order)))
         if member is None:
             return order
         order.append(member.name)
+
+
+def _prefix(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    conversation = conversation_of(request)
+    if not conversation:
+        yield "the request has no prompt"
+        yield from _round_robin(pool, request, context, chosen)
+        return
+    hashes = block_hashes(conversation, pool.seed)
+    matches = [
+        (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _sent(pool, context, bits))
+    ]
+    if not matches:
+        yield "no instance was sent a prefix of this conversation" if hashes else "the conversation is short"
+        key_hash = affinity_hash(conversation, hashes, pool.seed)
+        yield from _affinity("its beginning", pool, key_hash, context, chosen)
+        return
+    yield f"the conversation has {_tokens(conversation.nbytes)}"
+    for blocks, names in matches:
+        was = "was" if len(names) == 1 else "were"
+        yield f"{', '.join(names)} {was} sent the first {_tokens(prefix_bytes(blocks))}"
+        if chosen.name in names:
+            return
+        yield from (f"{name} is skipped: it has {context.loads.get(name, 0)} requests in flight" for name in names)
+    yield f"{chosen.name} is the least loaded of all instances"
+
+
+def _sent(pool: Pool, context: PickContext, bits: int) -> list[str]:
+    """Return the names of the instances with these bits that can get the request."""
+    known, excluded = context.prefixes.bits, context.excluded
+    return [m.name for m in pool.members if m.name not in excluded and known.get(m.name, 0) & bits]
+
+
+def _tokens(size: int) -> str:
+    return f"{size} bytes, about {round(size / BYTES_PER_TOKEN)} tokens"
 
 
 def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
@@ -211,6 +251,6 @@ REASONS: dict[str, Reasons] = {
     "least_requests": _least_requests,
     "power_of_two": _power_of_two,
     "session": _session,
-    "prefix": _session,
+    "prefix": _prefix,
     "random": _random,
 }

@@ -12,12 +12,18 @@ from hashlib import blake2b
 import msgspec
 
 from svc.router.balance import prompt_size
+from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
+from svc.router.balance.prefix_map import Match, PrefixMap
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
+DEFAULT_PREFIX_MAP_BYTES = 1 << 20
 MASK_64_BITS = (1 << 64) - 1
 MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many times their share of the load
-PREFIX_BYTES = 1024
+# For each of these bytes of a conversation that were sent to no other instance, an instance may have one request more
+# than MAX_SESSION_LOAD_RATIO allows: 8 KB are about 2,000 tokens, which another instance would have to compute first.
+PREFIX_BYTES_PER_REQUEST = 8 << 10
+MAX_PREFIX_REQUESTS = 4
 MAX_CYCLE_LENGTH = 10_000
 CACHE_KEY_SEPARATOR = "\0"  # precedes the cache type in a pool's key
 
@@ -37,7 +43,10 @@ class Pool(msgspec.Struct, frozen=True):
     key: str = ""  # the key of the counter of turns; a pool in a later table continues with the same counter
     members: tuple[Member, ...] = ()
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
+    seed: int = 0  # a hash of the key: the same conversation with another model is another one
     seeds: tuple[int, ...] = ()  # hashes of the members' names
+    weight: int = 1  # of all members together
+    unexcluded: tuple[Member, ...] = ()  # the members of which one is chosen, if no instance is excluded
     by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
 
     @staticmethod
@@ -47,7 +56,10 @@ class Pool(msgspec.Struct, frozen=True):
             key,
             members,
             cycle([member.weight for member in members]),
+            digest(key.encode()),
             tuple(digest(member.name.encode()) for member in members),
+            sum(member.weight for member in members) or len(members),
+            tuple(member for member in members if member.weight) or members,
             {
                 cache_type: Pool.of(_of_cache_type(members, cache_type), f"{key}{CACHE_KEY_SEPARATOR}{cache_type}")
                 for cache_type in {member.cache_type for member in members if member.cache_type}
@@ -63,6 +75,8 @@ class PickContext(msgspec.Struct):
     draw: Callable[[], float]  # returns a random number in [0, 1)
     cache_type_threshold: int  # bytes of text; for a longer prompt, instances with a static cache are better
     excluded: Container[str] = ()  # names of instances that must not get the request
+    # The beginnings of conversations that instances were sent. `prefix` adds to it.
+    prefixes: PrefixMap = msgspec.field(default_factory=lambda: PrefixMap(DEFAULT_PREFIX_MAP_BYTES))
 
 
 def cycle(weights: list[int]) -> tuple[int, ...]:
@@ -103,8 +117,7 @@ def least_requests(pool: Pool, request: RoutingRequest, context: PickContext) ->
     members = _allowed(pool, context)
     if not members:
         return None
-    start = next(context.turns[pool.key]) % len(members)
-    return min(members[start:] + members[:start], key=lambda member: _load(member, context))
+    return _least_loaded(members, pool, context)
 
 
 def power_of_two(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
@@ -124,16 +137,50 @@ def random(pool: Pool, request: RoutingRequest, context: PickContext) -> Member 
 
 def session(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return the member that `rendezvous` selects for the request's session; use round robin without a session."""
-    return rendezvous(pool, request.session, context) if request.session else round_robin(pool, request, context)
+    if not request.session:
+        return round_robin(pool, request, context)
+    return rendezvous(pool, digest(request.session), context)
 
 
 def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the member that `rendezvous` selects for the beginning of the prompt: equal beginnings share a cache.
+    """Return the member that was sent the longest beginning of this conversation, which it probably has in its cache.
 
-    Use round robin without a prompt.
+    If all members that were sent a beginning are overloaded, return the least loaded of all members. If none was sent
+    any, return the one that `rendezvous` selects for the first block: equal beginnings meet at one instance. Use round
+    robin without a prompt.
     """
-    start = prompt(request.body)[:PREFIX_BYTES]
-    return rendezvous(pool, start, context) if start else round_robin(pool, request, context)
+    conversation = conversation_of(request)
+    hashes = block_hashes(conversation, pool.seed)
+    if not conversation:
+        return round_robin(pool, request, context)
+    matches = context.prefixes.find(hashes)
+    member = _longest_match(pool, matches, context) if matches else None
+    if member is None:
+        member = rendezvous(pool, affinity_hash(conversation, hashes, pool.seed), context)
+    if member is not None and hashes:
+        context.prefixes.add(hashes, member.name)
+    return member
+
+
+def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Member | None:
+    """Return the least loaded of the members with the longest match that are not overloaded; None if none has a match.
+
+    If all members with a match are overloaded, return the least loaded of all members.
+    """
+    bits, loads = context.prefixes.bits, context.loads
+    members, total = _allowed(pool, context), _total_load(pool, context)
+    is_known = False
+    for place, (blocks, instances) in enumerate(matches):
+        matching = [member for member in members if bits.get(member.name, 0) & instances]
+        if not matching:
+            continue
+        is_known = True
+        others = prefix_bytes(matches[place + 1][0]) if place + 1 < len(matches) else 0
+        more = min(MAX_PREFIX_REQUESTS, (prefix_bytes(blocks) - others) / PREFIX_BYTES_PER_REQUEST)
+        free = tuple(m for m in matching if loads.get(m.name, 0) < _load_limit(m, pool, total, more))
+        if free:
+            return _least_loaded(free, pool, context)
+    return _least_loaded(members, pool, context) if is_known else None
 
 
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
@@ -150,34 +197,30 @@ def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | 
     return session(pool, request, context)
 
 
-def rendezvous(pool: Pool, key: bytes, context: PickContext) -> Member | None:
-    """Return the member with the highest score for the key, among the members that are not overloaded.
+def rendezvous(pool: Pool, key_hash: int, context: PickContext) -> Member | None:
+    """Return the member with the highest score for a key, among the members that are not overloaded.
 
     A member is overloaded if it has MAX_SESSION_LOAD_RATIO times its share of the load. If all members are overloaded,
     return the one with the highest score.
     """
-    key_hash = digest(key)
     scores = {
         member.name: _score(key_hash, seed, member.weight or 1)
         for member, seed in zip(pool.members, pool.seeds, strict=True)
     }
     ranked = sorted(_allowed(pool, context), key=lambda member: scores[member.name], reverse=True)
-    total = sum(context.loads.get(member.name, 0) for member in pool.members) + 1
-    weights = sum(member.weight for member in pool.members) or len(pool.members)
+    total = _total_load(pool, context)
     for member in ranked:
-        limit = math.ceil(MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / weights)
-        if context.loads.get(member.name, 0) < limit:
+        if context.loads.get(member.name, 0) < _load_limit(member, pool, total):
             return member
     return ranked[0] if ranked else None
 
 
-def prompt(body: bytes) -> bytes:
-    """Return the JSON of the messages or the prompt in the body, empty if there are none."""
-    try:
-        fields = _decode_prompt(body) if body else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return b""
-    return bytes(fields.messages or fields.prompt or b"") if fields else b""
+def _total_load(pool: Pool, context: PickContext) -> int:
+    """Return the requests in flight at all members, with the one for which a member is chosen."""
+    loads, total = context.loads, 1
+    for member in pool.members:
+        total += loads.get(member.name, 0)
+    return total
 
 
 def _from(turn: int, pool: Pool, context: PickContext) -> Member | None:
@@ -202,27 +245,35 @@ def _score(key: int, seed: int, weight: int) -> float:
     return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
 
 
+def _load_limit(member: Member, pool: Pool, total: int, more: float = 0) -> int:
+    """Return how many requests in flight are too many for one more. `more`: requests that exceed the member's share."""
+    return math.ceil(MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + more)
+
+
+def _least_loaded(members: tuple[Member, ...], pool: Pool, context: PickContext) -> Member:
+    """Return the member with the fewest requests in flight in proportion to its weight; equal members take turns."""
+    if len(members) == 1:
+        return members[0]
+    start = next(context.turns[pool.key]) % len(members)
+    return min(members[start:] + members[:start], key=lambda member: _load(member, context))
+
+
 def _load(member: Member, context: PickContext) -> float:
     return context.loads.get(member.name, 0) / max(member.weight, 1)
 
 
-def _allowed(pool: Pool, context: PickContext) -> list[Member]:
+def _allowed(pool: Pool, context: PickContext) -> tuple[Member, ...]:
     """Return the members that are not excluded. Members of weight 0 are returned only if there are no others."""
-    members = [member for member in pool.members if member.name not in context.excluded]
-    return [member for member in members if member.weight] or members
+    if not context.excluded:
+        return pool.unexcluded
+    members = tuple(member for member in pool.members if member.name not in context.excluded)
+    return tuple(member for member in members if member.weight) or members
 
 
 def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
     """Yield the members of a cache type. Their `cache_type` becomes empty, so that their pool is not divided again."""
     return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)
 
-
-class _Prompt(msgspec.Struct):
-    messages: msgspec.Raw = msgspec.Raw(b"")
-    prompt: msgspec.Raw = msgspec.Raw(b"")
-
-
-_decode_prompt = msgspec.json.Decoder(_Prompt).decode
 
 Policy = Callable[[Pool, RoutingRequest, PickContext], Member | None]
 POLICIES: dict[str, Policy] = {

@@ -6,7 +6,7 @@ import msgspec
 
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
 from svc.router.balance.target import Target
-from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, Fields, read_fields, user_id
+from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, Fields, JsonBody, read_body, user_id
 from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Media, Request, RequestHead
 
@@ -17,12 +17,14 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """The model in a request (None: any model), the session of the request (empty: none), and its body.
 
     `owner`: the instance that has the object which the request is about; None for most requests.
+    `json`: what was read of a JSON body; None if nothing was, or if the body was rewritten since.
     """
 
     model: str | None = None
     session: bytes = b""
     body: bytes = b""
     owner: Target | None = None
+    json: JsonBody | None = None
 
 
 def parse(request: Request) -> RoutingRequest:
@@ -37,10 +39,11 @@ def parse(request: Request) -> RoutingRequest:
     if not body:
         return RoutingRequest(None, head.session)
     if head.media is Media.JSON:
-        fields = read_fields(body)
+        json = read_body(body)
+        fields = json.fields
         names_session = fields.prompt_cache_key is not ABSENT or fields.metadata is not ABSENT
         session = _session(head, fields) if names_session else head.session
-        return RoutingRequest(fields.model or None, session, body)
+        return RoutingRequest(fields.model or None, session, body, json=json)
     if head.media is Media.FORM:
         return RoutingRequest(_form_model(head, body), head.session, body)
     model = _query_model(head)

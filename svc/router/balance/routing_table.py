@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterable
 import msgspec
 
 from svc.router.balance.policies import Member, Pool
+from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.target import Target
 
 RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that is expected to run again
@@ -76,6 +77,17 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
         frozenset(returning - set(by_model)),
         frozenset(model for target in ordered for model in target.models),
     )
+
+
+def forget_lost_caches(prefixes: PrefixMap, before: Iterable[Target], after: Iterable[Target]) -> None:
+    """Drop what is known of the caches of instances that have left, restarted or moved since `before`."""
+    if not prefixes.bits:
+        return
+    present = {target.name: target for target in after}
+    for target in before:
+        now = present.get(target.name)
+        if now is None or now.is_restart_of(target):
+            prefixes.forget(target.name)
 
 
 def _usable_or_all(members: list[Member], usable: frozenset[str]) -> list[Member]:

@@ -1,6 +1,6 @@
 """What names the session of a request, for explanations. Pure."""
 
-from svc.router.http.json_body import read_fields
+from svc.router.http.json_body import read_body
 from svc.router.http.request import Media, Request
 
 
@@ -10,7 +10,7 @@ def session_source(request: Request, session: bytes) -> str:
     if not session:
         return ""
     if session != head.session and request.body and head.media is Media.JSON:
-        key = bytes(read_fields(request.body).prompt_cache_key)
+        key = bytes(read_body(request.body).fields.prompt_cache_key)
         return "prompt_cache_key of the body" if key[1:-1] == session else "metadata.user_id of the body"
     ranks = head.rules.session_ranks
     names = [name.lower() for name, value in (*head.headers, *head.special.items()) if value]

@@ -12,7 +12,7 @@ from contextlib import suppress
 import msgspec
 
 from svc.base.errors import BadRequest
-from svc.router.http.json_strings import empty_long_strings
+from svc.router.http.json_strings import Removed, empty_long_strings, original_position
 
 MAX_MODEL_CHARS = 512
 MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a quoted name in which every character is an escape
@@ -26,11 +26,33 @@ REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf")
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The model of a body (None if absent), and two fields that can name its session, as JSON (empty if absent)."""
+    """The model of a body (None if absent), and as JSON (empty if absent) what names its session and its prompt."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
     metadata: msgspec.Raw = ABSENT
+    tools: msgspec.Raw = ABSENT
+    system: msgspec.Raw = ABSENT
+    instructions: msgspec.Raw = ABSENT
+    messages: msgspec.Raw = ABSENT
+    prompt: msgspec.Raw = ABSENT
+    input: msgspec.Raw = ABSENT
+
+
+class JsonBody(msgspec.Struct, frozen=True, gc=False):
+    """The fields of a JSON body, and the text that they were read from: the body, or the body with strings emptied."""
+
+    fields: Fields
+    text: bytes
+    removed: Removed = []
+
+    def original(self, field: msgspec.Raw, body: bytes) -> memoryview:
+        """Return the field's JSON with the strings that were emptied. `body`: the body that the fields are from."""
+        if not self.removed:
+            return memoryview(field)
+        start = _address(field) - _address(self.text)
+        end = start + memoryview(field).nbytes
+        return memoryview(body)[original_position(start, self.removed) : original_position(end, self.removed)]
 
 
 class _RawFields(msgspec.Struct):
@@ -49,20 +71,36 @@ _decode_metadata = msgspec.json.Decoder(_Metadata).decode
 _skip = msgspec.json.Decoder(msgspec.Raw).decode
 
 
-def read_fields(body: bytes) -> Fields:
+def read_body(body: bytes) -> JsonBody:
     """Return the fields of a JSON body.
 
     Raise BadRequest if the body is not JSON or is nested too deeply, or if its model is not a string or is too long. An
     error inside a long string may remain undetected: the instance refuses it.
     """
     if len(body) >= LARGE_JSON_BYTES and body[:1] == b"{" and body[1:2] != b"\0":  # not in UTF-16 or UTF-32
-        text = empty_long_strings(body)
-        if text is not body:
+        text, removed = empty_long_strings(body)
+        if removed:
             with suppress(BadRequest):  # reading the whole body reports the position of the error
                 fields = _read(text)
                 if fields.model and bytes(fields.prompt_cache_key) != b'""':  # neither may have been a long string
-                    return fields
-    return _read(body)
+                    return JsonBody(fields, text, removed)
+    return JsonBody(_read(body), body)
+
+
+def reread_body(body: bytes) -> JsonBody:
+    """Return the fields of a JSON body with its prompt, also for a body that only Python's `json` reads.
+
+    For the latter, the text is a copy of the body. If the body cannot be read, no field is present.
+    """
+    text = body
+    try:
+        try:
+            return JsonBody(_decode(text), text)
+        except msgspec.DecodeError:
+            text = strict_json(utf8(body))
+            return JsonBody(_decode(text), text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRequest):
+        return JsonBody(Fields(), body)
 
 
 def _read(body: bytes) -> Fields:
@@ -113,6 +151,7 @@ def strict_json(text: bytes) -> bytes:
 def _read_leniently(body: bytes) -> Fields:
     text = utf8(body)
     place, fields = _find_fields(text)
+    # Without the prompt, which would keep this copy of the body in memory.
     return Fields(None if place is None else _model(text[place]), fields.prompt_cache_key, fields.metadata)
 
 

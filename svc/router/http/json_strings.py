@@ -12,17 +12,20 @@ BYTES_PER_SEARCH = 1 << 10  # between two quotes on average, for more searches t
 MAX_BACKSLASHES = 32  # in a row
 BACKSLASH = ord("\\")
 
+Removed = list[tuple[int, int]]  # start and end of each removed part of a text, in ascending order
 
-def empty_long_strings(text: bytes) -> bytes:
+
+def empty_long_strings(text: bytes) -> tuple[bytes, Removed]:
     """Return the JSON text with empty strings in place of long ones, or with some of them if quotes are frequent.
 
-    The result is valid JSON if the text is. The content of a removed string is not checked, except that strings with a
-    line break are kept: it is the most frequent error.
+    Also return the positions that were removed. The result is valid JSON if the text is. The content of a removed
+    string is not checked, except that strings with a line break are kept: it is the most frequent error.
     """
     middle = len(text) // 2
     if text.count(b'"', middle, middle + SAMPLE_BYTES) > MAX_SAMPLE_QUOTES:
-        return text
+        return text, []
     kept: list[bytes] = []
+    removed: Removed = []
     start = searches = 0
     opening = quote = -1  # the position of the opening quote, -1 outside of strings
     while (quote := text.find(b'"', quote + 1)) >= 0:
@@ -40,12 +43,25 @@ def empty_long_strings(text: bytes) -> bytes:
                 continue
         if quote - opening > LONG_STRING_BYTES and text.find(b"\n", opening, quote) < 0:
             kept.append(text[start : opening + 1])
+            removed.append((opening + 1, quote))
             start = quote
         opening = -1
     if not kept:
-        return text
+        return text, removed
     kept.append(text[start:])
-    return b"".join(kept)
+    return b"".join(kept), removed
+
+
+def original_position(position: int, removed: Removed) -> int:
+    """Return where the character before a position of the emptied text ends in the original text.
+
+    For the start of a JSON value this is its start, because a value follows no removed string directly.
+    """
+    for start, stop in removed:
+        if start >= position:
+            break
+        position += stop - start
+    return position
 
 
 def _backslashes_before(text: bytes, end: int) -> int:

@@ -79,7 +79,7 @@ def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
 def read_fields(body: bytes) -> ObjectFields:
     """Return the ids of the objects that a body names; of a body that is not a JSON object, none."""
     try:
-        fields = _decode(empty_long_strings(body) if len(body) >= LARGE_JSON_BYTES else body)
+        fields = _decode(empty_long_strings(body)[0] if len(body) >= LARGE_JSON_BYTES else body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ObjectFields()
     conversation = fields.conversation

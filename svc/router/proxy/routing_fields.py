@@ -39,7 +39,7 @@ def with_resolved_model(exchange: Exchange, routing: RoutingRequest) -> RoutingR
             time.sleep(0)
         exchange.request = with_model(request, exchange.model)
         request.body, request = b"", exchange.request  # frees the old body: the connection keeps the old request
-        routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body)
+        routing = msgspec.structs.replace(routing, model=exchange.model, body=request.body, json=None)
     return routing
 
 

@@ -13,7 +13,7 @@ from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer, OnWait
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
-from svc.router.balance.routing_table import build
+from svc.router.balance.routing_table import build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, decode
@@ -73,6 +73,7 @@ class RelayBalancer(Balancer):
             self._rows.clear()
             self._suspicions.clear()
             self._turns.clear()
+            forget_lost_caches(self.prefixes, self.table.targets, published.targets)
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.queue.models = self.table.models
         self._departed.replace_table(models, self.table.models, self._clock())

@@ -5,6 +5,7 @@ import pytest
 
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.balancer import Balancer
+from svc.router.balance.conversation import block_hashes, conversation_of
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -410,3 +411,32 @@ def test_an_instance_that_has_taken_the_request_does_not_get_it_again():
     router = state(A, B)
     assert router.balancer.choose_again_or_wait(M, steps(expire(router), expire(router)), (A,), ("b",)) is A
     assert router.balancer.choose_again_or_wait(M, steps(expire(router), expire(router)), (), ("a", "b")) is None
+
+
+def test_prefix_forgets_what_an_instance_that_restarted_or_left_was_sent():
+    def request(number: int) -> RoutingRequest:
+        return RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"%d " % number * 900))
+
+    def sent_to(number: int) -> dict[str, int]:
+        """Each instance that was sent the conversation, with the length of what it was sent."""
+        prefixes, pool = router.balancer.prefixes, router.balancer.table.pool("m")
+        matches = prefixes.find(block_hashes(conversation_of(request(number)), pool.seed))
+        return {name: length for length, bits in matches for name, bit in prefixes.bits.items() if bit & bits}
+
+    router = state(A, B, policy="prefix")
+    chosen = {number: router.balancer.pick(request(number)).name for number in range(1000, 1040)}
+    assert set(chosen.values()) == {"a", "b"}
+    router.replace_targets([A, B, target("c", "m")])
+    router.balancer.record_check("a", passed=False, first_decides=True)
+    assert all(sent_to(number) == {name: 8} for number, name in chosen.items())
+    router.replace_targets([target("a", "m", registered="later"), B])
+    assert all(sent_to(number) == ({"b": 8} if name == "b" else {}) for number, name in chosen.items())
+    router.replace_targets([target("a", "m", registered="later")])
+    assert all(sent_to(number) == {} for number in chosen)
+    assert not router.balancer.prefixes.bits
+
+
+def test_a_policy_that_needs_no_prefixes_stores_none():
+    router = state(A, B, policy="session")
+    router.balancer.pick(RoutingRequest("m", b"s", b'{"prompt": "%b"}' % (b"x" * 9000)))
+    assert len(router.balancer.prefixes) == 0

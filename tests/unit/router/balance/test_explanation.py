@@ -191,3 +191,31 @@ def test_requests_that_would_wait():
         assert (choice.instance, choice.waits) == (None, True)
     unknown = explained(returning, RoutingRequest("x"))
     assert (unknown.instance, unknown.waits) == (None, False)
+
+
+def test_the_prefixes_that_decide_are_named():
+    router = state(target("a", "m"), target("b", "m"), policy="prefix")
+    chat = [RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"word " * words)) for words in (1000, 2000, 4000)]
+    other = RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"else " * 1000))
+    assert explained(router, chat[0]).why[0] == "no instance was sent a prefix of this conversation"
+    assert not router.balancer.prefixes.bits, "the explanation adds nothing"
+    own = router.balancer.pick(chat[0]).name
+    choice = explained(router, chat[1])
+    assert choice.instance == own
+    assert choice.why == (
+        "the conversation has 10001 bytes, about 2500 tokens",
+        f"{own} was sent the first 4608 bytes, about 1152 tokens",
+    )
+    for _ in range(40):
+        router.balancer.begin_attempt(target(own, "m"))
+    choice = explained(router, chat[1])
+    assert choice.instance != own
+    assert choice.why[-2:] == (
+        f"{own} is skipped: it has 40 requests in flight",
+        f"{choice.instance} is the least loaded of all instances",
+    )
+    assert router.balancer.pick(chat[1]).name == choice.instance
+    assert explained(router, chat[2]).why[1].startswith(f"{choice.instance} was sent the first 9216 bytes")
+    assert "no instance was sent" in explained(router, other).why[0]
+    assert explained(router, RoutingRequest("m", body=b'{"prompt": "hi"}')).why[0] == "the conversation is short"
+    assert explained(router, RoutingRequest("m", body=b"{}")).why[0] == "the request has no prompt"

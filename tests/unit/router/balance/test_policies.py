@@ -1,4 +1,5 @@
 import itertools
+import json
 import math
 from collections import Counter, defaultdict
 from fractions import Fraction
@@ -7,16 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from svc.router.balance.conversation import block_hashes, conversation_of
 from svc.router.balance.policies import (
     MAX_CYCLE_LENGTH,
+    MAX_PREFIX_REQUESTS,
     MAX_SESSION_LOAD_RATIO,
     POLICIES,
     Member,
     PickContext,
     Pool,
     cycle,
-    prompt,
 )
+from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.routing_request import RoutingRequest
 from tests.unit.router.examples import target
 
@@ -33,8 +36,14 @@ def pool(*weights: int, types: tuple[str, ...] = ("",) * 6) -> Pool:
     return Pool.of(map(member, "abcdef", weights, types))
 
 
-def context(loads: dict[str, int] | None = None, excluded: tuple[str, ...] = (), draw: float = 0.3) -> PickContext:
-    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded)
+def context(
+    loads: dict[str, int] | None = None,
+    excluded: tuple[str, ...] = (),
+    draw: float = 0.3,
+    prefixes: PrefixMap | None = None,
+) -> PickContext:
+    known = PrefixMap(1 << 20) if prefixes is None else prefixes
+    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded, known)
 
 
 def picks(policy: str, pool: Pool, count: int, request: RoutingRequest | None = None) -> Counter[str]:
@@ -235,27 +244,6 @@ def test_random_picks_by_weight():
     assert counts == {"a": 75, "b": 25}
 
 
-def test_prefix_sends_equal_beginnings_to_one_instance():
-    def request_with(text: str) -> RoutingRequest:
-        return RoutingRequest(
-            "m", b"", b'{"model": "m", "messages": [{"role": "system", "content": "%b"}]}' % text.encode()
-        )
-
-    members = pool(1, 1, 1, 1)
-    system = "You are a helpful assistant. " * 100
-    chosen = {POLICIES["prefix"](members, request_with(system + str(n)), context()).name for n in range(20)}
-    assert len(chosen) == 1
-    assert len({POLICIES["prefix"](members, request_with(f"{n}{system}"), context()).name for n in range(20)}) > 1
-    assert len(picks("prefix", members, 4, RoutingRequest("m", b"", b"{}"))) == 4
-
-
-def test_the_prompt_is_read_from_a_body_in_any_state():
-    assert prompt(b'{"messages": [1, 2], "model": "m"}') == b"[1, 2]"
-    assert prompt(b'{"prompt": "x"}') == b'"x"'
-    for body in (b"", b"{}", b"[", b"\xff", b'{"prompt": "\xff"}', b"[]", b"7"):
-        assert isinstance(prompt(body), bytes)
-
-
 def test_the_highest_score_divides_by_no_zero(monkeypatch: pytest.MonkeyPatch):
     from svc.router.balance import policies
 
@@ -264,3 +252,114 @@ def test_the_highest_score_divides_by_no_zero(monkeypatch: pytest.MonkeyPatch):
         assert policies._score(key ^ seed, seed, 1) > 0  # noqa: SLF001
     monkeypatch.setattr(policies, "MASK_64_BITS", 0)
     assert policies._score(1, 2, 1) > 0  # noqa: SLF001
+
+
+SYSTEM = "You are a helpful assistant. " * 210  # 6 KB
+
+
+def chat(*texts: str, system: str = SYSTEM) -> RoutingRequest:
+    messages = [{"role": "system", "content": system}, *({"role": "user", "content": text} for text in texts)]
+    return RoutingRequest("m", b"", json.dumps({"model": "m", "messages": messages}).encode())
+
+
+def chosen(request: RoutingRequest, members: Pool, context: PickContext) -> str:
+    return POLICIES["prefix"](members, request, context).name
+
+
+def test_prefix_sends_equal_beginnings_to_one_instance():
+    members = pool(1, 1, 1, 1)
+    now = context()
+    assert len({chosen(chat(f"{n}"), members, now) for n in range(20)}) == 1
+    assert len({chosen(chat("x", system=f"{n}{SYSTEM}"), members, now) for n in range(20)}) > 1
+    assert len({chosen(chat("x"), members, context()) for _ in range(20)}) == 1, "also routers that know nothing yet"
+    assert len(picks("prefix", members, 4, RoutingRequest("m", b"", b"{}"))) == 4
+
+
+def test_prefix_sends_short_prompts_that_are_equal_to_one_instance():
+    members = pool(1, 1, 1, 1)
+    assert len({chosen(prompted(50), members, context()) for _ in range(20)}) == 1
+    assert len({chosen(prompted(size), members, context()) for size in range(40)}) > 1
+
+
+def test_a_conversation_stays_where_it_is_known_though_another_instance_has_its_beginning():
+    members, prefixes = pool(1, 1, 1), PrefixMap(1 << 20)
+    story = ["Tell me a story. " * 100, "Once upon a time. " * 100]
+    first = chosen(chat(story[0]), members, context(prefixes=prefixes))
+    second = chosen(chat("Another chat. " * 100), members, context({first: 9}, prefixes=prefixes))
+    third = chosen(chat("A third one. " * 100), members, context({first: 9, second: 9}, prefixes=prefixes))
+    assert len({first, second, third}) == 3
+    for in_flight in ({}, {first: 1}, {second: 1, third: 1}):
+        assert chosen(chat(*story), members, context(in_flight, prefixes=prefixes)) == first
+
+
+def test_a_conversation_that_is_known_nowhere_else_may_exceed_the_share_of_its_instance():
+    """The longer it is, the more: it would cost another instance its computation."""
+    members = pool(1, 1, 1, 1)
+
+    def accepted(size: int) -> int:
+        """The number of requests in flight with which the instance gets the next turn of a conversation."""
+        prefixes = PrefixMap(1 << 20)
+        own = chosen(prompted(size), members, context(prefixes=prefixes))
+        turns = (chosen(prompted(size + 9), members, context({own: load}, prefixes=prefixes)) for load in range(40))
+        return next(load for load, name in enumerate(turns) if name != own)
+
+    sizes = [accepted(size) for size in (1_000, 10_000, 20_000, 100_000, 400_000)]
+    assert sizes == sorted(sizes)
+    assert len(set(sizes)) > 3
+    assert sizes[0] == 1
+    assert sizes[-1] <= 8
+
+
+def test_when_all_that_know_a_conversation_are_overloaded_the_least_loaded_gets_it():
+    members, prefixes = pool(1, 1, 1, 1), PrefixMap(1 << 20)
+    own = chosen(chat("x"), members, context(prefixes=prefixes))
+    others = [name for name in "abcd" if name != own]
+    loads = {own: 30, others[0]: 2, others[1]: 1, others[2]: 3}
+    assert chosen(chat("x"), members, context(loads, prefixes=prefixes)) == others[1]
+    assert chosen(chat("x"), members, context({**loads, own: 1}, prefixes=prefixes)) in (own, others[1])
+
+
+def test_instances_that_know_equally_much_share_new_conversations():
+    members, prefixes = pool(1, 1, 1), PrefixMap(1 << 20)
+    for own in "abc":
+        prefixes.add(block_hashes(conversation_of(chat(own * 900)), members.seed), own)
+    now = context(prefixes=prefixes)
+    news = [chat(f"{n} " * 300) for n in range(30)]
+    assert Counter(chosen(request, members, now) for request in news) == {"a": 10, "b": 10, "c": 10}
+    assert chosen(chat("x"), members, context({"a": 1, "c": 1}, prefixes=prefixes)) == "b"
+
+
+def test_a_model_does_not_have_what_another_model_of_its_instance_was_sent():
+    prefixes = PrefixMap(1 << 20)
+    first, second = (Pool.of(map(member, "abcd"), model) for model in ("m", "adapter"))
+    own = chosen(chat("x"), first, context(prefixes=prefixes))
+    busy = context({own: 1, **dict.fromkeys({*"abcd"} - {own}, 9)}, prefixes=prefixes)
+    assert chosen(chat("x"), first, busy) == own
+    hashes = block_hashes(conversation_of(chat("x")), second.seed)
+    assert prefixes.find(hashes) == []
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3), loads), min_size=1, max_size=12))
+def test_prefix_decides_equally_for_the_same_state(requests: list[tuple[int, int, list[int]]]):
+    members = pool(1, 2, 1, 1)
+    states = [(defaultdict(itertools.count), PrefixMap(1 << 20)) for _ in range(2)]
+    for system, user, in_flight in requests:
+        request = chat("question " * user * 200, system=f"{system} {SYSTEM}")
+        loads = dict(zip("abcd", in_flight, strict=False))
+        names = [
+            chosen(request, members, PickContext(loads, turns, lambda: 0.5, 100, (), prefixes))
+            for turns, prefixes in states
+        ]
+        assert names[0] == names[1]
+
+
+@given(st.lists(st.integers(1, 5), min_size=1, max_size=6), loads)
+def test_no_prefix_exceeds_the_maximum_load_of_an_instance(weights: list[int], in_flight: list[int]):
+    """Of an instance that is not overloaded by MAX_PREFIX_REQUESTS more, unless all are overloaded."""
+    members, prefixes = pool(*weights), PrefixMap(1 << 20)
+    loads = dict(zip("abcdef", in_flight, strict=True))
+    chosen(prompted(100_000), members, context(prefixes=prefixes))
+    picked = POLICIES["prefix"](members, prompted(100_000), context(loads, prefixes=prefixes))
+    total = sum(loads[m.name] for m in members.members) + 1
+    share = MAX_SESSION_LOAD_RATIO * total * picked.weight / sum(weights)
+    assert loads[picked.name] + 1 <= math.ceil(share + MAX_PREFIX_REQUESTS)

@@ -7,7 +7,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from svc.base.errors import BadRequest
-from svc.router.http.json_body import MAX_MODEL_CHARS, read_fields, replace_model
+from svc.router.http.json_body import MAX_MODEL_CHARS, read_body, replace_model
 from tests.cpu import reference_cost
 
 VALUES = st.recursive(
@@ -36,7 +36,7 @@ VALUES = st.recursive(
     ],
 )
 def test_what_pythons_json_reads_is_read(body: bytes):
-    assert read_fields(body).model == "m"
+    assert read_body(body).fields.model == "m"
 
 
 @pytest.mark.parametrize(
@@ -59,14 +59,14 @@ def test_what_pythons_json_reads_is_read(body: bytes):
 )
 def test_what_is_no_json_is_refused(body: bytes):
     with pytest.raises(BadRequest, match="cannot read the body"):
-        read_fields(body)
+        read_body(body)
 
 
 @pytest.mark.parametrize("depth", [1500, 100_000, 1_000_000])
 def test_json_that_is_nested_too_deeply_is_refused(depth: int):
     for body in (b"[" * depth, b'{"model": "m", "x": %b%b}' % (b"[" * depth, b"]" * depth), b'{"a":' * depth):
         with pytest.raises(BadRequest, match="nested too deeply"):
-            read_fields(body)
+            read_body(body)
 
 
 @pytest.mark.parametrize(
@@ -74,12 +74,14 @@ def test_json_that_is_nested_too_deeply_is_refused(depth: int):
 )
 def test_a_model_that_is_no_short_name_is_refused(model: bytes):
     with pytest.raises(BadRequest) as caught:
-        read_fields(b'{"model": %b}' % model)
+        read_body(b'{"model": %b}' % model)
     assert caught.value.param == "model"
 
 
 def test_a_name_in_which_every_character_is_an_escape_is_read():
-    assert read_fields(b'{"model": "%b", "x": NaN}' % (b"\\u00e9" * MAX_MODEL_CHARS)).model == "é" * MAX_MODEL_CHARS
+    assert (
+        read_body(b'{"model": "%b", "x": NaN}' % (b"\\u00e9" * MAX_MODEL_CHARS)).fields.model == "é" * MAX_MODEL_CHARS
+    )
 
 
 @pytest.mark.parametrize("model", ["NaN-7B", "Infinity", "\\ud", "\ud55c", "\U0001f600", "m"])
@@ -88,12 +90,12 @@ def test_a_name_stays_as_it_is_beside_what_is_read_leniently(model: str, rest: s
     for escaped in (True, False):
         name = json.dumps(model, ensure_ascii=escaped)
         body = f'{{"model": {name}, {rest}}}'.encode()
-        assert read_fields(body).model == model
+        assert read_body(body).fields.model == model
         assert replace_model(body, "new") == body.replace(name.encode(), b'"new"', 1)
 
 
 def test_reading_leniently_makes_no_other_key_the_models():
-    assert read_fields(b'{"model": "a", "z": NaN, "mod\\ud065l": "b"}').model == "a"
+    assert read_body(b'{"model": "a", "z": NaN, "mod\\ud065l": "b"}').fields.model == "a"
 
 
 @pytest.mark.parametrize("filling", [b"{},", b'"":', b":", b"NaN,", b"\\ud800", b'"model":"m",', b'":"m"'])
@@ -106,7 +108,7 @@ def test_eight_megabytes_cost_milliseconds(filling: bytes):
 
 def read_and_rewrite(body: bytes) -> None:
     with suppress(BadRequest):
-        read_fields(body)
+        read_body(body)
         replace_model(body, "new")
 
 
@@ -118,7 +120,7 @@ def read_and_rewrite(body: bytes) -> None:
 def test_the_model_is_the_one_that_pythons_json_reads(fields: dict[str, Any], model: str, encoding: str):
     body = json.dumps({**fields, "model": model}, ensure_ascii=encoding == "utf-8").encode(encoding, "surrogatepass")
     assume(json.loads(body)["model"] == model)
-    assert read_fields(body).model == model
+    assert read_body(body).fields.model == model
 
 
 @given(st.binary(max_size=60) | st.text('{}[]":,\\nuNaIfity-0123 .eE', max_size=40).map(str.encode))
@@ -129,7 +131,7 @@ def test_what_pythons_json_refuses_is_refused(body: bytes):
         return  # bytes that are not UTF-8 in a string that is passed over: the instance sees them
     except ValueError:
         with pytest.raises(BadRequest):
-            read_fields(body)
+            read_body(body)
     except RecursionError:
         return
     else:
@@ -139,7 +141,7 @@ def test_what_pythons_json_refuses_is_refused(body: bytes):
 def problem(body: bytes) -> str:
     """Return what a body is refused for: its model, or all of it; nothing where it is read."""
     try:
-        read_fields(body)
+        read_body(body)
     except BadRequest as error:
         return error.param or "body"
     return ""

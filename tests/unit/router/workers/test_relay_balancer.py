@@ -372,3 +372,19 @@ def test_the_first_byte_of_a_trial_is_reported_before_the_next_snapshot(counts):
     begin(own)
     own.balancer.record_response_begun(A)
     assert own.observations[1:] == [Observation(Evidence.RESPONSE_BEGUN, "a")]
+
+
+def test_each_process_knows_the_prefixes_that_it_has_sent(counts):
+    """What a process does not know yet, it sends where the others sent it first."""
+    own, other = processes(counts, A, B, policy="prefix")
+    requests = [RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"%d " % number * 900)) for number in range(1000, 1040)]
+    chosen = [begin(own, request).name for request in requests]
+    for name in chosen:
+        end(own, target(name, "m"))
+    assert set(chosen) == {"a", "b"}
+    alike = sum(other.balancer.pick(request).name == name for request, name in zip(requests, chosen, strict=True))
+    assert alike > 25
+    assert len(own.balancer.prefixes) == len(other.balancer.prefixes) == 40 * 8
+    for process in (own, other):
+        process.balancer.adopt(snapshot(target("a", "m", registered="later"), B, number=2))
+        assert list(process.balancer.prefixes.bits) == ["b"]

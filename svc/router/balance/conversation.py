@@ -1,0 +1,94 @@
+"""Cuts the conversation in a request into blocks, whose hashes identify the beginnings that conversations share. Pure.
+
+A conversation is the JSON of the tools, of the system prompt, and of the messages, in this order: engines' chat
+templates put tools and system prompt before the messages, and both are equal in all conversations of one agent. It is
+cut as bytes, without reading them, so that the cost depends on the number of blocks. Each hash covers its block and all
+blocks before it: equal hashes mean equal beginnings.
+
+Only whole blocks have a hash. The conversation's last bytes are followed by others in its next turn, so they identify
+nothing yet; for the same reason the bracket that ends the messages is no part of it.
+
+Blocks grow with their position: they have 512 bytes in the first 8 KB, then an eighth of the largest power of two
+before them. So at most an eighth of a common beginning is not recognized, or 512 bytes, which are about 128 tokens; and
+a conversation of 1 MB has 72 blocks instead of 2,048.
+"""
+
+from bisect import bisect_right
+
+import msgspec
+from xxhash import xxh3_64_intdigest
+
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.http.json_body import ABSENT, Fields, reread_body
+
+FIRST_BLOCK_BYTES = 512
+BLOCKS_PER_DOUBLING = 8
+MAX_CONVERSATION_BYTES = 1 << 30
+
+
+def _block_slices() -> tuple[slice, ...]:
+    slices, start, size = list[slice](), 0, FIRST_BLOCK_BYTES
+    while start < MAX_CONVERSATION_BYTES:
+        slices.append(slice(start, start + size))
+        start += size
+        if start == 2 * BLOCKS_PER_DOUBLING * size:
+            size *= 2
+    return tuple(slices)
+
+
+BLOCKS = _block_slices()
+BLOCK_ENDS = tuple(block.stop for block in BLOCKS)
+
+
+def block_hashes(conversation: memoryview, seed: int = 0) -> list[int]:
+    """Return the hash of each beginning of the conversation that ends with a whole block, the shortest first.
+
+    With another seed, all hashes are others.
+    """
+    if conversation.nbytes < FIRST_BLOCK_BYTES:
+        return []
+    blocks, digest, chained = BLOCKS[: bisect_right(BLOCK_ENDS, conversation.nbytes)], xxh3_64_intdigest, seed
+    return [chained := digest(conversation[block], chained) for block in blocks]
+
+
+def affinity_hash(conversation: memoryview, hashes: list[int], seed: int) -> int:
+    """Return the hash by which an instance is chosen that does not know the conversation yet.
+
+    It is that of the first block, or of the whole conversation if that is shorter.
+    """
+    return hashes[0] if hashes else xxh3_64_intdigest(conversation, seed)
+
+
+def prefix_bytes(blocks: int) -> int:
+    """Return how many bytes the first blocks of a conversation have."""
+    return BLOCK_ENDS[blocks - 1] if blocks else 0
+
+
+def conversation_of(request: RoutingRequest) -> memoryview:
+    """Return the conversation in a request, empty if there is none."""
+    body, json = request.body, request.json
+    messages = ABSENT if json is None else _messages(json.fields)
+    if json is None or messages is ABSENT:  # rewritten, read only by Python's `json`, or without a conversation
+        json = reread_body(body)
+        messages = _messages(json.fields)
+        if messages is ABSENT:
+            return memoryview(b"")
+    end = json.original(messages, body)[:-1]  # without the bracket or quote that ends it
+    fields = json.fields
+    if fields.tools is ABSENT and fields.system is ABSENT and fields.instructions is ABSENT:
+        return end
+    parts = (field for field in (fields.tools, fields.system, fields.instructions) if field is not ABSENT)
+    return memoryview(b"".join((*(json.original(part, body) for part in parts), end)))
+
+
+def _messages(fields: Fields) -> msgspec.Raw:
+    """Return the messages, or else the prompt, or else the input of a response, ABSENT if there are none.
+
+    An input that is a text or a list of texts is no conversation: requests for embeddings have such an input.
+    """
+    if fields.messages is not ABSENT:
+        return fields.messages
+    if fields.prompt is not ABSENT:
+        return fields.prompt
+    start = bytes(memoryview(fields.input)[:64])
+    return fields.input if start[:1] == b"[" and start[1:].lstrip()[:1] == b"{" else ABSENT

@@ -1,0 +1,116 @@
+"""Which instances were sent which beginnings of conversations, and so have them in their caches. Pure.
+
+A beginning is identified by the hash of its last block (see `conversation`). The map is bounded, and has two
+generations: what is used is put into the young one; when that is full, it becomes the old one, and what has not been
+used since the generation before is dropped. So an entry stays until others fill half the map, as in a list of the least
+recently used, but without the cost of keeping the order of all entries.
+
+The instances of an entry are the bits of one number, so that the longest beginning which each instance has is found
+with one operation for each block. When an instance leaves, its bit is ignored from then on. It is used again once no
+entry has it.
+"""
+
+from collections.abc import Sequence
+
+# Memory of an entry at most: its place in the dict right after that has grown (60), its key (48), and the number of up
+# to 60 instances (32).
+ENTRY_BYTES = 140
+SMALL_BITS = 60
+BYTES_PER_BIT = 1 / 6  # of the number of more instances
+MAX_RETIRED_BITS = 64  # beyond this number, all entries are rid of them at once, which takes milliseconds
+
+Match = tuple[int, int]  # number of blocks, and the bits of the instances that were sent these blocks and no more
+
+
+class PrefixMap:
+    """A map from the hash of a beginning to the instances that were sent it."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._young: dict[int, int] = {}
+        self._old: dict[int, int] = {}
+        self.bits: dict[str, int] = {}  # instance -> its bit
+        self._present = 0  # the bits of all instances
+        self._retired = 0  # the bits of instances that have left, which may be in entries
+        self._max_young = 0
+        self._set_limit()
+
+    def __len__(self) -> int:
+        return len(self._young) + len(self._old)
+
+    def find(self, hashes: Sequence[int]) -> list[Match]:
+        """Return the longest beginning of a conversation that each instance was sent, the longest of all first."""
+        found: list[Match] = []
+        young, old, common = self._young.get, self._old.get, self._present
+        for length, key in enumerate(hashes):
+            bits = (young(key) or old(key, 0)) & common
+            if bits != common:
+                if length:
+                    found.append((length, common ^ bits))
+                if not bits:
+                    break
+                common = bits
+        else:
+            if common and hashes:
+                found.append((len(hashes), common))
+        found.reverse()
+        return found
+
+    def add(self, hashes: Sequence[int], instance: str) -> None:
+        """Record that an instance is sent a conversation."""
+        bit = self.bits.get(instance) or self._new_bit(instance)
+        if len(self._young) + len(hashes) > self._max_young:
+            self._old, self._young = self._young, {}
+            hashes = hashes[: self._max_young]
+        young, old = self._young, self._old.get
+        for key in reversed(hashes):
+            bits = young.get(key)
+            if bits is None:
+                young[key] = old(key, 0) | bit
+            elif bits & bit:  # with this beginning, all shorter ones were added to this generation
+                break
+            else:
+                young[key] = bits | bit
+
+    def forget(self, instance: str) -> None:
+        """Drop the entries of an instance that has restarted or left."""
+        bit = self.bits.pop(instance, 0)
+        self._present ^= bit
+        self._retired |= bit
+        if self._retired.bit_count() > MAX_RETIRED_BITS:
+            self._purge()
+
+    def _new_bit(self, instance: str) -> int:
+        used = self._present | self._retired
+        bit = ~used & (used + 1)  # the lowest bit that is not used
+        self.bits[instance] = bit
+        self._present |= bit
+        self._set_limit()
+        return bit
+
+    def _set_limit(self) -> None:
+        """Set how many entries a generation may have: the more instances there are, the larger an entry is."""
+        bits = (self._present | self._retired).bit_length()
+        entry_bytes = ENTRY_BYTES + int(max(0, bits - SMALL_BITS) * BYTES_PER_BIT)
+        self._max_young = self._max_bytes // entry_bytes // 2
+
+    def _purge(self) -> None:
+        present, self._retired = self._present, 0
+        self._young = {key: bits & present for key, bits in self._young.items() if bits & present}
+        self._old = {key: bits & present for key, bits in self._old.items() if bits & present}
+        self._set_limit()
+
+
+class PeekedPrefixes(PrefixMap):
+    """What a map knows, to which nothing is added."""
+
+    def __init__(self, prefixes: PrefixMap) -> None:
+        super().__init__(0)
+        self.bits = prefixes.bits
+        self._prefixes = prefixes
+
+    def find(self, hashes: Sequence[int]) -> list[Match]:
+        return self._prefixes.find(hashes)
+
+    def add(self, hashes: Sequence[int], instance: str) -> None:
+        """Do nothing."""
