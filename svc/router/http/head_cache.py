@@ -55,7 +55,7 @@ class HeadCache(Generic[T]):
             if at != 6:  # there is no Content-Length, but another header whose name ends in "ength"
                 return
             key = data
-        elif data[at - len(CONTENT_LENGTH_PREFIX) : at].lower() == CONTENT_LENGTH_PREFIX:
+        elif data[:at].lower().endswith(CONTENT_LENGTH_PREFIX):
             key = data[:at] + data[data.find(b"\r", at) : end]
         else:
             return

@@ -5,6 +5,7 @@ bare CR or LF, and folded headers are all refused.
 """
 
 from collections import deque
+from typing import Any
 
 import httptools
 
@@ -52,6 +53,7 @@ class RequestParser:
         "upgrading",
         "wants_continue",
     )
+    _parser: Any  # a parser of httptools; its types do not allow None
     _body: list[bytes | bytearray]
     body_size: int
     _head: RequestHead | None
@@ -174,7 +176,7 @@ class RequestParser:
 
     def close(self) -> None:
         """Break the parser's reference cycles: only a garbage collection would free a large body in a cycle."""
-        del self._parser  # it refers to this object
+        self._parser = None  # it refers to this object
         self.error = None  # the frames in its traceback refer to this object, too
 
     def _ignore_upgrade(self, rest: bytes) -> bytes:

@@ -232,7 +232,11 @@ class ClientConnection(SweptConnection):
             self._arriving.exchange.close()
         self.sock.close()
         self._reader.close()
-        del self._send  # it refers to this object
+        self._send = _discard  # the sender refers to this object
+
+
+def _discard(data: bytes | memoryview) -> None:
+    """The sender of a closed connection."""
 
 
 def _own_body_too_large() -> TooLarge:

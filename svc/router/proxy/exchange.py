@@ -49,7 +49,6 @@ class Exchange:
     head: ResponseHead | None = None  # the head of the response that is passed on
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
-    status = attempts = 0
     interruption = ""  # why the exchange was interrupted: "client", "timeout" or "stopping"
     end = "done"  # how the exchange ended, for the access log
     is_tunnel = False  # whether both sides have changed to another protocol
@@ -65,17 +64,18 @@ class Exchange:
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
     body_bytes = 0
-    body_start = body_end = b""  # the first and last bytes of a response, with its usage; empty for an event stream
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
         self.request = request
         self.client = client
+        self.status = self.attempts = 0
         self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
         # The request must end before `limit`, and its present stage before `deadline`.
         self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle_timeout = state.settings.idle_timeout
+        self.body_start = self.body_end = b""  # a response's first and last bytes; not those of an event stream
 
     # Before the response.
 
