@@ -4,7 +4,7 @@ import platform
 import sqlite3
 import ssl
 import sys
-from importlib import metadata
+from importlib import machinery, metadata, util
 from typing import Any
 
 from svc.base.version import PACKAGE, installed
@@ -37,12 +37,19 @@ def software_versions() -> dict[str, Any]:
     return {
         "svc": installed(),
         "directory": str(PACKAGE.parent),
+        "router": "compiled" if is_compiled("svc.router.proxy.exchange") else "pure Python",
         "python": platform.python_version(),
         "executable": sys.executable,
         "system": platform.platform(),
         "libraries": {"sqlite": sqlite3.sqlite_version, "openssl": ssl.OPENSSL_VERSION},
         "packages": packages | optional,
     }
+
+
+def is_compiled(module: str) -> bool:
+    """Return whether Python imports a module from machine code, such as mypyc makes of it, instead of its source."""
+    spec = util.find_spec(module)
+    return spec is not None and (spec.origin or "").endswith(tuple(machinery.EXTENSION_SUFFIXES))
 
 
 def _version_of(package: str) -> str | None:

@@ -18,6 +18,7 @@ def command(as_json: bool) -> None:
     --json prints one object:
       svc         VERSION+DIGEST; the digest of its code distinguishes builds of one version
       directory   where the code of svc is
+      router      `compiled` if its hot path is compiled (ops/wheel/README.md), else `pure Python`
       python      its version
       executable  its path
       system      the operating system
@@ -30,6 +31,7 @@ def command(as_json: bool) -> None:
         echo_json(versions, indent=2)
         return
     rows = [("svc", f"{versions['svc']} in {versions['directory']}")]
+    rows.append(("router", versions["router"]))
     rows += [("python", f"{versions['python']} at {versions['executable']}"), ("system", versions["system"])]
     rows += list(versions["libraries"].items())
     rows += [(name, version or "missing") for name, version in versions["packages"].items()]

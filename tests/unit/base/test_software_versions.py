@@ -1,11 +1,12 @@
-"""`svc version`: what setup.cfg requires is listed."""
+"""`svc version`: what setup.cfg requires is listed, and whether the router is compiled."""
 
 import configparser
 import platform
 import re
 
-from svc.base.software_versions import OPTIONAL_PACKAGES, PACKAGES, software_versions
+from svc.base.software_versions import OPTIONAL_PACKAGES, PACKAGES, is_compiled, software_versions
 from svc.base.version import PACKAGE
+from svc.router.proxy import exchange
 
 
 def required_packages() -> set[str]:
@@ -25,3 +26,10 @@ def test_every_listed_package_is_installed_and_has_a_version():
     assert all(re.match(r"\d+\.\d+", version or "") for version in versions["packages"].values())
     assert versions["python"] == platform.python_version()
     assert re.fullmatch(r".+\+[0-9a-f]{8}", versions["svc"])
+
+
+def test_a_module_is_compiled_if_it_is_no_source():
+    assert is_compiled("httptools.parser.parser")
+    assert not is_compiled("svc.base.software_versions")
+    assert not is_compiled("svc.base.no_such_module")
+    assert software_versions()["router"] == ("pure Python" if exchange.__file__.endswith(".py") else "compiled")
