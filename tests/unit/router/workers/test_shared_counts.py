@@ -3,6 +3,7 @@ import select
 
 import pytest
 
+from svc.router.http.sockets import readable
 from svc.router.workers import shared_counts
 from svc.router.workers.shared_counts import (
     HOLDER,
@@ -24,8 +25,7 @@ def counts() -> SharedCounts:
 
 def woken(counts: SharedCounts) -> bool:
     """Return whether another process has woken this one since the last call."""
-    readable, _, _ = select.select([counts.wakeup()], [], [], 0)
-    return bool(readable) and os.eventfd_read(counts.wakeup()) > 0
+    return bool(readable([counts.wakeup()])) and os.eventfd_read(counts.wakeup()) > 0
 
 
 def test_every_process_counts_in_the_row_of_the_same_name(counts: SharedCounts):
@@ -93,7 +93,9 @@ def test_a_nested_lock_is_held_until_the_outer_one_ends():
         assert lock.try_acquire()
         lock.release()
         with waiting_process(lock) as other:
-            assert not select.select([other.stdout], [], [], 0.3)[0]
+            poll = select.poll()
+            poll.register(other.stdout, select.POLLIN)
+            assert not poll.poll(300)
     lock.close()
 
 

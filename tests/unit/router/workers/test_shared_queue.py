@@ -1,10 +1,10 @@
 import os
-import select
 
 import pytest
 
 from svc.base.errors import RateLimited
 from svc.router.balance.request_queue import Waiter
+from svc.router.http.sockets import readable
 from svc.router.workers.shared_counts import SharedCounts
 from svc.router.workers.shared_queue import SharedQueue, lengths
 from tests.unit.router.workers.examples import process
@@ -46,10 +46,10 @@ def was_woken(waiter: Waiter) -> bool:
 def woken_processes(counts: SharedCounts) -> list[int]:
     """Return the slots of the processes that were woken since the last call."""
     descriptors = [process(counts, slot).wakeup() for slot in range(counts.processes)]
-    readable, _, _ = select.select(descriptors, [], [], 0)
-    for descriptor in readable:
+    woken = readable(descriptors)
+    for descriptor in woken:
         os.eventfd_read(descriptor)
-    return [slot for slot, descriptor in enumerate(descriptors) if descriptor in readable]
+    return [slot for slot, descriptor in enumerate(descriptors) if descriptor in woken]
 
 
 def test_the_request_that_waits_longest_is_first_in_whichever_process(queues):
