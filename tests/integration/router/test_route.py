@@ -40,14 +40,15 @@ def served_by(own: Router, body: object = CHAT, **headers: str) -> str:
 
 
 @pytest.mark.parametrize("processes", [1, 3])
-@pytest.mark.parametrize("policy", ["round_robin", "session"])
+@pytest.mark.parametrize("policy", ["round_robin", "session", "prefix"])
 def test_the_next_request_gets_the_instance_that_is_named(services: Path, policy: str, processes: int):
     with router("--static-services", services, "--policy", policy, "--workers", processes) as own:
         for number in range(9):
             headers = {"X-Session-ID": str(number)}
-            named = route(own, **headers)["instance"]
-            assert route(own, **headers)["instance"] == named
-            assert served_by(own, **headers) == named
+            body = {"model": "m", "messages": [{"role": "user", "content": f"{number % 3} " * 1000}]}
+            named = route(own, body, **headers)["instance"]
+            assert route(own, body, **headers)["instance"] == named
+            assert served_by(own, body, **headers) == named
 
 
 def test_nothing_is_counted_and_no_instance_is_asked(services: Path, mocks: list[Mock], tmp_path: Path):
