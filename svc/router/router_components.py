@@ -18,6 +18,7 @@ from svc.router.balance.object_owners import ObjectOwners
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.settings_check import check_settings, read_keys, read_upstream_keys
 from svc.router.sources.instance_checks import InstanceChecks
+from svc.router.sources.object_file import ObjectFile
 from svc.router.sources.static_services import read_static
 from svc.router.sources.table_cache import TableCache, TableFile
 from svc.router.sources.table_sync import TableSync
@@ -44,6 +45,7 @@ class RouterComponents:
     cache: TableCache
     feed: Feed
     loops: list[Loop]
+    object_file: ObjectFile | None = None
 
     def start(self) -> None:
         """Fill the table, then start the loops."""
@@ -68,6 +70,8 @@ class RouterComponents:
         for loop in self.loops:
             loop.stop(timeout=0)  # 0: a loop may be blocked by a request to the registry
         self.cache.run_round()
+        if self.object_file is not None:
+            self.object_file.save()
         if self.state.access_log is not None:
             self.state.access_log.flush()
         self.state.upstream_pool.close()
@@ -111,7 +115,10 @@ def build(
         *(_registry_event_loops(state, feed) if settings.registry_url else ()),
         *_key_loops(state, feed, upstream_keys),
     ]
-    return RouterComponents(state, sync, checks, cache, feed, loops)
+    object_file = ObjectFile(Path(settings.state_file), state.objects) if settings.state_file else None
+    if object_file is not None:
+        object_file.load()
+    return RouterComponents(state, sync, checks, cache, feed, loops, object_file)
 
 
 def _site_directory_name() -> str:

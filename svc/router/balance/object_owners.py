@@ -44,15 +44,27 @@ class ObjectOwners:
 
     def add(self, object_id: str, instance: str) -> None:
         """Remember that this instance has the object."""
-        digest, cells = digest_of(object_id), self._cells
+        self.add_entry(digest_of(object_id), digest_of_name(instance))
+
+    def add_entry(self, digest: int, owner: int) -> None:
+        """Add an entry, given by the digests of the object's id and of its instance's name."""
+        cells = self._cells
         with self._lock:
             place = self._place(digest)
             if place is None:
                 place = min(self._places(digest), key=lambda place: (cells[IDS + place] != FREE, self._last_use(place)))
             cells[IDS + place] = FREE  # first, because the process may be killed in between
-            cells[self._owners + place] = digest_of_name(instance)
+            cells[self._owners + place] = owner
             self._touch(place)
             cells[IDS + place] = digest
+
+    def entries(self) -> list[tuple[int, int]]:
+        """Return all entries for `add_entry`, in the order in which they were last used."""
+        cells = self._cells
+        with self._lock:
+            ids, owners, used = cells[IDS : self._owners], cells[self._owners : self._used], cells[self._used :]
+            used_entries = zip(used.tolist(), ids.tolist(), owners.tolist(), strict=True)
+        return [(digest, owner) for _, digest, owner in sorted(used_entries) if digest != FREE]
 
     def find(self, object_id: str, targets: Iterable["Target"], uses: bool = True) -> "Target | None":
         """Return the instance among these that has the object, None if it is not known or not among them.

@@ -35,10 +35,10 @@ def services(mocks: tuple[Mock, Mock], tmp_path: Path) -> Path:
 
 
 @contextmanager
-def balanced(services: Path, processes: int = 1) -> Iterator[Router]:
+def balanced(services: Path, processes: int = 1, *more: object) -> Iterator[Router]:
     """Run a router that gives its instances requests in turn, once it has found both healthy."""
     flags = ("--static-services", services, "--policy", "round_robin", "--workers", processes, "--health-interval", 1)
-    with router(*flags) as own:
+    with router(*flags, *more) as own:
         wait_until(lambda: own.get("/health").json()["healthy_services"] == "2/2", timeout=60)
         yield own
 
@@ -128,6 +128,17 @@ def test_a_hup_forgets_no_object(services: Path, processes: int):
             timeout=60,
             description="the new processes",
         )
+        assert [send(own, "GET", f"/v1/responses/{i}").status_code for i in ids for _ in range(3)] == [200] * 12
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_a_restarted_router_knows_the_objects_of_the_last_one(services: Path, tmp_path: Path, processes: int):
+    more = ("--state-file", tmp_path / "table.json")
+    with balanced(services, processes, *more) as own:
+        ids = [made(own) for _ in range(4)]
+        own.process.terminate()
+        own.process.wait(30)
+    with balanced(services, processes, *more) as own:
         assert [send(own, "GET", f"/v1/responses/{i}").status_code for i in ids for _ in range(3)] == [200] * 12
 
 
