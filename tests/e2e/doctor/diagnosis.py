@@ -158,15 +158,22 @@ class Cures:
     def look(
         self, site: Site, finding: Finding, text: str = "", status: int | None = 0, changing: Collection[str] = ()
     ) -> str:
-        """Run a cure that only shows something, and return its output, which has the text.
+        """Run a cure that only shows something, until its output has the text, and return the output.
+
+        A program may show later than the doctor what is wrong, such as the router that it cannot read its keys.
 
         `changing` are programs whose services may change by themselves meanwhile.
         """
         self._is_declared(finding)
+        outputs: list[str] = []
+
+        def shows() -> bool:
+            outputs.append(run_command(site, finding["fix"], status))
+            return text in outputs[-1]
+
         with _undisturbed(site, changing):
-            out = run_command(site, finding["fix"], status)
-        assert text in out, f"{finding['fix']}: {out}"
-        return out
+            wait_until(shows, 30, f"{finding['fix']} to show {text}", interval=0.3)
+        return outputs[-1]
 
     def watch(self, site: Site, finding: Finding, passes: Callable[[], object], changing: Collection[str] = ()) -> None:
         """Run a cure that goes on until Ctrl-C, meanwhile let the cause pass, and wait until the finding is gone.
