@@ -72,6 +72,10 @@ class PrefixMap:
             else:
                 young[key] = bits | bit
 
+    def has(self, hashes: Sequence[int], instance: str) -> bool:
+        """Return whether the whole conversation was added for this instance not long ago."""
+        return not hashes or bool(self._young.get(hashes[-1], 0) & self.bits.get(instance, 0))
+
     def forget(self, instance: str) -> None:
         """Drop the entries of an instance that has restarted or left."""
         bit = self.bits.pop(instance, 0)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
+from svc.router.balance.object_owners import without_objects
 from svc.router.balance.policies import Member, Pool
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.target import Target
@@ -81,13 +82,9 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
 
 def forget_lost_caches(prefixes: PrefixMap, before: Iterable[Target], after: Iterable[Target]) -> None:
     """Drop what is known of the caches of instances that have left, restarted or moved since `before`."""
-    if not prefixes.bits:
-        return
-    present = {target.name: target for target in after}
-    for target in before:
-        now = present.get(target.name)
-        if now is None or now.is_restart_of(target):
-            prefixes.forget(target.name)
+    if prefixes.bits:
+        for name in without_objects(before, after):
+            prefixes.forget(name)
 
 
 def _usable_or_all(members: list[Member], usable: frozenset[str]) -> list[Member]:

@@ -7,7 +7,7 @@ table.
 """
 
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer, OnWait
 from svc.router.balance.health_tracker import HealthTracker
@@ -19,6 +19,7 @@ from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, decode
 from svc.router.workers.shared_counts import TOTAL, SharedCounts, count_below
 from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicions
+from svc.router.workers.shared_prefixes import SharedPrefixes
 from svc.router.workers.shared_queue import SharedQueue
 from svc.settings import RouterSettings
 
@@ -56,6 +57,7 @@ class RelayBalancer(Balancer):
         self.loads = SharedLoads(counts)
         self._rows, self._suspicions = self.loads.rows, suspicions(counts)
         self._turns = SharedTurns(counts)
+        self.prefixes = SharedPrefixes(settings.prefix_map_bytes, counts.prefix_rings, counts.slot, self._names)
         self._first_attempt = self.context(())
 
     def adopt(self, snapshot: Snapshot) -> None:
@@ -77,6 +79,9 @@ class RelayBalancer(Balancer):
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.queue.models = self.table.models
         self._departed.replace_table(models, self.table.models, self._clock())
+
+    def _names(self) -> Iterator[str]:
+        return (target.name for target in self.table.targets)
 
     # Choosing an instance.
 

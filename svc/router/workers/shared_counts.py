@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
+from svc.router.workers.prefix_rings import PrefixRings
 from svc.router.workers.shared_rows import Rows
 
 COMMON_CELLS = 2  # in a common row
@@ -46,6 +47,7 @@ class SharedCounts:
         self.waiting = self.row("waiting")  # requests that wait for an instance
         self.queue = self.common("queue")  # their total, and the last ticket
         self.reserve = self.common("reserve")  # the process (slot + 1) with the request that may use the reserve
+        self.prefix_rings = PrefixRings(processes)
         self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(processes)]
 
     def row(self, name: str) -> memoryview:

@@ -177,3 +177,23 @@ def test_the_router_stops_and_leaves_no_process(tmp_path, instance):
         assert own.process.wait(15) == 0
         assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
         own.assert_no_exception()
+
+
+def test_a_conversation_stays_at_its_instance_in_every_process(tmp_path):
+    instances = {"one": Instance(), "other": Instance()}
+    path = static(tmp_path / "static.json", [service(name, each.port, "m") for name, each in instances.items()])
+    with router("--workers", WORKERS, "--policy", "prefix", "--static-services", path) as own:
+        used = [{turn(own, number, count) for count in range(1, 6)} for number in range(12)]
+    for each in instances.values():
+        each.close()
+    assert all(len(names) == 1 for names in used), used
+    assert set().union(*used) == instances.keys()
+
+
+def turn(own: Router, number: int, count: int) -> str:
+    """Send the turn of a conversation over a connection of its own; return the name of its instance."""
+    messages = [{"role": "user", "content": f"{number} {message} " * 300} for message in range(count)]
+    body, headers = {"model": "m", "messages": messages}, {"X-Served-By": "?", "Connection": "close"}
+    answer = requests.post(f"{own.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+    assert answer.status_code == 200
+    return answer.headers["X-Served-By"]

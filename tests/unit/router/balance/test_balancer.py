@@ -429,9 +429,10 @@ def test_prefix_forgets_what_an_instance_that_restarted_or_left_was_sent():
     router.replace_targets([A, B, target("c", "m")])
     router.balancer.record_check("a", passed=False, first_decides=True)
     assert all(sent_to(number) == {name: 8} for number, name in chosen.items())
-    router.replace_targets([target("a", "m", registered="later"), B])
+    router.replace_targets([target("a", "m", status="starting"), B])
+    router.replace_targets([A, B])
     assert all(sent_to(number) == ({"b": 8} if name == "b" else {}) for number, name in chosen.items())
-    router.replace_targets([target("a", "m", registered="later")])
+    router.replace_targets([A])
     assert all(sent_to(number) == {} for number in chosen)
     assert not router.balancer.prefixes.bits
 

@@ -5,6 +5,7 @@ import pytest
 
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES
+from svc.router.balance.conversation import block_hashes, conversation_of
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -374,17 +375,25 @@ def test_the_first_byte_of_a_trial_is_reported_before_the_next_snapshot(counts):
     assert own.observations[1:] == [Observation(Evidence.RESPONSE_BEGUN, "a")]
 
 
-def test_each_process_knows_the_prefixes_that_it_has_sent(counts):
-    """What a process does not know yet, it sends where the others sent it first."""
+def test_each_process_knows_the_prefixes_that_any_has_sent(counts):
     own, other = processes(counts, A, B, policy="prefix")
     requests = [RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"%d " % number * 900)) for number in range(1000, 1040)]
     chosen = [begin(own, request).name for request in requests]
+    assert set(chosen) == {"a", "b"}
     for name in chosen:
         end(own, target(name, "m"))
-    assert set(chosen) == {"a", "b"}
-    alike = sum(other.balancer.pick(request).name == name for request, name in zip(requests, chosen, strict=True))
-    assert alike > 25
+    assert [other.balancer.pick(request).name for request in requests] == chosen
     assert len(own.balancer.prefixes) == len(other.balancer.prefixes) == 40 * 8
     for process in (own, other):
-        process.balancer.adopt(snapshot(target("a", "m", registered="later"), B, number=2))
+        process.balancer.adopt(snapshot(target("a", "m", status="starting"), B, number=2))
+        process.balancer.adopt(snapshot(A, B, number=3))
         assert list(process.balancer.prefixes.bits) == ["b"]
+
+
+def test_prefixes_of_an_instance_that_a_process_does_not_know_are_ignored(counts):
+    own, other = processes(counts, A, B, policy="prefix")
+    other.balancer.adopt(snapshot(B, number=2))
+    request = RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"x" * 9000))
+    own.balancer.prefixes.add(block_hashes(conversation_of(request)), "a")
+    assert other.balancer.pick(request).name == "b"
+    assert list(other.balancer.prefixes.bits) == ["b"]

@@ -1,0 +1,54 @@
+"""The prefixes of conversations that all processes have sent to instances, so that each knows what the others know.
+
+Each process has a map of its own. It writes what it has sent to which instance to its ring in the memory that the
+processes share, and before it chooses an instance it reads what is new in the rings of the others.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from hashlib import blake2b
+
+from svc.router.balance.prefix_map import Match, PrefixMap
+from svc.router.workers.prefix_rings import RECORDS, PrefixRings
+
+
+class SharedPrefixes(PrefixMap):
+    """The map of one process. `names`: returns the names of all instances, which are shared as hashes."""
+
+    def __init__(self, max_bytes: int, rings: PrefixRings, slot: int, names: Callable[[], Iterable[str]]) -> None:
+        super().__init__(max_bytes)
+        self._rings = rings
+        self._slot = slot
+        self._names = names
+        self._name_of: dict[int, str] = {}
+        self._read = [0] * rings.processes  # records that were read of each ring
+
+    def find(self, hashes: Sequence[int]) -> list[Match]:
+        self._receive()
+        return super().find(hashes)
+
+    def add(self, hashes: Sequence[int], instance: str) -> None:
+        if not self.has(hashes, instance):
+            self._rings.write(self._slot, _name_hash(instance), hashes)
+        super().add(hashes, instance)
+
+    def _receive(self) -> None:
+        """Add what the other processes have sent since the last call."""
+        rings = self._rings
+        for slot, number in enumerate(self._read):
+            written = rings.written(slot)
+            if written != number and slot != self._slot:
+                self._read[slot] = written
+                for record in range(max(number, written - RECORDS + 1), written):
+                    instance, hashes = rings.read(slot, record)
+                    name = self._name_of.get(instance) or self._find_name(instance)
+                    if name is not None:
+                        super().add(hashes, name)
+
+    def _find_name(self, instance: int) -> str | None:
+        """Return the name with this hash, None if no instance in the table has it any more."""
+        self._name_of = {_name_hash(name): name for name in self._names()}
+        return self._name_of.get(instance)
+
+
+def _name_hash(name: str) -> int:
+    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
