@@ -41,6 +41,7 @@ class Fleet:
     settle: float  # seconds between the last registration and the measurement
     keep: bool  # keep connections for the next heartbeat
     token: str  # the registry's
+    loads: float = 0.0  # seconds between two reports of an instance's load, and between two reads of a router; 0: none
 
 
 @dataclass(slots=True)
@@ -50,6 +51,7 @@ class FleetStatistics:
     seen: list[float] = field(default_factory=list)  # seconds until each watcher had each change
     changes: int = 0
     checks: int = 0  # health checks by the registry
+    loads: int = 0  # reports
     list_bytes: int = 0
     watched: bool = True
     failures: Counter = field(default_factory=Counter)
@@ -123,6 +125,11 @@ class FleetRun:
             self._start(self._watch(number))
             self._start(self._follow_events())
         self._start(self._scrape())
+        if self.fleet.loads:
+            for name in self.names[1::2]:
+                self._start(self._report_loads(name))
+            for _ in range(self.fleet.watchers):
+                self._start(self._read_loads())
         await asyncio.sleep(self.fleet.settle)
         report({"event": "begin"})
         self.measuring, before = True, time.perf_counter()
@@ -182,6 +189,32 @@ class FleetRun:
         elif self.measuring:
             self.statistics.beats += 1
             self.statistics.took.append(time.perf_counter() - began)
+
+    async def _report_loads(self, name: str) -> None:
+        """Report the load of one instance once in an interval, on a connection that stays open, as its babysitter."""
+        connection, path = Connection(self.fleet, keep=True), f"/services/{name}/load"
+        await asyncio.sleep(random.random() * self.fleet.loads)
+        while True:
+            load = {"running": random.randrange(30), "waiting": 0, "kv_cache": round(random.random(), 4)}
+            body = json.dumps({**load, "tokens_per_second": 100.5, "interval": self.fleet.loads}).encode()
+            try:
+                status, _, _ = await asyncio.wait_for(
+                    connection.request("POST", path, body, secret(name)), HEARTBEAT_TIMEOUT_SECONDS
+                )
+            except (OSError, TimeoutError) as error:
+                connection.close()
+                self.statistics.failures[f"load: {error or 'no answer'}"] += 1
+            else:
+                if status != 200:
+                    self.statistics.failures[f"load: status {status}"] += 1
+                self.statistics.loads += self.measuring
+            await asyncio.sleep(self.fleet.loads)
+
+    async def _read_loads(self) -> None:
+        """Read the loads, as a router does."""
+        connection = Connection(self.fleet, keep=False)
+        while (await connection.request("GET", "/loads"))[0] == 200:
+            await asyncio.sleep(self.fleet.loads)
 
     async def _make_changes(self) -> None:
         """Send a heartbeat with another state at random intervals."""

@@ -1,6 +1,7 @@
 """Measure the registry under the load of a fleet: babysitters that send heartbeats, and routers that watch.
 
-Everything is on: each request carries a token, the watchers follow the list and the events, and the metrics are read.
+Everything is on: each request carries a token, instances report their load, the watchers follow the list, the events
+and the loads, and the metrics are read.
 
 It prints the CPU of the registry's processes (in % of a core), the requests that the registry answered, and the time
 that a changed state takes to reach the watchers. The fleet is a separate process, whose CPU does not count.
@@ -49,6 +50,7 @@ class Figures:
     memory: float
     beats: int
     checks: int
+    loads: int
     changes: int
     lists: int
     list_bytes: int
@@ -75,7 +77,9 @@ def main() -> int:
         say(f"other processes use this machine (load {os.getloadavg()[0]:.1f}): times will be longer than usual")
     port = free_port()
     o = options
-    fleet = Fleet(port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.settle, o.keep_alive, TOKEN)
+    fleet = Fleet(
+        port, o.instances, o.watchers, o.interval, o.changes, o.seconds, o.settle, o.keep_alive, TOKEN, o.loads
+    )
     with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
         token_file = Path(scratch) / "token"
         token_file.touch(0o600)
@@ -126,6 +130,7 @@ def figures(counts: dict[str, Any], seconds: float, cpu: float, memory: float) -
         memory,
         counts["beats"],
         counts["checks"],
+        counts["loads"],
         counts["changes"],
         len(seen),
         counts["list_bytes"],
@@ -149,6 +154,7 @@ def table(fleet: Fleet, f: Figures) -> str:
         ("services, watchers", f"{2 * fleet.instances:,}, {fleet.watchers}"),
         ("measured", f"{f.seconds:.0f} s"),
         ("heartbeats/s", f"{f.beats / f.seconds:.0f}"),
+        ("loads/s", f"{f.loads / f.seconds:.0f}"),
         ("health checks/s", f"{f.checks / f.seconds:.0f}"),
         ("changes, and lists of it that watchers got", f"{f.changes}, {f.lists} of {f.list_bytes / 1e6:.2f} MB"),
         ("CPU of the registry", f"{f.percent:.1f} % of a core"),
@@ -202,6 +208,9 @@ def arguments() -> argparse.Namespace:
         type=float,
         default=35,
         help=f"seconds before the measurement, for the first health checks; {default}",
+    )
+    parser.add_argument(
+        "--loads", type=float, default=2, help=f"seconds between two loads of an instance; 0: none; {default}"
     )
     parser.add_argument("--keep-alive", action="store_true", help="heartbeats share connections; babysitters' do not")
     parser.add_argument(

@@ -33,34 +33,58 @@ SLOT_PROGRESS_FIELDS = ("id", "id_task", "n_prompt_tokens_processed", "next_toke
 GetText = Callable[[str, float], str | None]
 
 
-class EngineLoadReader:
-    """Reads the load of one instance: from its engine at the first of `urls` that answers, else from the router.
+class MetricsPage:
+    """An engine's /metrics at the first of `urls` that answers. All that need it at about the same time share a GET."""
 
-    `name` is the instance's name at the router. `get` sends a GET to the engine, `get_router` to the router.
+    def __init__(self, urls: Sequence[str], get: GetText, clock: Callable[[], float] = monotonic) -> None:
+        self.urls = tuple(dict.fromkeys(urls))
+        self.get = get
+        self._clock = clock
+        self._last: tuple[str, str] | None = None
+        self._last_at = float("-inf")
+
+    def read(self, max_age: float = 0.0) -> tuple[str, str] | None:
+        """Return the URL that answers and the text, from the last GET if that is at most `max_age` seconds old.
+
+        Return None if no URL answers. The text is empty if the engine answers with an error.
+        """
+        started = self._clock()
+        if self._last is None or started - self._last_at > max_age:
+            self._last, self._last_at = self._read(started + READ_TIMEOUT_SECONDS), started
+        return self._last
+
+    def _read(self, deadline: float) -> tuple[str, str] | None:
+        for url in self.urls:
+            remaining = deadline - self._clock()
+            text = self.get(f"{url}/metrics", remaining) if remaining > 0 else None
+            if text is not None:
+                return url, text
+        return None
+
+
+class EngineLoadReader:
+    """Reads the load of one instance: from its engine, else from the router.
+
+    `name` is the instance's name at the router. `get_router` sends a GET to the router.
     """
 
-    def __init__(self, urls: Sequence[str], router_url: str, name: str, get: GetText, get_router: GetText) -> None:
-        self.urls = tuple(dict.fromkeys(urls))
+    def __init__(self, page: MetricsPage, router_url: str, name: str, get_router: GetText) -> None:
+        self.page = page
         self.router_url = router_url
         self.name = name
-        self.get = get
         self.get_router = get_router
 
-    def read(self) -> EngineLoad:
-        """Return the load, or UNKNOWN_LOAD if no source reports it."""
-        deadline = monotonic() + READ_TIMEOUT_SECONDS
-        for url in self.urls:
-            remaining = deadline - monotonic()
-            text = self.get(f"{url}/metrics", remaining) if remaining > 0 else None
-            if text is None:
-                continue
-            load = parse_engine(text) or parse_slots(self.get(f"{url}/slots", READ_TIMEOUT_SECONDS) or "")
+    def read(self, max_age: float = 0.0) -> EngineLoad:
+        """Return the load, or UNKNOWN_LOAD if no source reports it. The metrics may be `max_age` seconds old."""
+        answer = self.page.read(max_age)
+        if answer is not None:
+            url, text = answer
+            load = parse_engine(text) or parse_slots(self.page.get(f"{url}/slots", READ_TIMEOUT_SECONDS) or "")
             if load:
                 return load
-            break
         if self.router_url:
-            text = self.get_router(f"{self.router_url}{METRICS_PATH}", READ_TIMEOUT_SECONDS)
-            return parse_router(text or "", self.name) or UNKNOWN_LOAD
+            metrics = self.get_router(f"{self.router_url}{METRICS_PATH}", READ_TIMEOUT_SECONDS)
+            return parse_router(metrics or "", self.name) or UNKNOWN_LOAD
         return UNKNOWN_LOAD
 
 

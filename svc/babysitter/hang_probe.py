@@ -28,22 +28,25 @@ class ProbeResult:
 class HangProbe:
     """Probes the engine for hangs: call `run_round` every `probe_interval` seconds.
 
-    `request_token` makes a model generate one token; `read_load` returns the load of the engine.
+    `request_token` makes a model generate one token. `read_load` returns the load of the engine, from metrics that may
+    have the given age; before a probe, they may be `page_age` seconds old.
     """
 
     def __init__(
         self,
         monitor: Monitor,
         request_token: Callable[[str], tuple[ProbeOutcome, str]],
-        read_load: Callable[[], EngineLoad],
+        read_load: Callable[[float], EngineLoad],
         restarter: Restarter,
         clock: Callable[[], float] = time.time,
+        page_age: float = 0.0,
     ) -> None:
         self.monitor = monitor
         self.request_token = request_token
         self.read_load = read_load
         self.restarter = restarter
         self.clock = clock
+        self.page_age = page_age
         self.threshold = monitor.config.probe_threshold
         self.last = ProbeResult()
         self.counts: Counter[ProbeOutcome] = Counter()
@@ -62,12 +65,12 @@ class HangProbe:
             self._conclude(snapshot, outcome, reason)
 
     def _probe(self, snapshot: InstanceSnapshot) -> tuple[ProbeOutcome, str]:
-        before, self._load = self._load, self.read_load()
+        before, self._load = self._load, self.read_load(self.page_age)
         if health_rules.generated_between(before, self._load):
             return ProbeOutcome.MOVED, ""
         before = self._load
         outcome, reason = self.request_token(snapshot.models[0]["id"])
-        self._load = self.read_load()  # after the probe, so that the next round does not count the probe's tokens
+        self._load = self.read_load(0.0)  # after the probe, so that the next round does not count the probe's tokens
         if outcome is ProbeOutcome.SILENT and health_rules.generated_between(before, self._load):
             return ProbeOutcome.BUSY, f"{reason}, but other requests moved"
         return outcome, reason

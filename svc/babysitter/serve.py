@@ -13,12 +13,13 @@ import gevent
 from svc.babysitter.app import create_app
 from svc.babysitter.engine_check import EngineCheck
 from svc.babysitter.engine_client import EngineClient, get_text
-from svc.babysitter.engine_load import EngineLoadReader
+from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
 from svc.babysitter.engine_status import NO_ANSWER, EngineStatus, Readiness
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.http_server import SWEEP_INTERVAL_SECONDS, BabysitterServer
 from svc.babysitter.instance_watch import InstanceWatch, PortWatch, SupervisordWatch
 from svc.babysitter.lifecycle import Action, LifecycleState
+from svc.babysitter.load_reporter import LoadReporter
 from svc.babysitter.monitor import Monitor
 from svc.babysitter.registrar import Registrar, load_or_create_secret, state_directory
 from svc.babysitter.registration import Registration, registrations
@@ -29,9 +30,11 @@ from svc.babysitter.token_probe import TokenProbe
 from svc.base.address import authority, is_loopback, local_host
 from svc.base.errors import CommandError
 from svc.base.loop import Loop
+from svc.client.load_sender import LoadSender
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter import local_machine
+from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.instance_names import instance_service, server_program
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
 from svc.supervision.client import SupervisordClient
@@ -86,9 +89,14 @@ class Babysitter:
         self._models_warned_of = 0
         self.restart_reporter = RestartReporter(registry, instance_service(config.name))
         self.restarter = Restarter(config.name, self._end_process())
-        load = EngineLoadReader(urls, config.router_url, instance_service(config.name), engine.get_text, get_text)
+        page = MetricsPage(urls, engine.get_text)
+        load = EngineLoadReader(page, config.router_url, instance_service(config.name), get_text)
         token_probe = TokenProbe(urls, config.probe_timeout, engine.post)
-        self.hang_probe = HangProbe(self.monitor, token_probe.send, load.read, self.restarter)
+        self.hang_probe = HangProbe(
+            self.monitor, token_probe.send, load.read, self.restarter, page_age=config.load_interval
+        )
+        self.load_sender = LoadSender(registry)
+        load_reporter = LoadReporter(self.monitor, page, self._send_load)
         self.limits = ResourceLimits(self.monitor, load.read, self.restarter, memory_used)
         self.process_loop = Loop("process", self._poll_process, POLL_INTERVAL_SECONDS)
         self.engine_loop = Loop("engine", self._check_engine, POLL_INTERVAL_SECONDS)
@@ -96,6 +104,8 @@ class Babysitter:
         self.loops = [self.process_loop, self.engine_loop, self.heartbeat_loop]
         has_probe, has_limits = config.probe == "generate", bool(config.startup_timeout or config.max_memory)
         self.reports_only = not self.supervised and (has_probe or has_limits)
+        if config.load_interval and config.registry_urls:
+            self.loops.append(Loop("load", load_reporter.run_round, config.load_interval))
         if has_probe:
             self.loops.append(Loop("probe", self.hang_probe.run_round, config.probe_interval))
         if has_limits:
@@ -168,6 +178,11 @@ class Babysitter:
         self.registrar.run_round()
         self.restart_reporter.run_round(self.monitor.snapshot.process)
         return self.registrar.pause()
+
+    def _send_load(self, load: InstanceLoad) -> bool | None:
+        if not self.registrar.registered:
+            return None
+        return self.load_sender.send(instance_service(self.config.name), load)
 
     def _registrations(self, hostname: str) -> list[Registration]:
         snapshot = self.monitor.snapshot

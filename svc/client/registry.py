@@ -202,7 +202,7 @@ class RegistryClient:
                     keepalive=bool(query),
                     json=json,
                     params=params,
-                    headers=self._request_headers(),
+                    headers=self.request_headers(),
                 )
             except requests.RequestException as error:
                 reason = f"{url}: {_reason(error)}"
@@ -219,7 +219,8 @@ class RegistryClient:
             raise RegistryFailed(failure)
         raise Unavailable(f"cannot reach the registry: {reason}")
 
-    def _request_headers(self) -> dict[str, str]:
+    def request_headers(self) -> dict[str, str]:
+        """Return the headers of a request, with secret and token; raise SvcError if there is no valid token."""
         headers = {**self._headers, **({"X-Service-Secret": self.secret} if self.secret else {})}
         if not self.token_file:
             return headers

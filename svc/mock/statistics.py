@@ -4,6 +4,11 @@ from svc.mock.request_reply import MockRequest
 
 PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics"}
 
+METRICS = (
+    b"mock:generation_tokens_total %d\nmock:num_requests_running %d\n"
+    b"mock:num_requests_waiting 0\nmock:kv_cache_usage_perc 0.0\n"
+)
+
 
 class MockStatistics:
     """Counts all requests except those to /mock/.
@@ -41,4 +46,4 @@ class MockStatistics:
 
     def exposition(self) -> bytes:
         """Return the text of /metrics, with the metric names of real engines."""
-        return b"mock:generation_tokens_total %d\nmock:num_requests_running %d\n" % (self.tokens, self.working)
+        return METRICS % (self.tokens, self.working)

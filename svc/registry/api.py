@@ -146,6 +146,12 @@ class RegistryApi:
     def heartbeat(self, client: Client, now: float, name: str) -> dict[str, Any]:
         return self.heartbeat_handler.renew_lease(client, now, name, request.get_data(cache=False))
 
+    def load(self, client: Client, now: float, name: str) -> dict[str, Any]:
+        return self.heartbeat_handler.store_load(client, now, name, request.get_data(cache=False))
+
+    def loads(self, client: Client, now: float) -> Response:
+        return _json({"loads": self.store.loads(now), "timestamp": iso(now)})
+
     def check(self, client: Client, now: float, name: str) -> dict[str, Any]:
         """Check the service now.
 

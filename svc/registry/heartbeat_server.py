@@ -10,13 +10,14 @@ Nearly all connections to a registry bring one heartbeat. To wake up, a greenlet
 each of them cost far more than the heartbeat itself. A round needs each of these once, and plain sockets suffice,
 because it neither waits to read nor to write. A registry without load answers at once: only after a round does the next
 one begin ROUND_SECONDS later.
+
+A connection that reports the load of an instance stays open for the next report (`kept_connections.py`).
 """
 
 import logging
 import socket
 from collections.abc import Callable, Sequence
-from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 
 import gevent
 from gevent import monkey
@@ -24,7 +25,9 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from svc.registry import heartbeats
+from svc.registry.heartbeat_request import Request, read_on, send
 from svc.registry.heartbeats import Heartbeat
+from svc.registry.kept_connections import KeptConnections
 
 log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.02
@@ -35,19 +38,12 @@ ACCEPT_RETRY_SECONDS = 1.0  # after a failure, for example for lack of descripto
 _socket_type: Any = monkey.get_original("socket", "socket")
 
 
-class Request(NamedTuple):
-    """A connection with the bytes that were read from it; the arguments of `handle`."""
-
-    connection: socket.socket
-    address: tuple[Any, ...]
-    data: bytes
-
-
 class HeartbeatServer(StreamServer):
     """Accepts the connections of a listening socket.
 
-    `renew` gets the heartbeats of a round, each with the address of its sender, and returns the JSON of each answer, or
-    None for a heartbeat that `handle` has to answer. `closes` returns whether a connection ends after a heartbeat.
+    `handle_batch` gets the heartbeats of a round, each with the address of its sender, and returns the JSON of each
+    answer, or None for a heartbeat that `handle` has to answer. `closes` returns whether a connection ends after a
+    heartbeat. At most `max_kept` connections that report loads stay open.
     """
 
     def __init__(
@@ -55,18 +51,25 @@ class HeartbeatServer(StreamServer):
         listener: Any,
         handle: Callable[[socket.socket, tuple[Any, ...], bytes], object],
         pool: Pool,
-        renew: Callable[[Sequence[tuple[str, Heartbeat]]], list[bytes | None]],
+        handle_batch: Callable[[Sequence[tuple[str, Heartbeat]]], list[bytes | None]],
         clock: Callable[[], float],
         closes: Callable[[Heartbeat], bool],
+        max_kept: int = 0,
     ) -> None:
         super().__init__(listener, handle=handle, spawn=pool)
         # Without this option, a connection would wake the process twice: when it is open, and when its request arrives.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_DEFER_ACCEPT, DEFER_ACCEPT_SECONDS)
         self._handle_request = handle
-        self._renew = renew
+        self._handle_batch = handle_batch
         self._clock = clock
         self._closes = closes
         self._has_round = False
+        self._kept = KeptConnections(max_kept, self._answer_kept)
+
+    def close(self) -> None:
+        """Stop accepting, and close the connections that report loads."""
+        super().close()
+        self._kept.close()
 
     def do_read(self) -> None:
         """Begin a round; gevent calls this when a client connects and the pool has room for a greenlet."""
@@ -98,7 +101,7 @@ class HeartbeatServer(StreamServer):
                 gevent.sleep(ACCEPT_RETRY_SECONDS)
                 break
             connection = _socket_type(self.socket.family, self.socket.type, self.socket.proto, descriptor)
-            request = _read_on(Request(connection, address, b""))
+            request = read_on(Request(connection, address, b""))
             if request and heartbeats.begins_heartbeat(request.data):
                 accepted.append(request)
             elif request:
@@ -111,13 +114,28 @@ class HeartbeatServer(StreamServer):
         After ROUND_SECONDS most clients have sent the rest, and have closed the connections that stay open.
         """
         while requests:
-            still_open = self._renew_leases(requests)
+            still_open, reporting = self._answer_requests(requests)
+            for request in reporting:
+                self._kept.add(request)
             if still_open:
                 gevent.sleep(ROUND_SECONDS)
             requests = self._completed(still_open)
 
-    def _renew_leases(self, requests: list[Request]) -> list[Request]:
-        """Answer the usual heartbeats; return the requests that are incomplete, and the connections that stay open.
+    def _answer_kept(self, requests: list[Request]) -> list[Request]:
+        """Answer the reports that have arrived on kept connections, and return the connections that are still kept.
+
+        A connection with an incomplete report or any other request gets the usual deadlines, like a new one.
+        """
+        still_open, reporting = self._answer_requests(requests)
+        for request in still_open:
+            self._pass_on(request)
+        return reporting
+
+    def _answer_requests(self, requests: list[Request]) -> tuple[list[Request], list[Request]]:
+        """Answer the usual heartbeats and reports of loads.
+
+        Return the requests that are incomplete together with the connections that stay open after a heartbeat, and the
+        connections that stay open after a report.
 
         Pass on the other requests. They have changed nothing, also if the store fails: `handle` then reports the error.
         """
@@ -125,30 +143,32 @@ class HeartbeatServer(StreamServer):
         usual = [(request, heartbeat) for request, heartbeat in parsed if heartbeat]
         try:
             answers = iter(
-                self._renew([(request.address[0], heartbeat) for request, heartbeat in usual]) if usual else ()
+                self._handle_batch([(request.address[0], heartbeat) for request, heartbeat in usual]) if usual else ()
             )
         except Exception:  # noqa: BLE001 - see above
             answers = iter([None] * len(usual))
-        now, still_open = self._clock(), []
+        now = self._clock()
+        still_open: list[Request] = []
+        reporting: list[Request] = []
         for request, heartbeat in parsed:
             payload = next(answers) if heartbeat else None
             if heartbeat and payload:
-                closes = self._closes(heartbeat)
-                if _send(request.connection, heartbeats.response(payload, now, closes)) and not closes:
-                    still_open.append(request._replace(data=b""))
+                closes = self._closes(heartbeat) or (heartbeat.is_load and not self._kept.has_room)
+                if send(request.connection, heartbeats.response(payload, now, closes)) and not closes:
+                    (reporting if heartbeat.is_load else still_open).append(request._replace(data=b""))
                 else:
                     request.connection.close()
             elif heartbeat is None and not heartbeats.is_complete(request.data):
                 still_open.append(request)
             else:
                 self._pass_on(request)
-        return still_open
+        return still_open, reporting
 
     def _completed(self, still_open: list[Request]) -> list[Request]:
         """Return the heartbeats that are complete by now; pass on all other connections that have not ended."""
         completed = []
         for before in still_open:
-            request = _read_on(before)
+            request = read_on(before)
             if request and before.data and heartbeats.is_complete(request.data):
                 completed.append(request)
             elif request:
@@ -163,24 +183,3 @@ class HeartbeatServer(StreamServer):
             self._handle_request(*request)
         finally:
             request.connection.close()
-
-
-def _read_on(request: Request) -> Request | None:
-    """Return the request with the bytes that have arrived since; close it and return None if its client has gone."""
-    try:
-        data = request.connection.recv(heartbeats.MAX_HEARTBEAT_BYTES, socket.MSG_DONTWAIT)
-    except BlockingIOError:
-        return request
-    except OSError:
-        data = b""
-    if not data:
-        request.connection.close()
-        return None
-    return request._replace(data=request.data + data)
-
-
-def _send(connection: socket.socket, data: bytes) -> bool:
-    """Send the data without waiting: an answer always fits into an empty send buffer. Return whether it was sent."""
-    with suppress(OSError):
-        return connection.send(data, socket.MSG_DONTWAIT) == len(data)
-    return False

@@ -1,9 +1,9 @@
-"""Handle heartbeats: renew the lease of the service that sends one.
+"""Handle heartbeats and reports of loads: renew the lease of a service, or keep the load that it reports.
 
-Most requests to a registry are heartbeats. So the worker answers usual heartbeats without Flask, in batches
+Most requests to a registry are heartbeats and loads. So the worker answers usual heartbeats without Flask, in batches
 (svc/registry/heartbeat_server.py). A usual heartbeat is an HTTP/1.1 request of at most MAX_HEARTBEAT_BYTES, without
-repeated headers and without headers of proxies or browsers, which only renews a lease. Every other request goes to the
-Flask application, which handles other heartbeats with the same HeartbeatHandler.
+repeated headers and without headers of proxies or browsers, which only renews a lease or reports a load. Every other
+request goes to the Flask application, which handles other heartbeats and loads with the same HeartbeatHandler.
 """
 
 import re
@@ -18,18 +18,18 @@ from svc.protocol.service import iso
 from svc.registry import validation
 from svc.registry.access.guard import WRITE, Admission
 from svc.registry.access.identity import PROXY_HEADERS, Client
-from svc.registry.leases import lease
+from svc.registry.leases import lease, owner
 from svc.registry.leases.lease import LeaseRenewal
 from svc.registry.leases.owner import OPERATOR, Caller
-from svc.registry.store.contract import Store
+from svc.registry.store.contract import LoadReport, Store
 
 if TYPE_CHECKING:
     from svc.registry.metrics import RegistryMetrics
 
 MAX_HEARTBEAT_BYTES = 8192  # the application handles longer ones
-HEARTBEAT_START = re.compile(rb"POST /services/[A-Za-z0-9_.-]+/heartbeat HTTP/1\.1\r\n")
+HEARTBEAT_START = re.compile(rb"POST /services/[A-Za-z0-9_.-]+/(?:heartbeat|load) HTTP/1\.1\r\n")
 CONTENT_LENGTH = re.compile(rb"(?i)\r\ncontent-length:[ \t]*([0-9]{1,4})[ \t]*(?=\r\n|$)")
-REQUEST_LINE = r"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/heartbeat HTTP/1\.1"
+REQUEST_LINE = r"POST /services/([A-Za-z0-9][A-Za-z0-9_.-]{0,127})/(heartbeat|load) HTTP/1\.1"
 HEADER_FIELD = r"\r\n([A-Za-z][A-Za-z-]*):[ \t]*([\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?)?[ \t]*(?=\r\n|$)"
 REQUEST_HEAD = re.compile(f"{REQUEST_LINE}(?:{HEADER_FIELD})*")
 HEADER_FIELDS = re.compile(HEADER_FIELD)
@@ -41,11 +41,12 @@ RESPONSE = (
 
 
 class Heartbeat(NamedTuple):
-    """A heartbeat as the registry received it; the header names are in lower case."""
+    """A heartbeat or the report of a load, as the registry received it; the header names are in lower case."""
 
     name: str
     headers: dict[str, str]
     body: bytes
+    is_load: bool = False
 
     @property
     def closes_connection(self) -> bool:
@@ -70,25 +71,47 @@ class HeartbeatHandler:
         self._metrics.heartbeats.inc()
         return _answer(name, iso(now))
 
-    def renew_leases(self, heartbeats: Sequence[tuple[str, Heartbeat]]) -> list[bytes | None]:
-        """Renew the leases for a batch of heartbeats, each with the address of its sender, in one step of the store.
+    def store_load(self, client: Client, now: float, name: str, body: bytes) -> dict[str, Any]:
+        """Store the load of the service `name` and return the answer; raise SvcError to refuse it."""
+        report = LoadReport(name, validation.parse_load(body), client.caller)
+        if self._store.put_loads([report], now) != [True]:
+            service = self._store.get(name)
+            if service is None or service.expired:
+                raise validation.unknown_service(name)
+            owner.check_heartbeat(service, client.caller)
+        return _load_answer(name, iso(now))
 
-        Return the JSON of each answer, or None for a heartbeat that the application has to handle, because it is
-        refused or does more than renew a lease. Such a heartbeat has changed nothing.
+    def handle_batch(self, heartbeats: Sequence[tuple[str, Heartbeat]]) -> list[bytes | None]:
+        """Handle a batch of heartbeats and loads, each with the address of its sender, in one step of the store each.
+
+        Return the JSON of each answer, or None for a request that the application has to handle, because it is refused
+        or does more than renew a lease. Such a request has changed nothing.
         """
         now = self._clock()
-        renewals = [self._renewal(peer, heartbeat) for peer, heartbeat in heartbeats]
-        results = iter(self._store.renew_leases([renewal for renewal in renewals if renewal], now))
-        renewed = [renewal if renewal and next(results) else None for renewal in renewals]
-        self._metrics.heartbeats.inc(sum(renewal is not None for renewal in renewed))
-        timestamp = iso(now)
-        return [msgspec.json.encode(_answer(renewal.name, timestamp)) if renewal else None for renewal in renewed]
+        requested = [self._requested(peer, heartbeat) for peer, heartbeat in heartbeats]
+        renewals = [entry for entry in requested if isinstance(entry, LeaseRenewal)]
+        reports = [entry for entry in requested if isinstance(entry, LoadReport)]
+        renewed = self._store.renew_leases(renewals, now) if renewals else []
+        stored = self._store.put_loads(reports, now) if reports else []
+        self._metrics.heartbeats.inc(sum(renewed))
+        timestamp, renewed_next, stored_next = iso(now), iter(renewed), iter(stored)
 
-    def _renewal(self, peer: str, heartbeat: Heartbeat) -> LeaseRenewal | None:
-        """Return the renewal that a heartbeat from the address `peer` requests, or None if it is refused."""
+        def answer(entry: LeaseRenewal | LoadReport | None) -> bytes | None:
+            if isinstance(entry, LeaseRenewal) and next(renewed_next):
+                return msgspec.json.encode(_answer(entry.name, timestamp))
+            if isinstance(entry, LoadReport) and next(stored_next):
+                return msgspec.json.encode(_load_answer(entry.name, timestamp))
+            return None
+
+        return [answer(entry) for entry in requested]
+
+    def _requested(self, peer: str, heartbeat: Heartbeat) -> LeaseRenewal | LoadReport | None:
+        """Return what a heartbeat or a report from the address `peer` requests, or None if it is refused."""
         try:
             client = self._admission.identify(peer, heartbeat.headers)
             self._admission.check(WRITE, "POST", client, heartbeat.headers)
+            if heartbeat.is_load:
+                return LoadReport(heartbeat.name, validation.parse_load(heartbeat.body), client.caller)
             return LeaseRenewal(heartbeat.name, _status(heartbeat.body), client.caller)
         except SvcError:
             return None
@@ -109,6 +132,10 @@ def _answer(name: str, timestamp: str) -> dict[str, Any]:
     return {"message": f"{name} is alive", "timestamp": timestamp}
 
 
+def _load_answer(name: str, timestamp: str) -> dict[str, Any]:
+    return {"message": f"the load of {name} is known", "timestamp": timestamp}
+
+
 def parse_heartbeat(data: bytes) -> Heartbeat | None:
     """Return the heartbeat if these bytes are exactly one usual heartbeat request, else None."""
     head, end, body = data.partition(b"\r\n\r\n")
@@ -123,7 +150,7 @@ def parse_heartbeat(data: bytes) -> Heartbeat | None:
     length = headers.get("content-length", "0")
     is_usual = headers.get("connection", "close").lower() in ("close", "keep-alive") and "host" in headers
     is_whole = length.isdigit() and int(length) == len(body)
-    return Heartbeat(request[1], headers, body) if is_usual and is_whole else None
+    return Heartbeat(request[1], headers, body, request[2] == "load") if is_usual and is_whole else None
 
 
 def begins_heartbeat(data: bytes) -> bool:

@@ -95,6 +95,13 @@ OPERATIONS = {
     "heartbeat": Operation(
         "Renews the lease, and may set a new status", "Done", request="Heartbeat", request_required=False, errors=(403,)
     ),
+    "load": Operation(
+        "Reports the load of an instance's engine: every few seconds, on a connection that stays open",
+        "Done",
+        request="Load",
+        errors=(403,),
+    ),
+    "loads": Operation("The loads that were reported last, without those that are too old", "Loads"),
     "check": Operation("Checks the health of a service now", "Check", errors=(429,)),
     "drain": Operation("For operators: routers send no new requests to the service, until undrain", "Changed"),
     "undrain": Operation("For operators: ends the drain", "Changed"),

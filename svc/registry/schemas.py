@@ -1,6 +1,7 @@
 """JSON Schemas of the registry's requests and responses, with the limits of validation.py."""
 
 from svc.protocol.event import EVENT_KINDS, MAX_MESSAGE_LENGTH, REPORTED_KINDS
+from svc.protocol.instance_load import MAX_AGE_INTERVALS, MAX_COUNT, MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
 from svc.protocol.openapi import (
     COUNT,
     ERROR_SCHEMAS,
@@ -95,6 +96,21 @@ SOURCE: Schema = {"type": "string", "pattern": f"^({SOURCE_PATTERN.pattern})$", 
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
 EVENTS: Schema = {"type": "array", "items": ref("Event")}
 
+LOAD_COUNT: Schema = {"type": "integer", "minimum": 0, "maximum": MAX_COUNT}
+LOAD: Schema = {
+    "running": {**LOAD_COUNT, "description": "requests that the engine works on"},
+    "waiting": {**LOAD_COUNT, "description": "requests in the engine's own queue"},
+    "kv_cache": nullable({"type": "number", "minimum": 0, "maximum": 1, "description": "used share of the KV cache"}),
+    "tokens_per_second": nullable({"type": "number", "minimum": 0, "maximum": 1e9}),
+    "interval": {
+        "type": "number",
+        "minimum": MIN_INTERVAL_SECONDS,
+        "maximum": MAX_INTERVAL_SECONDS,
+        "default": 2,
+        "description": f"seconds until the next report; after {MAX_AGE_INTERVALS} intervals without one, the load is "
+        "dropped",
+    },
+}
 SCHEMAS: Schema = {
     "Registration": {
         "type": "object",
@@ -104,6 +120,23 @@ SCHEMAS: Schema = {
     },
     "Change": {"type": "object", "properties": CHANGES, "examples": [{"status": "draining"}]},
     "Heartbeat": {"type": "object", "properties": {"status": nullable(STATUS)}, "examples": [{"status": "running"}]},
+    "Load": {
+        "type": "object",
+        "properties": LOAD,
+        "required": ["running", "waiting"],
+        "examples": [{"running": 3, "waiting": 0, "kv_cache": 0.42, "tokens_per_second": 87.5, "interval": 2}],
+    },
+    "Loads": closed_object(
+        {
+            "loads": {
+                "type": "array",
+                "items": closed_object(
+                    {**LOAD, "service": NAME, "age": {"type": "number", "description": "seconds since the report"}}
+                ),
+            },
+            "timestamp": TIMESTAMP,
+        }
+    ),
     "Service": closed_object({**WRITABLE, **READ_ONLY}),
     "Services": closed_object(
         {"services": {"type": "array", "items": ref("Service")}, "total": COUNT, "timestamp": TIMESTAMP}

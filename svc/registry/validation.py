@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from svc.base.errors import BadRequest, NotFound
+from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.service import (
     DEFAULT_LEASE_SECONDS,
     MAX_METADATA_BYTES,
@@ -28,6 +29,7 @@ MAX_METADATA_DEPTH = 8
 MAX_QUOTED_LENGTH = 80
 MAX_STATUS_LENGTH = 64
 FILTERS = ("status", "healthy", "type")
+decode_load = msgspec.json.Decoder(InstanceLoad).decode
 REQUIRED_FIELDS = ("name", "host", "port", "hostname", "url", "status")
 
 
@@ -72,6 +74,17 @@ def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:
 def parse_heartbeat_status(payload: dict[str, Any]) -> str | None:
     """Return the status in the body of a heartbeat; None if the body contains no status."""
     return _checked_fields({"status": payload.get("status")}, []).get("status")
+
+
+def parse_load(body: bytes) -> InstanceLoad:
+    """Return the load in the body of a report. Unknown fields are ignored; raise BadRequest for any other problem."""
+    try:
+        return decode_load(body)
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$.")
+        raise BadRequest(f"{message}{' in ' + place.rstrip('`') if place else ''}", param=place.rstrip("`")) from None
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise BadRequest(f"the body is not JSON: {error}", code="invalid_json") from None
 
 
 def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:

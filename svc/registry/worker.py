@@ -15,7 +15,7 @@ from typing import Any
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.base.errors import SvcError
-from svc.perimeter.connection_pool import ConnectionLimits
+from svc.perimeter.connection_pool import ConnectionLimits, connection_limit
 from svc.perimeter.connections import ConnectionDeadlines
 from svc.registry.heartbeat_server import HeartbeatServer
 from svc.registry.heartbeats import Heartbeat
@@ -30,16 +30,18 @@ class RegistryWorker(GeventWorker):
     def run(self) -> None:
         from svc.registry.app import API_EXTENSION  # not earlier: see svc/registry/serve.py
 
-        self._renew_leases = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.renew_leases
-        self._limits = ConnectionLimits(DEADLINES, self.worker_connections, DESCRIPTORS_PER_CLIENT)
+        self._handle_batch = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.handle_batch
+        clients = connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT)
+        self._max_kept = clients // 2  # each takes one descriptor, so a quarter of the descriptors is for them
+        self._limits = ConnectionLimits(DEADLINES, clients - clients // 4, DESCRIPTORS_PER_CLIENT)
         gc.collect()
         gc.freeze()  # all objects so far live as long as the process: garbage collections can skip them
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> HeartbeatServer:
         """Return the server for a listening socket; gunicorn calls this for each listening socket."""
-        handle = partial(self.handle, listener)
-        return HeartbeatServer(listener, handle, self._limits.pool, self._renew_leases, time.time, self._closes)
+        handle, pool = partial(self.handle, listener), self._limits.pool
+        return HeartbeatServer(listener, handle, pool, self._handle_batch, time.time, self._closes, self._max_kept)
 
     def notify(self) -> None:
         """Report to gunicorn that the worker is alive, and sweep the connections; gunicorn calls this once a second."""

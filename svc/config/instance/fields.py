@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from svc.base.address import has_credentials, is_ipv6, without_brackets
-from svc.config.readers import Reader, list_of, nonempty_text, quoted, read_each, text
+from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text
 from svc.protocol import shim_variables
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -28,6 +28,7 @@ UNITS = {
     "TiB": 2**40,
 }
 MIN_SIZE_BYTES = 2**20
+MIN_LOAD_INTERVAL_SECONDS = 0.1
 RESERVED_NAMES = ("registry", "router", "svc")
 OWN_VARIABLES = {  # variable that svc itself sets or reads -> what the operator can set instead
     "SVC_MAX_RESTARTS": "use [babysitter] max_restarts",
@@ -120,6 +121,11 @@ def size(value: Any) -> int:
     if size_bytes and size_bytes < MIN_SIZE_BYTES:
         raise ValueError(f'{quoted(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
     return size_bytes
+
+
+def load_interval(value: Any) -> float:
+    """Read the interval between two reports of the engine's load; 0 means that there are none."""
+    return 0.0 if value == 0 and not isinstance(value, bool) else number(MIN_LOAD_INTERVAL_SECONDS, 3600)(value)
 
 
 def models(value: Any) -> tuple[str, ...]:

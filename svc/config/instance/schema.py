@@ -9,6 +9,7 @@ from svc.config.instance.fields import (
     env,
     health_path,
     host,
+    load_interval,
     metadata,
     models,
     name,
@@ -68,6 +69,11 @@ BABYSITTER: dict[str, Field] = {
     ),
     "restart_delay": Field(number(0, 86400), 5, help="seconds between the end of the instance and its restart"),
     "heartbeat_interval": Field(number(0.1, 3600), 30, help="seconds between two heartbeats to the registry"),
+    "load_interval": Field(
+        load_interval,
+        DEFAULTS["load_interval"],
+        help="seconds between two reports of the engine's load to the registry, for the router's policies; 0: none",
+    ),
     "probe": Field(
         choice("models", "generate"),
         DEFAULTS["probe"],

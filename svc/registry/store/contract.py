@@ -15,17 +15,27 @@ MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of).
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from svc.protocol.event import Event
+from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases.lease import LeaseRenewal
+from svc.registry.leases.owner import Caller
 
 Change = Callable[[Service | None], Service | None]
 Condition = Callable[[Service], bool]
 MAX_OWN_EVENTS = 1000
 MAX_REPORTED_EVENTS = MAX_OWN_EVENTS // 2
 MAX_EVENTS_PER_REPORTER = MAX_OWN_EVENTS // 10
+
+
+class LoadReport(NamedTuple):
+    """The load that a service reports."""
+
+    name: str
+    load: InstanceLoad
+    caller: Caller
 
 
 class Store(Protocol):
@@ -54,6 +64,16 @@ class Store(Protocol):
 
         A renewal is done if lease.only_renews is true. For any other, and for an unknown name, nothing changes.
         """
+
+    def put_loads(self, reports: Sequence[LoadReport], now: float) -> list[bool]:
+        """Keep the loads of many services, in one step; return for each whether it was done.
+
+        A report is done if a heartbeat of its caller would only renew the lease. Loads raise no revision, make no event
+        and need not be durable: they are lost with the process, or with Redis.
+        """
+
+    def loads(self, now: float) -> list[ListedLoad]:
+        """Return the current loads, sorted by name (InstanceLoad.is_current)."""
 
     def drain(self, name: str, drained: bool) -> Service | None:
         """Drain the service or end its drain, and return the service; return None for an unknown name.

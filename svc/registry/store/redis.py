@@ -12,12 +12,14 @@ from msgspec.structs import replace
 from svc.base.errors import Unavailable
 from svc.protocol import event
 from svc.protocol.event import Event
+from svc.protocol.instance_load import MAX_LOAD_AGE_SECONDS, InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.lease import LeaseRenewal
 from svc.registry.leases.owner import OPERATOR
 from svc.registry.store import redis_scripts
-from svc.registry.store.contract import Change, Condition
+from svc.registry.store.contract import Change, Condition, LoadReport
+from svc.registry.store.load_table import current_loads
 from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.redis_connection import RedisConnection
 from svc.registry.store.revision_watch import UNKNOWN
@@ -25,6 +27,7 @@ from svc.registry.store.revision_watch import UNKNOWN
 # A service's JSON, its last heartbeat, and 1 if it is drained; the first two are empty for an unknown name.
 Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
+_load_decoder = msgspec.json.Decoder(InstanceLoad)
 _event_decoder = msgspec.json.Decoder(Event)
 
 
@@ -107,6 +110,17 @@ class RedisStore:
         ]
         results = self._connection.run(redis_scripts.RENEW, repr(now), *itertools.chain.from_iterable(arguments))
         return [bool(result) for result in results]
+
+    def put_loads(self, reports: Sequence[LoadReport], now: float) -> list[bool]:
+        arguments: list[str | bytes] = []
+        for name, load, caller in reports:
+            sender = redis_scripts.ANY_OWNER if caller is OPERATOR else caller
+            arguments += [name, sender, msgspec.json.encode(load)]
+        return [bool(result) for result in self._connection.run(redis_scripts.PUT_LOADS, repr(now), *arguments)]
+
+    def loads(self, now: float) -> list[ListedLoad]:
+        joined = self._connection.run(redis_scripts.LOADS, repr(now - MAX_LOAD_AGE_SECONDS))
+        return current_loads(map(_decode_load, sorted(_pairs(joined).items())), now)
 
     def drain(self, name: str, drained: bool) -> Service | None:
         kind = "drained" if drained else "undrained"
@@ -248,6 +262,12 @@ def _decode_event(entry: bytes) -> Event:
     """Return the event in an entry of the list `events` or `reports` (see redis_scripts)."""
     number, _, rest = entry.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
+
+
+def _decode_load(entry: tuple[bytes, bytes]) -> tuple[str, InstanceLoad, float]:
+    """Return the name, the load and its time in an entry of `loads` (see redis_scripts)."""
+    at, _, load = entry[1].partition(b" ")
+    return entry[0].decode(), _load_decoder.decode(load), float(at)
 
 
 def _plain_heartbeat(service: Service) -> str:

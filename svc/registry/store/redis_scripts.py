@@ -13,16 +13,29 @@ reports     list: the last events from other reporters; each entry is the id, a 
 told        channel: the id of each new event
 reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
             each on a line
+loads       hash: name -> Unix seconds of the report, a space, the load as JSON
 """
 
 from svc.protocol.event import REGISTRY_SOURCE
 from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
 
 ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted for a service of any owner
-KEYS = ("services", "heartbeats", "calm", "drained", "revision", "changes", "events", "told", "reports", "reached")
+KEYS = (
+    "services",
+    "heartbeats",
+    "calm",
+    "drained",
+    "revision",
+    "changes",
+    "events",
+    "told",
+    "reports",
+    "reached",
+    "loads",
+)
 
 _COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told, reports, reached = unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads = unpack(KEYS)
 
 local function record_of(name)
   return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
@@ -123,6 +136,42 @@ for at = 2, #ARGV, 3 do
   results[#results + 1] = renews(ARGV[at], ARGV[at + 1], ARGV[at + 2])
 end
 return results
+"""
+)
+
+# Arguments: time; for each report name, digest of the sender's secret or ANY_OWNER, and the load as JSON.
+# Result: for each report 1 if the load is stored, or 0 if nothing was done, as in RENEW.
+PUT_LOADS = (
+    _COMMON
+    + """
+local function put(name, sender, load)
+  local owner = string.match(redis.call('HGET', calm, name) or '', '^%S+ ?(%S*)$')
+  if not owner or (owner ~= '' and sender ~= owner and sender ~= '*') then return 0 end
+  redis.call('HSET', loads, name, ARGV[1] .. ' ' .. load)
+  return 1
+end
+local results = {}
+for at = 2, #ARGV, 3 do
+  results[#results + 1] = put(ARGV[at], ARGV[at + 1], ARGV[at + 2])
+end
+return results
+"""
+)
+
+# Argument: a time; loads from before it are removed. Result: names and loads, joined by newlines.
+LOADS = (
+    _COMMON
+    + """
+local entries, kept, oldest = redis.call('HGETALL', loads), {}, tonumber(ARGV[1])
+for at = 1, #entries, 2 do
+  if tonumber(string.match(entries[at + 1], '^%S+')) < oldest then
+    redis.call('HDEL', loads, entries[at])
+  else
+    kept[#kept + 1] = entries[at]
+    kept[#kept + 1] = entries[at + 1]
+  end
+end
+return table.concat(kept, '\\n')
 """
 )
 

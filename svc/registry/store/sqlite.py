@@ -14,11 +14,13 @@ from msgspec.structs import replace
 from svc.base.errors import ConfigError, Unavailable
 from svc.protocol import event
 from svc.protocol.event import Event
+from svc.protocol.instance_load import ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.lease import LeaseRenewal
 from svc.registry.store import sqlite_file
-from svc.registry.store.contract import Change, Condition
+from svc.registry.store.contract import Change, Condition, LoadReport
+from svc.registry.store.load_table import LoadTable
 from svc.registry.store.sqlite_cache import SELECT_EVENTS_AFTER, WRITE_SERVICE, SqliteCache, read_event, to_row
 
 log = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class SqliteStore:
         self._events_added = threading.Event()  # set at the next event, then replaced
         self._cache = SqliteCache()
         self.event_counts: Counter[str] = Counter()
+        self._loads = LoadTable()
         self._file_id = 0
         self._closed = False
         self._db: sqlite3.Connection | None = None
@@ -99,6 +102,14 @@ class SqliteStore:
                 db.execute(RENEW, (now, service.name))
                 self._cache.put(service.name, replace(service, last_heartbeat=now))
             return [service is not None for service in renewed]
+
+    def put_loads(self, reports: Sequence[LoadReport], now: float) -> list[bool]:
+        with self._transaction("BEGIN"):
+            services = [self._cache.services.get(report.name) for report in reports]
+        return self._loads.put(reports, services, now)
+
+    def loads(self, now: float) -> list[ListedLoad]:
+        return self._loads.current(now)
 
     def drain(self, name: str, drained: bool) -> Service | None:
         with self._transaction() as db:

@@ -6,9 +6,11 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Forbidden, NotFound, Unavailable
+from svc.protocol.instance_load import InstanceLoad
 from svc.registry.heartbeats import renew_lease
 from svc.registry.leases import lease, owner
 from svc.registry.leases.lease import LeaseRenewal
+from svc.registry.store.contract import LoadReport
 from svc.registry.store.sqlite import SqliteStore
 from tests.integration.registry.stores import put, revision
 from tests.unit.registry.services import NOW, service
@@ -251,3 +253,40 @@ def test_a_status_of_several_words_is_kept(store):
         assert (stored.status, stored.last_heartbeat) == (status, NOW + number)
         with pytest.raises(Forbidden):
             renew_lease(store, "qwen", NOW + 9, status, owner.digest("up" * 8))
+
+
+def load(running=1, interval=2.0):
+    return InstanceLoad(running=running, waiting=0, kv_cache=0.25, interval=interval)
+
+
+def test_loads_are_listed_by_name_until_they_are_too_old(store):
+    put(store, service("b"))
+    put(store, service("a"))
+    before = revision(store)
+    reports = [LoadReport("b", load(2), None), LoadReport("a", load(1, interval=10.0), None)]
+    assert store.put_loads(reports, NOW) == [True, True]
+    assert revision(store) == before
+    listed = store.loads(NOW + 1.5)
+    assert [(entry.service, entry.running, entry.kv_cache, entry.age) for entry in listed] == [
+        ("a", 1, 0.25, 1.5),
+        ("b", 2, 0.25, 1.5),
+    ]
+    assert [entry.service for entry in store.loads(NOW + 7)] == ["a"]
+    assert store.put_loads([LoadReport("a", load(7), None)], NOW + 8) == [True]
+    assert [(entry.service, entry.running) for entry in store.loads(NOW + 8)] == [("a", 7)]
+    assert store.loads(NOW + 100_000) == []
+
+
+def test_only_the_owner_of_a_name_reports_its_load(store):
+    put(store, service("owned", owner=owner.digest("s" * 40)))
+    put(store, service("expired", expired=True))
+    callers = [owner.ANONYMOUS, owner.digest("t" * 40), owner.digest("s" * 40), owner.OPERATOR]
+    assert store.put_loads([LoadReport("owned", load(), caller) for caller in callers], NOW) == [
+        False,
+        False,
+        True,
+        True,
+    ]
+    others = [LoadReport("unknown", load(), owner.OPERATOR), LoadReport("expired", load(), owner.OPERATOR)]
+    assert store.put_loads(others, NOW) == [False, False]
+    assert [entry.service for entry in store.loads(NOW)] == ["owned"]

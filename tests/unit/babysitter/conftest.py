@@ -28,7 +28,7 @@ def client(instance):
     )
     restarter = Restarter("qwen", None)
     hang_probe = HangProbe(
-        monitor, lambda _: (ProbeOutcome.SILENT, "no token within 3 s"), lambda: UNKNOWN_LOAD, restarter, lambda: 50.0
+        monitor, lambda _: (ProbeOutcome.SILENT, "no token within 3 s"), lambda _: UNKNOWN_LOAD, restarter, lambda: 50.0
     )
     limits = ResourceLimits(monitor, lambda: UNKNOWN_LOAD, restarter, lambda *_: 3 << 20, lambda: instance.now)
     instance.hang_probe, instance.limits, instance.registrar = hang_probe, limits, registrar

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.babysitter.engine_load import EngineLoadReader
+from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
 from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, generated_between
 
 VLLM = """\
@@ -48,7 +48,8 @@ def read(pages, router=""):
     def get(url, timeout):
         return pages.get(url)
 
-    return EngineLoadReader(["http://here", "http://there"], router, "q.1-server", get, get).read()
+    page = MetricsPage(["http://here", "http://there"], get)
+    return EngineLoadReader(page, router, "q.1-server", get).read()
 
 
 @pytest.mark.parametrize(
@@ -88,3 +89,22 @@ def test_the_router_is_read_when_the_engine_counts_nothing():
 @pytest.mark.parametrize("text", ["[", "[1]", "[{}]", '{"error": 1}', "<html>", ""])
 def test_a_slots_page_of_another_kind_gives_an_unknown_load(text):
     assert read({"http://here/metrics": "", "http://here/slots": text}) == UNKNOWN_LOAD
+
+
+def test_readers_of_the_same_moment_share_a_get():
+    urls, now = [], [0.0]
+
+    def get(url, timeout):
+        urls.append(url)
+        return MOCK
+
+    page = MetricsPage(["http://here"], get, lambda: now[0])
+    reader = EngineLoadReader(page, "", "q.1-server", get)
+    assert page.read() == ("http://here", MOCK)
+    now[0] = 1.5
+    assert reader.read(max_age=2.0).counters == ("12",)
+    assert urls == ["http://here/metrics"]
+    reader.read()
+    now[0] = 4.0
+    reader.read(max_age=2.0)
+    assert urls == ["http://here/metrics"] * 3

@@ -29,7 +29,7 @@ class ProbedInstance(FakeInstance):
         self.during_probe()
         return self.outcome, "" if self.outcome is ProbeOutcome.GENERATED else "no token"
 
-    def load(self):
+    def load(self, max_age):
         return UNKNOWN_LOAD if self.tokens is None else EngineLoad("engine", (str(self.tokens),))
 
     def end(self, pid, reason):

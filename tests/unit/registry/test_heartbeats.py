@@ -120,7 +120,7 @@ def handler(store):
 
 
 def answers(store, *data, peer="127.0.0.1"):
-    return handler(store).renew_leases([(peer, heartbeats.parse_heartbeat(request)) for request in data])
+    return handler(store).handle_batch([(peer, heartbeats.parse_heartbeat(request)) for request in data])
 
 
 def test_a_batch_renews_leases(store):
@@ -148,3 +148,51 @@ def test_what_the_application_has_to_decide_changes_nothing(store, peer, part, r
     assert first is None
     assert (second is None) == (peer != "127.0.0.1")
     assert store.get("qwen-server") == before
+
+
+LOAD = b'{"running":3,"waiting":1,"kv_cache":0.5,"interval":2}'
+REPORT = (
+    b"POST /services/qwen-server/load HTTP/1.1\r\nHost: h:18000\r\nConnection: keep-alive\r\n"
+    b"Content-Length: %d\r\n\r\n%b" % (len(LOAD), LOAD)
+)
+
+
+def test_a_batch_with_heartbeats_and_loads_is_answered_in_order(store):
+    store.change("other", lambda old: service("other"))
+    second = USUAL.replace(b"qwen-server", b"other")
+    messages = [json.loads(answer)["message"] for answer in answers(store, REPORT, second, REPORT, STARTING)]
+    assert [message.split()[-1] for message in messages] == ["known", "alive", "known", "alive"]
+    (listed,) = store.loads(NOW + 6)
+    assert (listed.service, listed.running, listed.waiting, listed.kv_cache, listed.age) == (
+        "qwen-server",
+        3,
+        1,
+        0.5,
+        1,
+    )
+
+
+def test_a_load_renews_no_lease_and_raises_no_revision(store):
+    before = store.snapshot()
+    assert answers(store, REPORT) != [None]
+    assert store.snapshot() == before
+
+
+@pytest.mark.parametrize(
+    ("part", "replacement"),
+    [
+        (b"qwen-server", b"unknown-one"),
+        (b'"running":3', b'"running":-'),
+        (b'"running":3', b'"running":x'),
+        (b'"waiting":1', b'"waitinG":1'),
+        (b'"kv_cache":0.5', b'"kv_cache":1.5'),
+        (b'"kv_cache":0.5', b'"kv_cache":"5"'),
+        (b'"interval":2', b'"interval":0'),
+        (b"{", b"["),
+    ],
+)
+def test_a_load_that_is_refused_is_left_to_the_application(store, part, replacement):
+    head, body = REPORT.replace(part, replacement).split(b"\r\n\r\n")
+    head = head.replace(b"Length: %d" % len(LOAD), b"Length: %d" % len(body))
+    assert answers(store, head + b"\r\n\r\n" + body) == [None]
+    assert store.loads(NOW + 5) == []

@@ -1,0 +1,36 @@
+"""Sends loads of instances to the registry, on a connection that stays open: a load is sent every few seconds."""
+
+from contextlib import suppress
+
+import msgspec
+import urllib3
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+
+from svc.base.errors import SvcError
+from svc.client.registry import RegistryClient
+from svc.protocol.instance_load import InstanceLoad
+
+TIMEOUT_SECONDS = 5.0
+
+
+class LoadSender:
+    """Sends loads to the registry that `client` used last. Its secret proves that the babysitter owns the name."""
+
+    def __init__(self, client: RegistryClient) -> None:
+        self._client = client
+        timeout = urllib3.Timeout(TIMEOUT_SECONDS)
+        self._pools = urllib3.PoolManager(num_pools=1, ca_certs=DEFAULT_CA_BUNDLE_PATH, retries=False, timeout=timeout)
+
+    def send(self, name: str, load: InstanceLoad) -> bool | None:
+        """Return whether the registry has accepted the load of the service `name`; None if it does not answer.
+
+        An older registry refuses it, as it does not know the path.
+        """
+        if not self._client.urls:
+            return False
+        url = f"{self._client.urls[0]}/services/{name}/load"
+        with suppress(urllib3.exceptions.HTTPError, SvcError):
+            headers = {**self._client.request_headers(), "Content-Type": "application/json"}
+            answer = self._pools.request("POST", url, body=msgspec.json.encode(load), headers=headers, redirect=False)
+            return answer.status == 200 if answer.status < 500 else None
+        return None
