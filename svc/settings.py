@@ -25,7 +25,7 @@ ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
 NameTable = tuple[tuple[str, str], ...]  # the (key, value) pairs of a TOML table such as [router.aliases]
 TextList = tuple[str, ...]  # a TOML list of texts; in a flag or an environment variable, separated by commas
 UrlList = NewType("UrlList", str)  # URLs separated by commas; a list in svc.toml is joined to such a text
-POLICIES = ("auto", "round_robin", "least_requests", "power_of_two", "session", "prefix", "random")
+POLICIES = ("auto", "round_robin", "least_requests", "least_load", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
 DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # container images set it: loopback is unreachable from outside
 
@@ -149,6 +149,9 @@ class RouterSettings:
     poison_timeout: float = setting(
         600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: never"
     )
+    load_interval: float = setting(2.0, minimum=0, help="seconds between two reads of engines' loads; 0: none")
+    max_kv_cache: float = setting(0.95, minimum=0, maximum=1, help="usage of its KV cache above which auto avoids one")
+    max_queue_ratio: float = setting(4.0, minimum=1, help="queue, in its peers' mean, above which auto avoids one")
     cache_type_threshold: int = setting(
         51200,
         "CACHE_TYPE_ROUTING_THRESHOLD",

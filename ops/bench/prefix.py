@@ -24,7 +24,8 @@ try:
     from report import aligned
 
     from svc.router.balance.conversation import block_hashes, conversation_of
-    from svc.router.balance.policies import POLICIES, Member, PickContext, Pool
+    from svc.router.balance.policies import POLICIES, PickContext
+    from svc.router.balance.pool import Member, Pool
     from svc.router.balance.prefix_map import PrefixMap
     from svc.router.balance.routing_request import RoutingRequest, parse
     from svc.router.balance.target import Target

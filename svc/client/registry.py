@@ -21,6 +21,7 @@ from svc.base.errors import (
 )
 from svc.base.http import fetch
 from svc.base.secret_file import read_token
+from svc.protocol.instance_load import ListedLoad
 
 log = logging.getLogger(__name__)
 ERRORS_BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
@@ -55,6 +56,10 @@ class ServiceList:
 
 class _Body(msgspec.Struct):
     services: list[msgspec.Raw]
+
+
+class _Loads(msgspec.Struct):
+    loads: list[ListedLoad]
 
 
 class RegistryClient:
@@ -115,6 +120,15 @@ class RegistryClient:
         index_header = answer.headers.get("X-Registry-Index", "")
         self._list_url = url
         return ServiceList(entries, int(index_header) if index_header.isdigit() else None, url)
+
+    def loads(self) -> list[ListedLoad]:
+        """Return the loads that engines have reported; raise NotFound for an older registry, which has none."""
+        answer, url = self._send("GET", "/loads")
+        try:
+            return msgspec.json.decode(answer.content if answer.ok else b"", type=_Loads).loads
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            _result(answer)  # if the answer is an error, this raises it
+            raise SvcError(f"{url}: not a registry: it lists no loads") from None
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         """Register a service, or replace its registration; return the service as the registry stores it."""

@@ -26,6 +26,15 @@ class InstanceLoad(msgspec.Struct, frozen=True, kw_only=True):
         2.0  # seconds until the next report
     )
 
+    def values(self) -> dict[str, float | None]:
+        """Return the measured values, as JSON of a service."""
+        return {
+            "running": self.running,
+            "waiting": self.waiting,
+            "kv_cache": self.kv_cache,
+            "tokens_per_second": self.tokens_per_second,
+        }
+
     def is_current(self, age: float) -> bool:
         """Return whether the load still counts, `age` seconds after its report."""
         return age <= MAX_AGE_INTERVALS * self.interval

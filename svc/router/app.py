@@ -269,6 +269,7 @@ def _service(state: RouterState, target: Target) -> dict[str, Any]:
         "error_count": statistics.errors if statistics else 0,
         "response_time": round(statistics.mean_seconds(), 6) if statistics else 0.0,
         "in_flight": state.balancer.loads.get(target.name, 0),
+        "load": load.values() if (load := state.loads.get(target.name)) else None,
         "weight": target.weight,
         "models": list(target.models),
         "metadata": target.metadata,

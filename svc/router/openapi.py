@@ -50,6 +50,17 @@ ERRORS = ErrorResponses(
     }
 )
 RELAY_ERRORS = (400, 401, 403, 404, 413, 415, 429, 502, 503, 504)
+LOAD: Schema = {
+    **open_object(
+        {
+            "running": COUNT,
+            "waiting": COUNT,
+            "kv_cache": nullable({"type": "number", "minimum": 0, "maximum": 1}),
+            "tokens_per_second": nullable({"type": "number", "minimum": 0}),
+        }
+    ),
+    "description": "what the engine reports, if a policy of the router uses it",
+}
 INSTANCE: Schema = open_object(
     {
         "name": TEXT,
@@ -67,6 +78,7 @@ INSTANCE: Schema = open_object(
         "error_count": COUNT,
         "response_time": {**SECONDS, "description": "the mean, in seconds"},
         "in_flight": COUNT,
+        "load": nullable(LOAD),
         "weight": COUNT,
         "models": list_of(TEXT),
         "metadata": {"type": "object"},

@@ -18,6 +18,7 @@ from svc.router.balance.object_owners import ObjectOwners
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.settings_check import check_settings, read_keys, read_upstream_keys
 from svc.router.sources.instance_checks import InstanceChecks
+from svc.router.sources.load_sync import LoadSync, uses_loads
 from svc.router.sources.object_file import ObjectFile
 from svc.router.sources.static_services import read_static
 from svc.router.sources.table_cache import TableCache, TableFile
@@ -113,6 +114,7 @@ def build(
         Loop("save", cache.run_round, SAVE_INTERVAL_SECONDS),
         Loop("page feed", feed.update, UPDATE_INTERVAL_SECONDS),
         *(_registry_event_loops(state, feed) if settings.registry_url else ()),
+        *_load_loops(state),
         *_key_loops(state, feed, upstream_keys),
     ]
     object_file = ObjectFile(Path(settings.state_file), state.objects) if settings.state_file else None
@@ -139,6 +141,14 @@ def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
     state.event_reporter.on_added = reporting.wake
     state.event_reporter.add("started", "router")
     return [following, reporting]
+
+
+def _load_loops(state: RouterState) -> list[Loop]:
+    """Return the loop that reads the loads of engines, if a policy uses them."""
+    if not uses_loads(state.settings):
+        return []
+    client = RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
+    return [Loop("loads", LoadSync(state, client, time.monotonic).run_round, state.settings.load_interval)]
 
 
 def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[UpstreamKeys] | None) -> list[Loop]:

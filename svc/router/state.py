@@ -16,11 +16,13 @@ from svc.config.upstream_keys import UpstreamKeys
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.perimeter.networks import parse_networks
+from svc.protocol.instance_load import ListedLoad
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.object_owners import ObjectOwners, without_objects
 from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import NO_DISCOVERY, Discovery, Target
+from svc.router.balance.work import engine_view
 from svc.router.http import session_headers
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import HeadRules
@@ -95,6 +97,7 @@ class RouterState:
         self.statistics = Statistics()
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
+        self.loads: dict[str, ListedLoad] = {}  # instance -> load of its engine; empty if no policy uses loads
         self.upstream_keys = upstream_keys or UpstreamKeys()  # API keys for instances, by instance name or model
         self.discoveries: dict[str, Discovery] = {}  # name of a static service -> its discovered properties
         self._has_new_discovery = False  # whether `discoveries` has something that the table does not have
@@ -168,6 +171,14 @@ class RouterState:
         with self._table_lock:
             self.upstream_keys = keys
             self.replace_targets(self.balancer.table.targets)
+
+    def set_loads(self, loads: dict[str, ListedLoad], own_requests: dict[str, int]) -> None:
+        """Choose instances by these loads of engines. `own_requests`: how many requests of each are this router's."""
+        self.loads = loads
+        balancer, settings = self.balancer, self.settings
+        pools = [[member.name for member in pool.members] for pool in balancer.table.by_model.values()]
+        view = engine_view(loads, own_requests, pools, settings.max_kv_cache, settings.max_queue_ratio)
+        balancer.work.follow(view)
 
     def _completed(self, target: Target) -> Target:
         """Return a target with its API key, and, if it is a static service, with what was discovered about it."""

@@ -9,20 +9,20 @@ from collections.abc import Callable, Iterable, Iterator
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance import model_aliases
 from svc.router.balance.health_tracker import HealthTracker
-from svc.router.balance.policies import CACHE_KEY_SEPARATOR, POLICIES, PickContext
+from svc.router.balance.policies import POLICIES, PickContext, uses_policy
+from svc.router.balance.pool import CACHE_KEY_SEPARATOR
 from svc.router.balance.prefix_map import PrefixMap
-from svc.router.balance.request_queue import RequestQueue, Waiter
+from svc.router.balance.request_queue import OnWait, RequestQueue
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import RoutingTable, build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.balance.unserved import DepartedModels, unserved_error
+from svc.router.balance.work import Work
 from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
 
 MIN_CONCURRENT_RETRIES = 3  # always allowed by the retry budget: a percentage of a small load would be zero
 REGISTRY_NOTICE_SECONDS = 5.0  # within which a babysitter notices that its instance has ended, and the table shows it
-
-OnWait = Callable[[Waiter], None]
 
 
 class Balancer:
@@ -45,14 +45,14 @@ class Balancer:
         self.retries = 0  # attempts after the first of a request, since the start
         # Whether a request was for a model that no instance lists, since the models of static services were last read.
         self.unlisted_model_requested = False
-        self.aliases = dict(settings.aliases)
-        self.fallbacks = dict(settings.fallbacks)
+        self.aliases, self.fallbacks = dict(settings.aliases), dict(settings.fallbacks)
         self._settings = settings
         self._clock = clock
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self.prefixes = PrefixMap(settings.prefix_map_bytes)
         self._turns: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
+        self.work = Work(uses_policy(settings, "least_load"))
         self._first_attempt = self.context(())  # for all first attempts; built once, as it refers to the live counts
         self._departed = DepartedModels()
         self._lock = threading.RLock()  # held while the table is replaced
@@ -67,7 +67,7 @@ class Balancer:
 
     def context(self, excluded: tuple[str, ...]) -> PickContext:
         threshold = self._settings.cache_type_threshold
-        return PickContext(self.loads, self._turns, random.random, threshold, excluded, self.prefixes)
+        return PickContext(self.loads, self._turns, random.random, threshold, excluded, self.prefixes, self.work)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
         """Return the instance for a request, None if the request has to wait for a busy or returning instance.

@@ -12,15 +12,8 @@ import msgspec
 from svc.router.balance import prompt_size
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
-from svc.router.balance.policies import (
-    MAX_SESSION_LOAD_RATIO,
-    POLICIES,
-    Member,
-    PickContext,
-    Pool,
-    digest,
-    rendezvous,
-)
+from svc.router.balance.policies import MAX_SESSION_LOAD_RATIO, POLICIES, PickContext, rendezvous, without_crowded
+from svc.router.balance.pool import Member, Pool, digest
 from svc.router.balance.prefix_map import PeekedPrefixes
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -219,6 +212,11 @@ def _tokens(size: int) -> str:
 
 
 def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    crowded = [member.name for member in pool.members if member.name in context.work.view.crowded]
+    if crowded and chosen.name not in crowded:
+        context = without_crowded(pool, context)
+        for name in crowded:
+            yield f"{name} is left out: its KV cache is nearly full, or its queue is far longer than its peers'"
     if pool.by_cache_type:
         limit = context.cache_type_threshold
         large = prompt_size.exceeds(request.body, limit)
@@ -229,7 +227,16 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Mem
             pool = suitable
         else:
             yield f"no instance of cache type {cache_type} can take it: any instance"
-    yield from _session(pool, request, context, chosen)
+    if request.session or not context.work.view.others:
+        yield from _session(pool, request, context, chosen)
+    else:
+        yield "the request has no session"
+        yield from _least_load(pool, request, context, chosen)
+
+
+def _least_load(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
+    tokens = context.work.of(chosen.name)
+    yield f"{chosen.name} has the least expected work for its weight, {tokens:.0f} tokens; equal instances take turns"
 
 
 def _least_requests(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
@@ -249,6 +256,7 @@ REASONS: dict[str, Reasons] = {
     "auto": _auto,
     "round_robin": _round_robin,
     "least_requests": _least_requests,
+    "least_load": _least_load,
     "power_of_two": _power_of_two,
     "session": _session,
     "prefix": _prefix,

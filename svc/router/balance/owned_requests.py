@@ -8,7 +8,8 @@
 """
 
 from svc.base.errors import RateLimited
-from svc.router.balance.balancer import Balancer, OnWait
+from svc.router.balance.balancer import Balancer
+from svc.router.balance.request_queue import OnWait
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 

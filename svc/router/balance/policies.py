@@ -5,17 +5,17 @@ Two routers with the same pool choose the same member for a session without comm
 """
 
 import math
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping
-from functools import reduce
-from hashlib import blake2b
+from collections.abc import Callable, Container, Iterator, Mapping
 
 import msgspec
 
 from svc.router.balance import prompt_size
 from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
+from svc.router.balance.pool import Member, Pool, digest
 from svc.router.balance.prefix_map import Match, PrefixMap
 from svc.router.balance.routing_request import RoutingRequest
-from svc.router.balance.target import Target
+from svc.router.balance.work import Work
+from svc.settings import RouterSettings
 
 DEFAULT_PREFIX_MAP_BYTES = 1 << 20
 MASK_64_BITS = (1 << 64) - 1
@@ -24,47 +24,6 @@ MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many tim
 # than MAX_SESSION_LOAD_RATIO allows: 8 KB are about 2,000 tokens, which another instance would have to compute first.
 PREFIX_BYTES_PER_REQUEST = 8 << 10
 MAX_PREFIX_REQUESTS = 4
-MAX_CYCLE_LENGTH = 10_000
-CACHE_KEY_SEPARATOR = "\0"  # precedes the cache type in a pool's key
-
-
-class Member(msgspec.Struct, frozen=True):
-    """One candidate instance of a pool, with the properties that policies use."""
-
-    name: str
-    target: Target
-    weight: int = 1
-    cache_type: str = ""
-
-
-class Pool(msgspec.Struct, frozen=True):
-    """The candidates for one model, with values for the policies that are computed only once."""
-
-    key: str = ""  # the key of the counter of turns; a pool in a later table continues with the same counter
-    members: tuple[Member, ...] = ()
-    cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
-    seed: int = 0  # a hash of the key: the same conversation with another model is another one
-    seeds: tuple[int, ...] = ()  # hashes of the members' names
-    weight: int = 1  # of all members together
-    unexcluded: tuple[Member, ...] = ()  # the members of which one is chosen, if no instance is excluded
-    by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
-
-    @staticmethod
-    def of(members: Iterable[Member], key: str = "") -> "Pool":
-        members = tuple(members)
-        return Pool(
-            key,
-            members,
-            cycle([member.weight for member in members]),
-            digest(key.encode()),
-            tuple(digest(member.name.encode()) for member in members),
-            sum(member.weight for member in members) or len(members),
-            tuple(member for member in members if member.weight) or members,
-            {
-                cache_type: Pool.of(_of_cache_type(members, cache_type), f"{key}{CACHE_KEY_SEPARATOR}{cache_type}")
-                for cache_type in {member.cache_type for member in members if member.cache_type}
-            },
-        )
 
 
 class PickContext(msgspec.Struct):
@@ -77,29 +36,7 @@ class PickContext(msgspec.Struct):
     excluded: Container[str] = ()  # names of instances that must not get the request
     # The beginnings of conversations that instances were sent. `prefix` adds to it.
     prefixes: PrefixMap = msgspec.field(default_factory=lambda: PrefixMap(DEFAULT_PREFIX_MAP_BYTES))
-
-
-def cycle(weights: list[int]) -> tuple[int, ...]:
-    """Return an evenly spread order of indexes, in which index i occurs weights[i] / gcd times.
-
-    An index of weight 0 does not occur, unless all weights are 0.
-    The k-th turn (from 0) of an index that occurs w times is at the fraction (k + 1/2) / w of the cycle.
-    """
-    if not weights:
-        return ()
-    if not any(weights):
-        weights = [1] * len(weights)
-    divisor = reduce(math.gcd, weights)
-    shares = [weight // divisor for weight in weights]
-    if sum(shares) > MAX_CYCLE_LENGTH:
-        factor = MAX_CYCLE_LENGTH / sum(shares)
-        shares = [max(1, round(share * factor)) if share else 0 for share in shares]
-    turns = sorted(((k + 0.5) / share, i) for i, share in enumerate(shares) for k in range(share))
-    return tuple(i for _, i in turns)
-
-
-def digest(data: bytes) -> int:
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+    work: Work = msgspec.field(default_factory=Work)
 
 
 def round_robin(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
@@ -118,6 +55,26 @@ def least_requests(pool: Pool, request: RoutingRequest, context: PickContext) ->
     if not members:
         return None
     return _least_loaded(members, pool, context)
+
+
+def least_load(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the member with the least expected work (`work.py`) in proportion to its weight.
+
+    Equal members take turns as in round robin. A member whose load is unknown counts as one with the mean load of the
+    others.
+    """
+    turn = next(context.turns[pool.key])
+    start = pool.cycle[turn % len(pool.cycle)] if pool.cycle else 0
+    members = [member for member in pool.members[start:] + pool.members[:start] if member.name not in context.excluded]
+    members = [member for member in members if member.weight] or members
+    if not members:
+        return None
+    tokens, foreign, default = context.work.tokens, context.work.foreign, context.work.default_foreign
+
+    def work(member: Member) -> float:
+        return (tokens.get(member.name, 0) + foreign.get(member.name, default)) / max(member.weight, 1)
+
+    return min(members, key=work)
 
 
 def power_of_two(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
@@ -186,15 +143,32 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return a member as `session` does, from those whose cache type suits the prompt's size.
 
-    If no member with that cache type can take the request, choose from all members.
+    If no member with that cache type can take the request, choose from all members. If engines report their loads,
+    requests without a session go to the member with the least work, and crowded members get none while others can.
     """
+    if context.work.view.crowded:
+        member = _auto(pool, request, without_crowded(pool, context))
+        if member is not None:
+            return member
+    return _auto(pool, request, context)
+
+
+def without_crowded(pool: Pool, context: PickContext) -> PickContext:
+    """Return a context that also excludes the crowded members."""
+    crowded, excluded = context.work.view.crowded, context.excluded
+    names = tuple(member.name for member in pool.members if member.name in crowded or member.name in excluded)
+    return msgspec.structs.replace(context, excluded=names)
+
+
+def _auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    choose = session if request.session or not context.work.view.others else least_load
     if pool.by_cache_type:
         large = prompt_size.exceeds(request.body, context.cache_type_threshold)
         suitable = pool.by_cache_type.get("static" if large else "paged")
-        member = session(suitable, request, context) if suitable else None
+        member = choose(suitable, request, context) if suitable else None
         if member is not None:
             return member
-    return session(pool, request, context)
+    return choose(pool, request, context)
 
 
 def rendezvous(pool: Pool, key_hash: int, context: PickContext) -> Member | None:
@@ -270,18 +244,19 @@ def _allowed(pool: Pool, context: PickContext) -> tuple[Member, ...]:
     return tuple(member for member in members if member.weight) or members
 
 
-def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
-    """Yield the members of a cache type. Their `cache_type` becomes empty, so that their pool is not divided again."""
-    return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)
-
-
 Policy = Callable[[Pool, RoutingRequest, PickContext], Member | None]
 POLICIES: dict[str, Policy] = {
     "auto": auto,
     "round_robin": round_robin,
     "least_requests": least_requests,
+    "least_load": least_load,
     "power_of_two": power_of_two,
     "session": session,
     "prefix": prefix,
     "random": random,
 }
+
+
+def uses_policy(settings: RouterSettings, *names: str) -> bool:
+    """Return whether the router uses one of these policies, for all models or for some."""
+    return any(policy in names for policy in (settings.policy, *(policy for _, policy in settings.policies)))

@@ -6,7 +6,7 @@ The queue has no timers: the worker's sweep calls `expire`; the end of a request
 import itertools
 import threading
 from collections import Counter, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from svc.base.errors import RateLimited
 
@@ -30,6 +30,9 @@ class Waiter:
 
     def wake(self) -> None:
         self._event.set()
+
+
+OnWait = Callable[[Waiter], None]  # called with the waiter before and after each wait; may raise
 
 
 class RequestQueue:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Container, Iterable
 import msgspec
 
 from svc.router.balance.object_owners import without_objects
-from svc.router.balance.policies import Member, Pool
+from svc.router.balance.pool import Member, Pool
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.target import Target
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from svc.router.balance.target import Target
+from svc.router.balance.work import AttemptWork
 from svc.router.http.request import RequestHead
 from svc.router.proxy.upstream import UpstreamConnection
 
@@ -20,6 +21,7 @@ class Attempt(msgspec.Struct, gc=False):
     target: Target
     started: float
     counts_for_budget: bool  # whether the attempt counts for the retry budget
+    work: AttemptWork | None = None  # its expected work, if a policy uses it
     failed: bool = False
     ejection_reason: str = ""
 
@@ -43,6 +45,8 @@ class Attempt(msgspec.Struct, gc=False):
 
         `interruption`: why the exchange was interrupted, empty if it was not; `now`: the time by the state's clock.
         """
+        if self.work is not None:
+            self.work.end()
         status = upstream.head.status if upstream is not None and upstream.head is not None else 0
         is_inference, failed = head.is_inference, self.failed or status >= 500
         reason: str | None = ""

@@ -22,6 +22,7 @@ from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
     from svc.router.balance.request_queue import Waiter
+    from svc.router.balance.work import AttemptWork
     from svc.router.proxy.api_keys import ApiKey
     from svc.router.proxy.stored_objects import OpeningReader
     from svc.router.state import RouterState
@@ -45,6 +46,7 @@ class Exchange:
 
     upstream: UpstreamConnection | None = None  # the connection of the attempt in progress
     attempt: Attempt | None = None  # the attempt in progress
+    work: "AttemptWork | None" = None  # the expected work of the last attempt, if a policy uses it
     stream: ResponseStream | None = None  # set if the response is an event stream
     head: ResponseHead | None = None  # the head of the response that is passed on
     model: str | None = None
@@ -63,13 +65,12 @@ class Exchange:
     opening_reader: "OpeningReader | None" = None  # set if the response may contain the id of a new object
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
-    body_bytes = 0
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
         self.request = request
         self.client = client
-        self.status = self.attempts = 0
+        self.status = self.attempts = self.body_bytes = 0
         self.request_id = request.head.id or state.request_id()
         self.started = state.clock()
         # The request must end before `limit`, and its present stage before `deadline`.
@@ -116,6 +117,8 @@ class Exchange:
         self.instance = target.name
         self.attempt = Attempt(target, state.clock(), counts_for_budget)
         state.balancer.begin_attempt(target, self.attempts > 1, counts_for_budget, self.request.head.is_inference)
+        if state.balancer.work.is_tracked and self.request.head.is_inference:
+            self.work = self.attempt.work = state.balancer.work.begin(target.name, self.model, self.request.body)
         deadline = state.now + state.settings.first_byte_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
 

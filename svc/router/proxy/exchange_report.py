@@ -22,6 +22,8 @@ def report_end(exchange: "Exchange", now: float) -> None:
     if exchange.state.access_log is not None:
         exchange.state.access_log.add(record)
     tokens = record.completion_tokens
+    if exchange.work is not None and record.prompt_tokens is not None:
+        exchange.work.learn(record.prompt_tokens, tokens or 0)
     if stream is not None:
         _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
     elif tokens:
@@ -42,6 +44,8 @@ def count_running_stream(exchange: "Exchange") -> None:
     if stream is not None and attempt is not None:
         label = _model_label(exchange)
         _count_tokens(exchange, stream, attempt.target.name, label, stream.settled_tokens())
+        if exchange.work is not None:
+            exchange.work.progress(stream.settled_tokens())
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:

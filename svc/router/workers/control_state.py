@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from svc.protocol.instance_load import ListedLoad
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.state import RouterState
 from svc.router.workers.control_balancer import ControlBalancer
@@ -69,6 +70,12 @@ class ControlState(RouterState):
                 trials.discard(observation.instance)
             self.control.observe(observation)
 
+    def set_loads(self, loads: dict[str, ListedLoad], own_requests: dict[str, int]) -> None:
+        before = self.control.work.view
+        super().set_loads(loads, own_requests)
+        if self.control.work.view != before:
+            self.changed.set()
+
     def snapshot(self) -> Snapshot:
         balancer, keys = self.control, self.keys
         if self._table is not balancer.table:
@@ -82,5 +89,6 @@ class ControlState(RouterState):
             trials=balancer.trials(),
             keys=keys.entries if keys is not None else None,
             poisoned=tuple(self.poison.entries.values()),
+            view=balancer.work.view,
             retry_after=self.statistics.retry_after(),
         )

@@ -6,7 +6,7 @@ the row, and has no request in flight at the instance: it would be in the row.
 
 from collections.abc import Iterable
 
-from svc.router.balance.policies import CACHE_KEY_SEPARATOR
+from svc.router.balance.pool import CACHE_KEY_SEPARATOR
 from svc.router.balance.target import Target
 from svc.router.workers.shared_counts import SharedCounts
 
@@ -43,7 +43,7 @@ def row_names(targets: Iterable[Target]) -> set[str]:
     """Return the names of all rows that these instances and their models may have."""
     names = set[str]()
     for target in targets:
-        names.update(f"{kind} {target.name}" for kind in ("instance", "suspicion", "trial"))
+        names.update(f"{kind} {target.name}" for kind in ("instance", "suspicion", "tokens", "trial"))
         for model in target.models:
             names.update(f"{kind} {model}" for kind in ("line", "length", "turn"))
             if target.cache_type:

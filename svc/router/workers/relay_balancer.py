@@ -9,16 +9,16 @@ table.
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
-from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer, OnWait
+from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer
 from svc.router.balance.health_tracker import HealthTracker
-from svc.router.balance.request_queue import Waiter
+from svc.router.balance.request_queue import OnWait, Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, decode
 from svc.router.workers.shared_counts import TOTAL, SharedCounts, count_below
-from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicions
+from svc.router.workers.shared_loads import SharedLoads, SharedTurns, SharedWork, suspicions
 from svc.router.workers.shared_prefixes import SharedPrefixes
 from svc.router.workers.shared_queue import SharedQueue
 from svc.settings import RouterSettings
@@ -30,6 +30,7 @@ class RelayBalancer(Balancer):
     """The balancer of one process. `report` sends an observation to the control process."""
 
     loads: SharedLoads
+    work: SharedWork
     queue: SharedQueue
 
     def __init__(
@@ -58,11 +59,14 @@ class RelayBalancer(Balancer):
         self._rows, self._suspicions = self.loads.rows, suspicions(counts)
         self._turns = SharedTurns(counts)
         self.prefixes = SharedPrefixes(settings.prefix_map_bytes, counts.prefix_rings, counts.slot, self._names)
+        self.work = SharedWork(counts, self.work.is_tracked)
         self._first_attempt = self.context(())
 
     def adopt(self, snapshot: Snapshot) -> None:
-        """Use the table and the trials that the control process has decided on."""
+        """Use the table, the trials and the loads that the control process has decided on."""
         self._trials = snapshot.trials
+        if snapshot.view != self.work.view:
+            self.work.follow(snapshot.view)
         if snapshot.table_number != self._table_number:
             self._table_number = snapshot.table_number
             self._adopt_table(decode(snapshot.table, PublishedTable))
@@ -76,6 +80,7 @@ class RelayBalancer(Balancer):
             self._suspicions.clear()
             self._turns.clear()
             forget_lost_caches(self.prefixes, self.table.targets, published.targets)
+            self.work.tokens.rows.clear()
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.queue.models = self.table.models
         self._departed.replace_table(models, self.table.models, self._clock())

@@ -4,6 +4,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 
+from svc.router.balance.work import Work
 from svc.router.workers.shared_counts import SharedCounts
 
 
@@ -21,11 +22,14 @@ class NamedRows(dict[str, memoryview]):
 
 
 class SharedLoads(dict[str, int]):
-    """The requests in flight of each instance, summed over all processes. Only `get` reads the shared counts."""
+    """The requests in flight of each instance, summed over all processes. Only `get` reads the shared counts.
 
-    def __init__(self, counts: SharedCounts) -> None:
+    With `kind` "tokens", it has the tokens in flight instead.
+    """
+
+    def __init__(self, counts: SharedCounts, kind: str = "instance") -> None:
         super().__init__()
-        self.rows = NamedRows(counts.row, "instance")  # clear it when `SharedCounts.forget_names` is called
+        self.rows = NamedRows(counts.row, kind)  # clear it when `SharedCounts.forget_names` is called
 
     def get(self, name: str, default: int = 0) -> int:  # type: ignore[override]  # no other default has a meaning here
         return sum(self.rows[name])
@@ -67,3 +71,17 @@ class SharedTurn(Iterator[int]):
         turn = sum(self._row)
         self._row[self._slot] += 1
         return turn
+
+
+class SharedWork(Work):
+    """The expected work of the instances, whose tokens in flight are those of all processes."""
+
+    tokens: SharedLoads
+
+    def __init__(self, counts: SharedCounts, always_tracked: bool) -> None:
+        super().__init__(always_tracked)
+        self.tokens = SharedLoads(counts, "tokens")
+        self._slot = counts.slot
+
+    def add(self, instance: str, tokens: int) -> None:
+        self.tokens.rows[instance][self._slot] += tokens

@@ -50,6 +50,9 @@ def registry(port: int = 0) -> Iterator[Registry]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            if self.path == "/loads":
+                self.send_error(404)  # as an older registry
+                return
             fake.requests += 1
             body = fake.listing()
             self.send_response(fake.status)

@@ -126,6 +126,7 @@ def test_services_have_their_counts(client: FlaskClient, router: RouterState):
         "error_count": 1,
         "response_time": 0.5,
         "in_flight": 1,
+        "load": None,
         "weight": 2,
         "models": ["m", "n"],
     }

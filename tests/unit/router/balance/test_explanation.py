@@ -14,6 +14,7 @@ from svc.router.balance.policies import POLICIES
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
+from svc.router.balance.work import EngineView
 from svc.router.state import RouterState
 from svc.router.workers.shared_counts import SharedCounts
 from tests.unit.router.examples import state, target
@@ -219,3 +220,18 @@ def test_the_prefixes_that_decide_are_named():
     assert "no instance was sent" in explained(router, other).why[0]
     assert explained(router, RoutingRequest("m", body=b'{"prompt": "hi"}')).why[0] == "the conversation is short"
     assert explained(router, RoutingRequest("m", body=b"{}")).why[0] == "the request has no prompt"
+
+
+def test_the_loads_of_engines_are_explained():
+    router = state(target("a", "m"), target("b", "m"), target("c", "m"))
+    router.balancer.work.follow(EngineView({"a": 0, "b": 2, "c": 1}, frozenset("a")))
+    choice = explained(router)
+    assert choice.instance == "c" == router.balancer.pick(M).name
+    assert choice.why == (
+        "a is left out: its KV cache is nearly full, or its queue is far longer than its peers'",
+        "the request has no session",
+        "c has the least expected work for its weight, 512 tokens; equal instances take turns",
+    )
+    choice = explained(router, RoutingRequest("m", b"s"))
+    assert choice.instance == router.balancer.pick(RoutingRequest("m", b"s")).name
+    assert set(choice.why[1].partition("order ")[2].split(", ")) == {"b", "c"}

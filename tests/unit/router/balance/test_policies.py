@@ -9,18 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.router.balance.conversation import block_hashes, conversation_of
-from svc.router.balance.policies import (
-    MAX_CYCLE_LENGTH,
-    MAX_PREFIX_REQUESTS,
-    MAX_SESSION_LOAD_RATIO,
-    POLICIES,
-    Member,
-    PickContext,
-    Pool,
-    cycle,
-)
+from svc.router.balance.policies import MAX_PREFIX_REQUESTS, MAX_SESSION_LOAD_RATIO, POLICIES, PickContext
+from svc.router.balance.pool import MAX_CYCLE_LENGTH, Member, Pool, cycle
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.work import EngineView, Work
 from tests.unit.router.examples import target
 
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=6)
@@ -43,7 +36,17 @@ def context(
     prefixes: PrefixMap | None = None,
 ) -> PickContext:
     known = PrefixMap(1 << 20) if prefixes is None else prefixes
-    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded, known)
+    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded, known, Work())
+
+
+def engine_context(
+    others: dict[str, int], crowded: str = "", tokens: dict[str, int] | None = None, excluded: tuple[str, ...] = ()
+) -> PickContext:
+    """Return a context in which engines have reported their load."""
+    result = context(excluded=excluded)
+    result.work.tokens.update(tokens or {})
+    result.work.follow(EngineView(others, frozenset(crowded)))
+    return result
 
 
 def picks(policy: str, pool: Pool, count: int, request: RoutingRequest | None = None) -> Counter[str]:
@@ -347,7 +350,7 @@ def test_prefix_decides_equally_for_the_same_state(requests: list[tuple[int, int
         request = chat("question " * user * 200, system=f"{system} {SYSTEM}")
         loads = dict(zip("abcd", in_flight, strict=False))
         names = [
-            chosen(request, members, PickContext(loads, turns, lambda: 0.5, 100, (), prefixes))
+            chosen(request, members, PickContext(loads, turns, lambda: 0.5, 100, (), prefixes, Work()))
             for turns, prefixes in states
         ]
         assert names[0] == names[1]
@@ -363,3 +366,69 @@ def test_no_prefix_exceeds_the_maximum_load_of_an_instance(weights: list[int], i
     total = sum(loads[m.name] for m in members.members) + 1
     share = MAX_SESSION_LOAD_RATIO * total * picked.weight / sum(weights)
     assert loads[picked.name] + 1 <= math.ceil(share + MAX_PREFIX_REQUESTS)
+
+
+def test_least_load_chooses_the_least_work_for_the_weight():
+    choose, members = POLICIES["least_load"], pool(1, 2, 1)
+    assert choose(members, RoutingRequest(), engine_context({}, tokens={"a": 300, "b": 500, "c": 301})).name == "b"
+    assert choose(members, RoutingRequest(), engine_context({"a": 1, "b": 1, "c": 0})).name == "c"
+    now = engine_context({"a": 1, "b": 2, "c": 3}, tokens={"a": 2000})
+    assert choose(members, RoutingRequest(), now).name == "b"
+
+
+@given(weights)
+def test_least_load_of_idle_members_is_round_robin(weights: list[int]):
+    members, now = pool(*weights), engine_context({})
+    length = len(members.cycle)
+    chosen = [POLICIES["least_load"](members, RoutingRequest(), now).name for _ in range(2 * length)]
+    assert chosen == [POLICIES["round_robin"](members, RoutingRequest(), now).name for _ in range(2 * length)]
+
+
+def test_least_load_takes_turns_among_equals_and_leaves_out_excluded_members():
+    choose, members, now = POLICIES["least_load"], pool(1, 1, 1), engine_context({})
+    assert Counter(choose(members, RoutingRequest(), now).name for _ in range(9)) == {"a": 3, "b": 3, "c": 3}
+    assert choose(members, RoutingRequest(), engine_context({"b": 9, "c": 0}, excluded=("a", "c"))).name == "b"
+    assert choose(members, RoutingRequest(), engine_context({}, excluded=("a", "b", "c"))) is None
+
+
+def test_least_load_takes_an_unknown_load_for_a_mean_one():
+    now = engine_context({"a": 0, "b": 4})
+    ranked = []
+    members = pool(1, 1, 1)
+    for _ in range(3):
+        ranked.append(POLICIES["least_load"](members, RoutingRequest(), now).name)
+        now.work.tokens[ranked[-1]] = 100_000
+    assert ranked == ["a", "c", "b"]
+
+
+def test_auto_without_a_session_follows_the_loads_of_engines():
+    members = pool(1, 1, 1)
+    assert picks("auto", members, 9) == {"a": 3, "b": 3, "c": 3}
+    assert POLICIES["auto"](members, RoutingRequest(), engine_context({"a": 2, "b": 1, "c": 3})).name == "b"
+
+
+def test_auto_with_a_session_keeps_to_its_instance_whatever_the_load():
+    members, request = pool(1, 1, 1), RoutingRequest("m", b"s")
+    usual = POLICIES["auto"](members, request, context()).name
+    others = {name: 9 * (name == usual) for name in "abc"}
+    assert POLICIES["auto"](members, request, engine_context(others)).name == usual
+
+
+@given(sessions)
+def test_auto_leaves_out_crowded_members_unless_all_are(session: bytes):
+    members = pool(1, 1, 1)
+    for request in (RoutingRequest("m", session), RoutingRequest("m")):
+        known = {"a": 0, "b": 0, "c": 0}
+        assert POLICIES["auto"](members, request, engine_context(known, crowded="ab")).name == "c"
+        assert POLICIES["auto"](members, request, engine_context(known, crowded="ab", excluded=("c",))).name in "ab"
+        assert POLICIES["auto"](members, request, engine_context(known, crowded="abc")) is not None
+        assert POLICIES["auto"](members, request, engine_context(known, crowded="xyz")) is not None
+        all_excluded = engine_context(known, crowded="ab", excluded=("a", "b", "c"))
+        assert POLICIES["auto"](members, request, all_excluded) is None
+
+
+def test_auto_prefers_a_crowded_member_of_the_right_cache_type_to_none():
+    members = pool(1, 1, types=("static", "paged"))
+    assert POLICIES["auto"](members, prompted(500), engine_context({"a": 0, "b": 0})).name == "a"
+    assert POLICIES["auto"](members, prompted(500), engine_context({"a": 0, "b": 0}, crowded="a")).name == "b"
+    assert POLICIES["auto"](members, prompted(500), engine_context({"a": 0, "b": 0}, crowded="ab")).name == "a"

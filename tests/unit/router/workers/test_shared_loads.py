@@ -1,8 +1,10 @@
 import pytest
 
+from svc.router.balance.work import EngineView
 from svc.router.workers.shared_counts import SharedCounts
-from svc.router.workers.shared_loads import SharedLoads, SharedTurns, suspicions
-from tests.unit.router.workers.examples import process
+from svc.router.workers.shared_loads import SharedLoads, SharedTurns, SharedWork, suspicions
+from tests.unit.router.examples import target
+from tests.unit.router.workers.examples import RelayingProcess, process, snapshot
 
 
 @pytest.fixture
@@ -28,3 +30,25 @@ def test_the_requests_of_all_processes_take_turns_together(counts: SharedCounts)
 def test_a_suspicion_is_the_same_in_every_process(counts: SharedCounts):
     suspicions(process(counts, 1))["a"][0] = 1
     assert (suspicions(process(counts, 2))["a"][0], suspicions(counts)["b"][0]) == (1, 0)
+
+
+def test_the_tokens_in_flight_are_those_of_all_processes(counts: SharedCounts):
+    first, second = (SharedWork(process(counts, slot), always_tracked=True) for slot in (1, 2))
+    attempt = first.begin("a", "m", b"x" * 400)
+    second.begin("a", "m", b"x" * 400)
+    assert first.of("a") == second.of("a") == 2 * (100 + 256)
+    attempt.end()
+    assert first.of("a") == second.of("a") == 356
+    counts.clear(2)
+    assert first.of("a") == 0
+
+
+def test_the_loads_of_engines_come_with_the_snapshots(counts: SharedCounts):
+    a, b = target("a", "m"), target("b", "m")
+    relaying = RelayingProcess(counts, 1, a, b)
+    assert not relaying.balancer.work.is_tracked
+    relaying.balancer.adopt(snapshot(a, b, view=EngineView({"a": 3, "b": 1}, frozenset("b"))))
+    assert relaying.balancer.work.is_tracked
+    assert relaying.balancer.work.view.crowded == {"b"}
+    relaying.balancer.adopt(snapshot(a, b))
+    assert not relaying.balancer.work.is_tracked

@@ -1,0 +1,80 @@
+"""The pools of candidates that policies choose from. Pure."""
+
+import math
+from collections.abc import Iterable, Iterator
+from functools import reduce
+from hashlib import blake2b
+
+import msgspec
+
+from svc.router.balance.target import Target
+
+MAX_CYCLE_LENGTH = 10_000
+CACHE_KEY_SEPARATOR = "\0"  # precedes the cache type in a pool's key
+
+
+class Member(msgspec.Struct, frozen=True):
+    """One candidate instance of a pool, with the properties that policies use."""
+
+    name: str
+    target: Target
+    weight: int = 1
+    cache_type: str = ""
+
+
+class Pool(msgspec.Struct, frozen=True):
+    """The candidates for one model, with values for the policies that are computed only once."""
+
+    key: str = ""  # the key of the counter of turns; a pool in a later table continues with the same counter
+    members: tuple[Member, ...] = ()
+    cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
+    seed: int = 0  # a hash of the key: the same conversation with another model is another one
+    seeds: tuple[int, ...] = ()  # hashes of the members' names
+    weight: int = 1  # of all members together
+    unexcluded: tuple[Member, ...] = ()  # the members of which one is chosen, if no instance is excluded
+    by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
+
+    @staticmethod
+    def of(members: Iterable[Member], key: str = "") -> "Pool":
+        members = tuple(members)
+        return Pool(
+            key,
+            members,
+            cycle([member.weight for member in members]),
+            digest(key.encode()),
+            tuple(digest(member.name.encode()) for member in members),
+            sum(member.weight for member in members) or len(members),
+            tuple(member for member in members if member.weight) or members,
+            {
+                cache_type: Pool.of(_of_cache_type(members, cache_type), f"{key}{CACHE_KEY_SEPARATOR}{cache_type}")
+                for cache_type in {member.cache_type for member in members if member.cache_type}
+            },
+        )
+
+
+def cycle(weights: list[int]) -> tuple[int, ...]:
+    """Return an evenly spread order of indexes, in which index i occurs weights[i] / gcd times.
+
+    An index of weight 0 does not occur, unless all weights are 0.
+    The k-th turn (from 0) of an index that occurs w times is at the fraction (k + 1/2) / w of the cycle.
+    """
+    if not weights:
+        return ()
+    if not any(weights):
+        weights = [1] * len(weights)
+    divisor = reduce(math.gcd, weights)
+    shares = [weight // divisor for weight in weights]
+    if sum(shares) > MAX_CYCLE_LENGTH:
+        factor = MAX_CYCLE_LENGTH / sum(shares)
+        shares = [max(1, round(share * factor)) if share else 0 for share in shares]
+    turns = sorted(((k + 0.5) / share, i) for i, share in enumerate(shares) for k in range(share))
+    return tuple(i for _, i in turns)
+
+
+def digest(data: bytes) -> int:
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "big")
+
+
+def _of_cache_type(members: Iterable[Member], cache_type: str) -> Iterator[Member]:
+    """Yield the members of a cache type. Their `cache_type` becomes empty, so that their pool is not divided again."""
+    return (msgspec.structs.replace(member, cache_type="") for member in members if member.cache_type == cache_type)

@@ -1,0 +1,176 @@
+"""The expected work of each instance in tokens, for `least_load` and `auto`. Pure.
+
+    work = tokens in flight of this router's requests
+         + requests that others have sent to the engine * usual tokens of a request
+
+The tokens of a request are those of its prompt, estimated from the bytes of its body, and those still to come: the
+model's usual completion, at most the request's max_tokens. The `usage` of responses tunes the estimates for each model.
+The requests of others come from the load that the engine reports: all of its requests, without this router's.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from svc.protocol.instance_load import InstanceLoad
+
+DEFAULT_BYTES_PER_TOKEN = 4.0
+DEFAULT_COMPLETION_TOKENS = 256.0
+DEFAULT_REQUEST_TOKENS = 512.0
+LEARNING_RATE = 1 / 16  # weight of one response in the mean values of its model
+MAX_MODELS = 1000
+SEARCHED_BYTES = 2048  # at the beginning and at the end of a body, in which max_tokens is found
+MAX_TOKENS = re.compile(rb'"max_(?:completion_|output_|new_)?tokens"\s{0,8}:\s{0,8}(\d{1,7})')
+MAX_TOKENS_END = b'_tokens"'
+LONGEST_NAME = len(b'"max_completion')
+
+
+class EngineView(NamedTuple):
+    """What the loads of engines mean for this router's choices; the same in all of its processes."""
+
+    others: dict[str, int] = {}  # instance with a known load -> requests that others than this router have sent there
+    crowded: frozenset[str] = frozenset()  # instances that get no requests from `auto` while others can take them
+
+
+NO_LOADS = EngineView()
+
+
+def engine_view(
+    loads: Mapping[str, InstanceLoad],
+    own_requests: Mapping[str, int],
+    pools: Iterable[Iterable[str]],
+    max_kv_cache: float,
+    max_queue_ratio: float,
+) -> EngineView:
+    """Return the view of these loads.
+
+    `own_requests`: how many requests in each load are this router's; `pools`: the instances of each model. An instance
+    is crowded if more than the share `max_kv_cache` of its KV cache is used, or if its engine's queue is more than
+    `max_queue_ratio` times as long as the mean of the other instances of a model (which counts as at least one).
+    """
+    others = {name: max(0, load.running + load.waiting - own_requests.get(name, 0)) for name, load in loads.items()}
+    crowded = {name for name, load in loads.items() if load.kv_cache is not None and load.kv_cache > max_kv_cache}
+    for pool in pools:
+        waiting = {name: loads[name].waiting for name in pool if name in loads}
+        total, peers = sum(waiting.values()), len(waiting) - 1
+        if peers > 0 and total:
+            crowded |= {n for n, own in waiting.items() if own > max_queue_ratio * max(1.0, (total - own) / peers)}
+    return EngineView(others, frozenset(crowded))
+
+
+class ModelTokens:
+    """Mean values of a model's requests: bytes of body per token of the prompt, and tokens of a completion."""
+
+    __slots__ = ("bytes", "completion", "tokens")
+
+    def __init__(self) -> None:
+        self.bytes, self.tokens = DEFAULT_BYTES_PER_TOKEN, 1.0
+        self.completion = DEFAULT_COMPLETION_TOKENS
+
+    def learn(self, body_bytes: int, prompt_tokens: int, completion_tokens: int) -> None:
+        if prompt_tokens > 0:
+            # Means of both, and not of their ratio: a request counts as much as it is long.
+            self.bytes += LEARNING_RATE * (body_bytes - self.bytes)
+            self.tokens += LEARNING_RATE * (prompt_tokens - self.tokens)
+        self.completion += LEARNING_RATE * (completion_tokens - self.completion)
+
+
+class Work:
+    """The expected work of all instances.
+
+    It is tracked only while a policy uses it: with `least_load` always, with `auto` while engines report loads.
+    """
+
+    def __init__(self, always_tracked: bool = False) -> None:
+        self.tokens: dict[str, int] = {}  # instance -> tokens in flight of this router's requests
+        self.foreign: dict[str, float] = {}  # instance -> tokens of the requests of others
+        self.default_foreign = 0.0  # of an instance whose load is unknown: the mean of the others
+        self.view = NO_LOADS
+        self.is_tracked = self._always_tracked = always_tracked
+        self._models: dict[str | None, ModelTokens] = {}
+        self._request_tokens = DEFAULT_REQUEST_TOKENS  # mean of this router's requests
+
+    def follow(self, view: EngineView) -> None:
+        """Use new loads of the engines."""
+        self.view = view
+        self.foreign = {name: requests * self._request_tokens for name, requests in view.others.items()}
+        self.default_foreign = sum(self.foreign.values()) / len(self.foreign) if self.foreign else 0.0
+        self.is_tracked = self._always_tracked or bool(view.others)
+
+    def of(self, instance: str) -> float:
+        """Return the expected work of an instance in tokens."""
+        return self.tokens.get(instance, 0) + self.foreign.get(instance, self.default_foreign)
+
+    def begin(self, instance: str, model: str | None, body: bytes) -> "AttemptWork":
+        """Count the tokens of an attempt that begins; `AttemptWork.end` ends it."""
+        means = self._models.get(model)
+        if means is None:
+            means = self._add_model(model)
+        prompt = int(len(body) * means.tokens / means.bytes)
+        limit = max_tokens(body)
+        completion = int(means.completion) if limit is None else min(limit, int(means.completion))
+        self._request_tokens += LEARNING_RATE * (prompt + completion - self._request_tokens)
+        self.add(instance, prompt + completion)
+        return AttemptWork(self, instance, means, len(body), prompt + completion, completion)
+
+    def add(self, instance: str, tokens: int) -> None:
+        """Change the tokens in flight at an instance."""
+        total = self.tokens.get(instance, 0) + tokens
+        if total:
+            self.tokens[instance] = total
+        else:
+            self.tokens.pop(instance, None)
+
+    def _add_model(self, model: str | None) -> ModelTokens:
+        if len(self._models) >= MAX_MODELS:
+            self._models.clear()
+        means = self._models[model] = ModelTokens()
+        return means
+
+
+class AttemptWork:
+    """The tokens of one attempt that are still in flight."""
+
+    __slots__ = ("_body_bytes", "_completion", "_instance", "_left", "_means", "_work")
+
+    def __init__(
+        self, work: Work, instance: str, means: ModelTokens, body_bytes: int, tokens: int, completion: int
+    ) -> None:
+        self._work = work
+        self._instance = instance
+        self._means = means
+        self._body_bytes = body_bytes
+        self._left = tokens
+        self._completion = completion  # expected tokens
+
+    def progress(self, generated: int) -> None:
+        """Count only the tokens still to come, after the engine has generated some: the prompt is processed."""
+        if generated > 0:
+            self._set(max(0, self._completion - generated))
+
+    def end(self) -> None:
+        self._set(0)
+
+    def learn(self, prompt_tokens: int, completion_tokens: int) -> None:
+        """Tune the estimates of the model by the usage that the response reports."""
+        self._means.learn(self._body_bytes, prompt_tokens, completion_tokens)
+
+    def _set(self, left: int) -> None:
+        if left < self._left:
+            change, self._left = left - self._left, left
+            self._work.add(self._instance, change)
+
+
+def max_tokens(body: bytes) -> int | None:
+    """Return the limit of completion tokens in a JSON body; None if none is near its beginning or its end.
+
+    A limit in the middle of a long body is not found: to search the whole body costs more than the limit is worth.
+    """
+    size = len(body)
+    for start, end in ((0, SEARCHED_BYTES), (max(SEARCHED_BYTES, size - SEARCHED_BYTES), size)):
+        place = body.find(MAX_TOKENS_END, start, end) if start < size else -1
+        while place >= 0:
+            if match := MAX_TOKENS.match(body, max(0, body.rfind(b'"', max(0, place - LONGEST_NAME - 1), place))):
+                return int(match[1])
+            place = body.find(MAX_TOKENS_END, place + 1, end)
+    return None

@@ -1,0 +1,70 @@
+"""Keeps the loads of the engines up to date, which babysitters report to the registry."""
+
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from svc.base.errors import SvcError, Unavailable
+from svc.client.registry import RegistryClient
+from svc.protocol.instance_load import MAX_AGE_INTERVALS, ListedLoad
+from svc.router.balance.policies import uses_policy
+from svc.router.state import RouterState
+from svc.settings import RouterSettings
+
+log = logging.getLogger(__name__)
+RETRY_INTERVAL_SECONDS = 60.0  # for an older registry, which has no loads
+
+
+class LoadSync:
+    """Reads all loads from the registry. Call `run_round` again and again; it returns the seconds to pause."""
+
+    def __init__(self, state: RouterState, client: RegistryClient, clock: Callable[[], float]) -> None:
+        self._state = state
+        self._client = client
+        self._clock = clock
+        self._interval = state.settings.load_interval
+        self._loads: list[ListedLoad] = []
+        self._read_at = clock()
+        # Requests of each instance that had ended, at the last rounds.
+        self._ended: deque[dict[str, int]] = deque(maxlen=MAX_AGE_INTERVALS + 1)
+
+    def run_round(self) -> float:
+        """Read the loads once. While no registry answers, each load is used until it is too old."""
+        pause = self._interval
+        try:
+            self._loads = self._client.loads()
+            self._read_at = self._clock()
+        except Unavailable:
+            pass  # the sync of the table logs it
+        except SvcError as error:
+            log.debug("cannot read the loads of engines: %s", error)
+            pause = max(pause, RETRY_INTERVAL_SECONDS)
+        elapsed = self._clock() - self._read_at
+        ages = {load.service: load.age + elapsed for load in self._loads}
+        loads = {load.service: load for load in self._loads if load.is_current(ages[load.service])}
+        self._state.set_loads(loads, {name: self._own_requests(name, ages[name]) for name in loads})
+        self._ended.append(self._ended_requests())
+        return pause
+
+    def _own_requests(self, name: str, age: float) -> int:
+        """Return how many requests of this router may be in a load of this age: those in flight, or ended since then.
+
+        A request that has ended must not be taken for another router's.
+        """
+        in_flight = self._state.balancer.loads.get(name, 0)
+        if not self._ended:
+            return in_flight
+        rounds = min(len(self._ended), 1 + int(age / self._interval))
+        return in_flight + max(0, self._ended_requests_of(name) - self._ended[-rounds].get(name, 0))
+
+    def _ended_requests_of(self, name: str) -> int:
+        statistics = self._state.statistics.instances.get(name)
+        return statistics.requests if statistics else 0
+
+    def _ended_requests(self) -> dict[str, int]:
+        return {name: statistics.requests for name, statistics in self._state.statistics.instances.items()}
+
+
+def uses_loads(settings: RouterSettings) -> bool:
+    """Return whether a policy of the router uses loads that a registry may have."""
+    return bool(settings.registry_url and settings.load_interval) and uses_policy(settings, "auto", "least_load")
