@@ -43,10 +43,17 @@ except ImportError as error:
 
 
 def simulate(
-    policy: str, conversations: Sequence[Conversation], instances: int, engine: EngineSettings, trace: TraceSettings
+    policy: str,
+    conversations: Sequence[Conversation],
+    options: argparse.Namespace,
+    engine: EngineSettings,
+    trace: TraceSettings,
 ) -> Outcome:
     """Run the trace with one policy and report the progress."""
-    run, began = Run(policy, conversations, instances, engine, trace), time.process_time()
+    run, began = (
+        Run(policy, conversations, options.instances, engine, trace, options.load_interval),
+        time.process_time(),
+    )
     print(f"{policy}:", end="", file=sys.stderr, flush=True)
     for tenth in run.tenths():
         print(f" {tenth * 10}", end="", file=sys.stderr, flush=True)
@@ -105,9 +112,7 @@ def main() -> None:
     )
     results: dict[str, dict[str, float]] = {}
     for policy in options.policies:
-        results[policy] = figures(
-            simulate(policy, conversations, options.instances, engine, trace), engine.prefill_rate
-        )
+        results[policy] = figures(simulate(policy, conversations, options, engine, trace), engine.prefill_rate)
     print("\n".join(aligned([HEAD, *(row(policy, result) for policy, result in results.items())])))
     if options.json:
         options.json.parent.mkdir(parents=True, exist_ok=True)
@@ -126,6 +131,12 @@ def parse_arguments() -> tuple[Any, EngineSettings, TraceSettings]:
 
     parser.add_argument("--policies", type=policies, default=known, help="separated by commas (default: all)")
     parser.add_argument("--instances", type=int, default=50, help="engines (default: %(default)s)")
+    parser.add_argument(
+        "--routers",
+        type=int,
+        default=1,
+        help="that share the engines without communicating; each request goes to one at random (default: %(default)s)",
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures; times in seconds")
     shape, speed = TraceSettings(), EngineSettings()
     add = parser.add_argument_group("the trace").add_argument
@@ -144,9 +155,15 @@ def parse_arguments() -> tuple[Any, EngineSettings, TraceSettings]:
     add = parser.add_argument_group("the engines").add_argument
     add("--blocks", type=int, default=speed.blocks, help="of 16 tokens in each KV cache (default: %(default)s)")
     add("--prefill-rate", type=float, default=speed.prefill_rate, help="tokens a second (default: %(default)s)")
+    add(
+        "--load-interval",
+        type=float,
+        default=2.0,
+        help="seconds between two reports of their loads; 0: they report nothing (default: %(default)s)",
+    )
     add("--max-running", type=int, default=speed.max_running, help="requests in a batch (default: %(default)s)")
     options = parser.parse_args()
-    for name in ("instances", "requests", "rate", "applications", "blocks", "prefill_rate", "max_running"):
+    for name in ("instances", "routers", "requests", "rate", "applications", "blocks", "prefill_rate", "max_running"):
         if getattr(options, name) <= 0:
             parser.error(f"--{name.replace('_', '-')}: more than 0")
     engine = EngineSettings(blocks=options.blocks, prefill_rate=options.prefill_rate, max_running=options.max_running)

@@ -41,6 +41,7 @@ class Job:
     arrived: float
     expected_tokens: int = 0  # to prefill, when it was submitted
     cached_tokens: int = 0
+    complete_at: float = math.inf  # the engine's progress at which the answer is complete
     first_token: float | None = None
     ended: float | None = None
 
@@ -74,6 +75,11 @@ class Engine:
     def running(self) -> int:
         return len(self._decoding) + (self.prefilling is not None)
 
+    def generated(self, job: Job, now: float) -> int:
+        """Return how many tokens of a running answer there are."""
+        progress = self._progress + self._rate * (now - self._now)
+        return max(0, job.answer_tokens - math.ceil(job.complete_at - progress)) if job.first_token is not None else 0
+
     def next_event(self) -> float:
         """Return the time at which the next prompt or answer is done if nothing is submitted; infinity if idle."""
         if not self._decoding:
@@ -101,7 +107,8 @@ class Engine:
             self._prefill_end = math.inf
             job.first_token = now
             self._joined += 1
-            heapq.heappush(self._decoding, (self._progress + job.answer_tokens - 1, self._joined, job))
+            job.complete_at = self._progress + job.answer_tokens - 1
+            heapq.heappush(self._decoding, (job.complete_at, self._joined, job))
         else:
             self._progress, _, job = heapq.heappop(self._decoding)
             job.ended = now

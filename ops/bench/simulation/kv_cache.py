@@ -30,6 +30,11 @@ class KVCache:
         self._idle: OrderedDict[str, Chain] = OrderedDict()  # the chains without users, least recently used first
         self._idle_blocks = 0
 
+    @property
+    def held(self) -> int:
+        """The blocks of running requests."""
+        return self.used - self._idle_blocks
+
     def cached_blocks(self, segments: Segments) -> int:
         """Return how many leading blocks of the prompt are in the cache."""
         total = 0

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from simulation.choosers import OMNISCIENT, BalancerChooser, Chooser, OmniscientChooser
+from simulation.choosers import OMNISCIENT, UPDATE_SECONDS, BalancerChooser, Chooser, OmniscientChooser
 from simulation.engine import Engine, EngineSettings, Job
 from simulation.trace import Conversation, Dialogue, Texts, TraceSettings
 
@@ -35,7 +35,11 @@ class Agent:
 
 
 class Run:
-    """One run of a trace with one policy. It is deterministic: time is simulated, and random numbers have a seed."""
+    """One run of a trace with one policy. It is deterministic: time is simulated, and random numbers have a seed.
+
+    `load_interval`: seconds between two reports of the engines' loads; 0 if engines do not report. `routers`: how many
+    routers share the engines without communicating; each request goes to one at random.
+    """
 
     def __init__(
         self,
@@ -44,6 +48,8 @@ class Run:
         instances: int,
         engine: EngineSettings,
         trace: TraceSettings,
+        load_interval: float = 2.0,
+        routers: int = 1,
     ) -> None:
         self.now = 0.0
         self.engines = [Engine(f"engine-{number:03}", engine) for number in range(1, instances + 1)]
@@ -52,23 +58,27 @@ class Run:
         self._trace = trace
         self._texts = Texts(trace.seed)
         self._systems = [self._texts.text(-1 - k, 0, trace.system_tokens) for k in range(trace.applications)]
-        self._in_flight: dict[int, Agent] = {}  # id of a job -> its agent
+        self._in_flight: dict[int, tuple[Agent, Chooser]] = {}  # id of a job -> its agent and its router
+        self._next_update = UPDATE_SECONDS
         self._order = itertools.count()  # of events at the same time
         self._events: list[tuple[float, int, Conversation | Agent | Engine]] = []
         for conversation in conversations:
             self._schedule(conversation.start, conversation)
         random.seed(trace.seed)  # the balancer draws from this module
-        self._chooser: Chooser = (
-            OmniscientChooser(self.engines)
+        self._router_generator = random.Random(trace.seed)
+        self._choosers: list[Chooser] = (
+            [OmniscientChooser(self.engines)]
             if policy == OMNISCIENT
-            else BalancerChooser(policy, self.engines, lambda: self.now)
+            else [BalancerChooser(policy, self.engines, lambda: self.now, load_interval) for _ in range(routers)]
         )
 
     def tenths(self) -> Iterator[int]:
         """Run to the end. Yield the numbers from 1 to 10, each when that many tenths of the requests are answered."""
         tenth = 1
         while self._events:
-            self.now, _, actor = heapq.heappop(self._events)
+            at, _, actor = heapq.heappop(self._events)
+            self._update_until(at)
+            self.now = at
             if isinstance(actor, Engine):
                 self._process_event(actor)
             else:
@@ -79,6 +89,13 @@ class Run:
         self.outcome.seconds = self.now
         self.outcome.evicted_blocks = sum(engine.cache.evicted for engine in self.engines)
         yield 10
+
+    def _update_until(self, at: float) -> None:
+        while self._next_update <= at:
+            self.now = self._next_update
+            for chooser in self._choosers:
+                chooser.update(self.now)
+            self._next_update += UPDATE_SECONDS
 
     def _schedule(self, at: float, actor: Conversation | Agent | Engine) -> None:
         heapq.heappush(self._events, (at, next(self._order), actor))
@@ -97,8 +114,9 @@ class Run:
             arrived=self.now,
         )
         session = b"session-%d" % conversation.number if conversation.has_session else b""
-        engine = self.engines[self._index[self._chooser.choose(session, agent.dialogue.body(), job)]]
-        self._in_flight[id(job)] = agent
+        chooser = self._router_generator.choice(self._choosers)
+        engine = self.engines[self._index[chooser.choose(session, agent.dialogue.body(), job)]]
+        self._in_flight[id(job)] = agent, chooser
         engine.submit(job, self.now)
         self._schedule_next_event(engine)
 
@@ -113,9 +131,10 @@ class Run:
         job = engine.process_event(self.now)
         self._schedule_next_event(engine)
         if job.ended is not None:
-            self._chooser.end(engine.name, job)
+            agent, chooser = self._in_flight.pop(id(job))
+            chooser.end(engine.name, job)
             self._record(job, self._index[engine.name])
-            self._continue(self._in_flight.pop(id(job)))
+            self._continue(agent)
 
     def _continue(self, agent: Agent) -> None:
         """Schedule the next turn of a conversation whose last answer is complete, if there is one."""

@@ -78,6 +78,25 @@ def test_sessions_find_their_prompts_in_the_cache_where_turns_in_order_do_not():
     assert by_session.prompt_tokens == in_turn.prompt_tokens
 
 
+def test_two_routers_find_the_engine_of_a_session_as_one_does():
+    trace = dataclasses.replace(TRACE, sessions=1.0)
+    run = Run("session", generate(trace), 10, SMALL, trace, routers=2)
+    assert list(run.tenths())[-1] == 10
+    assert run.outcome.cached_tokens > 0.9 * replay("session", trace).outcome.cached_tokens
+
+
+def test_a_running_answer_has_the_tokens_of_its_time():
+    engine, request = Engine("e", EngineSettings(step_seconds=0.01, sequence_seconds=0.0)), job(100, answer=101)
+    engine.submit(request, 0.0)
+    assert engine.generated(request, 0.0) == 0
+    first = engine.next_event()
+    assert engine.process_event(first) is request
+    assert [engine.generated(request, first + seconds) for seconds in (0, 0.505, 1)] == [1, 51, 101]
+    assert engine.cache.held == -(-201 // 16)
+    finish(engine)
+    assert engine.cache.held == 0
+
+
 def test_a_lone_request_takes_the_time_of_its_tokens():
     settings = EngineSettings(prefill_rate=1_000, chunk_tokens=500, step_seconds=0.01, sequence_seconds=0.001)
     engine, request = Engine("e", settings), job(1_200, answer=11)
