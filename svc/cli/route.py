@@ -89,7 +89,8 @@ def command(
       waits                        true if the request would wait for an instance
       why                          the reasons, a list of texts
       candidates                   of the model: name, in_flight, max_concurrency (0: unlimited),
-                                   weight, cache_type, excluded (why it cannot get the request, or "")
+                                   weight, cache_type, work (expected tokens in flight, or null),
+                                   excluded (why it cannot get the request, or "")
       error                        that the request would get: status, message, type, param, code; or null
     """
     url = site_router_url(settings(launch={"router_url": router_url})).split(",")[0]

@@ -127,6 +127,7 @@ SCHEMAS: Schema = {
             "max_concurrency": {**COUNT, "description": "0: unlimited"},
             "weight": COUNT,
             "cache_type": TEXT,
+            "work": {**nullable(COUNT), "description": "expected tokens in flight; null while no policy uses loads"},
             "excluded": {**TEXT, "description": "why it cannot get the request; empty if it can"},
         }
     ),

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from svc.terminal.table import TableRow, crop, table_blocks
 
-HEAD = ("CANDIDATE", "IN FLIGHT", "WEIGHT", "CACHE", "STATE")
+HEAD = ("CANDIDATE", "IN FLIGHT", "WORK", "WEIGHT", "CACHE", "STATE")
 LABEL_COLUMNS = 10
 CHOSEN = "chosen"
 
@@ -17,7 +17,7 @@ def route_lines(route: Mapping[str, Any], width: int) -> list[Text]:
     lines = [Text(f"{label:{LABEL_COLUMNS}} {value}") for label, value in _details(route)]
     if route["candidates"]:
         rows = [_row(candidate, route["instance"]) for candidate in route["candidates"]]
-        lines += [Text(), *crop(table_blocks(HEAD, rows, width, optional=("CACHE", "WEIGHT")), None)]
+        lines += [Text(), *crop(table_blocks(HEAD, rows, width, optional=("CACHE", "WEIGHT", "WORK")), None)]
     return lines
 
 
@@ -44,5 +44,6 @@ def _row(candidate: Mapping[str, Any], chosen: str | None) -> TableRow:
     in_flight = f"{candidate['in_flight']} of {limit}" if limit else str(candidate["in_flight"])
     state = CHOSEN if candidate["name"] == chosen else ""
     state = f"{state}, though {excluded}" if state and excluded else state or excluded
-    cells = (candidate["name"], in_flight, str(candidate["weight"]), candidate["cache_type"], state)
+    work = "" if candidate["work"] is None else str(candidate["work"])
+    cells = (candidate["name"], in_flight, work, str(candidate["weight"]), candidate["cache_type"], state)
     return TableRow(cells, "yellow" if excluded else "", (), ())

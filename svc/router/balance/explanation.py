@@ -30,6 +30,7 @@ class Candidate(msgspec.Struct, frozen=True):
     max_concurrency: int  # 0: unlimited
     weight: int
     cache_type: str
+    work: int | None = None  # expected tokens of requests in flight; None while no policy uses loads
     excluded: str = ""
 
 
@@ -114,8 +115,9 @@ def _is_full(balancer: Balancer, target: Target) -> bool:
 
 def _candidate(balancer: Balancer, target: Target) -> Candidate:
     load = balancer.loads.get(target.name, 0)
+    work = round(balancer.work.of(target.name)) if balancer.work.is_tracked else None
     excluded = _exclusion(balancer, target)
-    return Candidate(target.name, load, target.limit, target.weight, target.cache_type, excluded)
+    return Candidate(target.name, load, target.limit, target.weight, target.cache_type, work, excluded)
 
 
 def _exclusion(balancer: Balancer, target: Target) -> str:

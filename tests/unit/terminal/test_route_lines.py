@@ -2,7 +2,7 @@
 
 from svc.terminal.route_lines import route_lines
 
-CANDIDATE = {"in_flight": 0, "max_concurrency": 0, "weight": 1, "cache_type": "", "excluded": ""}
+CANDIDATE = {"in_flight": 0, "max_concurrency": 0, "weight": 1, "cache_type": "", "work": None, "excluded": ""}
 ROUTE = {
     "method": "POST",
     "path": "/v1/chat/completions",
@@ -17,7 +17,7 @@ ROUTE = {
     "why": ["the session prefers the instances in the order b, a", "b is skipped: it has 9 requests in flight"],
     "candidates": [
         {**CANDIDATE, "name": "a", "in_flight": 1, "max_concurrency": 2},
-        {**CANDIDATE, "name": "c", "excluded": "it is drained"},
+        {**CANDIDATE, "name": "c", "work": 300, "excluded": "it is drained"},
     ],
     "error": None,
 }
@@ -41,9 +41,9 @@ def test_the_choice_and_its_reasons():
 
 def test_the_candidates():
     assert [line.split(maxsplit=3) for line in lines()[8:]] == [
-        ["CANDIDATE", "IN", "FLIGHT", "WEIGHT  CACHE  STATE"],
-        ["a", "1", "of", "2     1              chosen"],
-        ["c", "0", "1", "it is drained"],
+        ["CANDIDATE", "IN", "FLIGHT", "WORK  WEIGHT  CACHE  STATE"],
+        ["a", "1", "of", "2           1              chosen"],
+        ["c", "0", "300", "1              it is drained"],
     ]
     drained = [{**CANDIDATE, "name": "a", "excluded": "it is drained"}]
     assert lines(candidates=drained)[-1].endswith("chosen, though it is drained")

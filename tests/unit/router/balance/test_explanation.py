@@ -235,3 +235,12 @@ def test_the_loads_of_engines_are_explained():
     choice = explained(router, RoutingRequest("m", b"s"))
     assert choice.instance == router.balancer.pick(RoutingRequest("m", b"s")).name
     assert set(choice.why[1].partition("order ")[2].split(", ")) == {"b", "c"}
+
+
+def test_the_expected_work_of_each_candidate_while_a_policy_uses_it():
+    router = state(target("a", "m"), target("b", "m"), policy="least_load")
+    router.balancer.work.add("a", 300)
+    choice = explained(router)
+    assert {candidate.name: candidate.work for candidate in choice.candidates} == {"a": 300, "b": 0}
+    assert choice.instance == "b"
+    assert {candidate.work for candidate in explained(state(target("a", "m"))).candidates} == {None}
