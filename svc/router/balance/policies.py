@@ -63,18 +63,25 @@ def least_load(pool: Pool, request: RoutingRequest, context: PickContext) -> Mem
     Equal members take turns as in round robin. A member whose load is unknown counts as one with the mean load of the
     others.
     """
-    turn = next(context.turns[pool.key])
-    start = pool.cycle[turn % len(pool.cycle)] if pool.cycle else 0
-    members = [member for member in pool.members[start:] + pool.members[:start] if member.name not in context.excluded]
-    members = [member for member in members if member.weight] or members
-    if not members:
-        return None
     tokens, foreign, default = context.work.tokens, context.work.foreign, context.work.default_foreign
+    least, equal = math.inf, list[Member]()
+    for member in _allowed(pool, context) if context.excluded else pool.unexcluded:
+        work = (tokens.get(member.name, 0) + foreign.get(member.name, default)) / (member.weight or 1)
+        if work < least:
+            least, equal = work, [member]
+        elif work == least:
+            equal.append(member)
+    return _next_of(equal, pool, context) if len(equal) > 1 else next(iter(equal), None)
 
-    def work(member: Member) -> float:
-        return (tokens.get(member.name, 0) + foreign.get(member.name, default)) / max(member.weight, 1)
 
-    return min(members, key=work)
+def _next_of(members: list[Member], pool: Pool, context: PickContext) -> Member:
+    """Return the one of these members that is next in the weighted cycle."""
+    turn, length = next(context.turns[pool.key]), len(pool.cycle)
+    if len(members) == len(pool.members) and length:
+        return pool.members[pool.cycle[turn % length]]
+    names = {member.name for member in members}
+    ordered = (pool.members[pool.cycle[(turn + step) % length]] for step in range(length))
+    return next((member for member in ordered if member.name in names), members[0])
 
 
 def power_of_two(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
