@@ -32,6 +32,7 @@ class RelayBalancer(Balancer):
     loads: SharedLoads
     work: SharedWork
     queue: SharedQueue
+    prefixes: SharedPrefixes
 
     def __init__(
         self,
@@ -97,6 +98,7 @@ class RelayBalancer(Balancer):
             members = pool.members if pool is not None else ()
             full = (member.name for member in members if self._is_full(member.target))
             excluded = (*excluded, target.name, *full)
+        self.prefixes.settle(target is not None)
         return target
 
     def wait(

@@ -10,6 +10,8 @@ from hashlib import blake2b
 from svc.router.balance.prefix_map import Match, PrefixMap
 from svc.router.workers.prefix_rings import RECORDS, PrefixRings
 
+NOTHING: tuple[Sequence[int], str] = (), ""
+
 
 class SharedPrefixes(PrefixMap):
     """The map of one process. `names`: returns the names of all instances, which are shared as hashes."""
@@ -19,6 +21,7 @@ class SharedPrefixes(PrefixMap):
         self._rings = rings
         self._slot = slot
         self._names = names
+        self._chosen: tuple[Sequence[int], str] = NOTHING
         self._name_of: dict[int, str] = {}
         self._read = [0] * rings.processes  # records that were read of each ring
 
@@ -27,9 +30,16 @@ class SharedPrefixes(PrefixMap):
         return super().find(hashes)
 
     def add(self, hashes: Sequence[int], instance: str) -> None:
-        if not self.has(hashes, instance):
-            self._rings.write(self._slot, _name_hash(instance), hashes)
-        super().add(hashes, instance)
+        """Note that the instance was chosen. It may turn out to be full, so only `settle` records what was sent."""
+        self._chosen = hashes, instance
+
+    def settle(self, is_sent: bool) -> None:
+        """Record the last choice if the conversation is sent to that instance, else drop it."""
+        (hashes, instance), self._chosen = self._chosen, NOTHING
+        if is_sent and hashes:
+            if not self.has(hashes, instance):
+                self._rings.write(self._slot, _name_hash(instance), hashes)
+            super().add(hashes, instance)
 
     def _receive(self) -> None:
         """Add what the other processes have sent since the last call."""

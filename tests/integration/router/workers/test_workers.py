@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.integration.router.client import Client
-from tests.integration.router.instance import Instance
+from tests.integration.router.instance import OK, Instance, Peer, ReceivedRequest
 from tests.integration.router.routers import Router, router, service, static
 from tests.integration.router.workers.processes import Gate, control_process, kill, post, relaying_processes
 from tests.waiting import wait_until
@@ -180,20 +180,40 @@ def test_the_router_stops_and_leaves_no_process(tmp_path, instance):
 
 
 def test_a_conversation_stays_at_its_instance_in_every_process(tmp_path):
-    instances = {"one": Instance(), "other": Instance()}
-    path = static(tmp_path / "static.json", [service(name, each.port, "m") for name, each in instances.items()])
+    """It is not at the instance of its first block, which was full at its first turn: only the shared map finds it."""
+    released, instances = threading.Event(), {"one": Instance(), "other": Instance()}
+
+    def hold(peer: Peer, received: ReceivedRequest) -> None:
+        assert b"blocker" not in received.body or released.wait(20)
+        peer.send(OK)
+
+    for instance in instances.values():
+        instance.play(hold)
+    limit = {"max_concurrency": 1}
+    services = [service(name, each.port, "m", metadata=limit) for name, each in instances.items()]
+    path = static(tmp_path / "static.json", services)
     with router("--workers", WORKERS, "--policy", "prefix", "--static-services", path) as own:
-        used = [{turn(own, number, count) for count in range(1, 6)} for number in range(12)]
-    for each in instances.values():
-        each.close()
-    assert all(len(names) == 1 for names in used), used
-    assert set().union(*used) == instances.keys()
+        for number in range(4):
+            released.clear()
+            beginning = f"system {number} " * 500
+            blocker = threading.Thread(target=send_chat, args=(own, [beginning, "blocker"]))
+            blocker.start()
+            wait_until(lambda: own.in_flight() == 1, description="the blocker")
+            own_instance = send_chat(own, [beginning, "turn 1 " * 300])
+            released.set()
+            blocker.join()
+            for turns in range(2, 9):
+                wait_until(lambda: own.in_flight() == 0, description="the end of the turn before")
+                texts = [beginning, *(f"turn {turn} " * 300 for turn in range(1, turns))]
+                assert send_chat(own, texts) == own_instance
+    for instance in instances.values():
+        instance.close()
 
 
-def turn(own: Router, number: int, count: int) -> str:
-    """Send the turn of a conversation over a connection of its own; return the name of its instance."""
-    messages = [{"role": "user", "content": f"{number} {message} " * 300} for message in range(count)]
-    body, headers = {"model": "m", "messages": messages}, {"X-Served-By": "?", "Connection": "close"}
-    answer = requests.post(f"{own.url}/v1/chat/completions", json=body, headers=headers, timeout=20)
+def send_chat(own: Router, texts: list[str]) -> str:
+    """Send a request over a connection of its own; return the name of its instance."""
+    body = {"model": "m", "messages": [{"role": "user", "content": text} for text in texts]}
+    headers = {"X-Served-By": "?", "Connection": "close"}
+    answer = requests.post(f"{own.url}/v1/chat/completions", json=body, headers=headers, timeout=30)
     assert answer.status_code == 200
     return answer.headers["X-Served-By"]

@@ -395,5 +395,6 @@ def test_prefixes_of_an_instance_that_a_process_does_not_know_are_ignored(counts
     other.balancer.adopt(snapshot(B, number=2))
     request = RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"x" * 9000))
     own.balancer.prefixes.add(block_hashes(conversation_of(request)), "a")
+    own.balancer.prefixes.settle(is_sent=True)
     assert other.balancer.pick(request).name == "b"
     assert list(other.balancer.prefixes.bits) == ["b"]

@@ -11,6 +11,11 @@ def processes(count: int = 3) -> list[SharedPrefixes]:
     return [SharedPrefixes(1 << 20, rings, slot, lambda: NAMES) for slot in range(count)]
 
 
+def send(process: SharedPrefixes, hashes: list[int], instance: str) -> None:
+    process.add(hashes, instance)
+    process.settle(is_sent=True)
+
+
 def matched(prefixes: SharedPrefixes, hashes: list[int]) -> dict[str, int]:
     found = prefixes.find(hashes)
     return {name: length for length, bits in found for name, bit in prefixes.bits.items() if bit & bits}
@@ -18,36 +23,36 @@ def matched(prefixes: SharedPrefixes, hashes: list[int]) -> dict[str, int]:
 
 def test_what_one_process_adds_all_know():
     first, second, third = processes()
-    first.add([1, 2, 3], "a")
-    second.add([1, 2, 4], "b")
+    send(first, [1, 2, 3], "a")
+    send(second, [1, 2, 4], "b")
     for process in (first, second, third):
         assert matched(process, [1, 2, 3, 5]) == {"a": 3, "b": 2}
-    third.add([1, 2, 3, 5], "c")
+    send(third, [1, 2, 3, 5], "c")
     assert matched(first, [1, 2, 3, 5]) == {"c": 4, "a": 3, "b": 2}
 
 
 def test_what_a_process_has_is_not_sent_again():
     first, second, _ = processes()
     for _ in range(5):
-        first.add([1, 2, 3], "a")
-        first.add([1, 2], "a")
+        send(first, [1, 2, 3], "a")
+        send(first, [1, 2], "a")
     assert second._rings.written(0) == 1  # noqa: SLF001
 
 
 def test_a_new_process_in_a_slot_reads_what_the_others_have_written_and_continues_its_ring():
     first, second, _ = processes()
-    first.add([1, 2], "a")
-    second.add([1, 3], "b")
+    send(first, [1, 2], "a")
+    send(second, [1, 3], "b")
     successor = SharedPrefixes(1 << 20, second._rings, 1, lambda: NAMES)  # noqa: SLF001
     assert matched(successor, [1, 2]) == {"a": 2}
-    successor.add([1, 2, 4], "c")
+    send(successor, [1, 2, 4], "c")
     assert matched(first, [1, 2, 4]) == {"c": 3, "a": 2, "b": 1}
 
 
 def test_a_process_that_falls_behind_misses_the_oldest_only():
     first, second, _ = processes()
     for number in range(3 * RECORDS):
-        first.add([number, number + 10_000_000], "a")
+        send(first, [number, number + 10_000_000], "a")
     known = [bool(matched(second, [number])) for number in range(3 * RECORDS)]
     assert [(value, len(list(group))) for value, group in itertools.groupby(known)] == [
         (False, 2 * RECORDS + 1),
@@ -58,23 +63,37 @@ def test_a_process_that_falls_behind_misses_the_oldest_only():
 def test_of_a_very_long_conversation_the_beginning_is_shared():
     first, second, _ = processes()
     hashes = list(range(1, 200))
-    first.add(hashes, "a")
+    send(first, hashes, "a")
     assert matched(first, hashes) == {"a": 199}
     assert matched(second, hashes) == {"a": MAX_HASHES}
 
 
 def test_largest_hashes_are_shared():
     first, second, _ = processes()
-    first.add([(1 << 64) - 1, 1 << 63], "a")
+    send(first, [(1 << 64) - 1, 1 << 63], "a")
     assert matched(second, [(1 << 64) - 1, 1 << 63]) == {"a": 2}
 
 
 def test_instances_that_have_left_are_ignored():
     rings, names = PrefixRings(2), ["a"]
     first, second = (SharedPrefixes(1 << 20, rings, slot, lambda: names) for slot in range(2))
-    first.add([1], "gone")
-    first.add([1], "a")
+    send(first, [1], "gone")
+    send(first, [1], "a")
     assert matched(second, [1]) == {"a": 1}
     names.append("new")
-    first.add([1], "new")
+    send(first, [1], "new")
     assert matched(second, [1]) == {"a": 1, "new": 1}
+
+
+def test_a_choice_that_is_not_final_is_not_recorded():
+    first, second, _ = processes()
+    first.add([1, 2], "a")
+    first.add([1, 2], "b")
+    first.settle(is_sent=True)
+    first.settle(is_sent=True)
+    first.add([3], "a")
+    first.settle(is_sent=False)
+    first.settle(is_sent=True)
+    for process in (first, second):
+        assert matched(process, [1, 2]) == {"b": 2}
+        assert matched(process, [3]) == {}
