@@ -118,7 +118,7 @@ class RouterSettings:
     prefix_map_bytes: int = setting(
         32 << 20,
         minimum=1 << 20,
-        help="bytes of memory for what `prefix` knows of conversations; each process has as much",
+        help="bytes of memory for what `prefix` and `auto` know of conversations; each process has as much",
     )
     session_headers: TextList = setting(
         (), pattern=HEADER_PATTERN, help="headers that name a request's session, in addition to those of known clients"

@@ -81,6 +81,12 @@ def conversation_of(request: RoutingRequest) -> memoryview:
     return memoryview(b"".join((*(json.original(part, body) for part in parts), end)))
 
 
+def is_response(request: RoutingRequest) -> bool:
+    """Return whether the body is one of the Responses API: it has an `input`, and neither messages nor a prompt."""
+    fields = request.json.fields if request.json is not None else None
+    return fields is not None and fields.input is not ABSENT and fields.messages is fields.prompt is ABSENT
+
+
 def _messages(fields: Fields) -> msgspec.Raw:
     """Return the messages, or else the prompt, or else the input of a response, ABSENT if there are none.
 

@@ -12,7 +12,14 @@ import msgspec
 from svc.router.balance import prompt_size
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
-from svc.router.balance.policies import MAX_SESSION_LOAD_RATIO, POLICIES, PickContext, rendezvous, without_crowded
+from svc.router.balance.policies import (
+    MAX_SESSION_LOAD_RATIO,
+    POLICIES,
+    PickContext,
+    auto_hashes,
+    rendezvous,
+    without_crowded,
+)
 from svc.router.balance.pool import Member, Pool, digest
 from svc.router.balance.prefix_map import PeekedPrefixes
 from svc.router.balance.routing_request import RoutingRequest
@@ -151,13 +158,13 @@ def _round_robin(pool: Pool, request: RoutingRequest, context: PickContext, chos
 
 def _session(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
     if request.session:
-        yield from _affinity("the session", pool, digest(request.session), context, chosen)
+        yield from _affinity("the session", digest(request.session), pool, context, chosen)
     else:
         yield "the request has no session"
         yield from _round_robin(pool, request, context, chosen)
 
 
-def _affinity(what: str, pool: Pool, key_hash: int, context: PickContext, chosen: Member) -> Iterator[str]:
+def _affinity(what: str, key_hash: int, pool: Pool, context: PickContext, chosen: Member) -> Iterator[str]:
     """Yield the order in which a key prefers the instances, and which of them are skipped."""
     order = _preferences(pool, key_hash, context)
     yield f"{what} prefers the instances in the order {', '.join(order)}"
@@ -185,15 +192,22 @@ def _prefix(pool: Pool, request: RoutingRequest, context: PickContext, chosen: M
         yield from _round_robin(pool, request, context, chosen)
         return
     hashes = block_hashes(conversation, pool.seed)
+    key = "its beginning", affinity_hash(conversation, hashes, pool.seed)
+    yield from _by_prefix(pool, conversation.nbytes, hashes, key, context, chosen)
+
+
+def _by_prefix(
+    pool: Pool, size: int, hashes: list[int], key: tuple[str, int], context: PickContext, chosen: Member
+) -> Iterator[str]:
+    """Yield the reasons for a conversation of `size` bytes. `key`: what chooses if no member knows it, and its hash."""
     matches = [
         (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _sent(pool, context, bits))
     ]
     if not matches:
         yield "no instance was sent a prefix of this conversation" if hashes else "the conversation is short"
-        key_hash = affinity_hash(conversation, hashes, pool.seed)
-        yield from _affinity("its beginning", pool, key_hash, context, chosen)
+        yield from _affinity(*key, pool, context, chosen)
         return
-    yield f"the conversation has {_tokens(conversation.nbytes)}"
+    yield f"the conversation has {_tokens(size)}"
     for blocks, names in matches:
         was = "was" if len(names) == 1 else "were"
         yield f"{', '.join(names)} {was} sent the first {_tokens(prefix_bytes(blocks))}"
@@ -229,7 +243,10 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Mem
             pool = suitable
         else:
             yield f"no instance of cache type {cache_type} can take it: any instance"
-    if request.session or not context.work.view.others:
+    if hashes := auto_hashes(pool, request):
+        key = ("the session", digest(request.session)) if request.session else ("its beginning", hashes[0])
+        yield from _by_prefix(pool, conversation_of(request).nbytes, hashes, key, context, chosen)
+    elif request.session or not context.work.view.others:
         yield from _session(pool, request, context, chosen)
     else:
         yield "the request has no session"

@@ -10,7 +10,14 @@ from collections.abc import Callable, Container, Iterator, Mapping
 import msgspec
 
 from svc.router.balance import prompt_size
-from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
+from svc.router.balance.conversation import (
+    FIRST_BLOCK_BYTES,
+    affinity_hash,
+    block_hashes,
+    conversation_of,
+    is_response,
+    prefix_bytes,
+)
 from svc.router.balance.pool import Member, Pool, digest
 from svc.router.balance.prefix_map import Match, PrefixMap
 from svc.router.balance.routing_request import RoutingRequest
@@ -117,10 +124,15 @@ def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member 
     hashes = block_hashes(conversation, pool.seed)
     if not conversation:
         return round_robin(pool, request, context)
+    return _by_prefix(pool, hashes, affinity_hash(conversation, hashes, pool.seed), context)
+
+
+def _by_prefix(pool: Pool, hashes: list[int], key_hash: int, context: PickContext) -> Member | None:
+    """Return the member for a conversation of these blocks, by `key_hash` if no member knows it. Record the choice."""
     matches = context.prefixes.find(hashes)
     member = _longest_match(pool, matches, context) if matches else None
     if member is None:
-        member = rendezvous(pool, affinity_hash(conversation, hashes, pool.seed), context)
+        member = rendezvous(pool, key_hash, context)
     if member is not None and hashes:
         context.prefixes.add(hashes, member.name)
     return member
@@ -148,10 +160,12 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
 
 
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return a member as `session` does, from those whose cache type suits the prompt's size.
+    """Return the member that probably has the beginning of the prompt in its cache.
 
-    If no member with that cache type can take the request, choose from all members. If engines report their loads,
-    requests without a session go to the member with the least work, and crowded members get none while others can.
+    That is the member that `prefix` chooses for a conversation of at least one block. Any other request goes to its
+    session's member. Without a session, it goes to the member with the least work if engines report their loads, else
+    in turn. Members whose cache type suits the prompt's size come before others. Crowded members get no request while
+    others can take it.
     """
     if context.work.view.crowded:
         member = _auto(pool, request, without_crowded(pool, context))
@@ -168,14 +182,32 @@ def without_crowded(pool: Pool, context: PickContext) -> PickContext:
 
 
 def _auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    choose = session if request.session or not context.work.view.others else least_load
     if pool.by_cache_type:
         large = prompt_size.exceeds(request.body, context.cache_type_threshold)
         suitable = pool.by_cache_type.get("static" if large else "paged")
-        member = choose(suitable, request, context) if suitable else None
+        member = _by_cache(suitable, request, context) if suitable else None
         if member is not None:
             return member
+    return _by_cache(pool, request, context)
+
+
+def _by_cache(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the member for a request of `auto`, from members of one cache type."""
+    if hashes := auto_hashes(pool, request):
+        return _by_prefix(pool, hashes, digest(request.session) if request.session else hashes[0], context)
+    choose = session if request.session or not context.work.view.others else least_load
     return choose(pool, request, context)
+
+
+def auto_hashes(pool: Pool, request: RoutingRequest) -> list[int]:
+    """Return the hashes of the conversation by which `auto` chooses; empty if it does not choose by prefix.
+
+    A request of the Responses API that has a session goes by it alone: instances keep its objects, and with the same
+    session every router finds them.
+    """
+    if len(request.body) < FIRST_BLOCK_BYTES or (request.session and is_response(request)):
+        return []
+    return block_hashes(conversation_of(request), pool.seed)
 
 
 def rendezvous(pool: Pool, key_hash: int, context: PickContext) -> Member | None:

@@ -4,6 +4,7 @@ import math
 from collections import Counter, defaultdict
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from svc.router.balance.pool import MAX_CYCLE_LENGTH, Member, Pool, cycle
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.work import EngineView, Work
+from svc.router.http.json_body import reread_body
 from tests.unit.router.examples import target
 
 weights = st.lists(st.integers(0, 12), min_size=1, max_size=6)
@@ -432,3 +434,32 @@ def test_auto_prefers_a_crowded_member_of_the_right_cache_type_to_none():
     assert POLICIES["auto"](members, prompted(500), engine_context({"a": 0, "b": 0})).name == "a"
     assert POLICIES["auto"](members, prompted(500), engine_context({"a": 0, "b": 0}, crowded="a")).name == "b"
     assert POLICIES["auto"](members, prompted(500), engine_context({"a": 0, "b": 0}, crowded="ab")).name == "a"
+
+
+def test_auto_sends_a_conversation_where_its_prefix_is_and_short_prompts_in_turn():
+    members, prefixes = pool(1, 1, 1), PrefixMap(1 << 20)
+    story = ["Tell me a story. " * 100, "Once upon a time. " * 100]
+    first = POLICIES["auto"](members, chat(story[0]), context(prefixes=prefixes)).name
+    for loads in ({}, {first: 1}, {name: 1 for name in "abc" if name != first}):
+        assert POLICIES["auto"](members, chat(*story), context(loads, prefixes=prefixes)).name == first
+    assert picks("auto", members, 9, prompted(50)) == {"a": 3, "b": 3, "c": 3}
+
+
+def test_auto_sends_an_unknown_conversation_to_the_instance_of_its_session():
+    members = pool(1, 1, 1, 1)
+    for number in range(8):
+        session = b"session-%d" % number
+        own = POLICIES["session"](members, RoutingRequest(session=session), context()).name
+        assert POLICIES["auto"](members, msgspec.structs.replace(chat("x"), session=session), context()).name == own
+
+
+def test_auto_sends_responses_by_their_session_alone():
+    """Instances keep responses, and every router finds them by the session."""
+    members, prefixes = pool(1, 1, 1, 1), PrefixMap(1 << 20)
+    body = json.dumps({"model": "m", "input": [{"role": "user", "content": SYSTEM}]}).encode()
+    for number in range(8):
+        request = RoutingRequest("m", b"session-%d" % number, body, json=reread_body(body))
+        own = POLICIES["session"](members, request, context()).name
+        assert POLICIES["auto"](members, request, context(prefixes=prefixes)).name == own
+    without = RoutingRequest("m", b"", body, json=reread_body(body))
+    assert len(picks("auto", members, 4, without)) == 1, "by their prefix"
