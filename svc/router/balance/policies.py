@@ -162,10 +162,9 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return the member that probably has the beginning of the prompt in its cache.
 
-    That is the member that `prefix` chooses for a conversation of at least one block. Any other request goes to its
-    session's member. Without a session, it goes to the member with the least work if engines report their loads, else
-    in turn. Members whose cache type suits the prompt's size come before others. Crowded members get no request while
-    others can take it.
+    That is the member that `prefix` chooses, for a conversation of at least one block, else the session's member. Other
+    requests go by load if engines report it, else in turn. Members whose cache type suits the prompt's size come before
+    others. Crowded members get no request while others can take it.
     """
     if context.work.view.crowded:
         member = _auto(pool, request, without_crowded(pool, context))
@@ -202,8 +201,7 @@ def _by_cache(pool: Pool, request: RoutingRequest, context: PickContext) -> Memb
 def auto_hashes(pool: Pool, request: RoutingRequest) -> list[int]:
     """Return the hashes of the conversation by which `auto` chooses; empty if it does not choose by prefix.
 
-    A request of the Responses API that has a session goes by it alone: instances keep its objects, and with the same
-    session every router finds them.
+    Not if a request of the Responses API has a session: by it, every router finds the objects that instances keep.
     """
     if len(request.body) < FIRST_BLOCK_BYTES or (request.session and is_response(request)):
         return []
