@@ -244,7 +244,7 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Mem
         else:
             yield f"no instance of cache type {cache_type} can take it: any instance"
     if hashes := auto_hashes(pool, request):
-        key = ("the session", digest(request.session)) if request.session else ("its beginning", hashes[0])
+        key = "its beginning", hashes[0]
         yield from _by_prefix(pool, conversation_of(request).nbytes, hashes, key, context, chosen)
     elif request.session or not context.work.view.others:
         yield from _session(pool, request, context, chosen)

@@ -193,7 +193,7 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member |
 def _by_cache(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return the member for a request of `auto`, from members of one cache type."""
     if hashes := auto_hashes(pool, request):
-        return _by_prefix(pool, hashes, digest(request.session) if request.session else hashes[0], context)
+        return _by_prefix(pool, hashes, hashes[0], context)
     choose = session if request.session or not context.work.view.others else least_load
     return choose(pool, request, context)
 

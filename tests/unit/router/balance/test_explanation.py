@@ -251,7 +251,7 @@ def test_auto_names_the_prefix_or_the_session():
     chat = RoutingRequest("m", b"s", b'{"prompt": "%b"}' % (b"word " * 1000))
     choice = explained(router, chat)
     assert choice.why[0] == "no instance was sent a prefix of this conversation"
-    assert choice.why[1].startswith(f"the session prefers the instances in the order {choice.instance}, ")
+    assert choice.why[1].startswith(f"its beginning prefers the instances in the order {choice.instance}, ")
     assert router.balancer.pick(chat).name == choice.instance
     assert explained(router, chat).why[1] == f"{choice.instance} was sent the first 4608 bytes, about 1152 tokens"
     assert explained(router, RoutingRequest("m", b"s", b"{}")).why[0].startswith("the session prefers the instances")

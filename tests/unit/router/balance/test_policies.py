@@ -445,12 +445,14 @@ def test_auto_sends_a_conversation_where_its_prefix_is_and_short_prompts_in_turn
     assert picks("auto", members, 9, prompted(50)) == {"a": 3, "b": 3, "c": 3}
 
 
-def test_auto_sends_an_unknown_conversation_to_the_instance_of_its_session():
+def test_auto_sends_an_unknown_conversation_as_prefix_does_and_short_prompts_by_session():
     members = pool(1, 1, 1, 1)
-    for number in range(8):
-        session = b"session-%d" % number
-        own = POLICIES["session"](members, RoutingRequest(session=session), context()).name
-        assert POLICIES["auto"](members, msgspec.structs.replace(chat("x"), session=session), context()).name == own
+    long = [msgspec.structs.replace(chat("x", system=f"{n} {SYSTEM}"), session=b"%d" % n) for n in range(8)]
+    short = [prompted(50, b"%d" % n) for n in range(8)]
+    for policy, requests in (("prefix", long), ("session", short)):
+        for request in requests:
+            own = POLICIES[policy](members, request, context()).name
+            assert POLICIES["auto"](members, request, context()).name == own
 
 
 def test_auto_sends_responses_by_their_session_alone():
