@@ -115,10 +115,9 @@ class RouterSettings:
     state_file: str = setting("", help="file that keeps the last table, for a start while no registry answers")
     policy: str = setting("auto", choices=POLICIES, help="policy that chooses an instance")
     policies: NameTable = setting((), choices=POLICIES, help="policy for the instances of one model: MODEL=POLICY")
+    auto_prefix: bool = setting(False, help="`auto` sends conversations of 512 bytes and more as `prefix` does")
     prefix_map_bytes: int = setting(
-        32 << 20,
-        minimum=1 << 20,
-        help="bytes of memory for what `prefix` and `auto` know of conversations; each process has as much",
+        32 << 20, minimum=1 << 20, help="bytes of memory in each process for what is known of prefixes"
     )
     session_headers: TextList = setting(
         (), pattern=HEADER_PATTERN, help="headers that name a request's session, in addition to those of known clients"

@@ -15,7 +15,7 @@ The table shows for each policy
 `omniscient` is no policy of the router: it knows every cache and queue, and chooses the earliest first token.
 
     python ops/bench/simulate.py
-    python ops/bench/simulate.py --policies auto,prefix --requests 10000
+    python ops/bench/simulate.py --policies auto_prefix,prefix --requests 10000
     python ops/bench/simulate.py --instances 8 --rate 12 --sessions 1 --json build/simulation.json
 """
 
@@ -32,7 +32,7 @@ from packages import install_command
 
 try:
     from report import aligned, number
-    from simulation.choosers import OMNISCIENT
+    from simulation.choosers import AUTO_PREFIX, OMNISCIENT
     from simulation.engine import EngineSettings
     from simulation.run import Outcome, Run
     from simulation.trace import Conversation, TraceSettings, generate
@@ -121,7 +121,7 @@ def main() -> None:
 
 def parse_arguments() -> tuple[Any, EngineSettings, TraceSettings]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    known = [*POLICIES, OMNISCIENT]
+    known = [*POLICIES, AUTO_PREFIX, OMNISCIENT]
 
     def policies(text: str) -> list[str]:
         names = text.split(",")

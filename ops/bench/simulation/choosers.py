@@ -14,6 +14,7 @@ from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
 OMNISCIENT = "omniscient"
+AUTO_PREFIX = "auto_prefix"  # `auto` with the setting of this name
 UPDATE_SECONDS = 1.0  # the router counts the tokens of running streams once a second
 
 
@@ -34,7 +35,10 @@ class BalancerChooser:
     def __init__(
         self, policy: str, engines: Sequence[Engine], clock: Callable[[], float], load_interval: float
     ) -> None:
-        state = RouterState(RouterSettings(policy=policy, load_interval=load_interval), clock)
+        uses_prefix = policy == AUTO_PREFIX
+        policy = "auto" if uses_prefix else policy
+        settings = RouterSettings(policy=policy, auto_prefix=uses_prefix, load_interval=load_interval)
+        state = RouterState(settings, clock)
         self._balancer = state.balancer
         self._load_sync = LoadSync(state, EngineLoads(engines), clock) if load_interval else None
         self._next_sync = load_interval

@@ -66,8 +66,9 @@ class Balancer:
         return model_aliases.resolve(model, self.aliases, self.fallbacks, self.table.can_serve)
 
     def context(self, excluded: tuple[str, ...]) -> PickContext:
-        threshold = self._settings.cache_type_threshold
-        return PickContext(self.loads, self._turns, random.random, threshold, excluded, self.prefixes, self.work)
+        settings, prefixes = self._settings, self.prefixes
+        arguments = (self.loads, self._turns, random.random, settings.cache_type_threshold, excluded, prefixes)
+        return PickContext(*arguments, self.work, settings.auto_prefix)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
         """Return the instance for a request, None if the request has to wait for a busy or returning instance.

@@ -243,7 +243,7 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Mem
             pool = suitable
         else:
             yield f"no instance of cache type {cache_type} can take it: any instance"
-    if hashes := auto_hashes(pool, request):
+    if hashes := auto_hashes(pool, request, context):
         key = "its beginning", hashes[0]
         yield from _by_prefix(pool, conversation_of(request).nbytes, hashes, key, context, chosen)
     elif request.session or not context.work.view.others:

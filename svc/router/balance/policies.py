@@ -44,6 +44,7 @@ class PickContext(msgspec.Struct):
     # The beginnings of conversations that instances were sent. `prefix` adds to it.
     prefixes: PrefixMap = msgspec.field(default_factory=lambda: PrefixMap(DEFAULT_PREFIX_MAP_BYTES))
     work: Work = msgspec.field(default_factory=Work)
+    auto_prefix: bool = False  # whether `auto` sends conversations as `prefix` does
 
 
 def round_robin(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
@@ -160,11 +161,10 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
 
 
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the member that probably has the beginning of the prompt in its cache.
+    """Return the session's member, or the next in turn, of those whose cache type suits the prompt's size.
 
-    That is the member that `prefix` chooses, for a conversation of at least one block, else the session's member. Other
-    requests go by load if engines report it, else in turn. Members whose cache type suits the prompt's size come before
-    others. Crowded members get no request while others can take it.
+    With `auto_prefix`, a conversation of at least one block goes as `prefix` sends it. If engines report their load,
+    other requests without a session go by it, and crowded members get no request while others can take it.
     """
     if context.work.view.crowded:
         member = _auto(pool, request, without_crowded(pool, context))
@@ -192,18 +192,18 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member |
 
 def _by_cache(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return the member for a request of `auto`, from members of one cache type."""
-    if hashes := auto_hashes(pool, request):
+    if hashes := auto_hashes(pool, request, context):
         return _by_prefix(pool, hashes, hashes[0], context)
     choose = session if request.session or not context.work.view.others else least_load
     return choose(pool, request, context)
 
 
-def auto_hashes(pool: Pool, request: RoutingRequest) -> list[int]:
+def auto_hashes(pool: Pool, request: RoutingRequest, context: PickContext) -> list[int]:
     """Return the hashes of the conversation by which `auto` chooses; empty if it does not choose by prefix.
 
     Not if a request of the Responses API has a session: by it, every router finds the objects that instances keep.
     """
-    if len(request.body) < FIRST_BLOCK_BYTES or (request.session and is_response(request)):
+    if not context.auto_prefix or len(request.body) < FIRST_BLOCK_BYTES or (request.session and is_response(request)):
         return []
     return block_hashes(conversation_of(request), pool.seed)
 

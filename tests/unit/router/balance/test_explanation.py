@@ -247,7 +247,7 @@ def test_the_expected_work_of_each_candidate_while_a_policy_uses_it():
 
 
 def test_auto_names_the_prefix_or_the_session():
-    router = state(target("a", "m"), target("b", "m"))
+    router = state(target("a", "m"), target("b", "m"), auto_prefix=True)
     chat = RoutingRequest("m", b"s", b'{"prompt": "%b"}' % (b"word " * 1000))
     choice = explained(router, chat)
     assert choice.why[0] == "no instance was sent a prefix of this conversation"

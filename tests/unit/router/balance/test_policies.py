@@ -38,7 +38,9 @@ def context(
     prefixes: PrefixMap | None = None,
 ) -> PickContext:
     known = PrefixMap(1 << 20) if prefixes is None else prefixes
-    return PickContext(loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded, known, Work())
+    return PickContext(
+        loads or {}, defaultdict(itertools.count), lambda: draw, 100, excluded, known, Work(), auto_prefix=True
+    )
 
 
 def engine_context(
@@ -443,6 +445,15 @@ def test_auto_sends_a_conversation_where_its_prefix_is_and_short_prompts_in_turn
     for loads in ({}, {first: 1}, {name: 1 for name in "abc" if name != first}):
         assert POLICIES["auto"](members, chat(*story), context(loads, prefixes=prefixes)).name == first
     assert picks("auto", members, 9, prompted(50)) == {"a": 3, "b": 3, "c": 3}
+
+
+def test_auto_sends_conversations_by_session_or_in_turn_unless_the_setting_allows_prefixes():
+    members = pool(1, 1, 1)
+    plain = msgspec.structs.replace(context(), auto_prefix=False)
+    assert {POLICIES["auto"](members, prompted(4000), plain).name for _ in range(3)} == {"a", "b", "c"}
+    for number in range(8):
+        request = prompted(4000, b"session-%d" % number)
+        assert POLICIES["auto"](members, request, plain) is POLICIES["session"](members, request, plain)
 
 
 def test_auto_sends_an_unknown_conversation_as_prefix_does_and_short_prompts_by_session():
