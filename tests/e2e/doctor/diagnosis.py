@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from tests.doctor_cures import is_cure
@@ -94,6 +95,28 @@ def run_command(site: Site, command: str, status: int | None = 0, shell: str = "
     )
     assert status is None or ran.returncode == status, f"{command}: {ran.returncode}: {ran.stdout}{ran.stderr}"
     return ran.stdout + ran.stderr
+
+
+def wait_for_start(site: Site, program: str, ended: int) -> int:
+    """Return the pid of a program as soon as supervisord has started it again. `ended`: the pid that it had before.
+
+    Until it runs the program, the process is a copy of supervisord, which cannot signal its group yet.
+    """
+
+    def started() -> int:
+        pid = site.pid(program)
+        is_started = pid not in (0, ended) and _command(pid) not in (b"", _command(site.supervisord.pid()))
+        return pid if is_started else 0
+
+    return wait_until(started, 30, f"the start of {program}", interval=0.01)
+
+
+def _command(pid: int) -> bytes:
+    """Return the command line of a process, empty if it has ended."""
+    try:
+        return Path("/proc", str(pid), "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def wait_until_healthy(site: Site, *arguments: str) -> None:

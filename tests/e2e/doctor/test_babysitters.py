@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, wait_until_healthy
+from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, wait_for_start, wait_until_healthy
 from tests.e2e.doctor.servers import json_server
 from tests.e2e.sites import Site, http
-from tests.waiting import free_port, free_port_pair, other_address, wait_until
+from tests.waiting import free_port, free_port_pair, other_address
 
 ONE = ("one:server",)
 AT_ONCE = {"start_phase.START_SECONDS": 0}
@@ -51,10 +51,7 @@ def test_a_port_at_which_another_babysitter_answers(ailing: Site, cures: Cures) 
     before, port = toml.read_text(), ailing.service("one-server")["port"]
     ended = ailing.pid("one:babysitter")
     os.kill(ended, signal.SIGKILL)
-    pid = wait_until(
-        lambda: (now := ailing.pid("one:babysitter")) and now != ended and now, 30, "its start", interval=0.01
-    )
-    os.kill(pid, signal.SIGSTOP)
+    os.kill(wait_for_start(ailing, "one:babysitter", ended), signal.SIGSTOP)
     with json_server(port + 1, {"/info": {"name": "two", "registered": True}, "/health": {}}):
         finding = find(ailing, "babysitter.one", fix="*up")
         assert "the babysitter of two" in finding["what"]

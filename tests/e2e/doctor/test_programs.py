@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, wait_until_healthy
+from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, wait_for_start, wait_until_healthy
 from tests.e2e.sites import Site
 from tests.waiting import wait_until
 
@@ -185,10 +185,7 @@ def test_a_babysitter_that_hangs_before_it_listens(ailing: Site, cures: Cures) -
     port = ailing.service("one-server")["port"] + 1
     os.kill(ailing.pid("one:babysitter"), signal.SIGKILL)
     before = ailing.pid("one:babysitter")
-    pid = wait_until(
-        lambda: (now := ailing.pid("one:babysitter")) and now != before and now, 30, "its start", interval=0.01
-    )
-    os.kill(pid, signal.SIGSTOP)
+    os.kill(wait_for_start(ailing, "one:babysitter", before), signal.SIGSTOP)
     limits = {"checks.listeners.STARTUP_SECONDS": 0, "start_phase.START_SECONDS": 0}
     finding = find(ailing, "listen.one:babysitter", limits=limits)
     assert f"port {port}" in finding["what"]
