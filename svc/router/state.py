@@ -19,9 +19,9 @@ from svc.perimeter.networks import parse_networks
 from svc.protocol.instance_load import ListedLoad
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.health_tracker import HealthTracker
-from svc.router.balance.object_owners import ObjectOwners, without_objects
+from svc.router.balance.object_owners import ObjectOwners
 from svc.router.balance.routing_table import Origin
-from svc.router.balance.target import NO_DISCOVERY, Discovery, Target
+from svc.router.balance.target import NO_DISCOVERY, Discovery, Target, with_lost_memory
 from svc.router.balance.work import engine_view
 from svc.router.http import session_headers
 from svc.router.http.allowed_paths import AllowedPaths
@@ -138,7 +138,7 @@ class RouterState:
             completed = [self._completed(target) for target in targets]
             for name in self.discoveries.keys() - {target.name for target in completed}:
                 del self.discoveries[name]
-            self.objects.remove_instances(without_objects(self.balancer.table.targets, completed))
+            self.objects.remove_instances(with_lost_memory(self.balancer.table.targets, completed))
             self.balancer.replace(completed)
 
     def set_discovery(self, name: str, discovery: Discovery) -> None:
@@ -178,7 +178,7 @@ class RouterState:
         balancer, settings = self.balancer, self.settings
         pools = [[member.name for member in pool.members] for pool in balancer.table.by_model.values()]
         view = engine_view(loads, own_requests, pools, settings.max_kv_cache, settings.max_queue_ratio)
-        balancer.work.follow(view)
+        balancer.work.use_view(view)
 
     def _completed(self, target: Target) -> Target:
         """Return a target with its API key, and, if it is a static service, with what was discovered about it."""

@@ -169,8 +169,8 @@ class Balancer:
             queue.leave(request.model, waiter)
         return None
 
-    def take(self, target: Target) -> bool:
-        """Return whether this very instance has a place for the next attempt."""
+    def claim_place(self, target: Target) -> bool:
+        """Return whether an instance has a place for the next attempt. One of several processes claims it."""
         return target.name not in self.full
 
     def may_retry(self) -> bool:

@@ -1,16 +1,16 @@
-"""Cuts the conversation in a request into blocks, whose hashes identify the beginnings that conversations share. Pure.
+"""Cuts the conversation in a request into blocks, whose hashes identify the prefixes that conversations share. Pure.
 
 A conversation is the JSON of the tools, of the system prompt, and of the messages, in this order: engines' chat
 templates put tools and system prompt before the messages, and both are equal in all conversations of one agent. It is
 cut as bytes, without reading them, so that the cost depends on the number of blocks. Each hash covers its block and all
-blocks before it: equal hashes mean equal beginnings.
+blocks before it: equal hashes mean equal prefixes.
 
 Only whole blocks have a hash. The conversation's last bytes are followed by others in its next turn, so they identify
 nothing yet; for the same reason the bracket that ends the messages is no part of it.
 
 Blocks grow with their position: they have 512 bytes in the first 8 KB, then an eighth of the largest power of two
-before them. So at most an eighth of a common beginning is not recognized, or 512 bytes, which are about 128 tokens; and
-a conversation of 1 MB has 72 blocks instead of 2,048.
+before them. So at most an eighth of a common prefix is not recognized, or 512 bytes, which are about 128 tokens; and a
+conversation of 1 MB has 72 blocks instead of 2,048.
 """
 
 from bisect import bisect_right
@@ -41,9 +41,9 @@ BLOCK_ENDS = tuple(block.stop for block in BLOCKS)
 
 
 def block_hashes(conversation: memoryview, seed: int = 0) -> list[int]:
-    """Return the hash of each beginning of the conversation that ends with a whole block, the shortest first.
+    """Return the hash of each prefix of the conversation that consists of whole blocks, the shortest prefix first.
 
-    With another seed, all hashes are others.
+    Another seed changes all hashes.
     """
     if conversation.nbytes < FIRST_BLOCK_BYTES:
         return []
@@ -52,15 +52,15 @@ def block_hashes(conversation: memoryview, seed: int = 0) -> list[int]:
 
 
 def affinity_hash(conversation: memoryview, hashes: list[int], seed: int) -> int:
-    """Return the hash by which an instance is chosen that does not know the conversation yet.
+    """Return the hash by which rendezvous hashing chooses an instance if none was sent a prefix of the conversation.
 
-    It is that of the first block, or of the whole conversation if that is shorter.
+    It is the hash of the first block, or of the whole conversation if that is shorter.
     """
     return hashes[0] if hashes else xxh3_64_intdigest(conversation, seed)
 
 
 def prefix_bytes(blocks: int) -> int:
-    """Return how many bytes the first blocks of a conversation have."""
+    """Return the size of a prefix of this many blocks."""
     return BLOCK_ENDS[blocks - 1] if blocks else 0
 
 
@@ -81,14 +81,16 @@ def conversation_of(request: RoutingRequest) -> memoryview:
     return memoryview(b"".join((*(json.original(part, body) for part in parts), end)))
 
 
-def is_response(request: RoutingRequest) -> bool:
-    """Return whether the body is one of the Responses API: it has an `input`, and neither messages nor a prompt."""
-    fields = request.json.fields if request.json is not None else None
-    return fields is not None and fields.input is not ABSENT and fields.messages is fields.prompt is ABSENT
+def is_of_responses_api(request: RoutingRequest) -> bool:
+    """Return whether the request is one of the Responses API: it has an `input`, and neither messages nor a prompt."""
+    if request.json is None:
+        return False
+    fields = request.json.fields
+    return fields.input is not ABSENT and fields.messages is ABSENT and fields.prompt is ABSENT
 
 
 def _messages(fields: Fields) -> msgspec.Raw:
-    """Return the messages, or else the prompt, or else the input of a response, ABSENT if there are none.
+    """Return the messages, or else the prompt, or else the `input` of the Responses API; ABSENT if there is none.
 
     An input that is a text or a list of texts is no conversation: requests for embeddings have such an input.
     """

@@ -141,7 +141,7 @@ def _exclusion(balancer: Balancer, target: Target) -> str:
 
 
 def _is_member(balancer: Balancer, target: Target) -> bool:
-    """Return whether a pool has the instance: one that is not usable gets requests if all of its model are so."""
+    """Return whether a pool has the instance. If no instance of a model is usable, its pool has them all."""
     pools = (balancer.table.any_model, *(balancer.table.by_model.get(model, Pool()) for model in target.models))
     return any(member.name == target.name for pool in pools for member in pool.members)
 
@@ -164,10 +164,10 @@ def _session(pool: Pool, request: RoutingRequest, context: PickContext, chosen: 
         yield from _round_robin(pool, request, context, chosen)
 
 
-def _affinity(what: str, key_hash: int, pool: Pool, context: PickContext, chosen: Member) -> Iterator[str]:
+def _affinity(key_name: str, key_hash: int, pool: Pool, context: PickContext, chosen: Member) -> Iterator[str]:
     """Yield the order in which a key prefers the instances, and which of them are skipped."""
     order = _preferences(pool, key_hash, context)
-    yield f"{what} prefers the instances in the order {', '.join(order)}"
+    yield f"{key_name} prefers the instances in the order {', '.join(order)}"
     for name in order[: order.index(chosen.name)]:
         load = context.loads.get(name, 0)
         yield f"{name} is skipped: it has {load} requests in flight, {MAX_SESSION_LOAD_RATIO:g} times its share or more"
@@ -199,9 +199,12 @@ def _prefix(pool: Pool, request: RoutingRequest, context: PickContext, chosen: M
 def _by_prefix(
     pool: Pool, size: int, hashes: list[int], key: tuple[str, int], context: PickContext, chosen: Member
 ) -> Iterator[str]:
-    """Yield the reasons for a conversation of `size` bytes. `key`: what chooses if no member knows it, and its hash."""
+    """Yield the reasons for a conversation of `size` bytes.
+
+    `key`: the name and the hash of what chooses if no member was sent a prefix of the conversation.
+    """
     matches = [
-        (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _sent(pool, context, bits))
+        (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _names_with(pool, context, bits))
     ]
     if not matches:
         yield "no instance was sent a prefix of this conversation" if hashes else "the conversation is short"
@@ -217,8 +220,8 @@ def _by_prefix(
     yield f"{chosen.name} is the least loaded of all instances"
 
 
-def _sent(pool: Pool, context: PickContext, bits: int) -> list[str]:
-    """Return the names of the instances with these bits that can get the request."""
+def _names_with(pool: Pool, context: PickContext, bits: int) -> list[str]:
+    """Return the names of the members with one of these bits that can get the request."""
     known, excluded = context.prefixes.bits, context.excluded
     return [m.name for m in pool.members if m.name not in excluded and known.get(m.name, 0) & bits]
 
@@ -246,7 +249,7 @@ def _auto(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Mem
     if hashes := auto_hashes(pool, request, context):
         key = "its beginning", hashes[0]
         yield from _by_prefix(pool, conversation_of(request).nbytes, hashes, key, context, chosen)
-    elif request.session or not context.work.view.others:
+    elif request.session or not context.work.view.foreign:
         yield from _session(pool, request, context, chosen)
     else:
         yield "the request has no session"

@@ -5,8 +5,8 @@ map is in memory that the router's processes share, and that outlives a HUP: gun
 
     clock | digests of ids | digests of the instances' names | when each entry was used last, by the clock
 
-An entry stands in the set of WAYS places that its digest selects, as in the cache of a processor. A new entry replaces
-the one of its set that was not used for the longest time, so the map never grows.
+It is a set-associative cache, like that of a processor: an id's digest selects a set of WAYS places, and a new entry
+replaces the one of its set that was not used for the longest time. So the map never grows.
 """
 
 import mmap
@@ -66,16 +66,16 @@ class ObjectOwners:
             used_entries = zip(used.tolist(), ids.tolist(), owners.tolist(), strict=True)
         return [(digest, owner) for _, digest, owner in sorted(used_entries) if digest != FREE]
 
-    def find(self, object_id: str, targets: Iterable["Target"], uses: bool = True) -> "Target | None":
+    def find(self, object_id: str, targets: Iterable["Target"], touch: bool = True) -> "Target | None":
         """Return the instance among these that has the object, None if it is not known or not among them.
 
-        `uses`: the object counts as used now.
+        `touch`: the object counts as used now.
         """
         with self._lock:
             place = self._place(digest_of(object_id))
             if place is None:
                 return None
-            if uses:
+            if touch:
                 self._touch(place)
             owner = self._cells[self._owners + place]
         return next((target for target in targets if digest_of_name(target.name) == owner), None)
@@ -119,11 +119,4 @@ def digest_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big") or 1
 
 
-digest_of_name = lru_cache(MAX_CACHED_NAMES)(digest_of)  # of an instance: ids are not kept, clients invent them
-
-
-def without_objects(before: Iterable["Target"], after: Iterable["Target"]) -> set[str]:
-    """Return the instances whose objects are gone: those that have left the table, have restarted or have moved."""
-    present = {target.name: target for target in after}
-    gone = (t for t in before if t.name not in present or present[t.name].has_lost_memory_since(t))
-    return {target.name for target in gone}
+digest_of_name = lru_cache(MAX_CACHED_NAMES)(digest_of)  # not for ids: clients may invent any number of them

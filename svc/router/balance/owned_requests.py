@@ -1,4 +1,4 @@
-"""The choice of the instance for a request about an object that only one instance has: its owner, as long as it runs.
+"""Chooses the instance for a request about an object that one instance has: its owner, as long as it runs.
 
 1. An owner that is drained, ejected or fails its checks gets the request all the same: no other instance can answer it,
    and a client takes the 404 of another one for the truth.
@@ -20,9 +20,11 @@ def choose_owner_or_wait(
     """Return the request's owner, after a wait of at most `seconds` if it is full; raise RateLimited."""
     owner = request.owner
     assert owner is not None
-    if not is_inference or balancer.take(owner):
+    if not is_inference or balancer.claim_place(owner):
         return owner
-    target = balancer.wait(request, on_wait, seconds, lambda: owner if balancer.take(owner) else None, ordered=False)
+    target = balancer.wait(
+        request, on_wait, seconds, lambda: owner if balancer.claim_place(owner) else None, ordered=False
+    )
     if target is None:
         message = f"{owner.name}, which has what the request continues, is busy: it was not free within {seconds:g} s"
         raise RateLimited(message, balancer.statistics.retry_after())

@@ -15,7 +15,7 @@ from svc.router.balance.conversation import (
     affinity_hash,
     block_hashes,
     conversation_of,
-    is_response,
+    is_of_responses_api,
     prefix_bytes,
 )
 from svc.router.balance.pool import Member, Pool, digest
@@ -27,10 +27,10 @@ from svc.settings import RouterSettings
 DEFAULT_PREFIX_MAP_BYTES = 1 << 20
 MASK_64_BITS = (1 << 64) - 1
 MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many times their share of the load
-# For each of these bytes of a conversation that were sent to no other instance, an instance may have one request more
-# than MAX_SESSION_LOAD_RATIO allows: 8 KB are about 2,000 tokens, which another instance would have to compute first.
+# If only one instance was sent a part of a conversation, it may have more requests than MAX_SESSION_LOAD_RATIO allows:
+# one for each 8 KB of that part, which are about 2,000 tokens that another instance would have to compute first.
 PREFIX_BYTES_PER_REQUEST = 8 << 10
-MAX_PREFIX_REQUESTS = 4
+MAX_PREFIX_REQUESTS = 4  # at most this number more
 
 
 class PickContext(msgspec.Struct):
@@ -41,7 +41,7 @@ class PickContext(msgspec.Struct):
     draw: Callable[[], float]  # returns a random number in [0, 1)
     cache_type_threshold: int  # bytes of text; for a longer prompt, instances with a static cache are better
     excluded: Container[str] = ()  # names of instances that must not get the request
-    # The beginnings of conversations that instances were sent. `prefix` adds to it.
+    # The prefixes of conversations that instances were sent. Choosing by prefix adds to it.
     prefixes: PrefixMap = msgspec.field(default_factory=lambda: PrefixMap(DEFAULT_PREFIX_MAP_BYTES))
     work: Work = msgspec.field(default_factory=Work)
     auto_prefix: bool = False  # whether `auto` sends conversations as `prefix` does
@@ -54,24 +54,21 @@ def round_robin(pool: Pool, request: RoutingRequest, context: PickContext) -> Me
     """
     if context.excluded:
         return random(pool, request, context)
-    return _from(next(context.turns[pool.key]), pool, context)
+    return _at_turn(next(context.turns[pool.key]), pool, context)
 
 
 def least_requests(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return the member with the fewest requests in flight in proportion to its weight; equal members take turns."""
     members = _allowed(pool, context)
-    if not members:
-        return None
-    return _least_loaded(members, pool, context)
+    return _least_loaded(members, pool, context) if members else None
 
 
 def least_load(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return the member with the least expected work (`work.py`) in proportion to its weight.
 
-    Equal members take turns as in round robin. A member whose load is unknown counts as one with the mean load of the
-    others.
+    Equal members take turns as in round robin. A member whose load is unknown counts as one with the mean load.
     """
-    tokens, foreign, default = context.work.tokens, context.work.foreign, context.work.default_foreign
+    tokens, foreign, default = context.work.tokens, context.work.foreign_tokens, context.work.default_foreign_tokens
     least, equal = math.inf, list[Member]()
     for member in _allowed(pool, context) if context.excluded else pool.unexcluded:
         work = (tokens.get(member.name, 0) + foreign.get(member.name, default)) / (member.weight or 1)
@@ -79,11 +76,11 @@ def least_load(pool: Pool, request: RoutingRequest, context: PickContext) -> Mem
             least, equal = work, [member]
         elif work == least:
             equal.append(member)
-    return _next_of(equal, pool, context) if len(equal) > 1 else next(iter(equal), None)
+    return _next_in_cycle(equal, pool, context) if len(equal) > 1 else next(iter(equal), None)
 
 
-def _next_of(members: list[Member], pool: Pool, context: PickContext) -> Member:
-    """Return the one of these members that is next in the weighted cycle."""
+def _next_in_cycle(members: list[Member], pool: Pool, context: PickContext) -> Member:
+    """Return the one of these members that has the next turn in the weighted cycle."""
     turn, length = next(context.turns[pool.key]), len(pool.cycle)
     if len(members) == len(pool.members) and length:
         return pool.members[pool.cycle[turn % length]]
@@ -104,7 +101,7 @@ def power_of_two(pool: Pool, request: RoutingRequest, context: PickContext) -> M
 
 def random(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
     """Return a random member; the probability of each is in proportion to its weight."""
-    return _from(int(context.draw() * len(pool.cycle)), pool, context)
+    return _at_turn(int(context.draw() * len(pool.cycle)), pool, context)
 
 
 def session(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
@@ -115,11 +112,11 @@ def session(pool: Pool, request: RoutingRequest, context: PickContext) -> Member
 
 
 def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the member that was sent the longest beginning of this conversation, which it probably has in its cache.
+    """Return the member that was sent the longest prefix of this conversation, which it probably has in its cache.
 
-    If all members that were sent a beginning are overloaded, return the least loaded of all members. If none was sent
-    any, return the one that `rendezvous` selects for the first block: equal beginnings meet at one instance. Use round
-    robin without a prompt.
+    If all members that were sent a prefix are overloaded, return the least loaded of all members. If none was sent one,
+    return the member that `rendezvous` selects for the first block, so that conversations with the same first block
+    meet at one instance. Use round robin without a prompt.
     """
     conversation = conversation_of(request)
     hashes = block_hashes(conversation, pool.seed)
@@ -129,7 +126,7 @@ def prefix(pool: Pool, request: RoutingRequest, context: PickContext) -> Member 
 
 
 def _by_prefix(pool: Pool, hashes: list[int], key_hash: int, context: PickContext) -> Member | None:
-    """Return the member for a conversation of these blocks, by `key_hash` if no member knows it. Record the choice."""
+    """Return the member for a conversation, by `key_hash` if none was sent a prefix of it. Record the choice."""
     matches = context.prefixes.find(hashes)
     member = _longest_match(pool, matches, context) if matches else None
     if member is None:
@@ -146,31 +143,32 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
     """
     bits, loads = context.prefixes.bits, context.loads
     members, total = _allowed(pool, context), _total_load(pool, context)
-    is_known = False
+    has_match = False
     for place, (blocks, instances) in enumerate(matches):
         matching = [member for member in members if bits.get(member.name, 0) & instances]
         if not matching:
             continue
-        is_known = True
-        others = prefix_bytes(matches[place + 1][0]) if place + 1 < len(matches) else 0
-        more = min(MAX_PREFIX_REQUESTS, (prefix_bytes(blocks) - others) / PREFIX_BYTES_PER_REQUEST)
-        free = tuple(m for m in matching if loads.get(m.name, 0) < _load_limit(m, pool, total, more))
+        has_match = True
+        next_longest = prefix_bytes(matches[place + 1][0]) if place + 1 < len(matches) else 0
+        extra = min(MAX_PREFIX_REQUESTS, (prefix_bytes(blocks) - next_longest) / PREFIX_BYTES_PER_REQUEST)
+        free = tuple(m for m in matching if loads.get(m.name, 0) < _load_limit(m, pool, total, extra))
         if free:
             return _least_loaded(free, pool, context)
-    return _least_loaded(members, pool, context) if is_known else None
+    return _least_loaded(members, pool, context) if has_match else None
 
 
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the session's member, or the next in turn, of those whose cache type suits the prompt's size.
+    """Return a member whose cache type suits the prompt's size: that of the session, or else the next in turn.
 
-    With `auto_prefix`, a conversation of at least one block goes as `prefix` sends it. If engines report their load,
-    other requests without a session go by it, and crowded members get no request while others can take it.
+    With `auto_prefix`, a conversation of at least one block goes where `prefix` would send it. If engines report their
+    loads, other requests without a session go where `least_load` would send them, and crowded members get no request
+    that another member can take.
     """
     if context.work.view.crowded:
-        member = _auto(pool, request, without_crowded(pool, context))
+        member = _by_cache_type(pool, request, without_crowded(pool, context))
         if member is not None:
             return member
-    return _auto(pool, request, context)
+    return _by_cache_type(pool, request, context)
 
 
 def without_crowded(pool: Pool, context: PickContext) -> PickContext:
@@ -180,30 +178,33 @@ def without_crowded(pool: Pool, context: PickContext) -> PickContext:
     return msgspec.structs.replace(context, excluded=names)
 
 
-def _auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+def _by_cache_type(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return a member whose cache type suits the prompt's size, or else any member."""
     if pool.by_cache_type:
         large = prompt_size.exceeds(request.body, context.cache_type_threshold)
         suitable = pool.by_cache_type.get("static" if large else "paged")
-        member = _by_cache(suitable, request, context) if suitable else None
+        member = _by_affinity_or_load(suitable, request, context) if suitable else None
         if member is not None:
             return member
-    return _by_cache(pool, request, context)
+    return _by_affinity_or_load(pool, request, context)
 
 
-def _by_cache(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return the member for a request of `auto`, from members of one cache type."""
+def _by_affinity_or_load(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
+    """Return the member that `auto` chooses by prefix, by session, by load, or in turn."""
     if hashes := auto_hashes(pool, request, context):
         return _by_prefix(pool, hashes, hashes[0], context)
-    choose = session if request.session or not context.work.view.others else least_load
+    choose = session if request.session or not context.work.view.foreign else least_load
     return choose(pool, request, context)
 
 
 def auto_hashes(pool: Pool, request: RoutingRequest, context: PickContext) -> list[int]:
     """Return the hashes of the conversation by which `auto` chooses; empty if it does not choose by prefix.
 
-    Not if a request of the Responses API has a session: by it, every router finds the objects that instances keep.
+    A request of the Responses API goes by its session, if it has one: so every router finds what instances keep.
     """
-    if not context.auto_prefix or len(request.body) < FIRST_BLOCK_BYTES or (request.session and is_response(request)):
+    if not context.auto_prefix or len(request.body) < FIRST_BLOCK_BYTES:
+        return []
+    if request.session and is_of_responses_api(request):
         return []
     return block_hashes(conversation_of(request), pool.seed)
 
@@ -234,7 +235,7 @@ def _total_load(pool: Pool, context: PickContext) -> int:
     return total
 
 
-def _from(turn: int, pool: Pool, context: PickContext) -> Member | None:
+def _at_turn(turn: int, pool: Pool, context: PickContext) -> Member | None:
     """Return the first member of the cycle, from this turn on, that is not excluded.
 
     If the cycle has none, return a member of weight 0, or None if these are excluded too.
@@ -256,9 +257,9 @@ def _score(key: int, seed: int, weight: int) -> float:
     return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
 
 
-def _load_limit(member: Member, pool: Pool, total: int, more: float = 0) -> int:
-    """Return how many requests in flight are too many for one more. `more`: requests that exceed the member's share."""
-    return math.ceil(MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + more)
+def _load_limit(member: Member, pool: Pool, total: int, extra: float = 0) -> int:
+    """Return the requests in flight from which on a member is overloaded. `extra`: how many more it may have."""
+    return math.ceil(MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + extra)
 
 
 def _least_loaded(members: tuple[Member, ...], pool: Pool, context: PickContext) -> Member:

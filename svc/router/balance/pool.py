@@ -28,10 +28,10 @@ class Pool(msgspec.Struct, frozen=True):
     key: str = ""  # the key of the counter of turns; a pool in a later table continues with the same counter
     members: tuple[Member, ...] = ()
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
-    seed: int = 0  # a hash of the key: the same conversation with another model is another one
+    seed: int = 0  # a hash of the key, so that the same conversation with another model has other hashes
     seeds: tuple[int, ...] = ()  # hashes of the members' names
     weight: int = 1  # of all members together
-    unexcluded: tuple[Member, ...] = ()  # the members of which one is chosen, if no instance is excluded
+    unexcluded: tuple[Member, ...] = ()  # what to choose from if nothing is excluded: members with a weight, or all
     by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
 
     @staticmethod

@@ -1,29 +1,28 @@
-"""Which instances were sent which beginnings of conversations, and so have them in their caches. Pure.
+"""Which instances were sent which prefixes of conversations, and so probably have them in their caches. Pure.
 
-A beginning is identified by the hash of its last block (see `conversation`). The map is bounded, and has two
-generations: what is used is put into the young one; when that is full, it becomes the old one, and what has not been
-used since the generation before is dropped. So an entry stays until others fill half the map, as in a list of the least
-recently used, but without the cost of keeping the order of all entries.
+A prefix is identified by the hash of its last block (see `conversation`). The map is bounded, and has two generations.
+Each entry that is used is put into the young generation. When that is full, it becomes the old one, and the old one
+before it is dropped. So an entry stays until others fill half the map: about as in an LRU cache, but without the cost
+of keeping all entries in order.
 
-The instances of an entry are the bits of one number, so that the longest beginning which each instance has is found
-with one operation for each block. When an instance leaves, its bit is ignored from then on. It is used again once no
-entry has it.
+The instances of an entry are the bits of one number, so that one operation for each block finds the longest prefix that
+each instance has. When an instance leaves, its bit is ignored. Once no entry has the bit, another instance may get it.
 """
 
 from collections.abc import Sequence
 
-# Memory of an entry at most: its place in the dict right after that has grown (60), its key (48), and the number of up
-# to 60 instances (32).
+# Memory of an entry at most: its place in a dict that has just grown (60), its key (48), and a number of up to 60 bits,
+# one for each instance (32).
 ENTRY_BYTES = 140
 SMALL_BITS = 60
-BYTES_PER_BIT = 1 / 6  # of the number of more instances
-MAX_RETIRED_BITS = 64  # beyond this number, all entries are rid of them at once, which takes milliseconds
+BYTES_PER_BIT = 1 / 6  # of a number with more bits than SMALL_BITS
+MAX_RETIRED_BITS = 64  # above this number, they are removed from all entries at once, which takes milliseconds
 
 Match = tuple[int, int]  # number of blocks, and the bits of the instances that were sent these blocks and no more
 
 
 class PrefixMap:
-    """A map from the hash of a beginning to the instances that were sent it."""
+    """A map from the hash of a prefix to the instances that were sent the prefix."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -39,22 +38,22 @@ class PrefixMap:
         return len(self._young) + len(self._old)
 
     def find(self, hashes: Sequence[int]) -> list[Match]:
-        """Return the longest beginning of a conversation that each instance was sent, the longest of all first."""
-        found: list[Match] = []
+        """Return the longest prefix of a conversation that each instance was sent; the longest of all comes first."""
+        matches: list[Match] = []
         young, old, common = self._young.get, self._old.get, self._present
         for length, key in enumerate(hashes):
             bits = (young(key) or old(key, 0)) & common
             if bits != common:
                 if length:
-                    found.append((length, common ^ bits))
+                    matches.append((length, common ^ bits))
                 if not bits:
                     break
                 common = bits
         else:
             if common and hashes:
-                found.append((len(hashes), common))
-        found.reverse()
-        return found
+                matches.append((len(hashes), common))
+        matches.reverse()
+        return matches
 
     def add(self, hashes: Sequence[int], instance: str) -> None:
         """Record that an instance is sent a conversation."""
@@ -67,7 +66,7 @@ class PrefixMap:
             bits = young.get(key)
             if bits is None:
                 young[key] = old(key, 0) | bit
-            elif bits & bit:  # with this beginning, all shorter ones were added to this generation
+            elif bits & bit:  # all shorter prefixes were added to this generation together with this one
                 break
             else:
                 young[key] = bits | bit
@@ -106,7 +105,7 @@ class PrefixMap:
 
 
 class PeekedPrefixes(PrefixMap):
-    """What a map knows, to which nothing is added."""
+    """A read-only view of a map, for a choice that is only explained."""
 
     def __init__(self, prefixes: PrefixMap) -> None:
         super().__init__(0)

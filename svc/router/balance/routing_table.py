@@ -4,10 +4,9 @@ from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
-from svc.router.balance.object_owners import without_objects
 from svc.router.balance.pool import Member, Pool
 from svc.router.balance.prefix_map import PrefixMap
-from svc.router.balance.target import Target
+from svc.router.balance.target import Target, with_lost_memory
 
 RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that is expected to run again
 
@@ -81,9 +80,9 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
 
 
 def forget_lost_caches(prefixes: PrefixMap, before: Iterable[Target], after: Iterable[Target]) -> None:
-    """Drop what is known of the caches of instances that have left, restarted or moved since `before`."""
+    """Drop the prefixes of the instances that have left, restarted or moved since `before`, and so have lost them."""
     if prefixes.bits:
-        for name in without_objects(before, after):
+        for name in with_lost_memory(before, after):
             prefixes.forget(name)
 
 

@@ -1,5 +1,6 @@
 """One instance as the router knows it, created from a registration or an entry in the static services file. Pure."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import msgspec
@@ -121,6 +122,13 @@ class Discovery(msgspec.Struct, frozen=True):
 
 
 NO_DISCOVERY = Discovery()
+
+
+def with_lost_memory(before: Iterable[Target], after: Iterable[Target]) -> set[str]:
+    """Return the names of the instances that have left, restarted or moved: what they kept in memory is lost."""
+    present = {target.name: target for target in after}
+    lost = (t for t in before if t.name not in present or present[t.name].has_lost_memory_since(t))
+    return {target.name for target in lost}
 
 
 def endpoint(url: str) -> tuple[str, int, bool]:

@@ -1,11 +1,11 @@
 """The expected work of each instance in tokens, for `least_load` and `auto`. Pure.
 
     work = tokens in flight of this router's requests
-         + requests that others have sent to the engine * usual tokens of a request
+         + foreign requests at the engine * usual tokens of a request
 
 The tokens of a request are those of its prompt, estimated from the bytes of its body, and those still to come: the
 model's usual completion, at most the request's max_tokens. The `usage` of responses tunes the estimates for each model.
-The requests of others come from the load that the engine reports: all of its requests, without this router's.
+Foreign requests are those that this router has not sent: the load that the engine reports, without the router's own.
 """
 
 import re
@@ -19,20 +19,20 @@ DEFAULT_COMPLETION_TOKENS = 256.0
 DEFAULT_REQUEST_TOKENS = 512.0
 LEARNING_RATE = 1 / 16  # weight of one response in the mean values of its model
 MAX_MODELS = 1000
-SEARCHED_BYTES = 2048  # at the beginning and at the end of a body, in which max_tokens is found
+SEARCHED_BYTES = 2048  # at the beginning and at the end of a body, where max_tokens is looked for
 MAX_TOKENS = re.compile(rb'"max_(?:completion_|output_|new_)?tokens"\s{0,8}:\s{0,8}(\d{1,7})')
-MAX_TOKENS_END = b'_tokens"'
-LONGEST_NAME = len(b'"max_completion')
+NAME_END = b'_tokens"'
+MAX_NAME_START_BYTES = len(b'"max_completion')  # of a name, before NAME_END
 
 
 class EngineView(NamedTuple):
-    """What the loads of engines mean for this router's choices; the same in all of its processes."""
+    """What this router derives from the loads of engines; the same in all of its processes."""
 
-    others: dict[str, int] = {}  # instance with a known load -> requests that others than this router have sent there
+    foreign: dict[str, int] = {}  # instance with a known load -> requests there that this router has not sent
     crowded: frozenset[str] = frozenset()  # instances that get no requests from `auto` while others can take them
 
 
-NO_LOADS = EngineView()
+EMPTY_VIEW = EngineView()
 
 
 def engine_view(
@@ -48,31 +48,31 @@ def engine_view(
     is crowded if more than the share `max_kv_cache` of its KV cache is used, or if its engine's queue is more than
     `max_queue_ratio` times as long as the mean of the other instances of a model (which counts as at least one).
     """
-    others = {name: max(0, load.running + load.waiting - own_requests.get(name, 0)) for name, load in loads.items()}
+    foreign = {name: max(0, load.running + load.waiting - own_requests.get(name, 0)) for name, load in loads.items()}
     crowded = {name for name, load in loads.items() if load.kv_cache is not None and load.kv_cache > max_kv_cache}
     for pool in pools:
         waiting = {name: loads[name].waiting for name in pool if name in loads}
         total, peers = sum(waiting.values()), len(waiting) - 1
         if peers > 0 and total:
             crowded |= {n for n, own in waiting.items() if own > max_queue_ratio * max(1.0, (total - own) / peers)}
-    return EngineView(others, frozenset(crowded))
+    return EngineView(foreign, frozenset(crowded))
 
 
-class ModelTokens:
-    """Mean values of a model's requests: bytes of body per token of the prompt, and tokens of a completion."""
+class ModelMeans:
+    """Mean values of a model's requests. At first, only the ratio of `body_bytes` and `prompt_tokens` has a meaning."""
 
-    __slots__ = ("bytes", "completion", "tokens")
+    __slots__ = ("body_bytes", "completion_tokens", "prompt_tokens")
 
     def __init__(self) -> None:
-        self.bytes, self.tokens = DEFAULT_BYTES_PER_TOKEN, 1.0
-        self.completion = DEFAULT_COMPLETION_TOKENS
+        self.body_bytes, self.prompt_tokens = DEFAULT_BYTES_PER_TOKEN, 1.0
+        self.completion_tokens = DEFAULT_COMPLETION_TOKENS
 
     def learn(self, body_bytes: int, prompt_tokens: int, completion_tokens: int) -> None:
         if prompt_tokens > 0:
-            # Means of both, and not of their ratio: a request counts as much as it is long.
-            self.bytes += LEARNING_RATE * (body_bytes - self.bytes)
-            self.tokens += LEARNING_RATE * (prompt_tokens - self.tokens)
-        self.completion += LEARNING_RATE * (completion_tokens - self.completion)
+            # The mean of each, not of their ratio, so that long requests count more than short ones.
+            self.body_bytes += LEARNING_RATE * (body_bytes - self.body_bytes)
+            self.prompt_tokens += LEARNING_RATE * (prompt_tokens - self.prompt_tokens)
+        self.completion_tokens += LEARNING_RATE * (completion_tokens - self.completion_tokens)
 
 
 class Work:
@@ -83,32 +83,34 @@ class Work:
 
     def __init__(self, always_tracked: bool = False) -> None:
         self.tokens: dict[str, int] = {}  # instance -> tokens in flight of this router's requests
-        self.foreign: dict[str, float] = {}  # instance -> tokens of the requests of others
-        self.default_foreign = 0.0  # of an instance whose load is unknown: the mean of the others
-        self.view = NO_LOADS
+        self.foreign_tokens: dict[str, float] = {}  # instance -> tokens of its foreign requests
+        self.default_foreign_tokens = 0.0  # of an instance whose load is unknown: the mean of all others
+        self.view = EMPTY_VIEW
         self.is_tracked = self._always_tracked = always_tracked
-        self._models: dict[str | None, ModelTokens] = {}
+        self._models: dict[str | None, ModelMeans] = {}
         self._request_tokens = DEFAULT_REQUEST_TOKENS  # mean of this router's requests
 
-    def follow(self, view: EngineView) -> None:
-        """Use new loads of the engines."""
+    def use_view(self, view: EngineView) -> None:
+        """Take account of new loads of the engines."""
         self.view = view
-        self.foreign = {name: requests * self._request_tokens for name, requests in view.others.items()}
-        self.default_foreign = sum(self.foreign.values()) / len(self.foreign) if self.foreign else 0.0
-        self.is_tracked = self._always_tracked or bool(view.others)
+        self.foreign_tokens = {name: requests * self._request_tokens for name, requests in view.foreign.items()}
+        foreign = self.foreign_tokens.values()
+        self.default_foreign_tokens = sum(foreign) / len(foreign) if foreign else 0.0
+        self.is_tracked = self._always_tracked or bool(view.foreign)
 
     def of(self, instance: str) -> float:
         """Return the expected work of an instance in tokens."""
-        return self.tokens.get(instance, 0) + self.foreign.get(instance, self.default_foreign)
+        return self.tokens.get(instance, 0) + self.foreign_tokens.get(instance, self.default_foreign_tokens)
 
     def begin(self, instance: str, model: str | None, body: bytes) -> "AttemptWork":
         """Count the tokens of an attempt that begins; `AttemptWork.end` ends it."""
         means = self._models.get(model)
         if means is None:
             means = self._add_model(model)
-        prompt = int(len(body) * means.tokens / means.bytes)
+        prompt = int(len(body) * means.prompt_tokens / means.body_bytes)
         limit = max_tokens(body)
-        completion = int(means.completion) if limit is None else min(limit, int(means.completion))
+        usual = int(means.completion_tokens)
+        completion = usual if limit is None else min(limit, usual)
         self._request_tokens += LEARNING_RATE * (prompt + completion - self._request_tokens)
         self.add(instance, prompt + completion)
         return AttemptWork(self, instance, means, len(body), prompt + completion, completion)
@@ -121,10 +123,10 @@ class Work:
         else:
             self.tokens.pop(instance, None)
 
-    def _add_model(self, model: str | None) -> ModelTokens:
+    def _add_model(self, model: str | None) -> ModelMeans:
         if len(self._models) >= MAX_MODELS:
             self._models.clear()
-        means = self._models[model] = ModelTokens()
+        means = self._models[model] = ModelMeans()
         return means
 
 
@@ -134,7 +136,7 @@ class AttemptWork:
     __slots__ = ("_body_bytes", "_completion", "_instance", "_left", "_means", "_work")
 
     def __init__(
-        self, work: Work, instance: str, means: ModelTokens, body_bytes: int, tokens: int, completion: int
+        self, work: Work, instance: str, means: ModelMeans, body_bytes: int, tokens: int, completion: int
     ) -> None:
         self._work = work
         self._instance = instance
@@ -146,16 +148,16 @@ class AttemptWork:
     def progress(self, generated: int) -> None:
         """Count only the tokens still to come, after the engine has generated some: the prompt is processed."""
         if generated > 0:
-            self._set(max(0, self._completion - generated))
+            self._reduce_to(max(0, self._completion - generated))
 
     def end(self) -> None:
-        self._set(0)
+        self._reduce_to(0)
 
     def learn(self, prompt_tokens: int, completion_tokens: int) -> None:
         """Tune the estimates of the model by the usage that the response reports."""
         self._means.learn(self._body_bytes, prompt_tokens, completion_tokens)
 
-    def _set(self, left: int) -> None:
+    def _reduce_to(self, left: int) -> None:
         if left < self._left:
             change, self._left = left - self._left, left
             self._work.add(self._instance, change)
@@ -168,9 +170,10 @@ def max_tokens(body: bytes) -> int | None:
     """
     size = len(body)
     for start, end in ((0, SEARCHED_BYTES), (max(SEARCHED_BYTES, size - SEARCHED_BYTES), size)):
-        place = body.find(MAX_TOKENS_END, start, end) if start < size else -1
-        while place >= 0:
-            if match := MAX_TOKENS.match(body, max(0, body.rfind(b'"', max(0, place - LONGEST_NAME - 1), place))):
+        found = body.find(NAME_END, start, end) if start < size else -1
+        while found >= 0:
+            quote = body.rfind(b'"', max(0, found - MAX_NAME_START_BYTES - 1), found)
+            if match := MAX_TOKENS.match(body, max(0, quote)):
                 return int(match[1])
-            place = body.find(MAX_TOKENS_END, place + 1, end)
+            found = body.find(NAME_END, found + 1, end)
     return None

@@ -76,7 +76,7 @@ def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
     return ObjectPath(method, (match[2] or b"").decode("latin-1"), match[3] is not None, is_batch)
 
 
-def read_fields(body: bytes) -> ObjectFields:
+def read_object_fields(body: bytes) -> ObjectFields:
     """Return the ids of the objects that a body names; of a body that is not a JSON object, none."""
     try:
         fields = _decode(empty_long_strings(body)[0] if len(body) >= LARGE_JSON_BYTES else body)

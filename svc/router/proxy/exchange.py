@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from svc.router.balance.request_queue import Waiter
     from svc.router.balance.work import AttemptWork
     from svc.router.proxy.api_keys import ApiKey
-    from svc.router.proxy.stored_objects import OpeningReader
+    from svc.router.proxy.stored_objects import ObjectIdReader
     from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Exchange:
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
-    opening_reader: "OpeningReader | None" = None  # set if the response may contain the id of a new object
+    id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
 
@@ -190,8 +190,8 @@ class Exchange:
                 return data
         except UpstreamError as error:
             return self._end_broken(upstream, error)
-        if self.opening_reader is not None:
-            self.opening_reader.feed(data)
+        if self.id_reader is not None:
+            self.id_reader.feed(data)
         if not self.body_start:
             self.body_start, self.body_end = data[:USAGE_TAIL_BYTES], data[-USAGE_TAIL_BYTES:]
         else:

@@ -92,7 +92,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if result.events:
         exchange.stream = ResponseStream()
     if stored is not None:
-        stored.follow(exchange)
+        stored.record_response(exchange)
     if result.status < 500 and exchange.request.head.is_inference and exchange.attempt is not None:
         state.balancer.record_response_begun(exchange.attempt.target)
 

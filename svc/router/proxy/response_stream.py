@@ -9,7 +9,7 @@ from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 
 if TYPE_CHECKING:
-    from svc.router.proxy.stored_objects import OpeningReader
+    from svc.router.proxy.stored_objects import ObjectIdReader
 
 MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on in parts
 
@@ -23,7 +23,7 @@ class ResponseStream:
         "_opening",
         "first_token_at",
         "held",
-        "opening_reader",
+        "id_reader",
         "tokens",
     )
 
@@ -31,7 +31,7 @@ class ResponseStream:
         self.held: bytes | bytearray = b""  # the beginning of an event, held back until the event is complete
         self.tokens = TokenCounter()
         self.first_token_at = 0.0
-        self.opening_reader: OpeningReader | None = None  # set if the stream may contain the id of a new object
+        self.id_reader: ObjectIdReader | None = None  # set if the stream may contain the id of a new object
         self._opening = b""  # the stream's first bytes, up to the first token
         self._counted_tokens = 0  # the number of tokens that are already in the metrics
         self._first_token_counted = False
@@ -42,8 +42,8 @@ class ResponseStream:
         tokens.add(data)
         if not self.first_token_at:
             self._opening = (self._opening + data)[:USAGE_TAIL_BYTES]
-            if self.opening_reader is not None:
-                self.opening_reader.feed(data)
+            if self.id_reader is not None:
+                self.id_reader.feed(data)
             self.first_token_at = clock() if tokens.count else 0.0
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:

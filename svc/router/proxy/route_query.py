@@ -19,7 +19,7 @@ from svc.router.http.allowed_paths import is_own
 from svc.router.http.request import Request, RequestHead
 from svc.router.proxy.authorization import authorize, not_relayed
 from svc.router.proxy.exchange import Exchange
-from svc.router.proxy.routing_fields import read_fields, with_resolved_model
+from svc.router.proxy.routing_fields import read_unresolved, with_resolved_model
 from svc.router.proxy.stored_objects import StoredObject
 
 DEFAULT_PATH = "/v1/chat/completions"
@@ -96,7 +96,7 @@ def _complete(route: Route, exchange: Exchange) -> None:
         return
     if not head.passes and state.keys is None:
         raise not_relayed(head, keyed=False)
-    routing = read_fields(exchange)
+    routing = read_unresolved(exchange)
     route.requested_model = routing.model
     routing = with_resolved_model(exchange, routing)
     route.model = routing.model
@@ -104,7 +104,7 @@ def _complete(route: Route, exchange: Exchange) -> None:
     route.session_source = session_source(exchange.request, routing.session)
     if state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
-    stored = StoredObject(exchange, routing, uses=False) if head.object_path is not None else None
+    stored = StoredObject(exchange, routing, touch=False) if head.object_path is not None else None
     choice = explain(state.balancer, state.settings, routing)
     route.candidates = list(choice.candidates)
     if stored is not None and stored.owner is not None:

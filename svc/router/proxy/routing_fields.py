@@ -16,11 +16,11 @@ def read_routing_request(exchange: Exchange) -> RoutingRequest:
 
     Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request.
     """
-    return with_resolved_model(exchange, read_fields(exchange))
+    return with_resolved_model(exchange, read_unresolved(exchange))
 
 
-def read_fields(exchange: Exchange) -> RoutingRequest:
-    """Decode the request's body if it is compressed, and return what the request names."""
+def read_unresolved(exchange: Exchange) -> RoutingRequest:
+    """Decode the request's body if it is compressed. Return the request with the model that the client has named."""
     request = exchange.request
     if request.head.coding and request.body:
         _decode_body(exchange)
@@ -30,7 +30,7 @@ def read_fields(exchange: Exchange) -> RoutingRequest:
 
 
 def with_resolved_model(exchange: Exchange, routing: RoutingRequest) -> RoutingRequest:
-    """Return the fields with the model to route to. If that is another one, rewrite the request."""
+    """Return the request with the model to route to. If that is another one, rewrite the body."""
     request = exchange.request
     exchange.model = exchange.state.balancer.resolve_model(routing.model)
     if exchange.model != routing.model:

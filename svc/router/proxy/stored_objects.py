@@ -1,34 +1,35 @@
-"""Requests about objects that one instance keeps: they go to this instance, and its answers show what it keeps.
+"""Requests about objects that one instance keeps: they go to this instance, and its answers show which objects it has.
 
-The id of a new object is read from the beginning of the answer that makes it, and remembered before the client gets
-it; the ids of the files that a batch has made, from the answers about the batch. All other answers are not read.
+The id of a new object is read from the beginning of the answer to the request that makes it, and is recorded before the
+client gets it. The ids of the files that a batch has made are read from the answers about the batch. Other answers are
+not read.
 """
 
 from typing import TYPE_CHECKING
 
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
-from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_id, file_ids, read_fields
+from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_id, file_ids, read_object_fields
 
 if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
 
 
 class StoredObject:
-    """The object that a request is about. `owner`: the instance that has it, None if no instance is known to.
+    """The object that a request is about. `owner`: the instance that is known to have it, or None.
 
-    `uses`: the request is about to be sent, so that the object is used now.
+    `touch`: the object counts as used now, because the request is about to be sent.
     """
 
-    def __init__(self, exchange: "Exchange", routing: RoutingRequest, uses: bool = True) -> None:
+    def __init__(self, exchange: "Exchange", routing: RoutingRequest, touch: bool = True) -> None:
         path = exchange.request.head.object_path
         assert path is not None
         self._path = path
-        self._fields = read_fields(routing.body) if routing.body else ObjectFields()
+        self._fields = read_object_fields(routing.body) if routing.body else ObjectFields()
         self.object_id = ""  # of an object whose owner is known
-        self.owner = self._find_owner(exchange, routing, uses)
+        self.owner = self._find_owner(exchange, routing, touch)
 
-    def _find_owner(self, exchange: "Exchange", routing: RoutingRequest, uses: bool) -> Target | None:
+    def _find_owner(self, exchange: "Exchange", routing: RoutingRequest, touch: bool) -> Target | None:
         """Return the instance that has the object, also if it is drained, ejected or fails its checks.
 
         No other instance could answer: its 404 would be wrong. If the instance does not run, or does not have the
@@ -36,32 +37,32 @@ class StoredObject:
         """
         state = exchange.state
         for object_id in filter(None, (self._path.object_id, *self._fields.object_ids)):
-            owner = state.objects.find(object_id, state.balancer.table.targets, uses)
+            owner = state.objects.find(object_id, state.balancer.table.targets, touch)
             if owner is not None:
                 self.object_id = object_id
                 serves = routing.model is None or routing.model in owner.models
                 return owner if serves and owner.status == "running" else None
         return None
 
-    def follow(self, exchange: "Exchange") -> None:
-        """Remember what the head of the response shows about the object, or have the body's beginning read for it."""
+    def record_response(self, exchange: "Exchange") -> None:
+        """Record what the head of the response shows about the object, and have ids read from its body."""
         objects, path, is_success = exchange.state.objects, self._path, 200 <= exchange.status < 300
         if is_success and path.creates and self._fields.keeps:
-            exchange.opening_reader = OpeningReader(exchange)
+            exchange.id_reader = ObjectIdReader(exchange)
             if exchange.stream is not None:
-                exchange.stream.opening_reader = exchange.opening_reader
+                exchange.stream.id_reader = exchange.id_reader
         elif is_success and path.deletes:
             objects.remove(path.object_id)
         elif is_success and path.reads and self.owner is None:
             objects.add(path.object_id, exchange.instance)
         if is_success and path.is_batch:
-            exchange.opening_reader = OpeningReader(exchange, of_batch=True)
+            exchange.id_reader = ObjectIdReader(exchange, of_batch=True)
 
 
-class OpeningReader:
-    """Reads the beginning of a response until the id of the new object has come.
+class ObjectIdReader:
+    """Records the id of the new object in the beginning of a response.
 
-    `of_batch`: the response is a batch, which may name files that it has made.
+    `of_batch`: the response is a batch instead, which may name several files that it has made.
     """
 
     def __init__(self, exchange: "Exchange", of_batch: bool = False) -> None:

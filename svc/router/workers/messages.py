@@ -19,7 +19,7 @@ import msgspec
 
 from svc.config.router_keys import KeyEntry
 from svc.router.balance.target import Target
-from svc.router.balance.work import NO_LOADS, EngineView
+from svc.router.balance.work import EMPTY_VIEW, EngineView
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics, ModelStatistics, Statistics
 
@@ -74,7 +74,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     trials: dict[str, int] = {}  # ejected instance whose trial is due -> number of the trial
     keys: dict[str, KeyEntry] | None = None  # the API keys of clients; None: clients need none
     poisoned: tuple[PoisonedBody, ...] = ()
-    view: EngineView = NO_LOADS
+    view: EngineView = EMPTY_VIEW
     retry_after: int = 1  # seconds after which an instance may be free
 
 

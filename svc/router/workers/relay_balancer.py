@@ -67,7 +67,7 @@ class RelayBalancer(Balancer):
         """Use the table, the trials and the loads that the control process has decided on."""
         self._trials = snapshot.trials
         if snapshot.view != self.work.view:
-            self.work.follow(snapshot.view)
+            self.work.use_view(snapshot.view)
         if snapshot.table_number != self._table_number:
             self._table_number = snapshot.table_number
             self._adopt_table(decode(snapshot.table, PublishedTable))
@@ -187,7 +187,7 @@ class RelayBalancer(Balancer):
                 if claims[0] == number:  # else another process has claimed a later trial
                     claims[0] = 0
 
-    def take(self, target: Target) -> bool:
+    def claim_place(self, target: Target) -> bool:
         self._withdraw_claim()
         return not target.limit or self._claim(target)
 

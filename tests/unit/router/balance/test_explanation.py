@@ -224,7 +224,7 @@ def test_the_prefixes_that_decide_are_named():
 
 def test_the_loads_of_engines_are_explained():
     router = state(target("a", "m"), target("b", "m"), target("c", "m"))
-    router.balancer.work.follow(EngineView({"a": 0, "b": 2, "c": 1}, frozenset("a")))
+    router.balancer.work.use_view(EngineView({"a": 0, "b": 2, "c": 1}, frozenset("a")))
     choice = explained(router)
     assert choice.instance == "c" == router.balancer.pick(M).name
     assert choice.why == (

@@ -2,11 +2,10 @@
 
 import threading
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.balance.object_owners import WAYS, ObjectOwners, without_objects
+from svc.router.balance.object_owners import WAYS, ObjectOwners
 from tests.unit.router.examples import target
 
 A, B, C = TARGETS = (target("a", "m"), target("b", "m"), target("c", "m"))
@@ -90,23 +89,3 @@ def test_the_same_operations_give_the_same_map(additions: list[tuple[str, str]])
         for map_ in maps:
             map_.add(object_id, name)
     assert known(maps[0]) == known(maps[1])
-
-
-@pytest.mark.parametrize(
-    ("before", "after", "gone"),
-    [
-        ({}, {}, False),
-        ({}, {"status": "stopping"}, False),
-        ({"status": "starting"}, {}, True),
-        ({}, {"url": "http://other:8100"}, True),
-        ({}, {"registered": "2026-12-01"}, False),
-        ({"lease_valid": False}, {}, False),
-        ({}, {"drained": True}, False),
-    ],
-)
-def test_objects_are_gone_after_a_restart_and_not_after_a_new_registration(before: dict, after: dict, gone: bool):
-    assert without_objects([target("a", **before)], [target("a", **after)]) == ({"a"} if gone else set())
-
-
-def test_objects_are_gone_with_their_instance_and_new_instances_have_none():
-    assert without_objects((A, B), (B, C)) == {"a"}

@@ -59,9 +59,9 @@ def test_a_process_claims_its_place_at_the_owner():
     counts = SharedCounts(2)
     first, second = (RelayingProcess(counts, slot, FULL, FREE) for slot in (0, 1))
     assert choose_owner_or_wait(first.balancer, ABOUT_A, never, 60.0, True) is FULL
-    assert not second.balancer.take(FULL)
+    assert not second.balancer.claim_place(FULL)
     assert choose_owner_or_wait(second.balancer, ABOUT_A, never, 60.0, False) is FULL
     second.balancer.begin_attempt(FULL)
     assert second.balancer.loads.get("a") == 2
-    assert second.balancer.take(FREE)
+    assert second.balancer.claim_place(FREE)
     counts.close()

@@ -49,7 +49,7 @@ def engine_context(
     """Return a context in which engines have reported their load."""
     result = context(excluded=excluded)
     result.work.tokens.update(tokens or {})
-    result.work.follow(EngineView(others, frozenset(crowded)))
+    result.work.use_view(EngineView(others, frozenset(crowded)))
     return result
 
 

@@ -2,7 +2,7 @@ import msgspec
 import pytest
 
 from svc.protocol.service import Service
-from svc.router.balance.target import Target, from_service
+from svc.router.balance.target import Target, from_service, with_lost_memory
 from tests.unit.router.examples import service, target
 
 
@@ -95,3 +95,23 @@ def test_models_are_limited_as_in_the_registry():
     instance = from_registry(metadata={"models": ["a\x1b[2J", "x" * 513, *map(str, range(300))]})
     assert instance is not None
     assert instance.models == tuple(map(str, range(256)))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "lost"),
+    [
+        ({}, {}, False),
+        ({}, {"status": "stopping"}, False),
+        ({"status": "starting"}, {}, True),
+        ({}, {"url": "http://other:8100"}, True),
+        ({}, {"registered": "2026-12-01"}, False),
+        ({"lease_valid": False}, {}, False),
+        ({}, {"drained": True}, False),
+    ],
+)
+def test_memory_is_lost_by_a_restart_and_not_by_a_new_registration(before: dict, after: dict, lost: bool):
+    assert with_lost_memory([target("a", **before)], [target("a", **after)]) == ({"a"} if lost else set())
+
+
+def test_memory_is_lost_with_its_instance_and_new_instances_have_none():
+    assert with_lost_memory((target("a"), target("b")), (target("b"), target("c"))) == {"a"}

@@ -8,8 +8,8 @@ from svc.protocol.instance_load import InstanceLoad
 from svc.router.balance.work import (
     DEFAULT_COMPLETION_TOKENS,
     DEFAULT_REQUEST_TOKENS,
+    EMPTY_VIEW,
     MAX_MODELS,
-    NO_LOADS,
     EngineView,
     Work,
     engine_view,
@@ -29,7 +29,7 @@ def view(loads, own=None, pools=None):
 
 def test_requests_of_others_are_those_that_this_router_has_not_sent():
     loads = {"a": load(running=5, waiting=2), "b": load(running=1), "c": load()}
-    assert view(loads, {"a": 3, "b": 4}).others == {"a": 4, "b": 0, "c": 0}
+    assert view(loads, {"a": 3, "b": 4}).foreign == {"a": 4, "b": 0, "c": 0}
 
 
 @pytest.mark.parametrize(
@@ -58,9 +58,9 @@ def test_a_queue_is_compared_with_instances_of_the_same_model():
 def test_work_is_tracked_only_while_a_policy_uses_it():
     always, on_demand = Work(always_tracked=True), Work()
     assert (always.is_tracked, on_demand.is_tracked) == (True, False)
-    on_demand.follow(EngineView({"a": 0}))
+    on_demand.use_view(EngineView({"a": 0}))
     assert on_demand.is_tracked
-    on_demand.follow(NO_LOADS)
+    on_demand.use_view(EMPTY_VIEW)
     assert not on_demand.is_tracked
 
 
@@ -95,9 +95,9 @@ def test_the_usage_of_responses_tunes_the_estimates_of_their_model():
 
 def test_the_requests_of_others_count_as_usual_requests():
     work = Work()
-    work.follow(EngineView({"a": 3, "b": 1}))
-    assert work.foreign == {"a": 3 * DEFAULT_REQUEST_TOKENS, "b": DEFAULT_REQUEST_TOKENS}
-    assert work.default_foreign == 2 * DEFAULT_REQUEST_TOKENS
+    work.use_view(EngineView({"a": 3, "b": 1}))
+    assert work.foreign_tokens == {"a": 3 * DEFAULT_REQUEST_TOKENS, "b": DEFAULT_REQUEST_TOKENS}
+    assert work.default_foreign_tokens == 2 * DEFAULT_REQUEST_TOKENS
 
 
 def test_models_do_not_fill_the_memory():

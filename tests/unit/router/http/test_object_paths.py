@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.http.object_paths import ObjectFields, ObjectPath, created_id, file_ids, parse_path, read_fields
+from svc.router.http.object_paths import ObjectFields, ObjectPath, created_id, file_ids, parse_path, read_object_fields
 
 
 @pytest.mark.parametrize(
@@ -56,12 +56,12 @@ def test_what_a_path_does():
     ],
 )
 def test_fields_of_a_body(body: object, fields: ObjectFields):
-    assert read_fields(json.dumps(body).encode()) == fields
+    assert read_object_fields(json.dumps(body).encode()) == fields
 
 
 @given(st.binary())
 def test_any_bytes_are_a_body(body: bytes):
-    read_fields(body)
+    read_object_fields(body)
 
 
 values = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text())
@@ -104,7 +104,7 @@ def test_a_long_beginning_is_searched_in_linear_time():
 
 def test_the_fields_of_a_large_body_are_read():
     body = {"input": "x" * 100_000, "previous_response_id": "resp_1", "instructions": "y" * 100_000}
-    assert read_fields(json.dumps(body).encode()).object_ids == ("resp_1",)
+    assert read_object_fields(json.dumps(body).encode()).object_ids == ("resp_1",)
 
 
 def test_the_files_of_a_batch():

@@ -90,12 +90,12 @@ def test_an_owner_without_the_model_does_not_get_the_request():
 
 
 def answered(made: Exchange, *parts: bytes) -> RouterState:
-    stored(made).follow(made)
+    stored(made).record_response(made)
     for part in parts:
         if made.stream is not None:
             made.stream.add(part, lambda: 1.0)
-        elif made.opening_reader is not None:
-            made.opening_reader.feed(part)
+        elif made.id_reader is not None:
+            made.id_reader.feed(part)
     return made.state
 
 

@@ -44,7 +44,7 @@ def test_loads_are_used_until_they_are_too_old(registry, router, clock):
     registry.answer = [load("a", running=4), load("b", age=5.0)]
     assert sync.run_round() == 2.0
     assert router.loads.keys() == {"a", "b"}
-    assert router.balancer.work.view.others == {"a": 4, "b": 1}
+    assert router.balancer.work.view.foreign == {"a": 4, "b": 1}
     registry.answer = Unavailable("it is away")
     clock.now += 2.0
     assert sync.run_round() == 2.0
@@ -64,7 +64,7 @@ def test_requests_in_flight_of_the_router_are_not_those_of_others(registry, rout
     router.balancer.begin_attempt(target("a", "m"))
     registry.answer = [load("a", running=4), load("b", running=4, kv_cache=0.99)]
     LoadSync(router, registry, clock).run_round()
-    assert router.balancer.work.view.others == {"a": 3, "b": 4}
+    assert router.balancer.work.view.foreign == {"a": 3, "b": 4}
     assert router.balancer.work.view.crowded == {"b"}
     assert {router.balancer.pick(request).name for request in [RoutingRequest("m")] * 4} == {"a"}
 
@@ -79,10 +79,10 @@ def test_requests_that_have_ended_since_the_load_are_not_those_of_others(registr
     clock.now += 2.0
     registry.answer = [load("a", running=5, age=1.0)]
     sync.run_round()
-    assert router.balancer.work.view.others == {"a": 2}
+    assert router.balancer.work.view.foreign == {"a": 2}
     clock.now += 2.0
     sync.run_round()
-    assert router.balancer.work.view.others == {"a": 5}, "none has ended since"
+    assert router.balancer.work.view.foreign == {"a": 5}, "none has ended since"
 
 
 @pytest.mark.parametrize(
