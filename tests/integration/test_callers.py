@@ -30,10 +30,12 @@ REGISTRY_BY_DEFAULT = """
                                program page  rebound
 GET    /health                 yes     blind no
 GET    /services               yes     blind no
+GET    /loads                  yes     blind no
 POST   /services               yes     no    no
 GET    /services/a             yes     blind no
 PUT    /services/a             yes     no    no
 POST   /services/a/heartbeat   yes     no    no
+POST   /services/a/load        yes     no    no
 GET    /services/a/health      yes     blind no
 POST   /services/a/drain       yes     no    no
 POST   /services/a/undrain     yes     no    no
@@ -50,10 +52,12 @@ REGISTRY_WITH_TOKENS = """
                                program lan  read write page
 GET    /health                 yes     yes  yes  yes   blind
 GET    /services               yes     no   yes  yes   no
+GET    /loads                  yes     no   yes  yes   no
 POST   /services               yes     no   no   yes   no
 GET    /services/a             yes     no   yes  yes   no
 PUT    /services/a             yes     no   no   yes   no
 POST   /services/a/heartbeat   yes     no   no   yes   no
+POST   /services/a/load        yes     no   no   yes   no
 GET    /services/a/health      yes     no   yes  yes   no
 POST   /services/a/drain       yes     no   no   yes   no
 POST   /services/a/undrain     yes     no   no   yes   no
@@ -84,6 +88,7 @@ GET    /ui                     yes     blind no
 GET    /ui/                    yes     blind no
 GET    /ui/page.js             yes     blind no
 GET    /ui/stream              yes     blind no
+POST   /route                  yes     no    no
 POST   /ui/drain/a             yes     no    no
 POST   /ui/undrain/a           yes     no    no
 POST   /v1/chat/completions    yes     no    no
@@ -110,6 +115,7 @@ GET    /ui                     yes     yes  yes    yes      blind
 GET    /ui/                    yes     yes  yes    yes      blind
 GET    /ui/page.js             yes     yes  yes    yes      blind
 GET    /ui/stream              no      no   yes    yes      no
+POST   /route                  no      no   no     yes      no
 POST   /ui/drain/a             no      no   yes    yes      no
 POST   /ui/undrain/a           no      no   yes    yes      no
 POST   /v1/chat/completions    no      no   yes    yes      no
@@ -172,6 +178,7 @@ def bodies(host: str) -> dict[str, bytes]:
     return {
         "/services": json.dumps(registration("a", host=host)).encode(),
         "/services/a": b'{"weight": 2}',
+        "/services/a/load": b'{"running": 1, "waiting": 0, "interval": 2}',
         "/events": json.dumps({"events": [event]}).encode(),
     }
 
