@@ -50,10 +50,8 @@ def simulate(
     trace: TraceSettings,
 ) -> Outcome:
     """Run the trace with one policy and report the progress."""
-    run, began = (
-        Run(policy, conversations, options.instances, engine, trace, options.load_interval),
-        time.process_time(),
-    )
+    run = Run(policy, conversations, options.instances, engine, trace, options.load_interval, options.routers)
+    began = time.process_time()
     print(f"{policy}:", end="", file=sys.stderr, flush=True)
     for tenth in run.tenths():
         print(f" {tenth * 10}", end="", file=sys.stderr, flush=True)

@@ -266,6 +266,20 @@ def test_policies_are_compared_on_simulated_engines(tmp_path):
 
 
 @bench
+def test_routers_that_do_not_communicate_are_simulated(tmp_path):
+    def figures(routers: str) -> dict[str, float]:
+        report = tmp_path / routers
+        load = ["--requests", "200", "--instances", "4", "--rate", "6", "--routers", routers]
+        done = run("simulate.py", "--policies", "round_robin", *load, "--json", str(report))
+        assert done.returncode == 0, done.stderr
+        return json.loads(report.read_text())["round_robin"]
+
+    one, three = figures("1"), figures("3")
+    assert one["requests"] == three["requests"] == 200
+    assert one["prefill"] != three["prefill"], "each router takes turns of its own"
+
+
+@bench
 def test_an_unknown_policy_is_reported_with_the_known_ones():
     done = run("simulate.py", "--policies", "session,vast")
     assert done.returncode == 2
