@@ -149,8 +149,8 @@ class RouterSettings:
         600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: never"
     )
     load_interval: float = setting(2.0, minimum=0, help="seconds between two reads of engines' loads; 0: none")
-    max_kv_cache: float = setting(0.95, minimum=0, maximum=1, help="usage of its KV cache above which auto avoids one")
-    max_queue_ratio: float = setting(4.0, minimum=1, help="queue, in its peers' mean, above which auto avoids one")
+    max_kv_cache: float = setting(0.95, minimum=0, maximum=1, help="KV cache usage above which auto avoids an engine")
+    max_queue_ratio: float = setting(4.0, minimum=1, help="multiple of peers' queues above which auto avoids an engine")
     cache_type_threshold: int = setting(
         51200,
         "CACHE_TYPE_ROUTING_THRESHOLD",
