@@ -1,4 +1,6 @@
-"""Read the load of an engine: how many tokens it has generated, and how many requests are in progress.
+"""Read the load of an engine for the hang probe: the tokens that it has generated, and the requests in progress.
+
+The load that routers use has other fields; `load_metrics.py` reads it from the same page of metrics.
 
 The load is read from the first of these sources that reports it:
 
@@ -34,7 +36,7 @@ GetText = Callable[[str, float], str | None]
 
 
 class MetricsPage:
-    """An engine's /metrics at the first of `urls` that answers. All that need it at about the same time share a GET."""
+    """An engine's /metrics, at the first of `urls` that answers. Readers that accept an older page share one GET."""
 
     def __init__(self, urls: Sequence[str], get: GetText, clock: Callable[[], float] = monotonic) -> None:
         self.urls = tuple(dict.fromkeys(urls))

@@ -1,4 +1,4 @@
-"""Reads an engine's load from the text of its /metrics. Pure.
+"""Reads an engine's load for the routers' policies from the text of its /metrics. Pure.
 
     engine     running                 waiting               KV cache               tokens per second
     vLLM       num_requests_running    num_requests_waiting  kv_cache_usage_perc    generation_tokens_total

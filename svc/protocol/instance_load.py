@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-MAX_AGE_INTERVALS = 3  # age of a load, in intervals between two reports, above which it is ignored
+MAX_AGE_INTERVALS = 3  # intervals between two reports after which a load is ignored
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 3600.0
 MAX_COUNT = 1_000_000
 MAX_LOAD_AGE_SECONDS = MAX_AGE_INTERVALS * MAX_INTERVAL_SECONDS
@@ -22,9 +22,7 @@ class InstanceLoad(msgspec.Struct, frozen=True, kw_only=True):
     waiting: Count  # requests in the engine's own queue
     kv_cache: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None  # used share of the KV cache
     tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
-    interval: Annotated[float, msgspec.Meta(ge=MIN_INTERVAL_SECONDS, le=MAX_INTERVAL_SECONDS)] = (
-        2.0  # seconds until the next report
-    )
+    interval: Interval = 2.0  # seconds until the next report
 
     def values(self) -> dict[str, float | None]:
         """Return the measured values, as JSON of a service."""

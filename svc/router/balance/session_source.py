@@ -1,11 +1,11 @@
-"""What names the session of a request, for explanations. Pure."""
+"""Finds the header or the field that names the session of a request, for explanations. Pure."""
 
 from svc.router.http.json_body import read_body
 from svc.router.http.request import Media, Request
 
 
 def session_source(request: Request, session: bytes) -> str:
-    """Return what names this session of a request, empty if the request has none."""
+    """Return the header or the field that names the session; empty for a request without a session."""
     head = request.head
     if not session:
         return ""

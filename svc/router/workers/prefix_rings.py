@@ -1,8 +1,8 @@
-"""Rings in shared memory: in its own, each process of a router publishes which conversations it has sent where.
+"""Ring buffers in shared memory, in which the processes of a router publish which conversations they send where.
 
-Each process writes to its own ring, without a lock. A process that has fallen behind by more than a ring misses what
-was overwritten, and one that reads what is just being overwritten learns something wrong: either costs an instance the
-computation of a prompt, no more.
+Each process writes to its own ring, without a lock. A process that has fallen behind by more than a ring misses the
+records that were overwritten, and one that reads a record while it is overwritten gets a wrong one. Either costs no
+more than the computation of a prompt that another instance has in its cache.
 
 gunicorn's master imports this module, so it imports nothing of the router, which a HUP loads anew.
 """
@@ -11,24 +11,26 @@ import mmap
 from array import array
 from collections.abc import Sequence
 
-RECORDS = 1024  # of a ring, which has 512 KB
-RECORD_CELLS = 64  # the instance, the number of hashes, and the hashes: those of a conversation of 460 KB
+RING_RECORDS = 1024  # a ring has 512 KB
+RECORD_CELLS = 64  # the instance, the number of hashes, and 62 hashes, which a conversation of 460 KB has
 MAX_HASHES = RECORD_CELLS - 2
 CELL_BYTES = 8
 
 
 class PrefixRings:
-    """The rings of all processes. Each has the number of its records so far, then the records."""
+    """The rings of all processes. In each, the number of records written so far precedes the records."""
 
     def __init__(self, processes: int) -> None:
         self.processes = processes
-        self._ring_cells = 1 + RECORDS * RECORD_CELLS
+        self._ring_cells = 1 + RING_RECORDS * RECORD_CELLS
         self._cells = memoryview(mmap.mmap(-1, processes * self._ring_cells * CELL_BYTES)).cast("Q")
 
     def written(self, slot: int) -> int:
+        """Return how many records a process has written so far, including those that were overwritten."""
         return self._cells[slot * self._ring_cells]
 
     def write(self, slot: int, instance: int, hashes: Sequence[int]) -> None:
+        """Write a record. `instance`: the hash of the name of the instance that is sent the conversation."""
         cells, number = self._cells, self.written(slot)
         record = array("Q", (instance, min(len(hashes), MAX_HASHES), *hashes[:MAX_HASHES]))
         start = self._start(slot, number)
@@ -42,4 +44,4 @@ class PrefixRings:
         return instance, hashes[:count]
 
     def _start(self, slot: int, number: int) -> int:
-        return slot * self._ring_cells + 1 + number % RECORDS * RECORD_CELLS
+        return slot * self._ring_cells + 1 + number % RING_RECORDS * RECORD_CELLS

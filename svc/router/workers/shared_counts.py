@@ -146,11 +146,11 @@ def count_below(row: memoryview, slot: int, limit: int) -> bool:
     nanoseconds: it would have to add as many counts as there are processes in that time to exceed the limit. If this
     process is suspended before it counts, the second sum has what the others have counted meanwhile.
     """
-    free = limit - len(row)
-    if sum(row) >= free:
+    safe_limit = limit - len(row)
+    if sum(row) >= safe_limit:
         return False
     row[slot] += 1
-    if sum(row) <= free:
+    if sum(row) <= safe_limit:
         return True
     row[slot] -= 1
     return False

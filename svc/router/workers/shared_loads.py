@@ -1,4 +1,4 @@
-"""Loads and turns of all processes, in the shape that the balancer and its policies expect."""
+"""Loads, turns and expected work of all processes, as the objects that the balancer and its policies use."""
 
 import itertools
 from collections import defaultdict
@@ -9,7 +9,7 @@ from svc.router.workers.shared_counts import SharedCounts
 
 
 class NamedRows(dict[str, memoryview]):
-    """The rows of one kind, by name. Each is found at its first use: a dict is faster than `SharedCounts`."""
+    """The rows of one kind, by name. Each is found at its first use, because `SharedCounts` is slower than a dict."""
 
     def __init__(self, find: Callable[[str], memoryview], kind: str) -> None:
         super().__init__()
@@ -22,9 +22,9 @@ class NamedRows(dict[str, memoryview]):
 
 
 class SharedLoads(dict[str, int]):
-    """The requests in flight of each instance, summed over all processes. Only `get` reads the shared counts.
+    """The requests in flight at each instance, or with the kind "tokens" the tokens, summed over all processes.
 
-    With `kind` "tokens", it has the tokens in flight instead.
+    Only `get` reads the shared counts.
     """
 
     def __init__(self, counts: SharedCounts, kind: str = "instance") -> None:
@@ -36,7 +36,7 @@ class SharedLoads(dict[str, int]):
 
 
 def suspicions(counts: SharedCounts) -> NamedRows:
-    """Return rows whose first cell is 1 while an instance has failures or is ejected, so that successes are news.
+    """Return rows whose first cell is 1 while an instance has failures or is ejected: only then successes are reported.
 
     The process that sees a failure sets the cell before it reports the failure. With each observation, the control
     process sets or clears it.

@@ -1,27 +1,27 @@
-"""The prefixes of conversations that all processes have sent to instances, so that each knows what the others know.
+"""The prefix map of one of several processes, which also has the prefixes that the others have sent to instances.
 
-Each process has a map of its own. It writes what it has sent to which instance to its ring in the memory that the
-processes share, and before it chooses an instance it reads what is new in the rings of the others.
+A process writes each conversation that it sends, and the instance, to its ring in shared memory (`prefix_rings.py`).
+Before it chooses an instance, it reads what is new in the rings of the others.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from hashlib import blake2b
 
+from svc.router.balance.pool import digest
 from svc.router.balance.prefix_map import Match, PrefixMap
-from svc.router.workers.prefix_rings import RECORDS, PrefixRings
+from svc.router.workers.prefix_rings import RING_RECORDS, PrefixRings
 
-NOTHING: tuple[Sequence[int], str] = (), ""
+NO_CHOICE: tuple[Sequence[int], str] = (), ""
 
 
 class SharedPrefixes(PrefixMap):
-    """The map of one process. `names`: returns the names of all instances, which are shared as hashes."""
+    """The map of one process. `names` returns the names of all instances: the rings have only their hashes."""
 
     def __init__(self, max_bytes: int, rings: PrefixRings, slot: int, names: Callable[[], Iterable[str]]) -> None:
         super().__init__(max_bytes)
         self._rings = rings
         self._slot = slot
         self._names = names
-        self._chosen: tuple[Sequence[int], str] = NOTHING
+        self._chosen: tuple[Sequence[int], str] = NO_CHOICE
         self._name_of: dict[int, str] = {}
         self._read = [0] * rings.processes  # records that were read of each ring
 
@@ -30,15 +30,15 @@ class SharedPrefixes(PrefixMap):
         return super().find(hashes)
 
     def add(self, hashes: Sequence[int], instance: str) -> None:
-        """Note that the instance was chosen. It may turn out to be full, so only `settle` records what was sent."""
+        """Note the choice. The instance may turn out to be full, so only `settle` records the conversation as sent."""
         self._chosen = hashes, instance
 
     def settle(self, is_sent: bool) -> None:
         """Record the last choice if the conversation is sent to that instance, else drop it."""
-        (hashes, instance), self._chosen = self._chosen, NOTHING
+        (hashes, instance), self._chosen = self._chosen, NO_CHOICE
         if is_sent and hashes:
             if not self.has(hashes, instance):
-                self._rings.write(self._slot, _name_hash(instance), hashes)
+                self._rings.write(self._slot, digest(instance.encode()), hashes)
             super().add(hashes, instance)
 
     def _receive(self) -> None:
@@ -48,7 +48,7 @@ class SharedPrefixes(PrefixMap):
             written = rings.written(slot)
             if written != number and slot != self._slot:
                 self._read[slot] = written
-                for record in range(max(number, written - RECORDS + 1), written):
+                for record in range(max(number, written - RING_RECORDS + 1), written):
                     instance, hashes = rings.read(slot, record)
                     name = self._name_of.get(instance) or self._find_name(instance)
                     if name is not None:
@@ -56,9 +56,5 @@ class SharedPrefixes(PrefixMap):
 
     def _find_name(self, instance: int) -> str | None:
         """Return the name with this hash, None if no instance in the table has it any more."""
-        self._name_of = {_name_hash(name): name for name in self._names()}
+        self._name_of = {digest(name.encode()): name for name in self._names()}
         return self._name_of.get(instance)
-
-
-def _name_hash(name: str) -> int:
-    return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")

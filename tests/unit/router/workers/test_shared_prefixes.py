@@ -1,6 +1,6 @@
 import itertools
 
-from svc.router.workers.prefix_rings import MAX_HASHES, RECORDS, PrefixRings
+from svc.router.workers.prefix_rings import MAX_HASHES, RING_RECORDS, PrefixRings
 from svc.router.workers.shared_prefixes import SharedPrefixes
 
 NAMES = "abc"
@@ -51,12 +51,12 @@ def test_a_new_process_in_a_slot_reads_what_the_others_have_written_and_continue
 
 def test_a_process_that_falls_behind_misses_the_oldest_only():
     first, second, _ = processes()
-    for number in range(3 * RECORDS):
+    for number in range(3 * RING_RECORDS):
         send(first, [number, number + 10_000_000], "a")
-    known = [bool(matched(second, [number])) for number in range(3 * RECORDS)]
+    known = [bool(matched(second, [number])) for number in range(3 * RING_RECORDS)]
     assert [(value, len(list(group))) for value, group in itertools.groupby(known)] == [
-        (False, 2 * RECORDS + 1),
-        (True, RECORDS - 1),
+        (False, 2 * RING_RECORDS + 1),
+        (True, RING_RECORDS - 1),
     ]
 
 
