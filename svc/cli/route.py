@@ -1,7 +1,10 @@
 """`svc route`: show which instance a request would get, and why."""
 
+import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,6 +18,7 @@ from svc.terminal.route_lines import route_lines
 from svc.terminal.screen import width_of
 
 STDIN = "-"
+NO_INSTANCE_CODES = ("service_unavailable", "model_not_found")
 DEFAULT_HEADERS = {"Content-Type": "application/json"}
 
 
@@ -43,6 +47,13 @@ def _read_key(file: str) -> str:
         return read_token(file)
     except OSError as error:
         raise CommandError(f"{file}: cannot read the key: {error.strerror}; correct --key-file") from None
+
+
+def _cure(route: Mapping[str, Any]) -> str:
+    """Return what to do if the router has no instance for the model; empty for any other error."""
+    if route["model"] is None or route["error"]["code"] not in NO_INSTANCE_CODES:
+        return ""
+    return f"; 'svc doctor --model {shlex.quote(route['model'])}' shows why"
 
 
 @click.command("route")
@@ -103,7 +114,7 @@ def command(
         out = console()
         for line in route_lines(route, width_of(out)):
             out.print_line(line)
-    if route["error"]:
-        raise CommandError(f"the request would get {route['error']['status']}: {route['error']['message']}")
+    if error := route["error"]:
+        raise CommandError(f"the request would get {error['status']}: {error['message']}{_cure(route)}")
     if route["instance"] is None:
         sys.exit(1)

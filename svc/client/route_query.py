@@ -13,6 +13,7 @@ from svc.client.router import unreachable
 
 ROUTE_PATH = "/route"
 TIMEOUT_SECONDS = 30.0
+CORRECT_URL = "correct --router-url or ROUTER_URL"
 ERRORS_BY_STATUS: dict[int, type[SvcError]] = {400: BadRequest, 401: Unauthorized, 403: Forbidden, 413: TooLarge}
 
 
@@ -33,12 +34,16 @@ def ask_route(url: str, method: str, path: str, headers: Mapping[str, str], body
     except requests.Timeout:
         raise Unavailable(f"the router does not answer in time at {url}") from None
     except requests.exceptions.JSONDecodeError:
-        raise Unavailable(f"what answers at {url} is no router") from None
+        raise Unavailable(f"what answers at {url} is no router; {CORRECT_URL}") from None
     except requests.RequestException as error:
-        raise unreachable(url, error) from None
+        raise Unavailable(f"{unreachable(url, error)}; start it with 'svc up', or {CORRECT_URL}") from None
     if answer.ok and isinstance(content, dict) and "candidates" in content:
         return content
     if answer.status_code == NotFound.status:
-        raise NotFound(f"the router at {url} is older than this command: it has no {ROUTE_PATH}; upgrade it")
+        cure = f"{CORRECT_URL}, or upgrade it"
+        raise NotFound(f"what answers at {url} is no router, or is older than this command: no {ROUTE_PATH}; {cure}")
+    if answer.status_code == Unauthorized.status:
+        cure = "pass a file with one as --key-file ('svc keys add NAME --operator' prints one)"
+        raise Unauthorized(f"the router at {url} accepts only an operator's key; {cure}")
     message = message_of(content) or f"{url}: answered {answer.status_code}"
     raise ERRORS_BY_STATUS.get(answer.status_code, Unavailable)(message)

@@ -11,7 +11,13 @@ import msgspec
 
 from svc.router.balance import prompt_size
 from svc.router.balance.balancer import Balancer
-from svc.router.balance.conversation import affinity_hash, block_hashes, conversation_of, prefix_bytes
+from svc.router.balance.conversation import (
+    FIRST_BLOCK_BYTES,
+    affinity_hash,
+    block_hashes,
+    conversation_of,
+    prefix_bytes,
+)
 from svc.router.balance.policies import (
     MAX_SESSION_LOAD_RATIO,
     POLICIES,
@@ -78,14 +84,19 @@ def explain(balancer: Balancer, settings: RouterSettings, request: RoutingReques
     full = tuple(member.name for member in pool.members if _is_full(balancer, member.target))
     if not pool.members:
         waits = request.model in balancer.table.returning
-        reason = "its instances are about to return: it would wait for one" if waits else "no instance gets requests"
-        return Choice(name, candidates, (reason,), waits=waits)
+        return Choice(name, candidates, (_without_members(request, candidates, waits),), waits=waits)
     if balancer.queue.waiting and balancer.queue.has_waiters(request.model):
         return Choice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
     member, context = _pick(balancer, POLICIES[name], pool, request, full)
     if member is None:
         return Choice(name, candidates, ("all instances are full: it would wait for one",), waits=True)
     return Choice(name, candidates, tuple(REASONS[name](pool, request, context, member)), member.name)
+
+
+def _without_members(request: RoutingRequest, candidates: tuple[Candidate, ...], waits: bool) -> str:
+    if waits:
+        return "its instances are about to return: it would wait for one"
+    return "no instance lists the model" if request.model and not candidates else "no instance gets requests"
 
 
 def _pick(
@@ -188,7 +199,7 @@ def _preferences(pool: Pool, key_hash: int, context: PickContext) -> list[str]:
 def _prefix(pool: Pool, request: RoutingRequest, context: PickContext, chosen: Member) -> Iterator[str]:
     conversation = conversation_of(request)
     if not conversation:
-        yield "the request has no prompt"
+        yield "the request has no messages, no prompt and no list of input items"
         yield from _round_robin(pool, request, context, chosen)
         return
     hashes = block_hashes(conversation, pool.seed)
@@ -207,7 +218,10 @@ def _by_prefix(
         (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _names_with(pool, context, bits))
     ]
     if not matches:
-        yield "no instance was sent a prefix of this conversation" if hashes else "the conversation is short"
+        if hashes:
+            yield "no instance was sent a prefix of this conversation"
+        else:
+            yield f"the conversation has {size} bytes: prefixes are known from {FIRST_BLOCK_BYTES} bytes on"
         yield from _affinity(*key, pool, context, chosen)
         return
     yield f"the conversation has {_tokens(size)}"

@@ -111,12 +111,21 @@ def _complete(route: Route, exchange: Exchange) -> None:
         route.object_id, route.instance = stored.object_id, stored.owner.name
         route.why = [f"{stored.object_id} is at {stored.owner.name}, and no other instance has it"]
         return
+    if stored is not None and stored.object_ids:
+        route.why = [_without_owner(stored)]
     _apply(route, choice, routing, exchange)
+
+
+def _without_owner(stored: StoredObject) -> str:
+    """Return why no instance is preferred for a request that names an object."""
+    if stored.object_id:
+        return f"the instance that has {stored.object_id} does not run, or does not have the model: any instance"
+    return f"no instance is known to have {' or '.join(stored.object_ids)}: any instance"
 
 
 def _apply(route: Route, choice: Choice, routing: RoutingRequest, exchange: Exchange) -> None:
     route.policy = policy_name(exchange.state.settings, routing.model)
-    route.instance, route.waits, route.why = choice.instance, choice.waits, list(choice.why)
+    route.instance, route.waits, route.why = choice.instance, choice.waits, [*route.why, *choice.why]
     if choice.instance is None and not choice.waits:
         raise exchange.state.balancer.unserved_error(routing.model)
 

@@ -29,6 +29,11 @@ class StoredObject:
         self.object_id = ""  # of an object whose owner is known
         self.owner = self._find_owner(exchange, routing, touch)
 
+    @property
+    def object_ids(self) -> tuple[str, ...]:
+        """The ids of all objects that the request names, in its path and in its body."""
+        return tuple(filter(None, (self._path.object_id, *self._fields.object_ids)))
+
     def _find_owner(self, exchange: "Exchange", routing: RoutingRequest, touch: bool) -> Target | None:
         """Return the instance that has the object, also if it is drained, ejected or fails its checks.
 
@@ -36,7 +41,7 @@ class StoredObject:
         model, the request goes to any instance, as one with an unknown id does.
         """
         state = exchange.state
-        for object_id in filter(None, (self._path.object_id, *self._fields.object_ids)):
+        for object_id in self.object_ids:
             owner = state.objects.find(object_id, state.balancer.table.targets, touch)
             if owner is not None:
                 self.object_id = object_id

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import requests
 
+from svc.base.errors import NotFound
+from svc.client.route_query import ask_route
 from tests.integration.fakes import SVC, Mock, mock
 from tests.integration.router.routers import Router, router, service, static
 
@@ -94,11 +96,18 @@ def test_the_command(services: Path, tmp_path: Path):
         assert f"instance   {answer['instance']}" in done.stdout
         refused = command(own, "-", body={"model": "unknown"})
         assert refused.returncode == 1
-        assert "the request would get 503: No healthy services available for model 'unknown'" in refused.stderr
+        assert "the request would get 503: No healthy services available for model 'unknown'; " in refused.stderr
+        assert "'svc doctor --model unknown' shows why" in refused.stderr
         other = command(own, "-X", "GET", "--path", "/sleep")
         assert "the request would get 404: GET /sleep is not relayed" in other.stderr
     away = command(own, file)
     assert (away.returncode, "the router does not answer" in away.stderr) == (1, True)
+    assert "start it with 'svc up', or correct --router-url" in away.stderr
+
+
+def test_what_is_no_router_is_named(mocks: list[Mock]):
+    with pytest.raises(NotFound, match="is no router, or is older than this command: no /route; correct --router-url"):
+        ask_route(mocks[0].url, "POST", "/v1/chat/completions", {}, b"{}")
 
 
 def test_the_command_sends_an_operators_key(services: Path, tmp_path: Path):
@@ -114,4 +123,4 @@ def test_the_command_sends_an_operators_key(services: Path, tmp_path: Path):
     with router("--static-services", services, "--keys-file", keys) as own:
         assert command(own, "--key-file", secret, body=CHAT).returncode == 0
         refused = command(own, body=CHAT)
-        assert (refused.returncode, "key" in refused.stderr) == (1, True)
+        assert (refused.returncode, "accepts only an operator's key; pass a file" in refused.stderr) == (1, True)

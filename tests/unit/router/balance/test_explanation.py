@@ -191,7 +191,7 @@ def test_requests_that_would_wait():
         choice = explained(router)
         assert (choice.instance, choice.waits) == (None, True)
     unknown = explained(returning, RoutingRequest("x"))
-    assert (unknown.instance, unknown.waits) == (None, False)
+    assert (unknown.instance, unknown.waits, unknown.why) == (None, False, ("no instance lists the model",))
 
 
 def test_the_prefixes_that_decide_are_named():
@@ -218,8 +218,11 @@ def test_the_prefixes_that_decide_are_named():
     assert router.balancer.pick(chat[1]).name == choice.instance
     assert explained(router, chat[2]).why[1].startswith(f"{choice.instance} was sent the first 9216 bytes")
     assert "no instance was sent" in explained(router, other).why[0]
-    assert explained(router, RoutingRequest("m", body=b'{"prompt": "hi"}')).why[0] == "the conversation is short"
-    assert explained(router, RoutingRequest("m", body=b"{}")).why[0] == "the request has no prompt"
+    short = explained(router, RoutingRequest("m", body=b'{"prompt": "hi"}')).why[0]
+    assert short.endswith("prefixes are known from 512 bytes on")
+    for body in (b"{}", b'{"input": "hi"}'):
+        why = explained(router, RoutingRequest("m", body=body)).why[0]
+        assert why == "the request has no messages, no prompt and no list of input items"
 
 
 def test_the_loads_of_engines_are_explained():

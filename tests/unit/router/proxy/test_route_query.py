@@ -71,7 +71,18 @@ def test_a_request_about_a_stored_object():
     assert answer["why"] == ["resp_1 is at b, and no other instance has it"]
     answer = ask(router, {"model": "m", "previous_response_id": "resp_1"}, path="/v1/responses")
     assert (answer["policy"], answer["instance"]) == ("", "b")
-    assert ask(router, method="GET", path="/v1/responses/resp_2")["instance"] == "a"
+
+
+def test_an_object_without_an_owner_that_can_answer_is_named():
+    router = state(target("a", "m"), target("b", "n"))
+    answer = ask(router, method="GET", path="/v1/responses/resp_2")
+    assert (answer["object_id"], answer["instance"]) == ("", "a")
+    assert answer["why"][0] == "no instance is known to have resp_2: any instance"
+    router.objects.add("resp_1", "b")
+    answer = ask(router, {"model": "m", "previous_response_id": "resp_1"}, path="/v1/responses")
+    assert answer["instance"] == "a"
+    assert answer["why"][0].startswith("the instance that has resp_1 does not run, or does not have the model")
+    assert ask(router, {"model": "m", "input": "x"}, path="/v1/responses")["why"] == answer["why"][1:]
 
 
 def test_a_request_that_the_router_answers_itself():
