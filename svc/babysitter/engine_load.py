@@ -92,10 +92,14 @@ class EngineLoadReader:
 
 def parse_engine(text: str) -> EngineLoad | None:
     """Return the load that an engine's /metrics reports, or None if it contains no counter of tokens."""
-    counters, running = TOKEN_COUNTERS.findall(text), REQUEST_GAUGES.findall(text)
+    counters, gauges = TOKEN_COUNTERS.findall(text), REQUEST_GAUGES.findall(text)
     if not counters:
         return None
-    return EngineLoad("engine", tuple(counters), sum(int(float(count)) for count in running) if running else None)
+    try:
+        running = sum(int(float(count)) for count in gauges) if gauges else None
+    except (ValueError, OverflowError):  # a gauge is NaN, infinite or no number
+        running = None
+    return EngineLoad("engine", tuple(counters), running)
 
 
 def parse_slots(text: str) -> EngineLoad | None:
@@ -104,7 +108,7 @@ def parse_slots(text: str) -> EngineLoad | None:
         slots = json.loads(text) if text.startswith("[") else []
         progress = tuple(repr([slot.get(key) for key in SLOT_PROGRESS_FIELDS]) for slot in slots)
         running = sum(bool(slot["is_processing"]) for slot in slots)
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return EngineLoad("slots", progress, running) if progress else None
 

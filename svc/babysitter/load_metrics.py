@@ -14,7 +14,7 @@ import dataclasses
 import math
 import re
 
-from svc.protocol.instance_load import MAX_COUNT
+from svc.protocol.instance_load import MAX_COUNT, MAX_TOKENS_PER_SECOND
 
 RUNNING = frozenset(("num_requests_running", "num_running_reqs", "requests_processing", "tgi_batch_current_size"))
 WAITING = frozenset(("num_requests_waiting", "num_queue_reqs", "requests_deferred", "tgi_queue_size"))
@@ -53,8 +53,8 @@ def parse_load(text: str) -> LoadSample | None:
         return None
     cache = [value for name in KV_CACHE for value in values.get(name, ())]
     return LoadSample(
-        running=min(int(running), MAX_COUNT),
-        waiting=min(int(waiting or 0), MAX_COUNT),
+        running=int(min(running, MAX_COUNT)),
+        waiting=int(min(waiting or 0, MAX_COUNT)),
         kv_cache=min(1.0, sum(cache) / len(cache)) if cache else None,
         tokens=_sum(values, TOKENS),
         tokens_per_second=_sum(values, TOKEN_RATE),
@@ -66,9 +66,10 @@ def token_rate(before: LoadSample | None, after: LoadSample, seconds: float) -> 
 
     A counter that has decreased belongs to an engine that was restarted.
     """
-    if before is None or before.tokens is None or after.tokens is None or seconds <= 0:
-        return after.tokens_per_second
-    return (after.tokens - before.tokens) / seconds if after.tokens >= before.tokens else None
+    rate = after.tokens_per_second
+    if before is not None and before.tokens is not None and after.tokens is not None and seconds > 0:
+        rate = (after.tokens - before.tokens) / seconds if after.tokens >= before.tokens else None
+    return rate if rate is None or rate <= MAX_TOKENS_PER_SECOND else None  # also NaN, the difference of infinities
 
 
 def _number(text: str) -> float | None:

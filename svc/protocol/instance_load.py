@@ -10,6 +10,7 @@ import msgspec
 MAX_AGE_INTERVALS = 3  # intervals between two reports after which a load is ignored
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 3600.0
 MAX_COUNT = 1_000_000
+MAX_TOKENS_PER_SECOND = 1e9
 MAX_LOAD_AGE_SECONDS = MAX_AGE_INTERVALS * MAX_INTERVAL_SECONDS
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_COUNT)]
 Interval = Annotated[float, msgspec.Meta(ge=MIN_INTERVAL_SECONDS, le=MAX_INTERVAL_SECONDS)]
@@ -21,7 +22,7 @@ class InstanceLoad(msgspec.Struct, frozen=True, kw_only=True):
     running: Count  # requests that the engine works on
     waiting: Count  # requests in the engine's own queue
     kv_cache: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None  # used share of the KV cache
-    tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=1e9)] | None = None
+    tokens_per_second: Annotated[float, msgspec.Meta(ge=0, le=MAX_TOKENS_PER_SECOND)] | None = None
     interval: Interval = 2.0  # seconds until the next report
 
     def values(self) -> dict[str, float | None]:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
+from svc.babysitter.engine_load import EngineLoadReader, MetricsPage, parse_engine, parse_slots
 from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad, generated_between
 
 VLLM = """\
@@ -108,3 +108,13 @@ def test_readers_of_the_same_moment_share_a_get():
     now[0] = 4.0
     reader.read(max_age=2.0)
     assert urls == ["http://here/metrics"] * 3
+
+
+@pytest.mark.parametrize("gauge", ["NaN", "+Inf", "1e999", "{x"])
+def test_gauges_that_are_no_counts_leave_the_number_of_requests_unknown(gauge):
+    text = f"vllm:num_requests_running {gauge}\nvllm:generation_tokens_total 5\n"
+    assert parse_engine(text) == EngineLoad("engine", ("5",), None)
+
+
+def test_slots_that_are_nested_too_deeply_are_unknown():
+    assert parse_slots("[" * 100_000) is None

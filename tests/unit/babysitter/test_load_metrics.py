@@ -120,3 +120,16 @@ def test_the_token_rate_comes_from_the_counter():
     assert token_rate(None, after, 2.0) is None
     assert token_rate(after, before, 2.0) is None, "the engine was restarted"
     assert token_rate(before, LoadSample(1, 0, tokens_per_second=7.0), 2.0) == 7.0
+
+
+def test_counts_whose_sum_is_infinite_are_limited():
+    text = 'requests_processing{a="1"} 1e308\nrequests_processing{a="2"} 1e308\nrequests_deferred 1e308\n'
+    assert parse_load(text) == LoadSample(1_000_000, 1_000_000)
+
+
+@pytest.mark.parametrize("tokens", [1e300, float("inf")])
+def test_a_token_rate_that_no_registry_takes_is_unknown(tokens):
+    huge = LoadSample(1, 0, tokens=tokens)
+    assert token_rate(LoadSample(1, 0, tokens=1.0), huge, 2.0) is None
+    assert token_rate(LoadSample(1, 0, tokens=float("inf")), LoadSample(1, 0, tokens=float("inf")), 2.0) is None
+    assert token_rate(None, LoadSample(1, 0, tokens_per_second=1e12), 2.0) is None
