@@ -30,6 +30,10 @@ class LoadTable:
         self._loads[report.name] = (report.load, now)
         return True
 
+    def forget(self, name: str) -> None:
+        """Forget the load of a service that leaves, or whose name another owner may take."""
+        self._loads.pop(name, None)
+
     def current(self, now: float) -> list[ListedLoad]:
         """Return the current loads, sorted by name, and forget the others."""
         listed = current_loads(((name, load, at) for name, (load, at) in sorted(self._loads.items())), now)

@@ -13,7 +13,7 @@ reports     list: the last events from other reporters; each entry is the id, a 
 told        channel: the id of each new event
 reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
             each on a line
-loads       hash: name -> Unix seconds of the report, a space, the load as JSON
+loads       hash: name -> Unix seconds of the report, a space, the load as JSON; none that another owner has reported
 """
 
 from svc.protocol.event import REGISTRY_SOURCE
@@ -109,6 +109,10 @@ if now[1] ~= ARGV[2] or now[2] ~= ARGV[3] or tostring(now[3]) ~= ARGV[4] then
 end
 local function put(key, value)
   if value == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, value) end
+end
+local function owner_in(entry) return string.match(entry or '', '^%S+ ?(%S*)$') end
+if ARGV[5] == '' or owner_in(redis.call('HGET', calm, name) or '') ~= owner_in(ARGV[7]) then
+  redis.call('HDEL', loads, name)
 end
 put(services, ARGV[5])
 put(heartbeats, ARGV[6])

@@ -78,6 +78,8 @@ class SqliteStore:
                 self._cache.add_events(db, event.events_between(old, new, time.time()))
             if lease.is_visible_change(old, new):
                 self._raise_revision(db)
+            if old is None or new.expired or old.owner != new.owner:
+                self._loads.forget(name)
             return new
 
     def remove(self, name: str, when: Condition | None = None, why: str = "") -> bool:
@@ -87,6 +89,7 @@ class SqliteStore:
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
             self._cache.put(name, None)
+            self._loads.forget(name)
             self._cache.add_events(db, event.events_between(old, None, time.time(), why))
             self._raise_revision(db)
             return True

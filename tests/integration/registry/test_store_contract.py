@@ -290,3 +290,23 @@ def test_only_the_owner_of_a_name_reports_its_load(store):
     others = [LoadReport("unknown", load(), owner.OPERATOR), LoadReport("expired", load(), owner.OPERATOR)]
     assert store.put_loads(others, NOW) == [False, False]
     assert [entry.service for entry in store.loads(NOW)] == ["owned"]
+
+
+def test_the_next_owner_of_a_name_does_not_have_its_load(store):
+    def put(**fields):
+        store.change("a", lambda old: replace(service("a"), **fields))
+
+    put(owner="one")
+    assert store.put_loads([LoadReport("a", load(interval=3600.0), owner.OPERATOR)], NOW) == [True]
+    put(owner="one", weight=7)
+    assert [entry.service for entry in store.loads(NOW)] == ["a"]
+    put(owner="two")
+    assert store.loads(NOW) == []
+    assert store.put_loads([LoadReport("a", load(interval=3600.0), owner.OPERATOR)], NOW) == [True]
+    assert store.remove("a")
+    assert store.loads(NOW) == []
+    put(owner="one")
+    assert store.loads(NOW) == []
+    assert store.put_loads([LoadReport("a", load(interval=3600.0), owner.OPERATOR)], NOW) == [True]
+    put(owner="one", expired=True)
+    assert store.loads(NOW) == []
