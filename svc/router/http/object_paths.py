@@ -5,11 +5,12 @@ keep files, batches and conversations.
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
-from svc.router.http.json_body import LARGE_JSON_BYTES
+from svc.base.errors import BadRequest
+from svc.router.http.json_body import ABSENT, LARGE_JSON_BYTES, strict_json, utf8
 from svc.router.http.json_strings import empty_long_strings
 
 COLLECTIONS = ("responses", "conversations", "files", "batches", "videos")
@@ -56,15 +57,24 @@ class ObjectFields(NamedTuple):
     keeps: bool = True
 
 
-class _Fields(msgspec.Struct):
-    previous_response_id: Any = None
-    conversation: Any = None
-    input_file_id: Any = None
-    store: Any = None
-    background: Any = None
+class _Fields(msgspec.Struct, gc=False):
+    """Raw, because the objects of a value of any other type may take 30 times the memory of its JSON."""
+
+    previous_response_id: msgspec.Raw = ABSENT
+    conversation: msgspec.Raw = ABSENT
+    input_file_id: msgspec.Raw = ABSENT
+    store: msgspec.Raw = ABSENT
+    background: msgspec.Raw = ABSENT
+
+
+class _Conversation(msgspec.Struct, gc=False):
+    id: msgspec.Raw = ABSENT
 
 
 _decode = msgspec.json.Decoder(_Fields).decode
+_decode_conversation = msgspec.json.Decoder(_Conversation).decode
+_decode_text = msgspec.json.Decoder(str).decode
+_UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRequest)
 
 
 def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
@@ -79,17 +89,28 @@ def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
 def read_object_fields(body: bytes) -> ObjectFields:
     """Return the ids of the objects that a body names; of a body that is not a JSON object, none."""
     try:
-        fields = _decode(empty_long_strings(body)[0] if len(body) >= LARGE_JSON_BYTES else body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _read_fields(empty_long_strings(body)[0] if len(body) >= LARGE_JSON_BYTES else body)
+    except _UNREADABLE:
+        pass
+    try:
+        return _read_fields(strict_json(utf8(body)))  # engines read it with Python's `json`
+    except _UNREADABLE:
         return ObjectFields()
+
+
+def _read_fields(text: bytes) -> ObjectFields:
+    fields = _decode(text)
     conversation = fields.conversation
-    if isinstance(conversation, dict):
-        conversation = conversation.get("id")
+    if memoryview(conversation)[:1] == b"{":
+        conversation = _decode_conversation(conversation).id
     named = (fields.previous_response_id, conversation, fields.input_file_id)
-    return ObjectFields(
-        tuple(object_id for object_id in named if isinstance(object_id, str) and object_id),
-        fields.store is not False or bool(fields.background),
-    )
+    keeps = memoryview(fields.store) != b"false" or memoryview(fields.background) == b"true"
+    return ObjectFields(tuple(filter(None, map(_text, named))), keeps)
+
+
+def _text(raw: msgspec.Raw) -> str:
+    """Return the text of a JSON string, empty for any other JSON."""
+    return _decode_text(raw) if memoryview(raw)[:1] == b'"' else ""
 
 
 def created_id(data: bytes, events: bool) -> str:

@@ -1,5 +1,6 @@
 import base64
 import json
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -87,3 +88,16 @@ def test_a_prompt_in_any_encoding_of_json_counts_as_utf_8(encoding: str):
 def test_json_that_only_python_reads_is_counted():
     assert text_bytes(b'{"temperature": NaN, "messages": [{"content": "abc"}]}') == 3
     assert text_bytes(rb'{"messages": [{"content": "ab\ud83d"}]}') == 5
+
+
+@pytest.mark.parametrize(
+    "long_list", [{"prompt": [1] * 200_000}, {"messages": [{}] * 200_000}], ids=["prompt", "messages"]
+)
+def test_the_values_of_a_very_long_list_are_not_built(long_list: dict):
+    request_body = body(**long_list)
+    tracemalloc.start()
+    try:
+        assert text_bytes(request_body) == len(request_body)
+        assert tracemalloc.get_traced_memory()[1] < len(request_body)
+    finally:
+        tracemalloc.stop()

@@ -1,6 +1,7 @@
 """Which object a request is about, and the id of a new one in the beginning of an answer."""
 
 import json
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -111,3 +112,28 @@ def test_the_files_of_a_batch():
     batch = {"id": "b-1", "input_file_id": "f-1", "output_file_id": "f-2", "error_file_id": None}
     assert file_ids(json.dumps(batch).encode()) == ["f-2"]
     assert file_ids(json.dumps({**batch, "error_file_id": "f-3"}, indent=1).encode()) == ["f-2", "f-3"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"previous_response_id": "resp_1", "temperature": NaN}',
+        rb'{"previous_response_id": "resp_1", "input": "half a pair: \ud83d"}',
+        '{"conversation": {"id": "resp_1"}}'.encode("utf-16"),
+        b'{"conversation": {"id": "other"}, "conversation": {"x": [[]], "id": "resp_1"}}',
+    ],
+)
+def test_fields_are_read_as_engines_read_them(body: bytes):
+    assert read_fields(body).object_ids == ("resp_1",)
+
+
+@pytest.mark.parametrize("value", [b"[%b]", b'{"x": [%b]}', b'{"id": [%b]}'])
+@pytest.mark.parametrize("name", [b"conversation", b"previous_response_id", b"store", b"background"])
+def test_values_of_other_types_are_not_built(name: bytes, value: bytes):
+    body = b'{"%b": %b}' % (name, value % b",".join([b"[]"] * 100_000))
+    tracemalloc.start()
+    try:
+        assert read_fields(body) == ObjectFields()
+        assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
+    finally:
+        tracemalloc.stop()
