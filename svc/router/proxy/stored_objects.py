@@ -14,6 +14,8 @@ from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_i
 if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
 
+MAX_READ_PIECES = 128  # of an answer: each is read with all before it, and an engine may send single bytes
+
 
 class StoredObject:
     """The object that a request is about. `owner`: the instance that is known to have it, or None.
@@ -76,6 +78,7 @@ class ObjectIdReader:
         self._events = exchange.stream is not None
         self._of_batch = of_batch
         self._data = b""
+        self._pieces = 0
         self._finished = False
 
     def feed(self, data: bytes) -> None:
@@ -83,7 +86,9 @@ class ObjectIdReader:
         if self._finished:
             return
         self._data += data[: MAX_READ_BYTES - len(self._data)]
+        self._pieces += 1
         object_ids = file_ids(self._data) if self._of_batch else [created_id(self._data, self._events)]
         for object_id in filter(None, object_ids):
             self._objects.add(object_id, self._instance)
-        self._finished = len(self._data) >= MAX_READ_BYTES or (any(object_ids) and not self._of_batch)
+        is_last = len(self._data) >= MAX_READ_BYTES or self._pieces >= MAX_READ_PIECES
+        self._finished = is_last or (any(object_ids) and not self._of_batch)

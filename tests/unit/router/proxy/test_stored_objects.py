@@ -8,7 +8,7 @@ from svc.router.balance.target import Target
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.routing_fields import read_routing_request
-from svc.router.proxy.stored_objects import StoredObject
+from svc.router.proxy.stored_objects import MAX_READ_PIECES, StoredObject
 from svc.router.state import RouterState
 from tests.unit.router.examples import request, state, target
 
@@ -164,3 +164,10 @@ def test_the_files_that_a_batch_has_made_are_learned_from_answers_about_it(size:
     router = answered(exchange(router_with(**{"b-1": "a"}), "GET", "/v1/batches/b-1"), *parts)
     assert (knows(router, "f-2"), knows(router, "f-3")) == (True, True)
     assert not knows(answered(exchange(router_with(), "GET", "/v1/batches/b-1", status=404), *parts), "f-2")
+
+
+def test_an_answer_in_many_small_pieces_is_read_only_at_its_beginning():
+    opening = b'{"a": "%b", ' % (b"x" * MAX_READ_PIECES)
+    parts = [bytes([byte]) for byte in opening] + [BODY[1:]]
+    assert not knows(answered(exchange(router_with(), "POST", "/v1/responses", {"model": "m"}), *parts))
+    assert knows(answered(exchange(router_with(), "POST", "/v1/responses", {"model": "m"}), opening, BODY[1:]))
