@@ -83,9 +83,7 @@ def conversation_of(request: RoutingRequest) -> memoryview:
 
 def is_of_responses_api(request: RoutingRequest) -> bool:
     """Return whether the request is one of the Responses API: it has an `input`, and neither messages nor a prompt."""
-    if request.json is None:
-        return False
-    fields = request.json.fields
+    fields = (request.json or reread_body(request.body)).fields  # not read if the body was rewritten
     return fields.input is not ABSENT and fields.messages is ABSENT and fields.prompt is ABSENT
 
 

@@ -83,6 +83,7 @@ class RelayBalancer(Balancer):
             forget_lost_caches(self.prefixes, self.table.targets, published.targets)
             self.work.tokens.rows.clear()
         self.table = build(published.targets, lambda target: target.name in published.usable)
+        self.prefixes.forget_names()
         self.queue.models = self.table.models
         self._departed.replace_table(models, self.table.models, self._clock())
 

@@ -22,7 +22,7 @@ class SharedPrefixes(PrefixMap):
         self._slot = slot
         self._names = names
         self._chosen: tuple[Sequence[int], str] = NO_CHOICE
-        self._name_of: dict[int, str] = {}
+        self._name_of: dict[int, str] | None = None  # those of the present table; None: not made yet
         self._read = [0] * rings.processes  # records that were read of each ring
 
     def find(self, hashes: Sequence[int]) -> list[Match]:
@@ -41,6 +41,10 @@ class SharedPrefixes(PrefixMap):
                 self._rings.write(self._slot, digest(instance.encode()), hashes)
             super().add(hashes, instance)
 
+    def forget_names(self) -> None:
+        """Ask for the names again: those in the table may have changed."""
+        self._name_of = None
+
     def _receive(self) -> None:
         """Add what the other processes have sent since the last call."""
         rings = self._rings
@@ -50,11 +54,12 @@ class SharedPrefixes(PrefixMap):
                 self._read[slot] = written
                 for record in range(max(number, written - RING_RECORDS + 1), written):
                     instance, hashes = rings.read(slot, record)
-                    name = self._name_of.get(instance) or self._find_name(instance)
+                    name = self._find_name(instance)
                     if name is not None:
                         super().add(hashes, name)
 
     def _find_name(self, instance: int) -> str | None:
         """Return the name with this hash, None if no instance in the table has it any more."""
-        self._name_of = {digest(name.encode()): name for name in self._names()}
+        if self._name_of is None:
+            self._name_of = {digest(name.encode()): name for name in self._names()}
         return self._name_of.get(instance)

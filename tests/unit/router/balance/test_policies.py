@@ -470,8 +470,8 @@ def test_auto_sends_responses_by_their_session_alone():
     """Instances keep responses, and every router finds them by the session."""
     members, prefixes = pool(1, 1, 1, 1), PrefixMap(1 << 20)
     body = json.dumps({"model": "m", "input": [{"role": "user", "content": SYSTEM}]}).encode()
-    for number in range(8):
-        request = RoutingRequest("m", b"session-%d" % number, body, json=reread_body(body))
+    for number, json_body in itertools.product(range(8), (reread_body(body), None)):  # None: an alias was replaced
+        request = RoutingRequest("m", b"session-%d" % number, body, json=json_body)
         own = POLICIES["session"](members, request, context()).name
         assert POLICIES["auto"](members, request, context(prefixes=prefixes)).name == own
     without = RoutingRequest("m", b"", body, json=reread_body(body))

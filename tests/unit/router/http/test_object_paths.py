@@ -124,7 +124,7 @@ def test_the_files_of_a_batch():
     ],
 )
 def test_fields_are_read_as_engines_read_them(body: bytes):
-    assert read_fields(body).object_ids == ("resp_1",)
+    assert read_object_fields(body).object_ids == ("resp_1",)
 
 
 @pytest.mark.parametrize("value", [b"[%b]", b'{"x": [%b]}', b'{"id": [%b]}'])
@@ -133,7 +133,7 @@ def test_values_of_other_types_are_not_built(name: bytes, value: bytes):
     body = b'{"%b": %b}' % (name, value % b",".join([b"[]"] * 100_000))
     tracemalloc.start()
     try:
-        assert read_fields(body) == ObjectFields()
+        assert read_object_fields(body) == ObjectFields()
         assert tracemalloc.get_traced_memory()[1] < 2 * len(body)
     finally:
         tracemalloc.stop()

@@ -81,6 +81,7 @@ def test_instances_that_have_left_are_ignored():
     send(first, [1], "a")
     assert matched(second, [1]) == {"a": 1}
     names.append("new")
+    second.forget_names()
     send(first, [1], "new")
     assert matched(second, [1]) == {"a": 1, "new": 1}
 
@@ -97,3 +98,17 @@ def test_a_choice_that_is_not_final_is_not_recorded():
     for process in (first, second):
         assert matched(process, [1, 2]) == {"b": 2}
         assert matched(process, [3]) == {}
+
+
+def test_an_instance_that_has_left_gets_no_entry_from_a_process_that_still_has_it():
+    rings, names = PrefixRings(2), ["a", "b"]
+    first, second = (SharedPrefixes(1 << 20, rings, slot, lambda: names) for slot in range(2))
+    send(first, [1], "a")
+    assert matched(second, [1]) == {"a": 1}
+    names.remove("a")
+    second.forget("a")
+    second.forget_names()
+    send(first, [2], "a")
+    send(first, [2], "b")
+    assert matched(second, [2]) == {"b": 1}
+    assert second.bits.keys() == {"b"}
