@@ -218,10 +218,8 @@ def _by_prefix(
         (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _names_with(pool, context, bits))
     ]
     if not matches:
-        if hashes:
-            yield "no instance was sent a prefix of this conversation"
-        else:
-            yield f"the conversation has {size} bytes: prefixes are known from {FIRST_BLOCK_BYTES} bytes on"
+        short = f"the conversation has {size} bytes: prefixes are known from {FIRST_BLOCK_BYTES} bytes on"
+        yield "no instance was sent a prefix of this conversation" if hashes else short
         yield from _affinity(*key, pool, context, chosen)
         return
     yield f"the conversation has {_tokens(size)}"
@@ -230,7 +228,8 @@ def _by_prefix(
         yield f"{', '.join(names)} {was} sent the first {_tokens(prefix_bytes(blocks))}"
         if chosen.name in names:
             return
-        yield from (f"{name} is skipped: it has {context.loads.get(name, 0)} requests in flight" for name in names)
+        for name in names:
+            yield f"{name} is skipped: its {context.loads.get(name, 0)} requests in flight are too far above its share"
     yield f"{chosen.name} is the least loaded of all instances"
 
 

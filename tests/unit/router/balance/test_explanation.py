@@ -212,7 +212,7 @@ def test_the_prefixes_that_decide_are_named():
     choice = explained(router, chat[1])
     assert choice.instance != own
     assert choice.why[-2:] == (
-        f"{own} is skipped: it has 40 requests in flight",
+        f"{own} is skipped: its 40 requests in flight are too far above its share",
         f"{choice.instance} is the least loaded of all instances",
     )
     assert router.balancer.pick(chat[1]).name == choice.instance
