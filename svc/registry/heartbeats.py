@@ -82,7 +82,7 @@ class HeartbeatHandler:
         return _load_answer(name, iso(now))
 
     def handle_batch(self, heartbeats: Sequence[tuple[str, Heartbeat]]) -> list[bytes | None]:
-        """Handle a batch of heartbeats and loads, each with the address of its sender, in one step of the store each.
+        """Handle a batch of heartbeats and loads, each with its sender's address, in at most two steps of the store.
 
         Return the JSON of each answer, or None for a request that the application has to handle, because it is refused
         or does more than renew a lease. Such a request has changed nothing.

@@ -47,7 +47,7 @@ def test_the_blocks_of_a_conversation_are_the_first_of_its_next_turn(turn: list[
 
 
 @given(messages, messages, messages)
-def test_conversations_share_the_blocks_of_their_common_beginning(common: list[Any], one: list[Any], other: list[Any]):
+def test_conversations_share_the_blocks_of_their_common_prefix(common: list[Any], one: list[Any], other: list[Any]):
     first, second = read(messages=common + one), read(messages=common + other)
     texts = bytes(conversation_of(first)), bytes(conversation_of(second))
     length = next((n for n, pair in enumerate(zip(*texts, strict=False)) if pair[0] != pair[1]), min(map(len, texts)))
@@ -57,7 +57,7 @@ def test_conversations_share_the_blocks_of_their_common_beginning(common: list[A
 
 
 @pytest.mark.parametrize("size", [600, 5000, 30_000, 100_000, 1_000_000])
-def test_at_most_an_eighth_of_a_common_beginning_is_not_recognized(size: int):
+def test_at_most_an_eighth_of_a_common_prefix_is_not_recognized(size: int):
     beginning = "x" * size
     count = shared(hashes(prompt=beginning + "a" * 600_000), hashes(prompt=beginning + "b" * 600_000))
     assert size - prefix_bytes(count) <= max(512, size / 8)

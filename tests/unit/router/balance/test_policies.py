@@ -273,7 +273,7 @@ def chosen(request: RoutingRequest, members: Pool, context: PickContext) -> str:
     return POLICIES["prefix"](members, request, context).name
 
 
-def test_prefix_sends_equal_beginnings_to_one_instance():
+def test_prefix_sends_conversations_with_a_common_prefix_to_one_instance():
     members = pool(1, 1, 1, 1)
     now = context()
     assert len({chosen(chat(f"{n}"), members, now) for n in range(20)}) == 1
@@ -288,7 +288,7 @@ def test_prefix_sends_short_prompts_that_are_equal_to_one_instance():
     assert len({chosen(prompted(size), members, context()) for size in range(40)}) > 1
 
 
-def test_a_conversation_stays_where_it_is_known_though_another_instance_has_its_beginning():
+def test_a_conversation_stays_where_its_longest_prefix_is():
     members, prefixes = pool(1, 1, 1), PrefixMap(1 << 20)
     story = ["Tell me a story. " * 100, "Once upon a time. " * 100]
     first = chosen(chat(story[0]), members, context(prefixes=prefixes))
@@ -299,7 +299,7 @@ def test_a_conversation_stays_where_it_is_known_though_another_instance_has_its_
         assert chosen(chat(*story), members, context(in_flight, prefixes=prefixes)) == first
 
 
-def test_a_conversation_that_is_known_nowhere_else_may_exceed_the_share_of_its_instance():
+def test_an_instance_may_exceed_its_share_by_a_prefix_that_only_it_was_sent():
     """The longer it is, the more: it would cost another instance its computation."""
     members = pool(1, 1, 1, 1)
 
@@ -317,7 +317,7 @@ def test_a_conversation_that_is_known_nowhere_else_may_exceed_the_share_of_its_i
     assert sizes[-1] <= 8
 
 
-def test_when_all_that_know_a_conversation_are_overloaded_the_least_loaded_gets_it():
+def test_the_least_loaded_gets_a_conversation_whose_instances_are_overloaded():
     members, prefixes = pool(1, 1, 1, 1), PrefixMap(1 << 20)
     own = chosen(chat("x"), members, context(prefixes=prefixes))
     others = [name for name in "abcd" if name != own]
@@ -326,7 +326,7 @@ def test_when_all_that_know_a_conversation_are_overloaded_the_least_loaded_gets_
     assert chosen(chat("x"), members, context({**loads, own: 1}, prefixes=prefixes)) in (own, others[1])
 
 
-def test_instances_that_know_equally_much_share_new_conversations():
+def test_instances_with_equally_long_prefixes_share_new_conversations():
     members, prefixes = pool(1, 1, 1), PrefixMap(1 << 20)
     for own in "abc":
         prefixes.add(block_hashes(conversation_of(chat(own * 900)), members.seed), own)
@@ -336,7 +336,7 @@ def test_instances_that_know_equally_much_share_new_conversations():
     assert chosen(chat("x"), members, context({"a": 1, "c": 1}, prefixes=prefixes)) == "b"
 
 
-def test_a_model_does_not_have_what_another_model_of_its_instance_was_sent():
+def test_models_of_one_instance_share_no_prefixes():
     prefixes = PrefixMap(1 << 20)
     first, second = (Pool.of(map(member, "abcd"), model) for model in ("m", "adapter"))
     own = chosen(chat("x"), first, context(prefixes=prefixes))

@@ -17,11 +17,11 @@ def send(process: SharedPrefixes, hashes: list[int], instance: str) -> None:
 
 
 def matched(prefixes: SharedPrefixes, hashes: list[int]) -> dict[str, int]:
-    found = prefixes.find(hashes)
-    return {name: length for length, bits in found for name, bit in prefixes.bits.items() if bit & bits}
+    matches = prefixes.find(hashes)
+    return {name: length for length, bits in matches for name, bit in prefixes.bits.items() if bit & bits}
 
 
-def test_what_one_process_adds_all_know():
+def test_all_processes_know_the_prefixes_that_one_has_sent():
     first, second, third = processes()
     send(first, [1, 2, 3], "a")
     send(second, [1, 2, 4], "b")
@@ -31,7 +31,7 @@ def test_what_one_process_adds_all_know():
     assert matched(first, [1, 2, 3, 5]) == {"c": 4, "a": 3, "b": 2}
 
 
-def test_what_a_process_has_is_not_sent_again():
+def test_a_prefix_that_is_in_the_map_is_not_published_again():
     first, second, _ = processes()
     for _ in range(5):
         send(first, [1, 2, 3], "a")
@@ -60,7 +60,7 @@ def test_a_process_that_falls_behind_misses_the_oldest_only():
     ]
 
 
-def test_of_a_very_long_conversation_the_beginning_is_shared():
+def test_the_beginning_of_a_very_long_conversation_is_shared():
     first, second, _ = processes()
     hashes = list(range(1, 200))
     send(first, hashes, "a")
