@@ -1,4 +1,4 @@
-"""What chooses the engine for each request: the router's balancer with one of its policies, or one that knows all."""
+"""Choosers of the engine for each request: the router's balancer with a policy, or one that sees inside all engines."""
 
 from collections.abc import Callable, Sequence
 from typing import Protocol
@@ -19,6 +19,8 @@ UPDATE_SECONDS = 1.0  # the router counts the tokens of running streams once a s
 
 
 class Chooser(Protocol):
+    """One router, as the simulation uses it."""
+
     def choose(self, session: bytes, body: bytes, job: Job) -> str:
         """Return the name of the engine for a request, which is sent there now."""
 

@@ -57,6 +57,8 @@ class Job:
 
 
 class Engine:
+    """One simulated engine. Call `process_event` at the time of `next_event`, and `submit` at any time before it."""
+
     def __init__(self, name: str, settings: EngineSettings) -> None:
         self.name = name
         self.cache = KVCache(settings.blocks)

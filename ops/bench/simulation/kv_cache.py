@@ -22,6 +22,8 @@ class Chain:
 
 
 class KVCache:
+    """At most `capacity` blocks, of which those without running requests are evicted when others need their room."""
+
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.used = 0
@@ -65,7 +67,7 @@ class KVCache:
         return True
 
     def release(self, segments: Segments) -> None:
-        """End the use of the segments. Keep of each what is full: these numbers of blocks, if nobody else uses more.
+        """End the use of the segments. Each has the number of its full blocks: keep no more, unless others use them.
 
         The last segment becomes idle first, so that a prompt loses its end before its beginning.
         """

@@ -82,10 +82,10 @@ def generate(settings: TraceSettings) -> list[Conversation]:
     applications = range(settings.applications)
     popularity = [1 / (k + 1) for k in applications]
     drafts: list[tuple[int, bool, list[Turn]]] = []
-    left = settings.requests
-    while left > 0:
-        turns = list(_turns(generator, settings))[:left]
-        left -= len(turns)
+    remaining = settings.requests
+    while remaining > 0:
+        turns = list(_turns(generator, settings))[:remaining]
+        remaining -= len(turns)
         (application,) = generator.choices(applications, popularity)
         drafts.append((application, generator.random() < settings.sessions, turns))
     duration = settings.requests / settings.rate
@@ -106,7 +106,7 @@ def _turns(generator: random.Random, settings: TraceSettings) -> Iterator[Turn]:
         context += question + answer
         if number and context > settings.max_context:
             return
-        by_a_user = generator.random() < 0.2  # who reads the answer; otherwise a tool runs
+        by_a_user = generator.random() < 0.2  # the user reads the answer; otherwise a tool runs
         think = generator.expovariate(1 / 40) if by_a_user else generator.lognormvariate(math.log(3), 1)
         yield Turn(question, answer, think)
 
