@@ -23,7 +23,7 @@ TOKENS = frozenset(("generation_tokens_total",))
 TOKEN_RATE = frozenset(("gen_throughput", "predicted_tokens_seconds"))
 NAMES = "|".join(sorted(RUNNING | WAITING | KV_CACHE | TOKENS | TOKEN_RATE))
 SAMPLE = re.compile(rf"^(?:[a-z]\w*:)?({NAMES})(\{{.*\}})? ([0-9.eE+-]+)", re.M)
-# SGLang counts some requests twice: with --enable-metrics-for-all-schedulers, each rank of a tensor parallel engine
+# Samples in which SGLang reports requests again: with --enable-metrics-for-all-schedulers, each tensor parallel rank
 # reports all of them; with priorities, there is a sample for each priority beside the one for all.
 REPEATED = re.compile(r'tp_rank="[1-9]|priority="[^"]')
 
@@ -42,7 +42,7 @@ class LoadSample:
 def parse_load(text: str) -> LoadSample | None:
     """Return the load in an engine's metrics, or None if they do not have the number of running requests.
 
-    Counts of several engines in one process (data parallelism) are added, and their KV caches averaged.
+    The requests of data parallel ranks are added, and the usage of their KV caches is averaged.
     """
     values: dict[str, list[float]] = {}
     for name, labels, value in SAMPLE.findall(text):

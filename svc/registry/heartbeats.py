@@ -88,9 +88,9 @@ class HeartbeatHandler:
         or does more than renew a lease. Such a request has changed nothing.
         """
         now = self._clock()
-        requested = [self._requested(peer, heartbeat) for peer, heartbeat in heartbeats]
-        renewals = [entry for entry in requested if isinstance(entry, LeaseRenewal)]
-        reports = [entry for entry in requested if isinstance(entry, LoadReport)]
+        operations = [self._operation(peer, heartbeat) for peer, heartbeat in heartbeats]
+        renewals = [entry for entry in operations if isinstance(entry, LeaseRenewal)]
+        reports = [entry for entry in operations if isinstance(entry, LoadReport)]
         renewed = self._store.renew_leases(renewals, now) if renewals else []
         stored = self._store.put_loads(reports, now) if reports else []
         self._metrics.heartbeats.inc(sum(renewed))
@@ -103,10 +103,10 @@ class HeartbeatHandler:
                 return msgspec.json.encode(_load_answer(entry.name, timestamp))
             return None
 
-        return [answer(entry) for entry in requested]
+        return [answer(entry) for entry in operations]
 
-    def _requested(self, peer: str, heartbeat: Heartbeat) -> LeaseRenewal | LoadReport | None:
-        """Return what a heartbeat or a report from the address `peer` requests, or None if it is refused."""
+    def _operation(self, peer: str, heartbeat: Heartbeat) -> LeaseRenewal | LoadReport | None:
+        """Return what the store has to do for a request from the address `peer`, or None if it is refused."""
         try:
             client = self._admission.identify(peer, heartbeat.headers)
             self._admission.check(WRITE, "POST", client, heartbeat.headers)

@@ -1,4 +1,4 @@
-"""The connections on which babysitters report loads: each stays open, because a report comes every few seconds.
+"""The connections on which babysitters report loads: they stay open, because a report comes every few seconds.
 
     report -> ROUND_SECONDS later: read what has arrived on all connections, answer the reports together, wait again
 

@@ -66,9 +66,9 @@ class Store(Protocol):
         """
 
     def put_loads(self, reports: Sequence[LoadReport], now: float) -> list[bool]:
-        """Keep the loads of many services, in one step; return for each whether it was done.
+        """Keep the loads of many services, in one step; return for each whether it is kept.
 
-        A report is done if a heartbeat of its caller would only renew the lease. Loads raise no revision, make no event
+        A load is kept if a heartbeat of its caller would only renew the lease. Loads raise no revision, make no event
         and need not be durable: they are lost with the process, or with Redis. A service that is removed, expires or
         gets another owner loses its load, so that the next owner of the name does not have it.
         """

@@ -74,7 +74,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     trials: dict[str, int] = {}  # ejected instance whose trial is due -> number of the trial
     keys: dict[str, KeyEntry] | None = None  # the API keys of clients; None: clients need none
     poisoned: tuple[PoisonedBody, ...] = ()
-    view: EngineView = EMPTY_VIEW
+    view: EngineView = EMPTY_VIEW  # of the engines' loads
     retry_after: int = 1  # seconds after which an instance may be free
 
 
