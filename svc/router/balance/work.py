@@ -19,6 +19,7 @@ DEFAULT_COMPLETION_TOKENS = 256.0
 DEFAULT_REQUEST_TOKENS = 512.0
 LEARNING_RATE = 1 / 16  # weight of one response in the mean values of its model
 MAX_MODELS = 1000
+MAX_ESTIMATED_TOKENS = 10_000_000  # of a prompt or a completion, whatever engines report: sums must fit into 64 bits
 SEARCHED_BYTES = 2048  # at the beginning and at the end of a body, where max_tokens is looked for
 MAX_TOKENS = re.compile(rb'"max_(?:completion_|output_|new_)?tokens"\s{0,8}:\s{0,8}(\d{1,7})')
 NAME_END = b'_tokens"'
@@ -68,7 +69,7 @@ class ModelMeans:
         self.completion_tokens = DEFAULT_COMPLETION_TOKENS
 
     def learn(self, body_bytes: int, prompt_tokens: int, completion_tokens: int) -> None:
-        if prompt_tokens > 0:
+        if prompt_tokens > 0 and body_bytes:
             # The mean of each, not of their ratio, so that long requests count more than short ones.
             self.body_bytes += LEARNING_RATE * (body_bytes - self.body_bytes)
             self.prompt_tokens += LEARNING_RATE * (prompt_tokens - self.prompt_tokens)
@@ -107,9 +108,9 @@ class Work:
         means = self._models.get(model)
         if means is None:
             means = self._add_model(model)
-        prompt = int(len(body) * means.prompt_tokens / means.body_bytes)
+        prompt = min(int(len(body) * means.prompt_tokens / means.body_bytes), MAX_ESTIMATED_TOKENS)
         limit = max_tokens(body)
-        usual = int(means.completion_tokens)
+        usual = min(int(means.completion_tokens), MAX_ESTIMATED_TOKENS)
         completion = usual if limit is None else min(limit, usual)
         self._request_tokens += LEARNING_RATE * (prompt + completion - self._request_tokens)
         self.add(instance, prompt + completion)

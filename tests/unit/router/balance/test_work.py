@@ -9,6 +9,7 @@ from svc.router.balance.work import (
     DEFAULT_COMPLETION_TOKENS,
     DEFAULT_REQUEST_TOKENS,
     EMPTY_VIEW,
+    MAX_ESTIMATED_TOKENS,
     MAX_MODELS,
     EngineView,
     Work,
@@ -144,3 +145,13 @@ def test_the_work_of_all_attempts_ends_at_nothing(attempts):
 )
 def test_the_limit_of_a_body_is_found(body, tokens):
     assert max_tokens(body) == tokens
+
+
+def test_usage_that_no_engine_can_have_keeps_estimates_in_bounds():
+    work = Work(always_tracked=True)
+    for _ in range(20_000):
+        work.begin("a", "m", b"").learn(10**12, 10**12)
+    attempt = work.begin("b", "m", b"x" * (64 << 20))
+    assert work.of("b") <= 2 * MAX_ESTIMATED_TOKENS
+    attempt.end()
+    assert work.of("b") == 0

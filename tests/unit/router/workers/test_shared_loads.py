@@ -52,3 +52,16 @@ def test_the_loads_of_engines_come_with_the_snapshots(counts: SharedCounts):
     assert relaying.balancer.work.view.crowded == {"b"}
     relaying.balancer.adopt(snapshot(a, b))
     assert not relaying.balancer.work.is_tracked
+
+
+def test_usage_that_no_engine_can_have_does_not_overflow_the_shared_counts(counts: SharedCounts):
+    work = SharedWork(process(counts, 1), always_tracked=True)
+    for _ in range(100):
+        attempt = work.begin("a", "m", b"{}")
+        attempt.end()
+        attempt.learn(10**12, 10**12)
+    attempts = [work.begin("a", "m", b"x" * (64 << 20)) for _ in range(3)]
+    assert work.of("a") > 0
+    for attempt in attempts:
+        attempt.end()
+    assert work.of("a") == 0
