@@ -10,6 +10,7 @@ from svc.babysitter.monitor import Monitor
 from svc.protocol.instance_load import InstanceLoad
 
 RETRY_INTERVAL_SECONDS = 30.0  # for an engine without these metrics, and for a registry that takes no loads
+MAX_PAGE_CHARS = 8 << 20  # of /metrics; to parse longer ones every two seconds costs too much, vLLM's have about 100 KB
 RATE_DIGITS = 1
 CACHE_DIGITS = 4
 
@@ -46,7 +47,7 @@ class LoadReporter:
         answer = self.page.read()
         if answer is None:
             return self.interval  # a busy engine may answer late: its load then becomes too old to be used
-        sample = parse_load(answer[1])
+        sample = parse_load(answer[1]) if len(answer[1]) <= MAX_PAGE_CHARS else None
         if sample is None:
             return max(self.interval, RETRY_INTERVAL_SECONDS)
         accepted = self.send(self._load(sample, self.clock()))

@@ -7,7 +7,7 @@ import pytest
 from svc.babysitter.engine_load import MetricsPage
 from svc.babysitter.instance_watch import ProcessSnapshot
 from svc.babysitter.lifecycle import LifecycleState
-from svc.babysitter.load_reporter import RETRY_INTERVAL_SECONDS, LoadReporter
+from svc.babysitter.load_reporter import MAX_PAGE_CHARS, RETRY_INTERVAL_SECONDS, LoadReporter
 from svc.protocol.instance_load import InstanceLoad
 from tests.unit.babysitter.fake_instance import FakeInstance, models
 
@@ -94,3 +94,9 @@ def test_a_registry_that_takes_no_loads_gets_them_rarely(reporting):
     assert reporting.run_round() == RETRY_INTERVAL_SECONDS
     reporting.accepted = None
     assert reporting.run_round() == 2, "it does not answer now"
+
+
+def test_a_page_that_is_too_long_is_not_parsed_and_read_less_often(reporting):
+    reporting.run()
+    assert reporting.run_round(metrics(100) + "#" * MAX_PAGE_CHARS) == RETRY_INTERVAL_SECONDS
+    assert reporting.sent == []
