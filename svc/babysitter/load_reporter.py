@@ -10,7 +10,7 @@ from svc.babysitter.monitor import Monitor
 from svc.protocol.instance_load import InstanceLoad
 
 RETRY_INTERVAL_SECONDS = 30.0  # for an engine without these metrics, and for a registry that takes no loads
-MAX_PAGE_CHARS = 8 << 20  # of /metrics; to parse longer ones every two seconds costs too much, vLLM's have about 100 KB
+MAX_PAGE_CHARS = 8 << 20  # of /metrics: to parse more every two seconds would cost too much CPU time
 RATE_DIGITS = 1
 CACHE_DIGITS = 4
 

@@ -3,7 +3,7 @@
 It counts what the original router counted: of each message its content, or of each part of the content `text` and
 `content`; or else the prompt, or each text of a list of prompts. Images, tools and other fields do not count.
 
-The values of a list take up to 40 times the memory of their JSON. So all bytes count in a body with so many commas that
+The values of a list take up to 28 times the memory of their JSON. So all bytes count in a body with so many commas that
 it may have a very long list.
 """
 
@@ -13,7 +13,7 @@ from svc.base.errors import BadRequest
 from svc.router.http.json_body import strict_json, utf8
 
 ABSENT = msgspec.Raw(b"")
-MAX_COMMAS = 100_000  # prose has as many in about 8 MB, base64 has none
+MAX_COMMAS = 100_000  # English prose has as many in about 9 MB, base64 has none
 
 
 class _Part(msgspec.Struct, gc=False):

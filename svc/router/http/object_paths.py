@@ -58,7 +58,7 @@ class ObjectFields(NamedTuple):
 
 
 class _Fields(msgspec.Struct, gc=False):
-    """Raw, because the objects of a value of any other type may take 30 times the memory of its JSON."""
+    """Raw, because the objects of a value of any other type may take 20 times the memory of its JSON."""
 
     previous_response_id: msgspec.Raw = ABSENT
     conversation: msgspec.Raw = ABSENT
