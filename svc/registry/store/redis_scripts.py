@@ -111,12 +111,11 @@ local function put(key, value)
   if value == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, value) end
 end
 local function owner_in(entry) return string.match(entry or '', '^%S+ ?(%S*)$') end
-if ARGV[5] == '' or owner_in(redis.call('HGET', calm, name) or '') ~= owner_in(ARGV[7]) then
-  redis.call('HDEL', loads, name)
-end
-put(services, ARGV[5])
+local loses_load = ARGV[5] == '' or owner_in(redis.call('HGET', calm, name) or '') ~= owner_in(ARGV[7])
+put(services, ARGV[5])  -- the first write: Redis refuses a script for lack of memory only before it has written
 put(heartbeats, ARGV[6])
 put(calm, ARGV[7])
+if loses_load then redis.call('HDEL', loads, name) end
 add_events(ARGV[9])
 return {1, count_write(ARGV[8] == '1')}
 """
