@@ -32,8 +32,8 @@ class RegistryWorker(GeventWorker):
 
         self._handle_batch = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.handle_batch
         clients = connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT)
-        self._max_kept = clients // 2  # each takes one descriptor, so a quarter of the descriptors is for them
-        self._limits = ConnectionLimits(DEADLINES, clients - clients // 4, DESCRIPTORS_PER_CLIENT)
+        self._max_kept = clients // 8  # each takes one descriptor, so a sixteenth of the descriptors is for them
+        self._limits = ConnectionLimits(DEADLINES, clients - clients // 16, DESCRIPTORS_PER_CLIENT)
         gc.collect()
         gc.freeze()  # all objects so far live as long as the process: garbage collections can skip them
         super().run()

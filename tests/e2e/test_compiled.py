@@ -43,6 +43,7 @@ def compiled(tmp_path_factory) -> Path:
     return copy
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1800)
 def test_the_compiled_router_passes_some_of_its_tests(compiled):
     python(compiled, "-m", "pytest", "-q", "-m", "not long", *SOME)
