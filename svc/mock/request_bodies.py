@@ -222,7 +222,7 @@ class ResponsesBody(GenerationBody, kw_only=True):
 
     @property
     def keeps_response(self) -> bool:
-        """Whether the response can be asked for later, which is the default of OpenAI and SGLang."""
+        """Whether the server keeps the response for later requests, which is the default of OpenAI and SGLang."""
         return self.store is not False
 
     @property

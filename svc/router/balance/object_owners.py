@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # gunicorn's master imports this module, and Target's would then not be loaded anew after a HUP
     from svc.router.balance.target import Target
 
-# A response is asked for within minutes, and an engine's memory holds no more of them: 65,536 entries take 1.5 MB, and
+# Requests about a response come within minutes, and an engine keeps no more of them: 65,536 entries take 1.5 MB, and
 # are the responses of two hours at 9 a second.
 MAX_OBJECTS = 1 << 16
 WAYS = 16

@@ -144,8 +144,8 @@ def test_a_change_at_one_wakes_the_watchers_of_both_within_100_ms(pair):
             watcher.join(15)
         assert [answer[1:] for answer in answers.values()] == [(index + 1, n + 2)] * 2
         took.append(max(at for at, _, _ in answers.values()) - began)
-    # Half of them, and compared with plain requests: a busy machine delays some of both, polling would delay most.
-    assert sorted(took)[5] < max(0.1, 5 * sorted(plain_requests)[5]), (took, plain_requests)
+    limit = max(0.1, 5 * sorted(plain_requests)[8])  # a busy machine delays plain requests too, one in ten even more
+    assert sorted(took)[8] < limit, (took, plain_requests)
 
 
 def has_watcher(registry):

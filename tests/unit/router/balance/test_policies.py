@@ -362,7 +362,7 @@ def test_prefix_decides_equally_for_the_same_state(requests: list[tuple[int, int
 
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), loads)
 def test_no_prefix_exceeds_the_maximum_load_of_an_instance(weights: list[int], in_flight: list[int]):
-    """Of an instance that is not overloaded by MAX_PREFIX_REQUESTS more, unless all are overloaded."""
+    """The maximum is its share and MAX_PREFIX_REQUESTS more, unless all instances are overloaded."""
     members, prefixes = pool(*weights), PrefixMap(1 << 20)
     loads = dict(zip("abcdef", in_flight, strict=True))
     chosen(prompted(100_000), members, context(prefixes=prefixes))

@@ -32,5 +32,5 @@ ADDRESS = {"x_forwarded_for": b"192.0.2.1, 10.0.0.1"}
     ],
 )
 def test_what_names_the_session(uri: bytes, headers: list, special: dict, body: dict, source: str):
-    asked = request(json.dumps({"model": "m", **body}).encode(), JSON, *headers, uri=uri, **special)
-    assert session_source(asked, parse(asked).session) == source
+    client_request = request(json.dumps({"model": "m", **body}).encode(), JSON, *headers, uri=uri, **special)
+    assert session_source(client_request, parse(client_request).session) == source

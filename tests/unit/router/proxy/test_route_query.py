@@ -26,9 +26,9 @@ def exchange(
     data = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
     uri = f"/route?{urlencode(query)}" if query else "/route"
     special = {"content_length": str(len(data)).encode(), "x_api_key": key.encode()}
-    asked = request(data, JSON, *headers, uri=uri.encode(), **special)
-    asked.head.rules = router.head_cache.rules
-    return Exchange(router, asked, "")
+    client_request = request(data, JSON, *headers, uri=uri.encode(), **special)
+    client_request.head.rules = router.head_cache.rules
+    return Exchange(router, client_request, "")
 
 
 def ask(router: RouterState, body: object = None, *headers: tuple[bytes, bytes], **query: str) -> dict[str, Any]:
