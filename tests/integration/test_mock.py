@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.integration.fakes import SVC, Mock, mock
-from tests.waiting import wait_until
+from tests.waiting import free_port, wait_until
 
 CHAT = "/v1/chat/completions"
 HELLO = [{"role": "user", "content": "Hello there"}]
@@ -310,8 +310,9 @@ def test_an_exit_that_is_set_at_run_time_has_its_exit_code():
 
 
 def test_the_mock_exits_after_its_time():
-    with mock(exit_after=0.5, exit_code=0) as backend:
-        assert backend.process.wait(timeout=5) == 0
+    arguments = [SVC, "mock", "--port", str(free_port()), "--exit-after", "0.05", "--exit-code", "7"]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=20)
+    assert (done.returncode, done.stderr.count(" serves ")) == (7, 1), done.stderr
 
 
 def test_a_taken_port_is_one_line_of_error():
