@@ -15,10 +15,11 @@ from typing import Any
 
 from reference import code, default_text, setting_description, table
 
+from svc.base.setting import rules_of
 from svc.protocol.event import EVENT_KINDS
 from svc.protocol.health_state import HEALTH_STATES
 from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
-from svc.settings import SECTIONS, rules_of
+from svc.settings import SECTIONS
 
 DOCS = Path(__file__).parent
 FEATURES = {

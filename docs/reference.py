@@ -17,11 +17,12 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from svc.base.flask_app import routes
+from svc.base.setting import rules_of
 from svc.base.version import installed
 from svc.config.instance import schema
 from svc.config.instance.fields import Field
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE
-from svc.settings import SECTIONS, RouterSettings, rules_of
+from svc.settings import SECTIONS, RouterSettings
 
 FORMAT_LABELS = ("le", "quantile")  # histograms and summaries add them to their samples
 ACCESS_DESCRIPTIONS = {

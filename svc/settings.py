@@ -5,9 +5,8 @@
 """
 
 import dataclasses
-from types import MappingProxyType
-from typing import Any, NewType
 
+from svc.base.setting import NameTable, TextList, UrlList, rules_of, setting
 from svc.base.text_patterns import (
     ACCOUNT_PATTERN,
     DIRECTORY_PATTERN,
@@ -16,44 +15,14 @@ from svc.base.text_patterns import (
     ORIGIN_PATTERN,
     PATH_PATTERN,
     SIZE_PATTERN,
-    Pattern,
 )
 
 COMPONENTS = ("registry", "router", "babysitter")
 COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER")  # read if LAUNCH_COMPONENTS is not set
 ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
-NameTable = tuple[tuple[str, str], ...]  # the (key, value) pairs of a TOML table such as [router.aliases]
-TextList = tuple[str, ...]  # a TOML list of texts; in a flag or an environment variable, separated by commas
-UrlList = NewType("UrlList", str)  # URLs separated by commas; a list in svc.toml is joined to such a text
 POLICIES = ("auto", "round_robin", "least_requests", "least_load", "power_of_two", "session", "prefix", "random")
 MAX_SERVICES = 10_000
 DEFAULT_HOST_VARIABLE = "SVC_DEFAULT_HOST"  # container images set it: loopback is unreachable from outside
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SettingRules:
-    """The environment variables of a setting, and the values that it may have."""
-
-    variable: str = ""  # the environment variable that overrides the file
-    fallback_variable: str = ""  # the environment variable that the file overrides
-    minimum: float | None = None
-    maximum: float | None = None
-    choices: tuple[str, ...] = ()
-    pattern: Pattern | None = None
-    token_setting: str = ""  # for a URL: the setting to use instead of a secret in the URL
-    help: str = ""
-
-
-def setting(default: object, variable: str = "", **rules: Any) -> Any:
-    """Return a dataclass field with its SettingRules. The type is `Any` because the field's annotation gives it."""
-    metadata = {"rules": SettingRules(variable, **rules)}
-    return dataclasses.field(default=default, metadata=MappingProxyType(metadata))
-
-
-def rules_of(field: "dataclasses.Field[Any]") -> SettingRules:
-    """Return the rules of a field that `setting` created."""
-    rules: SettingRules = field.metadata["rules"]
-    return rules
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from svc import settings as s
+from svc.base import setting
 from svc.base.own_commands import command_name, program_beside
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
@@ -96,12 +97,12 @@ def delay_reasons(names: Collection[str]) -> list[str]:
 def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
     if field.type is bool:
         return {"is_flag": True}
-    if field.type is s.NameTable:
+    if field.type is setting.NameTable:
         return {"multiple": True, "metavar": "NAME=VALUE"}
-    if field.type is s.TextList:
+    if field.type is setting.TextList:
         return {"metavar": "TEXT[,TEXT]"}
-    if s.rules_of(field).choices:
-        return {"type": click.Choice(s.rules_of(field).choices)}
+    if setting.rules_of(field).choices:
+        return {"type": click.Choice(setting.rules_of(field).choices)}
     if field.name.endswith("file") or field.name in FILE_SETTINGS:
         return {"shell_complete": complete_files}
     return {"type": CLICK_TYPES.get(field.type, str)}
@@ -109,7 +110,7 @@ def _type(field: dataclasses.Field[Any]) -> dict[str, Any]:
 
 def _help(field: dataclasses.Field[Any]) -> str:
     """Return the help of a setting, followed in brackets by its environment variable and default, if it has any."""
-    rules, default = s.rules_of(field), field.default
+    rules, default = setting.rules_of(field), field.default
     if default in ("", False, ()):
         return rules.help + (f"  [{rules.variable}]" if rules.variable else "")
     text = f"{default:g}" if isinstance(default, float) else default

@@ -9,13 +9,14 @@ import jinja2
 
 from svc.base.address import is_loopback
 from svc.base.errors import ConfigError
+from svc.base.setting import TextList
 from svc.config.instance import fields
 from svc.config.instance.load import store_problems
 from svc.config.instance.model import InstanceConfig
 from svc.config.readers import why_unusable
 from svc.render import ini
 from svc.render.paths import RenderPaths
-from svc.settings import LogSettings, Settings, TextList
+from svc.settings import LogSettings, Settings
 
 SETTINGS_SOURCE = "the site's settings"  # the source in registry.conf, router.conf and supervisord.conf
 OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for svc's own programs

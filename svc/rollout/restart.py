@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from svc.base.errors import CommandError, ConfigError
+from svc.base.setting import UrlList
 from svc.config.instance.load import load
 from svc.config.site import Site
 from svc.rollout.context import RolloutContext, RolloutOptions, open_context, running_supervisord
@@ -15,7 +16,6 @@ from svc.rollout.renew import reload_router, restart_registry
 from svc.rollout.selection import select_instances
 from svc.rollout.steps import ordered
 from svc.rollout.tasks import InstanceOperation, Task
-from svc.settings import UrlList
 from svc.site import rollout_lock, supervisord_end
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport

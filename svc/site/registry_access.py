@@ -23,11 +23,12 @@ from pathlib import Path
 from svc.base import procfs
 from svc.base.address import host_port, split_urls
 from svc.base.errors import CommandError
+from svc.base.setting import UrlList
 from svc.config.instance.site_values import registries_of
 from svc.config.readers import parse_toml
 from svc.config.site import Site
 from svc.render.generate import earlier_sources
-from svc.settings import Settings, UrlList
+from svc.settings import Settings
 from svc.site.access import own_registry_url, registry_url
 from svc.site.components import Component, parse_components, rendered_files
 from svc.supervision import supervisord_search

@@ -4,8 +4,9 @@ import dataclasses
 from collections.abc import Sequence
 
 from svc.base.address import host_port
+from svc.base.setting import rules_of
 from svc.config.instance.model import InstanceConfig
-from svc.settings import LaunchSettings, Settings, rules_of
+from svc.settings import LaunchSettings, Settings
 
 VARIABLES = {field.name: rules_of(field).variable for field in dataclasses.fields(LaunchSettings)}
 

@@ -5,8 +5,8 @@ Each entry that is used is put into the young generation. When that is full, it 
 before it is dropped. So an entry stays until others fill half the map: about as in an LRU cache, but without the cost
 of keeping all entries in order.
 
-The instances of an entry are the bits of one number, so that one operation for each block finds the longest prefix that
-each instance has. When an instance leaves, its bit is ignored. Once no entry has the bit, another instance may get it.
+The instances of an entry are the bits of one number, so that one look at an entry tells which instances have the
+prefix. When an instance leaves, its bit is ignored. Once no entry has the bit, another instance may get it.
 """
 
 from collections.abc import Sequence
@@ -40,20 +40,31 @@ class PrefixMap:
     def find(self, hashes: Sequence[int]) -> list[Match]:
         """Return the longest prefix of a conversation that each instance was sent; the longest of all comes first."""
         matches: list[Match] = []
-        young, old, common = self._young.get, self._old.get, self._present
-        for length, key in enumerate(hashes):
-            bits = (young(key) or old(key, 0)) & common
-            if bits != common:
-                if length:
-                    matches.append((length, common ^ bits))
-                if not bits:
-                    break
-                common = bits
-        else:
-            if common and hashes:
-                matches.append((len(hashes), common))
-        matches.reverse()
+        most, missing = len(hashes), self._present
+        while most > 0 and missing:
+            length, bits = self._longest(hashes, most, missing)
+            if not length:
+                break
+            matches.append((length, bits))
+            most, missing = length - 1, missing ^ bits
         return matches
+
+    def _longest(self, hashes: Sequence[int], most: int, among: int) -> Match:
+        """Return the longest prefix, of up to `most` blocks, that some of the instances `among` were sent.
+
+        An instance that has a prefix has all shorter ones, so this is a binary search.
+        """
+        young, old = self._young.get, self._old.get
+        length = bits = 0
+        while length < most:
+            middle = (length + most + 1) // 2
+            key = hashes[middle - 1]
+            found = (young(key) or old(key, 0)) & among
+            if found:
+                length, bits = middle, found
+            else:
+                most = middle - 1
+        return length, bits
 
     def add(self, hashes: Sequence[int], instance: str) -> None:
         """Record that an instance is sent a conversation."""

@@ -50,7 +50,7 @@ class JsonBody(msgspec.Struct, frozen=True, gc=False):
         """Return the field's JSON with the strings that were emptied. `body`: the body that the fields are from."""
         if not self.removed:
             return memoryview(field)
-        start = _address(field) - _address(self.text)
+        start = _position(field, self.text)
         end = start + memoryview(field).nbytes
         return memoryview(body)[original_position(start, self.removed) : original_position(end, self.removed)]
 
@@ -174,7 +174,7 @@ def _decode_places(text: bytes) -> tuple[slice | None, _RawFields]:
     fields = _decode_raw(text)
     if fields.model is ABSENT:
         return None, fields
-    start = _address(fields.model) - _address(text)  # a Raw is a view into the text it was decoded from
+    start = _position(fields.model, text)
     return slice(start, start + len(bytes(fields.model))), fields
 
 
@@ -217,8 +217,17 @@ class _Buffer(ctypes.Structure):
     )
 
 
+def _position(field: msgspec.Raw, text: bytes) -> int:
+    """Return the position of a Raw in the text that it was decoded from."""
+    content = bytes(field)
+    position = text.find(content)
+    if text.find(content, position + 1) < 0:
+        return position
+    return _address(field) - _address(text)  # a Raw is a view into the text; finding this out costs more
+
+
 def _address(data: bytes | msgspec.Raw) -> int:
-    """Return the memory address of bytes, or of a Raw. The difference is the position of the Raw in the bytes."""
+    """Return the memory address of bytes, or of a Raw."""
     view = _Buffer()
     ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(data), ctypes.byref(view), 0)
     try:
