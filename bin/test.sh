@@ -10,17 +10,22 @@ if [ "${1:-}" = --all ]; then all=yes; shift; fi
 
 ruff check .
 ruff format --check .
-lint=$(mktemp)
-mypy > "$lint" 2>&1 & mypy=$!
-trap 'kill "$mypy" 2> /dev/null || true; rm -f "$lint"' EXIT
+output=$(mktemp -d)
+mypy > "$output/mypy" 2>&1 & mypy=$!
+unit=
+trap 'kill "$mypy" $unit 2> /dev/null || true; rm -rf "$output"' EXIT
 tests() { python -m pytest "$@" || [ $? = 5 ]; }  # 5: no test is of that kind
 failed=
+if [ $# = 0 ]; then  # each process of pytest reads all of its tests: the many of tests/unit are read by one only
+    python -m pytest -m 'not long' tests/unit > "$output/unit" 2>&1 & unit=$!
+fi
 # Most tests wait for processes, so a core bears several; tests/conftest.py has the order of the files.
-tests -m 'not long' -n 4 --dist loadfile --no-loadscope-reorder "$@" || failed=yes
+tests -m 'not long' -n 4 --dist loadfile --no-loadscope-reorder ${unit:+--ignore tests/unit} "$@" || failed=yes
 if [ "$all" ]; then
     tests -m long "$@" || failed=yes
     ROUTER_WORKERS=3 tests -m 'not long' -n 4 --dist loadfile tests/integration/router || failed=yes
 fi
+if [ "$unit" ]; then wait "$unit" || failed=yes; cat "$output/unit"; fi
 wait "$mypy" || failed=yes
-cat "$lint"
+cat "$output/mypy"
 [ ! "$failed" ]

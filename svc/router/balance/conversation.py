@@ -14,8 +14,6 @@ conversation of 1 MB has 72 blocks instead of 2,048.
 """
 
 from bisect import bisect_right
-from itertools import accumulate
-from operator import xor
 
 import msgspec
 from xxhash import xxh3_64_intdigest
@@ -49,9 +47,8 @@ def block_hashes(conversation: memoryview, seed: int = 0) -> list[int]:
     """
     if conversation.nbytes < FIRST_BLOCK_BYTES:
         return []
-    blocks = BLOCKS[: bisect_right(BLOCK_ENDS, conversation.nbytes)]
-    seeds = range(seed, seed + len(blocks))  # one for each place, so that blocks in another order have another hash
-    return list(accumulate(map(xxh3_64_intdigest, map(conversation.__getitem__, blocks), seeds), xor))
+    blocks, digest, chained = BLOCKS[: bisect_right(BLOCK_ENDS, conversation.nbytes)], xxh3_64_intdigest, seed
+    return [chained := digest(conversation[block], chained) for block in blocks]
 
 
 def affinity_hash(conversation: memoryview, hashes: list[int], seed: int) -> int:
