@@ -1,0 +1,136 @@
+"""The tokens that one request has used: of its prompt, how many of these were cached, and of its completion. Pure.
+
+They come from the `usage` of the response, in the formats of OpenAI's and Anthropic's APIs and of vLLM, SGLang,
+llama.cpp, TGI and Ollama. Where a response does not report a number, it is estimated: a completion by the events of the
+stream, a prompt by the bytes of the request.
+"""
+
+import re
+from typing import NamedTuple
+
+from svc.router.balance.prompt_size import text_bytes
+
+BYTES_PER_TOKEN = 4  # of a prompt in JSON, whose punctuation makes up for the tokens that a chat template adds
+MAX_REQUEST_TOKENS = 100_000_000  # of a prompt or a completion, whatever engines report: sums must fit into 64 bits
+MEDIA_MARK = b";base64,"  # in the data URL of a picture, whose bytes say nothing about its tokens
+
+_USAGE_NAMES = (
+    b"prompt_tokens",
+    b"completion_tokens",
+    b"total_tokens",
+    b"cached_tokens",
+    b"input_tokens",  # in Anthropic's Messages and OpenAI's Responses
+    b"output_tokens",
+    b"cache_read_input_tokens",  # in Anthropic's Messages, where `input_tokens` are without these two
+    b"cache_creation_input_tokens",
+    b"prompt_cache_hit_tokens",  # DeepSeek's
+)
+_NATIVE_NAMES = (
+    b"prompt_n",  # in llama.cpp's `timings`, without those of `cache_n`
+    b"cache_n",
+    b"predicted_n",
+    b"prompt_eval_count",  # Ollama's
+    b"eval_count",
+    b"input_length",  # in TGI's `details`
+    b"generated_tokens",
+)
+_USAGE = re.compile(rb'"(%b)" ?: ?(\d{1,12})' % b"|".join(_USAGE_NAMES))
+_NATIVE = re.compile(rb'"(%b)" ?: ?(\d{1,12})' % b"|".join(_NATIVE_NAMES))
+_MAX_NAME_START_CHARS = 1 + max(map(len, _USAGE_NAMES))  # 1: the opening quotation mark
+
+
+class Usage(NamedTuple):
+    """The tokens that a response reports; None for a number that it does not report."""
+
+    prompt: int | None = None  # with those that were cached
+    cached: int | None = None
+    completion: int | None = None
+
+
+class RequestTokens(NamedTuple):
+    """The tokens that a request has used."""
+
+    prompt: int = 0  # with those that were cached
+    cached: int = 0
+    completion: int = 0
+    estimated: int = 0  # how many of the tokens of prompt and completion are estimated
+
+    @property
+    def total(self) -> int:
+        return self.prompt + self.completion
+
+
+NO_USAGE = Usage()
+NO_TOKENS = RequestTokens()
+
+
+def read_usage(excerpt: bytes) -> Usage:
+    """Return the tokens that a response reports. `excerpt`: the parts of the response that may contain its usage.
+
+    A stream may report its usage several times; no number in it decreases.
+    """
+    start = excerpt.find(b"_tokens")
+    if start >= 0 and (found := _USAGE.findall(excerpt, max(0, start - _MAX_NAME_START_CHARS))):
+        return _usage(_largest(found))
+    if start >= 0 or b'"timings"' in excerpt or b"eval_count" in excerpt:
+        return _native_usage(_largest(_NATIVE.findall(excerpt)))
+    return NO_USAGE
+
+
+def request_tokens(usage: Usage, events: int, prompt: int) -> RequestTokens:
+    """Return the tokens of a request, with an estimate in place of each number that its response does not report.
+
+    `events`: the events of the response that carry a token, 0 if it is no stream; `prompt`: the estimated tokens of the
+    prompt. Whatever the response reports is at most MAX_REQUEST_TOKENS.
+    """
+    estimated = 0
+    if usage.prompt is not None:
+        prompt = usage.prompt
+    else:
+        estimated = prompt
+    completion = usage.completion
+    if completion is None:
+        completion = events
+        estimated += events
+    return RequestTokens(prompt, min(usage.cached or 0, prompt), completion, estimated)
+
+
+def estimated_prompt_tokens(body: bytes) -> int:
+    """Return the estimated number of tokens of the prompt in a body of JSON; 0 for any other body, such as a form."""
+    if body[:1] != b"{" and body[:64].lstrip()[:1] != b"{":
+        return 0
+    size = text_bytes(body) if MEDIA_MARK in body else len(body)
+    return min(size // BYTES_PER_TOKEN, MAX_REQUEST_TOKENS)
+
+
+def _largest(found: list[tuple[bytes, bytes]]) -> dict[bytes, int]:
+    numbers: dict[bytes, int] = {}
+    for name, digits in found:
+        number = int(digits)
+        if number >= numbers.get(name, 0):
+            numbers[name] = min(number, MAX_REQUEST_TOKENS)
+    return numbers
+
+
+def _usage(found: dict[bytes, int]) -> Usage:
+    prompt, completion = found.get(b"prompt_tokens"), found.get(b"completion_tokens")
+    cached = found.get(b"cached_tokens", found.get(b"prompt_cache_hit_tokens"))
+    if completion is None:
+        completion = found.get(b"output_tokens")
+    if prompt is None:
+        prompt = found.get(b"input_tokens")
+        if b"cache_read_input_tokens" in found or b"cache_creation_input_tokens" in found:
+            cached = found.get(b"cache_read_input_tokens", 0)
+            if prompt is not None:
+                prompt += cached + found.get(b"cache_creation_input_tokens", 0)
+    if prompt is None and b"total_tokens" in found:  # a reranker of vLLM reports nothing else
+        prompt = max(0, found[b"total_tokens"] - (completion or 0))
+    return Usage(prompt, cached, completion)
+
+
+def _native_usage(found: dict[bytes, int]) -> Usage:
+    if b"prompt_n" in found:
+        cached = found.get(b"cache_n", 0)
+        return Usage(found[b"prompt_n"] + cached, cached, found.get(b"predicted_n"))
+    prompt = found.get(b"prompt_eval_count", found.get(b"input_length"))
+    return Usage(prompt, None, found.get(b"eval_count", found.get(b"generated_tokens")))
