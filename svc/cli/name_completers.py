@@ -13,10 +13,10 @@ import click
 from click.shell_completion import CompletionItem
 
 from svc.base.errors import SvcError
+from svc.base.toml import parse_toml
 from svc.cli.options import HERE, keys_file_of_site, settings
 from svc.config import router_keys
 from svc.config.instance.fields import NAME
-from svc.config.readers import parse_toml
 from svc.protocol.instance_names import instance_name
 
 SINGLE_PROGRAMS = ("registry", "router")

@@ -26,7 +26,8 @@ from typing import Any
 
 from svc.base import file_owner, private_files
 from svc.base.errors import CommandError, ConfigError
-from svc.config.readers import parse_toml, quoted
+from svc.base.toml import parse_toml
+from svc.config.readers import quoted
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 CREATE_HINT = "make it with `svc keys add NAME`"

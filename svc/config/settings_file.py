@@ -14,9 +14,9 @@ from svc.base.address import has_credentials
 from svc.base.errors import ConfigError
 from svc.base.setting import NameTable, SettingRules, TextList, UrlList, rules_of
 from svc.base.text_patterns import Pattern
+from svc.base.toml import parse_toml
 from svc.config.components import components_of_variables, normalized_components
 from svc.config.instance.fields import urls as read_urls
-from svc.config.readers import parse_toml
 from svc.settings import (
     COMPONENT_VARIABLES,
     SECTIONS,

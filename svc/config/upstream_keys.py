@@ -16,7 +16,7 @@ from typing import Any
 
 from svc.base.errors import ConfigError
 from svc.base.secret_file import read
-from svc.config.readers import parse_toml
+from svc.base.toml import parse_toml
 from svc.protocol.engine_key import check_key
 
 SECTIONS = ("instances", "models")

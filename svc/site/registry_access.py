@@ -24,8 +24,8 @@ from svc.base import procfs
 from svc.base.address import host_port, split_urls
 from svc.base.errors import CommandError
 from svc.base.setting import UrlList
+from svc.base.toml import parse_toml
 from svc.config.instance.site_values import registries_of
-from svc.config.readers import parse_toml
 from svc.config.site import Site
 from svc.render.generate import earlier_sources
 from svc.settings import Settings

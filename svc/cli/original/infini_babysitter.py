@@ -12,12 +12,12 @@ import click
 
 from svc.base import temporary_files
 from svc.base.errors import CommandError, ConfigError
+from svc.base.toml import parse_toml
 from svc.cli.main import reported_errors
 from svc.cli.options import HERE, console, settings
 from svc.cli.original.babysitter_toml import BabysitterFlags, merged_document
 from svc.cli.original.program import prepare
 from svc.config.instance.load import load_one
-from svc.config.readers import parse_toml
 from svc.config.toml_writer import toml_text
 from svc.settings import Settings
 from svc.site import single_instance

@@ -11,10 +11,11 @@ from urllib.parse import urlsplit
 from svc.base.address import is_loopback, split_urls
 from svc.base.errors import ConfigError
 from svc.base.similar_names import did_you_mean
+from svc.base.toml import parse_toml
 from svc.config.instance import collisions, schema, site_values
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
-from svc.config.readers import MultipleErrors, parse_toml, quoted
+from svc.config.readers import MultipleErrors, quoted
 from svc.settings import Settings
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")

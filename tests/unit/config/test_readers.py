@@ -8,24 +8,6 @@ from svc.config import readers
 
 
 @pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"a = 1\nb = \xff\n", "line 2 is not UTF-8"),
-        (b"a = \n", "not TOML: .*line 1"),
-        (b"a = 1\na = 2\n", "not TOML: "),
-        (b"a = " + b"[" * 100_000, "not TOML: "),
-    ],
-)
-def test_a_file_that_is_not_toml_is_refused_with_its_line(data, message):
-    with pytest.raises(ValueError, match=message):
-        readers.parse_toml(data)
-
-
-def test_a_byte_order_mark_is_skipped():
-    assert readers.parse_toml(b"\xef\xbb\xbfa = 1\n") == {"a": 1}
-
-
-@pytest.mark.parametrize(
     ("value", "text"),
     [(True, "true"), ("a'b", '"a\'b"'), (1.5, "1.5"), (datetime.date(2026, 1, 2), "2026-01-02")],
 )

@@ -5,7 +5,7 @@ import datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.config.readers import parse_toml
+from svc.base.toml import parse_toml
 from svc.config.toml_writer import toml_text
 
 SCALARS = st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text()

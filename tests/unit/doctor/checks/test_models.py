@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
+from svc.base.toml import parse_toml
 from svc.config.instance.model import MockBackend
-from svc.config.readers import parse_toml
 from svc.config.settings_file import load_settings
 from svc.doctor.checks import all_checks
 from tests.unit.doctor import sample_site
