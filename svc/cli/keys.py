@@ -16,6 +16,7 @@ from svc.cli.name_completers import keys
 from svc.cli.options import HERE, keys_file_of_site
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, discard_key, revoke_key
+from svc.config.router_key_entry import check_name, check_note
 from svc.site import supervisord_process
 from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
@@ -63,8 +64,8 @@ def add(
 
     Logs and metrics show the key as NAME. Only the secret goes to stdout.
     """
-    _check_argument("NAME", router_keys.check_name, name)
-    _check_argument("--note", router_keys.check_note, note)
+    _check_argument("NAME", check_name, name)
+    _check_argument("--note", check_note, note)
     path, router_reads_it = keys_file_of_site(file)
     if path.parent == HERE.var:
         HERE.make_var()

@@ -5,21 +5,26 @@ The file has one table for each key. `svc keys` rewrites the whole file, and the
     [keys.ci]
     sha256 = "..."                    # of the secret, in hex
     created = 2026-01-02T03:04:05Z
-    requests_per_minute = 60          # optional, as are the next three
+    requests_per_minute = 60          # optional, as are all that follow
     concurrency = 4
+    tokens_per_minute = 100_000
+    tokens_per_day = 5_000_000
+    share = 2.0                       # of what the instances do, where requests wait
+    priority = -1                     # higher goes first
+    models = ["qwen*"]                # other models do not exist for the key
+    expires = 2027-01-01T00:00:00Z
+    front = true                      # its requests may name the user for whom they are sent
     operator = true                   # may send management requests: any path
     note = "the nightly build"
 """
 
 import contextlib
-import dataclasses
 import datetime
 import fcntl
 import hashlib
 import json
 import os
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,28 +32,12 @@ from typing import Any
 from svc.base import file_owner, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.toml import parse_toml
-from svc.config.readers import quoted
+from svc.config.router_key_entry import LIMITS, NAME, NAME_RULE, READERS, REQUIRED
+from svc.config.router_key_entry import KeyEntry as KeyEntry
 
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 CREATE_HINT = "make it with `svc keys add NAME`"
-NAME_RULE = "begin with a letter or digit, then up to 63 letters, digits, and _ . -"
-MAX_NOTE_CHARACTERS = 200
-CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, line and paragraph separators
-SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML accepts without quotes
 HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class KeyEntry:
-    """One API key, without its secret. A limit of None means unlimited."""
-
-    sha256: str
-    created: datetime.datetime
-    requests_per_minute: int | None = None
-    concurrency: int | None = None
-    operator: bool = False
-    note: str = ""
 
 
 def digest(secret: str) -> str:
@@ -98,57 +87,6 @@ def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
     return complete
 
 
-def _sha256(value: Any) -> str:
-    if not isinstance(value, str) or not SHA256.fullmatch(value):
-        raise ValueError("must be 64 hexadecimal digits in quotes; make the key anew with `svc keys add`")
-    return value.lower()
-
-
-def _created(value: Any) -> datetime.datetime:
-    if not isinstance(value, datetime.datetime) or value.tzinfo is None:
-        raise ValueError(f"must be a time with its offset, unquoted, such as 2026-01-02T03:04:05Z, not {quoted(value)}")
-    return value.astimezone(datetime.timezone.utc)
-
-
-def _positive_number(value: Any) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"must be a whole number from 1 on, not {quoted(value)}; leave it out for no limit")
-    return value
-
-
-def _boolean(value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"must be true or false, not {quoted(value)}")
-    return value
-
-
-def check_name(value: str) -> str:
-    """Return the name of a key unchanged; raise ValueError if it is invalid."""
-    if not NAME.fullmatch(value):
-        raise ValueError(f"{quoted(value)} is no name; {NAME_RULE}")
-    return value
-
-
-def check_note(value: Any) -> str:
-    """Return a note unchanged; raise ValueError if it is not one line of text."""
-    if not isinstance(value, str) or any(unicodedata.category(letter) in CATEGORIES_NOT_IN_NOTES for letter in value):
-        raise ValueError(f"must be one line of text, not {quoted(value)}")
-    if len(value) > MAX_NOTE_CHARACTERS:
-        raise ValueError(f"has {len(value)} characters; use at most {MAX_NOTE_CHARACTERS}")
-    return value
-
-
-READERS: dict[str, Callable[[Any], Any]] = {
-    "sha256": _sha256,
-    "created": _created,
-    "requests_per_minute": _positive_number,
-    "concurrency": _positive_number,
-    "operator": _boolean,
-    "note": check_note,
-}
-REQUIRED = ("sha256", "created")
-
-
 def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
     """Yield, for each key with the same secret as an earlier key, the names of both keys."""
     first_names: dict[str, str] = {}
@@ -189,16 +127,26 @@ def render(entries: Mapping[str, KeyEntry]) -> str:
 
 
 def _table(name: str, entry: KeyEntry) -> str:
-    created = entry.created.astimezone(datetime.timezone.utc).replace(tzinfo=None)
-    lines = [f"[keys.{_toml_key(name)}]", f'sha256 = "{entry.sha256}"', f"created = {created.isoformat()}Z"]
-    for limit in ("requests_per_minute", "concurrency"):
+    lines = [f"[keys.{_toml_key(name)}]", f'sha256 = "{entry.sha256}"', f"created = {_toml_time(entry.created)}"]
+    for limit in LIMITS:
         if (value := getattr(entry, limit)) is not None:
             lines.append(f"{limit} = {value}")
-    if entry.operator:
-        lines.append("operator = true")
+    if entry.share != 1:
+        lines.append(f"share = {entry.share!r}")
+    if entry.priority:
+        lines.append(f"priority = {entry.priority}")
+    if entry.models:
+        lines.append(f"models = [{', '.join(map(_toml_string, entry.models))}]")
+    if entry.expires is not None:
+        lines.append(f"expires = {_toml_time(entry.expires)}")
+    lines += [f"{flag} = true" for flag in ("front", "operator") if getattr(entry, flag)]
     if entry.note:
         lines.append(f"note = {_toml_string(entry.note)}")
     return "\n".join(lines) + "\n"
+
+
+def _toml_time(time: datetime.datetime) -> str:
+    return time.astimezone(datetime.timezone.utc).replace(tzinfo=None).isoformat() + "Z"
 
 
 def _toml_key(key: str) -> str:

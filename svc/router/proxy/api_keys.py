@@ -12,6 +12,7 @@ from pathlib import Path
 from svc.base.errors import RateLimited, Unauthorized
 from svc.base.secret_file import SecretFile
 from svc.config import router_keys
+from svc.router.balance.account import Account
 from svc.router.http.credentials import key_digests
 
 INVALID_KEY_CODE = "invalid_api_key"
@@ -47,10 +48,11 @@ class ApiKey:
     A request with an operator's key may have any path.
     """
 
-    __slots__ = ("_since", "_tokens", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
+    __slots__ = ("_since", "_tokens", "account", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
 
     def __init__(self, name: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> None:
         self.name = name
+        self.account = Account(name, name)
         self.operator = False
         self.requests_per_minute = requests_per_minute
         self.concurrency = concurrency
@@ -151,6 +153,7 @@ class ApiKeys:
             key = listed[name]
             key.requests_per_minute, key.concurrency = entry.requests_per_minute, entry.concurrency
             key.operator = entry.operator
+            key.account = Account(name, name, share=entry.share, priority=entry.priority)
         digests = {name: bytes.fromhex(entry.sha256) for name, entry in entries.items()}
         self._keys = busy | listed
         self._by_digest = {digests[name]: (digests[name], key) for name, key in listed.items()}

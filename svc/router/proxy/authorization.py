@@ -36,6 +36,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     elif not head.passes and not is_operator:
         raise not_relayed(head, keyed=key is not None)
     if key is not None:
+        exchange.account = key.account
         key.admit(state.now)
         exchange.counted_key = key
     exchange.authorized = True

@@ -15,19 +15,18 @@ from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS
 from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES, Allocation
-from svc.router.proxy.exchange_report import report_end
+from svc.router.proxy.exchange_report import log_failure, report_end
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
+    from svc.router.balance.account import Account
     from svc.router.balance.request_queue import Waiter
     from svc.router.balance.work import AttemptWork
     from svc.router.proxy.api_keys import ApiKey
     from svc.router.proxy.stored_objects import ObjectIdReader
     from svc.router.state import RouterState
-
-log = logging.getLogger(__name__)
 
 
 class ClientGone(Exception):
@@ -58,6 +57,7 @@ class Exchange:
     closed = False
     authorized = False  # whether the request's head was checked, and not refused
     key_name = ""  # the name of the client's API key
+    account: "Account | None" = None  # who the request counts for; None without keys
     counted_key: "ApiKey | None" = None  # the client's API key, once the request counts for its limits
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
@@ -249,7 +249,7 @@ class Exchange:
         self.fail_attempt()
         self.end = "cut"
         reason = f"the answer has {self.body_bytes} bytes, its head says {length}"
-        self.log_failure(upstream.target, reason, logging.ERROR)
+        log_failure(self, upstream.target, reason, logging.ERROR)
         raise TruncatedResponse(reason)
 
     def _end_broken(self, upstream: UpstreamConnection, error: UpstreamError) -> bytes:
@@ -269,7 +269,7 @@ class Exchange:
             self.interruption_error() if self.interruption else BadGateway(f"the instance's answer broke off: {error}")
         )
         self.end = self.interruption or "cut"
-        self.log_failure(upstream.target, str(failure))
+        log_failure(self, upstream.target, str(failure))
         if stream is None:
             raise TruncatedResponse(str(failure)) from None
         upstream.done, upstream.persistent = True, False
@@ -277,12 +277,6 @@ class Exchange:
         assert isinstance(failure, SvcError)
         unended = stream.tokens.unended  # whether a part of a long event was passed on
         return (b"\n\n" if unended else b"") + error_event(failure, self.request.head.uri)
-
-    # Failures, and closing the exchange.
-
-    def log_failure(self, target: Target, reason: str, level: int = logging.WARNING) -> None:
-        request_id = self.request_id.decode("latin-1")
-        log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
 
     def close(self) -> None:
         """End the attempt, release API key and memory, and record the exchange. A second call does nothing."""

@@ -1,9 +1,10 @@
-"""The report of an exchange: its record for the access log, its tokens for the metrics, and its unexpected failure."""
+"""The report of an exchange: its record for the access log, its tokens for the metrics, and its failures."""
 
 import logging
 from typing import TYPE_CHECKING
 
 from svc.base.errors import SvcError
+from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
@@ -28,6 +29,12 @@ def report_end(exchange: "Exchange", now: float) -> None:
         _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
     elif tokens:
         exchange.state.statistics.record_tokens(exchange.instance, label, tokens)
+
+
+def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = logging.WARNING) -> None:
+    """Log why an attempt at an instance failed."""
+    request_id = exchange.request_id.decode("latin-1")
+    log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
 
 
 def log_unexpected_error(exchange: "Exchange") -> SvcError:

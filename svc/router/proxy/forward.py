@@ -16,7 +16,7 @@ from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import SMALL_BYTES
 from svc.router.proxy.exchange import ClientGone, Exchange
-from svc.router.proxy.exchange_report import log_unexpected_error
+from svc.router.proxy.exchange_report import log_failure, log_unexpected_error
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.routing_fields import read_routing_request
@@ -139,7 +139,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt |
         return None
     reason = WRONG_UPSTREAM_KEY if target.key else NO_UPSTREAM_KEY
     exchange.fail_attempt(reason)
-    exchange.log_failure(target, reason)
+    log_failure(exchange, target, reason)
     return FailedAttempt(target, AttemptOutcome.UNREADY, reason)
 
 
@@ -268,7 +268,7 @@ def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, co
     reason = str(error) or "it failed"  # some errors have no message
     counts_for_ejection = not connected or error.outcome is not AttemptOutcome.UNSENT
     exchange.fail_attempt(reason if counts_for_ejection else "", on_any_path=not connected)
-    exchange.log_failure(target, reason)
+    log_failure(exchange, target, reason)
     if error.refused and exchange.reset_by == target.name:  # the request may have killed the instance
         return FailedAttempt(target, AttemptOutcome.UNKNOWN, reason, refused=True, died=True)
     died = connected and error.outcome is not AttemptOutcome.BEGUN and refuses_connections(target)

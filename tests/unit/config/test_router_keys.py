@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.main import svc
-from svc.config import router_keys
+from svc.config import router_key_entry, router_keys
 from tests.e2e.sites import ROOT
 from tests.integration.fakes import SVC
 
@@ -28,16 +28,26 @@ SECRET = re.compile(r"svc-[A-Za-z0-9_-]{43}")
 
 counts = st.none() | st.integers(1, 2**40)
 texts = st.text(
-    st.characters(exclude_categories=router_keys.CATEGORIES_NOT_IN_NOTES), max_size=router_keys.MAX_NOTE_CHARACTERS
+    st.characters(exclude_categories=router_key_entry.CATEGORIES_NOT_IN_NOTES),
+    max_size=router_key_entry.MAX_NOTE_CHARACTERS,
 )
 moments = st.datetimes(min_value=datetime.datetime(1970, 1, 2), max_value=datetime.datetime(9000, 1, 1))
+times = moments.map(lambda naive: naive.replace(tzinfo=datetime.timezone.utc))
 entries = st.builds(
     router_keys.KeyEntry,
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
-    created=moments.map(lambda naive: naive.replace(tzinfo=datetime.timezone.utc)),
+    created=times,
     requests_per_minute=counts,
     concurrency=counts,
+    operator=st.booleans(),
     note=texts,
+    tokens_per_minute=counts,
+    tokens_per_day=counts,
+    share=st.floats(router_key_entry.MIN_SHARE, router_key_entry.MAX_SHARE),
+    priority=st.integers(-router_key_entry.MAX_PRIORITY, router_key_entry.MAX_PRIORITY),
+    models=st.lists(st.sampled_from(["qwen*", "*", "Qwen/Qwen3-8B", 'a"b\\c', "é"]), max_size=3).map(tuple),
+    expires=st.none() | times,
+    front=st.booleans(),
 )
 
 
@@ -55,7 +65,7 @@ def table(name: str = "ci", **values: str) -> str:
 # The file.
 
 
-@given(st.dictionaries(st.from_regex(router_keys.NAME, fullmatch=True), entries, max_size=5))
+@given(st.dictionaries(st.from_regex(router_key_entry.NAME, fullmatch=True), entries, max_size=5))
 def test_written_keys_are_read_back(made):
     assume(len({entry.sha256 for entry in made.values()}) == len(made))
     assert router_keys.parse(router_keys.render(made).encode(), Path("keys.toml")) == made
@@ -87,7 +97,16 @@ def test_times_of_any_offset_and_digests_in_capitals_are_read():
         (table(note="7"), "keys.toml: keys.ci.note: must be one line of text, not 7"),
         (table(note=r'"a\u001b[2J"'), "keys.toml: keys.ci.note: must be one line of text"),
         (table(note=f'"{"x" * 201}"'), "keys.toml: keys.ci.note: has 201 characters; use at most 200"),
-        (table(expires="1"), "keys.toml: keys.ci.expires: unknown key; there are sha256, created, requests_per_"),
+        (table(expires="1"), "keys.toml: keys.ci.expires: must be a time with its offset, unquoted"),
+        (table(tokens_per_day="0"), "keys.toml: keys.ci.tokens_per_day: must be a whole number from 1 on"),
+        (table(share="0"), "keys.toml: keys.ci.share: must be a number from 0.001 to 1000, not 0"),
+        (table(share="nan"), "keys.toml: keys.ci.share: must be a number"),
+        (table(priority="1.5"), "keys.toml: keys.ci.priority: must be a whole number from -100 to 100, not 1.5"),
+        (table(models='"qwen*"'), "keys.toml: keys.ci.models: must be a list of patterns"),
+        (table(models="[]"), "keys.toml: keys.ci.models: must be a list of patterns, such as"),
+        (table(models="[1]"), "keys.toml: keys.ci.models: 1 is no pattern"),
+        (table(front='"yes"'), "keys.toml: keys.ci.front: must be true or false"),
+        (table(expire="1"), "keys.toml: keys.ci.expire: unknown key; there are sha256, created, requests_per_"),
         (table('"a b"'), 'keys.toml: keys."a b": no name; begin with a letter or digit'),
         (table("a.b"), 'keys.toml: keys.a.b: unknown section; a name with a dot stands in quotes, [keys."NAME"]'),
         (table("a") + table("b"), "keys.toml: keys.b.sha256: the same as that of a; remove one of the two"),

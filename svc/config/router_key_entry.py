@@ -1,0 +1,118 @@
+"""One API key as the file of keys has it: its fields, and the rules for their values."""
+
+import dataclasses
+import datetime
+import re
+import unicodedata
+from collections.abc import Callable
+from typing import Any
+
+from svc.config.readers import quoted
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+NAME_RULE = "begin with a letter or digit, then up to 63 letters, digits, and _ . -"
+MAX_NOTE_CHARACTERS = 200
+CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, line and paragraph separators
+SHA256 = re.compile(r"[0-9a-fA-F]{64}")
+MIN_SHARE, MAX_SHARE = 0.001, 1000.0
+MAX_PRIORITY = 100
+LIMITS = ("requests_per_minute", "concurrency", "tokens_per_minute", "tokens_per_day")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One API key, without its secret. A limit of None means unlimited."""
+
+    sha256: str
+    created: datetime.datetime
+    requests_per_minute: int | None = None
+    concurrency: int | None = None
+    operator: bool = False
+    note: str = ""
+    tokens_per_minute: int | None = None
+    tokens_per_day: int | None = None
+    share: float = 1.0  # the key's weight where requests wait
+    priority: int = 0  # of its waiting requests; higher goes first
+    models: tuple[str, ...] = ()  # patterns of the names of models that the key may use; empty: all
+    expires: datetime.datetime | None = None
+    front: bool = False  # whether the key's requests may name the user for whom they are sent
+
+
+def _sha256(value: Any) -> str:
+    if not isinstance(value, str) or not SHA256.fullmatch(value):
+        raise ValueError("must be 64 hexadecimal digits in quotes; make the key anew with `svc keys add`")
+    return value.lower()
+
+
+def _time(value: Any) -> datetime.datetime:
+    if not isinstance(value, datetime.datetime) or value.tzinfo is None:
+        raise ValueError(f"must be a time with its offset, unquoted, such as 2026-01-02T03:04:05Z, not {quoted(value)}")
+    return value.astimezone(datetime.timezone.utc)
+
+
+def _positive_number(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"must be a whole number from 1 on, not {quoted(value)}; leave it out for no limit")
+    return value
+
+
+def _boolean(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {quoted(value)}")
+    return value
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not MIN_SHARE <= value <= MAX_SHARE:
+        raise ValueError(f"must be a number from {MIN_SHARE:g} to {MAX_SHARE:g}, not {quoted(value)}")
+    return float(value)
+
+
+def _priority(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or abs(value) > MAX_PRIORITY:
+        raise ValueError(f"must be a whole number from -{MAX_PRIORITY} to {MAX_PRIORITY}, not {quoted(value)}")
+    return value
+
+
+def check_models(value: Any) -> tuple[str, ...]:
+    """Return patterns of model names as a tuple; raise ValueError if they are not a list of such patterns."""
+    if not isinstance(value, list | tuple) or not value:
+        raise ValueError(f'must be a list of patterns, such as ["qwen*"], not {quoted(value)}; leave it out for all')
+    for pattern in value:
+        if not isinstance(pattern, str) or not pattern or not pattern.isprintable():
+            raise ValueError(f"{quoted(pattern)} is no pattern; give the name of a model, where * is any text")
+    return tuple(value)
+
+
+def check_name(value: str) -> str:
+    """Return the name of a key unchanged; raise ValueError if it is invalid."""
+    if not NAME.fullmatch(value):
+        raise ValueError(f"{quoted(value)} is no name; {NAME_RULE}")
+    return value
+
+
+def check_note(value: Any) -> str:
+    """Return a note unchanged; raise ValueError if it is not one line of text."""
+    if not isinstance(value, str) or any(unicodedata.category(letter) in CATEGORIES_NOT_IN_NOTES for letter in value):
+        raise ValueError(f"must be one line of text, not {quoted(value)}")
+    if len(value) > MAX_NOTE_CHARACTERS:
+        raise ValueError(f"has {len(value)} characters; use at most {MAX_NOTE_CHARACTERS}")
+    return value
+
+
+READERS: dict[str, Callable[[Any], Any]] = {
+    "sha256": _sha256,
+    "created": _time,
+    "requests_per_minute": _positive_number,
+    "concurrency": _positive_number,
+    "tokens_per_minute": _positive_number,
+    "tokens_per_day": _positive_number,
+    "share": _share,
+    "priority": _priority,
+    "models": check_models,
+    "expires": _time,
+    "front": _boolean,
+    "operator": _boolean,
+    "note": check_note,
+}
+REQUIRED = ("sha256", "created")
