@@ -52,7 +52,8 @@ def _difference(shown: Any, real: Any, place: str) -> str:
             return f"{place} has {len(real)} entries"
         pairs = [(entry, real[index], f"{place}[{index}]") for index, entry in enumerate(shown)]
     else:
-        return "" if _kind(shown) == _kind(real) else f"{place} is {real!r}"
+        is_alike = shown is None or _kind(shown) == _kind(real)  # null: not known yet, such as the load of an engine
+        return "" if is_alike else f"{place} is {real!r}"
     return next(filter(None, (_difference(*pair) for pair in pairs)), "")
 
 
