@@ -28,11 +28,6 @@ def read(path: Path, parse: Callable[[bytes, Path], T], setting: str) -> T:
     return parse(data, path)
 
 
-def read_token(path: str | Path) -> str:
-    """Return the token in a file; raise OSError."""
-    return Path(path).read_text(encoding="utf-8", errors="replace").strip()
-
-
 def unreadable(path: Path, error: OSError, setting: str, missing_cure: str = MAKE_FILE) -> ConfigError:
     """Return the ConfigError for an unreadable file. `setting` is the name of the setting that holds its path."""
     missing = isinstance(error, FileNotFoundError)
@@ -51,9 +46,10 @@ class SecretFile(Generic[T]):
     """A file that is read again when it changes; `value` is its parsed content.
 
     `setting` is the name of the setting that holds the path. `parse` raises ConfigError for invalid content. While the
-    file is invalid or missing, `value` keeps the last valid content. If `keep_last` is false, `value` becomes `initial`
-    instead, so that removing the file revokes the secret. A world-readable file causes only a warning, because
-    Kubernetes and Docker mount secrets with such a mode, and none if this process could not read it otherwise.
+    file is invalid or missing, `value` keeps the last valid content. If `keep_last` is false and the file is missing or
+    empty, `value` becomes `initial` instead, so that removing the file revokes the secret. A world-readable file causes
+    only a warning, because Kubernetes and Docker mount secrets with such a mode, and none if this process could not
+    read it otherwise.
     """
 
     def __init__(
@@ -74,6 +70,7 @@ class SecretFile(Generic[T]):
         self._missing_cure = missing_cure
         self._version: Version = ()
         self._last_error = ""
+        self._is_empty = False
 
     def load(self) -> T:
         """Read the file and return its parsed content; raise ConfigError."""
@@ -94,10 +91,10 @@ class SecretFile(Generic[T]):
             self._read()
         except OSError as error:
             self._version = ()  # so that the file is read again if it reappears unchanged
-            self._fail(self._unreadable(error))
+            self._fail(self._unreadable(error), is_gone=True)
             return False
         except ConfigError as error:
-            self._fail(error)
+            self._fail(error, self._is_empty)
             return False
         self._last_error = ""
         log.info("%s: read again", self.path)
@@ -107,6 +104,7 @@ class SecretFile(Generic[T]):
         with self.path.open("rb") as file:
             stat, data = os.fstat(file.fileno()), file.read()
         self._version = _version(stat)  # set even for an invalid file, so that it is not parsed again until it changes
+        self._is_empty = not data.strip()
         self.value = self._parse(data, self.path)
         if is_world_accessible(stat.st_mode) and not procfs.credentials(os.getpid()).needs_world_access(stat):
             log.warning("%s: readable by all users; chmod o= %s", self.path, self.path)
@@ -114,12 +112,13 @@ class SecretFile(Generic[T]):
     def _unreadable(self, error: OSError) -> ConfigError:
         return unreadable(self.path, error, self._setting, self._missing_cure)
 
-    def _fail(self, error: ConfigError) -> None:
-        if not self._keep_last:
+    def _fail(self, error: ConfigError, is_gone: bool) -> None:
+        revokes = is_gone and not self._keep_last
+        if revokes:
             self.value = self._initial
         if error.problems[0] != self._last_error:
             self._last_error = error.problems[0]
-            effect = "its last good content stays in use" if self._keep_last else "until then nothing is admitted by it"
+            effect = "until then nothing is admitted by it" if revokes else "its last good content stays in use"
             log.error("%s; %s", self._last_error, effect)
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from svc.base.errors import CommandError
-from svc.base.secret_file import read_token
 from svc.cli.options import complete_files, console, settings
 from svc.client.route_query import ask_route
 from svc.site.access import router_url as site_router_url
@@ -44,7 +43,7 @@ def _read_body(file: str | None, method: str) -> bytes:
 
 def _read_key(file: str) -> str:
     try:
-        return read_token(file)
+        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
     except OSError as error:
         raise CommandError(f"{file}: cannot read the key: {error.strerror}; correct --key-file") from None
 

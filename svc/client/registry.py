@@ -4,6 +4,7 @@ import dataclasses
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,7 +21,7 @@ from svc.base.errors import (
     message_of,
 )
 from svc.base.http import fetch
-from svc.base.secret_file import read_token
+from svc.base.token_file import first_token
 from svc.protocol.instance_load import ListedLoad
 
 log = logging.getLogger(__name__)
@@ -239,13 +240,9 @@ class RegistryClient:
         if not self.token_file:
             return headers
         try:
-            token = read_token(self.token_file)
+            token = first_token(Path(self.token_file))
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
-        if not token.isascii() or not token.isprintable():  # an HTTP header cannot contain it
-            raise SvcError(
-                f"{self.token_file}: not a token: use one line of ASCII characters, as in the registry's file"
-            )
         return {**headers, "Authorization": f"Bearer {token}"}
 
 

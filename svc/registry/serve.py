@@ -18,11 +18,12 @@ from svc.base.gunicorn_app import GunicornApplication
 from svc.base.listen import allow_connections, bind
 from svc.base.own_commands import pip_install
 from svc.base.secret_file import read
+from svc.base.token_file import parse_tokens
 from svc.perimeter import local_machine
 from svc.perimeter.networks import AllowedNetworks, parse_networks
 from svc.protocol.event import REGISTRY_SOURCE, Event
 from svc.registry.access.address_policy import AddressPolicy
-from svc.registry.access.guard import Guard, parse_token, token_file
+from svc.registry.access.guard import Guard, token_file
 from svc.registry.store import redis_address
 from svc.settings import RegistrySettings
 
@@ -51,7 +52,7 @@ def serve(settings: RegistrySettings, ready: Callable[[int], object] | None = No
     parse_networks(settings.allowed_networks, "allowed_networks")
     for setting, path in (("token_file", settings.token_file), ("read_token_file", settings.read_token_file)):
         if path:
-            read(Path(path), parse_token, setting)
+            read(Path(path), parse_tokens, setting)
     if settings.loopback_needs_token and not settings.token_file:
         raise ConfigError(
             "loopback_needs_token: without a token no client could write; give its file, token_file under [registry] "

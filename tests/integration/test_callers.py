@@ -49,26 +49,26 @@ GET    /openapi.json           yes     blind no
 DELETE /services/a             yes     no    no
 """
 REGISTRY_WITH_TOKENS = """
-                               program lan  read write page
-GET    /health                 yes     yes  yes  yes   blind
-GET    /services               yes     no   yes  yes   no
-GET    /loads                  yes     no   yes  yes   no
-POST   /services               yes     no   no   yes   no
-GET    /services/a             yes     no   yes  yes   no
-PUT    /services/a             yes     no   no   yes   no
-POST   /services/a/heartbeat   yes     no   no   yes   no
-POST   /services/a/load        yes     no   no   yes   no
-GET    /services/a/health      yes     no   yes  yes   no
-POST   /services/a/drain       yes     no   no   yes   no
-POST   /services/a/undrain     yes     no   no   yes   no
-POST   /expire                 yes     no   no   yes   no
-GET    /events                 yes     no   yes  yes   no
-POST   /events                 yes     no   yes  yes   no
-GET    /stats                  yes     no   yes  yes   no
-GET    /metrics                yes     no   yes  yes   no
-GET    /sd/prometheus          yes     no   yes  yes   no
-GET    /openapi.json           yes     yes  yes  yes   blind
-DELETE /services/a             yes     no   no   yes   no
+                               program lan  read write alice page
+GET    /health                 yes     yes  yes  yes   yes   blind
+GET    /services               yes     no   yes  yes   yes   no
+GET    /loads                  yes     no   yes  yes   yes   no
+POST   /services               yes     no   no   yes   yes   no
+GET    /services/a             yes     no   yes  yes   yes   no
+PUT    /services/a             yes     no   no   yes   yes   no
+POST   /services/a/heartbeat   yes     no   no   yes   yes   no
+POST   /services/a/load        yes     no   no   yes   yes   no
+GET    /services/a/health      yes     no   yes  yes   yes   no
+POST   /services/a/drain       yes     no   no   yes   yes   no
+POST   /services/a/undrain     yes     no   no   yes   yes   no
+POST   /expire                 yes     no   no   yes   yes   no
+GET    /events                 yes     no   yes  yes   yes   no
+POST   /events                 yes     no   yes  yes   yes   no
+GET    /stats                  yes     no   yes  yes   yes   no
+GET    /metrics                yes     no   yes  yes   yes   no
+GET    /sd/prometheus          yes     no   yes  yes   yes   no
+GET    /openapi.json           yes     yes  yes  yes   yes   blind
+DELETE /services/a             yes     no   no   yes   yes   no
 """
 ROUTER_BY_DEFAULT = """
                                program page  rebound
@@ -208,9 +208,9 @@ def test_a_registry_by_default(start: Start):
 
 
 def test_a_registry_with_tokens(start: Start, tmp_path: Path):
-    port, tokens = free_port(), {"read": "r" * 32, "write": "w" * 32}
-    for name, token in tokens.items():
-        (tmp_path / name).write_text(token)
+    port, tokens = free_port(), {"read": "r" * 32, "write": "w" * 32, "alice": "a" * 32}
+    (tmp_path / "read").write_text(tokens["read"])
+    (tmp_path / "write").write_text(f'[tokens]\nfleet = "{tokens["write"]}"\nalice = "{tokens["alice"]}"\n')
     flags = ("--host", "0.0.0.0", "--token-file", "write", "--read-token-file", "read")
     start(port, "registry", "--port", port, *flags)
     compare(port, REGISTRY_WITH_TOKENS, network(**tokens), other_address())

@@ -59,8 +59,10 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             PROBLEM,
             f"{path}: cannot be used",
             evidence,
-            first_step="correct it; the router takes it up at once, see",
-            fix="svc logs router",
+            first_step="correct it; every program reads it again with its next request; then"
+            if secret.kind == TOKEN
+            else "correct it; the router takes it up at once, see",
+            fix="svc doctor" if secret.kind == TOKEN else "svc logs router",
         )
     elif secret.kind in NOUNS and secret.word_count != 1:
         noun = NOUNS[secret.kind]

@@ -6,14 +6,16 @@ import time
 from collections.abc import Callable
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from typing import Any
 
 import requests
 
 from svc.base.address import is_loopback, is_wildcard
+from svc.base.errors import ConfigError
 from svc.base.http import fetch
 from svc.base.parallel import run_parallel
-from svc.base.secret_file import read_token
+from svc.base.token_file import first_token
 from svc.base.version import HEADER
 from svc.client.babysitter import INFO_PATH
 from svc.client.router import HEALTH_PATH, METRICS_PATH, READY_PATH, SERVICES_PATH
@@ -40,9 +42,11 @@ def ask(
 ) -> HttpResult:
     """Send one request and return the response; `key` is an engine's API key."""
     try:
-        headers = {"Authorization": f"Bearer {read_token(token_file)}"} if token_file else bearer(key)
+        headers = {"Authorization": f"Bearer {first_token(Path(token_file))}"} if token_file else bearer(key)
     except OSError as error:
         return HttpResult(url, error=f"{token_file}: {(error.strerror or '').lower()}")
+    except ConfigError as error:
+        return HttpResult(url, error=error.problems[0])
     began = time.time()
     try:
         response = fetch(method, url, timeout, verify=False, headers=headers, json=body)

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
 
-from svc.base import procfs
+from svc.base import procfs, token_file
 from svc.base.errors import ConfigError
 from svc.base.own_commands import in_directory
 from svc.config import router_keys, upstream_keys
 from svc.doctor.facts import (
     API_KEYS,
+    TOKEN,
     UPSTREAM_KEYS,
     Disk,
     Gpus,
@@ -216,8 +217,12 @@ def secret_file(path: Path, setting: str, kind: str, reader: procfs.Credentials)
     errors: Sequence[str] = ()
     try:
         status = path.stat()
-        word_count = len(path.read_text(encoding="utf-8", errors="replace").split())
-        if kind == UPSTREAM_KEYS:
+        data = path.read_bytes()
+        word_count = len(data.split())
+        if kind == TOKEN and token_file.is_table(data):
+            word_count = 1
+            token_file.parse_tokens(data, path)
+        elif kind == UPSTREAM_KEYS:
             upstream_keys.load(path)
         elif kind == API_KEYS:
             router_keys.read(path)

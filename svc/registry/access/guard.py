@@ -3,8 +3,9 @@
 import hmac
 from pathlib import Path
 
-from svc.base.errors import ConfigError, Unauthorized
+from svc.base.errors import Unauthorized
 from svc.base.secret_file import SecretFile
+from svc.base.token_file import NamedToken, parse_tokens
 from svc.perimeter.browsers import BrowserRules, Headers, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.registry.access.identity import Client, identify
@@ -23,25 +24,26 @@ LOOPBACK_NEEDS_TOKEN = (
 )
 READ_TOKEN = "that is the read token; a write needs the write token (token_file)"
 
-TokenFile = SecretFile[bytes]
+Tokens = tuple[NamedToken, ...]
+TokenFile = SecretFile[Tokens]
 
 
 def token_file(path: str, setting: str = "token_file") -> TokenFile:
-    """Return the token file at `path`. To revoke the token, remove or empty the file: it then admits no client."""
-    return SecretFile(Path(path), parse_token, setting, b"", keep_last=False)
+    """Return the token file at `path`. To revoke its tokens, remove or empty the file: it then admits no client."""
+    return SecretFile(Path(path), parse_tokens, setting, (), keep_last=False)
 
 
-def parse_token(data: bytes, path: Path) -> bytes:
-    """Return the token in `data`, the content of `path`; raise ConfigError if there is none."""
-    if token := data.strip():
-        return token
-    raise ConfigError(f"{path}: the token file is empty; write the token into it")
+def _holder(file: TokenFile, offered: bytes) -> str:
+    """Return the name of the offered token in the file; "" if the file does not contain it.
 
-
-def _matches(file: TokenFile, offered: bytes) -> bool:
-    """Return whether the file contains the offered token; the comparison takes constant time."""
+    Every token is compared, each in constant time, so that the time does not show which one is similar.
+    """
     file.refresh()
-    return bool(file.value) and hmac.compare_digest(file.value, offered)
+    holder = ""
+    for name, token in file.value:
+        if hmac.compare_digest(token, offered):
+            holder = name
+    return holder
 
 
 class Guard:
@@ -85,12 +87,12 @@ class Guard:
         message = LOOPBACK_NEEDS_TOKEN if client.is_local else NEEDS_TOKEN
         raise Unauthorized(message.format(access, "read token" if access == READ else "token"))
 
-    def is_operator(self, authorization: str) -> bool:
-        """Return whether an Authorization header contains the write token."""
-        return self.token is not None and bool(authorization) and _matches(self.token, _bearer(authorization))
+    def operator(self, authorization: str) -> str:
+        """Return the name of the write token in an Authorization header; "" if it contains none."""
+        return _holder(self.token, _bearer(authorization)) if self.token is not None and authorization else ""
 
     def _is_reader(self, authorization: str) -> bool:
-        return self.read is not None and _matches(self.read, _bearer(authorization))
+        return self.read is not None and bool(_holder(self.read, _bearer(authorization)))
 
 
 class Admission:
@@ -102,7 +104,7 @@ class Admission:
 
     def identify(self, peer: str | None, headers: Headers) -> Client:
         """Return the client that sent a request with these headers from the address `peer`."""
-        return identify(peer, headers, self._browsers.hosts.knows, self._guard.is_operator)
+        return identify(peer, headers, self._browsers.hosts.knows, self._guard.operator)
 
     def check(self, access: str, method: str, client: Client, headers: Headers) -> None:
         """Raise SvcError if the client may not send a request with this method to an endpoint with this access."""

@@ -40,8 +40,12 @@ class Client(NamedTuple):
     address: str  # the address of the TCP peer: the proxy's if is_forwarded, else the client's own
     is_local: bool  # whether the client connected over loopback; False if is_forwarded
     is_forwarded: bool  # sent by a proxy, or by a web page after DNS rebinding, so that the address proves nothing
-    is_operator: bool  # whether the client sent the write token
+    operator: str  # the name of the write token that the client sent; "" without a write token
     secret_digest: str  # digest of the header X-Service-Secret; owner.ANONYMOUS without this header
+
+    @property
+    def is_operator(self) -> bool:
+        return bool(self.operator)
 
     @property
     def caller(self) -> owner.Caller:
@@ -74,12 +78,12 @@ def identify(
     peer: str | None,
     headers: Headers,
     knows_host: Callable[[str], bool] = lambda host: True,
-    is_operator: Callable[[str], bool] = lambda authorization: False,
+    operator: Callable[[str], str] = lambda authorization: "",
 ) -> Client:
     """Return the client of a request.
 
-    `knows_host` returns whether a Host header refers to this server. `is_operator` returns whether an Authorization
-    header contains the write token.
+    `knows_host` returns whether a Host header refers to this server. `operator` returns the name of the write token in
+    an Authorization header, or "".
     """
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
@@ -88,7 +92,7 @@ def identify(
         address=peer or UNKNOWN_ADDRESS,
         is_local=_is_loopback(peer or "") and not is_forwarded,
         is_forwarded=is_forwarded,
-        is_operator=is_operator(headers.get("authorization") or ""),
+        operator=operator(headers.get("authorization") or ""),
         secret_digest=owner.digest(headers.get("x-service-secret") or ""),
     )
 

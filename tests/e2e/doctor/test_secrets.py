@@ -41,6 +41,7 @@ def test_a_token_file_that_is_missing_or_empty_or_readable_by_all(site: Site, cu
     "token.*: svc keys add NAME --file *",
     "token.*: echo '[instances]' | install -D -m 600 /dev/stdin *",
     "token.*: svc logs router",
+    "token.*: svc doctor",
 )
 def test_a_file_of_keys_that_is_missing_or_has_an_error(site: Site, cures: Cures) -> None:
     site.mock("one", heartbeat_interval=1)
@@ -59,6 +60,14 @@ def test_a_file_of_keys_that_is_missing_or_has_an_error(site: Site, cures: Cures
     cures.look(site, finding, str(keys))
     assert post(site, chat, key) == 200
     keys.write_text(before)
+    cures.wait_until_gone(site, finding["key"])
+    tokens = site.root / "tokens"
+    tokens.write_text("[tokens]\nalice = word\n")
+    tokens.chmod(0o600)
+    set_in(site, "registry", f'token_file = "{tokens}"')
+    finding = find(site, f"token.{tokens}")
+    cures.look(site, finding, "line 2")
+    tokens.write_text('[tokens]\nalice = "word"\n')
     cures.wait_until_gone(site, finding["key"])
 
 

@@ -84,7 +84,7 @@ def test_loading_a_missing_file_raises(file):
         file.load()
 
 
-@pytest.mark.parametrize("text", [None, "", "two words!"])
+@pytest.mark.parametrize("text", [None, "", " \n"])
 def test_without_keep_last_removing_the_file_revokes_the_secret(file, text):
     revocable = SecretFile(file.path, parse_key, "token_file", "", keep_last=False)
     assert revocable.load() == "first"
@@ -93,3 +93,11 @@ def test_without_keep_last_removing_the_file_revokes_the_secret(file, text):
         write(file.path, text)
     assert not revocable.refresh()
     assert revocable.value == ""
+
+
+def test_without_keep_last_a_mistake_in_the_file_revokes_nothing(file):
+    revocable = SecretFile(file.path, parse_key, "token_file", "", keep_last=False)
+    revocable.load()
+    write(file.path, "two words!")
+    assert not revocable.refresh()
+    assert revocable.value == "first"

@@ -13,9 +13,9 @@ from tests.unit.registry.services import NOW, service
 
 EJECTED = {"kind": "ejected", "service": "qwen", "source": "router"}
 RESTARTED = {"kind": "restarted", "service": "qwen", "source": "babysitter"}
-STRANGER = Client("10.0.0.9", False, False, False, owner.ANONYMOUS)
+STRANGER = Client("10.0.0.9", False, False, "", owner.ANONYMOUS)
 LOCAL = STRANGER._replace(address="127.0.0.1", is_local=True)
-OPERATOR = STRANGER._replace(is_operator=True)
+OPERATOR = STRANGER._replace(operator="alice")
 BABYSITTER = STRANGER._replace(secret_digest=owner.digest("s" * 40))
 
 

@@ -31,6 +31,7 @@ def configs(**env: dict[str, str]):
         (SecretFileFacts("t", "token_file", problem="permission denied"), "permission denied", PROBLEM),
         (SecretFileFacts("t", "token_file", word_count=0), "is empty", PROBLEM),
         (SecretFileFacts("t", "token_file", word_count=2), "is no token", PROBLEM),
+        (SecretFileFacts("t", "token_file", errors=("t: not a token file",)), "cannot be used", PROBLEM),
         (SecretFileFacts("t", "token_file", mode=0o644), "readable by all users", WARNING),
         (SecretFileFacts("t", "keys_file", missing=True, kind=API_KEYS), "no such file", PROBLEM),
         (SecretFileFacts("t", "keys_file", errors=("t: not TOML",), kind=API_KEYS), "cannot be used", PROBLEM),

@@ -34,6 +34,15 @@ def test_the_router_s_file_of_keys_is_read(tmp_path):
     assert "not TOML" in machine_facts.secret_file(path, "keys_file", API_KEYS, OWN).errors[0]
 
 
+def test_a_file_of_several_tokens_is_checked_as_a_table(tmp_path):
+    path = tmp_path / "tokens"
+    path.write_text('[tokens]\nfleet = "one"\nalice = "two"\n')
+    facts = machine_facts.secret_file(path, "token_file", TOKEN, OWN)
+    assert (facts.word_count, facts.errors) == (1, ())
+    path.write_text("[tokens]\nfleet = one\n")
+    assert "line 2" in machine_facts.secret_file(path, "token_file", TOKEN, OWN).errors[0]
+
+
 def test_the_reader_of_secrets_is_supervisord_or_the_owner_of_var(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as process:
         assert machine_facts.reader(SupervisordFacts(pid=process.pid), tmp_path) == OWN

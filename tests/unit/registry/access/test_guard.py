@@ -19,7 +19,7 @@ def files(tmp_path):
 
 def admit(guard, access, peer, authorization, forwarded=False):
     headers = {"authorization": authorization, **({"x-forwarded-for": FAR} if forwarded else {})}
-    guard.admit(access, identify(peer, headers, is_operator=guard.is_operator), authorization)
+    guard.admit(access, identify(peer, headers, operator=guard.operator), authorization)
 
 
 def rejection(guard, access, peer=FAR, token="", forwarded=False):
@@ -123,3 +123,28 @@ def test_a_web_page_of_another_host_is_refused_before_its_token_is_checked(files
     client = admission.identify("127.0.0.1", headers)
     assert client.is_local
     admission.check(WRITE, "POST", client, headers)
+
+
+def test_every_token_of_a_file_with_names_admits_and_names_its_holder(files):
+    files[0].path.write_text('[tokens]\nfleet = "one"\nalice = "two"\n')
+    guard = Guard(*files)
+    assert not rejection(guard, WRITE, token="one")
+    assert not rejection(guard, WRITE, token="two")
+    assert rejection(guard, WRITE, token="tw")
+    holders = [guard.operator(f"Bearer {token}") for token in ("one", "two", "three", "w-secret")]
+    assert holders == ["fleet", "alice", "", ""]
+    assert Guard(files[1]).operator("Bearer r-secret") == "operator"
+    files[1].path.write_text('[tokens]\nprometheus = "three"\nrouter = "four"\n')
+    assert not rejection(guard, READ, token="four")
+
+
+def test_a_mistake_in_a_file_with_names_revokes_no_token(files, caplog):
+    guard = Guard(files[0])
+    files[0].path.write_text('[tokens]\nfleet = "one"\nalice = "two"\n')
+    assert not rejection(guard, WRITE, token="two")
+    files[0].path.write_text('[tokens]\nfleet = "one"\nalice = two\n')
+    assert not rejection(guard, WRITE, token="two")
+    assert "line 3" in caplog.text
+    files[0].path.write_text('[tokens]\nfleet = "one"\n')
+    assert rejection(guard, WRITE, token="two")
+    assert not any(f'"{token}"' in caplog.text for token in ("one", "two"))

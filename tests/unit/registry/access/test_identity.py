@@ -9,7 +9,7 @@ from svc.registry.leases import owner
 FAR = "192.0.2.7"
 
 
-def client(peer=FAR, operator=False, **headers) -> Client:
+def client(peer=FAR, operator="", **headers) -> Client:
     headers = {name.replace("_", "-"): value for name, value in headers.items()}
     return identify(peer, headers, lambda host: host == "gpu7", lambda authorization: operator)
 
@@ -38,16 +38,18 @@ def test_only_an_unforwarded_loopback_peer_is_local(peer, headers, is_local):
 
 
 def test_a_secret_makes_the_caller_even_beside_the_token():
-    assert client(operator=True).caller is owner.OPERATOR
+    assert client(operator="alice").caller is owner.OPERATOR
     assert (
-        client(operator=True, x_service_secret="s").caller == client(x_service_secret="s").caller == owner.digest("s")
+        client(operator="alice", x_service_secret="s").caller
+        == client(x_service_secret="s").caller
+        == owner.digest("s")
     )
     assert client().caller == owner.ANONYMOUS
 
 
 def test_details_are_for_this_machine_and_for_operators():
     assert client("127.0.0.1").may_see_details
-    assert client(operator=True, x_service_secret="s").may_see_details
+    assert client(operator="alice", x_service_secret="s").may_see_details
     assert not client("127.0.0.1", x_forwarded_for=FAR).may_see_details
 
 
