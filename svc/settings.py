@@ -138,6 +138,17 @@ class RouterSettings:
         "", help="file (TOML) of upstream API keys: those that the router sends to instances"
     )
     trusted_proxies: str = setting("", help="networks whose X-Forwarded-For is trusted, separated by commas")
+    trusted_fronts: str = setting(
+        "", help="networks of programs that may name the user for whom they send a request, separated by commas"
+    )
+    user_headers: TextList = setting(
+        (), pattern=HEADER_PATTERN, help="headers in which fronts name the user, in addition to X-OpenWebUI-User-Id"
+    )
+    fair: str = setting(
+        "off",
+        choices=("off", "address"),
+        help="who gets equal shares in a router without keys_file; address: each client's address",
+    )
     allowed_hosts: TextList = setting(
         (),
         "ROUTER_ALLOWED_HOSTS",

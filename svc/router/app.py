@@ -8,7 +8,7 @@ from functools import cache
 from typing import Any
 
 import msgspec
-from flask import Blueprint, Flask, Response, current_app, redirect, request
+from flask import Blueprint, Flask, Response, current_app, g, redirect, request
 from werkzeug.routing import BaseConverter
 from werkzeug.wrappers import Response as WerkzeugResponse
 
@@ -19,10 +19,11 @@ from svc.protocol.service import iso
 from svc.router.balance.target import Target
 from svc.router.http.allowed_paths import is_own
 from svc.router.http.cors import cors_headers, is_preflight, preflight_headers
+from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import RouterState
-from svc.router.ui.app import PAGE_PATH, identify, page
+from svc.router.ui.app import PAGE_PATH, identify, identify_unrestricted, page
 from svc.router.ui.feed import Feed
 from svc.router.wsgi import uri_of
 
@@ -35,6 +36,7 @@ PATHS_WITHOUT_KEY = (
     "/metrics",
     "/openapi.json",
 )
+PATHS_WITH_ALL_MODELS = ("/services", "/stats")
 
 
 class ModelId(BaseConverter):
@@ -120,8 +122,10 @@ def endpoints(state: RouterState) -> Blueprint:
                     "to metrics_networks"
                 )
             identify(state)
+        elif request.path in PATHS_WITH_ALL_MODELS:
+            identify_unrestricted(state)
         elif request.path not in PATHS_WITHOUT_KEY:
-            identify(state)
+            g.key = identify(state)
 
     @own.get("/livez")
     def livez() -> dict[str, str]:
@@ -156,12 +160,12 @@ def endpoints(state: RouterState) -> Blueprint:
     @own.get("/v1/models")
     def models() -> dict[str, Any]:
         """The models of all instances that can be used, each once."""
-        return {"object": "list", "data": list(_models(state).values())}
+        return {"object": "list", "data": list(_models(state, g.key).values())}
 
     @own.get("/v1/models/<id:model>")
     def model(model: str) -> dict[str, Any]:
         """One model; 404 when no instance that can be used has it."""
-        entry = _models(state).get(model)
+        entry = _models(state, g.key).get(model)
         if entry is None:
             raise NotFound(f"The model '{model}' does not exist", param="model", code="model_not_found")
         return entry
@@ -223,10 +227,10 @@ def _may_read_metrics(state: RouterState) -> bool:
     return is_among(client, networks) or (not forwarded and is_loopback(client))
 
 
-def _models(state: RouterState) -> dict[str, dict[str, Any]]:
+def _models(state: RouterState, key: ApiKey | None) -> dict[str, dict[str, Any]]:
     """Return a dict from the name of each model and alias to its entry in /v1/models.
 
-    It contains only names for which a request would get an instance now.
+    It contains only names for which a request with this key would get an instance now.
     """
     models: dict[str, dict[str, Any]] = {}
     for name, pool in state.balancer.table.by_model.items():
@@ -235,7 +239,7 @@ def _models(state: RouterState) -> dict[str, dict[str, Any]]:
     for alias, model in state.balancer.aliases.items():
         if model in models:
             models.setdefault(alias, models[model] | {"id": alias})
-    return models
+    return models if key is None else {name: entry for name, entry in models.items() if key.allows(name)}
 
 
 def _model(name: str, target: Target) -> dict[str, Any]:

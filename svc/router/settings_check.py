@@ -26,6 +26,7 @@ def check_settings(settings: RouterSettings) -> None:
     if settings.registry_token_file:
         _check_readable(settings.registry_token_file)
     parse_networks(settings.trusted_proxies, "trusted_proxies")
+    parse_networks(settings.trusted_fronts, "trusted_fronts")
     parse_networks(settings.metrics_networks, "metrics_networks")
     read_keys(settings)
     if settings.upstream_keys_file:

@@ -27,10 +27,12 @@ from svc.router.http import session_headers
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import HeadRules
 from svc.router.http.request_head_cache import RequestHeadCache
+from svc.router.proxy.accounts import AccountRules
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.body_buffers import BodyBuffers
 from svc.router.proxy.poison_list import PoisonList
 from svc.router.proxy.upstream import UpstreamPool
+from svc.router.proxy.user_rows import UserRows
 from svc.router.telemetry.access_log import AccessLog
 from svc.router.telemetry.event_reporter import EventReporter
 from svc.router.telemetry.statistics import Statistics
@@ -74,6 +76,12 @@ class RouterState:
         self.keeps_unlisted = False  # whether the table has instances that the registry does not list any more
         self.has_unapplied_keys = False  # whether config/svc.toml sets a file of keys that this router does not read
         self.trusted = parse_networks(settings.trusted_proxies, "trusted_proxies")
+        self.accounts = AccountRules(
+            settings.user_headers, parse_networks(settings.trusted_fronts, "trusted_fronts"), settings.fair == "address"
+        )
+        self.users = UserRows(1, threading.Lock())  # what counts for the limits of users behind keys
+        # Whether each relayed request is authorized, and not only one whose head requires it.
+        self.authorizes_all = keys is not None or self.accounts.needed_without_keys
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # API key -> requests that killed two instances

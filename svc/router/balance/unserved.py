@@ -1,6 +1,6 @@
 """The errors for requests whose model no instance can serve: it is unknown, or known and down. Pure."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from svc.base.errors import NotFound, SvcError, Unavailable
 from svc.base.similar_names import abbreviated_list, similar_names
@@ -78,6 +78,11 @@ def unserved_error(model: str | None, table: RoutingTable, departed: DepartedMod
     return UnknownModel(model)
 
 
+def hidden_error(model: str, table: RoutingTable) -> Unavailable:
+    """Return the error for a model that does not exist for the client: the same as for one that no instance has."""
+    return ModelDown(no_services(model)) if may_be_unlisted(table) else UnknownModel(model)
+
+
 def may_be_unlisted(table: RoutingTable) -> bool:
     """Return whether the table's instances may have models that they do not list yet.
 
@@ -94,14 +99,20 @@ def may_be_unlisted(table: RoutingTable) -> bool:
 
 
 def client_error(
-    error: UnknownModel, setting: str, uri: bytes, table: RoutingTable, aliases: Mapping[str, str]
+    error: UnknownModel,
+    setting: str,
+    uri: bytes,
+    table: RoutingTable,
+    aliases: Mapping[str, str],
+    allows: Callable[[str], bool] | None = None,
 ) -> SvcError:
     """Return the error for the client: the 503 unchanged, or a 404 that suggests similar names.
 
     `setting`: the value of `unknown_model_status`. `uri`: the URI of the request, whose path decides between 503 and
-    404 if the setting is `auto`.
+    404 if the setting is `auto`. `allows`: whether the client may use a model; None if it may use all.
     """
     if setting == "503" or (setting == "auto" and not uri.startswith(PATHS_ANSWERED_404)):
         return error
     served = {model for model, pool in table.by_model.items() if pool.members}
-    return ModelNotFound(error.model, served | {alias for alias, model in aliases.items() if model in served})
+    known = served | {alias for alias, model in aliases.items() if model in served}
+    return ModelNotFound(error.model, known if allows is None else set(filter(allows, known)))

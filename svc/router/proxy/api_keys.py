@@ -1,19 +1,25 @@
-"""API keys of clients: which key a request carries, and whether the limits of this key allow one more request.
+"""API keys of clients: which key a request carries, and what this key may do.
 
 The router stores the SHA-256 of each secret, never the secret. A secret that a client sends is hashed, looked up and
 dropped; no message and no log line shows it.
 """
 
+import datetime
+import fnmatch
 import hmac
-import math
-from collections.abc import Callable
+import re
+import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from svc.base.errors import RateLimited, Unauthorized
+from svc.base.errors import Unauthorized
 from svc.base.secret_file import SecretFile
 from svc.config import router_keys
+from svc.config.router_keys import KeyEntry
 from svc.router.balance.account import Account
 from svc.router.http.credentials import key_digests
+from svc.router.proxy.key_limits import KeyLimits
+from svc.router.proxy.token_bucket import Cells, RateLimit
 
 INVALID_KEY_CODE = "invalid_api_key"
 KEY_HEADERS_HELP = (
@@ -27,86 +33,74 @@ WRONG_KEY = (
     f"Incorrect API key provided. Send a key of this router {KEY_HEADERS_HELP}; "
     "where yours was revoked or lost, ask its operator for another."
 )
-ONE_TOKEN = 1 - 1e-9  # one token, minus the rounding error of adding fractions
+EXPIRED_KEY = "This API key expired on {}. Ask the operator of this router for another."
 
 
-def take_token(tokens: float, seconds: float, per_minute: int) -> tuple[float, float]:
-    """Take one token from a token bucket that was last used `seconds` ago.
+class ApiKey(KeyLimits):
+    """One API key: its limits, which models it may use, and what else it may do.
 
-    Return the tokens that remain in the bucket, and the seconds until the next token: 0 if a token was taken. A refused
-    request takes no token. A full bucket contains the tokens of one minute; it fills continuously.
-    """
-    tokens = min(float(per_minute), tokens + max(0.0, seconds) * per_minute / 60)
-    if tokens >= ONE_TOKEN:
-        return tokens - 1, 0.0
-    return tokens, (1 - tokens) * 60 / per_minute
-
-
-class ApiKey:
-    """One API key, with its limits (None: unlimited) and its requests in flight.
-
-    A request with an operator's key may have any path.
+    A request with an operator's key may have any path. Requests with the key of a front may name a user.
     """
 
-    __slots__ = ("_since", "_tokens", "account", "concurrency", "in_flight", "name", "operator", "requests_per_minute")
+    __slots__ = ("_cells", "_entry", "_pattern", "expires", "front", "is_plain", "name", "operator")
 
-    def __init__(self, name: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> None:
+    def __init__(self, name: str) -> None:
+        super().__init__(Account(name, name))
         self.name = name
-        self.account = Account(name, name)
-        self.operator = False
-        self.requests_per_minute = requests_per_minute
-        self.concurrency = concurrency
-        self.in_flight = 0
-        self._tokens = math.inf  # the bucket is full at first, whatever its size
-        self._since = 0.0
+        self.operator = self.front = False
+        self.is_plain = True  # whether its requests name no users, and may use all models
+        self.expires: datetime.datetime | None = None
+        self._entry: KeyEntry | None = None
+        self._pattern: re.Pattern[str] | None = None  # of the models that the key may use; None: all
+        self._cells: dict[RateLimit, Cells] = {}
 
     def __repr__(self) -> str:
         return f"<Key {self.name}>"
 
-    def admit(self, now: float) -> None:
-        """Count one more request, or raise RateLimited and count nothing. For a counted request, call `release` later.
+    def use(self, entry: KeyEntry) -> None:
+        """Adopt what the file of keys has. What was counted before stays counted."""
+        if entry == self._entry:
+            return
+        self._entry = entry
+        self.account = Account(self.name, self.name, share=entry.share, priority=entry.priority)
+        self.operator, self.front, self.expires = entry.operator, entry.front, entry.expires
+        self._pattern = model_pattern(entry.models) if entry.models else None
+        self.is_plain = not entry.front and not entry.models
+        self.set_limits(entry.requests_per_minute, entry.concurrency, entry.tokens_per_minute, entry.tokens_per_day)
 
-        `now`: seconds of a monotonic clock.
-        """
-        if self.concurrency is not None and self.in_flight >= self.concurrency:
-            raise self.concurrency_error()
-        if self.requests_per_minute is not None:
-            self._tokens, wait = take_token(self._tokens, now - self._since, self.requests_per_minute)
-            self._since = max(now, self._since)
-            if wait:
-                raise self.rate_error(wait)
-        self.in_flight += 1
+    def cells(self, kind: RateLimit) -> Cells:
+        return self._cells.setdefault(kind, [0.0, 0.0])
 
-    def concurrency_error(self) -> RateLimited:
-        return RateLimited(
-            f"Rate limit reached for key {self.name} on concurrent requests: Limit {self.concurrency}. "
-            "Please try again once one of them is done."
-        )
+    @property
+    def restricts_models(self) -> bool:
+        return self._pattern is not None
 
-    def rate_error(self, wait: float) -> RateLimited:
-        """Return the error for a request that comes `wait` seconds before the next token."""
-        return RateLimited(
-            f"Rate limit reached for key {self.name} on requests per min (RPM): Limit {self.requests_per_minute}. "
-            f"Please try again in {math.ceil(wait)}s.",
-            wait,
-        )
+    def allows(self, model: str) -> bool:
+        """Return whether the key may use a model. `model`: its name or alias, as the client sends it."""
+        return self._pattern is None or self._pattern.fullmatch(model) is not None
 
-    def release(self) -> None:
-        """Count the end of a request. Call this once for each request that was admitted."""
-        assert self.in_flight > 0, f"{self!r}: released more often than admitted"
-        self.in_flight -= 1
+    def check_expiry(self, now: float) -> None:
+        """Raise Unauthorized if the key has expired. `now`: seconds since the epoch."""
+        if self.expires is not None and now >= self.expires.timestamp():
+            raise Unauthorized(EXPIRED_KEY.format(f"{self.expires:%Y-%m-%d at %H:%M:%S} UTC"), code=INVALID_KEY_CODE)
+
+
+def model_pattern(patterns: Iterable[str]) -> re.Pattern[str]:
+    """Return the regular expression that matches names of models as these patterns do; `*` stands for any text."""
+    literal = (pattern.replace("[", "[[]").replace("?", "[?]") for pattern in patterns)
+    return re.compile("|".join(map(fnmatch.translate, literal)))
 
 
 class ApiKeys:
     """The API keys in a file. `refresh` reads the file again after a change. Before `load` every request is refused."""
 
     def __init__(self, path: Path, make_key: Callable[[str], ApiKey] = ApiKey) -> None:
-        self._file: SecretFile[dict[str, router_keys.KeyEntry]] = SecretFile(
+        self._file: SecretFile[dict[str, KeyEntry]] = SecretFile(
             path, router_keys.parse, "keys_file", {}, missing_cure=router_keys.CREATE_HINT
         )
         self._make_key = make_key
         self.on_replaced: Callable[[], object] = lambda: None
-        self.entries: dict[str, router_keys.KeyEntry] = {}  # what the file contains
+        self.entries: dict[str, KeyEntry] = {}  # what the file contains
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
         self._keys: dict[str, ApiKey] = {}  # includes removed keys with requests in flight: they may be listed again
 
@@ -123,10 +117,12 @@ class ApiKeys:
         return self.find(key_digests(authorization, x_api_key))
 
     def find(self, digests: tuple[bytes, ...]) -> ApiKey:
-        """Return the key whose SHA-256 is among the digests; raise Unauthorized if there is none."""
+        """Return the key whose SHA-256 is among the digests; raise Unauthorized if there is none, or it has expired."""
         for digest in digests:
             known, key = self._by_digest.get(digest, NO_ENTRY)
             if key is not None and hmac.compare_digest(known, digest):
+                if key.expires is not None:
+                    key.check_expiry(time.time())
                 return key
         raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=INVALID_KEY_CODE)
 
@@ -144,16 +140,13 @@ class ApiKeys:
         self.replace(self._file.value)
         return True
 
-    def replace(self, entries: dict[str, router_keys.KeyEntry]) -> None:
+    def replace(self, entries: dict[str, KeyEntry]) -> None:
         """Adopt the limits and digests in the file. A key that is still listed keeps its counts of requests."""
         self.entries = entries
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         listed = {name: self._keys.get(name) or self._make_key(name) for name in entries}
         for name, entry in entries.items():
-            key = listed[name]
-            key.requests_per_minute, key.concurrency = entry.requests_per_minute, entry.concurrency
-            key.operator = entry.operator
-            key.account = Account(name, name, share=entry.share, priority=entry.priority)
+            listed[name].use(entry)
         digests = {name: bytes.fromhex(entry.sha256) for name, entry in entries.items()}
         self._keys = busy | listed
         self._by_digest = {digests[name]: (digests[name], key) for name, key in listed.items()}

@@ -3,8 +3,12 @@
 from svc.base.errors import Forbidden, LoopDetected, NotFound
 from svc.router.http.allowed_paths import CANONICAL, INFERENCE_PATHS, is_own, normalise
 from svc.router.http.request import RequestHead
+from svc.router.proxy.accounts import user_account
+from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.key_limits import KeyLimits
 from svc.router.proxy.trusted_proxies import is_among
+from svc.router.proxy.user_limits import UserLimits
 
 MAX_SHOWN_PATH_CHARS = 200
 
@@ -36,10 +40,28 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     elif not head.passes and not is_operator:
         raise not_relayed(head, keyed=key is not None)
     if key is not None:
-        exchange.account = key.account
-        key.admit(state.now)
-        exchange.counted_key = key
+        limits: KeyLimits = key
+        if key.is_plain and not state.accounts.has_fronts:
+            exchange.account = key.account
+        else:
+            limits = _limits_of_special_key(exchange, key, peer)
+        limits.admit(state.now)
+        exchange.limits = limits
+    elif state.accounts.needed_without_keys and state.keys is None:
+        exchange.account = state.accounts.without_key(head, exchange.client, peer.decode())
     exchange.authorized = True
+
+
+def _limits_of_special_key(exchange: Exchange, key: ApiKey, peer: bytes) -> KeyLimits:
+    """Set the exchange's account, and the key if it may use only some models.
+
+    Return the limits of the user whom the request names, else those of its key.
+    """
+    state, account = exchange.state, key.account
+    exchange.restricted_key = key if key.restricts_models else None
+    user = state.accounts.user(exchange.request.head, key.front, exchange.client, peer.decode())
+    exchange.account = user_account(account, user) if user else account
+    return UserLimits(key, exchange.account, state.users) if user and key.is_limited else key
 
 
 def _check_origin(exchange: Exchange, peer: bytes) -> None:

@@ -108,7 +108,7 @@ class ClientConnection(SweptConnection):
             if body is None:
                 exchange = self._begin_exchange(Request(reader.head(), b""))
                 body = self._arriving = ArrivingBody(exchange, self._state.now)
-                if reader.head().needs_authorization or self._state.keys is not None:
+                if self._state.authorizes_all or reader.head().needs_authorization:
                     authorize(exchange, self._address)
             self.deadline += body.allocate(size, reader.body_size)  # during the wait no part of the body is read
         if reader.wants_continue:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from svc.router.balance.request_queue import Waiter
     from svc.router.balance.work import AttemptWork
     from svc.router.proxy.api_keys import ApiKey
+    from svc.router.proxy.key_limits import KeyLimits
     from svc.router.proxy.stored_objects import ObjectIdReader
     from svc.router.state import RouterState
 
@@ -58,7 +59,9 @@ class Exchange:
     authorized = False  # whether the request's head was checked, and not refused
     key_name = ""  # the name of the client's API key
     account: "Account | None" = None  # who the request counts for; None without keys
-    counted_key: "ApiKey | None" = None  # the client's API key, once the request counts for its limits
+    limits: "KeyLimits | None" = None  # those that the request counts for
+    restricted_key: "ApiKey | None" = None  # the client's API key, if that may use only some models
+    hides_model = False  # whether the model does not exist for that key
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
@@ -287,8 +290,8 @@ class Exchange:
             self.end = self.interruption or "client"
         now = self.state.clock()
         self.end_attempt(now)
-        if self.counted_key is not None:
-            self.counted_key.release()
+        if self.limits is not None:
+            self.limits.release()
         if self.allocation is not None:
             self.allocation.shrink(0)
         report_end(self, now)

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from svc.base.errors import SvcError
 from svc.router.balance.target import Target
+from svc.router.telemetry.request_tokens import estimated_prompt_tokens, read_usage, request_tokens
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ def report_end(exchange: "Exchange", now: float) -> None:
     exchange.state.statistics.record_request(record, first_token, _usage_excerpt(exchange), label)
     if exchange.state.access_log is not None:
         exchange.state.access_log.add(record)
+    if exchange.limits is not None and exchange.limits.tokens:
+        exchange.limits.use_tokens(_used_tokens(exchange), exchange.state.clock())
     tokens = record.completion_tokens
     if exchange.work is not None and record.prompt_tokens is not None:
         exchange.work.learn(record.prompt_tokens, tokens or 0)
@@ -29,6 +32,15 @@ def report_end(exchange: "Exchange", now: float) -> None:
         _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
     elif tokens:
         exchange.state.statistics.record_tokens(exchange.instance, label, tokens)
+
+
+def _used_tokens(exchange: "Exchange") -> int:
+    """Return the tokens of prompt and completion, as far as the response has them; else an estimate."""
+    if exchange.status != 200:
+        return 0
+    events = exchange.stream.tokens.total() if exchange.stream is not None else 0
+    prompt = estimated_prompt_tokens(exchange.request.body)
+    return request_tokens(read_usage(_usage_excerpt(exchange)), events, prompt).total
 
 
 def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = logging.WARNING) -> None:
@@ -66,7 +78,8 @@ def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str,
 def _model_label(exchange: "Exchange") -> str:
     """Return the model's label in metrics: UNKNOWN_MODEL if no instance has the model, as clients may invent names."""
     model = exchange.model
-    return (model or "") if model is None or model in exchange.state.balancer.table.models else UNKNOWN_MODEL
+    is_known = model is None or (model in exchange.state.balancer.table.models and not exchange.hides_model)
+    return (model or "") if is_known else UNKNOWN_MODEL
 
 
 def _usage_excerpt(exchange: "Exchange") -> bytes:

@@ -9,7 +9,7 @@ from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLim
 from svc.router.balance.owned_requests import choose_owner_or_wait
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
-from svc.router.balance.unserved import UnknownModel, client_error
+from svc.router.balance.unserved import UnknownModel
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
@@ -18,6 +18,7 @@ from svc.router.proxy.body_buffers import SMALL_BYTES
 from svc.router.proxy.exchange import ClientGone, Exchange
 from svc.router.proxy.exchange_report import log_failure, log_unexpected_error
 from svc.router.proxy.response_stream import ResponseStream
+from svc.router.proxy.restricted_models import refusal
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.routing_fields import read_routing_request
 from svc.router.proxy.stored_objects import StoredObject
@@ -53,10 +54,9 @@ def forward(exchange: Exchange, client_address: bytes) -> None:
 
 def _close_refused(exchange: Exchange, error: UnknownModel) -> SvcError:
     """Close an exchange whose model no instance has, and return the error for the client."""
-    setting, balancer = exchange.state.settings.unknown_model_status, exchange.state.balancer
-    refusal = client_error(error, setting, exchange.request.head.uri, balancer.table, balancer.aliases)
-    close_unanswered(exchange, refusal)
-    return refusal
+    failure = refusal(exchange, error)
+    close_unanswered(exchange, failure)
+    return failure
 
 
 def close_unanswered(exchange: Exchange, error: SvcError) -> None:
@@ -70,7 +70,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     """Obtain a response and set the exchange's response head, status and stream; raise SvcError, or ClientGone."""
     state = exchange.state
     head = exchange.request.head
-    if not exchange.authorized and (head.needs_authorization or state.keys is not None):
+    if not exchange.authorized and (state.authorizes_all or head.needs_authorization):
         authorize(exchange, client_address)
     if len(exchange.request.body) > SMALL_BYTES and exchange.allocation is None:  # the body arrived with its head
         exchange.allocate(len(exchange.request.body), state.now + state.settings.queue_timeout, exchange.on_wait)

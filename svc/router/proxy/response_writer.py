@@ -61,6 +61,8 @@ def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: b
         lines = b"Transfer-Encoding: chunked\r\n"
     if answer.events:
         lines += b"X-Accel-Buffering: no\r\n"
+    if exchange.limits is not None and exchange.limits.is_limited:
+        lines += exchange.limits.header_lines(exchange.state.clock())
     if cors_lines := head.origin_decision.lines:
         lines += cors_lines
     if b"x-served-by" in head.special:

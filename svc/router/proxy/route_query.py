@@ -14,11 +14,12 @@ from svc.base.errors import BadRequest, PoisonedRequest, SvcError, error_object
 from svc.router.balance.explanation import Choice, explain, policy_name
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.session_source import session_source
-from svc.router.balance.unserved import UnknownModel, client_error
+from svc.router.balance.unserved import UnknownModel
 from svc.router.http.allowed_paths import is_own
 from svc.router.http.request import Request, RequestHead
 from svc.router.proxy.authorization import authorize, not_relayed
 from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.restricted_models import refusal
 from svc.router.proxy.routing_fields import read_unresolved, with_resolved_model
 from svc.router.proxy.stored_objects import StoredObject
 
@@ -132,8 +133,4 @@ def _apply(route: Route, choice: Choice, routing: RoutingRequest, exchange: Exch
 
 def _for_client(error: SvcError, exchange: Exchange) -> SvcError:
     """Return the error with which the router would answer."""
-    if not isinstance(error, UnknownModel):
-        return error
-    state = exchange.state
-    uri, balancer = exchange.request.head.uri, state.balancer
-    return client_error(error, state.settings.unknown_model_status, uri, balancer.table, balancer.aliases)
+    return refusal(exchange, error) if isinstance(error, UnknownModel) else error

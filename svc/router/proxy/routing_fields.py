@@ -9,14 +9,19 @@ from svc.router.balance.routing_request import RoutingRequest, parse
 from svc.router.http.content_coding import decode
 from svc.router.proxy.body_buffers import LARGE_BYTES
 from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.restricted_models import check_model
 
 
 def read_routing_request(exchange: Exchange) -> RoutingRequest:
     """Return the request's model and session.
 
-    Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request.
+    Decode a compressed body first. If the model is an alias, or a fallback replaces it, rewrite the request. Raise
+    SvcError if the client's key may not use the model.
     """
-    return with_resolved_model(exchange, read_unresolved(exchange))
+    routing = read_unresolved(exchange)
+    if exchange.restricted_key is not None:
+        check_model(exchange, exchange.restricted_key, routing)
+    return with_resolved_model(exchange, routing)
 
 
 def read_unresolved(exchange: Exchange) -> RoutingRequest:

@@ -100,6 +100,8 @@ def _response(exchange: Exchange) -> Response:
         response.headers.add(name.decode("latin-1"), value.decode("latin-1"))
     if upstream.length is not None:
         response.headers["Content-Length"] = str(upstream.length)
+    if exchange.limits is not None and exchange.limits.is_limited:
+        response.headers.extend(exchange.limits.headers(exchange.state.clock()))
     if b"x-served-by" in exchange.request.head.special:
         response.headers["X-Served-By"] = upstream.target.name
     if head.events:

@@ -10,8 +10,9 @@ from urllib.parse import quote
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from svc.base.errors import NotFound, Unauthorized, Unavailable
+from svc.base.errors import Forbidden, NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient
+from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
 from svc.router.ui.feed import Feed
@@ -73,7 +74,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
     @ui.get("/stream")
     def stream() -> Response:
         """Everything that the page shows, as server-sent events; 429 if too many pages are open."""
-        identify(state)
+        identify_unrestricted(state)
         if state.draining:
             raise Unavailable("the router is stopping")
         return Response(feed.open(), mimetype="text/event-stream", headers={"Cache-Control": "no-store"})
@@ -117,13 +118,21 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
     return ui
 
 
-def identify(state: RouterState) -> None:
-    """Raise Unauthorized if clients need keys, and this request has no valid key."""
-    if state.keys is not None:
-        headers = request.headers
-        state.keys.identify(
-            headers.get("Authorization", "").encode("latin-1"), headers.get("x-api-key", "").encode("latin-1")
-        )
+def identify(state: RouterState) -> ApiKey | None:
+    """Return the key of this request, None if clients need none; raise Unauthorized if it has no valid key."""
+    if state.keys is None:
+        return None
+    headers = request.headers
+    return state.keys.identify(
+        headers.get("Authorization", "").encode("latin-1"), headers.get("x-api-key", "").encode("latin-1")
+    )
+
+
+def identify_unrestricted(state: RouterState) -> None:
+    """Raise Forbidden for a key that may use only some models: the response shows all of them. Else as `identify`."""
+    key = identify(state)
+    if key is not None and key.restricts_models and not key.operator:
+        raise Forbidden("this API key may use only some models, so it may not see the instances")
 
 
 def _file(name: str) -> Response:

@@ -119,7 +119,8 @@ class RelayState(RouterState):
         self.relay_balancer = self.balancer = RelayBalancer(
             settings, self.clock, self.health, self.statistics, counts, self.unsent.observe
         )
-        self._slot = counts.slot
+        self.users = counts.users
+        self.users.slot = self._slot = counts.slot
         self._sync = 0  # the number of the last Sync
         self._reported_retries = 0
         self._reported_idle_connections = 0

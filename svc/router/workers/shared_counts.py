@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterable
 from types import TracebackType
 
+from svc.router.proxy.user_rows import UserRows
 from svc.router.workers.prefix_rings import PrefixRings
 from svc.router.workers.shared_rows import Rows
 
@@ -48,6 +49,7 @@ class SharedCounts:
         self.queue = self.common("queue")  # their total, and the last ticket
         self.reserve = self.common("reserve")  # the process (slot + 1) with the request that may use the reserve
         self.prefix_rings = PrefixRings(processes)
+        self.users = UserRows(processes, self.lock, becomes_true)
         self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(processes)]
 
     def row(self, name: str) -> memoryview:
@@ -72,6 +74,7 @@ class SharedCounts:
         with self.lock:
             for row in self._counts.all_rows():
                 row[slot] = 0
+            self.users.clear(slot)
             self.queue[TOTAL] = sum(self.waiting)
             if self.reserve[HOLDER] == slot + 1:
                 self.reserve[HOLDER] = 0

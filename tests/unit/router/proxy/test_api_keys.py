@@ -1,22 +1,19 @@
 """Who a request is of, what a key may send, and a file that changes under it."""
 
+import dataclasses
 import datetime
 import logging
 import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from svc.base.errors import ConfigError, RateLimited, Unauthorized
 from svc.config import router_keys
-from svc.router.proxy.api_keys import ApiKey, ApiKeys, take_token
+from svc.router.balance.account import Account
+from svc.router.proxy.api_keys import ApiKey, ApiKeys
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
-
-rates = st.integers(1, 10_000)
-pauses = st.lists(st.floats(0, 120), min_size=1, max_size=200)
 
 
 def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> router_keys.KeyEntry:
@@ -57,145 +54,6 @@ def admitted(key: ApiKey, now: float) -> bool:
     return True
 
 
-# The bucket.
-
-
-@given(rates)
-def test_a_bucket_starts_with_exactly_a_minutes_worth(rate):
-    key = ApiKey("ci", requests_per_minute=rate)
-    assert [admitted(key, 5.0) for _ in range(rate + 1)] == [True] * rate + [False]
-
-
-@given(rates, st.floats(0, 1e6), pauses)
-def test_no_period_admits_more_than_the_bucket_and_its_refill(rate, start, gaps):
-    key, now, times = ApiKey("ci", requests_per_minute=rate), start, []
-    for gap in gaps:
-        now += gap / rate
-        while len(times) < 500 and admitted(key, now):
-            times.append(now)
-    for first in range(0, len(times), 7):
-        for last in range(first, len(times), 11):
-            flowed = rate * (1 + (times[last] - times[first]) / 60)
-            assert last - first + 1 <= flowed + 1e-3
-
-
-@given(rates, pauses)
-def test_a_refused_request_is_admitted_after_its_retry_after(rate, gaps):
-    key, now = ApiKey("ci", requests_per_minute=rate), 1000.0
-    for _ in range(rate):
-        key.admit(now)
-    for gap in gaps:
-        now += gap / rate
-        try:
-            key.admit(now)
-        except RateLimited as error:
-            now += error.retry_after
-            key.admit(now)
-
-
-@given(rates)
-def test_a_minute_fills_an_empty_bucket_and_more_does_not_overfill_it(rate):
-    for pause in (60.0, 6000.0):
-        key = ApiKey("ci", requests_per_minute=rate)
-        while admitted(key, 7.0):
-            pass
-        assert sum(admitted(key, 7.0 + pause) for _ in range(rate + 5)) == rate
-
-
-@given(rates, st.integers(1, 500))
-def test_a_steady_client_at_its_rate_is_never_refused(rate, requests):
-    key = ApiKey("ci", requests_per_minute=rate)
-    assert all(admitted(key, 50 + number * 60 / rate) for number in range(requests))
-
-
-@given(st.floats(0, 1e5), st.floats(-1e5, 1e5), rates)
-def test_a_token_is_taken_or_the_wait_for_it_is_returned(tokens, seconds, rate):
-    held = min(rate, tokens + max(seconds, 0) * rate / 60)
-    left, wait = take_token(tokens, seconds, rate)
-    if wait:
-        assert left == pytest.approx(held)
-        assert 0 <= left < 1
-        assert take_token(left, wait, rate) == (pytest.approx(0, abs=1e-6), 0)
-    else:
-        assert left == pytest.approx(held - 1, abs=1e-6)
-        assert held >= 1 - 1e-6
-
-
-def test_a_clock_that_stands_or_goes_back_gives_nothing():
-    key = ApiKey("ci", requests_per_minute=1)
-    key.admit(100.0)
-    assert not admitted(key, 50.0)
-    assert not admitted(key, 100.0)
-    assert not admitted(key, 159.0)
-    assert admitted(key, 160.0)
-
-
-def test_a_refusal_costs_nothing():
-    key = ApiKey("ci", requests_per_minute=60)
-    while admitted(key, 0.0):
-        pass
-    for tenth in range(1, 10):
-        assert not admitted(key, tenth / 10)
-    assert admitted(key, 1.0)
-    assert key.in_flight == 61
-
-
-# The gate.
-
-
-def test_a_refusal_is_a_429_with_whole_seconds_to_wait():
-    key = ApiKey("ci", requests_per_minute=2)
-    key.admit(0.0)
-    key.admit(0.0)
-    with pytest.raises(RateLimited) as caught:
-        key.admit(0.5)
-    error = caught.value
-    assert (error.status, error.type, error.code, error.retry_after) == (
-        429,
-        "rate_limit_error",
-        "rate_limit_exceeded",
-        30,
-    )
-    assert error.message == (
-        "Rate limit reached for key ci on requests per min (RPM): Limit 2. Please try again in 30s."
-    )
-
-
-def test_as_many_at_once_as_allowed_and_the_next_when_one_is_done():
-    key = ApiKey("ci", concurrency=2)
-    key.admit(0.0)
-    key.admit(0.0)
-    with pytest.raises(RateLimited, match="concurrent requests: Limit 2") as caught:
-        key.admit(0.0)
-    assert caught.value.retry_after == 1
-    key.release()
-    key.admit(0.0)
-    assert key.in_flight == 2
-
-
-def test_a_refusal_for_concurrency_takes_no_token():
-    key = ApiKey("ci", requests_per_minute=2, concurrency=1)
-    key.admit(0.0)
-    assert not admitted(key, 0.0)
-    key.release()
-    assert admitted(key, 0.0)
-
-
-def test_without_limits_all_are_admitted_and_counted():
-    key = ApiKey("ci")
-    for _ in range(1000):
-        key.admit(0.0)
-    assert key.in_flight == 1000
-
-
-def test_releasing_more_than_was_admitted_is_a_fault():
-    key = ApiKey("ci")
-    key.admit(0.0)
-    key.release()
-    with pytest.raises(AssertionError):
-        key.release()
-
-
 # Who it is.
 
 
@@ -213,6 +71,59 @@ def test_releasing_more_than_was_admitted_is_a_fault():
 )
 def test_a_key_is_known_in_either_header(keys, authorization, x_api_key, name):
     assert keys.identify(authorization, x_api_key).name == name
+
+
+def test_an_expired_key_is_refused_and_says_when_it_expired(path):
+    for expires, valid in ((NOON, False), (NOON.replace(year=2999), True)):
+        write(path, ci=dataclasses.replace(entry("svc-ci"), expires=expires))
+        keys = ApiKeys(path)
+        keys.load()
+        if valid:
+            assert keys.identify(b"Bearer svc-ci").name == "ci"
+        else:
+            error = refused(keys, b"Bearer svc-ci")
+            assert (error.status, error.code) == (401, "invalid_api_key")
+            assert "expired on 2026-01-02 at 12:00:00 UTC" in error.message
+
+
+@pytest.mark.parametrize(
+    ("patterns", "model", "allowed"),
+    [
+        (["qwen"], "qwen", True),
+        (["qwen"], "qwen2", False),
+        (["qwen*"], "qwen2", True),
+        (["*"], "any\nthing", True),
+        (["*/Qwen*"], "Qwen/Qwen3", True),
+        (["*/Qwen*"], "Qwen3", False),
+        (["sonnet[1m]"], "sonnet[1m]", True),
+        (["sonnet[1m]"], "sonnet1", False),
+        (["a?c"], "abc", False),
+        (["x", "y*"], "yes", True),
+        (["Qwen"], "qwen", False),
+        (["a.b"], "axb", False),
+    ],
+)
+def test_a_pattern_is_a_name_in_which_an_asterisk_is_any_text(path, patterns, model, allowed):
+    write(path, ci=dataclasses.replace(entry("svc-ci"), models=tuple(patterns)))
+    keys = ApiKeys(path)
+    keys.load()
+    assert keys.identify(b"Bearer svc-ci").allows(model) is allowed
+
+
+def test_a_key_without_patterns_may_use_every_model(keys):
+    key = keys.identify(b"Bearer svc-ci")
+    assert key.allows("anything")
+    assert not key.restricts_models
+
+
+def test_the_account_of_a_key_has_its_share_and_priority_after_each_change(path):
+    write(path, ci=dataclasses.replace(entry("svc-ci"), share=2.5, priority=-3))
+    keys = ApiKeys(path)
+    keys.load()
+    assert keys.identify(b"Bearer svc-ci").account == Account("ci", "ci", "", 2.5, -3)
+    write(path, ci=entry("svc-ci"))
+    keys.refresh()
+    assert keys.identify(b"Bearer svc-ci").account == Account("ci", "ci")
 
 
 @pytest.mark.parametrize("authorization", [b"", b"Bearer", b"Bearer  ", b"svc-ci", b"Basic svc-ci"])

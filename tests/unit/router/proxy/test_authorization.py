@@ -43,7 +43,7 @@ def exchange(
 def refusal(refused: Exchange) -> SvcError:
     with pytest.raises(SvcError) as raised:
         authorize(refused, b"127.0.0.1")
-    assert refused.counted_key is None
+    assert refused.limits is None
     return raised.value
 
 

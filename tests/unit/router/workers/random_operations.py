@@ -54,7 +54,7 @@ class RandomProcess:
         table = msgspec.Raw(encode(PublishedTable(targets(), frozenset(LIMITS))))
         self.balancer.adopt(Snapshot(ready=True, table_number=1, table=table))
         self.key = SharedApiKey("key", counts)
-        self.key.concurrency = KEY_CONCURRENCY
+        self.key.set_limits(concurrency=KEY_CONCURRENCY)
         self.draw = random.Random(seed)
         self.held: list[Target] = []
         self.waiters: list[Waiter] = []

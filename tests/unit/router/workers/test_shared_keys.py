@@ -22,9 +22,9 @@ def keys(counts: SharedCounts) -> list[SharedApiKey]:
     return [SharedApiKey("ci", process(counts, slot)) for slot in (1, 2)]
 
 
-def limit(keys: list[SharedApiKey], concurrency: int | None = None, requests_per_minute: int | None = None) -> None:
+def limit(keys: list[SharedApiKey], **limits: int | None) -> None:
     for key in keys:
-        key.concurrency, key.requests_per_minute = concurrency, requests_per_minute
+        key.set_limits(**limits)
 
 
 def test_the_requests_of_all_processes_count_for_a_keys_concurrency(keys):
@@ -92,3 +92,19 @@ def test_two_keys_have_limits_of_their_own(counts: SharedCounts, keys):
     limit([*keys, other], concurrency=1, requests_per_minute=1)
     keys[0].admit(NOW)
     other.admit(NOW)
+
+
+def test_tokens_that_one_process_reports_are_missing_in_all(keys):
+    first, second = keys
+    limit(keys, tokens_per_minute=60)
+    first.admit(NOW)
+    first.use_tokens(90, NOW)
+    with pytest.raises(RateLimited, match=r"tokens per min \(TPM\): Limit 60. Please try again in 31s"):
+        second.admit(NOW)
+    second.admit(NOW + 31)
+
+
+def test_a_key_without_limits_takes_no_memory_for_buckets(counts: SharedCounts):
+    before = len(counts._common.all_rows())  # noqa: SLF001
+    SharedApiKey("free", counts).set_limits()
+    assert len(counts._common.all_rows()) == before  # noqa: SLF001
