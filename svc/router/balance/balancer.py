@@ -10,9 +10,9 @@ from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance import model_aliases
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.policies import POLICIES, PickContext, uses_policy
-from svc.router.balance.pool import CACHE_KEY_SEPARATOR
+from svc.router.balance.pool import CACHE_KEY_SEPARATOR, reserved
 from svc.router.balance.prefix_map import PrefixMap
-from svc.router.balance.request_queue import OnWait, RequestQueue
+from svc.router.balance.request_queue import OnWait, RequestQueue, Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import RoutingTable, build, forget_lost_caches
 from svc.router.balance.target import Target
@@ -22,7 +22,6 @@ from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
 
 MIN_CONCURRENT_RETRIES = 3  # always allowed by the retry budget: a percentage of a small load would be zero
-REGISTRY_NOTICE_SECONDS = 5.0  # within which a babysitter notices that its instance has ended, and the table shows it
 
 
 class Balancer:
@@ -83,6 +82,8 @@ class Balancer:
             raise self.unserved_error(request.model)
         if self.full:
             excluded = (*excluded, *[member.name for member in pool.members if member.name in self.full])
+        if request.charge is not None and request.charge.is_background:
+            excluded = (*excluded, *reserved(pool, self.loads))
         by_model, choose = self._choose_by_model, self._choose
         if by_model and request.model:
             choose = by_model.get(request.model, choose)
@@ -92,7 +93,7 @@ class Balancer:
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
         """Return a free instance for a retry, or None. A failed instance is excluded until its table entry changes."""
         try:
-            return self.pick(request, self._unchanged_names(failed))
+            return self.pick(request, self.unchanged_names(failed))
         except Unavailable:
             return None
 
@@ -105,7 +106,10 @@ class Balancer:
         `on_wait` is called with the waiter before and after each wait, and may raise.
         Raise RateLimited if no instance becomes free in time, Unavailable if no instance can serve the request.
         """
-        if not (self.queue.waiting and self.queue.has_waiters(request.model)) and (target := self.pick(request)):
+        charge, queue = request.charge, self.queue
+        if not (queue.waiting and queue.must_wait(request.model, charge)) and (target := self.pick(request)):
+            if charge is not None:
+                queue.begin(charge, self.work.expected_tokens(request) if queue.waiting else 0)
             return target
         target = self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request))
         if target is not None:
@@ -115,32 +119,7 @@ class Balancer:
             raise RateLimited(message, self.statistics.retry_after())
         raise self.unserved_error(request.model)
 
-    def choose_again_or_wait(
-        self, request: RoutingRequest, on_wait: OnWait, refused: tuple[Target, ...], taken: tuple[str, ...]
-    ) -> Target | None:
-        """Return an instance for a request after the instances in `refused` refused a connection; None if none is free.
-
-        First wait REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or
-        other instances are only busy, wait up to `queue_timeout` more. The instances in `taken` have received the
-        request, and do not get it again. Raise RateLimited and Unavailable as `choose_or_wait` does.
-        """
-        unchanged = {target.name for target in refused}
-
-        def choose() -> Target | None:
-            # Names are removed and never added again, because a changed entry may change back.
-            unchanged.intersection_update(self._unchanged_names(refused))
-            return self.pick(request, (*unchanged, *taken))
-
-        seconds = min(REGISTRY_NOTICE_SECONDS, self._settings.queue_timeout)
-        target = self.wait(request, on_wait, seconds, choose, ordered=False)  # so that it delays no other request
-        if target is not None:
-            return target
-        excluded = (*self._unchanged_names(refused), *taken)
-        if request.model in self.table.returning or self.table.has_other_members(request.model, excluded):
-            return self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request, taken))
-        return self.pick(request, taken)  # an instance may have been away too briefly for the registry to notice
-
-    def _unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
+    def unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
         """Return the names of the failed instances whose entry in the table has not changed since the failure."""
         return tuple(target.name for target in failed if target in self.table.targets)
 
@@ -156,18 +135,29 @@ class Balancer:
 
         Return None after `seconds`. A request that is not `ordered` neither waits behind others nor delays them.
         """
-        queue = self.queue
-        waiter = queue.join(request.model, self._clock() + seconds, self.statistics.retry_after(), ordered)
+        queue, charge = self.queue, request.charge
+        if charge is not None:
+            charge.expected = self.work.expected_tokens(request)
+        waiter = queue.join(request.model, self._clock() + seconds, self.statistics.retry_after(), ordered, charge)
         try:
             while not waiter.expired:
                 on_wait(waiter)
                 waiter.wait()
                 on_wait(waiter)
-                if queue.is_first(request.model, waiter) and (target := choose()):
+                if queue.is_first(request.model, waiter) and (target := self._choose_in_turn(request, waiter, choose)):
                     return target
         finally:
             queue.leave(request.model, waiter)
         return None
+
+    def _choose_in_turn(
+        self, request: RoutingRequest, waiter: Waiter, choose: Callable[[], Target | None]
+    ) -> Target | None:
+        """Return what `choose` returns. If that is an instance, the request leaves the queue."""
+        target = choose()
+        if target is not None:
+            self.queue.serve(request.model, waiter)
+        return target
 
     def claim_place(self, target: Target) -> bool:
         """Return whether an instance has a place for the next attempt. One of several processes claims it."""
@@ -262,8 +252,7 @@ class Balancer:
 
     def expire(self, now: float) -> None:
         """End the waits whose time is over, and make trials of ejected instances due. Call it ten times a second."""
-        if self.queue.waiting:
-            self.queue.expire(now)
+        self.queue.sweep(now)
         if names := self.health.lapsed_ejections(now):
             with self._lock:
                 self._rebuild_if(self.health.make_trials_due(names, now, self.table.targets))
@@ -280,6 +269,7 @@ class Balancer:
             forget_lost_caches(self.prefixes, self.table.targets, targets)
             models = self.table.models
             self.table = build(targets, self.health.is_usable)
+            self.queue.groups = self.table.groups
             self._departed.replace_table(models, self.table.models, self._clock())
             self.full = {t.name for t in targets if t.limit and self.loads.get(t.name, 0) >= t.limit}
             self._forget_absent({target.name for target in targets})

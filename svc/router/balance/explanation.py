@@ -85,7 +85,7 @@ def explain(balancer: Balancer, settings: RouterSettings, request: RoutingReques
     if not pool.members:
         waits = request.model in balancer.table.returning
         return Choice(name, candidates, (_without_members(request, candidates, waits),), waits=waits)
-    if balancer.queue.waiting and balancer.queue.has_waiters(request.model):
+    if balancer.queue.waiting and balancer.queue.must_wait(request.model):
         return Choice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
     member, context = _pick(balancer, POLICIES[name], pool, request, full)
     if member is None:

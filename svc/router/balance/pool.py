@@ -1,7 +1,7 @@
 """The pools of candidates that policies choose from. Pure."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 from hashlib import blake2b
 
@@ -10,6 +10,7 @@ import msgspec
 from svc.router.balance.target import Target
 
 MAX_CYCLE_LENGTH = 10_000
+RESERVED_SHARE = 8  # one place of so many at an instance is left to requests of priority 0 and higher
 CACHE_KEY_SEPARATOR = "\0"  # precedes the cache type in a pool's key
 
 
@@ -50,6 +51,16 @@ class Pool(msgspec.Struct, frozen=True):
                 for cache_type in {member.cache_type for member in members if member.cache_type}
             },
         )
+
+
+def reserved(pool: Pool, loads: Mapping[str, int]) -> list[str]:
+    """Return the names of the members whose free places are left to requests of priority 0 and higher.
+
+    At least one place is left, unless there is only one. So such a request need not wait until one of a lower priority
+    ends, and the engine works all the same.
+    """
+    limited = ((member.name, member.target.limit) for member in pool.members if member.target.limit > 1)
+    return [name for name, limit in limited if loads.get(name, 0) >= limit - max(1, limit // RESERVED_SHARE)]
 
 
 def cycle(weights: list[int]) -> tuple[int, ...]:

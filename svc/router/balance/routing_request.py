@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
+from svc.router.balance.fair_order import Charge
 from svc.router.balance.target import Target
 from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, Fields, JsonBody, read_body, user_id
 from svc.router.http.multipart_form import find_field
@@ -17,6 +18,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """The model in a request (None: any model), the session of the request (empty: none), and its body.
 
     `owner`: the instance that has the object which the request is about; None for most requests.
+    `charge`: the tokens that its account is charged with; None if it has no account.
     `json`: what was read of a JSON body; None if nothing was, or if the body was rewritten since.
     """
 
@@ -25,6 +27,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     owner: Target | None = None
     json: JsonBody | None = None
+    charge: Charge | None = None
 
 
 def parse(request: Request) -> RoutingRequest:

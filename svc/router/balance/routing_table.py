@@ -29,6 +29,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
     by_model: dict[str, Pool] = {}
     returning: frozenset[str] = frozenset()  # models without a candidate that have an instance about to return
     models: frozenset[str] = frozenset()  # the models of all instances, including those that may not get requests
+    groups: dict[str, str] = {}  # model -> the first name among the models that share instances with it
 
     def pool(self, model: str | None) -> Pool | None:
         """Return the pool of candidates for a model (None: any model); None or an empty pool if there are none."""
@@ -76,7 +77,27 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
         {model: Pool.of(_usable_or_all(listed, usable), model) for model, listed in by_model.items()},
         frozenset(returning - set(by_model)),
         frozenset(model for target in ordered for model in target.models),
+        groups_of(ordered),
     )
+
+
+def groups_of(targets: Iterable[Target]) -> dict[str, str]:
+    """Return the group of each model: models are of one group if they share an instance, also through other models."""
+    groups: dict[str, str] = {}
+
+    def root(model: str) -> str:
+        while (parent := groups.setdefault(model, model)) != model:
+            groups[model] = model = groups[parent]
+        return model
+
+    for target in targets:
+        for model in target.models:
+            first, second = sorted((root(model), root(target.models[0])))
+            groups[second] = first
+    groups = {model: root(model) for model in groups}
+    if len(set(groups.values())) == 1:
+        groups[""] = min(groups)  # requests that contain no model use the same instances
+    return groups
 
 
 def forget_lost_caches(prefixes: PrefixMap, before: Iterable[Target], after: Iterable[Target]) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from svc.protocol.instance_load import InstanceLoad
+from svc.router.balance.routing_request import RoutingRequest
 
 DEFAULT_BYTES_PER_TOKEN = 4.0
 DEFAULT_COMPLETION_TOKENS = 256.0
@@ -68,6 +69,15 @@ class ModelMeans:
         self.body_bytes, self.prompt_tokens = DEFAULT_BYTES_PER_TOKEN, 1.0
         self.completion_tokens = DEFAULT_COMPLETION_TOKENS
 
+    def prompt(self, body_bytes: int) -> int:
+        """Return the estimated tokens of the prompt in a body."""
+        return min(int(body_bytes * self.prompt_tokens / self.body_bytes), MAX_ESTIMATED_TOKENS)
+
+    def completion(self, body: bytes) -> int:
+        """Return the expected tokens of the completion."""
+        usual, limit = min(int(self.completion_tokens), MAX_ESTIMATED_TOKENS), max_tokens(body)
+        return usual if limit is None else min(limit, usual)
+
     def learn(self, body_bytes: int, prompt_tokens: int, completion_tokens: int) -> None:
         if prompt_tokens > 0 and body_bytes:
             # The mean of each, not of their ratio, so that long requests count more than short ones.
@@ -105,16 +115,19 @@ class Work:
 
     def begin(self, instance: str, model: str | None, body: bytes) -> "AttemptWork":
         """Count the tokens of an attempt that begins; `AttemptWork.end` ends it."""
-        means = self._models.get(model)
-        if means is None:
-            means = self._add_model(model)
-        prompt = min(int(len(body) * means.prompt_tokens / means.body_bytes), MAX_ESTIMATED_TOKENS)
-        limit = max_tokens(body)
-        usual = min(int(means.completion_tokens), MAX_ESTIMATED_TOKENS)
-        completion = usual if limit is None else min(limit, usual)
+        means = self.means(model)
+        prompt, completion = means.prompt(len(body)), means.completion(body)
         self._request_tokens += LEARNING_RATE * (prompt + completion - self._request_tokens)
         self.add(instance, prompt + completion)
         return AttemptWork(self, instance, means, len(body), prompt + completion, completion)
+
+    def means(self, model: str | None) -> ModelMeans:
+        return self._models.get(model) or self._add_model(model)
+
+    def expected_tokens(self, request: RoutingRequest) -> int:
+        """Return the tokens that a request is expected to use: at least 1."""
+        means = self.means(request.model)
+        return max(1, means.prompt(len(request.body)) + means.completion(request.body))
 
     def add(self, instance: str, tokens: int) -> None:
         """Change the tokens in flight at an instance."""

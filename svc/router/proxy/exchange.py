@@ -22,6 +22,7 @@ from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
     from svc.router.balance.account import Account
+    from svc.router.balance.fair_order import Charge
     from svc.router.balance.request_queue import Waiter
     from svc.router.balance.work import AttemptWork
     from svc.router.proxy.api_keys import ApiKey
@@ -62,6 +63,7 @@ class Exchange:
     limits: "KeyLimits | None" = None  # those that the request counts for
     restricted_key: "ApiKey | None" = None  # the client's API key, if that may use only some models
     hides_model = False  # whether the model does not exist for that key
+    charge: "Charge | None" = None  # the tokens that the account is charged with
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again

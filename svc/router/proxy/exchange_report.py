@@ -9,6 +9,7 @@ from svc.router.telemetry.request_tokens import estimated_prompt_tokens, read_us
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
+    from svc.router.balance.fair_order import Charge
     from svc.router.proxy.exchange import Exchange
     from svc.router.proxy.response_stream import ResponseStream
 
@@ -29,9 +30,12 @@ def report_end(exchange: "Exchange", now: float) -> None:
     if exchange.work is not None and record.prompt_tokens is not None:
         exchange.work.learn(record.prompt_tokens, tokens or 0)
     if stream is not None:
-        _count_tokens(exchange, stream, exchange.instance, label, tokens or stream.tokens.total())
+        tokens = tokens or stream.tokens.total()
+        _count_tokens(exchange, stream, exchange.instance, label, tokens)
     elif tokens:
         exchange.state.statistics.record_tokens(exchange.instance, label, tokens)
+    if exchange.charge is not None:
+        _settle(exchange, exchange.charge, record.prompt_tokens, tokens or 0)
 
 
 def _used_tokens(exchange: "Exchange") -> int:
@@ -47,6 +51,22 @@ def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = 
     """Log why an attempt at an instance failed."""
     request_id = exchange.request_id.decode("latin-1")
     log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
+
+
+def _settle(exchange: "Exchange", charge: "Charge", prompt: int | None, completion: int) -> None:
+    """Charge the account with what its request has used: nothing if no instance has worked for it.
+
+    `prompt`: the tokens that the response reports, None if it reports none.
+    """
+    balancer, tokens = exchange.state.balancer, 0
+    if exchange.attempts and (exchange.status < 400 or exchange.interruption):
+        means = balancer.work.means(exchange.model)
+        if prompt is None:
+            prompt = means.prompt(charge.body_bytes)
+        elif exchange.work is None:  # else it has learned from this response already
+            means.learn(charge.body_bytes, prompt, completion)
+        tokens = prompt + completion
+    balancer.queue.order.charge(charge, tokens)
 
 
 def log_unexpected_error(exchange: "Exchange") -> SvcError:
@@ -65,6 +85,10 @@ def count_running_stream(exchange: "Exchange") -> None:
         _count_tokens(exchange, stream, attempt.target.name, label, stream.settled_tokens())
         if exchange.work is not None:
             exchange.work.progress(stream.settled_tokens())
+        if (charge := exchange.charge) is not None:
+            balancer = exchange.state.balancer
+            used = balancer.work.means(exchange.model).prompt(charge.body_bytes) + stream.settled_tokens()
+            balancer.queue.order.charge(charge, max(charge.tokens, used))
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:

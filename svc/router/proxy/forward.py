@@ -7,6 +7,7 @@ import msgspec
 
 from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
 from svc.router.balance.owned_requests import choose_owner_or_wait
+from svc.router.balance.refused_requests import choose_again_or_wait
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.balance.unserved import UnknownModel
@@ -77,6 +78,10 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     routing = read_routing_request(exchange)
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
+    if exchange.account is not None and head.is_inference:
+        charge = state.balancer.queue.charge(exchange.account, routing.model, state.now, len(routing.body))
+        exchange.charge = charge
+        msgspec.structs.force_setattr(routing, "charge", charge)  # a copy of the request would cost more
     stored = StoredObject(exchange, routing) if head.object_path is not None else None
     if stored is not None and stored.owner is not None:
         routing = msgspec.structs.replace(routing, owner=stored.owner)
@@ -180,7 +185,8 @@ def _wait_for_registry(
     exchange.waited_for_registry = True
     exchange.end_attempt()
     try:
-        return exchange.state.balancer.choose_again_or_wait(routing, exchange.on_wait, refused, taken)
+        seconds = exchange.state.settings.queue_timeout
+        return choose_again_or_wait(exchange.state.balancer, routing, exchange.on_wait, refused, taken, seconds)
     except RateLimited:  # the queue is full, but for the client, the failures of the instances explain more
         return None
 

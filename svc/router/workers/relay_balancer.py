@@ -10,8 +10,9 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 
 from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES, Balancer
+from svc.router.balance.fair_order import Charge, precedes
 from svc.router.balance.health_tracker import HealthTracker
-from svc.router.balance.request_queue import OnWait, Waiter
+from svc.router.balance.request_queue import LAST, Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import build, forget_lost_caches
 from svc.router.balance.target import Target
@@ -22,8 +23,6 @@ from svc.router.workers.shared_loads import SharedLoads, SharedTurns, SharedWork
 from svc.router.workers.shared_prefixes import SharedPrefixes
 from svc.router.workers.shared_queue import SharedQueue
 from svc.settings import RouterSettings
-
-NO_TICKET = sys.maxsize  # of a request that has not waited: it is behind all that wait
 
 
 class RelayBalancer(Balancer):
@@ -49,7 +48,8 @@ class RelayBalancer(Balancer):
         self._retrying = counts.row("retrying")
         self._report = report
         self._table_number = 0
-        self._ticket = NO_TICKET  # of the waiter for which `pick` is called
+        self._ticket = LAST  # of the waiter for which `pick` is called
+        self._charge: Charge | None = None  # of the request for which it is called
         self._claimed: Target | None = None  # the instance at which the next attempt has its place
         self._claimed_trial = 0  # the number of the trial that this attempt would be; 0: it is none
         self._claimed_retry = False
@@ -84,7 +84,7 @@ class RelayBalancer(Balancer):
             self.work.tokens.rows.clear()
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.prefixes.forget_names()
-        self.queue.models = self.table.models
+        self.queue.models, self.queue.groups = self.table.models, self.table.groups
         self._departed.replace_table(models, self.table.models, self._clock())
 
     def _names(self) -> Iterator[str]:
@@ -94,6 +94,7 @@ class RelayBalancer(Balancer):
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
         self._withdraw_claim()
+        self._charge = request.charge
         while (target := super().pick(request, excluded)) is not None and not self._claim(target):
             pool = self.table.pool(request.model)
             members = pool.members if pool is not None else ()
@@ -102,35 +103,19 @@ class RelayBalancer(Balancer):
         self.prefixes.settle(target is not None)
         return target
 
-    def wait(
-        self,
-        request: RoutingRequest,
-        on_wait: OnWait,
-        seconds: float,
-        choose: Callable[[], Target | None],
-        ordered: bool = True,
+    def _choose_in_turn(
+        self, request: RoutingRequest, waiter: Waiter, choose: Callable[[], Target | None]
     ) -> Target | None:
-        """Wait as the base class does. The request leaves the queue in the moment in which it claims its place.
+        """Return what `choose` returns. The request leaves the queue in the moment in which it claims its place.
 
         So the sum of the requests that wait and of those in flight never shows one request twice.
         """
-        own: list[Waiter] = []
-
-        def note_waiter(waiter: Waiter) -> None:
-            own[:] = [waiter]
-            on_wait(waiter)
-
-        def choose_in_turn() -> Target | None:
-            self._ticket = own[0].number
-            try:
-                with self._counts.lock:
-                    if (target := choose()) is not None:
-                        self.queue.leave(request.model, own[0])
-                    return target
-            finally:
-                self._ticket = NO_TICKET
-
-        return super().wait(request, note_waiter, seconds, choose_in_turn, ordered)
+        self._ticket = waiter.number
+        try:
+            with self._counts.lock:
+                return super()._choose_in_turn(request, waiter, choose)
+        finally:
+            self._ticket = LAST
 
     def _is_full(self, target: Target) -> bool:
         return bool(target.limit) and self.loads.get(target.name) >= target.limit
@@ -141,11 +126,15 @@ class RelayBalancer(Balancer):
         return sum(max(0, m.target.limit - self.loads.get(m.name)) if m.target.limit else sys.maxsize for m in members)
 
     def _is_anothers_turn(self, target: Target) -> bool:
-        """Return whether a request that has waited longer than this one can have the place at the instance."""
-        if not self.queue.waiting:
+        """Return whether a request that has its turn before this one can have the place at the instance."""
+        queue, charge = self.queue, self._charge
+        if not queue.waiting:
             return False
+        rank = queue.order.rank(charge, self._ticket)
+        group = "" if charge is None else charge.key[0]
         for model in (*target.models, None):
-            if 0 < self.queue.first_ticket(model) < self._ticket:
+            first = queue.first_rank(model)
+            if first is not None and precedes(queue.group(model), first, group, rank):
                 pool = self.table.pool(model)
                 if pool is not None and any(member.target is target for member in pool.members):
                     return True
@@ -270,5 +259,4 @@ class RelayBalancer(Balancer):
 
     def expire(self, now: float) -> None:
         """End the waits whose time is over. The control process makes trials due."""
-        if self.queue.waiting:
-            self.queue.expire(now)
+        self.queue.sweep(now)

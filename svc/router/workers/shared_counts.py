@@ -26,6 +26,7 @@ from types import TracebackType
 
 from svc.router.proxy.user_rows import UserRows
 from svc.router.workers.prefix_rings import PrefixRings
+from svc.router.workers.shared_accounts import AccountTable
 from svc.router.workers.shared_rows import Rows
 
 COMMON_CELLS = 2  # in a common row
@@ -50,6 +51,7 @@ class SharedCounts:
         self.reserve = self.common("reserve")  # the process (slot + 1) with the request that may use the reserve
         self.prefix_rings = PrefixRings(processes)
         self.users = UserRows(processes, self.lock, becomes_true)
+        self.accounts = AccountTable()
         self._wakeups = [os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC) for _ in range(processes)]
 
     def row(self, name: str) -> memoryview:

@@ -1,23 +1,33 @@
-"""The request queue of a process that relays. A place goes to the request that waits longest, in whichever process.
+"""The request queue of a process that relays. All processes have one order (see `balance/fair_order.py`).
 
 Each process has its own waiters in its own lines. What the others need to know is in the shared counts:
 
                           slot 0    slot 1    slot 2
     "line MODEL"            0         17        12      the ticket of the first waiter in each process's line; 0: none
+    "rank MODEL"            0          0         0      its level and the priority of its account, in one number
+    "counter MODEL"         0        850       900      the counter of its account; without accounts 0
     "length MODEL"          0         3         1       how many requests for the model wait
     "waiting"               0         3         1       how many requests wait
     "unordered"             0         1         0       how many waiters stand in no line
     common "queue"        total: 5   last ticket: 21
 
-Tickets ascend over all processes, so the smallest one in "line MODEL" has its turn: here the waiter of slot 2.
+The smallest triple of rank, counter and ticket has its turn: here the waiter of slot 1. Without accounts that is the
+smallest ticket, and tickets ascend over all processes. The counters themselves are in a table (`shared_accounts.py`).
+
+A process writes its first waiter when one joins or leaves, when it is woken, and ten times a second. In between, what
+the others read may be out of date, because the counter has risen. So a process that is woken writes first, and if it
+does not have the turn any more, it wakes the process that has it.
 """
 
-from collections import deque
 from collections.abc import Callable, Iterable
 
 from svc.base.errors import RateLimited
-from svc.router.balance.request_queue import QUEUE_FULL, RequestQueue, Waiter
+from svc.router.balance.fair_order import Charge, FairOrder, Rank
+from svc.router.balance.request_queue import LAST, QUEUE_FULL, QUEUE_FULL_OF_ACCOUNT, RequestQueue, Waiter
+from svc.router.workers.shared_accounts import SharedCounters
 from svc.router.workers.shared_counts import LAST_TICKET, TOTAL, SharedCounts, becomes_true
+
+PRIORITIES = 1 << 20  # how many different priorities fit into a number beside the level
 
 
 class SharedQueue(RequestQueue):
@@ -25,7 +35,7 @@ class SharedQueue(RequestQueue):
 
     def __init__(self, size: int, counts: SharedCounts, free_places: Callable[[str | None], int]) -> None:
         """`free_places` returns how many more requests for a model the instances could take now."""
-        super().__init__(size)
+        super().__init__(size, FairOrder(SharedCounters(counts.accounts), counts.lock))
         self._free_places = free_places
         self.models: frozenset[str] = frozenset()  # the table's models: requests for others never wait
         self._counts = counts
@@ -42,12 +52,29 @@ class SharedQueue(RequestQueue):
     def waiting(self, count: int) -> None:
         """Ignore the count of one process, which the base class keeps."""
 
-    def has_waiters(self, model: str | None) -> bool:
-        return (model is None or model in self.models) and any(self._tickets(model))  # clients may invent any name
+    def group(self, model: str | None) -> str:
+        return self.groups.get(model or "", "")
 
-    def join(self, model: str | None, deadline: float, retry_after: int, ordered: bool = True) -> Waiter:
+    def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
+        if not (model is None or model in self.models) or not any(self._tickets(model)):  # clients may invent any name
+            return False
+        line = self._lines.get(model)
+        if charge is None or (line is not None and line.has_account(charge.key)):
+            return True
+        with self._counts.lock:
+            self.order.lift(charge.key, self._lowest_counter(model, charge.key[1]))
+            first = self.first_rank(model)
+            return first is not None and first < self.order.rank(charge, LAST)
+
+    def join(
+        self,
+        model: str | None,
+        deadline: float,
+        retry_after: int,
+        ordered: bool = True,
+        charge: Charge | None = None,
+    ) -> Waiter:
         slot, common = self._counts.slot, self._common
-        length, tickets = self._length(model), self._tickets(model)
 
         def has_room() -> bool:
             # A free place will be taken by a request that waits: its process has been woken, but has not run yet.
@@ -57,49 +84,91 @@ class SharedQueue(RequestQueue):
         with self._counts.lock:
             if not has_room():
                 raise RateLimited(QUEUE_FULL, retry_after=retry_after)
+            if not self.order.may_wait(charge, max(1, self.size - common[TOTAL]), self._counts.processes - 1):
+                raise RateLimited(QUEUE_FULL_OF_ACCOUNT, retry_after=retry_after)
             common[TOTAL] += 1
             common[LAST_TICKET] += 1
             self._waiting[slot] += 1
-            length[slot] += 1
-            waiter = Waiter(deadline, common[LAST_TICKET])
-            if not ordered:
-                self._unordered[waiter] = model
-                self._without_line[slot] += 1
-            elif line := self._lines.get(model):
-                line.append(waiter)
+            self._length(model)[slot] += 1
+            waiter = Waiter(deadline, common[LAST_TICKET], charge)
+            if charge is not None and ordered:
+                self.order.lift(charge.key, self._lowest_counter(model, charge.key[1]))
+            self._add(model, waiter, ordered)
+            if ordered:
+                self._publish(model)
             else:
-                self._lines[model] = deque([waiter])
-                tickets[slot] = waiter.number
+                self._without_line[slot] += 1
         waiter.wake()  # another process may have freed a place just before it could see this waiter
         return waiter
 
-    def first_ticket(self, model: str | None) -> int:
-        """Return the smallest ticket of the requests for a model that wait in any process; 0 if none waits."""
-        return min(filter(None, self._tickets(model)), default=0)
+    def _publish(self, model: str | None) -> bool:
+        """Write the first waiter of this process's line for the others; return whether that has changed anything."""
+        slot, line = self._counts.slot, self._lines.get(model)
+        rows = (self._tickets(model), self._row("rank", model), self._row("counter", model))
+        values = (0, 0, 0)
+        if line is not None:
+            rank = line.rank(line.first())
+            values = (rank.ticket, rank.level * PRIORITIES + rank.priority, rank.counter)
+        changed = [row for row, value in zip(rows, values, strict=True) if row[slot] != value]
+        for row, value in zip(rows, values, strict=True):
+            row[slot] = value
+        return bool(changed)
+
+    def _first(self, model: str | None) -> tuple[Rank, int] | None:
+        """Return the rank of the request for a model that has its turn, and the slot of its process."""
+        rows = zip(self._row("rank", model), self._row("counter", model), self._tickets(model), strict=True)
+        firsts = ((rank, counter, ticket, slot) for slot, (rank, counter, ticket) in enumerate(rows) if ticket)
+        first = min(firsts, default=None)
+        if first is None:
+            return None
+        packed, counter, ticket, slot = first
+        level = (packed + PRIORITIES // 2) // PRIORITIES
+        return Rank(level, packed - level * PRIORITIES, counter, ticket), slot
+
+    def first_rank(self, model: str | None) -> Rank | None:
+        """Return the rank of the request for a model that has its turn, in any process; None if none waits."""
+        first = self._first(model)
+        return None if first is None else first[0]
+
+    def _lowest_counter(self, model: str | None, priority: int) -> int | None:
+        """Return the smallest counter of the first waiters for a model whose accounts have this priority."""
+        rows = zip(self._tickets(model), self._row("rank", model), self._row("counter", model), strict=True)
+        half = PRIORITIES // 2
+        counters = (c for ticket, rank, c in rows if ticket and (rank + half) % PRIORITIES - half == priority)
+        return min(counters, default=None)
 
     def is_first(self, model: str | None, waiter: Waiter) -> bool:
         if waiter in self._unordered:
             return True
-        return self._lines[model][0] is waiter and self.first_ticket(model) == waiter.number
+        with self._counts.lock:
+            self.order.flush()
+            changed = self._publish(model)
+            if not self._has_turn(self._lines[model], waiter):
+                return False
+            first = self._first(model)
+        if first is None or first[1] == self._counts.slot:
+            return True
+        if changed:
+            self._counts.wake([first[1]])
+        return False
+
+    def serve(self, model: str | None, waiter: Waiter) -> None:
+        with self._counts.lock:
+            super().serve(model, waiter)
 
     def leave(self, model: str | None, waiter: Waiter) -> None:
         """Remove a waiter, if it still waits, and wake those whose turn it may be now."""
-        if waiter not in self._unordered and waiter not in self._lines.get(model, ()):
-            return
         slot = self._counts.slot
-        length, tickets = self._length(model), self._tickets(model)
         with self._counts.lock:
-            self._common[TOTAL] -= 1
-            self._waiting[slot] -= 1
-            length[slot] -= 1
             if self._unordered.pop(waiter, self) is not self:
                 self._without_line[slot] -= 1
+            elif self._remove(model, waiter):
+                self._publish(model)
             else:
-                line = self._lines[model]
-                line.remove(waiter)
-                tickets[slot] = line[0].number if line else 0
-                if not line:
-                    del self._lines[model]
+                return
+            self._common[TOTAL] -= 1
+            self._waiting[slot] -= 1
+            self._length(model)[slot] -= 1
         self.wake_own()
         others = (slot for slot, count in enumerate(self._waiting) if count and slot != self._counts.slot)
         self._counts.wake(others)  # its turn passes on, also to other models' requests for the same instances
@@ -107,10 +176,8 @@ class SharedQueue(RequestQueue):
     def wake(self, models: Iterable[str | None]) -> None:
         """Wake the first waiter of each of these models, in its process, and the waiters that stand in no line."""
         slots = {slot for slot, count in enumerate(self._without_line) if count}
-        for model in models:
-            tickets = self._tickets(model).tolist()  # other processes may change the row meanwhile
-            if first := min(filter(None, tickets), default=0):
-                slots.add(tickets.index(first))
+        with self._counts.lock:
+            slots.update(first[1] for model in models if (first := self._first(model)) is not None)
         if self._counts.slot in slots:
             slots.remove(self._counts.slot)
             self.wake_own()
@@ -125,13 +192,19 @@ class SharedQueue(RequestQueue):
 
     def expire(self, now: float) -> None:
         super().expire(now)
+        with self._counts.lock:
+            for model in self._lines:
+                self._publish(model)
         self.wake_own()  # ten times a second: so the turn of a process that was killed passes on
 
     def _tickets(self, model: str | None) -> memoryview:
-        return self._counts.row(f"line {model}" if model is not None else "line")
+        return self._row("line", model)
 
     def _length(self, model: str | None) -> memoryview:
-        return self._counts.row(f"length {model}" if model is not None else "length")
+        return self._row("length", model)
+
+    def _row(self, kind: str, model: str | None) -> memoryview:
+        return self._counts.row(kind if model is None else f"{kind} {model}")
 
 
 def lengths(counts: SharedCounts, models: Iterable[str]) -> dict[str | None, int]:

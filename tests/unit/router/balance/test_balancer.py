@@ -364,55 +364,6 @@ def test_retries_are_a_share_of_the_load_and_at_least_three(load: int, budget: f
 # Instances that refused the connection.
 
 
-def steps(*works: Callable[[], object]) -> Callable[[Waiter], None]:
-    """Return a function for `on_wait` that does one of the works before each wait."""
-    remaining = [work for each in works for work in (each, lambda: None)]  # it is called before and after each wait
-
-    def on_wait(waiter: Waiter) -> None:
-        assert remaining, "it waits for ever"
-        remaining.pop(0)()
-
-    return on_wait
-
-
-def expire(router: RouterState) -> Callable[[], None]:
-    return lambda: router.balancer.queue.expire(router.now + 999)
-
-
-def test_an_instance_that_refused_gets_the_request_once_its_entry_has_changed():
-    router = state(A)
-    restarted = target("a", "m", registered="later")
-    back = steps(lambda: router.replace_targets([A]), lambda: router.replace_targets([restarted]))
-    assert router.balancer.choose_again_or_wait(M, back, (A,), ()) is restarted
-
-
-def test_another_instance_that_becomes_free_gets_the_request():
-    router = state(A, limited("b"))
-    router.balancer.begin_attempt(limited("b"))
-    free = steps(lambda: router.balancer.end_attempt(limited("b"), 1.0, failed=False))
-    again = router.balancer.choose_again_or_wait(M, free, (A,), ())
-    assert again is not None
-    assert again.name == "b"
-
-
-def test_a_request_waits_longer_for_instances_that_restart():
-    router = state(target("a", "m", status="starting"))
-    restarted = target("a", "m", registered="later")
-    late = steps(expire(router), lambda: router.replace_targets([restarted]))
-    assert router.balancer.choose_again_or_wait(M, late, (A,), ()) is restarted
-
-
-def test_an_instance_that_returned_unnoticed_is_tried_in_the_end():
-    router = state(A)
-    assert router.balancer.choose_again_or_wait(M, steps(expire(router)), (A,), ()) is A
-
-
-def test_an_instance_that_has_taken_the_request_does_not_get_it_again():
-    router = state(A, B)
-    assert router.balancer.choose_again_or_wait(M, steps(expire(router), expire(router)), (A,), ("b",)) is A
-    assert router.balancer.choose_again_or_wait(M, steps(expire(router), expire(router)), (), ("a", "b")) is None
-
-
 def test_prefix_forgets_what_an_instance_that_restarted_or_left_was_sent():
     def request(number: int) -> RoutingRequest:
         return RoutingRequest("m", body=b'{"prompt": "%b"}' % (b"%d " % number * 900))

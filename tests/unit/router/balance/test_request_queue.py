@@ -73,7 +73,7 @@ def test_the_queue_counts_exactly_those_that_wait(steps: list[tuple[str, bool, i
         assert queue.waiting == len(waiting) == sum(queue.lengths().values())
         for model in "abc":
             own = [waiter for m, waiter in waiting if m == model]
-            assert queue.has_waiters(model) is bool(own)
+            assert queue.must_wait(model) is bool(own)
             assert not own or queue.is_first(model, own[0])
     for model, waiter in waiting:
         queue.leave(model, waiter)

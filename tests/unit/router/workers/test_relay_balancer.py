@@ -178,7 +178,7 @@ def test_a_new_request_does_not_overtake_one_that_has_tried_already(counts):
     waiting = WaitingRequest(own)
     assert waiting.has_tried.wait(10)
     end(other, ONE)
-    assert other.balancer.queue.has_waiters("m")
+    assert other.balancer.queue.must_wait("m")
     assert begin(own) is None
     own.balancer.queue.wake_own()
     assert waiting.result() == ONE

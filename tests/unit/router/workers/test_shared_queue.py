@@ -3,6 +3,7 @@ import os
 import pytest
 
 from svc.base.errors import RateLimited
+from svc.router.balance.account import Account
 from svc.router.balance.request_queue import Waiter
 from svc.router.http.sockets import readable
 from svc.router.workers.shared_counts import SharedCounts
@@ -37,6 +38,14 @@ def join(own: SharedQueue, model: str | None = "m", ordered: bool = True) -> Wai
     return waiter
 
 
+def fair_join(own: SharedQueue, account: Account, expected: int = 100, model: str | None = "m") -> Waiter:
+    charge = own.charge(account, model, 0.0, 100)
+    charge.expected = expected
+    waiter = own.join(model, 10, 1, charge=charge)
+    was_woken(waiter)
+    return waiter
+
+
 def was_woken(waiter: Waiter) -> bool:
     woken = waiter._event.is_set()  # noqa: SLF001
     waiter._event.clear()  # noqa: SLF001
@@ -66,14 +75,14 @@ def test_a_new_request_waits_behind_those_of_other_processes(queues):
     first, second = queues
     join(first)
     join(first, None)
-    assert (second.has_waiters("m"), second.has_waiters("n"), second.has_waiters(None)) == (True, False, True)
+    assert (second.must_wait("m"), second.must_wait("n"), second.must_wait(None)) == (True, False, True)
 
 
 def test_names_of_models_that_no_instance_has_take_no_memory(counts: SharedCounts, queues):
     first, _ = queues
     before = len(counts._counts.all_rows())  # noqa: SLF001
     for number in range(100):
-        assert not first.has_waiters(f"invented {number}")
+        assert not first.must_wait(f"invented {number}")
     assert len(counts._counts.all_rows()) == before  # noqa: SLF001
 
 
@@ -104,7 +113,7 @@ def test_a_refused_request_leaves_no_trace(queues):
         second.join("m", 10, 1)
     for waiter in waiters:
         first.leave("m", waiter)
-    assert (first.waiting, first.has_waiters("m"), first.first_ticket("m")) == (0, False, 0)
+    assert (first.waiting, first.must_wait("m"), first.first_rank("m")) == (0, False, None)
 
 
 def test_leaving_twice_counts_once(queues):
@@ -140,7 +149,7 @@ def test_the_end_of_a_wait_passes_the_turn_to_the_other_process(counts: SharedCo
 def test_requests_in_no_line_neither_wait_behind_others_nor_delay_them(counts: SharedCounts, queues):
     first, second = queues
     retry = join(second, ordered=False)
-    assert not first.has_waiters("m")
+    assert not first.must_wait("m")
     waiter = join(first)
     assert second.is_first("m", retry)
     assert first.is_first("m", waiter)
@@ -182,3 +191,72 @@ def test_the_lengths_are_those_of_all_processes(counts: SharedCounts, queues):
     assert lengths(counts, MODELS) == {"m": 2, None: 1}
     first.leave("m", waiter)
     assert lengths(counts, MODELS) == {"m": 1, None: 1}
+
+
+A, B = Account("a"), Account("b")
+BATCH = Account("batch", priority=-2)
+
+
+def test_the_account_with_the_least_service_has_its_turn_in_whichever_process(queues):
+    first, second = queues
+    flood = [fair_join(first, A) for _ in range(2)]
+    first.serve("m", flood[0])
+    light = fair_join(second, B)
+    assert second.is_first("m", light)
+    assert not first.is_first("m", flood[1])
+    second.serve("m", light)
+    assert first.is_first("m", flood[1])
+
+
+def test_requests_of_one_account_keep_their_order_over_the_processes(queues):
+    first, second = queues
+    early, late = fair_join(first, A), fair_join(second, A)
+    assert [first.is_first("m", early), second.is_first("m", late)] == [True, False]
+    assert second.must_wait("m", second.charge(A, "m", 0.0, 1))
+
+
+def test_a_new_request_of_an_account_with_less_service_need_not_wait(queues):
+    first, second = queues
+    waiter = fair_join(first, A)
+    first.serve("m", waiter)
+    fair_join(first, A)
+    assert not second.must_wait("m", second.charge(B, "m", 0.0, 1))
+    assert second.must_wait("m", second.charge(A, "m", 0.0, 1))
+    assert second.must_wait("m", second.charge(BATCH, "m", 0.0, 1))
+
+
+def test_a_process_that_has_lost_its_turn_wakes_the_one_that_has_it(counts: SharedCounts, queues):
+    first, second = queues
+    served = fair_join(first, B, expected=50)
+    mine, other = fair_join(second, A), fair_join(first, B)
+    first.serve("m", served)
+    woken_processes(counts)
+    assert second.is_first("m", mine), "A has had nothing, B was charged with 50 tokens"
+    charge = second.charge(A, "m", 0.0, 1)
+    second.order.charge(charge, 900)  # a running request of A has used more than was expected
+    second.order.flush()
+    assert not second.is_first("m", mine)
+    assert woken_processes(counts) == [1]
+    assert first.is_first("m", other)
+
+
+def test_higher_priorities_go_first_in_whichever_process(queues):
+    first, second = queues
+    batch = fair_join(first, BATCH)
+    normal = fair_join(second, A)
+    assert [first.is_first("m", batch), second.is_first("m", normal)] == [False, True]
+    assert second.first_rank("m").level == 0
+    second.serve("m", normal)
+    assert first.is_first("m", batch)
+    assert second.first_rank("m")[:2] == (2, -2)
+
+
+def test_a_killed_process_takes_no_counter_with_it(counts: SharedCounts, queues):
+    killed, other = queues
+    waiter = fair_join(killed, A, expected=1000)
+    killed.serve("m", waiter)
+    fair_join(killed, A)
+    counts.clear(1)
+    mine, light = fair_join(other, A), fair_join(other, B)
+    assert other.is_first("m", light)
+    assert not other.is_first("m", mine)

@@ -1,0 +1,201 @@
+"""The order of the requests that wait: by priority, and within a priority fair by tokens among accounts. Pure.
+
+The rule is virtual token counting (Sheng et al., "Fairness in Serving Large Language Models", OSDI 2024). Each account
+has a counter, which rises by the tokens of its requests, divided by the account's share. Of the accounts with waiting
+requests, the one with the smallest counter has its turn; its requests are served in the order of arrival:
+
+    account    counter   waiting
+    ci             900        12
+    alice          850         1    <- has its turn
+    bob            400         0    its next request lifts the counter to just below 850: idle time saves nothing up
+
+A request that gets a place is charged with the tokens that it is expected to use. The charge is corrected while its
+response streams and when it ends, also if it was cancelled or has failed.
+
+Only counters of the same priority and the same group are compared. A group is a set of models that share instances:
+what an account uses of other instances does not count here. A request of a higher priority goes first, but each
+AGING_SECONDS in which an account waits and is not served raise its next request by one priority, so that none waits for
+ever.
+"""
+
+from collections.abc import Iterable
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
+AGING_SECONDS = 5.0
+MAX_COUNTERS = 20_000  # beyond it, the counters that were used least recently are forgotten
+MAX_QUEUE_MULTIPLE = 8  # an account may have so many times more waiting requests than the queue has room for others
+BASE = ""  # in place of an account's name: the counter at which accounts of a priority and group start
+
+CounterKey = tuple[str, int, str]  # group, priority, account
+NO_ACCOUNT: CounterKey = ("", 0, BASE)  # of requests without an account
+
+
+class Rank(NamedTuple):
+    """The position of a waiting request: the smallest rank of a group has its turn."""
+
+    level: int  # the negative priority, with what was added for the time of waiting
+    priority: int  # of requests that have reached the same level, the one of lower priority has waited longer
+    counter: int
+    ticket: int
+
+
+class Charge:
+    """The tokens that one request is charged with."""
+
+    __slots__ = ("body_bytes", "expected", "is_background", "key", "share", "since", "tokens", "units")
+
+    def __init__(self, key: CounterKey, share: float, since: float, body_bytes: int) -> None:
+        self.key = key
+        self.share = share
+        self.since = since  # when the request arrived
+        self.body_bytes = body_bytes
+        self.is_background = key[1] < 0  # whether it leaves some places of each instance to others
+        self.expected = 0  # tokens, once the request has begun to wait
+        self.tokens = self.units = 0  # what it is charged with at present
+
+
+class Counters(dict[CounterKey, int]):
+    """The counters of accounts. Those that were used least recently are forgotten: such accounts start anew."""
+
+    def set(self, key: CounterKey, units: int) -> None:
+        self.pop(key, None)
+        if len(self) >= MAX_COUNTERS:
+            del self[next(iter(self))]
+        self[key] = units
+
+    def value(self, key: CounterKey) -> int:
+        """Return the counter of an account; that of its group and priority if the account has none yet."""
+        units = self.get(key)
+        return self.get((key[0], key[1], BASE), 0) if units is None else units
+
+
+class FairOrder:
+    """The counters, and which accounts have waiting requests. `now` is set by the sweep, ten times a second."""
+
+    def __init__(self, counters: Counters | None = None, lock: AbstractContextManager[object] | None = None) -> None:
+        """`lock` is held while counters are changed; it may be nested. None: no other process changes them."""
+        self.counters = Counters() if counters is None else counters
+        self.now = 0.0
+        self._lock = nullcontext() if lock is None else lock
+        self._waiting: dict[CounterKey, int] = {}  # account -> its waiting requests
+        self._served_at: dict[CounterKey, float] = {}  # account with waiting requests -> when one of them got its place
+        # What has happened since the last `flush`: to change a counter costs too much for each request.
+        self._begun: dict[CounterKey, None] = {}
+        self._units: dict[CounterKey, int] = {}
+
+    # Requests that get a place.
+
+    def begin(self, charge: Charge) -> None:
+        """Note a request that gets a place while none waits. It is charged when its tokens are known."""
+        self._begun[charge.key] = None
+
+    def serve(self, charge: Charge) -> None:
+        """Charge a request that gets a place while others wait with its expected tokens, unless it was charged."""
+        key = charge.key
+        with self._lock:
+            self.lift(key)
+            self.counters.set((key[0], key[1], BASE), self.counters.value(key))
+            if key in self._waiting:
+                self._served_at[key] = self.now
+            self.charge(charge, max(charge.tokens, charge.expected))
+            self.flush()
+
+    def charge(self, charge: Charge, tokens: int) -> None:
+        """Charge a request with so many tokens in all, instead of those with which it was charged before."""
+        if tokens != charge.tokens:
+            units = int(tokens * UNITS_PER_TOKEN / charge.share)
+            self._units[charge.key] = self._units.get(charge.key, 0) + units - charge.units
+            charge.tokens, charge.units = tokens, units
+
+    def flush(self) -> None:
+        """Enter into the counters what has happened since the last call."""
+        if not self._begun and not self._units:
+            return
+        counters = self.counters
+        with self._lock:
+            for key in self._begun:
+                if key not in self._waiting:
+                    base = (key[0], key[1], BASE)
+                    units = max(counters.value(key), counters.value(base))
+                    counters.set(base, units)
+                    counters.set(key, units)
+            for key, units in self._units.items():
+                counters.set(key, counters.value(key) + units)
+        self._begun.clear()
+        self._units.clear()
+
+    # Requests that wait.
+
+    def lift(self, key: CounterKey, lowest: int | None = None) -> None:
+        """Lift the counter of an account that becomes active to just below the smallest of the active accounts.
+
+        `lowest`: the smallest counter of the group and priority that other processes know; None if they know none.
+        """
+        self.flush()
+        if key in self._waiting:
+            return
+        with self._lock:
+            active = [self.counters.value(other) for other in self._waiting if other[:2] == key[:2]]
+            if lowest is not None:
+                active.append(lowest)
+            start = min(active) - 1 if active else self.counters.value((key[0], key[1], BASE))
+            self.counters.set(key, max(self.counters.value(key), start))
+
+    def arrive(self, charge: Charge | None) -> None:
+        """Count a request that begins to wait, after `lift`."""
+        if charge is not None:
+            self._waiting[charge.key] = self._waiting.get(charge.key, 0) + 1
+
+    def depart(self, charge: Charge | None) -> None:
+        """Count a request that ceases to wait."""
+        if charge is not None:
+            left = self._waiting[charge.key] - 1
+            if left:
+                self._waiting[charge.key] = left
+            else:
+                del self._waiting[charge.key]
+                self._served_at.pop(charge.key, None)
+
+    def may_wait(self, charge: Charge | None, room: int, processes: int = 1) -> bool:
+        """Return whether an account may have one more waiting request, if the queue has `room` for so many.
+
+        One account never fills the queue: others always find room. With several processes that relay, each counts its
+        own requests.
+        """
+        return charge is None or self._waiting.get(charge.key, 0) * processes < MAX_QUEUE_MULTIPLE * room
+
+    def rank(self, charge: Charge | None, ticket: int) -> Rank:
+        if charge is None:
+            return Rank(0, 0, 0, ticket)
+        key = charge.key
+        waited = self.now - max(charge.since, self._served_at.get(key, 0.0))
+        steps = int(waited / AGING_SECONDS) if waited > 0 else 0
+        return Rank(-key[1] - steps, key[1], self.counters.value(key), ticket)
+
+
+def in_order(ranks: Iterable[tuple[str, Rank]]) -> list[int]:
+    """Return the indexes of these ranks, each with its group, in the order in which they have their turns.
+
+    Counters of different groups cannot be compared: of two groups at the same level, the one with the request that has
+    waited longest goes first.
+    """
+    entries = list(ranks)
+    oldest: dict[tuple[str, int], int] = {}
+    for group, rank in entries:
+        place = (group, rank.level)
+        oldest[place] = min(rank.ticket, oldest.get(place, rank.ticket))
+
+    def order(index: int) -> tuple[int, int, Rank]:
+        group, rank = entries[index]
+        return rank.level, oldest[group, rank.level], rank
+
+    return sorted(range(len(entries)), key=order)
+
+
+def precedes(group: str, rank: Rank, other_group: str, other: Rank) -> bool:
+    """Return whether the first of two requests has its turn before the second."""
+    if group == other_group:
+        return rank < other
+    return (rank.level, rank.ticket) < (other.level, other.ticket)
