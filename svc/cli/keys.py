@@ -1,10 +1,11 @@
-"""`svc keys`: add, list and revoke API keys of the router."""
+"""`svc keys`: add, change, show, list and revoke API keys of the router."""
 
 import contextlib
+import datetime
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,43 @@ import click
 
 from svc.base.errors import CommandError, SvcError
 from svc.cli.group import CommandGroup
+from svc.cli.key_options import key_changes, policy_options
 from svc.cli.name_completers import keys
 from svc.cli.options import HERE, keys_file_of_site
 from svc.config import router_keys
-from svc.config.router_key_changes import add_key, discard_key, revoke_key
-from svc.config.router_key_entry import check_name, check_note
+from svc.config.router_key_changes import add_key, change_key, discard_key, find_key, revoke_key
+from svc.config.router_key_entry import KeyEntry, check_name
 from svc.site import supervisord_process
 from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
 DIGEST_DIGITS = 8  # number of digits at the start of the SHA-256 that are shown
-HEAD = ("NAME", "CREATED", "PER MINUTE", "AT ONCE", "OPERATOR", "SHA-256", "NOTE")
-
-COUNT = click.IntRange(min=1)
+COLUMNS = {  # field -> its heading
+    "name": "NAME",
+    "created": "CREATED",
+    "requests_per_minute": "PER MINUTE",
+    "concurrency": "AT ONCE",
+    "tokens_per_minute": "TOKENS/MIN",
+    "tokens_per_day": "TOKENS/DAY",
+    "share": "SHARE",
+    "priority": "PRIORITY",
+    "models": "MODELS",
+    "expires": "EXPIRES",
+    "front": "FRONT",
+    "operator": "OPERATOR",
+    "sha256": "SHA-256",
+    "note": "NOTE",
+}
+OPTIONAL_FIELDS = {  # field -> its default
+    "tokens_per_minute": None,
+    "tokens_per_day": None,
+    "share": 1.0,
+    "priority": 0,
+    "models": (),
+    "expires": None,
+    "front": False,
+}
 file_option = click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -36,7 +60,7 @@ file_option = click.option(
 
 @click.group("keys", cls=CommandGroup)
 def command() -> None:
-    """Add, list and revoke API keys of the router.
+    """Add, change, show, list and revoke API keys of the router.
 
     The router requires keys once their file is configured: keys_file under [router] in
     config/svc.toml, or ROUTER_KEYS_FILE. It reads the file again within a second of a change.
@@ -45,31 +69,20 @@ def command() -> None:
 
 @command.command()
 @click.argument("name")
-@click.option(
-    "--requests-per-minute",
-    type=COUNT,
-    metavar="N",
-    help="requests that the key may send a minute  [default: no limit]",
-)
-@click.option(
-    "--concurrency", type=COUNT, metavar="N", help="requests that it may have in flight at once  [default: no limit]"
-)
-@click.option("--operator", is_flag=True, help="may send management requests to instances: any path and method")
-@click.option("--note", default="", metavar="TEXT", help="what or whom the key is for")
+@policy_options
 @file_option
-def add(
-    name: str, requests_per_minute: int | None, concurrency: int | None, operator: bool, note: str, file: Path | None
-) -> None:
+def add(name: str, file: Path | None, **options: Any) -> None:
     """Make a key and print its secret. It is shown only now, because the file keeps only the secret's SHA-256.
 
-    Logs and metrics show the key as NAME. Only the secret goes to stdout.
+    Logs and metrics show the key as NAME. Only the secret goes to stdout. A limit that is not given
+    is none.
     """
-    _check_argument("NAME", check_name, name)
-    _check_argument("--note", check_note, note)
+    _check_name(name)
+    changes = key_changes(_now(), **options)
     path, router_reads_it = keys_file_of_site(file)
     if path.parent == HERE.var:
         HERE.make_var()
-    secret = add_key(path, name, requests_per_minute, concurrency, operator, note)
+    secret = add_key(path, name, changes)
     try:
         echo(secret)
     except OSError as error:  # the secret was not printed, so the key is useless
@@ -82,18 +95,60 @@ def add(
         echo(hint, err=True)
 
 
+@command.command("set", epilog="For example: svc keys set ci --tokens-per-minute 50000 --concurrency none")
+@click.argument("name", shell_complete=keys)
+@policy_options
+@file_option
+def set_key(name: str, file: Path | None, **options: Any) -> None:
+    """Change a key; its secret stays. What is not given stays, and `none` removes a limit.
+
+    The router applies the change within a second, and what the key has used stays counted.
+    """
+    changes = key_changes(_now(), **options)
+    if not changes:
+        raise click.UsageError("nothing to change; give at least one option")
+    path, _ = keys_file_of_site(file)
+    before, after = change_key(path, name, changes)
+    fields = [field for field in changes if getattr(before, field) != getattr(after, field)]
+    if not fields:
+        echo(f"{path}: key {name!r} has these values already", err=True)
+    for field in fields:
+        old, new = (_cell(_value(entry, field)) for entry in (before, after))
+        echo(f"{path}: key {name!r}: {field}: {new} (was {old})", err=True)
+
+
+@command.command()
+@click.argument("name", shell_complete=keys)
+@click.option("--json", "as_json", is_flag=True, help="for programs: an object")
+@file_option
+def show(name: str, as_json: bool, file: Path | None) -> None:
+    """Show all that is set for one key; of its secret, the start of the SHA-256."""
+    path, _ = keys_file_of_site(file)
+    row = _row(name, find_key(path, name))
+    if as_json:
+        echo_json(row, indent=2)
+    else:
+        for line in aligned_lines([(field, _cell(value)) for field, value in row.items()]):
+            echo(line)
+
+
 @command.command("list")
 @click.option("--json", "as_json", is_flag=True, help="for programs: an object with a list `keys`")
 @file_option
 def list_keys(as_json: bool, file: Path | None) -> None:
-    """Show every key: name, time of creation, limits, whether it is an operator's, start of its SHA-256, note."""
+    """Show every key: name, time of creation, limits, whether it is an operator's, start of its SHA-256, note.
+
+    Tokens, share, priority, models, expiry and front have a column if any key sets them.
+    """
     path, router_reads_it = keys_file_of_site(file)
     entries = router_keys.read(path) if path.exists() else {}
     rows = [_row(name, entry) for name, entry in sorted(entries.items())]
     if as_json:
         echo_json({"keys": rows}, indent=2)
     elif rows:
-        for line in aligned_lines([HEAD, *(tuple(_cell(value) for value in row.values()) for row in rows)]):
+        columns = _columns(entries.values())
+        heads = tuple(COLUMNS[field] for field in columns)
+        for line in aligned_lines([heads, *(tuple(_cell(row[field]) for field in columns) for row in rows)]):
             echo(line)
         if router_reads_it and (hint := _hint(path, router_reads_it)):
             echo(hint, err=True)
@@ -111,11 +166,15 @@ def revoke(name: str, file: Path | None) -> None:
     echo(f"{path}: key {name!r} revoked", err=True)
 
 
-def _check_argument(argument: str, rule: Callable[[str], object], value: str) -> None:
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
+
+
+def _check_name(name: str) -> None:
     try:
-        rule(value)
+        check_name(name)
     except ValueError as error:
-        raise click.UsageError(f"{argument}: {error}") from None
+        raise click.UsageError(f"NAME: {error}") from None
 
 
 def _hint(path: Path, router_reads_it: bool) -> str:
@@ -138,19 +197,29 @@ def _setting_hint(path: Path) -> str:
     )
 
 
-def _row(name: str, entry: router_keys.KeyEntry) -> dict[str, Any]:
-    return {
-        "name": name,
-        "created": entry.created.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "requests_per_minute": entry.requests_per_minute,
-        "concurrency": entry.concurrency,
-        "operator": entry.operator,
-        "sha256": entry.sha256[:DIGEST_DIGITS],
-        "note": entry.note,
-    }
+def _row(name: str, entry: KeyEntry) -> dict[str, Any]:
+    return {"name": name} | {field: _value(entry, field) for field in COLUMNS if field != "name"}
+
+
+def _value(entry: KeyEntry, field: str) -> Any:
+    value = getattr(entry, field)
+    if isinstance(value, datetime.datetime):
+        return value.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value[:DIGEST_DIGITS] if field == "sha256" else value
+
+
+def _columns(entries: Iterable[KeyEntry]) -> list[str]:
+    """Return the fields that the list shows: those of OPTIONAL_FIELDS only if an entry does not have the default."""
+    entries = list(entries)
+    used = {field for field, default in OPTIONAL_FIELDS.items() if any(getattr(e, field) != default for e in entries)}
+    return [field for field in COLUMNS if field not in OPTIONAL_FIELDS or field in used]
 
 
 def _cell(value: Any) -> str:
-    if value is None or value is False:
+    if value is None or value is False or value in ((), ""):
         return "-"
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if isinstance(value, float):
+        return f"{value:g}"
     return "yes" if value is True else str(value)

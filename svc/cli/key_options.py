@@ -1,0 +1,108 @@
+"""The options of `svc keys add` and `svc keys set`, one for each field of a key, and the fields that they change."""
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from svc.config.router_key_changes import KeyChanges
+from svc.config.router_key_entry import MAX_PRIORITY, MAX_SHARE, MIN_SHARE, check_models, check_note
+
+NO_VALUES = ("", "none")  # in place of a value, these remove it
+PERIOD = re.compile(r"(\d{1,5})([dh])")
+HOURS = {"d": 24, "h": 1}
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+
+class Limit(click.ParamType):
+    """A whole number from 1 on, or none; none is returned as 0."""
+
+    name = "limit"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if value in NO_VALUES:
+            return 0
+        if not value.isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is no whole number from 1 on, and not `none`", param, ctx)
+        return int(value)
+
+
+LIMIT_HELP = {
+    "requests-per-minute": "requests that the key may send a minute",
+    "concurrency": "requests that it may have in flight at once",
+    "tokens-per-minute": "tokens that it may use a minute",
+    "tokens-per-day": "tokens that it may use a day",
+}
+SHARES = click.FloatRange(MIN_SHARE, MAX_SHARE)
+PRIORITIES = click.IntRange(-MAX_PRIORITY, MAX_PRIORITY)
+OPTIONS = (
+    *(click.option(f"--{name}", type=Limit(), metavar="N", help=text) for name, text in LIMIT_HELP.items()),
+    click.option("--share", type=SHARES, metavar="X", help="its weight where requests wait  [default: 1]"),
+    click.option(
+        "--priority", type=PRIORITIES, metavar="N", help="of its waiting requests; higher goes first  [default: 0]"
+    ),
+    click.option("--models", metavar="A,B*", help="the only models that it may use; * is any text  [default: all]"),
+    click.option("--expires", metavar="TIME", help="when it ends: 90d, 12h, 2027-01-31 or 2027-01-31T12:00:00Z (UTC)"),
+    click.option("--front/--no-front", default=None, help="its requests may name the user for whom they are sent"),
+    click.option(
+        "--operator/--no-operator",
+        default=None,
+        help="may send management requests to instances: any path and method",
+    ),
+    click.option("--note", metavar="TEXT", help="what or whom the key is for"),
+)
+
+
+def policy_options(function: F) -> F:
+    """Add an option for each field of a key. What is not given is None, so that `set` leaves it unchanged."""
+    for option in reversed(OPTIONS):
+        function = option(function)
+    return function
+
+
+def key_changes(now: datetime.datetime, **options: Any) -> KeyChanges:
+    """Return the fields that the given options change; raise UsageError for a value that no key may have."""
+    changes = KeyChanges()
+    for name in ("requests_per_minute", "concurrency", "tokens_per_minute", "tokens_per_day"):
+        if (limit := options[name]) is not None:
+            changes[name] = limit or None
+    for name in ("share", "priority", "front", "operator"):
+        if (value := options[name]) is not None:
+            changes[name] = value  # type: ignore[literal-required]  # each has a type of its own, which click checks
+    if (note := options["note"]) is not None:
+        changes["note"] = _checked("--note", check_note, note)
+    if (models := options["models"]) is not None:
+        patterns = [pattern.strip() for pattern in models.split(",")]
+        changes["models"] = () if patterns in ([""], ["*"]) else _checked("--models", check_models, patterns)
+    if (expires := options["expires"]) is not None:
+        changes["expires"] = (
+            None if expires in NO_VALUES else _checked("--expires", lambda text: _time(text, now), expires)
+        )
+    return changes
+
+
+def _checked(option: str, rule: Callable[[Any], T], value: object) -> T:
+    try:
+        return rule(value)
+    except ValueError as error:
+        raise click.UsageError(f"{option}: {error}") from None
+
+
+def _time(text: str, now: datetime.datetime) -> datetime.datetime:
+    """Return the time that a text means; raise ValueError for one that is no time, or has passed."""
+    if period := PERIOD.fullmatch(text):
+        return now + datetime.timedelta(hours=int(period[1]) * HOURS[period[2]])
+    try:
+        time = datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; give 90d, 12h, 2027-01-31, 2027-01-31T12:00:00Z or none") from None
+    if time.tzinfo is None:
+        time = time.replace(tzinfo=datetime.timezone.utc)
+    if time <= now:
+        raise ValueError(f"{text!r} has passed; to end the key now, use `svc keys revoke`")
+    return time.astimezone(datetime.timezone.utc).replace(microsecond=0)
