@@ -7,7 +7,6 @@ PATH=$venv/bin:$PATH
 unset PYTHONDONTWRITEBYTECODE  # else each process that the tests start compiles svc anew
 all=
 if [ "${1:-}" = --all ]; then all=yes; shift; fi
-
 ruff check .
 ruff format --check .
 output=$(mktemp -d)

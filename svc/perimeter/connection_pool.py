@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TypeVar
 
+from gevent import Greenlet
 from gevent.pool import Pool
 
 from svc.perimeter.client_socket import ClientSocket, ClientSockets
@@ -41,19 +42,32 @@ class ConnectionPool(Pool):
 
     gevent's servers call `full` before each accept; sweepers call `shed_if_full`. If all connections are busy, the
     server accepts no connection until one of them ends. Meanwhile new connections wait in the backlog, so that no
-    accept() fails for lack of a descriptor.
+    accept() fails for lack of a descriptor. A connection that was accepted without a greenlet (see `HeartbeatServer`)
+    waits in `spawn` for one of them to end.
     """
 
     def __init__(self, size: int, connections: Callable[[], Iterable[S]], clock: Callable[[], float]) -> None:
         super().__init__(size)
         self._connections = connections
         self._clock = clock
+        self._waiting = 0  # greenlets that wait for a place for another one
         self._warned = float("-inf")
 
     def full(self) -> bool:
         """Close idle connections if the limit is reached; return whether no connection can be accepted now."""
         self.shed_if_full()
         return bool(super().full())
+
+    def add(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
+        """Wait for a place, and close idle connections to get one; `spawn` calls this."""
+        self._waiting += 1
+        try:
+            self.shed_if_full()
+            super().add(greenlet, blocking, timeout)
+        finally:
+            self._waiting -= 1
+        if self._waiting:
+            self.shed_if_full()
 
     def shed_if_full(self) -> None:
         """Close idle connections if the connection limit is reached."""

@@ -137,7 +137,8 @@ class HeartbeatServer(StreamServer):
         Return the requests that are incomplete together with the connections that stay open after a heartbeat, and the
         connections that stay open after a report.
 
-        Pass on the other requests. They have changed nothing, also if the store fails: `handle` then reports the error.
+        Pass on the other requests after the answers, because each may wait for a place in the pool. They have changed
+        nothing, also if the store fails: `handle` then reports the error.
         """
         parsed = [(request, heartbeats.parse_heartbeat(request.data)) for request in requests]
         usual = [(request, heartbeat) for request, heartbeat in parsed if heartbeat]
@@ -150,6 +151,7 @@ class HeartbeatServer(StreamServer):
         now = self._clock()
         still_open: list[Request] = []
         reporting: list[Request] = []
+        others: list[Request] = []
         for request, heartbeat in parsed:
             payload = next(answers) if heartbeat else None
             if heartbeat and payload:
@@ -161,7 +163,9 @@ class HeartbeatServer(StreamServer):
             elif heartbeat is None and not heartbeats.is_complete(request.data):
                 still_open.append(request)
             else:
-                self._pass_on(request)
+                others.append(request)
+        for request in others:
+            self._pass_on(request)
         return still_open, reporting
 
     def _completed(self, still_open: list[Request]) -> list[Request]:

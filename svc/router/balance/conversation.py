@@ -8,9 +8,9 @@ blocks before it: equal hashes mean equal prefixes.
 Only whole blocks have a hash. The conversation's last bytes are followed by others in its next turn, so they identify
 nothing yet; for the same reason the bracket that ends the messages is no part of it.
 
-Blocks grow with their position: they have 512 bytes in the first 8 KB, then an eighth of the largest power of two
-before them. So at most an eighth of a common prefix is not recognized, or 512 bytes, which are about 128 tokens; and a
-conversation of 1 MB has 72 blocks instead of 2,048.
+Blocks grow with their position: they have 512 bytes in the first 4 KB, then a quarter of the largest power of two
+before them. So at most a fifth of a common prefix is not recognized, or 512 bytes, which are about 128 tokens; and a
+conversation of 1 MB has 40 blocks instead of 2,048.
 """
 
 from bisect import bisect_right
@@ -22,7 +22,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.http.json_body import ABSENT, Fields, reread_body
 
 FIRST_BLOCK_BYTES = 512
-BLOCKS_PER_DOUBLING = 8
+BLOCKS_PER_DOUBLING = 4
 MAX_CONVERSATION_BYTES = 1 << 30
 
 

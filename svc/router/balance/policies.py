@@ -151,7 +151,7 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
         has_match = True
         next_longest = prefix_bytes(matches[place + 1][0]) if place + 1 < len(matches) else 0
         extra = min(MAX_PREFIX_REQUESTS, (prefix_bytes(blocks) - next_longest) / PREFIX_BYTES_PER_REQUEST)
-        free = tuple(m for m in matching if loads.get(m.name, 0) < _load_limit(m, pool, total, extra))
+        free = tuple([m for m in matching if loads.get(m.name, 0) < _load_limit(m, pool, total, extra)])
         if free:
             return _least_loaded(free, pool, context)
     return _least_loaded(members, pool, context) if has_match else None
@@ -257,9 +257,9 @@ def _score(key: int, seed: int, weight: int) -> float:
     return -weight / math.log((mixed + 1) / ((1 << 53) + 1))
 
 
-def _load_limit(member: Member, pool: Pool, total: int, extra: float = 0) -> int:
+def _load_limit(member: Member, pool: Pool, total: int, extra: float = 0) -> float:
     """Return the requests in flight from which on a member is overloaded. `extra`: how many more it may have."""
-    return math.ceil(MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + extra)
+    return MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + extra
 
 
 def _least_loaded(members: tuple[Member, ...], pool: Pool, context: PickContext) -> Member:

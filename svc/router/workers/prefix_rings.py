@@ -11,8 +11,8 @@ import mmap
 from array import array
 from collections.abc import Sequence
 
-RING_RECORDS = 1024  # a ring has 512 KB
-RECORD_CELLS = 64  # the instance, the number of hashes, and 62 hashes, which a conversation of 460 KB has
+RING_RECORDS = 1024  # a ring has 384 KB
+RECORD_CELLS = 48  # the instance, the number of hashes, and 46 hashes, which a conversation of 3 MB has
 MAX_HASHES = RECORD_CELLS - 2
 CELL_BYTES = 8
 

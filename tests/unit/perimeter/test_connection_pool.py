@@ -29,9 +29,15 @@ def fill():
 
     def filled(size: int, stage: ConnectionStage, now: float = 100.0) -> tuple[ConnectionPool, list[Client]]:
         clients = [Client(f"10.0.0.{n % 3}", stage) for n in range(size)]
-        pool = ConnectionPool(size, lambda: clients, lambda: now)
+        open_clients = list(clients)
+        pool = ConnectionPool(size, lambda: open_clients, lambda: now)
+
+        def serve(client: Client) -> None:
+            client.over.wait()
+            open_clients.remove(client)
+
         for client in clients:
-            pool.spawn(client.over.wait)
+            pool.spawn(serve, client)
         gevent.sleep(0)
         return pool, clients
 
@@ -76,3 +82,12 @@ def test_the_log_names_the_client_with_most_connections(fill, caplog):
         "all 7 connections are in use, 3 of them by 10.0.0.0: idle ones are closed; raise the descriptor limit "
         "(ulimit -n), or look at that client"
     ]
+
+
+def test_a_connection_that_needs_a_place_makes_room_for_itself(fill):
+    """The registry accepts some connections before it knows whether they need a greenlet."""
+    pool, clients = fill(32, ConnectionStage.IDLE)
+    served = [gevent.spawn(pool.spawn, Event().wait) for _ in range(10)]
+    gevent.joinall(served, timeout=5, raise_error=True)
+    assert all(spawned.ready() for spawned in served)
+    assert 10 <= sum(client.closing for client in clients) <= 12

@@ -57,14 +57,14 @@ def test_conversations_share_the_blocks_of_their_common_prefix(common: list[Any]
 
 
 @pytest.mark.parametrize("size", [600, 5000, 30_000, 100_000, 1_000_000])
-def test_at_most_an_eighth_of_a_common_prefix_is_not_recognized(size: int):
+def test_at_most_a_fifth_of_a_common_prefix_is_not_recognized(size: int):
     beginning = "x" * size
     count = shared(hashes(prompt=beginning + "a" * 600_000), hashes(prompt=beginning + "b" * 600_000))
-    assert size - prefix_bytes(count) <= max(512, size / 8)
+    assert size - prefix_bytes(count) <= max(512, size / 5)
 
 
 def test_a_megabyte_has_few_blocks():
-    assert len(hashes(prompt="x" * (1 << 20))) == 72
+    assert len(hashes(prompt="x" * (1 << 20))) == 40
     assert len(hashes(prompt="x" * 4096)) == 8
 
 
@@ -135,7 +135,7 @@ def test_a_conversation_with_another_seed_is_another_one():
     assert not set(block_hashes(conversation, 1)) & set(block_hashes(conversation, 2))
 
 
-@pytest.mark.parametrize(("size", "most"), [(4 << 10, 8), (100 << 10, 44), (1 << 20, 72), (64 << 20, 120)])
+@pytest.mark.parametrize(("size", "most"), [(4 << 10, 8), (100 << 10, 26), (1 << 20, 40), (64 << 20, 64)])
 def test_the_work_grows_with_the_blocks_and_not_with_the_bytes(monkeypatch: pytest.MonkeyPatch, size: int, most: int):
     """Each block is hashed once, by one call, and no byte twice; nothing else reads the conversation."""
     hashed: list[int] = []

@@ -205,7 +205,7 @@ def test_the_prefixes_that_decide_are_named():
     assert choice.instance == own
     assert choice.why == (
         "the conversation has 10001 bytes, about 2500 tokens",
-        f"{own} was sent the first 4608 bytes, about 1152 tokens",
+        f"{own} was sent the first 4096 bytes, about 1024 tokens",
     )
     for _ in range(40):
         router.balancer.begin_attempt(target(own, "m"))
@@ -216,7 +216,7 @@ def test_the_prefixes_that_decide_are_named():
         f"{choice.instance} is the least loaded of all instances",
     )
     assert router.balancer.pick(chat[1]).name == choice.instance
-    assert explained(router, chat[2]).why[1].startswith(f"{choice.instance} was sent the first 9216 bytes")
+    assert explained(router, chat[2]).why[1].startswith(f"{choice.instance} was sent the first 8192 bytes")
     assert "no instance was sent" in explained(router, other).why[0]
     short = explained(router, RoutingRequest("m", body=b'{"prompt": "hi"}')).why[0]
     assert short.endswith("prefixes are known from 512 bytes on")
@@ -256,5 +256,5 @@ def test_auto_names_the_prefix_or_the_session():
     assert choice.why[0] == "no instance was sent a prefix of this conversation"
     assert choice.why[1].startswith(f"its beginning prefers the instances in the order {choice.instance}, ")
     assert router.balancer.pick(chat).name == choice.instance
-    assert explained(router, chat).why[1] == f"{choice.instance} was sent the first 4608 bytes, about 1152 tokens"
+    assert explained(router, chat).why[1] == f"{choice.instance} was sent the first 4096 bytes, about 1024 tokens"
     assert explained(router, RoutingRequest("m", b"s", b"{}")).why[0].startswith("the session prefers the instances")
