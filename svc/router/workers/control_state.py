@@ -11,7 +11,7 @@ from svc.protocol.instance_load import ListedLoad
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.state import RouterState
 from svc.router.workers.control_balancer import ControlBalancer
-from svc.router.workers.messages import Evidence, PublishedTable, Report, Snapshot, encode
+from svc.router.workers.messages import EMPTY_MAP, Evidence, KeyEntries, PublishedTable, Report, Snapshot, encode
 from svc.router.workers.shared_counts import SharedCounts
 
 
@@ -26,7 +26,9 @@ class ControlState(RouterState):
         self._table: RoutingTable | None = None  # the table that was encoded last
         self._encoded_table = msgspec.Raw()
         self._table_number = 0
-        self._table_numbers = itertools.count(time.time_ns())  # unlike those of an earlier control process
+        self._key_entries: KeyEntries | None = None  # the API keys that were encoded last
+        self._encoded_keys, self._keys_number = EMPTY_MAP, 0
+        self._numbers = itertools.count(time.time_ns())  # unlike those of an earlier control process
         self._body_bytes = counts.row("body bytes")
         self.reports: dict[int, Report] = {}  # slot -> the last report of its process
         self.balancer = self.control = ControlBalancer(
@@ -79,15 +81,19 @@ class ControlState(RouterState):
     def snapshot(self) -> Snapshot:
         balancer, keys = self.control, self.keys
         if self._table is not balancer.table:
-            self._table, self._table_number = balancer.table, next(self._table_numbers)
+            self._table, self._table_number = balancer.table, next(self._numbers)
             table = PublishedTable(self._table.targets, self._table.candidates)
             self._encoded_table = msgspec.Raw(encode(table))
+        if keys is not None and self._key_entries is not keys.entries:
+            self._key_entries, self._keys_number = keys.entries, next(self._numbers)
+            self._encoded_keys = msgspec.Raw(encode(keys.entries))
         return Snapshot(
             ready=self.ready,
             table_number=self._table_number,
             table=self._encoded_table,
             trials=balancer.trials(),
-            keys=keys.entries if keys is not None else None,
+            keys_number=self._keys_number,
+            keys=self._encoded_keys,
             poisoned=tuple(self.poison.entries.values()),
             view=balancer.work.view,
             retry_after=self.statistics.retry_after(),

@@ -10,7 +10,7 @@ from svc.router.proxy.poison_list import PoisonedBody, PoisonList
 from svc.router.state import RouterState
 from svc.router.telemetry.event_reporter import EventReporter
 from svc.router.telemetry.statistics import Statistics
-from svc.router.workers.messages import Observation, Report, Snapshot
+from svc.router.workers.messages import KeyEntries, Observation, Report, Snapshot, decode
 from svc.router.workers.relay_balancer import RelayBalancer
 from svc.router.workers.shared_buffers import SharedBodyBuffers
 from svc.router.workers.shared_counts import SharedCounts
@@ -121,6 +121,7 @@ class RelayState(RouterState):
         )
         self.users = counts.users
         self.users.slot = self._slot = counts.slot
+        self._keys_number = 0  # of the API keys that are in use
         self._sync = 0  # the number of the last Sync
         self._reported_retries = 0
         self._reported_idle_connections = 0
@@ -129,8 +130,9 @@ class RelayState(RouterState):
         """Use what the control process has decided. A control process without a table yet changes nothing."""
         if self.ready and not snapshot.ready:
             return
-        if self.keys is not None and snapshot.keys is not None:
-            self.keys.replace(snapshot.keys)
+        if self.keys is not None and snapshot.keys_number not in (0, self._keys_number):
+            self._keys_number = snapshot.keys_number
+            self.keys.replace(decode(snapshot.keys, KeyEntries))
         if snapshot.poisoned:
             self.reported_poison.merge(snapshot.poisoned)
         self.relay_statistics.retry_after_seconds = snapshot.retry_after

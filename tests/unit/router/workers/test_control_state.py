@@ -8,7 +8,7 @@ from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.control_state import ControlState
-from svc.router.workers.messages import Evidence, Observation, PublishedTable, Report, decode
+from svc.router.workers.messages import Evidence, KeyEntries, Observation, PublishedTable, Report, decode
 from svc.router.workers.shared_counts import SharedCounts
 from svc.settings import RouterSettings
 from tests.unit.router.examples import Clock, target
@@ -98,7 +98,8 @@ def test_a_snapshot_has_all_that_relaying_needs(state):
     snapshot = state.snapshot()
     table = decode(snapshot.table, PublishedTable)
     assert (table.targets, table.usable) == ((A,), {"a"})
-    assert (snapshot.ready, snapshot.keys, snapshot.retry_after) == (True, {"ci": entry}, 9)
+    assert (snapshot.ready, decode(snapshot.keys, KeyEntries), snapshot.retry_after) == (True, {"ci": entry}, 9)
+    assert state.snapshot().keys_number == snapshot.keys_number > 0
 
 
 def test_a_table_keeps_its_number_until_it_is_replaced(counts, state):

@@ -8,6 +8,7 @@ from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, Statistics
 from svc.router.workers.messages import (
     Evidence,
+    KeyEntries,
     Observation,
     OwnRequest,
     OwnResponse,
@@ -78,12 +79,14 @@ def test_a_snapshot_arrives_as_it_was_sent():
         frozenset({"a"}),
     )
     created = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.timezone.utc)
+    keys = {"ci": KeyEntry("00" * 32, created, 60, 4, operator=True, models=("a", "b*"), expires=created)}
     sent = Snapshot(
         ready=True,
         table_number=12,
         table=msgspec.Raw(encode(table)),
         trials={"b": 13},
-        keys={"ci": KeyEntry("00" * 32, created, 60, 4, operator=True, note="nightly")},
+        keys_number=7,
+        keys=msgspec.Raw(encode(keys)),
         poisoned=(PoisonedBody(b"\x01", 1, 2.0),),
         retry_after=9,
     )
@@ -91,7 +94,8 @@ def test_a_snapshot_arrives_as_it_was_sent():
     received_table = decode(received.table, PublishedTable)
     assert received_table == table
     assert received_table.targets[0].authorization == b"\r\nAuthorization: Bearer secret"
-    assert msgspec.structs.replace(received, table=sent.table) == sent
+    assert decode(received.keys, KeyEntries) == keys
+    assert msgspec.structs.replace(received, table=sent.table, keys=sent.keys) == sent
 
 
 @pytest.mark.parametrize(

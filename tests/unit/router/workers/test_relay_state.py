@@ -1,6 +1,7 @@
 import datetime
 import hashlib
 
+import msgspec
 import pytest
 
 from svc.base.errors import Unauthorized
@@ -8,7 +9,7 @@ from svc.config.router_keys import KeyEntry
 from svc.perimeter.hosts import Hosts
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.proxy.poison_list import PoisonedBody
-from svc.router.workers.messages import Evidence, Observation
+from svc.router.workers.messages import Evidence, Observation, encode
 from svc.router.workers.relay_state import MAX_UNSENT_OBSERVATIONS, RelayState
 from svc.router.workers.shared_counts import SharedCounts
 from svc.router.workers.shared_keys import SharedApiKey
@@ -72,16 +73,22 @@ def test_a_control_process_that_has_no_table_yet_changes_nothing(state):
     assert state.balancer.pick(RoutingRequest("m")) == A
 
 
+def encoded(**keys: KeyEntry) -> msgspec.Raw:
+    return msgspec.Raw(encode(keys))
+
+
 def test_keys_come_with_the_snapshot_and_have_limits_of_all_processes(counts):
     state = Relaying(counts, keys_file="keys.toml").state
     digest = hashlib.sha256(b"secret")
     with pytest.raises(Unauthorized):
         state.keys.find((digest.digest(),))
     created = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
-    state.adopt(snapshot(A, keys={"ci": KeyEntry(digest.hexdigest(), created, concurrency=4)}))
+    state.adopt(snapshot(A, keys_number=1, keys=encoded(ci=KeyEntry(digest.hexdigest(), created, concurrency=4))))
     key = state.keys.find((digest.digest(),))
     assert (type(key), key.name, key.concurrency) == (SharedApiKey, "ci", 4)
-    state.adopt(snapshot(A, keys={}))
+    state.adopt(snapshot(A, keys_number=1, keys=encoded()))
+    assert state.keys.find((digest.digest(),)) is key, "the number shows that nothing has changed"
+    state.adopt(snapshot(A, keys_number=2, keys=encoded()))
     with pytest.raises(Unauthorized):
         state.keys.find((digest.digest(),))
 
