@@ -144,7 +144,7 @@ def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
 
 
 def _load_loops(state: RouterState) -> list[Loop]:
-    """Return the loop that reads the loads of engines, if a policy uses them."""
+    """Return the loop that reads the loads of engines while a policy or an instance uses them."""
     if not uses_loads(state.settings):
         return []
     client = RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from svc.base.address import has_credentials, is_ipv6, without_brackets
 from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text
 from svc.protocol import shim_variables
+from svc.protocol.service import AUTO_CONCURRENCY
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -199,6 +200,10 @@ def env(value: Any) -> dict[str, str]:
     return dict(zip(value, read_each(read, ((f".{pair[0]}", pair) for pair in value.items())), strict=True))
 
 
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def metadata(value: Any) -> dict[str, Any]:
     """Read the metadata, which routers receive with the registration."""
     if not isinstance(value, dict):
@@ -214,6 +219,8 @@ def metadata(value: Any) -> dict[str, Any]:
             raise ValueError(f"must be true or false, not {quoted(item)}")
         if key == "cache_type" and item not in ("paged", "static"):
             raise ValueError(f'must be "paged" or "static", not {quoted(item)}; choose one')
+        if key == "max_concurrency" and item != AUTO_CONCURRENCY and not _is_count(item):
+            raise ValueError(f'must be a number of requests or "auto", not {quoted(item)}; 0: unlimited')
         try:
             json.dumps(item, allow_nan=False)
         except (TypeError, ValueError):

@@ -17,7 +17,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import RoutingTable, build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.balance.unserved import DepartedModels, unserved_error
-from svc.router.balance.work import Work
+from svc.router.balance.work import EngineView, Work
 from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
 
@@ -83,7 +83,7 @@ class Balancer:
         if self.full:
             excluded = (*excluded, *[member.name for member in pool.members if member.name in self.full])
         if request.charge is not None and request.charge.is_background:
-            excluded = (*excluded, *reserved(pool, self.loads))
+            excluded = (*excluded, *reserved(pool, self.loads, self.work.view.limit))
         by_model, choose = self._choose_by_model, self._choose
         if by_model and request.model:
             choose = by_model.get(request.model, choose)
@@ -93,7 +93,7 @@ class Balancer:
     def pick_other(self, request: RoutingRequest, failed: tuple[Target, ...]) -> Target | None:
         """Return a free instance for a retry, or None. A failed instance is excluded until its table entry changes."""
         try:
-            return self.pick(request, self.unchanged_names(failed))
+            return self.pick(request, self.table.unchanged_names(failed))
         except Unavailable:
             return None
 
@@ -118,10 +118,6 @@ class Balancer:
             message = f"all instances are busy: none was free within {self._settings.queue_timeout:g} s"
             raise RateLimited(message, self.statistics.retry_after())
         raise self.unserved_error(request.model)
-
-    def unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
-        """Return the names of the failed instances whose entry in the table has not changed since the failure."""
-        return tuple(target.name for target in failed if target in self.table.targets)
 
     def wait(
         self,
@@ -178,7 +174,8 @@ class Balancer:
         `is_inference`: the request is for inference, so that it may be the trial of an ejected instance.
         """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
-        if target.limit and load >= target.limit:
+        limit = target.limit or (target.finds_limit and self.work.view.limit(target))
+        if limit and load >= limit:
             self.full.add(target.name)
         self.in_flight += 1
         if repeated:
@@ -236,9 +233,25 @@ class Balancer:
             self.queue.wake((*target.models, None))
 
     def _release_full(self, name: str) -> None:
-        limit = next((target.limit for target in self.table.targets if target.name == name), 0)  # 0: not in the table
-        if self.loads[name] < limit or not limit:
+        target = next((target for target in self.table.targets if target.name == name), None)
+        if target is None or not self.is_full(target):
             self.full.discard(name)
+
+    def is_full(self, target: Target) -> bool:
+        """Return whether an instance has as many requests in flight as it may have."""
+        limit = self.work.view.limit(target)
+        return bool(limit) and self.loads.get(target.name, 0) >= limit
+
+    def _find_full(self) -> None:
+        self.full = {target.name for target in self.table.targets if self.is_full(target)}
+
+    def use_view(self, view: EngineView) -> None:
+        """Take account of new loads of engines, and of the limits that follow from them."""
+        limits = self.work.view.limits
+        self.work.use_view(view)
+        if view.limits != limits:
+            self._find_full()
+            self.queue.wake_all()
 
     # The table.
 
@@ -271,7 +284,7 @@ class Balancer:
             self.table = build(targets, self.health.is_usable)
             self.queue.groups = self.table.groups
             self._departed.replace_table(models, self.table.models, self._clock())
-            self.full = {t.name for t in targets if t.limit and self.loads.get(t.name, 0) >= t.limit}
+            self._find_full()
             self._forget_absent({target.name for target in targets})
         if self.queue.waiting:
             self.queue.wake_all()

@@ -81,7 +81,7 @@ def explain(balancer: Balancer, settings: RouterSettings, request: RoutingReques
     """Return what `Balancer.choose_or_wait` would choose for this request, and why. Change nothing."""
     name, pool = policy_name(settings, request.model), balancer.table.pool(request.model) or Pool()
     candidates = tuple(_candidate(balancer, target) for target in balancer.table.targets if _has_model(target, request))
-    full = tuple(member.name for member in pool.members if _is_full(balancer, member.target))
+    full = tuple(member.name for member in pool.members if balancer.is_full(member.target))
     if not pool.members:
         waits = request.model in balancer.table.returning
         return Choice(name, candidates, (_without_members(request, candidates, waits),), waits=waits)
@@ -127,15 +127,13 @@ def _has_model(target: Target, request: RoutingRequest) -> bool:
     return request.model is None or request.model in target.models
 
 
-def _is_full(balancer: Balancer, target: Target) -> bool:
-    return bool(target.limit) and balancer.loads.get(target.name, 0) >= target.limit
-
-
 def _candidate(balancer: Balancer, target: Target) -> Candidate:
     load = balancer.loads.get(target.name, 0)
     work = round(balancer.work.of(target.name)) if balancer.work.is_tracked else None
     excluded = _exclusion(balancer, target)
-    return Candidate(target.name, load, target.limit, target.weight, target.cache_type, work, excluded)
+    return Candidate(
+        target.name, load, balancer.work.view.limit(target), target.weight, target.cache_type, work, excluded
+    )
 
 
 def _exclusion(balancer: Balancer, target: Target) -> str:
@@ -148,7 +146,8 @@ def _exclusion(balancer: Balancer, target: Target) -> str:
         if not target.lease_valid:
             return "its lease has expired"
         return "it fails its health checks" if target.healthy is False else "it is ejected, or fails its health checks"
-    return f"it is full: {target.limit} requests in flight" if _is_full(balancer, target) else ""
+    limit = balancer.work.view.limit(target)
+    return f"it is full: {limit} requests in flight" if balancer.is_full(target) else ""
 
 
 def _is_member(balancer: Balancer, target: Target) -> bool:

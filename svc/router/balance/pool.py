@@ -1,7 +1,7 @@
 """The pools of candidates that policies choose from. Pure."""
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import reduce
 from hashlib import blake2b
 
@@ -53,14 +53,16 @@ class Pool(msgspec.Struct, frozen=True):
         )
 
 
-def reserved(pool: Pool, loads: Mapping[str, int]) -> list[str]:
+def reserved(pool: Pool, loads: Mapping[str, int], limit_of: Callable[[Target], int]) -> list[str]:
     """Return the names of the members whose free places are left to requests of priority 0 and higher.
 
     At least one place is left, unless there is only one. So such a request need not wait until one of a lower priority
     ends, and the engine works all the same.
     """
-    limited = ((member.name, member.target.limit) for member in pool.members if member.target.limit > 1)
-    return [name for name, limit in limited if loads.get(name, 0) >= limit - max(1, limit // RESERVED_SHARE)]
+    limits = ((member.name, limit_of(member.target)) for member in pool.members)
+    return [
+        name for name, limit in limits if limit > 1 and loads.get(name, 0) >= limit - max(1, limit // RESERVED_SHARE)
+    ]
 
 
 def cycle(weights: list[int]) -> tuple[int, ...]:

@@ -26,14 +26,14 @@ def choose_again_or_wait(
 
     def choose() -> Target | None:
         # Names are removed and never added again, because a changed entry may change back.
-        unchanged.intersection_update(balancer.unchanged_names(refused))
+        unchanged.intersection_update(balancer.table.unchanged_names(refused))
         return balancer.pick(request, (*unchanged, *taken))
 
     seconds = min(REGISTRY_NOTICE_SECONDS, queue_timeout)
     target = balancer.wait(request, on_wait, seconds, choose, ordered=False)  # so that it delays no other request
     if target is not None:
         return target
-    excluded = (*balancer.unchanged_names(refused), *taken)
+    excluded = (*balancer.table.unchanged_names(refused), *taken)
     if request.model in balancer.table.returning or balancer.table.has_other_members(request.model, excluded):
         return balancer.wait(request, on_wait, queue_timeout, lambda: balancer.pick(request, taken))
     return balancer.pick(request, taken)  # an instance may have been away too briefly for the registry to notice

@@ -44,6 +44,10 @@ class RoutingTable(msgspec.Struct, frozen=True):
         """Return whether a request for this model has a candidate, or may wait for an instance about to return."""
         return self.serves(model) or model in self.returning
 
+    def unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
+        """Return the names of the failed instances whose entry in the table has not changed since the failure."""
+        return tuple(target.name for target in failed if target in self.targets)
+
     def has_other_members(self, model: str | None, names: Container[str]) -> bool:
         """Return whether a request for this model has candidates, busy or not, other than the instances in `names`."""
         pool = self.pool(model)

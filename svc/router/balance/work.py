@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from svc.protocol.instance_load import InstanceLoad
 from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.target import Target
 
 DEFAULT_BYTES_PER_TOKEN = 4.0
 DEFAULT_COMPLETION_TOKENS = 256.0
@@ -32,6 +33,11 @@ class EngineView(NamedTuple):
 
     foreign: dict[str, int] = {}  # instance with a known load -> requests there that this router has not sent
     crowded: frozenset[str] = frozenset()  # instances that get no requests from `auto` while others can take them
+    limits: dict[str, int] = {}  # limits that were found (see `found_limits.py`), of instances without one of their own
+
+    def limit(self, target: Target) -> int:
+        """Return the maximum number of requests that an instance may have in flight; 0: unlimited."""
+        return target.limit or self.limits.get(target.name, 0)
 
 
 EMPTY_VIEW = EngineView()

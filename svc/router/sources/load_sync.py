@@ -7,7 +7,6 @@ from collections.abc import Callable
 from svc.base.errors import SvcError, Unavailable
 from svc.client.registry import RegistryClient
 from svc.protocol.instance_load import MAX_AGE_INTERVALS, ListedLoad
-from svc.router.balance.policies import uses_policy
 from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
@@ -31,6 +30,9 @@ class LoadSync:
     def run_round(self) -> float:
         """Read the loads once. While no registry answers, each load is used until it is too old."""
         pause = self._interval
+        if not self._state.uses_loads():
+            self._loads = []
+            return pause
         try:
             self._loads = self._client.loads()
             self._read_at = self._clock()
@@ -66,5 +68,5 @@ class LoadSync:
 
 
 def uses_loads(settings: RouterSettings) -> bool:
-    """Return whether a policy of the router uses loads that a registry may have."""
-    return bool(settings.registry_url and settings.load_interval) and uses_policy(settings, "auto", "least_load")
+    """Return whether the router reads the loads that a registry may have, if a policy or an instance needs them."""
+    return bool(settings.registry_url and settings.load_interval)

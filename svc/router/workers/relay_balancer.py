@@ -98,7 +98,7 @@ class RelayBalancer(Balancer):
         while (target := super().pick(request, excluded)) is not None and not self._claim(target):
             pool = self.table.pool(request.model)
             members = pool.members if pool is not None else ()
-            full = (member.name for member in members if self._is_full(member.target))
+            full = (member.name for member in members if self.is_full(member.target))
             excluded = (*excluded, target.name, *full)
         self.prefixes.settle(target is not None)
         return target
@@ -117,13 +117,10 @@ class RelayBalancer(Balancer):
         finally:
             self._ticket = LAST
 
-    def _is_full(self, target: Target) -> bool:
-        return bool(target.limit) and self.loads.get(target.name) >= target.limit
-
     def _free_places(self, model: str | None) -> int:
         pool = self.table.pool(model)
-        members = pool.members if pool is not None else ()
-        return sum(max(0, m.target.limit - self.loads.get(m.name)) if m.target.limit else sys.maxsize for m in members)
+        limits = ((m.name, self.work.view.limit(m.target)) for m in (pool.members if pool is not None else ()))
+        return sum(max(0, limit - self.loads.get(name)) if limit else sys.maxsize for name, limit in limits)
 
     def _is_anothers_turn(self, target: Target) -> bool:
         """Return whether a request that has its turn before this one can have the place at the instance."""
@@ -142,7 +139,7 @@ class RelayBalancer(Balancer):
 
     def _claim(self, target: Target) -> bool:
         """Claim a place at an instance for the next attempt; return whether there is one."""
-        row, trial, limit = self._rows[target.name], self._trials.get(target.name), target.limit
+        row, trial, limit = self._rows[target.name], self._trials.get(target.name), self.work.view.limit(target)
         if trial is None and not limit:
             row[self._slot] += 1
         elif trial is not None or self._counts.queue[TOTAL] or not count_below(row, self._slot, limit):
@@ -179,7 +176,7 @@ class RelayBalancer(Balancer):
 
     def claim_place(self, target: Target) -> bool:
         self._withdraw_claim()
-        return not target.limit or self._claim(target)
+        return not self.work.view.limit(target) or self._claim(target)
 
     def may_retry(self) -> bool:
         """Return whether the retry budget allows one more attempt; if so, claim it for the next attempt."""

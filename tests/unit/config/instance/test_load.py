@@ -380,6 +380,8 @@ def test_errors_in_the_backend_section(write, text, lines):
         ('models = ["a", "b", "a"]', "models: names 'a' twice; name it once"),
         ("models_list = []", "models_list: is set by the babysitter itself"),
         ('cache_type = "pages"', 'cache_type: must be "paged" or "static", not \'pages\'; choose one'),
+        ("max_concurrency = -1", 'max_concurrency: must be a number of requests or "auto", not -1; 0: unlimited'),
+        ('max_concurrency = "8"', "max_concurrency: must be a number of requests or \"auto\", not '8'"),
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
         ('static = "yes"', "static: must be true or false, not 'yes'"),
     ],

@@ -90,10 +90,32 @@ def test_requests_that_have_ended_since_the_load_are_not_those_of_others(registr
     [
         ({"registry_url": "http://r"}, True),
         ({"registry_url": "http://r", "load_interval": 0.0}, False),
-        ({"registry_url": "http://r", "policy": "round_robin"}, False),
-        ({"registry_url": "http://r", "policy": "round_robin", "policies": (("m", "least_load"),)}, True),
         ({"registry_url": ""}, False),
     ],
 )
-def test_loads_are_read_only_for_a_policy_that_uses_them(settings, uses):
+def test_loads_are_read_only_from_a_registry(settings, uses):
     assert uses_loads(RouterSettings(**settings)) is uses
+
+
+@pytest.mark.parametrize(
+    ("settings", "limit", "uses"),
+    [
+        ({"policy": "auto"}, 0, True),
+        ({"policy": "round_robin"}, 0, False),
+        ({"policy": "round_robin"}, "auto", True),
+        ({"policy": "round_robin", "policies": (("m", "least_load"),)}, 0, True),
+    ],
+)
+def test_loads_are_read_only_for_a_policy_or_a_limit_that_uses_them(registry, clock, settings, limit, uses):
+    router = state(target("a", "m", metadata={"max_concurrency": limit}), **settings)
+    registry.answer = [load("a", running=4)]
+    LoadSync(router, registry, clock).run_round()
+    assert bool(router.loads) is uses
+
+
+def test_a_limit_alone_does_not_make_the_router_track_work(registry, clock):
+    router = state(target("a", "m", metadata={"max_concurrency": "auto"}), policy="round_robin")
+    registry.answer = [load("a", running=4)]
+    LoadSync(router, registry, clock).run_round()
+    assert router.balancer.work.view.limits == {"a": 16}
+    assert not router.balancer.work.is_tracked
