@@ -9,6 +9,7 @@ from svc.router.balance.unserved import (
     ModelNotFound,
     UnknownModel,
     client_error,
+    hidden_error,
     unserved_error,
 )
 from tests.unit.router.examples import target
@@ -109,3 +110,16 @@ def test_the_404_names_the_nearest_models_that_are_served():
     assert not_found("gpt4", SERVED, **{"gpt-4": "demo-small", "gpt-4b": "demo-large"}).endswith("did you mean gpt-4?")
     assert not_found("claude", SERVED, DRAINED) == "The model 'claude' does not exist; there are demo-small"
     assert not_found("claude", DRAINED).endswith("there are none")
+
+
+def test_a_client_learns_no_name_of_a_model_that_it_may_not_use():
+    failure = client_error(UnknownModel("demo-smal"), "404", b"/", table(SERVED), {"x": "demo-small"}, "x".__eq__)
+    assert failure.message == "The model 'demo-smal' does not exist; there are x"
+
+
+def test_a_hidden_model_gets_the_error_of_an_unknown_one():
+    starting = target("c", status="starting")
+    for targets in ((SERVED,), (SERVED, starting)):
+        hidden, unknown = hidden_error("demo-small", table(*targets)), error("demo-smalL", *targets)
+        assert (type(hidden), hidden.headers()) == (type(unknown), unknown.headers())
+        assert hidden.message.lower() == unknown.message.lower()

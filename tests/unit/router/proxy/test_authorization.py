@@ -5,6 +5,7 @@ import pytest
 
 from svc.base.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
 from svc.config import router_keys
+from svc.router.balance.account import Account
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import DEFAULT_RULES, HeadRules, Request, RequestHead
 from svc.router.proxy.api_keys import ApiKeys
@@ -45,6 +46,36 @@ def refusal(refused: Exchange) -> SvcError:
         authorize(refused, b"127.0.0.1")
     assert refused.limits is None
     return raised.value
+
+
+def account(router: RouterState, key: str, user: bytes = b"", client: str = "10.0.0.7") -> Account | None:
+    headers = [(b"X-OpenWebUI-User-Id", user)] if user else []
+    head = RequestHead(b"POST", b"/v1/messages", headers, {b"x-api-key": key.encode()})
+    admitted = Exchange(router, Request(head, b""), client)
+    authorize(admitted, client.encode())
+    admitted.close()
+    return admitted.account
+
+
+def test_a_request_counts_for_its_key_or_for_the_user_whom_a_fronts_key_names(keyed: RouterState):
+    entry = router_keys.KeyEntry(router_keys.digest("web"), CREATED, share=2.0, priority=1, front=True)
+    keyed.keys.replace({"web": entry, **keyed.keys.entries})
+    assert account(keyed, "client", b"alice") == Account("client", "client")
+    assert account(keyed, "web") == Account("web", "web", "", 2.0, 1)
+    assert account(keyed, "web", b"alice") == Account("web/alice", "web", "alice", 2.0, 1)
+
+
+def test_without_keys_a_request_counts_for_its_address_only_if_that_is_set():
+    assert account(state(), "") is None
+    assert account(state(fair="address"), "") == Account("10.0.0.7", user="10.0.0.7")
+    assert account(state(trusted_fronts="10.0.0.0/8"), "", b"alice") == Account("/alice", user="alice")
+
+
+def test_a_refused_request_counts_for_its_key_too(keyed: RouterState):
+    authorize(exchange(keyed, "client"), b"127.0.0.1")
+    refused = exchange(keyed, "client")
+    assert isinstance(refusal(refused), RateLimited)
+    assert refused.account == Account("client", "client")
 
 
 def test_a_closed_path_is_404_with_the_setting_that_opens_it():
