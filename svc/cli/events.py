@@ -35,18 +35,23 @@ def _kinds(context: click.Context, option: click.Parameter, values: tuple[str, .
 @click.option(
     "--kind", "kinds", multiple=True, metavar="KIND[,KIND]", callback=_kinds, help="only these kinds; may be repeated"
 )
+@click.option("--audit", is_flag=True, help="only what operators did: who, from which address, when")
 @click.option("--json", "as_json", is_flag=True, help="for programs: one object a line")
 @registry_options
-def command(access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], as_json: bool) -> None:
+def command(
+    access: Access, follow: bool, count: int, service: str, kinds: tuple[str, ...], audit: bool, as_json: bool
+) -> None:
     """Show what happened to the services, and why.
 
     They register, leave, are ejected or restarted. The registry keeps the last 1000 events, also
     through its own restarts. --service takes the name of a service, of a babysitter (which selects its
-    instance too), or of a program as supervisorctl writes it. --json prints each event as GET /events
-    returns it: id, time, kind, service, source, message, level.
+    instance too), or of a program as supervisorctl writes it. --audit shows what operators did (drain,
+    undrain, remove, apply, restart, API keys); the registry keeps 5000 of these events, for 400 days.
+    --json prints each event as GET /events returns it: id, time, kind, service, source, message, level,
+    and with --audit actor and address.
     """
     client, printer = access.client(read=True), EventPrinter(console(), as_json)
-    only = {"kind": ",".join(kinds)} if kinds else {}
+    only = {**({"kind": ",".join(kinds)} if kinds else {}), **({"audit": "true"} if audit else {})}
     names = possible_services(service)
     with explaining_errors("list the events", client, NOT_FOUND):
         kept, last = client.events(limit=MAX_EVENTS if names else max(count, 1), only=only)

@@ -13,14 +13,18 @@ MAX_MESSAGE_LENGTH = 500
 REGISTRY_SOURCE = "registry"  # only the registry itself may use this source
 BABYSITTER_SOURCE = "babysitter"
 ROUTER_SOURCE = "router"  # a router with a name has the source router-NAME
+OPERATOR_SOURCE = "operator"  # a command of an operator
+OPERATOR_USER_HEADER = "X-Operator-User"  # the system user who runs a command; its value is a claim
+LOCAL_PROGRAM = "local"  # the actor that is a program on the registry's machine and names no user
 BY_OPERATOR = "by an operator"
+ACTOR_PREFIX = "actor:"  # of the reporter of an event of the audit
 
 
 class EventKind(NamedTuple):
     """A kind of event; the documents and the registry's page show its meaning."""
 
     level: str  # info, good, warning or bad
-    reporters: str  # the programs that report this kind: registry, router, babysitter
+    reporters: str  # the programs that report this kind: registry, router, babysitter, operator (a command)
     meaning: str
 
 
@@ -52,14 +56,39 @@ EVENT_KINDS = {
     "readmitted": EventKind(GOOD, "router", "a trial request succeeded: it gets requests again"),
     "failing": EventKind(BAD, "router", "it fails the router's own health checks"),
     "passing": EventKind(GOOD, "router", "it passes these health checks again"),
+    "released": EventKind(INFO, "registry", "an operator ended the leases that a degraded registry had kept"),
+    "rollout": EventKind(INFO, "operator", "`svc apply` or `svc rollout restart` ended; the message says how"),
+    "key-added": EventKind(INFO, "operator", "`svc keys` added an API key of the router"),
+    "key-changed": EventKind(INFO, "operator", "`svc keys` changed an API key"),
+    "key-revoked": EventKind(INFO, "operator", "`svc keys` revoked an API key"),
 }
 REPORTED_KINDS = frozenset(  # the kinds that POST /events accepts
     kind for kind, (_, reporters, _) in EVENT_KINDS.items() if reporters != "registry"
 )
 
 
+class Actor(NamedTuple):
+    """Who carried out an operator's action, and from which address.
+
+    `name` is the name of the operator's token (`operator` for a token without a name), `user:NAME` for a command on the
+    registry's machine, LOCAL_PROGRAM, or `unverified@ADDRESS` for a client without a write token on another machine.
+    """
+
+    name: str
+    address: str
+    claim: str = ""  # the system user that an unverified client names
+
+    @property
+    def text(self) -> str:
+        name = "an operator" if self.name in (OPERATOR_SOURCE, LOCAL_PROGRAM) else self.name.partition("@")[0]
+        return f"by {name}{f' {self.claim}' if self.claim else ''} at {self.address}"
+
+
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of one service. The registry gives each event the next `id`."""
+    """One event of one service. The registry gives each event the next `id`.
+
+    An event with an actor belongs to the audit: the store keeps it longer than others.
+    """
 
     id: int = 0
     time: float  # Unix seconds
@@ -68,29 +97,47 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     # registry, babysitter or router-NAME; the registry appends @ADDRESS if it cannot verify the reporter
     source: str = REGISTRY_SOURCE
     message: str = ""  # a sentence without the service's name
+    actor: str = ""  # Actor.name, if an operator's action caused the event
+    address: str = ""  # Actor.address
 
     def to_json(self) -> dict[str, Any]:
         """Return the event as `GET /events` shows it, with `time` in ISO 8601 and the level of its kind."""
-        return {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
+        fields = {**msgspec.to_builtins(self), "time": iso(self.time), "level": level_of(self.kind)}
+        return fields if self.actor else {key: fields[key] for key in fields if key not in ("actor", "address")}
+
+    def by(self, actor: Actor) -> "Event":
+        """Return the event as one of the audit, whose message ends with the actor."""
+        cause = "" if self.message == BY_OPERATOR else self.message
+        cause = cause[: MAX_MESSAGE_LENGTH - len(actor.text) - 2]
+        message = f"{cause}; {actor.text}" if cause else actor.text
+        return msgspec.structs.replace(self, message=message, actor=actor.name, address=actor.address)
 
 
 def reporter_of(event: Event) -> str:
-    """Return the reporter of an event: an address, a babysitter or a router.
+    """Return the reporter of an event: an address, a babysitter, a router, or the actor of an event of the audit.
 
     The store keeps a limited number of events of each reporter, so that no reporter can displace the events of others.
     """
+    if event.actor:
+        return f"{ACTOR_PREFIX}{event.actor}"
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"
     source, _, address = event.source.partition("@")
     return address or source
 
 
-def events_between(old: Service | None, new: Service | None, now: float, why: str = "") -> list[Event]:
-    """Return the events for the change of a service from `old` to `new`; None means "not registered"."""
+def events_between(
+    old: Service | None, new: Service | None, now: float, why: str = "", actor: Actor | None = None
+) -> list[Event]:
+    """Return the events for the change of a service from `old` to `new`; None means "not registered".
+
+    With an `actor`, an operator has made the change, and its events belong to the audit.
+    """
     service = new or old
     assert service is not None
     changes = _changes(old, new, now, why)
-    return [Event(time=now, kind=kind, service=service.name, message=message) for kind, message in changes]
+    events = [Event(time=now, kind=kind, service=service.name, message=message) for kind, message in changes]
+    return [event.by(actor) for event in events] if actor else events
 
 
 def _changes(old: Service | None, new: Service | None, now: float, why: str) -> Iterator[tuple[str, str]]:

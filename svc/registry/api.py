@@ -13,9 +13,10 @@ from svc.base.errors import Forbidden, Misdirected, RateLimited, Unauthorized, U
 from svc.client.probe import USER_AGENT
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
-from svc.protocol.event import BY_OPERATOR
+from svc.protocol.event import REGISTRY_SOURCE, Actor, Event
 from svc.protocol.service import Service, iso
 from svc.registry import discovery, event_query, validation
+from svc.registry.access.actor import actor_of
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import Admission, Guard
 from svc.registry.access.identity import Client
@@ -117,7 +118,8 @@ class RegistryApi:
         new = msgspec.structs.replace(registration, owner=client.caller or owner.ANONYMOUS)
         self.address_policy.check(new, client.is_on_own_machine)
         self._check_service_limit(new.name)
-        service = self.store.change(new.name, lambda old: lease.register(old, new, client.caller)) or new
+        actor = self._actor(client) if new.is_static() and not client.secret_digest else None  # `svc services add`
+        service = self.store.change(new.name, lambda old: lease.register(old, new, client.caller), actor) or new
         self.metrics.registrations.inc()
         log.info("%s registered, %s at %s", service.name, service.status, service.url)
         return _json({"message": f"{service.name} is registered", "service": service.to_json()}, 201)
@@ -136,11 +138,11 @@ class RegistryApi:
         return {"message": f"{name} is updated", "service": service.to_json()}
 
     def remove(self, client: Client, now: float, name: str) -> dict[str, Any]:
-        why = "it deregistered" if client.secret_digest else BY_OPERATOR  # only babysitters send a secret
-        if not self.store.remove(name, lambda service: owner.check(service, client.caller, now), why):
+        why, actor = ("it deregistered", None) if client.secret_digest else ("", self._actor(client))
+        if not self.store.remove(name, lambda service: owner.check(service, client.caller, now), why, actor):
             raise validation.unknown_service(name)
         self.metrics.removals.labels("request").inc()
-        log.info("%s removed", name)
+        log.info("%s removed%s", name, f" {actor.text}" if actor else "")
         return {"message": f"{name} is removed", "timestamp": iso(now)}
 
     def heartbeat(self, client: Client, now: float, name: str) -> dict[str, Any]:
@@ -173,14 +175,16 @@ class RegistryApi:
         }
 
     def drain(self, client: Client, now: float, name: str) -> dict[str, Any]:
-        return self._set_drained(name, True)
+        return self._set_drained(client, name, True)
 
     def undrain(self, client: Client, now: float, name: str) -> dict[str, Any]:
-        return self._set_drained(name, False)
+        return self._set_drained(client, name, False)
 
     def expire(self, client: Client, now: float) -> dict[str, Any]:
-        names = self.sweep.end_kept_leases()
-        log.info("the operator ended %d leases", len(names))
+        names, actor = self.sweep.end_kept_leases(), self._actor(client)
+        message = f"{len(names)} leases ended{': ' if names else ''}{', '.join(names)}"
+        self.store.add_events([Event(time=now, kind="released", service=REGISTRY_SOURCE, message=message).by(actor)])
+        log.info("%d leases ended %s", len(names), actor.text)
         return {"message": f"{len(names)} leases ended", "expired": names, "timestamp": iso(now)}
 
     def events(self, client: Client, now: float) -> Response:
@@ -195,7 +199,7 @@ class RegistryApi:
         return _json({"events": [event.to_json() for event in events], "last": last, "timestamp": iso(self.clock())})
 
     def report_events(self, client: Client, now: float) -> Response:
-        stored = self.event_receiver.receive(_body(), client, now)
+        stored = self.event_receiver.receive(_body(), client, self._actor(client), now)
         return _json({"events": [event.to_json() for event in stored], "last": stored[-1].id}, 201)
 
     def stats(self, client: Client, now: float) -> dict[str, Any]:
@@ -222,9 +226,14 @@ class RegistryApi:
                 retry_after=FULL_RETRY_SECONDS,
             )
 
-    def _set_drained(self, name: str, drained: bool) -> dict[str, Any]:
-        service = _known(name, self.store.drain(name, drained))
-        log.info("%s %s by the operator", name, "drained" if drained else "undrained")
+    def _actor(self, client: Client) -> Actor:
+        """Return who sent Flask's current request, for the audit."""
+        return actor_of(client, request.headers, not self.guard.loopback_needs_token)
+
+    def _set_drained(self, client: Client, name: str, drained: bool) -> dict[str, Any]:
+        actor = self._actor(client)
+        service = _known(name, self.store.drain(name, drained, actor))
+        log.info("%s %s %s", name, "drained" if drained else "undrained", actor.text)
         return {"message": f"{name} is {'drained' if drained else 'not drained'}", "service": service.to_json()}
 
 

@@ -28,9 +28,14 @@ class EventQuery(NamedTuple):
     service: str = ""  # empty: all services
     kinds: frozenset[str] = frozenset()  # empty: all kinds
     wait: float = 0.0  # maximum seconds to wait for the first event
+    audit: bool = False  # only events with an actor
 
     def matches(self, event: Event) -> bool:
-        return (not self.service or event.service == self.service) and (not self.kinds or event.kind in self.kinds)
+        return (
+            (not self.service or event.service == self.service)
+            and (not self.kinds or event.kind in self.kinds)
+            and (not self.audit or bool(event.actor))
+        )
 
 
 def parse_event_query(args: Mapping[str, str], headers: Headers) -> EventQuery:
@@ -45,7 +50,8 @@ def parse_event_query(args: Mapping[str, str], headers: Headers) -> EventQuery:
     kinds = frozenset(filter(None, args.get("kind", "").split(",")))
     if unknown := sorted(kinds - EVENT_KINDS.keys()):
         raise BadRequest(f"kind: there is no {unknown[0]!r}; there are {' '.join(EVENT_KINDS)}", param="kind")
-    return EventQuery(after, limit, args.get("service", ""), kinds, validation.wait_seconds(args.get("wait")))
+    wait = validation.wait_seconds(args.get("wait"))
+    return EventQuery(after, limit, args.get("service", ""), kinds, wait, _flag("audit", args.get("audit", "")))
 
 
 def _whole_number(name: str, text: str, maximum: int, minimum: int = 0) -> int:
@@ -54,15 +60,22 @@ def _whole_number(name: str, text: str, maximum: int, minimum: int = 0) -> int:
     return int(text)
 
 
+def _flag(name: str, text: str) -> bool:
+    if text.lower() not in ("", "true", "false"):
+        raise BadRequest(f"{name}: must be true or false, not {text!r}", param=name)
+    return text.lower() == "true"
+
+
 def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
     """Return the events that a query selects, oldest first, and the value of `after` for the next query."""
     if query.after is None:
-        events, last = store.events(0)
+        events, last = store.events(0, audit=query.audit)
         return [event for event in events if query.matches(event)][-query.limit :], last
     after, deadline = query.after, time.monotonic() + query.wait
     while True:
         remaining = max(0.0, deadline - time.monotonic())
-        events, last = store.events(after, remaining)
+        # A wait for the audit ends with any event, so that it needs no wait of its own in the store.
+        events, last = store.events(after, remaining, audit=query.audit and not remaining)
         matching = [event for event in events if query.matches(event)]
         if len(matching) > query.limit:
             matching = matching[: query.limit]

@@ -1,12 +1,13 @@
 """Accept events from routers and babysitters: authenticate the source and limit the rate.
 
-The `source` of an event is the role of its reporter: `babysitter`, `router` or `router-NAME`. Each role may report only
-some kinds of events. A source is verified in two cases.
+The `source` of an event is the role of its reporter: `babysitter`, `router`, `router-NAME`, or `operator` for a command
+that an operator has run. Each role may report only some kinds of events. A source is verified in two cases.
 
 1. The client is on this machine, or sends the write token and no secret.
 2. The source is `babysitter`, and the client sends the secret with which the event's service was registered.
 
-The registry adds the client's address to a source that is not verified: `router-NAME@ADDRESS`.
+The registry adds the client's address to a source that is not verified: `router-NAME@ADDRESS`. Events of operators
+belong to the audit, and get the actor of the request.
 """
 
 import math
@@ -20,9 +21,11 @@ from svc.base.errors import BadRequest, RateLimited
 from svc.protocol.event import (
     BABYSITTER_SOURCE,
     EVENT_KINDS,
+    OPERATOR_SOURCE,
     REGISTRY_SOURCE,
     REPORTED_KINDS,
     ROUTER_SOURCE,
+    Actor,
     Event,
     one_line,
 )
@@ -33,7 +36,7 @@ from svc.registry.leases import owner
 from svc.registry.store.contract import Store
 
 MAX_EVENTS_PER_REQUEST = 100
-SOURCE_PATTERN = re.compile(rf"{BABYSITTER_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
+SOURCE_PATTERN = re.compile(rf"{BABYSITTER_SOURCE}|{OPERATOR_SOURCE}|{ROUTER_SOURCE}(-[A-Za-z0-9_.-]{{1,121}})?")
 
 
 class EventReceiver:
@@ -43,9 +46,9 @@ class EventReceiver:
         self._store = store
         self._limiter = EventRateLimiter(clock)
 
-    def receive(self, body: Mapping[str, Any], client: Client, now: float) -> list[Event]:
+    def receive(self, body: Mapping[str, Any], client: Client, actor: Actor, now: float) -> list[Event]:
         """Store the events in `body` and return the stored events; raise BadRequest, Forbidden or RateLimited."""
-        events = parse_events(body, now)
+        events = [event.by(actor) if event.source == OPERATOR_SOURCE else event for event in parse_events(body, now)]
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
         reporter = client.secret_digest if owned else client.source_address
@@ -99,7 +102,7 @@ def _event(place: str, event: Any, now: float) -> Event:
     if service == REGISTRY_SOURCE or (kind == "started" and service != ROUTER_SOURCE):
         raise _invalid(f"{place}.service", f"only the registry reports {kind} for {service}; leave it out")
     if not isinstance(source, str) or not SOURCE_PATTERN.fullmatch(source):
-        raise _invalid(f"{place}.source", "must be router, router-NAME or babysitter")
+        raise _invalid(f"{place}.source", "must be router, router-NAME, babysitter or operator")
     if source.partition("-")[0] not in EVENT_KINDS[kind].reporters.split(", "):
         raise _invalid(
             f"{place}.kind", f"only a {EVENT_KINDS[kind].reporters} reports {kind}, and the source is {source}"

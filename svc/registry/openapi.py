@@ -57,6 +57,7 @@ EVENT_PARAMETERS: Mapping[str, tuple[Schema, str]] = {
     ),
     "service": (TEXT, "only events of this service"),
     "kind": (TEXT, f"only events of these kinds, separated by commas: {' '.join(EVENT_KINDS)}"),
+    "audit": (FLAG_TEXT, "true: only what operators did, and who did it"),
     "wait": (
         {"type": "number", "minimum": 0},
         f"with after: seconds to wait for the first event, at most {validation.MAX_WAIT_SECONDS:g}",
@@ -113,7 +114,7 @@ OPERATIONS = {
         query=EVENT_PARAMETERS,
     ),
     "report_events": Operation(
-        "For routers and babysitters: reports events of instances",
+        "For routers, babysitters and commands: reports events of instances, and what operators did",
         "Told",
         201,
         request="Telling",

@@ -87,10 +87,12 @@ EVENT_FIELDS: Schema = {
     "source": {
         **TEXT,
         "maxLength": 200,
-        "description": "registry, babysitter, or router-NAME; @ADDRESS is added to "
-        "that of a router which cannot write to the registry",
+        "description": "registry, babysitter, router-NAME, or operator for a command; @ADDRESS is added to "
+        "that of a program which cannot write to the registry",
     },
     "message": {"type": "string", "maxLength": MAX_MESSAGE_LENGTH},
+    "actor": {**TEXT, "description": "of an operator's action: the name of the token, or user:NAME; else missing"},
+    "address": {**TEXT, "description": "from which the actor did it; missing without an actor"},
 }
 SOURCE: Schema = {"type": "string", "pattern": f"^({SOURCE_PATTERN.pattern})$", "maxLength": 128}
 LAST: Schema = {"type": "integer", "minimum": 0, "description": "the `after` with which to go on"}
@@ -149,7 +151,8 @@ SCHEMAS: Schema = {
             "id": COUNT,
             **EVENT_FIELDS,
             "level": {"type": "string", "enum": ["info", "good", "warning", "bad"]},
-        }
+        },
+        optional=("actor", "address"),
     ),
     "Events": closed_object({"events": EVENTS, "last": LAST, "timestamp": TIMESTAMP}),
     "Told": closed_object({"events": EVENTS, "last": LAST}),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from svc.base.errors import CommandError, ConfigError
 from svc.config.site import Site
@@ -17,6 +17,7 @@ from svc.rollout.steps import ordered
 from svc.rollout.tasks import OPERATION_TEXTS, InstanceOperation, Task, instance_operations
 from svc.settings import Settings
 from svc.site import rollout_lock, supervisord_end
+from svc.site.audit import recorded_rollout
 from svc.site.components import Component
 from svc.site.ports import refuse_taken
 from svc.site.secret_files import secret_file_problems
@@ -76,20 +77,21 @@ class _Apply:
         if self.options.dry_run:
             self._print(operations)
             return
-        self.proposal.files.write()
-        self.supervisord.changes()  # makes supervisord read the files
-        removed = [change for change in others if change.component_kind and change.update is Update.REMOVE]
-        self._renew([change for change in others if change not in removed])
-        if context is None or moves_servers:
-            context = open_context(self.site, self.options, self.console, self.supervisord, stops)
-        # `require_availability` is not called again, because the engine waits for instances that are briefly unhealthy.
-        tasks = self._tasks(context, operations, port_waits)
-        context.require_listing_routers(tasks)
-        self.journal.begin("apply", time.time(), self.options.limits.allow_downtime)
-        context.run(tasks, self._components(), self.journal)
-        for change in removed:
-            self.supervisord.remove(change.name)
-            self.console.print_line(f"{change.name}: removed")
+        with recorded_rollout(self.options.settings, f"svc apply ({', '.join(self._change_texts(operations))})"):
+            self.proposal.files.write()
+            self.supervisord.changes()  # makes supervisord read the files
+            removed = [change for change in others if change.component_kind and change.update is Update.REMOVE]
+            self._renew([change for change in others if change not in removed])
+            if context is None or moves_servers:
+                context = open_context(self.site, self.options, self.console, self.supervisord, stops)
+            # `require_availability` is not called again: the engine waits for instances that are briefly unhealthy.
+            tasks = self._tasks(context, operations, port_waits)
+            context.require_listing_routers(tasks)
+            self.journal.begin("apply", time.time(), self.options.limits.allow_downtime)
+            context.run(tasks, self._components(), self.journal)
+            for change in removed:
+                self.supervisord.remove(change.name)
+                self.console.print_line(f"{change.name}: removed")
 
     def _require_secrets(self) -> None:
         """Raise ConfigError with every file of keys that is unreadable for a component that has to start."""
@@ -156,9 +158,13 @@ class _Apply:
         files = self.proposal.files
         for row in file_rows(files.added, files.changed, files.removed):
             self.console.print_line(f"{row.path}: {row.change}")
+        for text in self._change_texts(operations):
+            self.console.print_line(text)
+
+    def _change_texts(self, operations: Mapping[str, InstanceOperation]) -> Iterator[str]:
         for change in self.proposal.changes:
             text = OPERATION_TEXTS[operations[change.name]] if change.name in operations else change.update.value
-            self.console.print_line(f"{change.name}: {text}")
+            yield f"{change.name}: {text}"
 
 
 def _refuse_held_port(component: Component, held: Mapping[str, set[int]]) -> None:

@@ -17,6 +17,7 @@ from svc.rollout.selection import select_instances
 from svc.rollout.steps import ordered
 from svc.rollout.tasks import InstanceOperation, Task
 from svc.site import rollout_lock, supervisord_end
+from svc.site.audit import recorded_rollout
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport
 
@@ -43,8 +44,9 @@ def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: 
         if options.dry_run:
             context.print_tasks(tasks)
             return
-        _renew_servers(context, names)
-        context.run(tasks, context.components, journal)
+        with recorded_rollout(options.settings, f"svc rollout restart {' '.join(names)}"):
+            _renew_servers(context, names)
+            context.run(tasks, context.components, journal)
 
 
 def _tasks(context: RolloutContext, names: Sequence[str], journal: Journal) -> list[Task]:

@@ -3,6 +3,8 @@
 `registry_access` puts the registries that a site's commands use into these settings.
 """
 
+import os
+import pwd
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -10,6 +12,7 @@ from urllib.parse import urlsplit
 from svc.base.address import split_urls
 from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient, RegistryFailed
+from svc.protocol.event import OPERATOR_USER_HEADER
 from svc.settings import Settings
 from svc.site.components import Component
 
@@ -20,7 +23,18 @@ class RegistryUnreachable(CommandError):
 
 def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
     """Return a client of the registry. `token_file` is used instead of the token file in the settings, if it is set."""
-    return RegistryClient(split_urls(registry_url(settings)), token_file or settings.registry.token_file)
+    urls, token_file = split_urls(registry_url(settings)), token_file or settings.registry.token_file
+    return RegistryClient(urls, token_file, headers={OPERATOR_USER_HEADER: operator_user()})
+
+
+def operator_user() -> str:
+    """Return the name of the user who runs this command, through sudo too, in characters that a header can contain."""
+    sudo_user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
+    try:
+        name = sudo_user or pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # a container may run as a user without a name
+        name = f"uid-{os.geteuid()}"
+    return "".join(character if character.isascii() and character.isprintable() else "_" for character in name)
 
 
 def registry_url(settings: Settings) -> str:

@@ -38,7 +38,7 @@ class EventPrinter:
 def event_line(event: Event, service_columns: int = 0) -> Text:
     """Return an event as a line for people, with its time in the local time zone."""
     line = Text(f"{_local_time(event['time'])}  ", style="dim")
-    line.append(f"{event['kind']:11}", style=COLOURS.get(event["level"], ""))
+    line.append(f"{event['kind']:12}", style=COLOURS.get(event["level"], ""))
     line.append(f"{event['service']:{service_columns}}", style="not dim bold")
     if event["message"]:
         line.append(f"  {event['message']}", style="not dim")

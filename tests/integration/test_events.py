@@ -1,12 +1,17 @@
 """`svc events` against a real registry, and against servers that are none."""
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.commands import register, run, running
+from svc.base.errors import CommandError
+from svc.config.settings_file import load_settings
+from svc.site.access import operator_user
+from svc.site.audit import record, recorded_rollout
+from tests.integration.commands import register, run, running, url_of
 from tests.integration.fakes import mock
 from tests.integration.registry.process import Registry
 from tests.integration.router.routers import router, service, static
@@ -78,6 +83,42 @@ def test_kinds_are_joined_by_commas_and_an_unknown_one_is_refused(registry: Regi
     assert named(run(registry, "events", "--kind", "left,drained", "--kind", "back")[0]) == [("drained", "one-server")]
     _, err = run(registry, "events", "--kind", "drained,no-such", status=2)
     assert "'no-such' is no kind; the kinds are started, registered," in " ".join(err.split())
+
+
+def test_the_audit_shows_who_did_what_from_where(registry: Registry):
+    register(registry, "one-server")
+    user = operator_user()
+    run(registry, "drain", "one-server")
+    run(registry, "undrain", "one-server")
+    run(registry, "remove", "one")
+    out, _ = run(registry, "events", "--audit")
+    assert named(out) == [("drained", "one-server"), ("undrained", "one-server"), ("left", "one")]
+    assert all(line.endswith(f"  by user:{user} at 127.0.0.1") for line in out.splitlines())
+    first = json.loads(run(registry, "events", "--audit", "--json")[0].splitlines()[0])
+    assert (first["actor"], first["address"]) == (f"user:{user}", "127.0.0.1")
+    assert named(run(registry, "events", "--audit", "--kind", "left")[0]) == [("left", "one")]
+
+
+def test_a_rollout_is_recorded_with_its_result(registry: Registry, capsys: pytest.CaptureFixture[str]):
+    settings = load_settings(environ={"REGISTRY_URL": url_of(registry)})
+    with recorded_rollout(settings, "svc apply (one: add)"):
+        pass
+    with pytest.raises(CommandError), recorded_rollout(settings, "svc rollout restart one"):
+        raise CommandError("one does not start\nits log")
+    with pytest.raises(KeyboardInterrupt), recorded_rollout(settings, "svc rollout restart two"):
+        raise KeyboardInterrupt
+    events, _ = registry.client.events(only={"audit": "true"})
+    by = f"; by user:{operator_user()} at 127.0.0.1"
+    assert [(event["kind"], event["service"], event["message"]) for event in events] == [
+        ("rollout", "svc", f"svc apply (one: add): done{by}"),
+        ("rollout", "svc", f"svc rollout restart one: stopped: one does not start{by}"),
+        ("rollout", "svc", f"svc rollout restart two: interrupted{by}"),
+    ]
+    record(settings, "rollout", "two words", "")
+    assert "events[0].service: must be a service's name" in capsys.readouterr().err
+    registry.end()
+    record(settings, "rollout", "svc", "no registry answers, and the command goes on")
+    assert capsys.readouterr() == ("", "")
 
 
 def test_names_are_aligned(registry: Registry):

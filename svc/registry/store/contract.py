@@ -10,14 +10,16 @@ heartbeat that only renews a lease does not raise it.
 A change to a service and its events (svc.protocol.event.events_between) are written in one step. Event ids never
 decrease. The store keeps the last MAX_OWN_EVENTS events of the registry itself. It keeps events from other reporters
 separately, so that they displace none of the registry's own: at most MAX_REPORTED_EVENTS in all, and at most
-MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of).
+MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of). It keeps the events of the audit apart from
+all of these. They are those with an actor: at most MAX_AUDIT_EVENTS, at most MAX_AUDIT_EVENTS_PER_ACTOR of each actor,
+and none that was older than AUDIT_RETENTION_SECONDS when the last one was added.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
-from svc.protocol.event import Event
+from svc.protocol.event import Actor, Event
 from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases.lease import LeaseRenewal
@@ -28,6 +30,10 @@ Condition = Callable[[Service], bool]
 MAX_OWN_EVENTS = 1000
 MAX_REPORTED_EVENTS = MAX_OWN_EVENTS // 2
 MAX_EVENTS_PER_REPORTER = MAX_OWN_EVENTS // 10
+MAX_AUDIT_EVENTS = 5000
+MAX_AUDIT_EVENTS_PER_ACTOR = 4000
+MAX_RECENT_AUDIT_EVENTS = MAX_OWN_EVENTS  # the newest ones, which a reader of all events gets
+AUDIT_RETENTION_SECONDS = 400 * 86400
 
 
 class LoadReport(NamedTuple):
@@ -46,17 +52,19 @@ class Store(Protocol):
 
     def get(self, name: str) -> Service | None: ...
 
-    def change(self, name: str, change: Change) -> Service | None:
+    def change(self, name: str, change: Change, actor: Actor | None = None) -> Service | None:
         """Replace the service with the result of `change`, and return the new service.
+
+        If an operator has requested the change, `actor` makes its events part of the audit.
 
         `change` gets the current service, or None for an unknown name. It is pure and may be called more than once. If
         it returns None or raises, nothing changes. The field `drained` of its result is ignored: only `drain` sets it.
         """
 
-    def remove(self, name: str, when: Condition | None = None, why: str = "") -> bool:
+    def remove(self, name: str, when: Condition | None = None, why: str = "", actor: Actor | None = None) -> bool:
         """Remove the service if it exists and `when(service)` is true; return whether it was removed.
 
-        If `when` raises, nothing is removed. `why` is the message of the event.
+        If `when` raises, nothing is removed. `why` is the message of the event, and `actor` the operator.
         """
 
     def renew_leases(self, renewals: Sequence[LeaseRenewal], now: float) -> list[bool]:
@@ -76,7 +84,7 @@ class Store(Protocol):
     def loads(self, now: float) -> list[ListedLoad]:
         """Return the current loads, sorted by name (InstanceLoad.is_current)."""
 
-    def drain(self, name: str, drained: bool) -> Service | None:
+    def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
         """Drain the service or end its drain, and return the service; return None for an unknown name.
 
         A drain outlives the registration. For an unknown name it can be ended, but not begun.
@@ -88,9 +96,11 @@ class Store(Protocol):
     def add_events(self, events: Sequence[Event]) -> list[Event]:
         """Add events that do not come from a change of a service in this store, and return them with their ids."""
 
-    def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
+    def events(self, after: int, wait: float = 0, audit: bool = False) -> tuple[list[Event], int]:
         """Return the events with ids above `after`, oldest first, and the highest id assigned so far.
 
+        Of the audit, only the newest MAX_RECENT_AUDIT_EVENTS are returned. With `audit`, return all events of the audit
+        and no others.
         Wait up to `wait` seconds until there is such an event. If `after` is above the highest id, the store has lost
         its data, and `after` counts as 0.
         """

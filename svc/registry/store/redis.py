@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from svc.base.errors import Unavailable
 from svc.protocol import event
-from svc.protocol.event import Event
+from svc.protocol.event import Actor, Event
 from svc.protocol.instance_load import MAX_LOAD_AGE_SECONDS, InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
@@ -74,7 +74,7 @@ class RedisStore:
             _, service = self._require_last_snapshot().decoded.get(name.encode(), (None, None))
             return service
 
-    def change(self, name: str, change: Change) -> Service | None:
+    def change(self, name: str, change: Change, actor: Actor | None = None) -> Service | None:
         record = self._connection.run(redis_scripts.FIND, name)
         while True:
             old = _service(record)
@@ -84,20 +84,20 @@ class RedisStore:
             new = replace(new, drained=bool(record[2]))
             if new == old:
                 return new
-            events = event.events_between(old, new, self.now())
+            events = event.events_between(old, new, self.now(), actor=actor)
             raises_revision = int(lease.is_visible_change(old, new))
             replacement = (_encode(new), repr(new.last_heartbeat), _plain_heartbeat(new))
             record = self._swap(name, record, *replacement, raises_revision, events)
             if record is None:
                 return new
 
-    def remove(self, name: str, when: Condition | None = None, why: str = "") -> bool:
+    def remove(self, name: str, when: Condition | None = None, why: str = "", actor: Actor | None = None) -> bool:
         record = self._connection.run(redis_scripts.FIND, name)
         while record is not None:
             old = _service(record)
             if old is None or (when is not None and not when(old)):
                 return False
-            events = event.events_between(old, None, self.now(), why)
+            events = event.events_between(old, None, self.now(), why, actor)
             record = self._swap(name, record, b"", "", "", 1, events)
         return True
 
@@ -122,9 +122,10 @@ class RedisStore:
         joined = self._connection.run(redis_scripts.LOADS, repr(now - MAX_LOAD_AGE_SECONDS))
         return current_loads(map(_decode_load, sorted(_pairs(joined).items())), now)
 
-    def drain(self, name: str, drained: bool) -> Service | None:
+    def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
         kind = "drained" if drained else "undrained"
         drain_event = Event(time=self.now(), kind=kind, service=name, message=event.BY_OPERATOR)
+        drain_event = drain_event.by(actor) if actor else drain_event
         result = self._connection.run(redis_scripts.DRAIN, name, int(drained), _join(drain_event))
         if result is None:
             return None
@@ -148,8 +149,8 @@ class RedisStore:
         self._connection.event_id.advance(last)
         return [replace(added, id=last - len(events) + number) for number, added in enumerate(events, 1)]
 
-    def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
-        events, last = self._events(after)
+    def events(self, after: int, wait: float = 0, audit: bool = False) -> tuple[list[Event], int]:
+        events, last = self._events(after, audit)
         event_id = self._connection.event_id
         event_id.advance(last)
         changed = event_id.changed  # read before the events are read again, so that none is missed
@@ -157,7 +158,7 @@ class RedisStore:
             return events, last
         if event_id.value == last:
             changed.wait(wait)
-        return self._events(after)
+        return self._events(after, audit)
 
     def share_reached(self, names: Collection[str], seconds: float) -> None:
         self._connection.run(redis_scripts.SHARE_REACHED, self._id, f"{seconds:g}", "\n".join(names))
@@ -184,8 +185,8 @@ class RedisStore:
     def close(self) -> None:
         self._connection.close()
 
-    def _events(self, after: int) -> tuple[list[Event], int]:
-        last, *entries = self._connection.run(redis_scripts.EVENTS, after)
+    def _events(self, after: int, audit: bool) -> tuple[list[Event], int]:
+        last, *entries = self._connection.run(redis_scripts.EVENTS, after, int(audit))
         return sorted(map(_decode_event, entries), key=lambda stored: stored.id), last
 
     def _swap(
@@ -259,7 +260,7 @@ def _join(*events: Event) -> bytes:
 
 
 def _decode_event(entry: bytes) -> Event:
-    """Return the event in an entry of the list `events` or `reports` (see redis_scripts)."""
+    """Return the event in an entry of the list `events`, `reports` or `audit` (see redis_scripts)."""
     number, _, rest = entry.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
 

@@ -10,14 +10,15 @@ revision    hash: revision; writes, which counts the changes to `services` and `
 changes     channel: each new revision
 events      list: the registry's own last events; each entry is the id, a space, and the JSON without the id
 reports     list: the last events from other reporters; each entry is the id, a space, the reporter, a space, the JSON
+audit       list: the last events with an actor; each entry is as in `reports`, with the actor as the reporter
 told        channel: the id of each new event
 reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
             each on a line
 loads       hash: name -> Unix seconds of the report, a space, the load as JSON; none that another owner has reported
 """
 
-from svc.protocol.event import REGISTRY_SOURCE
-from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.protocol.event import ACTOR_PREFIX, REGISTRY_SOURCE
+from svc.registry.store import contract
 
 ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted for a service of any owner
 KEYS = (
@@ -32,10 +33,11 @@ KEYS = (
     "reports",
     "reached",
     "loads",
+    "audit",
 )
 
 _COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads = unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads, audit = unpack(KEYS)
 
 local function record_of(name)
   return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
@@ -54,31 +56,42 @@ local function count_write(raises_revision)
   return revision()
 end
 
-local function trim(reporter)
+local function trim(list, reporter, most, most_in_all)
   local kept = 0
-  local entries = redis.call('LRANGE', reports, 0, -1)
+  local entries = redis.call('LRANGE', list, 0, -1)
   for at = #entries, 1, -1 do
     if string.match(entries[at], '^%d+ (%S+)') == reporter then
       kept = kept + 1
-      if kept > MAX_EVENTS_PER_REPORTER then redis.call('LREM', reports, 1, entries[at]) end
+      if kept > most then redis.call('LREM', list, 1, entries[at]) end
     end
   end
-  redis.call('LTRIM', reports, -MAX_REPORTED_EVENTS, -1)
+  redis.call('LTRIM', list, -most_in_all, -1)
+end
+
+local function trim_audit(actor)
+  trim(audit, actor, MAX_AUDIT_EVENTS_PER_ACTOR, MAX_AUDIT_EVENTS)
+  local oldest = redis.call('TIME')[1] - AUDIT_RETENTION_SECONDS
+  local function is_past(entry) return entry and tonumber(string.match(entry, '"time":([^,}]+)')) < oldest end
+  while is_past(redis.call('LINDEX', audit, 0)) do redis.call('LPOP', audit) end
 end
 
 local function add_events(joined)
-  local last, reporters = 0, {}
+  local last, reporters, actors = 0, {}, {}
   for line in string.gmatch(joined, '[^\\n]+') do
     last = redis.call('HINCRBY', index, 'event', 1)
     local reporter, event = string.match(line, '^(%S+) (.*)$')
-    if reporter == 'REGISTRY_SOURCE' then
+    if string.sub(reporter, 1, #'ACTOR_PREFIX') == 'ACTOR_PREFIX' then
+      redis.call('RPUSH', audit, last .. ' ' .. line)
+      actors[reporter] = true
+    elseif reporter == 'REGISTRY_SOURCE' then
       redis.call('RPUSH', events, last .. ' ' .. event)
     else
       redis.call('RPUSH', reports, last .. ' ' .. line)
       reporters[reporter] = true
     end
   end
-  for reporter in pairs(reporters) do trim(reporter) end
+  for reporter in pairs(reporters) do trim(reports, reporter, MAX_EVENTS_PER_REPORTER, MAX_REPORTED_EVENTS) end
+  for actor in pairs(actors) do trim_audit(actor) end
   if last > 0 then
     redis.call('LTRIM', events, -MAX_OWN_EVENTS, -1)
     redis.call('PUBLISH', told, last)
@@ -86,13 +99,17 @@ local function add_events(joined)
   return last
 end
 """
-for _name, _value in {
-    "MAX_EVENTS_PER_REPORTER": MAX_EVENTS_PER_REPORTER,
-    "MAX_REPORTED_EVENTS": MAX_REPORTED_EVENTS,
-    "MAX_OWN_EVENTS": MAX_OWN_EVENTS,
-    "REGISTRY_SOURCE": REGISTRY_SOURCE,
-}.items():
-    _COMMON = _COMMON.replace(_name, str(_value))
+LIMITS = (  # a name that begins with another one stands before it
+    "MAX_AUDIT_EVENTS_PER_ACTOR",
+    "MAX_AUDIT_EVENTS",
+    "AUDIT_RETENTION_SECONDS",
+    "MAX_EVENTS_PER_REPORTER",
+    "MAX_REPORTED_EVENTS",
+    "MAX_OWN_EVENTS",
+)
+_COMMON = _COMMON.replace("ACTOR_PREFIX", ACTOR_PREFIX).replace("REGISTRY_SOURCE", REGISTRY_SOURCE)
+for _name in LIMITS:
+    _COMMON = _COMMON.replace(_name, str(getattr(contract, _name)))
 
 # Argument: name. Result: the record (service, heartbeat, 1 if it is drained).
 FIND = _COMMON + "return record_of(ARGV[1])"
@@ -201,7 +218,7 @@ return now
 # Argument: events (one line each: reporter, space, JSON). Result: the id of the last one.
 ADD_EVENTS = _COMMON + "return add_events(ARGV[1])"
 
-# Argument: an id. Result: the last id, and the events after the given id, unordered because they come from two lists.
+# Arguments: an id, and 1 for the audit only. Result: the last id, and later events, unordered as the lists are several.
 EVENTS = (
     _COMMON
     + """
@@ -210,13 +227,20 @@ local after = tonumber(ARGV[1])
 if after == last then return {last} end
 if after > last then after = 0 end
 local answer = {last}
-for _, list in ipairs({events, reports}) do
-  for _, entry in ipairs(redis.call('LRANGE', list, after - last, -1)) do
+local function add(list, most)
+  for _, entry in ipairs(redis.call('LRANGE', list, -math.min(last - after, most), -1)) do
     if tonumber(string.match(entry, '^%d+')) > after then answer[#answer + 1] = entry end
   end
 end
+if ARGV[2] == '1' then
+  add(audit, last)
+else
+  add(events, last)
+  add(reports, last)
+  add(audit, MAX_RECENT_AUDIT_EVENTS)
+end
 return answer
-"""
+""".replace("MAX_RECENT_AUDIT_EVENTS", str(contract.MAX_RECENT_AUDIT_EVENTS))
 )
 
 # Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services and drained, if

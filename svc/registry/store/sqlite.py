@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from svc.base.errors import ConfigError, Unavailable
 from svc.protocol import event
-from svc.protocol.event import Event
+from svc.protocol.event import Actor, Event
 from svc.protocol.instance_load import ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
@@ -21,7 +21,14 @@ from svc.registry.leases.lease import LeaseRenewal
 from svc.registry.store import sqlite_file
 from svc.registry.store.contract import Change, Condition, LoadReport
 from svc.registry.store.load_table import LoadTable
-from svc.registry.store.sqlite_cache import SELECT_EVENTS_AFTER, WRITE_SERVICE, SqliteCache, read_event, to_row
+from svc.registry.store.sqlite_cache import (
+    SELECT_AUDIT_AFTER,
+    SELECT_EVENTS_AFTER,
+    WRITE_SERVICE,
+    SqliteCache,
+    read_event,
+    to_row,
+)
 
 log = logging.getLogger(__name__)
 RENEW = "UPDATE services SET last_heartbeat = ? WHERE name = ?"
@@ -65,7 +72,7 @@ class SqliteStore:
         with self._transaction("BEGIN"):
             return self._cache.services.get(name)
 
-    def change(self, name: str, change: Change) -> Service | None:
+    def change(self, name: str, change: Change, actor: Actor | None = None) -> Service | None:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             new = change(old)
@@ -75,14 +82,14 @@ class SqliteStore:
             if new != old:
                 db.execute(WRITE_SERVICE, to_row(new))
                 self._cache.put(name, new)
-                self._cache.add_events(db, event.events_between(old, new, time.time()))
+                self._cache.add_events(db, event.events_between(old, new, time.time(), actor=actor))
             if lease.is_visible_change(old, new):
                 self._raise_revision(db)
             if old is None or new.expired or old.owner != new.owner:
                 self._loads.forget(name)
             return new
 
-    def remove(self, name: str, when: Condition | None = None, why: str = "") -> bool:
+    def remove(self, name: str, when: Condition | None = None, why: str = "", actor: Actor | None = None) -> bool:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             if old is None or (when is not None and not when(old)):
@@ -90,7 +97,7 @@ class SqliteStore:
             db.execute("DELETE FROM services WHERE name = ?", (name,))
             self._cache.put(name, None)
             self._loads.forget(name)
-            self._cache.add_events(db, event.events_between(old, None, time.time(), why))
+            self._cache.add_events(db, event.events_between(old, None, time.time(), why, actor))
             self._raise_revision(db)
             return True
 
@@ -114,7 +121,7 @@ class SqliteStore:
     def loads(self, now: float) -> list[ListedLoad]:
         return self._loads.current(now)
 
-    def drain(self, name: str, drained: bool) -> Service | None:
+    def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             if old is None and not drained:
@@ -124,7 +131,7 @@ class SqliteStore:
             db.execute(MARK_DRAINED if drained else UNMARK_DRAINED, (name,))
             new = replace(old, drained=drained)
             self._cache.put(name, new)
-            self._cache.add_events(db, event.events_between(old, new, time.time()))
+            self._cache.add_events(db, event.events_between(old, new, time.time(), actor=actor))
             self._raise_revision(db)
             return new
 
@@ -139,11 +146,11 @@ class SqliteStore:
         with self._transaction() as db:
             return self._cache.add_events(db, events)
 
-    def events(self, after: int, wait: float = 0) -> tuple[list[Event], int]:
+    def events(self, after: int, wait: float = 0, audit: bool = False) -> tuple[list[Event], int]:
         added = self._events_added  # read before the events, so that none is missed
-        events, last = self._events(after)
+        events, last = self._events(after, audit)
         if not events and added.wait(wait):
-            return self._events(after)
+            return self._events(after, audit)
         return events, last
 
     def share_reached(self, names: Collection[str], seconds: float) -> None:
@@ -179,12 +186,13 @@ class SqliteStore:
         with self._transaction("BEGIN"):
             return self._cache.revision
 
-    def _events(self, after: int) -> tuple[list[Event], int]:
+    def _events(self, after: int, audit: bool) -> tuple[list[Event], int]:
         with self._transaction("BEGIN") as db:
             last = self._cache.last_event_id
             if after == last:
                 return [], last
-            rows = db.execute(SELECT_EVENTS_AFTER, (after if after < last else 0,)).fetchall()
+            select = SELECT_AUDIT_AFTER if audit else SELECT_EVENTS_AFTER
+            rows = db.execute(select, (after if after < last else 0,)).fetchall()
             return [read_event(row) for row in rows], last
 
     def _wake_event_waiters(self) -> None:

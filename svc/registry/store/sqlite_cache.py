@@ -10,7 +10,15 @@ from msgspec.structs import replace
 
 from svc.protocol.event import REGISTRY_SOURCE, Event, reporter_of
 from svc.protocol.service import Service
-from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store.contract import (
+    AUDIT_RETENTION_SECONDS,
+    MAX_AUDIT_EVENTS,
+    MAX_AUDIT_EVENTS_PER_ACTOR,
+    MAX_EVENTS_PER_REPORTER,
+    MAX_OWN_EVENTS,
+    MAX_RECENT_AUDIT_EVENTS,
+    MAX_REPORTED_EVENTS,
+)
 
 Row = tuple[Any, ...]
 COLUMNS = tuple(f for f in Service.__struct_fields__ if f != "drained")
@@ -19,13 +27,29 @@ WRITE_SERVICE = f"INSERT OR REPLACE INTO services ({', '.join(COLUMNS)}) VALUES 
 
 EVENT_COLUMNS = Event.__struct_fields__
 SELECT_EVENT = f"SELECT {', '.join(EVENT_COLUMNS)} FROM events"
-SELECT_EVENTS_AFTER = f"{SELECT_EVENT} WHERE id > ? ORDER BY id"
-SELECT_REPORTED = f"{SELECT_EVENT} WHERE source <> '{REGISTRY_SOURCE}' ORDER BY id DESC"
-INSERT_EVENT = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) VALUES ({', '.join(':' + c for c in EVENT_COLUMNS)})"
-DELETE_OLD_OWN_EVENTS = f"""
-DELETE FROM events WHERE source = '{REGISTRY_SOURCE}' AND id <= (
-    SELECT id FROM events WHERE source = '{REGISTRY_SOURCE}' ORDER BY id DESC LIMIT 1 OFFSET {MAX_OWN_EVENTS})
+SELECT_AUDIT_AFTER = f"{SELECT_EVENT} WHERE id > ?1 AND actor <> '' ORDER BY id"
+SELECT_EVENTS_AFTER = f"""
+{SELECT_EVENT} WHERE id > ?1 AND actor = ''
+UNION ALL SELECT * FROM (
+    {SELECT_EVENT} WHERE id > ?1 AND actor <> '' ORDER BY id DESC LIMIT {MAX_RECENT_AUDIT_EVENTS})
+ORDER BY id
 """
+SELECT_REPORTED = f"{SELECT_EVENT} WHERE source <> '{REGISTRY_SOURCE}' AND actor = '' ORDER BY id DESC"
+INSERT_EVENT = f"INSERT INTO events ({', '.join(EVENT_COLUMNS)}) VALUES ({', '.join(':' + c for c in EVENT_COLUMNS)})"
+
+
+def _delete_old(condition: str, limit: int) -> str:
+    """Return the statement that deletes the events that satisfy a condition, except the newest `limit`."""
+    return (
+        f"DELETE FROM events WHERE {condition} AND id <= "
+        f"(SELECT id FROM events WHERE {condition} ORDER BY id DESC LIMIT 1 OFFSET {limit})"
+    )
+
+
+DELETE_OLD_OWN_EVENTS = _delete_old(f"source = '{REGISTRY_SOURCE}' AND actor = ''", MAX_OWN_EVENTS)
+DELETE_OLD_EVENTS_OF_ACTOR = _delete_old("actor = :actor", MAX_AUDIT_EVENTS_PER_ACTOR)
+DELETE_OLD_AUDIT = _delete_old("actor <> ''", MAX_AUDIT_EVENTS)
+DELETE_PAST_AUDIT = "DELETE FROM events WHERE actor <> '' AND time < ?"
 
 
 class SqliteCache:
@@ -63,7 +87,11 @@ class SqliteCache:
             self._pending_events += added
             db.executemany(INSERT_EVENT, [msgspec.to_builtins(event) for event in added])
             db.execute(DELETE_OLD_OWN_EVENTS)
-            if any(event.source != REGISTRY_SOURCE for event in added):
+            for actor in {event.actor for event in added if event.actor}:
+                db.execute(DELETE_OLD_EVENTS_OF_ACTOR, {"actor": actor})
+                db.execute(DELETE_OLD_AUDIT)
+                db.execute(DELETE_PAST_AUDIT, (added[-1].time - AUDIT_RETENTION_SECONDS,))
+            if any(event.source != REGISTRY_SOURCE and not event.actor for event in added):
                 reported = [read_event(row) for row in db.execute(SELECT_REPORTED)]
                 db.executemany("DELETE FROM events WHERE id = ?", [(number,) for number in surplus(reported)])
             db.execute("UPDATE revision SET events = ?", (added[-1].id,))

@@ -35,6 +35,10 @@ MIGRATIONS = (
         )""",
         "ALTER TABLE revision ADD COLUMN events INTEGER NOT NULL DEFAULT 0",
     ),
+    (
+        "ALTER TABLE events ADD COLUMN actor TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE events ADD COLUMN address TEXT NOT NULL DEFAULT ''",
+    ),
 )
 VERSION = len(MIGRATIONS)
 FILE_SIGNATURE = b"SQLite format 3\0"

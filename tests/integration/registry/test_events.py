@@ -13,13 +13,20 @@ import time
 import pytest
 from msgspec.structs import replace
 
-from svc.protocol.event import Event
+from svc.protocol.event import Actor, Event
 from svc.registry import event_query
 from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
 from svc.registry.heartbeats import renew_lease
 from svc.registry.store import sqlite_file
-from svc.registry.store.contract import MAX_EVENTS_PER_REPORTER, MAX_OWN_EVENTS, MAX_REPORTED_EVENTS
+from svc.registry.store.contract import (
+    AUDIT_RETENTION_SECONDS,
+    MAX_AUDIT_EVENTS_PER_ACTOR,
+    MAX_EVENTS_PER_REPORTER,
+    MAX_OWN_EVENTS,
+    MAX_RECENT_AUDIT_EVENTS,
+    MAX_REPORTED_EVENTS,
+)
 from svc.registry.store.sqlite import SqliteStore
 from tests.fork_server import run_svc
 from tests.integration.registry.process import Registry
@@ -28,6 +35,9 @@ from tests.unit.registry.services import registration, service
 from tests.waiting import wait_until
 
 EJECTED = {"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}
+
+
+ALICE, BOB = Actor("alice", "10.0.0.9"), Actor("user:bob", "127.0.0.1")
 
 
 def kinds(store, after=0):
@@ -130,6 +140,49 @@ def test_the_events_of_a_reporter_displace_only_its_own(store, noisy, quiet):
     events, _ = store.events(0)
     assert [(event.source, event.service) for event in events[:2]] == [(quiet.source, quiet.service), ("registry", "a")]
     assert [event.id for event in events[2:]] == list(range(103, 203))
+
+
+def test_what_operators_did_is_displaced_by_no_other_event(store, reopen):
+    store.change("a", lambda old: service("a"), ALICE)
+    store.drain("a", True, BOB)
+    store.drain("a", False, ALICE)
+    store.remove("a", actor=BOB)
+    put(store, service("b"))
+    before = store.events(0, audit=True)
+    assert [(event.kind, event.actor, event.address) for event in before[0]] == [
+        ("registered", "alice", "10.0.0.9"),
+        ("drained", "user:bob", "127.0.0.1"),
+        ("undrained", "alice", "10.0.0.9"),
+        ("left", "user:bob", "127.0.0.1"),
+    ]
+    store.add_events([Event(time=5.0, kind="healthy", service="b")] * (MAX_OWN_EVENTS + 1))
+    for number in range(6):
+        store.add_events([report(source=f"router-{number}")] * 100)
+    audit, last = reopen().events(0, audit=True)
+    assert (audit, last) == (before[0], 5 + MAX_OWN_EVENTS + 1 + 600)
+    events = store.events(0)[0]
+    assert events[:4] == audit
+    assert len(events) == 4 + MAX_OWN_EVENTS + MAX_REPORTED_EVENTS
+    assert store.events(2, audit=True)[0] == audit[2:]
+    assert store.events(last, audit=True) == ([], last)
+
+
+def test_an_actor_displaces_only_its_own_events_and_old_ones_are_dropped(store):
+    now = time.time()
+    past, bobs, alices = (
+        Event(time=at, kind="rollout", service="svc", source="operator", message='"time":1,').by(actor)
+        for at, actor in ((now - AUDIT_RETENTION_SECONDS - 60, BOB), (now, BOB), (now, ALICE))
+    )
+    store.add_events([past])
+    store.add_events([bobs])
+    for _ in range(4):
+        store.add_events([alices] * (MAX_AUDIT_EVENTS_PER_ACTOR // 4))
+    _, last = store.events(0)
+    store.add_events([alices])
+    audit = store.events(0, audit=True)[0]
+    assert [event.id for event in audit] == [2, *range(4, last + 2)]
+    assert audit[0] == replace(bobs, id=2)
+    assert [event.id for event in store.events(0)[0]] == list(range(last + 2 - MAX_RECENT_AUDIT_EVENTS, last + 2))
 
 
 def test_own_and_reported_events_are_in_one_order(store):
@@ -266,6 +319,26 @@ def test_events_survive_a_kill(registry):
     assert (events[2]["service"], events[2]["source"], events[2]["level"]) == ("registry", "registry", "info")
     assert re.fullmatch(r"the last heartbeat was \d+ s ago", events[2]["message"])
     assert registry.client.events(last, wait=0.01) == ([], 3)
+
+
+def test_the_audit_is_read_in_pages_and_waited_for(registry):
+    registry.client.register(registration("a"))
+    for drained in (True, False, True):
+        registry.client.drain("a", drained=drained)
+    audit = {"audit": "true"}
+    events, last = registry.client.events(0, limit=2, only=audit)
+    assert [(event["kind"], event["actor"], event["address"]) for event in events] == [
+        ("drained", "local", "127.0.0.1"),
+        ("undrained", "local", "127.0.0.1"),
+    ]
+    assert [event["id"] for event in registry.client.events(last, only=audit)[0]] == [4]
+    answers = []
+    waiter = threading.Thread(target=lambda: answers.append(registry.client.events(4, wait=30, only=audit)))
+    waiter.start()
+    registry.client.report_events([EJECTED])
+    registry.client.deregister("a")
+    waiter.join(20)
+    assert [event["message"] for event in answers[0][0]] == ["by an operator at 127.0.0.1"]
 
 
 def test_a_wait_ends_only_with_a_matching_event(registry):

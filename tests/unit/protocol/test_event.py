@@ -3,7 +3,16 @@
 import pytest
 from msgspec.structs import replace
 
-from svc.protocol.event import EVENT_KINDS, MAX_MESSAGE_LENGTH, REPORTED_KINDS, Event, events_between, one_line
+from svc.protocol.event import (
+    EVENT_KINDS,
+    MAX_MESSAGE_LENGTH,
+    REPORTED_KINDS,
+    Actor,
+    Event,
+    events_between,
+    one_line,
+    reporter_of,
+)
 from svc.protocol.health_state import HEALTH_STATES
 from tests.unit.registry.services import service
 
@@ -97,7 +106,7 @@ def test_each_kind_of_the_registry_comes_from_a_change():
     states += [replace(SERVICE, health_status="healthy"), replace(SERVICE, status="starting")]
     states += [replace(SERVICE, status="starting", metadata={"restart_reason": "it crashed"})]
     produced = {kind for old in states for new in states if old or new for kind in kinds(old, new)}
-    assert produced >= set(EVENT_KINDS) - REPORTED_KINDS
+    assert produced >= set(EVENT_KINDS) - REPORTED_KINDS - {"released"}  # which POST /expire makes
 
 
 def test_the_json_of_an_event_has_its_level_and_an_iso_time():
@@ -111,3 +120,47 @@ def test_the_json_of_an_event_has_its_level_and_an_iso_time():
         "message": "m",
         "level": "bad",
     }
+
+
+ALICE = Actor("alice", "10.0.0.9")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "message"),
+    [
+        (SERVICE, replace(SERVICE, drained=True), "by alice at 10.0.0.9"),
+        (replace(SERVICE, drained=True), SERVICE, "by alice at 10.0.0.9"),
+        (None, SERVICE, "running, at http://10.0.0.7:8100; by alice at 10.0.0.9"),
+        (SERVICE, None, "by alice at 10.0.0.9"),
+    ],
+)
+def test_the_events_of_an_operators_change_name_the_actor(before, after, message):
+    (event,) = events_between(before, after, 5.0, actor=ALICE)
+    assert (event.message, event.actor, event.address) == (message, "alice", "10.0.0.9")
+    assert event.to_json()["actor"] == "alice"
+    assert reporter_of(event) == "actor:alice"
+
+
+def test_other_events_have_no_actor_in_json():
+    (event,) = events_between(None, SERVICE, 5.0)
+    assert not {"actor", "address"} & event.to_json().keys()
+
+
+@pytest.mark.parametrize(
+    ("actor", "text"),
+    [
+        (Actor("operator", "10.0.0.9"), "by an operator at 10.0.0.9"),
+        (Actor("local", "127.0.0.1"), "by an operator at 127.0.0.1"),
+        (Actor("user:bob", "127.0.0.1"), "by user:bob at 127.0.0.1"),
+        (Actor("unverified@10.0.0.9", "10.0.0.9", "user:bob"), "by unverified user:bob at 10.0.0.9"),
+        (Actor("unverified@10.0.0.9", "10.0.0.9"), "by unverified at 10.0.0.9"),
+    ],
+)
+def test_an_actor_is_a_text(actor, text):
+    assert actor.text == text
+
+
+def test_a_long_message_keeps_its_actor():
+    event = Event(time=5.0, kind="rollout", service="svc", message="x" * MAX_MESSAGE_LENGTH).by(ALICE)
+    assert len(event.message) == MAX_MESSAGE_LENGTH
+    assert event.message.endswith("x; by alice at 10.0.0.9")

@@ -49,7 +49,9 @@ def error(response):
     return response.get_json()["error"]
 
 
-@pytest.mark.parametrize(("secret", "message"), [("babysitters-own", "it deregistered"), ("", "by an operator")])
+@pytest.mark.parametrize(
+    ("secret", "message"), [("babysitters-own", "it deregistered"), ("", "by an operator at 127.0.0.1")]
+)
 def test_the_event_of_a_removal_says_who_removed_it(client, secret, message):
     headers = {"X-Service-Secret": secret} if secret else {}
     client.post("/services", json=registration("qwen"), headers=headers)

@@ -4,6 +4,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import BadRequest, Forbidden, RateLimited
+from svc.protocol.event import Actor
 from svc.registry.access.identity import Client
 from svc.registry.access.rate_limit import BURST_EVENTS
 from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST, EventReceiver, parse_events
@@ -12,10 +13,12 @@ from svc.registry.store.sqlite import SqliteStore
 from tests.unit.registry.services import NOW, service
 
 EJECTED = {"kind": "ejected", "service": "qwen", "source": "router"}
+KEY_ADDED = {"kind": "key-added", "service": "router", "source": "operator", "message": "ci"}
 RESTARTED = {"kind": "restarted", "service": "qwen", "source": "babysitter"}
 STRANGER = Client("10.0.0.9", False, False, "", owner.ANONYMOUS)
 LOCAL = STRANGER._replace(address="127.0.0.1", is_local=True)
 OPERATOR = STRANGER._replace(operator="alice")
+ALICE = Actor("alice", "10.0.0.9")
 BABYSITTER = STRANGER._replace(secret_digest=owner.digest("s" * 40))
 
 
@@ -38,6 +41,9 @@ def store(tmp_path):
         ({"kind": "started", "service": "qwen"}, "service"),
         ({"source": "router-a b"}, "source"),
         ({"source": "registry"}, "source"),
+        ({"source": "operator"}, "kind"),
+        ({"kind": "key-added"}, "kind"),
+        ({"source": "operator-bob"}, "source"),
         ({"message": 7}, "message"),
     ],
 )
@@ -69,21 +75,30 @@ def test_a_message_becomes_one_line():
     ],
 )
 def test_an_unverified_source_gets_the_address_of_its_client(store, client, event, source):
-    (stored,) = EventReceiver(store, lambda: NOW).receive({"events": [event]}, client, NOW)
+    (stored,) = EventReceiver(store, lambda: NOW).receive({"events": [event]}, client, ALICE, NOW)
     assert stored.source == source
     assert store.events(0)[0][-1] == stored
+
+
+@pytest.mark.parametrize(("client", "source"), [(OPERATOR, "operator"), (STRANGER, "operator@10.0.0.9")])
+def test_what_an_operator_did_belongs_to_the_audit(store, client, source):
+    body = {"events": [{**KEY_ADDED, "actor": "mallory", "address": "10.0.0.1"}]}
+    (stored,) = EventReceiver(store, lambda: NOW).receive(body, client, ALICE, NOW)
+    assert (stored.source, stored.actor, stored.address) == (source, "alice", "10.0.0.9")
+    assert stored.message == "ci; by alice at 10.0.0.9"
+    assert store.events(0, audit=True)[0] == [stored]
 
 
 def test_a_babysitter_reports_no_events_of_anothers_service(store):
     other = STRANGER._replace(secret_digest=owner.digest("t" * 40))
     with pytest.raises(Forbidden):
-        EventReceiver(store, lambda: NOW).receive({"events": [RESTARTED]}, other, NOW)
+        EventReceiver(store, lambda: NOW).receive({"events": [RESTARTED]}, other, ALICE, NOW)
 
 
 def test_each_reporter_has_its_own_rate_limit(store):
     receiver = EventReceiver(store, lambda: NOW)
-    receiver.receive({"events": [EJECTED] * int(BURST_EVENTS)}, STRANGER, NOW)
+    receiver.receive({"events": [EJECTED] * int(BURST_EVENTS)}, STRANGER, ALICE, NOW)
     with pytest.raises(RateLimited, match=r"10\.0\.0\.9 sent more than 100 events") as failure:
-        receiver.receive({"events": [EJECTED]}, STRANGER, NOW)
+        receiver.receive({"events": [EJECTED]}, STRANGER, ALICE, NOW)
     assert failure.value.headers()["Retry-After"] == "1"
-    receiver.receive({"events": [RESTARTED]}, BABYSITTER, NOW)
+    receiver.receive({"events": [RESTARTED]}, BABYSITTER, ALICE, NOW)

@@ -1,11 +1,20 @@
 """The registry and the router that a command uses, and the errors of a registry in words for the operator."""
 
+import os
+
 import pytest
 
 from svc.base.errors import CommandError, Forbidden, NotFound, Unauthorized, Unavailable
 from svc.client.registry import RegistryFailed
 from svc.config.settings_file import load_settings
-from svc.site.access import RegistryUnreachable, checked_urls, explaining_errors, registry_url, router_url
+from svc.site.access import (
+    RegistryUnreachable,
+    checked_urls,
+    explaining_errors,
+    operator_user,
+    registry_url,
+    router_url,
+)
 
 
 class FakeRegistry:
@@ -58,3 +67,17 @@ def test_a_registry_s_own_failure_is_no_wrong_address():
 def test_a_registry_that_does_not_answer_is_told_apart():
     with pytest.raises(RegistryUnreachable, match=r"--registry-url"), explaining_errors("drain a", FakeRegistry()):
         raise Unavailable("connection refused")
+
+
+def test_the_operator_is_the_user_who_runs_sudo(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setenv("SUDO_USER", "jörg")
+    assert operator_user() == "j_rg"
+    monkeypatch.delenv("SUDO_USER")
+    assert operator_user() == "root"
+
+
+def test_only_root_was_started_by_sudo_and_a_user_may_have_no_name(monkeypatch):
+    monkeypatch.setattr(os, "geteuid", lambda: 123456)
+    monkeypatch.setenv("SUDO_USER", "alice")
+    assert operator_user() == "uid-123456"

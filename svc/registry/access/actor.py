@@ -1,0 +1,36 @@
+"""Name the actor of an operator's action, for the audit. Pure.
+
+A client on the registry's machine needs no token, and its commands may send any token of the registry's own file, so
+the system user that it names says more than the token. From another machine, and behind a proxy, only a write token
+proves something.
+"""
+
+import re
+
+from svc.perimeter.browsers import Headers
+from svc.perimeter.hosts import address_of
+from svc.protocol.event import LOCAL_PROGRAM, OPERATOR_USER_HEADER, Actor
+from svc.registry.access.identity import Client
+
+MAX_USER_LENGTH = 64
+UNUSUAL_CHARACTERS = re.compile(r"[^A-Za-z0-9_.-]")
+
+
+def actor_of(client: Client, headers: Headers, trusts_loopback: bool) -> Actor:
+    """Return the actor of a request. `trusts_loopback` is false if loopback may be a proxy (loopback_needs_token)."""
+    user = UNUSUAL_CHARACTERS.sub("_", headers.get(OPERATOR_USER_HEADER.lower()) or "")[:MAX_USER_LENGTH]
+    claim = f"user:{user}" if user else ""
+    address = _address(client, headers)
+    if client.is_local and trusts_loopback:
+        return Actor(claim or client.operator or LOCAL_PROGRAM, address)
+    if client.operator:
+        return Actor(client.operator, address)
+    return Actor(f"unverified@{client.source_address}", address, claim)
+
+
+def _address(client: Client, headers: Headers) -> str:
+    """Return the address of the client. For a request that a proxy sent, add the address that the proxy reports."""
+    if not client.is_forwarded:
+        return client.address
+    reported = (headers.get("x-forwarded-for") or "").rpartition(",")[2].strip()
+    return f"{reported} via {client.address}" if address_of(reported) else f"proxy {client.address}"

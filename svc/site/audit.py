@@ -1,0 +1,47 @@
+"""Reports to the registry what an operator did with a command, for `svc events --audit`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from svc.base.errors import SvcError, Unavailable
+from svc.protocol.event import OPERATOR_SOURCE
+from svc.settings import Settings
+from svc.site.access import registry_client
+from svc.terminal.output import echo
+
+TIMEOUT_SECONDS = 2.0
+ROLLOUT_SERVICE = "svc"  # a reserved name: no service can have it
+
+
+def record(settings: Settings, kind: str, service: str, message: str) -> None:
+    """Report an event to the registry in `settings`.
+
+    This never fails the command: an action is done, whether or not a registry answers. A registry that refuses the
+    event is reported on stderr.
+    """
+    event = {"kind": kind, "service": service, "source": OPERATOR_SOURCE, "message": message}
+    try:
+        client = registry_client(settings)
+        client.timeout = TIMEOUT_SECONDS
+        client.report_events([event])
+    except Unavailable:
+        return
+    except SvcError as error:
+        echo(f"svc: the registry's events do not show this: {error.message}", err=True)
+
+
+@contextmanager
+def recorded_rollout(settings: Settings, action: str) -> Iterator[None]:
+    """Report the rollout in the block when it ends, with its result. `action` is what it does, such as `svc apply`."""
+    result = "failed"
+    try:
+        yield
+        result = "done"
+    except KeyboardInterrupt:
+        result = "interrupted"
+        raise
+    except SvcError as error:
+        result = f"stopped: {error.message.splitlines()[0]}"
+        raise
+    finally:
+        record(settings, "rollout", ROLLOUT_SERVICE, f"{action}: {result}")
