@@ -15,11 +15,12 @@ from svc.base.errors import CommandError, SvcError
 from svc.cli.group import CommandGroup
 from svc.cli.key_options import key_changes, policy_options
 from svc.cli.name_completers import keys
-from svc.cli.options import HERE, keys_file_of_site
+from svc.cli.options import HERE, keys_file_of_site, settings
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, change_key, discard_key, find_key, revoke_key
 from svc.config.router_key_entry import KeyEntry, check_name
 from svc.site import supervisord_process
+from svc.site.audit import record_key_change
 from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
@@ -93,6 +94,9 @@ def add(name: str, file: Path | None, **options: Any) -> None:
     echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
     if hint := _hint(path, router_reads_it):
         echo(hint, err=True)
+    entry = find_key(path, name)
+    given = [f"{field} {_cell(_value(entry, field))}" for field in changes]
+    _record(router_reads_it, "key-added", f"{name}{': ' if given else ''}{', '.join(given)}")
 
 
 @command.command("set", epilog="For example: svc keys set ci --tokens-per-minute 50000 --concurrency none")
@@ -107,14 +111,16 @@ def set_key(name: str, file: Path | None, **options: Any) -> None:
     changes = key_changes(_now(), **options)
     if not changes:
         raise click.UsageError("nothing to change; give at least one option")
-    path, _ = keys_file_of_site(file)
+    path, router_reads_it = keys_file_of_site(file)
     before, after = change_key(path, name, changes)
     fields = [field for field in changes if getattr(before, field) != getattr(after, field)]
     if not fields:
         echo(f"{path}: key {name!r} has these values already", err=True)
-    for field in fields:
-        old, new = (_cell(_value(entry, field)) for entry in (before, after))
-        echo(f"{path}: key {name!r}: {field}: {new} (was {old})", err=True)
+        return
+    texts = [f"{field}: {_cell(_value(after, field))} (was {_cell(_value(before, field))})" for field in fields]
+    for text in texts:
+        echo(f"{path}: key {name!r}: {text}", err=True)
+    _record(router_reads_it, "key-changed", f"{name}: {', '.join(texts)}")
 
 
 @command.command()
@@ -161,9 +167,16 @@ def list_keys(as_json: bool, file: Path | None) -> None:
 @file_option
 def revoke(name: str, file: Path | None) -> None:
     """Revoke a key: the router refuses it within a second. Its requests in flight finish."""
-    path, _ = keys_file_of_site(file)
+    path, router_reads_it = keys_file_of_site(file)
     revoke_key(path, name)
     echo(f"{path}: key {name!r} revoked", err=True)
+    _record(router_reads_it, "key-revoked", name)
+
+
+def _record(router_reads_it: bool, kind: str, message: str) -> None:
+    """Report the change to the registry, if the site's router reads the file."""
+    if router_reads_it:
+        record_key_change(HERE, settings(), kind, message)
 
 
 def _now() -> datetime.datetime:

@@ -1,12 +1,15 @@
 """Reports to the registry what an operator did with a command, for `svc events --audit`."""
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from svc.base.errors import SvcError, Unavailable
-from svc.protocol.event import OPERATOR_SOURCE
+from svc.config.site import Site
+from svc.protocol.event import OPERATOR_SOURCE, ROUTER_SOURCE
 from svc.settings import Settings
 from svc.site.access import registry_client
+from svc.site.registry_access import with_registries
 from svc.terminal.output import echo
 
 TIMEOUT_SECONDS = 2.0
@@ -28,6 +31,17 @@ def record(settings: Settings, kind: str, service: str, message: str) -> None:
         return
     except SvcError as error:
         echo(f"svc: the registry's events do not show this: {error.message}", err=True)
+
+
+def record_key_change(site: Site, settings: Settings, kind: str, message: str) -> None:
+    """Report a change of the API keys that the site's router reads.
+
+    A site with a router alone may have only the read token, with which the router reads the registry.
+    """
+    settings = with_registries(site, settings)
+    token_file = settings.registry.token_file or settings.router.registry_token_file
+    registry = dataclasses.replace(settings.registry, token_file=token_file)
+    record(dataclasses.replace(settings, registry=registry), kind, ROUTER_SOURCE, message)
 
 
 @contextmanager

@@ -121,6 +121,25 @@ def test_a_rollout_is_recorded_with_its_result(registry: Registry, capsys: pytes
     assert capsys.readouterr() == ("", "")
 
 
+def test_a_change_of_the_router_s_keys_is_recorded_without_the_secret(registry: Registry):
+    keys = {"ROUTER_KEYS_FILE": "var/keys.toml"}
+    secret, _ = run(registry, "keys", "add", "ci", "--concurrency", "4", "--note", "nightly", **keys)
+    run(registry, "keys", "set", "ci", "--concurrency", "none", "--share", "2", **keys)
+    run(registry, "keys", "set", "ci", "--share", "2", **keys)
+    run(registry, "keys", "revoke", "ci", **keys)
+    run(registry, "keys", "add", "draft", "--file", "draft.toml", **keys)
+    events, _ = registry.client.events(only={"audit": "true"})
+    by = f"; by user:{operator_user()} at 127.0.0.1"
+    assert [(event["kind"], event["service"], event["message"]) for event in events] == [
+        ("key-added", "router", f"ci: concurrency 4, note nightly{by}"),
+        ("key-changed", "router", f"ci: concurrency: - (was 4), share: 2 (was 1){by}"),
+        ("key-revoked", "router", f"ci{by}"),
+    ]
+    assert secret.strip() not in str(events)
+    registry.end()
+    assert run(registry, "keys", "add", "ci", **keys)[1].count("svc:") == 0
+
+
 def test_names_are_aligned(registry: Registry):
     register(registry, "a-server")
     registry.client.report_events([{"kind": "ejected", "service": "a", "source": "router", "message": "3 failures"}])
