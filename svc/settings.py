@@ -162,6 +162,11 @@ class RouterSettings:
         "", help="networks that may read /metrics without a key, separated by commas; empty: all"
     )
     access_log: str = setting("", help="file that gets one line for each request; -: stdout")
+    usage_file: str = setting("", help="SQLite file that keeps what each key, user and model has used (svc usage)")
+    usage_retention: int = setting(400, minimum=1, help="days for which that file keeps hours; then it keeps days")
+    stream_usage: bool = setting(
+        False, help="request the usage of streamed completions, and remove its event from streams that did not ask"
+    )
     workers: int = setting(
         0,
         "ROUTER_WORKERS",

@@ -94,6 +94,8 @@ def _router(settings: Settings, paths: RenderPaths) -> str:
     flags = _flags(router, registry_url=settings.router_registry_url())
     if not router.state_file:
         flags += f" --state-file {paths.argument(paths.state / 'var' / 'router_table.json')}"
+    if not router.usage_file:
+        flags += f" --usage-file {paths.argument(paths.state / 'var' / 'usage.db')}"
     command = f"svc launch --own -- svc router --fd 0 {flags}"
     stop_wait = round(router.graceful_timeout) + 5
     program = _program(settings, paths, command, _own_variables(settings), f"router_{router.port}", stop_wait)

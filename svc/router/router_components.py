@@ -27,6 +27,7 @@ from svc.router.state import RouterState
 from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForwarder
 from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
 from svc.router.ui.unapplied_keys import UnappliedKeys
+from svc.router.usage.ledger import WRITE_INTERVAL_SECONDS, Ledger
 from svc.router.workers.control_state import ControlState
 from svc.router.workers.shared_counts import SharedCounts
 from svc.router.wsgi import Answer, call
@@ -73,6 +74,8 @@ class RouterComponents:
         self.cache.run_round()
         if self.object_file is not None:
             self.object_file.save()
+        if self.state.ledger is not None:
+            self.state.ledger.stop()
         if self.state.access_log is not None:
             self.state.access_log.flush()
         self.state.upstream_pool.close()
@@ -116,6 +119,7 @@ def build(
         *(_registry_event_loops(state, feed) if settings.registry_url else ()),
         *_load_loops(state),
         *_key_loops(state, feed, upstream_keys),
+        *_ledger_loops(state),
     ]
     object_file = ObjectFile(Path(settings.state_file), state.objects) if settings.state_file else None
     if object_file is not None:
@@ -160,6 +164,15 @@ def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[Upstrea
     if (file := upstream_keys) is not None:
         loops.append(Loop("upstream keys", lambda: _refresh_upstream_keys(file, state), KEYS_INTERVAL_SECONDS))
     return loops
+
+
+def _ledger_loops(state: RouterState) -> list[Loop]:
+    """Return the loop that writes the ledger, if the router keeps one."""
+    if state.usage is None:
+        return []
+    path, retention = Path(state.settings.usage_file), state.settings.usage_retention
+    ledger = state.ledger = Ledger(path, state.usage, retention)
+    return [Loop("usage", ledger.run_round, WRITE_INTERVAL_SECONDS)]
 
 
 def _note_unapplied_keys(unapplied: UnappliedKeys, state: RouterState) -> None:

@@ -38,6 +38,8 @@ from svc.router.proxy.user_rows import UserRows
 from svc.router.telemetry.access_log import AccessLog
 from svc.router.telemetry.event_reporter import EventReporter
 from svc.router.telemetry.statistics import Statistics
+from svc.router.usage.ledger import Ledger
+from svc.router.usage.usage_sums import UsageSums
 from svc.settings import RouterSettings
 
 SETTING_NAMES = SettingNames(
@@ -105,6 +107,8 @@ class RouterState:
             AccessLog(settings.access_log, settings.access_log_format == "text") if settings.access_log else None
         )
         self.statistics = Statistics()
+        self.usage = UsageSums() if settings.usage_file else None  # for the ledger; None if the router keeps none
+        self.ledger: Ledger | None = None  # set in the process that writes it
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
         self.loads: dict[str, ListedLoad] = {}  # instance -> load of its engine; empty if nothing uses loads

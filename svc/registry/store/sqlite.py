@@ -11,6 +11,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from svc.base import sqlite_file
 from svc.base.errors import ConfigError, Unavailable
 from svc.protocol import event
 from svc.protocol.event import Actor, Event
@@ -18,7 +19,7 @@ from svc.protocol.instance_load import ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.lease import LeaseRenewal
-from svc.registry.store import sqlite_file
+from svc.registry.store import store_file
 from svc.registry.store.contract import Change, Condition, LoadReport
 from svc.registry.store.load_table import LoadTable
 from svc.registry.store.sqlite_cache import (
@@ -58,10 +59,8 @@ class SqliteStore:
             self._connection()
         except (OSError, sqlite3.Error) as error:
             if not sqlite_file.disk_trouble(path, error):
-                raise ConfigError(
-                    sqlite_file.UNUSABLE.format(path, getattr(error, "strerror", None) or error)
-                ) from None
-            log.error("%s", sqlite_file.reason(path, error))
+                raise ConfigError(store_file.UNUSABLE.format(path, getattr(error, "strerror", None) or error)) from None
+            log.error("%s", store_file.reason(path, error))
 
     def snapshot(self) -> tuple[int, list[Service]]:
         with self._transaction("BEGIN"):
@@ -167,7 +166,7 @@ class SqliteStore:
         return ""
 
     def past_incident(self) -> str:
-        return sqlite_file.past_corruption(self.path)
+        return store_file.past_corruption(self.path)
 
     def now(self) -> float:
         return time.time()
@@ -224,7 +223,7 @@ class SqliteStore:
                 if sqlite_file.must_reopen(error):
                     self._disconnect()
                     self.wake()  # each waiting caller then tries the store itself
-                raise Unavailable(sqlite_file.reason(self.path, error)) from error
+                raise Unavailable(store_file.reason(self.path, error)) from error
             except ConfigError as error:
                 raise Unavailable(error.message) from error
             finally:
@@ -244,7 +243,7 @@ class SqliteStore:
         if self._db is not None and sqlite_file.identity(self.path) != self._file_id:
             self._disconnect()  # the file was removed or replaced: writes to the old one would be lost
         if self._db is None:
-            db = sqlite_file.open_database(self.path)
+            db = store_file.open_database(self.path)
             try:
                 self._cache.restore(db)
             except BaseException:

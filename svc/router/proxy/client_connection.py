@@ -12,10 +12,11 @@ from svc.router.http.sockets import receiver, send_close_notify, sender, shut
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, LARGE_BYTES, SMALL_BYTES, STALLED_SECONDS
-from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
+from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.exchange_report import log_unexpected_error
 from svc.router.proxy.forward import close_unanswered, forward
 from svc.router.proxy.own_responses import error_response, json_response, response_head, whole_response
+from svc.router.proxy.response_breaks import ClientGone, TruncatedResponse
 from svc.router.proxy.response_writer import write_response
 from svc.router.proxy.route_query import answer_route_query
 from svc.router.proxy.swept_connection import IDLE_TIMEOUT_SECONDS, SweptConnection

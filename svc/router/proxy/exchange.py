@@ -16,8 +16,10 @@ from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES, Allocation
 from svc.router.proxy.exchange_report import log_failure, report_end
+from svc.router.proxy.response_breaks import ClientGone, TruncatedResponse
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
+from svc.router.proxy.used_tokens import prompt_tokens
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
@@ -29,14 +31,6 @@ if TYPE_CHECKING:
     from svc.router.proxy.key_limits import KeyLimits
     from svc.router.proxy.stored_objects import ObjectIdReader
     from svc.router.state import RouterState
-
-
-class ClientGone(Exception):
-    """The client has closed its connection, so that no response can be sent."""
-
-
-class TruncatedResponse(Exception):
-    """The response broke off after a part of it was passed on; the client must notice that it is truncated."""
 
 
 class Exchange:
@@ -70,6 +64,8 @@ class Exchange:
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
+    waiting_since = queue_seconds = 0.0  # when the request began to wait, and for how long it has waited before
+    prompt_estimate: int | None = None  # the estimated tokens of the prompt, once they are known
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
         self.state = state
@@ -106,11 +102,13 @@ class Exchange:
         A smaller body stays until the end: freeing it here, in the midst of other work, costs more than it saves.
         """
         if self.allocation is not None and len(self.request.body) > LARGE_BYTES:
+            prompt_tokens(self)
             self.request.body = b""
             self.allocation.shrink(0)
 
     def on_wait(self, waiter: "Waiter") -> None:
         """Store the request's waiter, so that `interrupt` can wake it; raise if the exchange was interrupted."""
+        self.waiting_since = self.waiting_since or self.state.clock()
         self._waiter = waiter
         self.deadline = self.limit
         if self.interruption:
@@ -118,14 +116,15 @@ class Exchange:
 
     def begin_attempt(self, target: Target, counts_for_budget: bool = False) -> None:
         """Begin an attempt at an instance. `end_attempt` ends it."""
-        state = self.state
+        state, now = self.state, self.state.clock()
+        if self.waiting_since:
+            self.queue_seconds, self.waiting_since = self.queue_seconds + now - self.waiting_since, 0.0
         self.instance = target.name
-        self.attempt = Attempt(target, state.clock(), counts_for_budget)
+        self.attempt = Attempt(target, now, counts_for_budget)
         state.balancer.begin_attempt(target, self.attempts > 1, counts_for_budget, self.request.head.is_inference)
         if state.balancer.work.is_tracked and self.request.head.is_inference:
             self.work = self.attempt.work = state.balancer.work.begin(target.name, self.model, self.request.body)
-        deadline = state.now + state.settings.first_byte_timeout
-        self.deadline = deadline if deadline < self.limit else self.limit
+        self.deadline = min(state.now + state.settings.first_byte_timeout, self.limit)
 
     def end_attempt(self, now: float | None = None) -> None:
         """End the attempt in progress, if there is one: return its connection to the pool, and report the attempt.
@@ -213,9 +212,9 @@ class Exchange:
         differently.
         """
         size, stream = len(data) - data.find(b"\r\n", 0, 10) - 4, self.stream
-        if size < 1 or not data.endswith(CHUNK_ENDS) or not data.startswith(b"%x\r\n" % size):
+        if stream is None or stream.held or size < 1 or not data.endswith(CHUNK_ENDS):
             return False
-        if stream is None or stream.held:
+        if not data.startswith(b"%x\r\n" % size):
             return False
         deadline = self.state.now + self._idle_timeout  # as `_note_progress` does, without the cost of a call
         self.deadline = deadline if deadline < self.limit else self.limit

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from svc.base.errors import SvcError
 from svc.router.balance.target import Target
-from svc.router.telemetry.request_tokens import estimated_prompt_tokens, read_usage, request_tokens
+from svc.router.proxy.used_tokens import count_running, count_used, used_tokens
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
@@ -21,11 +21,16 @@ def report_end(exchange: "Exchange", now: float) -> None:
     """Record an exchange that has ended, and count its tokens. `now`: the time by the state's clock."""
     stream, record, label = exchange.stream, _record(exchange, now), _model_label(exchange)
     first_token = stream.first_token_at - exchange.started if stream is not None and stream.first_token_at else None
-    exchange.state.statistics.record_request(record, first_token, _usage_excerpt(exchange), label)
+    usage = exchange.state.statistics.record_request(record, first_token, _usage_excerpt(exchange), label)
+    limits = exchange.limits if exchange.limits is not None and exchange.limits.tokens else None
+    if limits is not None or exchange.state.usage is not None:
+        used = used_tokens(exchange, usage)
+        if limits is not None:
+            limits.use_tokens(used.total, now)
+        if exchange.state.usage is not None:
+            count_used(exchange, label, used, now)
     if exchange.state.access_log is not None:
         exchange.state.access_log.add(record)
-    if exchange.limits is not None and exchange.limits.tokens:
-        exchange.limits.use_tokens(_used_tokens(exchange), exchange.state.clock())
     tokens = record.completion_tokens
     if exchange.work is not None and record.prompt_tokens is not None:
         exchange.work.learn(record.prompt_tokens, tokens or 0)
@@ -36,15 +41,6 @@ def report_end(exchange: "Exchange", now: float) -> None:
         exchange.state.statistics.record_tokens(exchange.instance, label, tokens)
     if exchange.charge is not None:
         _settle(exchange, exchange.charge, record.prompt_tokens, tokens or 0)
-
-
-def _used_tokens(exchange: "Exchange") -> int:
-    """Return the tokens of prompt and completion, as far as the response has them; else an estimate."""
-    if exchange.status != 200:
-        return 0
-    events = exchange.stream.tokens.total() if exchange.stream is not None else 0
-    prompt = estimated_prompt_tokens(exchange.request.body)
-    return request_tokens(read_usage(_usage_excerpt(exchange)), events, prompt).total
 
 
 def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = logging.WARNING) -> None:
@@ -89,6 +85,8 @@ def count_running_stream(exchange: "Exchange") -> None:
             balancer = exchange.state.balancer
             used = balancer.work.means(exchange.model).prompt(charge.body_bytes) + stream.settled_tokens()
             balancer.queue.order.charge(charge, max(charge.tokens, used))
+        if exchange.state.usage is not None:
+            count_running(exchange, stream, label)
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:

@@ -16,8 +16,9 @@ from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import SMALL_BYTES
-from svc.router.proxy.exchange import ClientGone, Exchange
+from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.exchange_report import log_failure, log_unexpected_error
+from svc.router.proxy.response_breaks import ClientGone
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.restricted_models import refusal
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from svc.router.http.sse import EVENT_ENDS, OVERLAP_BYTES, last_end
 from svc.router.proxy.upstream import UpstreamConnection
+from svc.router.telemetry.request_tokens import NO_TOKENS
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
 
@@ -21,6 +22,8 @@ class ResponseStream:
         "_counted_tokens",
         "_first_token_counted",
         "_opening",
+        "accounted_at",
+        "accounted_tokens",
         "first_token_at",
         "held",
         "id_reader",
@@ -35,6 +38,7 @@ class ResponseStream:
         self._opening = b""  # the stream's first bytes, up to the first token
         self._counted_tokens = 0  # the number of tokens that are already in the metrics
         self._first_token_counted = False
+        self.accounted_tokens, self.accounted_at = NO_TOKENS, 0.0  # what the ledger has of the stream, and since when
 
     def add(self, data: bytes, clock: Callable[[], float]) -> None:
         """Count the tokens in data that is passed on, and record the time of the first token."""

@@ -9,9 +9,10 @@ from svc.router.http.error_dialect import error_body
 from svc.router.http.request import Request
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES
-from svc.router.proxy.exchange import ClientGone, Exchange, TruncatedResponse
+from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.forward import close_unanswered, forward
+from svc.router.proxy.response_breaks import ClientGone, TruncatedResponse
 from svc.router.proxy.route_query import answer_route_query
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState

@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from svc.router.state import RouterState
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics
+from svc.router.usage.ledger import Ledger
 
 INSTANCE, MODEL = ["instance"], ["model"]
 NO_STATISTICS = InstanceStatistics()  # for an instance that has had no requests
@@ -54,6 +55,8 @@ class RouterMetrics(Collector):
             for name, count in state.statistics.keys.items():
                 keys.add_metric([name], count)
             yield keys
+        if state.ledger is not None:
+            yield from _usage(state.ledger)
 
     def _queue(self) -> Metric:
         balancer = self._state.balancer
@@ -136,3 +139,30 @@ class RouterMetrics(Collector):
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
     bounds = [*(f"{bound:g}" for bound in histogram.bounds), "+Inf"]
     return list(zip(bounds, accumulate(histogram.counts), strict=True))
+
+
+def _usage(ledger: Ledger) -> Iterator[Metric]:
+    """Yield what keys have used of models since the start, and how the ledger is.
+
+    The tokens of a running stream are estimates, which its end may lower; a counter never falls.
+    """
+    labels = ["key", "model"]
+    requests = CounterMetricFamily("svc_router_usage_requests", "Requests that ended, by key.", labels=labels)
+    failed = CounterMetricFamily("svc_router_usage_failed_requests", "Of these, requests that failed.", labels=labels)
+    tokens = CounterMetricFamily(
+        "svc_router_usage_tokens", "Tokens by key, reported or estimated.", labels=[*labels, "kind"]
+    )
+    streaming = CounterMetricFamily("svc_router_usage_stream_seconds", "Time of streams, by key.", labels=labels)
+    queued = CounterMetricFamily("svc_router_usage_queue_seconds", "Time in the queue, by key.", labels=labels)
+    for (key, model), total in list(ledger.totals.items()):
+        label = [key, model]
+        requests.add_metric(label, total.requests)
+        failed.add_metric(label, total.failed)
+        streaming.add_metric(label, total.stream_seconds)
+        queued.add_metric(label, total.queue_seconds)
+        for kind in ("prompt", "cached", "completion"):
+            tokens.add_metric([*label, kind], ledger.highest(key, model, kind))
+    yield from (requests, failed, tokens, streaming, queued)
+    unwritten = "Requests whose usage waits to be written: the file cannot be used."
+    yield GaugeMetricFamily("svc_router_usage_unwritten_requests", unwritten, ledger.unwritten_requests())
+    yield CounterMetricFamily("svc_router_usage_write_failures", "Writes of usage_file that failed.", ledger.failures)

@@ -1,25 +1,18 @@
 """Counts of requests, tokens and durations, by instance, model and API key, for the metrics and the page. Pure."""
 
-import re
 from bisect import bisect_left
 from collections import defaultdict
 from typing import TypeVar
 
 import msgspec
 
+from svc.router.telemetry.request_tokens import Usage, read_usage
+
 _BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
 USAGE_TAIL_BYTES = 1024  # only so many bytes at the end of a response are searched for its usage
-USAGE = re.compile(rb'"(prompt_tokens|completion_tokens|input_tokens|output_tokens|cached_tokens)" ?: ?(\d{1,12})')
-TOKEN_KINDS = {
-    b"prompt_tokens": "prompt",
-    b"input_tokens": "prompt",  # in Anthropic's Messages and OpenAI's Responses
-    b"completion_tokens": "completion",
-    b"output_tokens": "completion",
-    b"cached_tokens": "cached",
-}
-MAX_USAGE_FIELD_CHARS = 1 + max(map(len, TOKEN_KINDS))  # 1: the opening quotation mark
+TOKEN_KINDS = ("prompt", "cached", "completion")  # the fields of Usage
 MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 MAX_UNKNOWN_MODELS = 100  # the number of names in `unknown_models`
@@ -195,8 +188,8 @@ class Statistics:
             of_instance.first_tokens += 1
             of_model.time_to_first_token.observe(first_token)
 
-    def record_request(self, record: RequestRecord, first_token: float | None, tail: bytes, label: str) -> None:
-        """Count a request that has ended, and note the tokens of its usage in the record.
+    def record_request(self, record: RequestRecord, first_token: float | None, tail: bytes, label: str) -> Usage:
+        """Count a request that has ended, and note the tokens of its usage in the record; return its usage.
 
         `first_token`: the seconds until the first token of a stream, None if there is none; `tail`: the parts of the
         response that contain its usage; `label`: the label of its model in metrics.
@@ -212,11 +205,14 @@ class Statistics:
             self._record_unknown_model(record.model[:MAX_UNKNOWN_MODEL_CHARS])
         if record.key:
             self.keys[record.key] += 1
-        if (usage_start := tail.find(b"_tokens")) >= 0:
-            usage = USAGE.findall(tail, max(0, usage_start - MAX_USAGE_FIELD_CHARS))
-            _record_usage(model, record, {TOKEN_KINDS[name]: int(count) for name, count in usage})
+        usage = read_usage(tail)
+        record.prompt_tokens, record.completion_tokens = usage.prompt, usage.completion
+        for kind, count in zip(TOKEN_KINDS, usage, strict=True):
+            if count is not None:
+                model.tokens[kind] += count
         if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
+        return usage
 
     def _record_unknown_model(self, name: str, requests: int = 1) -> None:
         """Count failed requests for a model that no instance has; at the limit, drop the least recently used name."""
@@ -229,11 +225,3 @@ class Statistics:
 def _add_counts(counts: dict[K, int], other: dict[K, int]) -> None:
     for key, count in other.items():
         counts[key] = counts.get(key, 0) + count
-
-
-def _record_usage(model: ModelStatistics, record: RequestRecord, tokens: dict[str, int]) -> None:
-    if tokens:
-        record.prompt_tokens = tokens.get("prompt")
-        record.completion_tokens = tokens.get("completion")
-        for kind, count in tokens.items():
-            model.tokens[kind] += count

@@ -55,6 +55,8 @@ class ControlState(RouterState):
         self.reports[report.slot] = report
         if report.statistics is not None:
             self.statistics.add(report.statistics)
+        if self.usage is not None:
+            self.usage.add(report.usage)
         for key, count in report.poison_counts.items():
             self.poison_counts[key] += count
         self.balancer.retries += report.retries

@@ -22,6 +22,7 @@ from svc.router.balance.target import Target
 from svc.router.balance.work import EMPTY_VIEW, EngineView
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics, ModelStatistics, Statistics
+from svc.router.usage.usage_sums import UsageEntry
 
 KeyEntries = dict[str, KeyEntry]
 EMPTY_MAP = msgspec.Raw(b"\x80")
@@ -58,6 +59,7 @@ class Report(msgspec.Struct, kw_only=True):
     retries: int = 0
     unlisted_model_requested: bool = False
     statistics: Statistics | None = None
+    usage: list[UsageEntry] = []  # for the ledger
     idle_connections: int = 0  # at present
 
 

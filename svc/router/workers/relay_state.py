@@ -149,7 +149,8 @@ class RelayState(RouterState):
         unsent, balancer, statistics = self.unsent, self.balancer, self.statistics.take()
         idle_connections = self.upstream_pool.idle_count()
         unlisted, retries = balancer.unlisted_model_requested, balancer.retries
-        news = self._sync or unsent or statistics is not None or self.poison_counts or unlisted
+        usage = self.usage.take() if self.usage is not None else []
+        news = self._sync or unsent or statistics is not None or usage or self.poison_counts or unlisted
         if not news and (retries, idle_connections) == (self._reported_retries, self._reported_idle_connections):
             return None
         report = Report(
@@ -162,6 +163,7 @@ class RelayState(RouterState):
             retries=retries - self._reported_retries,
             unlisted_model_requested=unlisted,
             statistics=statistics,
+            usage=usage,
             idle_connections=idle_connections,
         )
         unsent.observations, unsent.events, unsent.poisoned, self._sync = [], [], [], 0

@@ -13,12 +13,13 @@ import time
 import pytest
 from msgspec.structs import replace
 
+from svc.base.sqlite_file import SUFFIXES
 from svc.protocol.event import Actor, Event
 from svc.registry import event_query
 from svc.registry.access.guard import Guard, token_file
 from svc.registry.app import create_app
 from svc.registry.heartbeats import renew_lease
-from svc.registry.store import sqlite_file
+from svc.registry.store import store_file
 from svc.registry.store.contract import (
     AUDIT_RETENTION_SECONDS,
     MAX_AUDIT_EVENTS_PER_ACTOR,
@@ -227,7 +228,7 @@ def test_a_wait_ends_with_the_next_event_and_with_wake(store):
 def test_a_file_of_an_earlier_version_gets_the_events_table(tmp_path):
     path = tmp_path / "registry.db"
     with sqlite3.connect(path) as db:
-        for migration in sqlite_file.MIGRATIONS[:2]:
+        for migration in store_file.MIGRATIONS[:2]:
             for statement in migration:
                 db.execute(statement)
         db.execute("UPDATE revision SET value = 7")
@@ -245,7 +246,7 @@ def test_ids_continue_after_the_loss_of_the_file(tmp_path):
     own = SqliteStore(path)
     put(own, service("a"))
     own.drain("a", True)
-    for suffix in sqlite_file.SUFFIXES:
+    for suffix in SUFFIXES:
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     own.drain("a", False)
     assert [event.id for event in own.events(0)[0]] == [3]

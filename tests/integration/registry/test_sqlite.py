@@ -7,7 +7,7 @@ import pytest
 
 from svc.base.errors import ConfigError, Unavailable
 from svc.registry.store.sqlite import SqliteStore
-from svc.registry.store.sqlite_file import MIGRATIONS
+from svc.registry.store.store_file import MIGRATIONS
 from tests.integration.registry.stores import put, revision
 from tests.unit.registry.services import NOW, service
 

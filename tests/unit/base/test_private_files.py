@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from svc.babysitter import registrar
-from svc.base import private_files
+from svc.base import private_files, sqlite_file
 from svc.config import router_keys
 from svc.config.site import Site
-from svc.registry.store import sqlite_file
 from svc.registry.store.sqlite import SqliteStore
 from svc.render import files
 from svc.rollout.journal import Journal

@@ -2,8 +2,9 @@
 
 import pytest
 
-from svc.router.proxy.exchange import Exchange, TruncatedResponse
+from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.exchange_report import count_running_stream
+from svc.router.proxy.response_breaks import TruncatedResponse
 from svc.router.proxy.response_stream import MAX_HELD_BYTES, ResponseStream
 from svc.router.telemetry.statistics import UNKNOWN_MODEL
 from svc.router.telemetry.token_count import RECENT_EVENTS

@@ -1,3 +1,5 @@
+import json
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -90,10 +92,13 @@ def test_only_what_a_response_does_not_report_is_estimated(
 def test_the_prompt_is_estimated_from_its_bytes_without_pictures_and_forms():
     text = {"role": "user", "content": "word " * 100}
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
+    sound = {"type": "input_audio", "input_audio": {"data": "B" * 100_000, "format": "wav"}}
     body = msgspec.json.encode({"messages": [text]})
     assert estimated_prompt_tokens(body) == len(body) // 4
     assert estimated_prompt_tokens(b"    " + body) == len(body) // 4 + 1
-    seen = msgspec.json.encode({"messages": [text, {"role": "user", "content": [picture]}]})
-    assert estimated_prompt_tokens(seen) == 125
+    for encode in (msgspec.json.encode, lambda value: json.dumps(value).encode()):
+        content = encode({"messages": [text, {"role": "user", "content": [picture, sound, picture]}]})
+        assert estimated_prompt_tokens(content) == (len(content) - 300_000) // 4
     assert estimated_prompt_tokens(b'--x\r\nContent-Disposition: form-data; name="file"') == 0
     assert estimated_prompt_tokens(b"") == 0
+    assert estimated_prompt_tokens(b'{"url": "data:image/png;base64,AAAA') < 10

@@ -21,7 +21,6 @@ def test_a_bucket_counts_values_up_to_its_bound(value: float, bucket: int):
         (b'{"usage":{"input_tokens":7,"output_tokens":1}} ... {"usage":{"output_tokens":5}}', (7, 5)),
         (b'"text": "\\"prompt_tokens\\": 9"', (None, None)),
         (b'"usage":{"prompt_tokens":null}', (None, None)),
-        (b'"usage":{"cache_read_input_tokens":9}', (None, None)),
         (b"", (None, None)),
     ],
 )

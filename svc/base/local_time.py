@@ -1,0 +1,41 @@
+"""Times as people write them, and days, in the time zone of this machine."""
+
+import re
+from datetime import datetime, timedelta
+
+AGO = re.compile(r"(\d{1,6})([smhd])")  # a time in the past, such as 24h
+SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+TODAY = "today"
+MAX_TIME = datetime(9999, 1, 1).timestamp()
+
+
+def parse_time(text: str, now: float) -> float:
+    """Return the Unix seconds that a text names: seconds, `24h`, `7d`, `today`, `2026-12-01`, `2026-12-01T13:00`.
+
+    A time without a zone is in the zone of this machine. Raise ValueError for any other text.
+    """
+    if ago := AGO.fullmatch(text):
+        return now - int(ago[1]) * SECONDS[ago[2]]
+    if text == TODAY:
+        return _midnight(datetime.fromtimestamp(now)).timestamp()
+    try:
+        return datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no time; write 2026-12-01, 2026-12-01T13:00, 24h, 7d or today") from None
+    if not 0 <= seconds < MAX_TIME:
+        raise ValueError(f"{text!r} is no time that a router can have seen")
+    return seconds
+
+
+def day_around(time: float) -> tuple[int, int]:
+    """Return the beginning and the end, in Unix seconds, of the day in which a time is, in this machine's zone."""
+    start = _midnight(datetime.fromtimestamp(time))
+    return int(start.timestamp()), int((start + timedelta(days=1)).timestamp())
+
+
+def _midnight(time: datetime) -> datetime:
+    return time.replace(hour=0, minute=0, second=0, microsecond=0)

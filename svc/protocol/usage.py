@@ -1,0 +1,89 @@
+"""What keys, users and models have used: the counts of one row, and the sums of rows. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+DIMENSIONS = ("key", "user", "model", "day", "hour")  # by which rows can be summed
+DEFAULT_DIMENSIONS = ("key", "user", "model")
+OTHER = "(other)"  # the user, the model or the key of rows that stand for too many different ones
+
+
+class UsageCounts(msgspec.Struct, gc=False, kw_only=True):
+    """What was used. `prompt`, `cached`, `completion` and `estimated` are tokens; `cached` are among `prompt`."""
+
+    requests: int = 0
+    failed: int = 0  # requests that got an error, or an answer that broke off
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    estimated: int = 0  # how many tokens of prompts and completions are estimated, because no answer reported them
+    stream_seconds: float = 0.0  # during which answers were streamed
+    queue_seconds: float = 0.0  # during which requests waited for an instance
+
+    def add(self, other: "UsageCounts") -> None:
+        """Add the counts of another row."""
+        for name in COUNT_NAMES:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+COUNT_NAMES = UsageCounts.__struct_fields__
+
+
+class UsageRow(UsageCounts, kw_only=True, omit_defaults=False):
+    """What was used by a key, a user and a model, or on a day or in an hour; empty: not summed by this."""
+
+    key: str = ""
+    user: str = ""
+    model: str = ""
+    day: str = ""  # 2026-12-01, in the time zone of the router
+    hour: str = ""  # 2026-12-01T13:00
+
+
+class UsageReport(msgspec.Struct, kw_only=True):
+    """The answer of a router to GET /usage. `since` and `until` are Unix seconds.
+
+    `recent` are the sums of the last minute, by key and user. `problem`: why the rows are not complete; "" if they are.
+    """
+
+    since: float
+    until: float
+    by: list[str]
+    rows: list[UsageRow]
+    recent: list[UsageRow] = []
+    problem: str = ""
+
+
+def summed(rows: Iterable[UsageRow], by: Sequence[str]) -> list[UsageRow]:
+    """Return the sums of rows that are equal in the dimensions `by`: days in their order, else most tokens first."""
+    sums: dict[tuple[str, ...], UsageRow] = {}
+    for row in rows:
+        place = tuple(getattr(row, dimension) for dimension in by)
+        total = sums.get(place)
+        if total is None:
+            total = sums[place] = UsageRow(**dict(zip(by, place, strict=True)))
+        total.add(row)
+    return sorted(sums.values(), key=lambda row: (row.day, row.hour, -row.prompt - row.completion, -row.requests))
+
+
+def total_of(rows: Iterable[UsageCounts]) -> UsageCounts:
+    """Return the sum of all rows."""
+    total = UsageCounts()
+    for row in rows:
+        total.add(row)
+    return total
+
+
+def as_dict(row: UsageRow, by: Sequence[str]) -> Mapping[str, Any]:
+    """Return the dimensions `by` and the counts of a row."""
+    return {name: getattr(row, name) for name in (*by, *COUNT_NAMES)}
+
+
+def parse_dimensions(text: str) -> tuple[str, ...]:
+    """Return the dimensions in a text such as `key,day`; raise ValueError for an unknown one."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+    for name in names:
+        if name not in DIMENSIONS:
+            raise ValueError(f"{name!r} is nothing to sum by; choose among {', '.join(DIMENSIONS)}")
+    return names

@@ -1,0 +1,93 @@
+"""What an exchange has used: its tokens, and its row in the ledger, while its response is streamed and at its end."""
+
+from typing import TYPE_CHECKING
+
+from svc.router.telemetry.request_tokens import (
+    NO_TOKENS,
+    RequestTokens,
+    Usage,
+    estimated_prompt_tokens,
+    request_tokens,
+)
+
+if TYPE_CHECKING:
+    from svc.router.proxy.exchange import Exchange
+    from svc.router.proxy.response_stream import ResponseStream
+    from svc.router.usage.usage_sums import UsageEntry
+
+COUNTING_PATHS = (b"/count_tokens", b"/input_tokens")  # an answer here reports the tokens of a prompt, and uses none
+BROKEN_ENDS = ("failed", "refused", "cut", "timeout", "stopping")  # `end` of exchanges that count as failed
+UNANSWERED_ENDS = ("client", "timeout", "stopping")  # with these, the instance may have processed the prompt
+
+
+def used_tokens(exchange: "Exchange", usage: Usage) -> RequestTokens:
+    """Return the tokens that an exchange has used when it ends. `usage`: what its response reports."""
+    stream, head = exchange.stream, exchange.request.head
+    if usage.prompt is not None and usage.completion is not None and head.method == b"POST":
+        return RequestTokens(usage.prompt, usage.cached or 0, usage.completion)
+    if head.method != b"POST" or not _has_used(exchange):
+        return NO_TOKENS
+    if usage.prompt is None:
+        return request_tokens(usage, stream.tokens.total() if stream is not None else 0, prompt_tokens(exchange))
+    if stream is None and head.uri.partition(b"?")[0].endswith(COUNTING_PATHS):
+        return NO_TOKENS
+    return request_tokens(usage, stream.tokens.total() if stream is not None else 0, 0)
+
+
+def prompt_tokens(exchange: "Exchange") -> int:
+    """Return the estimated tokens of the prompt; 0 for a request that is not for inference."""
+    if exchange.prompt_estimate is None:
+        head = exchange.request.head
+        exchange.prompt_estimate = estimated_prompt_tokens(exchange.request.body) if head.is_inference else 0
+    return exchange.prompt_estimate
+
+
+def count_used(exchange: "Exchange", model: str, tokens: RequestTokens, now: float) -> None:
+    """Count an exchange that has ended in the ledger. `model`: its label; `now`: the time by the state's clock."""
+    row = _row(exchange, model)
+    row.requests += 1
+    if exchange.status >= 400 or exchange.end in BROKEN_ENDS:
+        row.failed += 1
+    queued = exchange.queue_seconds
+    if exchange.waiting_since:
+        queued += now - exchange.waiting_since
+    row.queue_seconds += queued
+    if exchange.stream is None:
+        row.add_tokens(tokens, NO_TOKENS, 0.0)
+    else:
+        _count_progress(exchange, exchange.stream, row, tokens, now)
+
+
+def count_running(exchange: "Exchange", stream: "ResponseStream", model: str) -> None:
+    """Count in the ledger what a running stream has used since the last call, so that a killed router loses little.
+
+    Call this once a second. The end of the stream replaces the estimates by what the response reports.
+    """
+    prompt = prompt_tokens(exchange)
+    completion = max(stream.settled_tokens(), stream.accounted_tokens.completion)
+    tokens = RequestTokens(prompt, 0, completion, prompt + completion)
+    _count_progress(exchange, stream, _row(exchange, model), tokens, exchange.state.clock())
+
+
+def _row(exchange: "Exchange", model: str) -> "UsageEntry":
+    account, sums = exchange.account, exchange.state.usage
+    assert sums is not None
+    if account is None:
+        return sums.row(exchange.key_name, "", model)
+    return sums.row(account.key, account.user, model)
+
+
+def _count_progress(
+    exchange: "Exchange", stream: "ResponseStream", row: "UsageEntry", tokens: RequestTokens, now: float
+) -> None:
+    """Add to a row what a stream has used that the ledger does not have yet."""
+    began = stream.accounted_at or exchange.first_byte_at or now
+    row.add_tokens(tokens, stream.accounted_tokens, now - began)
+    stream.accounted_tokens, stream.accounted_at = tokens, now
+
+
+def _has_used(exchange: "Exchange") -> bool:
+    """Return whether an instance has processed the request, as far as the router can know."""
+    if exchange.head is not None:
+        return 200 <= exchange.head.status < 300
+    return exchange.attempts > 0 and exchange.end in UNANSWERED_ENDS

@@ -1,0 +1,57 @@
+"""Runs a function that blocks in a native thread, while other greenlets go on.
+
+A commit of 100 rows takes 1 ms, one of 2,000 rows 60 ms, a checkpoint as long as the disk needs, and a locked file 5 s.
+If the greenlet of a relaying process made the call itself, no request would go on meanwhile. In a native thread, SQLite
+needs Python's lock only where a statement begins and ends: while 2,000 rows were written, the process was delayed by as
+much as while none were.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+T = TypeVar("T")
+
+
+class NativeThread:
+    """One thread for one function after the other. Without gevent, the calling thread itself runs the function."""
+
+    def __init__(self) -> None:
+        self._apply: Callable[..., object] | None = None
+
+    def run(self, function: Callable[[], T]) -> T:
+        """Return the function's result, or raise what it raises."""
+        if self._apply is None:
+            self._apply = _gevent_apply()
+        outcome = self._apply(partial(_outcome, function))
+        if isinstance(outcome, _Raised):
+            raise outcome.error
+        return outcome  # type: ignore[return-value]  # gevent's `apply` has no types
+
+
+class _Raised(NamedTuple):
+    error: Exception
+
+
+def _outcome(function: Callable[[], object]) -> object:
+    """Return the function's result or what it has raised: gevent would print an exception that reaches its thread."""
+    try:
+        return function()
+    except Exception as error:  # noqa: BLE001 - `run` raises it again
+        return _Raised(error)
+
+
+def _gevent_apply() -> Callable[..., object]:
+    try:
+        from gevent import monkey
+        from gevent.threadpool import ThreadPool
+    except ImportError:
+        return _call
+    if not monkey.is_module_patched("threading"):
+        return _call
+    apply: Callable[..., object] = ThreadPool(1).apply
+    return apply
+
+
+def _call(function: Callable[[], object]) -> object:
+    return function()

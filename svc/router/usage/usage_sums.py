@@ -1,0 +1,94 @@
+"""The sums of what requests have used since they were last taken, by key, user and model. Pure.
+
+Clients may name any number of users. What exceeds the limit of rows is counted for the user OTHER of its key and model;
+if keys and models are too many as well, all three are OTHER.
+"""
+
+import msgspec
+
+from svc.protocol.usage import OTHER
+from svc.router.telemetry.request_tokens import RequestTokens
+
+MAX_ROWS = 10_000  # before what else comes is counted for OTHER: a process takes its rows twice a second
+
+Place = tuple[str, str, str]  # key, user and model
+
+
+class UsageEntry(msgspec.Struct, gc=False, array_like=True):
+    """What was used in one hour by one key, user and model. `time`: the hour's beginning, in Unix seconds."""
+
+    time: int = 0
+    key: str = ""
+    user: str = ""
+    model: str = ""
+    requests: int = 0
+    failed: int = 0
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+    estimated: int = 0
+    stream_seconds: float = 0.0
+    queue_seconds: float = 0.0
+
+    def add_tokens(self, used: RequestTokens, counted: RequestTokens, seconds: float) -> None:
+        """Add what a request has used since it was `counted` last, and the seconds of its stream since then."""
+        self.prompt += used.prompt - counted.prompt
+        self.cached += used.cached - counted.cached
+        self.completion += used.completion - counted.completion
+        self.estimated += used.estimated - counted.estimated
+        self.stream_seconds += seconds
+
+    def add(self, other: "UsageEntry") -> None:
+        self.requests += other.requests
+        self.failed += other.failed
+        self.prompt += other.prompt
+        self.cached += other.cached
+        self.completion += other.completion
+        self.estimated += other.estimated
+        self.stream_seconds += other.stream_seconds
+        self.queue_seconds += other.queue_seconds
+
+
+class UsageSums:
+    """A bounded number of rows. `folded` counts how often a new row was not made, but OTHER used."""
+
+    __slots__ = ("_limit", "_rows", "folded")
+
+    def __init__(self, limit: int = MAX_ROWS) -> None:
+        self._limit = limit
+        self._rows: dict[Place, UsageEntry] = {}
+        self.folded = 0
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def requests(self) -> int:
+        """Return the number of requests in all rows."""
+        return sum(row.requests for row in self._rows.values())
+
+    def row(self, key: str, user: str, model: str) -> UsageEntry:
+        """Return the row of a key, a user and a model; the caller adds to it at once."""
+        row = self._rows.get((key, user, model))
+        return self._new_row(key, user, model) if row is None else row
+
+    def add(self, entries: list[UsageEntry]) -> None:
+        """Add the rows of another process."""
+        for entry in entries:
+            self.row(entry.key, entry.user, entry.model).add(entry)
+
+    def take(self) -> list[UsageEntry]:
+        """Return all rows, and begin again without any."""
+        rows, self._rows = self._rows, {}
+        return list(rows.values())
+
+    def _new_row(self, key: str, user: str, model: str) -> UsageEntry:
+        if len(self._rows) >= self._limit:
+            self.folded += 1
+            user = OTHER
+            if len(self._rows) >= 2 * self._limit:
+                key = model = OTHER
+            if row := self._rows.get((key, user, model)):
+                return row
+        encodable_user = user.encode(errors="replace").decode()  # half a surrogate pair could not be written
+        row = self._rows[key, user, model] = UsageEntry(0, key, encodable_user, model)
+        return row

@@ -1,0 +1,110 @@
+"""The ledger end to end: what it counts is what the engines have counted, and its file costs no request."""
+
+import os
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from svc.protocol.usage import UsageRow
+from svc.router.usage.usage_file import read_rows
+from tests.integration.router.client import Client, post
+from tests.integration.router.engine import Engine, ask
+from tests.integration.router.routers import BIN, Router, router, running, service, static
+from tests.waiting import free_port, wait_until
+
+MAX_FILE_BYTES = 40 << 10  # enough to create the file
+LIMIT_FILES = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    made = Engine()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def services(engine: Engine, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    refusing = Engine(refuses=True)
+    entries = [service("a", engine.port, "m"), service("refusing", refusing.port, "m")]
+    yield static(tmp_path_factory.mktemp("usage") / "static.json", entries)
+    refusing.close()
+
+
+def total(path: Path) -> UsageRow:
+    rows = read_rows(path, (), 0, 2**40)
+    return rows[0] if rows else UsageRow()
+
+
+def test_the_ledger_equals_the_counters_of_the_engines(engine: Engine, services: Path, tmp_path: Path):
+    path = tmp_path / "usage.db"
+    flags = ("--static-services", services, "--usage-file", path, "--policy", "round_robin", "--max-errors", 1000)
+    prompt, completion = engine.prompt, engine.completion
+    unreported = reported_prompts = 0
+    with router(*flags) as relay:
+        for round_ in range(6):
+            tokens, size = 20 + round_, 100 * round_
+            for kind in ("whole", "usage", "stream", "cut", "open", "error"):
+                ask(relay.port, kind, tokens if kind == "open" else None, tokens=tokens, prompt_tokens=size)
+                if kind in ("whole", "usage"):
+                    reported_prompts += size
+                elif kind != "error":
+                    unreported += tokens
+        wait_until(lambda: total(path).requests == 36, description="the requests in the file")
+        relay.assert_no_exception()
+    row = total(path)
+    assert engine.prompt - prompt > reported_prompts > 0
+    assert row.completion == engine.completion - completion
+    assert row.prompt - (row.estimated - unreported) == reported_prompts
+    assert (row.requests, row.failed) == (36, 12)
+    assert row.stream_seconds > 0
+
+
+def test_a_killed_router_loses_neither_lines_nor_running_streams(engine: Engine, services: Path, tmp_path: Path):
+    path = tmp_path / "usage.db"
+    with router("--static-services", services, "--usage-file", path) as relay:
+        for _ in range(5):
+            ask(relay.port, "whole", tokens=7)
+        with Client(relay.port) as client:
+            client.send(post({"model": "m", "stream": True, "kind": "open", "tokens": 100}))
+            client.head()
+            wait_until(lambda: total(path).completion >= 35 + 90, description="the running stream in the file")
+            os.killpg(relay.process.pid, signal.SIGKILL)
+            relay.process.wait(10)
+    row = total(path)
+    assert row.requests == 5
+    assert 125 <= row.completion <= 135
+    with router("--static-services", services, "--usage-file", path) as relay:
+        ask(relay.port, "whole", tokens=7)
+        wait_until(lambda: total(path).requests == 6, description="the next router to go on")
+
+
+def test_a_full_disk_costs_no_request_and_is_reported(engine: Engine, services: Path, tmp_path: Path):
+    path, port = tmp_path / "usage.db", free_port()
+    flags = ("--static-services", str(services), "--usage-file", str(path), "--port", str(port))
+    command = [sys.executable, "-c", LIMIT_FILES, str(MAX_FILE_BYTES), str(BIN / "svc"), "router", *flags]
+    with running(command, port) as relay:
+        wait_until(relay.ready, description="the router to be ready")
+
+        def is_reported() -> bool:
+            assert b"usage" in ask(relay.port, "whole", tokens=1)
+            return "cannot write the usage" in relay.output()
+
+        wait_until(is_reported, description="the full disk to be reported")
+        for _ in range(5):
+            assert b"usage" in ask(relay.port, "whole", tokens=1)
+        relay.assert_no_exception()
+        assert relay.output().count("cannot write the usage") == 1
+        assert unwritten(relay) > 0
+
+
+def unwritten(relay: Router) -> float:
+    lines = relay.get("/metrics").text.splitlines()
+    return next(float(line.split()[1]) for line in lines if line.startswith("svc_router_usage_unwritten_requests "))
