@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import signal
 import socket
 from collections.abc import Iterator
@@ -70,6 +71,9 @@ def test_only_what_differs_is_changed_and_no_request_fails(pair: Site):
     assert {name for name in before if before[name] != after[name]} == {"one:server", "one:babysitter"}
     assert pair.routed() == {*BOTH, "three-server"}
     assert pair.chat("extra").ok
+    audit, _ = pair.svc("events", "--audit")
+    assert {line.split()[2] for line in audit.splitlines()} == {"drained", "undrained", "rollout"}
+    assert re.search(r"rollout +svc +svc apply \(.*one: .*\): done; by user:\S+ at 127\.0\.0\.1", audit)
     assert pair.svc("apply")[0] == "nothing to do: what runs is what the files say\n"
     pair.svc("render", "--check")
 
