@@ -223,6 +223,11 @@ def test_an_operator_drains_and_undrains_an_instance(site: tuple[Router, str]):
             assert (answer.status_code, answer.json()["service"]["drained"]) == (200, drained)
             assert requests.get(f"{url}/services/a", timeout=5).json()["drained"] is drained
             page.until("site", lambda site, word=word: [i["state"] for i in site["instances"]] == [word])
+    audit = requests.get(f"{url}/events?audit=true", timeout=5).json()["events"][-2:]
+    assert [(event["kind"], event["actor"], event["address"]) for event in audit] == [
+        ("drained", "operator", "127.0.0.1 via 127.0.0.1"),
+        ("undrained", "operator", "127.0.0.1 via 127.0.0.1"),
+    ]
     assert TOKEN not in own.output()
 
 

@@ -1,9 +1,13 @@
 """Token files: one token on one line, as ever, or several with names."""
 
+from pathlib import Path
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from svc.base.errors import ConfigError
-from svc.base.token_file import first_token, parse_tokens
+from svc.base.token_file import NAME_PATTERN, WORD_PATTERN, first_token, parse_tokens
 
 
 @pytest.fixture
@@ -55,3 +59,26 @@ def test_a_token_that_no_header_can_contain_is_refused(path):
     path.write_text("tökén")
     with pytest.raises(ConfigError, match="not a token: use one line of ASCII"):
         first_token(path)
+
+
+@given(st.binary(max_size=60) | st.binary(max_size=60).map(lambda rest: b"[tokens]\n" + rest))
+def test_any_content_has_tokens_or_is_refused(data):
+    try:
+        tokens = parse_tokens(data, Path("token"))
+    except ConfigError:
+        return
+    assert tokens
+    assert all(token for _, token in tokens)
+    assert len({token for _, token in tokens}) == len(tokens)
+
+
+NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
+WORDS = st.from_regex(WORD_PATTERN, fullmatch=True).filter(lambda word: "'" not in word)
+
+
+@given(st.lists(st.tuples(NAMES, WORDS), min_size=1, unique_by=(lambda pair: pair[0], lambda pair: pair[1])))
+def test_what_a_table_lists_is_read(entries):
+    lines = "".join(f"'{name}' = '{token}'\n" for name, token in entries)
+    assert parse_tokens(f"[tokens]\n{lines}".encode(), Path("token")) == tuple(
+        (name, token.encode()) for name, token in entries
+    )
