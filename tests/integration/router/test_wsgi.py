@@ -1,6 +1,8 @@
 """The same application under gunicorn's own workers: it relays too, the long way."""
 
+import datetime
 import hashlib
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -9,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from svc.config import router_keys
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.client import get, post
 from tests.integration.router.event_streams import CHUNKED, chunk, last_error
@@ -198,3 +201,24 @@ def test_many_at_once_are_not_mixed(own: Router, instance: Instance):
         thread.join()
     assert not wrong
     wait_until(lambda: own.in_flight() == 0)
+
+
+def test_keys_limit_requests_and_models_and_fronts_name_users(
+    worker_class: str, instance: Instance, backend: Mock, tmp_path: Path
+):
+    with router_keys.editing(tmp_path / "keys.toml") as keys:
+        created = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
+        policy = {"models": ("m",), "requests_per_minute": 1, "front": True}
+        keys["web"] = router_keys.KeyEntry(router_keys.digest("secret"), created, **policy)
+    key, alice = b"Authorization: Bearer secret", b"X-OpenWebUI-User-Id: alice"
+    with (
+        standalone(worker_class, instance, backend, tmp_path, 'keys_file = "keys.toml"\n') as own,
+        own.client() as client,
+    ):
+        answer = client.send(post({"model": "m"}, key, alice)).answer()
+        assert (answer.status, answer.header(b"x-ratelimit-remaining-requests")) == (200, b"0")
+        answer = client.send(post({"model": "m"}, key, alice)).answer()
+        assert (answer.status, answer.header(b"x-ratelimit-limit-requests")) == (429, b"1")
+        assert client.send(post({"model": "mock"}, key)).answer().status == 503
+        models = json.loads(client.send(get(b"/v1/models", key)).answer().body)["data"]
+        assert [model["id"] for model in models] == ["m"]
