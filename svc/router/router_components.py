@@ -16,6 +16,7 @@ from svc.config.upstream_keys import UpstreamKeys
 from svc.perimeter import local_machine
 from svc.router.balance.object_owners import ObjectOwners
 from svc.router.proxy.api_keys import ApiKeys
+from svc.router.proxy.day_limits import restore_day_limits
 from svc.router.settings_check import check_settings, read_keys, read_upstream_keys
 from svc.router.sources.instance_checks import InstanceChecks
 from svc.router.sources.load_sync import LoadSync, uses_loads
@@ -30,6 +31,7 @@ from svc.router.ui.unapplied_keys import UnappliedKeys
 from svc.router.usage.ledger import WRITE_INTERVAL_SECONDS, Ledger
 from svc.router.workers.control_state import ControlState
 from svc.router.workers.shared_counts import SharedCounts
+from svc.router.workers.shared_keys import SharedApiKey
 from svc.router.wsgi import Answer, call
 from svc.settings import RouterSettings
 
@@ -100,11 +102,13 @@ def build(
     upstream_keys = read_upstream_keys(settings)
     state = (RouterState if counts is None else partial(ControlState, counts=counts))(
         settings,
-        keys=read_keys(settings),
+        keys=read_keys(settings, None if counts is None else partial(SharedApiKey, counts=counts)),
         hosts=local_machine.hosts(settings.allowed_hosts, settings.host, loopback_only),
         upstream_keys=upstream_keys.value if upstream_keys else None,
         objects=objects,
     )
+    if state.keys is not None and settings.usage_file:
+        restore_day_limits(Path(settings.usage_file), state.keys, state.users, state.clock(), time.time())
     file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
     cached = file.load(client.urls) if file else None
     sync = TableSync(state, client if settings.registry_url else None, static, time.monotonic, cached)

@@ -1,6 +1,7 @@
 """Checks the router's settings before the router starts, and reads the files to which the settings refer."""
 
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ from svc.settings import RouterSettings
 if TYPE_CHECKING:  # gunicorn's master does not need these modules, only the worker does
     from svc.base.secret_file import SecretFile
     from svc.config.upstream_keys import UpstreamKeys
-    from svc.router.proxy.api_keys import ApiKeys
+    from svc.router.proxy.api_keys import ApiKey, ApiKeys
 
 
 def check_settings(settings: RouterSettings) -> None:
@@ -35,13 +36,16 @@ def check_settings(settings: RouterSettings) -> None:
     _check_ca(settings)
 
 
-def read_keys(settings: RouterSettings) -> "ApiKeys | None":
-    """Return the API keys of clients, None if clients need none; raise ConfigError for errors in the file."""
-    from svc.router.proxy.api_keys import ApiKeys
+def read_keys(settings: RouterSettings, make_key: "Callable[[str], ApiKey] | None" = None) -> "ApiKeys | None":
+    """Return the API keys of clients, None if clients need none; raise ConfigError for errors in the file.
+
+    `make_key` returns a key with this name; None: keys whose limits count the requests of this process only.
+    """
+    from svc.router.proxy.api_keys import ApiKey, ApiKeys
 
     if not settings.keys_file:
         return None
-    keys = ApiKeys(Path(settings.keys_file))
+    keys = ApiKeys(Path(settings.keys_file), make_key or ApiKey)
     keys.load()
     return keys
 

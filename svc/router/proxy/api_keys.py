@@ -126,6 +126,10 @@ class ApiKeys:
                 return key
         raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=INVALID_KEY_CODE)
 
+    def named(self, name: str) -> ApiKey | None:
+        """Return the key of this name, None if there is none."""
+        return self._keys.get(name)
+
     def load(self) -> None:
         """Read the file; raise ConfigError with every problem in it."""
         self.replace(self._file.load())

@@ -4,7 +4,7 @@ import math
 
 from svc.base.errors import RateLimited
 from svc.router.balance.account import Account
-from svc.router.proxy.token_bucket import RATE_LIMITS, REQUESTS_PER_MINUTE, Bucket, Cells, RateLimit
+from svc.router.proxy.token_bucket import RATE_LIMITS, REQUESTS_PER_MINUTE, TOKENS_PER_DAY, Bucket, Cells, RateLimit
 
 MAX_CLIENT_WAIT_SECONDS = 60  # after a longer time, a client library that repeats the request by itself only hides it
 
@@ -103,6 +103,12 @@ class KeyLimits:
         """Take from the buckets the tokens that a request has used."""
         for bucket in self.tokens:
             bucket.take(count, now)
+
+    def restore_day(self, count: int, now: float) -> None:
+        """Take from the bucket of a day, if it is unused, the tokens that were used before the router started."""
+        for bucket in self.tokens:
+            if bucket.kind is TOKENS_PER_DAY and bucket.is_unused:
+                bucket.take(count, now)
 
     def headers(self, now: float) -> list[tuple[str, str]]:
         """Return the headers that report the limits of requests and tokens, as OpenAI sends them.

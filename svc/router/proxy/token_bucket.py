@@ -36,6 +36,10 @@ class Bucket:
         self.limit = limit
         self._cells = cells
 
+    @property
+    def is_unused(self) -> bool:
+        return self._cells[FILLED_AT] == 0
+
     def level(self, now: float) -> float:
         """Return what is in the bucket now; below zero if more was used than admitted."""
         cells = self._cells

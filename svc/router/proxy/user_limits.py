@@ -44,6 +44,11 @@ class UserLimits(KeyLimits):
             self._find_row(now)  # once the request was released, the row may have become another user's
             super().use_tokens(count, now)
 
+    def restore_day(self, count: int, now: float) -> None:
+        with self._rows.lock:
+            self._find_row(now)
+            super().restore_day(count, now)
+
     def _count_all(self, now: float) -> int:
         with self._rows.lock:
             return self._rows.in_flight(self._rows.find(self.account.name, now))

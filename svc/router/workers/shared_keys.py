@@ -42,3 +42,7 @@ class SharedApiKey(ApiKey):
     def use_tokens(self, count: int, now: float) -> None:
         with self._counts.lock:
             super().use_tokens(count, now)
+
+    def restore_day(self, count: int, now: float) -> None:
+        with self._counts.lock:
+            super().restore_day(count, now)

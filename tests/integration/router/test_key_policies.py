@@ -217,3 +217,30 @@ def test_an_expired_key_is_refused_and_the_client_learns_why(site: Site):
     assert (told.status_code, told.json()["error"]["code"]) == (401, "invalid_api_key")
     assert "expired on 2026-01-02" in told.json()["error"]["message"]
     assert site.get("expired", "/v1/models").status_code == 401
+
+
+def test_a_restart_forgets_nothing_that_counts_for_a_day(tmp_path: Path):
+    instance = Instance()
+    instance.script = reply
+    with router_keys.editing(tmp_path / "keys.toml") as keys:
+        keys["day"] = KeyEntry(router_keys.digest("secret-of-day"), NOW, tokens_per_day=1000)
+    services = static(tmp_path / "static.json", [service("m", instance.port, *MODELS)])
+    flags = (
+        "--keys-file",
+        tmp_path / "keys.toml",
+        "--usage-file",
+        tmp_path / "usage.db",
+        "--static-services",
+        services,
+    )
+    with router(*flags) as running:
+        used = {"prompt_tokens": 100_000, "completion_tokens": 1}
+        assert Site(running, instance).post("day", {"usage": used}).status_code == 200
+        Site(running, instance).refusal("day")
+        running.process.terminate()
+        assert running.process.wait(20) == 0
+    with router(*flags) as running:
+        told = Site(running, instance).post("day", {})
+        assert told.status_code == 429
+        assert "tokens per day (TPD): Limit 1000" in told.text
+    instance.close()

@@ -1,0 +1,67 @@
+"""After a start of the router, what keys and users have used in the last day counts for their limits of a day again.
+
+The buckets are in memory, and the ledger's file outlives the router. It has sums of hours, each of which counts as used
+when the hour began: at most an hour's share of the limit is forgiven.
+"""
+
+import datetime
+import logging
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterable
+from pathlib import Path
+
+from svc.base.errors import ConfigError
+from svc.protocol.usage import OTHER, UsageRow
+from svc.router.proxy.accounts import user_account
+from svc.router.proxy.api_keys import ApiKeys
+from svc.router.proxy.key_limits import KeyLimits
+from svc.router.proxy.token_bucket import TOKENS_PER_DAY
+from svc.router.proxy.user_limits import UserLimits
+from svc.router.proxy.user_rows import UserRows
+from svc.router.usage.usage_file import read_rows
+
+log = logging.getLogger(__name__)
+DAY_SECONDS = TOKENS_PER_DAY.seconds
+
+
+def restore_day_limits(path: Path, keys: ApiKeys, users: UserRows, now: float, time: float) -> None:
+    """Take from the buckets of a day, as far as they are unused, what the ledger has.
+
+    `path`: the ledger's file. `now`: seconds of the buckets' clock; `time`: the same moment in Unix seconds.
+    """
+    if not any(entry.tokens_per_day for entry in keys.entries.values()):
+        return
+    try:
+        rows = read_rows(path, ("hour", "key", "user"), time - DAY_SECONDS, time)
+    except (OSError, sqlite3.Error, ConfigError) as error:
+        log.warning("%s: cannot read it, so the limits of a day begin anew: %s", path, error)
+        return
+    uses: defaultdict[tuple[str, str], list[UsageRow]] = defaultdict(list)
+    for row in rows:
+        uses[row.key, row.user].append(row)
+    for (name, user), hours in uses.items():
+        limit = entry.tokens_per_day if (entry := keys.entries.get(name)) else None
+        limits = _limits_of(keys, users, name, user)
+        if limit is not None and limits is not None:
+            limits.restore_day(missing_tokens(limit, map(_use, hours), time), now)
+
+
+def _limits_of(keys: ApiKeys, users: UserRows, name: str, user: str) -> KeyLimits | None:
+    key = keys.named(name)
+    if key is None or not user:
+        return key
+    return UserLimits(key, user_account(key.account, user), users) if user != OTHER else None
+
+
+def _use(row: UsageRow) -> tuple[float, int]:
+    return datetime.datetime.fromisoformat(row.hour).timestamp(), row.prompt + row.completion
+
+
+def missing_tokens(limit: int, uses: Iterable[tuple[float, int]], time: float) -> int:
+    """Return what a bucket of a day lacks after these uses, each a time and a number of tokens."""
+    missing, since = 0.0, 0.0
+    for at, tokens in sorted(uses):
+        missing = max(0.0, missing - (at - since) * limit / DAY_SECONDS) + tokens
+        since = at
+    return round(max(0.0, missing - (time - since) * limit / DAY_SECONDS))
