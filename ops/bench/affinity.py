@@ -137,21 +137,28 @@ def main() -> None:
     peers = dict(peer.split("=", 1) for peer in options.peer)
     llama_options = [*LLAMA_OPTIONS, "--ctx-size", str(load.context)]
     agents: dict[str, list[Agent]] = {policy: [] for policy in options.policies}
-    for round_number in range(options.rounds):
-        for policy in options.policies if round_number % 2 == 0 else options.policies[::-1]:
-            began, command = time.monotonic(), router_command(policy, peers)
-            with tempfile.TemporaryDirectory(prefix="affinity-") as scratch:
-                metadata = [{}] * options.instances
-                with running(command, metadata, llama_options, Path(scratch), options.cache) as port:
-                    try:
-                        agents[policy] += run_agents(port, load, round_number)
-                    except OSError as problem:
-                        sys.exit(f"affinity.py: {policy}: {problem}")
-            seconds = time.monotonic() - began
-            print(f"round {round_number + 1}, {policy}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    try:
+        for round_number in range(options.rounds):
+            for policy in options.policies if round_number % 2 == 0 else options.policies[::-1]:
+                began, command = time.monotonic(), router_command(policy, peers)
+                with tempfile.TemporaryDirectory(prefix="affinity-") as scratch:
+                    metadata = [{}] * options.instances
+                    with running(command, metadata, llama_options, Path(scratch), options.cache) as port:
+                        try:
+                            agents[policy] += run_agents(port, load, round_number)
+                        except OSError as problem:
+                            sys.exit(f"affinity.py: {policy}: {problem}")
+                seconds = time.monotonic() - began
+                print(f"round {round_number + 1}, {policy}: {seconds:.0f} s", file=sys.stderr, flush=True)
+    finally:  # a router that fails costs no figure of the others
+        report(agents, options.json)
+
+
+def report(agents: dict[str, list[Agent]], path: Path | None) -> None:
+    """Print the table, and write every turn to a file, if there is one."""
     answers = {policy: [answer for agent in group for answer in agent.answers] for policy, group in agents.items()}
-    print("\n".join(aligned([HEAD, *(row(policy, group) for policy, group in answers.items())])))
-    if options.json:
+    print("\n".join(aligned([HEAD, *(row(policy, group) for policy, group in answers.items() if group)])))
+    if path:
         turns = {
             policy: [
                 {"agent": agent.name, "turn": turn, **asdict(answer)}
@@ -160,7 +167,7 @@ def main() -> None:
             ]
             for policy, group in agents.items()
         }
-        options.json.write_text(json.dumps(turns, indent=1) + "\n")
+        path.write_text(json.dumps(turns, indent=1) + "\n")
 
 
 def parse_arguments() -> tuple[argparse.Namespace, Load]:

@@ -34,6 +34,7 @@ class Target:
     backends: list[int]
     directory: Path
     cache: Path
+    services: str = ""  # the content of our file of static services; empty: one service for each backend
 
     @property
     def urls(self) -> list[str]:
@@ -46,7 +47,8 @@ class Target:
 
     def static(self) -> str:
         """Write our file of static services and return its path. Its limit is checked for each request."""
-        return self.write("static.json", static_services(self.backends, MODEL, max_concurrency=2 * MAX_CONNECTIONS))
+        services = self.services or static_services(self.backends, MODEL, max_concurrency=2 * MAX_CONNECTIONS)
+        return self.write("static.json", services)
 
 
 def static_services(ports: list[int], model: str, **metadata: Any) -> str:

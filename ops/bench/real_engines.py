@@ -89,7 +89,7 @@ def router_command(name: str, peers: dict[str, str], options: Sequence[str] = ()
         return CACHE_AWARE_PEERS[name]
     return lambda target: [
         *(SVC, "router", "--port", str(target.port), "--policy", name),
-        *("--static-services", str(target.directory / "static.json"), *options),
+        *("--static-services", target.static(), *options),
     ]
 
 
@@ -113,8 +113,7 @@ def running(
             }
             for number, (port, fields) in enumerate(zip(ports, metadata, strict=True), 1)
         ]
-        (scratch / "static.json").write_text(json.dumps({"services": services}))
-        target = Target(free_port(), ports, scratch, cache)
+        target = Target(free_port(), ports, scratch, cache, json.dumps({"services": services}))
         try:
             router = _start(stack, command(target), scratch / "router.log")
         except (MissingError, OSError) as problem:
