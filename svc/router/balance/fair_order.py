@@ -7,10 +7,12 @@ requests, the one with the smallest counter has its turn; its requests are serve
     account    counter   waiting
     ci             900        12
     alice          850         1    <- has its turn
-    bob            400         0    its next request lifts the counter to just below 850: idle time saves nothing up
+    bob            400         0    its next request lifts the counter to 850: idle time saves nothing up
 
 A request that gets a place is charged with the tokens that it is expected to use. The charge is corrected while its
-response streams and when it ends, also if it was cancelled or has failed.
+response streams and when it ends, also if it was cancelled or has failed. A counter is lifted only to what the others
+have used so far, without what their running requests are expected to use: else an account that comes back would wait
+until the corrections of these requests are used up.
 
 Only counters of the same priority and the same group are compared. A group is a set of models that share instances:
 what an account uses of other instances does not count here. A request of a higher priority goes first, but each
@@ -24,6 +26,7 @@ from typing import NamedTuple
 
 UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
 AGING_SECONDS = 5.0
+MAX_TOKENS = 100_000_000  # of one request, whatever engines report: counters must fit into 64 bits
 MAX_COUNTERS = 20_000  # beyond it, the counters that were used least recently are forgotten
 MAX_QUEUE_MULTIPLE = 8  # an account may have so many times more waiting requests than the queue has room for others
 BASE = ""  # in place of an account's name: the counter at which accounts of a priority and group start
@@ -44,7 +47,7 @@ class Rank(NamedTuple):
 class Charge:
     """The tokens that one request is charged with."""
 
-    __slots__ = ("body_bytes", "expected", "is_background", "key", "share", "since", "tokens", "units")
+    __slots__ = ("body_bytes", "expected", "is_background", "key", "running", "share", "since", "tokens", "units")
 
     def __init__(self, key: CounterKey, share: float, since: float, body_bytes: int) -> None:
         self.key = key
@@ -54,6 +57,7 @@ class Charge:
         self.is_background = key[1] < 0  # whether it leaves some places of each instance to others
         self.expected = 0  # tokens, once the request has begun to wait
         self.tokens = self.units = 0  # what it is charged with at present
+        self.running = 0  # the units that it was charged with in advance, until it ends
 
 
 class Counters(dict[CounterKey, int]):
@@ -74,12 +78,19 @@ class Counters(dict[CounterKey, int]):
 class FairOrder:
     """The counters, and which accounts have waiting requests. `now` is set by the sweep, ten times a second."""
 
-    def __init__(self, counters: Counters | None = None, lock: AbstractContextManager[object] | None = None) -> None:
-        """`lock` is held while counters are changed; it may be nested. None: no other process changes them."""
+    def __init__(
+        self, counters: Counters | None = None, lock: AbstractContextManager[object] | None = None, processes: int = 1
+    ) -> None:
+        """`lock` is held while counters are changed; it may be nested. None: no other process changes them.
+
+        `processes`: how many processes have waiting and running requests. Each is assumed to have as many as this one.
+        """
         self.counters = Counters() if counters is None else counters
         self.now = 0.0
         self._lock = nullcontext() if lock is None else lock
+        self._processes = processes
         self._waiting: dict[CounterKey, int] = {}  # account -> its waiting requests
+        self._running: dict[CounterKey, int] = {}  # account -> units charged in advance for its running requests
         self._served_at: dict[CounterKey, float] = {}  # account with waiting requests -> when one of them got its place
         # What has happened since the last `flush`: to change a counter costs too much for each request.
         self._begun: dict[CounterKey, None] = {}
@@ -100,10 +111,25 @@ class FairOrder:
             if key in self._waiting:
                 self._served_at[key] = self.now
             self.charge(charge, max(charge.tokens, charge.expected))
+            if not charge.running:
+                charge.running = charge.units
+                self._running[key] = self._running.get(key, 0) + charge.units
             self.flush()
+
+    def end(self, charge: Charge, tokens: int) -> None:
+        """Charge a request that has ended with the tokens that it has used."""
+        if charge.running:
+            left = self._running[charge.key] - charge.running
+            charge.running = 0
+            if left:
+                self._running[charge.key] = left
+            else:
+                del self._running[charge.key]
+        self.charge(charge, tokens)
 
     def charge(self, charge: Charge, tokens: int) -> None:
         """Charge a request with so many tokens in all, instead of those with which it was charged before."""
+        tokens = min(tokens, MAX_TOKENS)
         if tokens != charge.tokens:
             units = int(tokens * UNITS_PER_TOKEN / charge.share)
             self._units[charge.key] = self._units.get(charge.key, 0) + units - charge.units
@@ -129,7 +155,7 @@ class FairOrder:
     # Requests that wait.
 
     def lift(self, key: CounterKey, lowest: int | None = None) -> None:
-        """Lift the counter of an account that becomes active to just below the smallest of the active accounts.
+        """Lift the counter of an account that becomes active to just below what the active accounts have used.
 
         `lowest`: the smallest counter of the group and priority that other processes know; None if they know none.
         """
@@ -137,11 +163,16 @@ class FairOrder:
         if key in self._waiting:
             return
         with self._lock:
-            active = [self.counters.value(other) for other in self._waiting if other[:2] == key[:2]]
+            active = [self._used(other) for other in self._waiting if other[:2] == key[:2]]
             if lowest is not None:
                 active.append(lowest)
             start = min(active) - 1 if active else self.counters.value((key[0], key[1], BASE))
-            self.counters.set(key, max(self.counters.value(key), start))
+            known = self.counters.get(key)
+            self.counters.set(key, start if known is None else max(known, start))
+
+    def _used(self, key: CounterKey) -> int:
+        """Return the counter without what the running requests of the account are expected to use."""
+        return self.counters.value(key) - self._running.get(key, 0) * self._processes
 
     def arrive(self, charge: Charge | None) -> None:
         """Count a request that begins to wait, after `lift`."""
@@ -158,13 +189,12 @@ class FairOrder:
                 del self._waiting[charge.key]
                 self._served_at.pop(charge.key, None)
 
-    def may_wait(self, charge: Charge | None, room: int, processes: int = 1) -> bool:
+    def may_wait(self, charge: Charge | None, room: int) -> bool:
         """Return whether an account may have one more waiting request, if the queue has `room` for so many.
 
-        One account never fills the queue: others always find room. With several processes that relay, each counts its
-        own requests.
+        One account never fills the queue: others always find room.
         """
-        return charge is None or self._waiting.get(charge.key, 0) * processes < MAX_QUEUE_MULTIPLE * room
+        return charge is None or self._waiting.get(charge.key, 0) * self._processes < MAX_QUEUE_MULTIPLE * room
 
     def rank(self, charge: Charge | None, ticket: int) -> Rank:
         if charge is None:

@@ -67,6 +67,9 @@ class Line:
     def has_account(self, key: CounterKey) -> bool:
         return key in self._accounts
 
+    def has_foreground(self) -> bool:
+        return any(key[1] >= 0 for key in self._accounts)
+
     def append(self, waiter: Waiter) -> None:
         self._accounts.setdefault(waiter.key, deque()).append(waiter)
 
@@ -153,17 +156,25 @@ class RequestQueue:
         if waiter in self._unordered:
             return True
         self.order.flush()
-        return self._has_turn(self._lines[model], waiter)
+        return self._has_turn(model, waiter)
 
-    def _has_turn(self, line: Line, waiter: Waiter) -> bool:
+    def _has_turn(self, model: str | None, waiter: Waiter) -> bool:
+        line = self._lines[model]
         first = line.first()
         if first is not waiter:
             if waiter.charge is not None:
                 first.wake()  # the order may have changed since this waiter was woken
             return False
-        if waiter.charge is not None and waiter.charge.is_background:
-            waiter.charge.is_background = line.rank(waiter).level > 0
+        charge = waiter.charge
+        if charge is not None and charge.key[1] < 0:
+            # A place that is left to others is used only if they would wait behind this request.
+            charge.is_background = line.rank(waiter).level > 0 or not self._has_foreground(model)
         return True
+
+    def _has_foreground(self, model: str | None) -> bool:
+        """Return whether requests of priority 0 or higher wait for this model."""
+        line = self._lines.get(model)
+        return line is not None and line.has_foreground()
 
     def begin(self, charge: Charge, expected: int) -> None:
         """Count a request that gets a place without a wait. `expected`: its tokens if others wait, else 0."""

@@ -62,7 +62,7 @@ def _settle(exchange: "Exchange", charge: "Charge", prompt: int | None, completi
         elif exchange.work is None:  # else it has learned from this response already
             means.learn(charge.body_bytes, prompt, completion)
         tokens = prompt + completion
-    balancer.queue.order.charge(charge, tokens)
+    balancer.queue.order.end(charge, tokens)
 
 
 def log_unexpected_error(exchange: "Exchange") -> SvcError:

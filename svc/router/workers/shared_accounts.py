@@ -16,6 +16,7 @@ from svc.router.balance.fair_order import CounterKey, Counters
 
 ENTRIES = 1 << 16
 PROBES = 8
+MAX_UNITS = 1 << 62
 CELL_BYTES, ENTRY_CELLS = 8, 3
 USES = 0  # the position of the number of uses in the memory
 FIRST_ENTRY = 1
@@ -64,4 +65,5 @@ class SharedCounters(Counters):
         table, (digest, position) = self._table, self._table.find(key)
         position = position or table.add(digest)
         table.cells[USES] += 1
-        table.cells[position + COUNTER], table.cells[position + LAST_USE] = units, table.cells[USES]
+        table.cells[position + COUNTER] = max(-MAX_UNITS, min(MAX_UNITS, units))
+        table.cells[position + LAST_USE] = table.cells[USES]

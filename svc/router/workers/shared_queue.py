@@ -35,7 +35,7 @@ class SharedQueue(RequestQueue):
 
     def __init__(self, size: int, counts: SharedCounts, free_places: Callable[[str | None], int]) -> None:
         """`free_places` returns how many more requests for a model the instances could take now."""
-        super().__init__(size, FairOrder(SharedCounters(counts.accounts), counts.lock))
+        super().__init__(size, FairOrder(SharedCounters(counts.accounts), counts.lock, counts.processes - 1))
         self._free_places = free_places
         self.models: frozenset[str] = frozenset()  # the table's models: requests for others never wait
         self._counts = counts
@@ -84,7 +84,7 @@ class SharedQueue(RequestQueue):
         with self._counts.lock:
             if not has_room():
                 raise RateLimited(QUEUE_FULL, retry_after=retry_after)
-            if not self.order.may_wait(charge, max(1, self.size - common[TOTAL]), self._counts.processes - 1):
+            if not self.order.may_wait(charge, max(1, self.size - common[TOTAL])):
                 raise RateLimited(QUEUE_FULL_OF_ACCOUNT, retry_after=retry_after)
             common[TOTAL] += 1
             common[LAST_TICKET] += 1
@@ -108,7 +108,7 @@ class SharedQueue(RequestQueue):
         values = (0, 0, 0)
         if line is not None:
             rank = line.rank(line.first())
-            values = (rank.ticket, rank.level * PRIORITIES + rank.priority, rank.counter)
+            values = (rank.ticket, _pack(rank.level, rank.priority), rank.counter)
         changed = [row for row, value in zip(rows, values, strict=True) if row[slot] != value]
         for row, value in zip(rows, values, strict=True):
             row[slot] = value
@@ -122,8 +122,7 @@ class SharedQueue(RequestQueue):
         if first is None:
             return None
         packed, counter, ticket, slot = first
-        level = (packed + PRIORITIES // 2) // PRIORITIES
-        return Rank(level, packed - level * PRIORITIES, counter, ticket), slot
+        return Rank(*_unpack(packed), counter, ticket), slot
 
     def first_rank(self, model: str | None) -> Rank | None:
         """Return the rank of the request for a model that has its turn, in any process; None if none waits."""
@@ -133,8 +132,7 @@ class SharedQueue(RequestQueue):
     def _lowest_counter(self, model: str | None, priority: int) -> int | None:
         """Return the smallest counter of the first waiters for a model whose accounts have this priority."""
         rows = zip(self._tickets(model), self._row("rank", model), self._row("counter", model), strict=True)
-        half = PRIORITIES // 2
-        counters = (c for ticket, rank, c in rows if ticket and (rank + half) % PRIORITIES - half == priority)
+        counters = (counter for ticket, rank, counter in rows if ticket and _unpack(rank)[1] == priority)
         return min(counters, default=None)
 
     def is_first(self, model: str | None, waiter: Waiter) -> bool:
@@ -143,7 +141,7 @@ class SharedQueue(RequestQueue):
         with self._counts.lock:
             self.order.flush()
             changed = self._publish(model)
-            if not self._has_turn(self._lines[model], waiter):
+            if not self._has_turn(model, waiter):
                 return False
             first = self._first(model)
         if first is None or first[1] == self._counts.slot:
@@ -151,6 +149,12 @@ class SharedQueue(RequestQueue):
         if changed:
             self._counts.wake([first[1]])
         return False
+
+    def _has_foreground(self, model: str | None) -> bool:
+        if super()._has_foreground(model):
+            return True
+        rows = zip(self._tickets(model), self._row("rank", model), strict=True)
+        return any(ticket and _unpack(rank)[1] >= 0 for ticket, rank in rows)
 
     def serve(self, model: str | None, waiter: Waiter) -> None:
         with self._counts.lock:
@@ -205,6 +209,16 @@ class SharedQueue(RequestQueue):
 
     def _row(self, kind: str, model: str | None) -> memoryview:
         return self._counts.row(kind if model is None else f"{kind} {model}")
+
+
+def _pack(level: int, priority: int) -> int:
+    """Return a number for a level and a priority, in the order of levels, then priorities."""
+    return level * PRIORITIES + priority
+
+
+def _unpack(number: int) -> tuple[int, int]:
+    level = (number + PRIORITIES // 2) // PRIORITIES
+    return level, number - level * PRIORITIES
 
 
 def lengths(counts: SharedCounts, models: Iterable[str]) -> dict[str | None, int]:
