@@ -77,6 +77,8 @@ def key_changes(now: datetime.datetime, **options: Any) -> KeyChanges:
     if (note := options["note"]) is not None:
         changes["note"] = _checked("--note", check_note, note)
     if (models := options["models"]) is not None:
+        if models == "none":
+            raise click.UsageError("--models: 'none' could mean all or no models; give '*' for all")
         patterns = [pattern.strip() for pattern in models.split(",")]
         changes["models"] = () if patterns in ([""], ["*"]) else _checked("--models", check_models, patterns)
     if (expires := options["expires"]) is not None:

@@ -9,6 +9,7 @@ import fnmatch
 import hmac
 import re
 import time
+import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -42,12 +43,13 @@ class ApiKey(KeyLimits):
     A request with an operator's key may have any path. Requests with the key of a front may name a user.
     """
 
-    __slots__ = ("_cells", "_entry", "_pattern", "expires", "front", "is_plain", "name", "operator")
+    __slots__ = ("_cells", "_entry", "_pattern", "expires", "front", "is_plain", "limits_version", "name", "operator")
 
     def __init__(self, name: str) -> None:
         super().__init__(Account(name, name))
         self.name = name
         self.operator = self.front = False
+        self.limits_version = 0  # a number that differs for other limits, the same in all processes
         self.is_plain = True  # whether its requests name no users, and may use all models
         self.expires: datetime.datetime | None = None
         self._entry: KeyEntry | None = None
@@ -66,7 +68,9 @@ class ApiKey(KeyLimits):
         self.operator, self.front, self.expires = entry.operator, entry.front, entry.expires
         self._pattern = model_pattern(entry.models) if entry.models else None
         self.is_plain = not entry.front and not entry.models
-        self.set_limits(entry.requests_per_minute, entry.concurrency, entry.tokens_per_minute, entry.tokens_per_day)
+        limits = (entry.requests_per_minute, entry.concurrency, entry.tokens_per_minute, entry.tokens_per_day)
+        self.limits_version = 1 + zlib.crc32(repr(limits).encode())
+        self.set_limits(*limits)
 
     def cells(self, kind: RateLimit) -> Cells:
         return self._cells.setdefault(kind, [0.0, 0.0])

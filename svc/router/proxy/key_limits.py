@@ -41,13 +41,17 @@ class KeyLimits:
         tokens_per_minute: int | None = None,
         tokens_per_day: int | None = None,
     ) -> None:
-        """Set the limits. What was counted before stays counted."""
+        """Set the limits. What was counted before stays counted, up to a limit that is changed."""
+        before = {bucket.kind: bucket.limit for bucket in self.buckets()}
         limits = (requests_per_minute, tokens_per_minute, tokens_per_day)
         buckets = [
             Bucket(kind, limit, self.cells(kind))
             for kind, limit in zip(RATE_LIMITS, limits, strict=True)
             if limit is not None
         ]
+        for bucket in buckets:
+            if before.get(bucket.kind, bucket.limit) != bucket.limit:
+                bucket.forgive()
         self.set_buckets(concurrency, buckets)
 
     def set_buckets(self, concurrency: int | None, buckets: list[Bucket]) -> None:

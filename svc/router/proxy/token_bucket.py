@@ -56,5 +56,9 @@ class Bucket:
         cells = self._cells
         cells[MISSING], cells[FILLED_AT] = self.limit - self.level(now) + amount, max(now, cells[FILLED_AT])
 
+    def forgive(self) -> None:
+        """Forget what was used beyond the limit, which was lowered: it could take days until the bucket has filled."""
+        self._cells[MISSING] = min(self._cells[MISSING], self.limit)
+
     def seconds_until_full(self, now: float) -> float:
         return (self.limit - self.level(now)) * self.kind.seconds / self.limit

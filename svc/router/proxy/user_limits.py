@@ -56,4 +56,7 @@ class UserLimits(KeyLimits):
     def _find_row(self, now: float) -> None:
         self._row = self._rows.find(self.account.name, now)
         buckets = [Bucket(bucket.kind, bucket.limit, self.cells(bucket.kind)) for bucket in self._key.buckets()]
+        if self._rows.note_version(self._row, self._key.limits_version):
+            for bucket in buckets:
+                bucket.forgive()
         self.set_buckets(self._key.concurrency, buckets)

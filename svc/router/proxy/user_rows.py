@@ -6,7 +6,7 @@ and has no requests in flight: whoever had it starts again with full buckets. If
 flight, the user shares one of them.
 
     for each set: 16 digests of names (0: free)
-    for each row: time of the last use | 3 buckets of 2 cells | requests in flight of each process
+    for each row: time of the last use | version of the limits | 3 buckets of 2 cells | requests in flight by process
 
 gunicorn's master imports this module, so it imports nothing of the router, which a HUP loads anew.
 """
@@ -21,7 +21,7 @@ SETS = 1 << 13
 ROWS_PER_SET = 16  # with 100,000 users, 2 of 100 find no free row
 ROWS = SETS * ROWS_PER_SET
 CELL_BYTES = 8
-LAST_USE, BUCKETS = 0, 1  # positions in a row
+LAST_USE, VERSION, BUCKETS = 0, 1, 2  # positions in a row
 BUCKET_CELLS = 2
 MAX_BUCKETS = 3
 IN_FLIGHT = BUCKETS + MAX_BUCKETS * BUCKET_CELLS
@@ -67,6 +67,12 @@ class UserRows:
             row = self._take_over(first, digest)
         self._numbers[self._start(row)] = now
         return row
+
+    def note_version(self, row: int, version: int) -> bool:
+        """Store the version of the limits for which the row counts; return whether that was another one before."""
+        cell = self._start(row) + VERSION
+        before, self._counts[cell] = self._counts[cell], version
+        return before not in (0, version)
 
     def bucket(self, row: int, number: int) -> "memoryview[float]":
         """Return the two cells of a bucket."""

@@ -116,6 +116,7 @@ def test_a_revoked_key_is_gone(run):
         (["add", "ci", "--models", "a,,b"], "--models: '' is no pattern"),
         (["add", "ci", "--expires", "soon"], "--expires: 'soon' is no time; give 90d"),
         (["add", "ci", "--expires", "2020-01-01"], "has passed; to end the key now, use `svc keys revoke`"),
+        (["add", "ci", "--models", "none"], "--models: 'none' could mean all or no models; give '*' for all"),
         (["set", "ci"], "nothing to change; give at least one option"),
     ],
 )

@@ -188,6 +188,18 @@ def test_a_bucket_of_tokens_holds_what_came_in_minus_what_was_used(rate, steps):
         assert bucket.level(now) == pytest.approx(level, abs=1e-6)
 
 
+def test_a_lower_limit_leaves_an_empty_bucket_and_a_higher_one_the_difference():
+    key = limits(tokens_per_day=1_000_000)
+    key.use_tokens(900_000, 0.0)
+    key.set_limits(tokens_per_day=2_000_000)
+    assert key.tokens[0].level(0.0) == 1_100_000
+    key.set_limits(tokens_per_day=100_000)
+    assert key.tokens[0].level(0.0) == 0
+    key.use_tokens(500, 0.0)
+    key.set_limits(tokens_per_day=100_000, concurrency=1)
+    assert key.tokens[0].level(0.0) == -500, "the limit itself has not changed"
+
+
 def test_the_limit_with_the_longest_wait_is_named():
     key = limits(requests_per_minute=60, tokens_per_minute=60, tokens_per_day=86400)
     key.use_tokens(86400, 0.0)

@@ -1,17 +1,20 @@
 """Each user behind a key has the limits of the key for itself, in whatever process."""
 
 import copy
+import datetime
 import threading
 
 import pytest
 
 from svc.base.errors import RateLimited
+from svc.config.router_keys import KeyEntry
 from svc.router.proxy.accounts import user_account
 from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.user_limits import UserLimits
 from svc.router.proxy.user_rows import UserRows
 
 NOW = 1000.0
+CREATED = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
 
 
 @pytest.fixture
@@ -21,8 +24,12 @@ def rows() -> UserRows:
 
 def key(**limits: int | None) -> ApiKey:
     made = ApiKey("web")
-    made.set_limits(**limits)
+    change(made, **limits)
     return made
+
+
+def change(key: ApiKey, **limits: int | None) -> None:
+    key.use(KeyEntry("00" * 32, CREATED, **limits))
 
 
 def request(key: ApiKey, rows: UserRows, user: str, slot: int = 0) -> UserLimits:
@@ -78,5 +85,21 @@ def test_a_refused_request_counts_nothing(rows):
 def test_a_changed_limit_holds_for_the_next_request(rows):
     web = key(requests_per_minute=1)
     request(web, rows, "alice").admit(NOW)
-    web.set_limits(requests_per_minute=60)
+    change(web, requests_per_minute=60)
     request(web, rows, "alice").admit(NOW)
+
+
+def test_a_lower_limit_does_not_lock_a_user_out_for_days(rows):
+    web = key(tokens_per_day=1_000_000)
+    used = request(web, rows, "alice")
+    used.admit(NOW)
+    used.use_tokens(900_000, NOW)
+    used.release()
+    change(web, tokens_per_day=86_400)
+    with pytest.raises(RateLimited, match="Please try again in 1s"):
+        request(web, rows, "alice").admit(NOW)
+    overdrawn = request(web, rows, "alice")
+    overdrawn.admit(NOW + 1)
+    overdrawn.use_tokens(500, NOW + 1)
+    with pytest.raises(RateLimited, match="Please try again in 8m20s"):
+        request(web, rows, "alice").admit(NOW + 1)

@@ -3,6 +3,8 @@
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from svc.router.proxy import user_rows
 from svc.router.proxy.user_rows import UserRows
@@ -66,6 +68,24 @@ def test_the_requests_of_a_process_that_ended_count_no_more(small):
     small.count(row, 1)
     small.clear(1)
     assert small.in_flight(row) == 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 40), st.booleans()), max_size=200), st.integers(0, 1))
+def test_counts_neither_drift_nor_go_below_zero_whatever_users_come_and_go(steps, slot):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(user_rows, "SETS", 1)
+        patch.setattr(user_rows, "ROWS", user_rows.ROWS_PER_SET)
+        rows = UserRows(2, threading.Lock())
+        rows.slot = slot
+        in_flight: list[int] = []  # the row of each request
+        for at, (user, begins) in enumerate(steps):
+            if begins or not in_flight:
+                in_flight.append(rows.find(f"web/{user}", float(at)))
+                rows.count(in_flight[-1], 1)
+            else:
+                rows.count(in_flight.pop(user % len(in_flight)), -1)
+            for row in range(user_rows.ROWS):
+                assert rows.in_flight(row) == in_flight.count(row)
 
 
 def test_a_hundred_thousand_users_nearly_all_have_rows_of_their_own():
