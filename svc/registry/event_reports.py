@@ -52,6 +52,8 @@ class EventReceiver:
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
         reporter = client.secret_digest if owned else client.source_address
+        if any(event.actor for event in events):  # a router at the same address may have used up its rate
+            reporter = f"{OPERATOR_SOURCE} {reporter}"
         if wait := self._limiter.acquire(reporter, len(events)):
             raise RateLimited(rate_limit_message(client.source_address, wait), retry_after=wait)
         return self._store.add_events(events)

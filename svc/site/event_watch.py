@@ -13,7 +13,7 @@ from svc.terminal.output import echo
 
 LONG_POLL_SECONDS = 30.0
 RETRY_INTERVAL_SECONDS = 1.0  # pause between requests while no registry answers
-MAX_EVENTS = 1000  # in a response; a registry keeps no more events
+MAX_EVENTS = 1000  # in a response
 NOT_FOUND = "is no registry, or one that is older than events"
 
 

@@ -102,3 +102,4 @@ def test_each_reporter_has_its_own_rate_limit(store):
         receiver.receive({"events": [EJECTED]}, STRANGER, ALICE, NOW)
     assert failure.value.headers()["Retry-After"] == "1"
     receiver.receive({"events": [RESTARTED]}, BABYSITTER, ALICE, NOW)
+    receiver.receive({"events": [KEY_ADDED]}, STRANGER, ALICE, NOW)
