@@ -52,6 +52,7 @@ COMMANDS = {
     "top": "Show what the router does now, by model and by instance.",
     "undrain": "Send requests to a drained instance again.",
     "up": "Start the site, or bring a running one up to date.",
+    "usage": "Show what keys, users and models have used.",
     "version": "Show the versions of svc, of Python and of the packages it uses.",
 }
 HIDDEN_COMMANDS = ("launch", "prepare")

@@ -23,8 +23,10 @@ from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import RouterState
-from svc.router.ui.app import PAGE_PATH, identify, identify_unrestricted, page
+from svc.router.ui.access import identify, identify_unrestricted
+from svc.router.ui.app import PAGE_PATH, page
 from svc.router.ui.feed import Feed
+from svc.router.usage.endpoint import usage_endpoint
 from svc.router.wsgi import uri_of
 
 # Probes and Prometheus read these paths without a key.
@@ -57,6 +59,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
     app.url_map.converters["id"] = ModelId
     app.register_blueprint(endpoints(state))
     app.register_blueprint(page(state, feed or Feed(state)))
+    app.register_blueprint(usage_endpoint(state))
 
     @app.get("/")
     def root() -> WerkzeugResponse:

@@ -21,6 +21,7 @@ from svc.protocol.openapi import (
     ref,
 )
 from svc.protocol.service import STATUSES
+from svc.protocol.usage import COUNT_NAMES, DIMENSIONS
 from svc.router.http.allowed_paths import AUXILIARY, INFERENCE, ROUTE_PATH
 
 DESCRIPTION = (
@@ -84,6 +85,12 @@ INSTANCE: Schema = open_object(
         "metadata": {"type": "object"},
     }
 )
+USAGE_ROW: Schema = {
+    "type": "object",
+    "description": "the sums for the dimensions in `by`: of requests, tokens and seconds",
+    "properties": {**dict.fromkeys(COUNT_NAMES, {"type": "number"}), **dict.fromkeys(DIMENSIONS, TEXT)},
+    "required": list(COUNT_NAMES),
+}
 SCHEMAS: Schema = {
     "Probe": open_object({"status": TEXT}),
     "Health": open_object(
@@ -118,6 +125,17 @@ SCHEMAS: Schema = {
             "retries": COUNT,
             "registry_url": nullable(TEXT),
             "services": list_of(ref("Instance")),
+        }
+    ),
+    "UsageRow": USAGE_ROW,
+    "Usage": open_object(
+        {
+            "since": {**SECONDS, "description": "Unix time"},
+            "until": {**SECONDS, "description": "Unix time"},
+            "by": list_of(TEXT),
+            "rows": list_of(ref("UsageRow")),
+            "recent": {**list_of(ref("UsageRow")), "description": "of the last minute, by key and user"},
+            "problem": {**TEXT, "description": "why the rows are not complete; empty if they are"},
         }
     ),
     "Candidate": open_object(
@@ -165,6 +183,16 @@ OPERATIONS = {
     "own.model": Operation("", "Model", errors=(401, 404)),
     "own.list_services": Operation("", "Services", errors=(401, 403)),
     "own.stats": Operation("", "Stats", errors=(401, 403)),
+    "usage.usage": Operation(
+        "",
+        "Usage",
+        errors=(400, 401, 403, 404, 503),
+        query={
+            "since": (TEXT, "Unix seconds, 2026-12-01, 2026-12-01T13:00, 24h, 7d or today; by default today"),
+            "until": (TEXT, "the same; by default now"),
+            "by": (TEXT, "what to sum by, of key, user, model, day and hour; by default key,user,model"),
+        },
+    ),
     "own.prometheus": Operation("", ("text/plain",), errors=(401, 403)),
     "own.openapi_document": Operation("", (JSON_TYPE,)),
     "root": Operation("", (), 302, errors=(404,), description="For a browser: the page is at /ui"),

@@ -83,6 +83,7 @@ GET    /v1/models              yes     blind no
 GET    /v1/models/m            yes     blind no
 GET    /services               yes     blind no
 GET    /stats                  yes     blind no
+GET    /usage                  yes     blind no
 GET    /                       no      no    no
 GET    /ui                     yes     blind no
 GET    /ui/                    yes     blind no
@@ -110,6 +111,7 @@ GET    /v1/models              no      no   yes    yes      no
 GET    /v1/models/m            no      no   yes    yes      no
 GET    /services               no      no   yes    yes      no
 GET    /stats                  no      no   yes    yes      no
+GET    /usage                  no      no   no     yes      no
 GET    /                       no      no   no     yes      no
 GET    /ui                     yes     yes  yes    yes      blind
 GET    /ui/                    yes     yes  yes    yes      blind

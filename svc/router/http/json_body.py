@@ -130,6 +130,12 @@ def replace_model(body: bytes, model: str) -> bytes:
     return text[: place.start] + msgspec.json.encode(model) + text[place.stop :]
 
 
+def replace_value(text: bytes, value: msgspec.Raw, replacement: bytes) -> bytes:
+    """Return the JSON with another value in place of this one, which was decoded from it."""
+    start = _position(value, text)
+    return text[:start] + replacement + text[start + len(bytes(value)) :]
+
+
 def utf8(body: bytes) -> bytes:
     """Return a JSON body as UTF-8 without a byte order mark; raise BadRequest if it cannot be decoded."""
     encoding = json.detect_encoding(body)

@@ -48,6 +48,7 @@ class Exchange:
     instance = ""  # the name of the instance of the last attempt
     interruption = ""  # why the exchange was interrupted: "client", "timeout" or "stopping"
     end = "done"  # how the exchange ended, for the access log
+    hides_usage = False  # whether the router, not the client, has asked for the usage of the stream
     is_tunnel = False  # whether both sides have changed to another protocol
     answered = False  # whether a part of the response was sent to the client
     closed = False
@@ -190,8 +191,8 @@ class Exchange:
             if stream is not None:
                 if stream.held or not data.endswith(EVENT_ENDS):
                     data = stream.whole_events(data, upstream, self._note_progress)
-                stream.add(data, self.state.clock)
-                return data
+                data = stream.add(data, self.state.clock)
+                return data if data or self.finished() else self.read()
         except UpstreamError as error:
             return self._end_broken(upstream, error)
         if self.id_reader is not None:

@@ -24,6 +24,7 @@ from svc.router.proxy.restricted_models import refusal
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.routing_fields import read_routing_request
 from svc.router.proxy.stored_objects import StoredObject
+from svc.router.proxy.stream_usage import StreamWithoutUsage, request_usage
 from svc.router.proxy.upstream import refuses_connections
 
 REFUSAL_STATUSES = (401, 503)  # with these, an instance may report that it has not processed the request
@@ -90,13 +91,16 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
         target = choose_owner_or_wait(state.balancer, routing, exchange.on_wait, seconds, head.is_inference)
     else:
         target = state.balancer.choose_or_wait(routing, exchange.on_wait)
+    if state.settings.stream_usage:
+        request_usage(exchange)
     exchange.attempts = 1
     result = _attempt(exchange, target, client_address)
     if isinstance(result, FailedAttempt) or result.status in REFUSAL_STATUSES:
         result = _retry(exchange, routing, target, result, client_address)
     exchange.head, exchange.status = result, result.status
     if result.events:
-        exchange.stream = ResponseStream()
+        is_hidden = exchange.hides_usage and exchange.upstream is not None and exchange.upstream.length is None
+        exchange.stream = StreamWithoutUsage() if is_hidden else ResponseStream()
     if stored is not None:
         stored.record_response(exchange)
     if result.status < 500 and exchange.request.head.is_inference and exchange.attempt is not None:

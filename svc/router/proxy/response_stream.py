@@ -40,8 +40,8 @@ class ResponseStream:
         self._first_token_counted = False
         self.accounted_tokens, self.accounted_at = NO_TOKENS, 0.0  # what the ledger has of the stream, and since when
 
-    def add(self, data: bytes, clock: Callable[[], float]) -> None:
-        """Count the tokens in data that is passed on, and record the time of the first token."""
+    def add(self, data: bytes, clock: Callable[[], float]) -> bytes:
+        """Count the tokens in data, and record the time of the first token; return the data to pass on."""
         tokens = self.tokens
         tokens.add(data)
         if not self.first_token_at:
@@ -49,6 +49,7 @@ class ResponseStream:
             if self.id_reader is not None:
                 self.id_reader.feed(data)
             self.first_token_at = clock() if tokens.count else 0.0
+        return data
 
     def whole_events(self, data: bytes, upstream: UpstreamConnection, note_progress: Callable[[int], None]) -> bytes:
         """Return the held bytes and `data`, up to the end of the last whole event, and hold the rest back.
@@ -77,7 +78,7 @@ class ResponseStream:
     def take_rest(self, clock: Callable[[], float]) -> bytes:
         """Count and return the held event. Complete its final empty line, without which clients drop the event."""
         data, self.held = bytes(self.held), b""
-        self.add(data, clock)
+        data = self.add(data, clock)
         if not data or data.endswith(EVENT_ENDS):
             return data
         return data + (b"\n" if data.endswith(b"\n") else b"\n\n")

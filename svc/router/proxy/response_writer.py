@@ -4,12 +4,14 @@ import socket
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from svc.router.http.request import RequestHead
 from svc.router.http.request_parser import RequestParser
 from svc.router.http.response_parser import STATUS_SWITCHING_PROTOCOLS
 from svc.router.http.sockets import RECEIVE_BYTES, pump, send_close_notify, shut
 from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.stream_usage import passes_without_usage
 
 Send = Callable[[bytes], None]
 
@@ -135,7 +137,8 @@ def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: s
     assert upstream is not None
     send(response_head + _chunk(data, finished))
     if exchange.stream is not None and not finished:
-        upstream.relay = pump(upstream.sock, sock, exchange.passes, send, exchange.state.upstream_pool.stream_poll)
+        passes = partial(passes_without_usage, exchange) if exchange.hides_usage else exchange.passes
+        upstream.relay = pump(upstream.sock, sock, passes, send, exchange.state.upstream_pool.stream_poll)
     while not finished:
         data = exchange.read()
         finished = exchange.finished()

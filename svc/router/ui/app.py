@@ -10,15 +10,19 @@ from urllib.parse import quote
 from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from svc.base.errors import Forbidden, NotFound, Unauthorized, Unavailable
-from svc.client.registry import RegistryClient
-from svc.router.proxy.api_keys import ApiKey
-from svc.router.proxy.trusted_proxies import client_of, peer_address
+from svc.base.errors import NotFound, Unauthorized, Unavailable
 from svc.router.state import RouterState
+from svc.router.ui.access import (
+    OPERATOR_TOKEN_HEADER,
+    WRONG_TOKEN,
+    client_address,
+    identify,
+    identify_unrestricted,
+    operators_registry,
+)
 from svc.router.ui.feed import Feed
 
 log = logging.getLogger(__name__)
-OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header
 SECURITY_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     "img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -90,49 +94,24 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         return _set_drained(name, False)
 
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:
-        """Drain or undrain an instance in the registry, with the operator's token and address.
-
-        The router's own token and address are not used: the registry may require no token of a client on its machine.
-        """
+        """Drain or undrain an instance in the registry, with the operator's token and address."""
         identify(state)
-        settings = state.settings
-        if not settings.registry_url:
+        if not state.settings.registry_url:
             raise Unavailable(
                 "cannot drain: no registry is configured; set registry_url under [router] in config/svc.toml"
             )
         token = request.headers.get(OPERATOR_TOKEN_HEADER, "")
         if not token:
             raise Unauthorized(f"{OPERATOR_TOKEN_HEADER}: missing; give the registry's token")
-        client = client_of(
-            peer_address(request.remote_addr or ""), request.headers.get("X-Forwarded-For", "").encode(), state.trusted
-        )
-        headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": client}
-        registry = RegistryClient(settings.registry_url.split(","), timeout=settings.health_timeout, headers=headers)
+        registry = operators_registry(state, token)
         try:
             service = registry.drain(quote(name, safe=""), drained)
         except Unauthorized:  # the registry's message is for programs
-            raise Unauthorized("this token is not the registry's write token (token_file)") from None
-        log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", client)
+            raise Unauthorized(WRONG_TOKEN) from None
+        log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", client_address(state))
         return {"service": service}
 
     return ui
-
-
-def identify(state: RouterState) -> ApiKey | None:
-    """Return the key of this request, None if clients need none; raise Unauthorized if it has no valid key."""
-    if state.keys is None:
-        return None
-    headers = request.headers
-    return state.keys.identify(
-        headers.get("Authorization", "").encode("latin-1"), headers.get("x-api-key", "").encode("latin-1")
-    )
-
-
-def identify_unrestricted(state: RouterState) -> None:
-    """Raise Forbidden for a key that may use only some models: the response shows all of them. Else as `identify`."""
-    key = identify(state)
-    if key is not None and key.restricts_models and not key.operator:
-        raise Forbidden("this API key may use only some models, so it may not see the instances")
 
 
 def _file(name: str) -> Response:

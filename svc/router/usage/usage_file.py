@@ -37,6 +37,7 @@ CONDENSE = (
     f"GROUP BY key, user, model ON CONFLICT {_SUM}"
 )
 DELETE = "DELETE FROM hours WHERE time < ?"
+COUNT_TABLES = "SELECT count(*) FROM sqlite_master WHERE name = 'days'"
 OLDEST = "SELECT min(time) FROM hours"
 _BOTH = f"(SELECT {COLUMNS} FROM hours UNION ALL SELECT {COLUMNS} FROM days)"
 EXPRESSIONS = {
@@ -138,6 +139,9 @@ def read(path: Path, by: Sequence[str], since: float, until: float) -> bytes:
     if not path.exists():
         return b"[]"
     with closing(_open_to_read(path)) as db:
+        (tables,) = db.execute(COUNT_TABLES).fetchone()
+        if not tables:  # a router creates the file at this moment
+            return b"[]"
         (rows,) = db.execute(_query(by), (since, until)).fetchone()
     return str(rows).encode()
 
@@ -155,7 +159,7 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
     uri = f"{path.absolute().as_uri()}?mode=ro"
     db = sqlite3.connect(uri, uri=True, timeout=sqlite_file.BUSY_TIMEOUT_SECONDS)
     try:
-        db.execute(OLDEST)
+        db.execute(COUNT_TABLES)
     except sqlite3.OperationalError:
         db.close()
         db = sqlite3.connect(uri + "&immutable=1", uri=True)

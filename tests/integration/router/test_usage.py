@@ -1,7 +1,9 @@
 """The ledger end to end: what it counts is what the engines have counted, and its file costs no request."""
 
+import json
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,8 +12,9 @@ import pytest
 
 from svc.protocol.usage import UsageRow
 from svc.router.usage.usage_file import read_rows
+from tests.fork_server import run_svc
 from tests.integration.router.client import Client, post
-from tests.integration.router.engine import Engine, ask
+from tests.integration.router.engine import Engine, ask, usage
 from tests.integration.router.routers import BIN, Router, router, running, service, static
 from tests.waiting import free_port, wait_until
 
@@ -108,3 +111,80 @@ def test_a_full_disk_costs_no_request_and_is_reported(engine: Engine, services: 
 def unwritten(relay: Router) -> float:
     lines = relay.get("/metrics").text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("svc_router_usage_unwritten_requests "))
+
+
+@pytest.fixture(scope="module")
+def relay(services: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Router]:
+    """A router that has answered three requests: two of them for chat, of which one had no usage."""
+    with router("--static-services", services, "--usage-file", tmp_path_factory.mktemp("ledger") / "usage.db") as made:
+        for kind in ("whole", "usage", "stream"):
+            ask(made.port, kind, tokens=7, prompt_tokens=20)
+        yield made
+        made.assert_no_exception()
+
+
+def test_operators_read_sums_with_all_that_was_counted(relay: Router):
+    report = relay.get("/usage?by=model&since=1h").json()
+    (row,) = report["rows"]
+    assert (row["model"], row["requests"], row["completion"], report["by"]) == ("m", 3, 21, ["model"])
+    assert report["problem"] == ""
+    assert report["recent"][0]["requests"] == 3
+    assert relay.get("/usage?since=0&until=1000").json()["rows"] == []
+
+
+@pytest.mark.parametrize(("query", "param"), [("by=week", "by"), ("since=never", "since"), ("until=-1", "until")])
+def test_a_wrong_query_is_explained(relay: Router, query: str, param: str):
+    answer = relay.get(f"/usage?{query}")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
+
+
+def test_a_router_without_a_ledger_names_the_setting(services: Path):
+    with router("--static-services", services) as relay:
+        answer = relay.get("/usage")
+        assert answer.status_code == 404
+        assert "usage_file under [router]" in answer.json()["error"]["message"]
+
+
+def test_metrics_have_the_usage_by_key_and_model(relay: Router):
+    relay.get("/usage")
+    text = relay.get("/metrics").text
+    assert 'svc_router_usage_requests_total{key="",model="m"} 3.0' in text
+    assert 'svc_router_usage_tokens_total{key="",kind="completion",model="m"} 21.0' in text
+    assert unwritten(relay) == 0
+
+
+def test_svc_usage_sums_several_routers(relay: Router):
+    command = ("usage", "--router", relay.url, "--router", relay.url, "--by", "model")
+    table = run_svc(*command)[0].splitlines()
+    assert [line.split()[:2] for line in table] == [["MODEL", "REQUESTS"], ["m", "6"]]
+    report = json.loads(run_svc(*command, "--json")[0])
+    assert (report["rows"][0]["completion"], report["total"]["requests"]) == (42, 6)
+    assert run_svc(*command, "--csv")[0].splitlines()[1].startswith("m,6,0,")
+
+
+def test_svc_usage_reads_the_file_of_a_router_that_does_not_run(tmp_path: Path, engine: Engine, services: Path):
+    path = tmp_path / "var" / "usage.db"
+    with router("--static-services", services, "--usage-file", path) as relay:
+        ask(relay.port, "whole", tokens=7)
+        wait_until(lambda: total(path).requests == 1, description="the request in the file")
+    own = {"ROUTER_URL": f"http://127.0.0.1:{free_port()}"}
+    svc = [BIN / "svc", "usage", "--by", "", "--json"]
+    done = subprocess.run(svc, cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)["total"]["completion"] == 7
+    path.unlink()
+    done = subprocess.run(svc, cwd=tmp_path, env={**os.environ, **own}, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "the router does not answer at http://127.0.0.1:" in done.stderr
+
+
+def test_usage_is_asked_for_in_place_of_clients_and_hidden_from_them(engine: Engine, services: Path, tmp_path: Path):
+    path = tmp_path / "usage.db"
+    with router("--static-services", services, "--usage-file", path, "--stream-usage") as relay:
+        plain = ask(relay.port, "stream", tokens=40)
+        wanted = ask(relay.port, "stream", tokens=40, stream_options={"include_usage": True})
+        wait_until(lambda: total(path).requests == 2, description="the requests in the file")
+        relay.assert_no_exception()
+    row = total(path)
+    assert (row.completion, row.prompt, row.estimated) == (80, 20, 0)
+    assert (plain.count(b"Hi"), plain.count(b"usage"), plain.endswith(b"data: [DONE]\n\n")) == (40, 0, True)
+    assert wanted == plain.replace(b"data: [DONE]", b'data: {"choices":[],%b}\n\ndata: [DONE]' % usage(10, 40))

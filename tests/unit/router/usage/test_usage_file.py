@@ -53,7 +53,10 @@ def test_rows_are_summed_by_any_dimensions(path: Path):
     assert read_rows(path, (), 0, NOON) == []
 
 
-def test_a_missing_file_has_no_rows(path: Path):
+def test_a_file_that_is_missing_or_just_created_has_no_rows(path: Path):
+    assert read_rows(path, ("key",), *ALL) == []
+    path.parent.mkdir()
+    path.touch()
     assert read_rows(path, ("key",), *ALL) == []
 
 

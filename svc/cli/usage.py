@@ -1,0 +1,175 @@
+"""`svc usage`: show what keys, users and models have used."""
+
+import time
+from pathlib import Path
+
+import click
+
+from svc.base.errors import CommandError, SvcError
+from svc.cli.options import HERE, complete_files, settings
+from svc.protocol.usage import (
+    COUNT_NAMES,
+    DEFAULT_DIMENSIONS,
+    UsageReport,
+    as_dict,
+    parse_dimensions,
+    summed,
+    total_of,
+)
+from svc.terminal.output import echo, echo_block, echo_json
+
+DEFAULT_USAGE_FILE = "usage.db"  # in var/
+
+
+def _by(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
+    try:
+        return parse_dimensions(value)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+def _time(_context: click.Context, _parameter: click.Parameter, value: str | None) -> float | None:
+    from svc.base.local_time import parse_time
+
+    try:
+        return None if value is None else parse_time(value, time.time())
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+@click.command("usage")
+@click.option(
+    "--by",
+    default=",".join(DEFAULT_DIMENSIONS),
+    show_default=True,
+    callback=_by,
+    metavar="NAMES",
+    help="what to sum by: some of key, user, model, day and hour, separated by commas",
+)
+@click.option(
+    "--since", default="today", show_default=True, callback=_time, metavar="TIME", help="2026-12-01, 24h, 7d, today"
+)
+@click.option("--until", callback=_time, metavar="TIME", help="the same  [default: now]")
+@click.option("--json", "as_json", is_flag=True, help="for programs: an object with `rows` and `total`")
+@click.option("--csv", "as_csv", is_flag=True, help="for spreadsheets: a line with the names, then one for each row")
+@click.option(
+    "--router", "urls", multiple=True, metavar="URL", help="a router; several are summed  [ROUTER_URL; default: own]"
+)
+@click.option("--key-file", metavar="FILE", help="file with an operator's key", shell_complete=complete_files)
+@click.option("--token-file", metavar="FILE", help="file with the registry's token", shell_complete=complete_files)
+def command(
+    by: tuple[str, ...],
+    since: float,
+    until: float | None,
+    as_json: bool,
+    as_csv: bool,
+    urls: tuple[str, ...],
+    key_file: str | None,
+    token_file: str | None,
+) -> None:
+    """Show what keys, users and models have used.
+
+    \b
+      svc usage --by key --since 30d
+      svc usage --by day,model --since 2026-12-01 --csv > december.csv
+      svc usage --router http://a:8000 --router http://b:8000
+
+    Tokens are those that engines report; where an answer reports none, they are estimated, and
+    ESTIMATED has their part. FAILED counts requests that got an error or an answer that broke off.
+    STREAMED and QUEUED are the times of streams, and of requests that waited for an instance. Days
+    are those of the router's time zone.
+
+    Without --router the site's own router answers; if it does not run, or does not know this user as
+    an operator, its file var/usage.db is read.
+
+    \b
+    --json prints an object:
+      since, until, by    what was asked for; Unix seconds
+      rows                requests, failed, prompt, cached, completion, estimated (tokens),
+                          stream_seconds, queue_seconds, and what they are summed by
+      total               the same of all rows together
+      problem             why the rows are not complete; "" if they are
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv: give one of them")
+    end = time.time() + 1 if until is None else until
+    report = _report(urls, since, end, by, _headers(key_file, token_file))
+    if as_json:
+        rows = [as_dict(row, by) for row in report.rows]
+        total = {name: getattr(total_of(report.rows), name) for name in COUNT_NAMES}
+        echo_json(
+            {"since": since, "until": end, "by": by, "rows": rows, "total": total, "problem": report.problem}, indent=2
+        )
+    else:
+        _print(report, by, as_csv)
+    if report.problem:
+        echo(f"svc: not complete: {report.problem}", err=True)
+
+
+def _print(report: UsageReport, by: tuple[str, ...], as_csv: bool) -> None:
+    from svc.terminal.usage_table import has_others, usage_csv, usage_lines
+
+    if as_csv:
+        echo_block(usage_csv(report.rows, by))
+    elif report.rows:
+        for line in usage_lines(report.rows, by):
+            echo(line)
+        if has_others(report.rows):
+            echo("(other): users and models beyond the number that a router counts one by one", err=True)
+    else:
+        echo("nothing was used in this time", err=True)
+
+
+def _report(
+    urls: tuple[str, ...], since: float, until: float, by: tuple[str, ...], headers: dict[str, str]
+) -> UsageReport:
+    from svc.client.router_usage import fetch_usage
+    from svc.site.access import checked_urls, router_url
+
+    if not urls:
+        own = router_url(settings()).split(",")[0]
+        try:
+            return _sorted(fetch_usage(own, since, until, by, headers), by)
+        except SvcError as error:
+            return _from_file(since, until, by, error)
+    reports = [
+        fetch_usage(url, since, until, by, headers) for url in checked_urls(",".join(urls), "router", 8000).split(",")
+    ]
+    rows = [row for report in reports for row in report.rows]
+    problem = "; ".join(report.problem for report in reports if report.problem)
+    return UsageReport(since=since, until=until, by=list(by), rows=summed(rows, by), problem=problem)
+
+
+def _sorted(report: UsageReport, by: tuple[str, ...]) -> UsageReport:
+    report.rows = summed(report.rows, by)
+    return report
+
+
+def _from_file(since: float, until: float, by: tuple[str, ...], error: SvcError) -> UsageReport:
+    """Return the sums from the file of the site's router, which is not asked because of this error."""
+    import sqlite3
+
+    from svc.router.usage.usage_file import read_rows
+
+    path = Path(settings().router.usage_file or HERE.var / DEFAULT_USAGE_FILE)
+    if not path.exists():
+        raise error
+    try:
+        rows = read_rows(path, by, since, until)
+    except (OSError, sqlite3.Error) as problem:
+        raise CommandError(f"{path}: cannot read the usage: {problem}; {error.message}") from None
+    return UsageReport(since=since, until=until, by=list(by), rows=summed(rows, by))
+
+
+def _headers(key_file: str | None, token_file: str | None) -> dict[str, str]:
+    from svc.base.token_file import first_token
+
+    try:
+        headers = {}
+        if key_file is not None:
+            headers["Authorization"] = f"Bearer {Path(key_file).read_text(encoding='utf-8', errors='replace').strip()}"
+        if token_file is not None:
+            headers["X-Operator-Token"] = first_token(Path(token_file))
+    except OSError as error:
+        raise CommandError(f"{error.filename}: cannot read it: {error.strerror}") from None
+    return headers

@@ -1,0 +1,78 @@
+"""Access to the router's own endpoints: the API key of a request, and who is an operator."""
+
+from flask import request
+
+from svc.base.address import is_loopback
+from svc.base.errors import Forbidden, Unauthorized, Unavailable
+from svc.client.registry import RegistryClient
+from svc.router.proxy.api_keys import ApiKey
+from svc.router.proxy.trusted_proxies import client_of, peer_address
+from svc.router.state import RouterState
+
+OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header
+NOT_OPERATOR = (
+    "only operators may see this: send an operator's key (svc keys add NAME --operator), "
+    f"or the registry's token in {OPERATOR_TOKEN_HEADER}"
+)
+WRONG_TOKEN = "this token is not the registry's write token (token_file)"  # noqa: S105 - a message
+
+
+def identify(state: RouterState) -> ApiKey | None:
+    """Return the key of this request, None if clients need none; raise Unauthorized if it has no valid key."""
+    if state.keys is None:
+        return None
+    headers = request.headers
+    return state.keys.identify(
+        headers.get("Authorization", "").encode("latin-1"), headers.get("x-api-key", "").encode("latin-1")
+    )
+
+
+def identify_unrestricted(state: RouterState) -> None:
+    """Raise Forbidden for a key that may use only some models: the response shows all of them. Else as `identify`."""
+    key = identify(state)
+    if key is not None and key.restricts_models and not key.operator:
+        raise Forbidden("this API key may use only some models, so it may not see the instances")
+
+
+def client_address(state: RouterState) -> str:
+    """Return the address of the client that has sent Flask's current request, as far as proxies are trusted."""
+    forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
+    return client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
+
+
+def operators_registry(state: RouterState, token: str) -> RegistryClient:
+    """Return a client of the registry that acts as the operator who has sent the current request with this token.
+
+    The router's own token and address are not used: the registry may require no token of a client on its machine.
+    """
+    headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": client_address(state)}
+    urls = state.settings.registry_url.split(",")
+    return RegistryClient(urls, timeout=state.settings.health_timeout, headers=headers)
+
+
+def require_operator(state: RouterState) -> None:
+    """Raise Unauthorized or Forbidden unless the current request comes from an operator.
+
+    If clients need no keys, every program on the router's own machine is an operator, as it is for the registry.
+    """
+    if token := request.headers.get(OPERATOR_TOKEN_HEADER):
+        _check_token(state, token)
+        return
+    key = identify(state)
+    if key is None:
+        is_forwarded = "X-Forwarded-For" in request.headers
+        if is_forwarded or not is_loopback(peer_address(request.remote_addr or "")):
+            raise Unauthorized(NOT_OPERATOR)
+    elif not key.operator:
+        raise Forbidden(NOT_OPERATOR)
+
+
+def _check_token(state: RouterState, token: str) -> None:
+    if not state.settings.registry_url:
+        raise Unavailable(
+            "cannot check the token: no registry is configured; set registry_url under [router] in config/svc.toml"
+        )
+    try:
+        operators_registry(state, token).require_write_access()
+    except Unauthorized:  # the registry's message is for programs
+        raise Unauthorized(WRONG_TOKEN) from None
