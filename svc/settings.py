@@ -149,6 +149,7 @@ class RouterSettings:
         choices=("off", "address"),
         help="who gets equal shares in a router without keys_file; address: each client's address",
     )
+    pass_priority: bool = setting(False, help="send a key's priority on to vLLM, as `priority` in the body")
     allowed_hosts: TextList = setting(
         (),
         "ROUTER_ALLOWED_HOSTS",

@@ -16,6 +16,7 @@ from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import SMALL_BYTES
+from svc.router.proxy.engine_priority import pass_priority
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.exchange_report import log_failure, log_unexpected_error
 from svc.router.proxy.response_breaks import ClientGone
@@ -78,6 +79,8 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if len(exchange.request.body) > SMALL_BYTES and exchange.allocation is None:  # the body arrived with its head
         exchange.allocate(len(exchange.request.body), state.now + state.settings.queue_timeout, exchange.on_wait)
     routing = read_routing_request(exchange)
+    if state.settings.pass_priority and exchange.account is not None:
+        routing = pass_priority(exchange, exchange.account, routing)
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
     if exchange.account is not None and head.is_inference:
