@@ -1,5 +1,6 @@
 """Writes an instance's response to the client, each part as soon as it arrives."""
 
+import re
 import socket
 import threading
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from svc.router.http.sockets import RECEIVE_BYTES, pump, send_close_notify, shut
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.stream_usage import passes_without_usage
 
+RATE_LIMIT_LINES = re.compile(rb"(?im)^x-ratelimit-[^\r\n]*\r\n")  # an instance's own; the client's key has others
 Send = Callable[[bytes], None]
 
 
@@ -63,8 +65,10 @@ def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: b
         lines = b"Transfer-Encoding: chunked\r\n"
     if answer.events:
         lines += b"X-Accel-Buffering: no\r\n"
+    start = answer.start
     if exchange.limits is not None and exchange.limits.is_limited:
         lines += exchange.limits.header_lines(exchange.state.clock())
+        start = RATE_LIMIT_LINES.sub(b"", start)
     if cors_lines := head.origin_decision.lines:
         lines += cors_lines
     if b"x-served-by" in head.special:
@@ -75,7 +79,7 @@ def _response_head(exchange: Exchange, head: RequestHead, keep: bool, chunked: b
         lines += b"Connection: close\r\n"
     elif head.http10:
         lines += b"Connection: keep-alive\r\n"
-    return b"%b%b\r\n%b\r\n" % (answer.start, exchange.request_id, lines)
+    return b"%b%b\r\n%b\r\n" % (start, exchange.request_id, lines)
 
 
 def _relay_tunnel(

@@ -102,6 +102,8 @@ def _response(exchange: Exchange) -> Response:
     if upstream.length is not None:
         response.headers["Content-Length"] = str(upstream.length)
     if exchange.limits is not None and exchange.limits.is_limited:
+        for own in [key for key, _ in response.headers if key.lower().startswith("x-ratelimit-")]:
+            del response.headers[own]  # an instance's own
         response.headers.extend(exchange.limits.headers(exchange.state.clock()))
     if b"x-served-by" in exchange.request.head.special:
         response.headers["X-Served-By"] = upstream.target.name
