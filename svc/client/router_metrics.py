@@ -83,6 +83,12 @@ def poisoned_requests(text: str) -> dict[str, int]:
     return {key: count for key, count in _counts(_samples(text, metric), metric, "key").items() if count}
 
 
+def unwritten_usage(text: str) -> int:
+    """Return the number of requests whose usage the router cannot write; 0 if it writes all, or counts none."""
+    metric = "svc_router_usage_unwritten_requests"
+    return round(sum(value for _, value in _samples(text, metric).get(metric, [])))
+
+
 def answered_attempts(text: str, instance: str) -> tuple[float, int | None] | None:
     """Return how many attempts an instance has answered, and how many requests it has in flight.
 

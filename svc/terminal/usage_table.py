@@ -1,4 +1,4 @@
-"""Formats what keys, users and models have used as a table or as CSV. Pure."""
+"""Formats what keys, users and models have used as a table or as CSV."""
 
 import csv
 import io

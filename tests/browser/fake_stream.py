@@ -35,6 +35,7 @@ class FakeRouter(ThreadingHTTPServer):
         self.models = {"qwen": self.names[::2], "llama-3": self.names[1::2]}
         self.events = [self.happened(1, "registered", name) for name in self.names[:3]]
         self.key = self.token = ""
+        self.usage: dict[str, Any] | None = None  # the answer to GET /usage; None: the router counts no usage
         self.keys_unapplied = False
         self.registry = {"url": "http://localhost:18000", "answers": True, "age": 2.0, "source": "registry"}
         self.slow: Event | None = None  # a drain is answered once it is set
@@ -76,6 +77,7 @@ class FakeRouter(ThreadingHTTPServer):
             "now": time.time(),
             "every": self.every,
             "drain": True,
+            "usage": self.usage is not None,
             "site": self.place,
             "keyed": bool(self.key),
             "keys_unapplied": self.keys_unapplied,
@@ -169,6 +171,10 @@ class Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/ui/stream":
             return self._stream() if self._keyed() else self._error(401, "You didn't provide an API key.")
+        if path == "/usage":
+            if self.server.usage is None or self.headers["X-Operator-Token"] != self.server.token:
+                return self._error(403, "only operators may see this")
+            return self._answer(200, json.dumps(self.server.usage).encode(), "application/json")
         file = PAGE / (path.removeprefix("/ui").strip("/") or "index.html")
         if not path.startswith("/ui") or not file.is_file():
             return self._error(404, "There is no such page")

@@ -20,6 +20,7 @@ from svc.doctor.checks import (
     secrets,
     skew,
     supervisord,
+    usage,
 )
 from svc.doctor.facts import Facts
 from svc.doctor.findings import WARNING, Finding
@@ -76,6 +77,7 @@ CHECKS = (
     Check("instances", instances.check, _is_listed),
     Check("router", routing.check, _router_answers),
     Check("failed requests", failed_requests.check, lambda facts: _is_listed(facts) or _router_answers(facts)),
+    Check("usage", usage.check, _router_answers),
     Check("models", models.check, _router_lists_instances),
     Check("LoRA adapters", adapters.check, lambda facts: bool(adapters.loaded_adapters(facts))),
     Check("GPUs", gpus.check, lambda facts: bool(facts.gpus.indices)),

@@ -9,6 +9,7 @@ import { Link } from "./stream.js";
 import { Table } from "./table.js";
 import { Timeline } from "./timeline.js";
 import { TryIt } from "./tryit.js";
+import { Usage } from "./usage.js";
 
 const site = new Site();
 const drain = new Drain(site);
@@ -17,7 +18,9 @@ const models = new Models();
 const head = new Head(table.show, models.show);
 const timeline = new Timeline(table);
 const tryIt = new TryIt();
+const usage = new Usage();
 const keys = new Keys(() => {
+  if (site.snapshot) usage.site(site.snapshot, true);
   changed("site");
   link.again();
 });
@@ -52,6 +55,7 @@ function show() {
     models.site(site.snapshot);
     table.site(site.snapshot, site.snapshot.drain && operatorToken() !== "");
     tryIt.site(site.snapshot);
+    usage.site(site.snapshot);
   }
   if (parts.has("tick") && site.tick) {
     head.tick(site.tick);

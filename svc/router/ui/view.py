@@ -35,6 +35,7 @@ def site(state: RouterState) -> dict[str, Any]:
         "router": {"ready": state.ready},
         "registry": {"url": state.settings.registry_url, "answers": not state.registry_away},
         "drain": bool(state.settings.registry_url),
+        "usage": state.ledger is not None,
         "keyed": state.keys is not None,
         "keys_unapplied": state.has_unapplied_keys,
         "models": [
