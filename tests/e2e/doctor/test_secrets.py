@@ -66,8 +66,9 @@ def test_a_file_of_keys_that_is_missing_or_has_an_error(site: Site, cures: Cures
     tokens.chmod(0o600)
     set_in(site, "registry", f'token_file = "{tokens}"')
     finding = find(site, f"token.{tokens}")
-    cures.look(site, finding, "line 2")
+    assert "line 2" in finding["why"]
     tokens.write_text('[tokens]\nalice = "word"\n')
+    assert str(tokens) not in cures.look(site, finding, "disks")
     cures.wait_until_gone(site, finding["key"])
 
 
