@@ -33,7 +33,7 @@ COMMANDS = {
     "engine": "Send a management request to engines, without the router.",
     "events": "Show what happened to the services, and why.",
     "health": "Report whether everything that runs here can be used.",
-    "keys": "Add, list and revoke API keys of the router.",
+    "keys": "Add, change, show, list and revoke API keys of the router.",
     "launch": "Prepare a program of conf.d, then become it.",
     "llama": "Serve a small real model on the CPU.",
     "logs": "Show the last lines of log files, and follow them.",

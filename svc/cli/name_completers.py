@@ -17,6 +17,7 @@ from svc.base.toml import parse_toml
 from svc.cli.options import HERE, keys_file_of_site, settings
 from svc.config import router_keys
 from svc.config.instance.fields import NAME
+from svc.config.router_key_entry import NAME as KEY_NAME
 from svc.protocol.instance_names import instance_name
 
 SINGLE_PROGRAMS = ("registry", "router")
@@ -58,7 +59,7 @@ def keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -
     """Return the names of the API keys in the file of keys that the command would use."""
     with suppress(SvcError, OSError):
         path, _ = keys_file_of_site(context.params.get("file"))
-        return _items(sorted(router_keys.read(path)), incomplete, router_keys.NAME)
+        return _items(sorted(router_keys.read(path)), incomplete, KEY_NAME)
     return []
 
 

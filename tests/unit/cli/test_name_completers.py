@@ -43,7 +43,7 @@ def test_commands_are_completed_with_their_summaries(complete):
     (up,) = complete("up")
     assert up.help == COMMANDS["up"]
     assert "--wait" in values(complete("drain", "--"))
-    assert values(complete("keys", "")) == ["add", "list", "revoke"]
+    assert values(complete("keys", "")) == ["add", "list", "revoke", "set", "show"]
 
 
 @pytest.mark.parametrize(
@@ -66,8 +66,8 @@ def test_names_of_models_are_completed_without_a_registry(complete, tmp_path):
 
 def test_names_of_keys_are_completed(complete, tmp_path):
     assert complete("keys", "revoke", "") == [], "there is no file of keys"
-    add_key(tmp_path / "var" / "keys.toml", "ci", None, None, False, "")
-    add_key(tmp_path / "other.toml", "nightly", None, None, False, "")
+    add_key(tmp_path / "var" / "keys.toml", "ci", {})
+    add_key(tmp_path / "other.toml", "nightly", {})
     assert values(complete("keys", "revoke", "")) == ["ci"]
     assert complete("keys", "revoke", "n") == []
     assert values(complete("keys", "revoke", "--file", "other.toml", "")) == ["nightly"]
