@@ -26,7 +26,8 @@ WRITE_INTERVAL_SECONDS = 0.5  # of all that a killed router loses, at most a sec
 RETRY_INTERVAL_SECONDS = 5.0  # after a failure
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 RECENT_SECONDS = 60.0
-MAX_RECENT_ROWS = 1000  # of one round, in what `recent` sums
+RECENT_STEP_SECONDS = 5.0  # the rows of so many seconds are summed
+MAX_RECENT_ROWS = 1000  # of one step
 MAX_HOUR_ROWS = 100_000  # in the file for each hour; more users than that are OTHER
 MAX_UNWRITTEN_ROWS = 20_000  # while the file cannot be written
 MAX_LABELS = 1000  # pairs of key and model in the metrics
@@ -51,7 +52,7 @@ class Ledger:
         self._writer, self._reader = NativeThread(), NativeThread()
         self._lock = threading.Lock()  # held while rows are written
         self._unwritten: dict[int, UsageSums] = {}  # hour -> rows that are not in the file yet
-        self._recent: deque[tuple[float, list[UsageRow]]] = deque()
+        self._recent: deque[tuple[float, dict[tuple[str, str], UsageRow]]] = deque()  # the steps of the last minute
         self._hour = 0
         self._hour_rows: set[int] = set()  # hashes of the rows of this hour
         self._condensed_hour = 0  # in which old hours were condensed last
@@ -118,7 +119,7 @@ class Ledger:
         """Return what each key and user has used in the last minute, the one with the most tokens first."""
         sums: dict[tuple[str, str], UsageRow] = {}
         for _, rows in self._recent:
-            for row in rows:
+            for row in rows.values():
                 total = sums.setdefault((row.key, row.user), UsageRow(key=row.key, user=row.user))
                 total.add(row)
         return sorted(sums.values(), key=lambda row: (-row.prompt - row.completion, -row.requests))[:MAX_RECENT_ROWS]
@@ -152,7 +153,9 @@ class Ledger:
         return msgspec.structs.replace(entry, user=OTHER)
 
     def _add_recent(self, now: float, entries: list[UsageEntry]) -> None:
-        rows: dict[tuple[str, str], UsageRow] = {}
+        if not self._recent or self._recent[-1][0] <= now - RECENT_STEP_SECONDS:
+            self._recent.append((now, {}))
+        rows = self._recent[-1][1]
         for entry in entries:
             place = (entry.key, entry.user)
             if place not in rows and len(rows) >= MAX_RECENT_ROWS:
@@ -162,7 +165,6 @@ class Ledger:
             row.failed += entry.failed
             row.prompt += entry.prompt
             row.completion += entry.completion
-        self._recent.append((now, list(rows.values())))
 
     def _add_total(self, entry: UsageEntry) -> None:
         place = (entry.key, entry.model)
