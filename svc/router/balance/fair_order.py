@@ -154,6 +154,11 @@ class FairOrder:
 
     # Requests that wait.
 
+    @property
+    def has_waiting(self) -> bool:
+        """Whether a request with an account waits."""
+        return bool(self._waiting)
+
     def lift(self, key: CounterKey, lowest: int | None = None) -> None:
         """Lift the counter of an account that becomes active to just below what the active accounts have used.
 

@@ -235,6 +235,8 @@ class RequestQueue:
         self.order.flush()
         if self.waiting:
             self.expire(now)
+            if self.order.has_waiting:
+                self.wake_all()  # with time, the order changes, and which places a request may have
 
     def expire(self, now: float) -> None:
         """Wake the waiters whose deadline has passed, and mark them as expired."""

@@ -185,6 +185,15 @@ def test_a_request_of_low_priority_leaves_places_to_others():
     assert not charge.is_background, "the other request would wait behind this one"
 
 
+def test_the_sweep_wakes_a_request_that_may_have_a_place_now():
+    router = Router(0)
+    router.arrives(Account("batch", priority=-1))
+    waiter = router.waiting[0]
+    waiter.wait()  # it has tried once, when it joined the queue
+    router.sweeps(1)
+    assert waiter._event.is_set()  # noqa: SLF001
+
+
 def test_one_account_does_not_fill_the_queue():
     router = Router(0, size=100)
     for _ in range(89):
