@@ -102,8 +102,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
         result = _retry(exchange, routing, target, result, client_address)
     exchange.head, exchange.status = result, result.status
     if result.events:
-        is_hidden = exchange.hides_usage and exchange.upstream is not None and exchange.upstream.length is None
-        exchange.stream = StreamWithoutUsage() if is_hidden else ResponseStream()
+        exchange.stream = StreamWithoutUsage() if exchange.hides_usage else ResponseStream()
     if stored is not None:
         stored.record_response(exchange)
     if result.status < 500 and exchange.request.head.is_inference and exchange.attempt is not None:

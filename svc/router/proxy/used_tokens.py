@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from svc.router.proxy.response_stream import ResponseStream
     from svc.router.usage.usage_sums import UsageEntry
 
-COUNTING_PATHS = (b"/count_tokens", b"/input_tokens")  # an answer here reports the tokens of a prompt, and uses none
+# The last segments of paths whose answers need no model, even if they report the tokens of a prompt.
+FREE_PATHS = frozenset(
+    b"count_tokens input_tokens tokenize detokenize chat_tokenize decode render derender apply-template "
+    b"separate_reasoning parse_function_call".split()
+)
 BROKEN_ENDS = ("failed", "refused", "cut", "timeout", "stopping")  # `end` of exchanges that count as failed
 UNANSWERED_ENDS = ("client", "timeout", "stopping")  # with these, the instance may have processed the prompt
 
@@ -25,13 +29,10 @@ def used_tokens(exchange: "Exchange", usage: Usage) -> RequestTokens:
     stream, head = exchange.stream, exchange.request.head
     if usage.prompt is not None and usage.completion is not None and head.method == b"POST":
         return RequestTokens(usage.prompt, usage.cached or 0, usage.completion)
-    if head.method != b"POST" or not _has_used(exchange):
+    if head.method != b"POST" or not _has_used(exchange) or _is_free(head.uri):
         return NO_TOKENS
-    if usage.prompt is None:
-        return request_tokens(usage, stream.tokens.total() if stream is not None else 0, prompt_tokens(exchange))
-    if stream is None and head.uri.partition(b"?")[0].endswith(COUNTING_PATHS):
-        return NO_TOKENS
-    return request_tokens(usage, stream.tokens.total() if stream is not None else 0, 0)
+    events = stream.tokens.total() if stream is not None else 0
+    return request_tokens(usage, events, prompt_tokens(exchange) if usage.prompt is None else 0)
 
 
 def prompt_tokens(exchange: "Exchange") -> int:
@@ -91,3 +92,7 @@ def _has_used(exchange: "Exchange") -> bool:
     if exchange.head is not None:
         return 200 <= exchange.head.status < 300
     return exchange.attempts > 0 and exchange.end in UNANSWERED_ENDS
+
+
+def _is_free(uri: bytes) -> bool:
+    return uri.partition(b"?")[0].rpartition(b"/")[2] in FREE_PATHS
