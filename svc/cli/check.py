@@ -13,7 +13,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.config.instance.registry_use import registry_uses, use_line
 from svc.config.instance.unusual_values import unusual_values
 from svc.config.settings_file import load_settings
-from svc.settings import Settings
+from svc.settings import RouterSettings, Settings
 from svc.site.new_site import first_instance_command, require_site
 from svc.terminal.output import echo
 
@@ -35,7 +35,7 @@ def command(tomls: tuple[str, ...]) -> None:
     configs = _load(paths, site_settings, problems)
     for use in registry_uses(configs, site_settings):
         echo(use_line(use))
-    warnings = [line for config in configs for line in _warnings(config)]
+    warnings = [*_settings_warnings(site_settings.router), *(line for config in configs for line in _warnings(config))]
     for line in warnings:
         echo(f"svc: warning: {line}", err=True)
     if not configs and launch.runs("babysitter"):
@@ -43,6 +43,11 @@ def command(tomls: tuple[str, ...]) -> None:
         return
     result = f"no errors, {_count(len(warnings), 'warning')}" if warnings else "all right"
     echo(f"{_count(len(configs), 'instance')}: {result}")
+
+
+def _settings_warnings(router: RouterSettings) -> Iterator[str]:
+    if router.keys_file and router.fair != "off":
+        yield f'router.fair: "{router.fair}" has no effect beside keys_file; each key has a share'
 
 
 def _warnings(config: InstanceConfig) -> Iterator[str]:

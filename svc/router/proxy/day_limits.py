@@ -16,7 +16,7 @@ from svc.protocol.usage import OTHER, UsageRow
 from svc.router.proxy.accounts import user_account
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.key_limits import KeyLimits
-from svc.router.proxy.token_bucket import TOKENS_PER_DAY
+from svc.router.proxy.token_bucket import TOKENS_PER_DAY, Bucket
 from svc.router.proxy.user_limits import UserLimits
 from svc.router.proxy.user_rows import UserRows
 from svc.router.usage.usage_file import read_rows
@@ -44,7 +44,7 @@ def restore_day_limits(path: Path, keys: ApiKeys, users: UserRows, now: float, t
         limit = entry.tokens_per_day if (entry := keys.entries.get(name)) else None
         limits = _limits_of(keys, users, name, user)
         if limit is not None and limits is not None:
-            limits.restore_day(missing_tokens(limit, map(_use, hours), time), now)
+            limits.restore_day(_missing_tokens(limit, hours, time), now)
 
 
 def _limits_of(keys: ApiKeys, users: UserRows, name: str, user: str) -> KeyLimits | None:
@@ -54,14 +54,9 @@ def _limits_of(keys: ApiKeys, users: UserRows, name: str, user: str) -> KeyLimit
     return UserLimits(key, user_account(key.account, user), users) if user != OTHER else None
 
 
-def _use(row: UsageRow) -> tuple[float, int]:
-    return datetime.datetime.fromisoformat(row.hour).timestamp(), row.prompt + row.completion
-
-
-def missing_tokens(limit: int, uses: Iterable[tuple[float, int]], time: float) -> int:
-    """Return what a bucket of a day lacks after these uses, each a time and a number of tokens."""
-    missing, since = 0.0, 0.0
-    for at, tokens in sorted(uses):
-        missing = max(0.0, missing - (at - since) * limit / DAY_SECONDS) + tokens
-        since = at
-    return round(max(0.0, missing - (time - since) * limit / DAY_SECONDS))
+def _missing_tokens(limit: int, hours: Iterable[UsageRow], time: float) -> int:
+    """Return what a bucket of a day lacks at `time`, if all tokens of each hour were used when it began."""
+    bucket = Bucket(TOKENS_PER_DAY, limit, [0.0, 0.0])
+    for row in sorted(hours, key=lambda row: row.hour):
+        bucket.take(row.prompt + row.completion, datetime.datetime.fromisoformat(row.hour).timestamp())
+    return round(limit - bucket.level(time))

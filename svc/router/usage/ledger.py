@@ -161,10 +161,7 @@ class Ledger:
             if place not in rows and len(rows) >= MAX_RECENT_ROWS:
                 place = (OTHER, OTHER)
             row = rows.setdefault(place, UsageRow(key=place[0], user=place[1]))
-            row.requests += entry.requests
-            row.failed += entry.failed
-            row.prompt += entry.prompt
-            row.completion += entry.completion
+            row.add(entry)
 
     def _add_total(self, entry: UsageEntry) -> None:
         place = (entry.key, entry.model)

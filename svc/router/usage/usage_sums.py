@@ -4,9 +4,7 @@ Clients may name any number of users. What exceeds the limit of rows is counted 
 if keys and models are too many as well, all three are OTHER.
 """
 
-import msgspec
-
-from svc.protocol.usage import OTHER
+from svc.protocol.usage import OTHER, UsageCounts
 from svc.router.telemetry.request_tokens import RequestTokens
 
 MAX_ROWS = 10_000  # before what else comes is counted for OTHER: a process takes its rows twice a second
@@ -14,21 +12,13 @@ MAX_ROWS = 10_000  # before what else comes is counted for OTHER: a process take
 Place = tuple[str, str, str]  # key, user and model
 
 
-class UsageEntry(msgspec.Struct, gc=False, array_like=True):
+class UsageEntry(UsageCounts, array_like=True):
     """What was used in one hour by one key, user and model. `time`: the hour's beginning, in Unix seconds."""
 
     time: int = 0
     key: str = ""
     user: str = ""
     model: str = ""
-    requests: int = 0
-    failed: int = 0
-    prompt: int = 0
-    cached: int = 0
-    completion: int = 0
-    estimated: int = 0
-    stream_seconds: float = 0.0
-    queue_seconds: float = 0.0
 
     def add_tokens(self, used: RequestTokens, counted: RequestTokens, seconds: float) -> None:
         """Add what a request has used since it was `counted` last, and the seconds of its stream since then."""
@@ -37,16 +27,6 @@ class UsageEntry(msgspec.Struct, gc=False, array_like=True):
         self.completion += used.completion - counted.completion
         self.estimated += used.estimated - counted.estimated
         self.stream_seconds += seconds
-
-    def add(self, other: "UsageEntry") -> None:
-        self.requests += other.requests
-        self.failed += other.failed
-        self.prompt += other.prompt
-        self.cached += other.cached
-        self.completion += other.completion
-        self.estimated += other.estimated
-        self.stream_seconds += other.stream_seconds
-        self.queue_seconds += other.queue_seconds
 
 
 class UsageSums:

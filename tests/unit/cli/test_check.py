@@ -47,6 +47,15 @@ def test_errors_of_svc_toml_do_not_hide_those_of_instances(check, tmp_path):
     assert [line.split(": ")[1] for line in result.stderr.splitlines()] == ["config/svc.toml"] * 2 + ["config/a.toml"]
 
 
+def test_shares_of_addresses_beside_keys_are_a_warning(check, tmp_path):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "svc.toml").write_text('[router]\nfair = "address"\n')
+    assert check(LAUNCH_COMPONENTS="router").stderr == ""
+    result = check(LAUNCH_COMPONENTS="router", ROUTER_KEYS_FILE="var/keys.toml")
+    assert (result.exit_code, result.stdout) == (0, "0 instances: no errors, 1 warning\n")
+    assert result.stderr.startswith('svc: warning: router.fair: "address" has no effect beside keys_file')
+
+
 def test_registries_that_replace_those_of_a_file_are_shown(check, tmp_path):
     (tmp_path / "config").mkdir()
     backend = '[backend]\ntype = "mock"\nmodels = ["m"]\n'
