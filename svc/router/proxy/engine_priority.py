@@ -1,34 +1,41 @@
 """Passes the priority of an account on to the engine, as vLLM's field `priority`, with the setting `pass_priority`.
 
 The field is added at the end of the body, so that it replaces one that the client has sent: of equal names in JSON, the
-last one counts. The rest of the body stays as it is.
+last one counts. The rest of the body stays as it is, in UTF-8.
 """
+
+import time
 
 import msgspec
 
 from svc.router.balance.account import Account
 from svc.router.balance.routing_request import RoutingRequest
+from svc.router.http.json_body import utf8
 from svc.router.http.request import Media, Request
 from svc.router.proxy.body_buffers import LARGE_BYTES
 from svc.router.proxy.exchange import Exchange
 
 
 def pass_priority(exchange: Exchange, account: Account, routing: RoutingRequest) -> RoutingRequest:
-    """Return the request with the priority of its account; rewrite its body. Large bodies are not copied for it."""
+    """Return the request with the priority of its account; rewrite its body."""
     request = exchange.request
     head, body = request.head, request.body
-    if not head.is_inference or head.is_anthropic or head.media is not Media.JSON or len(body) > LARGE_BYTES:
+    if not head.is_inference or head.is_anthropic or head.media is not Media.JSON:
         return routing
+    if len(body) > LARGE_BYTES:  # the copy takes milliseconds: other connections have their turn before it
+        time.sleep(0)
     changed = with_priority(body, -account.priority)
     exchange.request = Request(head, changed)
-    return msgspec.structs.replace(routing, body=changed)
+    request.body = b""  # frees the old body: the connection keeps the old request
+    is_shifted = len(body) > LARGE_BYTES or utf8(body) is not body  # what was read of the body is of no use then
+    return msgspec.structs.replace(routing, body=changed, json=None if is_shifted else routing.json)
 
 
 def with_priority(body: bytes, value: int) -> bytes:
     """Return a JSON object with this `priority`, in which lower is earlier; return any other body as it is."""
-    text = body.rstrip()
-    if not body.lstrip().startswith(b"{") or not text.endswith(b"}"):
-        return body  # a list, or another encoding than UTF-8
+    text = utf8(body).rstrip()
+    if not text.lstrip().startswith(b"{") or not text.endswith(b"}"):
+        return body
     fields = text[:-1].rstrip()
     comma = b"" if fields.endswith(b"{") else b","
     return b'%b%b"priority":%d}' % (fields, comma, value)

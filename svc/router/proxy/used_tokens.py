@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from svc.router.http.request import Media
 from svc.router.telemetry.request_tokens import (
     NO_TOKENS,
     RequestTokens,
@@ -28,7 +29,7 @@ def used_tokens(exchange: "Exchange", usage: Usage) -> RequestTokens:
     """Return the tokens that an exchange has used when it ends. `usage`: what its response reports."""
     stream, head = exchange.stream, exchange.request.head
     if usage.prompt is not None and usage.completion is not None and head.method == b"POST":
-        return RequestTokens(usage.prompt, usage.cached or 0, usage.completion)
+        return request_tokens(usage, 0, 0)
     if head.method != b"POST" or not _has_used(exchange) or _is_free(head.uri):
         return NO_TOKENS
     events = stream.tokens.total() if stream is not None else 0
@@ -36,10 +37,11 @@ def used_tokens(exchange: "Exchange", usage: Usage) -> RequestTokens:
 
 
 def prompt_tokens(exchange: "Exchange") -> int:
-    """Return the estimated tokens of the prompt; 0 for a request that is not for inference."""
+    """Return the estimated tokens of the prompt; 0 for a form, and for a request that is not for inference."""
     if exchange.prompt_estimate is None:
         head = exchange.request.head
-        exchange.prompt_estimate = estimated_prompt_tokens(exchange.request.body) if head.is_inference else 0
+        has_prompt = head.is_inference and head.media is Media.JSON
+        exchange.prompt_estimate = estimated_prompt_tokens(exchange.request.body) if has_prompt else 0
     return exchange.prompt_estimate
 
 

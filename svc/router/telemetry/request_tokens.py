@@ -12,6 +12,7 @@ BYTES_PER_TOKEN = 4  # of a prompt in JSON, whose punctuation makes up for the t
 MAX_REQUEST_TOKENS = 100_000_000  # of a prompt or a completion, whatever engines report: sums must fit into 64 bits
 # Before a picture or sound in base64, whose bytes say nothing about its tokens: in a data URL, or in a field `data`.
 MEDIA_MARKS = (b";base64,", b'"data":"', b'"data": "')
+_MEDIA = re.compile(rb"[A-Za-z0-9+/=_\\-]*")  # base64 in JSON; a text that follows such a mark has blanks as well
 
 _USAGE_NAMES = (
     b"prompt_tokens",
@@ -97,12 +98,10 @@ def request_tokens(usage: Usage, events: int, prompt: int) -> RequestTokens:
 
 
 def estimated_prompt_tokens(body: bytes) -> int:
-    """Return the estimated number of tokens of the prompt in a body of JSON; 0 for any other body, such as a form.
+    """Return the estimated number of tokens of the prompt in a body of JSON.
 
     The JSON is not read, because that takes milliseconds for a long one. Pictures and sound in it do not count.
     """
-    if body[:1] != b"{" and body[:64].lstrip()[:1] != b"{":
-        return 0
     return min((len(body) - _media_bytes(body)) // BYTES_PER_TOKEN, MAX_REQUEST_TOKENS)
 
 
@@ -112,10 +111,10 @@ def _media_bytes(body: bytes) -> int:
     for mark in MEDIA_MARKS:
         start = body.find(mark)
         while start >= 0:
-            start += len(mark)
-            end = body.find(b'"', start)
-            size += (end if end >= 0 else len(body)) - start
-            start = body.find(mark, end) if end >= 0 else -1
+            media = _MEDIA.match(body, start + len(mark))
+            assert media is not None
+            size += media.end() - media.start()
+            start = body.find(mark, media.end())
     return size
 
 
@@ -129,19 +128,24 @@ def _largest(found: list[tuple[bytes, bytes]]) -> dict[bytes, int]:
 
 
 def _usage(found: dict[bytes, int]) -> Usage:
-    prompt, completion = found.get(b"prompt_tokens"), found.get(b"completion_tokens")
+    """Return the usage. Of two names for one number, the larger number counts.
+
+    A response of the Responses API repeats the client's tools, whose schemas may have fields with any of these names.
+    """
+    prompt, completion = found.get(b"prompt_tokens"), _larger(found, b"completion_tokens", b"output_tokens")
     cached = found.get(b"cached_tokens", found.get(b"prompt_cache_hit_tokens"))
-    if completion is None:
-        completion = found.get(b"output_tokens")
-    if prompt is None:
-        prompt = found.get(b"input_tokens")
+    if (input_tokens := found.get(b"input_tokens")) is not None:
         if b"cache_read_input_tokens" in found or b"cache_creation_input_tokens" in found:
             cached = found.get(b"cache_read_input_tokens", 0)
-            if prompt is not None:
-                prompt += cached + found.get(b"cache_creation_input_tokens", 0)
+            input_tokens += cached + found.get(b"cache_creation_input_tokens", 0)
+        prompt = max(input_tokens, prompt or 0)
     if prompt is None and b"total_tokens" in found:  # a reranker of vLLM reports nothing else
         prompt = max(0, found[b"total_tokens"] - (completion or 0))
     return Usage(prompt, cached, completion)
+
+
+def _larger(found: dict[bytes, int], name: bytes, other: bytes) -> int | None:
+    return max(found[name], found[other]) if name in found and other in found else found.get(name, found.get(other))
 
 
 def _native_usage(found: dict[bytes, int]) -> Usage:

@@ -51,6 +51,11 @@ USAGE = {
     ),
     "Ollama": (b'"done":true,"prompt_eval_count":9,"prompt_eval_duration":4,"eval_count":5}', Usage(9, None, 5)),
     "TGI's details": (b'"details":{"generated_tokens":5,"input_length":9}', Usage(9, None, 5)),
+    "a tool with such fields": (
+        b'"tools":[{"parameters":{"prompt_tokens":0,"completion_tokens":0}}],'
+        b'"usage":{"input_tokens":9,"output_tokens":5,"total_tokens":14}',
+        Usage(9, None, 5),
+    ),
     "a text": (rb'"text": "\"prompt_tokens\": 9"', NO_USAGE),
     "null": (b'"usage":{"prompt_tokens":null}', NO_USAGE),
     "nothing": (b"", NO_USAGE),
@@ -89,7 +94,14 @@ def test_only_what_a_response_does_not_report_is_estimated(
     assert request_tokens(usage, events, prompt) == tokens
 
 
-def test_the_prompt_is_estimated_from_its_bytes_without_pictures_and_forms():
+@pytest.mark.parametrize("before", [b" " * 100, b"\xef\xbb\xbf", b""])
+def test_no_prefix_hides_a_prompt_from_the_estimate(before: bytes):
+    words = b"word " * 1000
+    body = before + b'{"prompt": ";base64,word %b"}' % words
+    assert estimated_prompt_tokens(body) >= len(words) // 4
+
+
+def test_the_prompt_is_estimated_from_its_bytes_without_pictures():
     text = {"role": "user", "content": "word " * 100}
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + "A" * 100_000}}
     sound = {"type": "input_audio", "input_audio": {"data": "B" * 100_000, "format": "wav"}}
@@ -99,6 +111,5 @@ def test_the_prompt_is_estimated_from_its_bytes_without_pictures_and_forms():
     for encode in (msgspec.json.encode, lambda value: json.dumps(value).encode()):
         content = encode({"messages": [text, {"role": "user", "content": [picture, sound, picture]}]})
         assert estimated_prompt_tokens(content) == (len(content) - 300_000) // 4
-    assert estimated_prompt_tokens(b'--x\r\nContent-Disposition: form-data; name="file"') == 0
     assert estimated_prompt_tokens(b"") == 0
     assert estimated_prompt_tokens(b'{"url": "data:image/png;base64,AAAA') < 10
