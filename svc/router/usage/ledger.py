@@ -62,7 +62,7 @@ class Ledger:
         """Write what is new; return the seconds until the next round."""
         now = self._clock()
         self._collect(now)
-        if now >= self._next_try:
+        if not 0 < self._next_try - now <= RETRY_INTERVAL_SECONDS:  # the machine's clock may have been set back
             self.flush()
         return WRITE_INTERVAL_SECONDS
 
@@ -129,7 +129,7 @@ class Ledger:
         hour = int(now // HOUR_SECONDS) * HOUR_SECONDS
         if hour != self._hour:
             self._hour, self._hour_rows = hour, set()
-        while self._recent and self._recent[0][0] <= now - RECENT_SECONDS:
+        while self._recent and not now - RECENT_SECONDS < self._recent[0][0] <= now:
             self._recent.popleft()
         entries = self.sums.take()
         if not entries:

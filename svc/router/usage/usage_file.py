@@ -6,8 +6,8 @@ statement for SQLite, which runs without Python's lock.
 
 import logging
 import sqlite3
-from collections.abc import Sequence
-from contextlib import closing, suppress
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -65,15 +65,15 @@ class UsageFile:
     def add(self, entries: Sequence[UsageEntry]) -> None:
         """Add these rows to those in the file; raise OSError, sqlite3.Error or ConfigError, and then add none."""
         rows = msgspec.json.encode(entries).decode()
-        try:
+        with self._recovering():
             self._connection().execute(ADD_ROWS, (rows,))
-        except sqlite3.DatabaseError as error:
-            self._recover(error)
-            raise
 
     def condense(self, before: float) -> None:
-        """Sum the hours of each day that has ended before this time to one row of that day."""
-        db = self._connection()
+        """Sum the hours of each day that has ended before this time to one row of that day; raise as `add` does."""
+        with self._recovering():
+            self._condense(self._connection(), before)
+
+    def _condense(self, db: sqlite3.Connection, before: float) -> None:
         while True:
             (oldest,) = db.execute(OLDEST).fetchone()
             if oldest is None:
@@ -117,12 +117,17 @@ class UsageFile:
             self._file_id = sqlite_file.identity(self.path)
         return self._db
 
-    def _recover(self, error: sqlite3.DatabaseError) -> None:
-        """Close the file if only that cures the error. A corrupt file is set aside, so that the next call works."""
-        if sqlite_file.must_reopen(error):
-            self.close()
-            if sqlite_file.is_corrupt(error):
-                self._set_aside(error)
+    @contextmanager
+    def _recovering(self) -> Iterator[None]:
+        """Close the file if only that cures an error. A corrupt file is set aside, so that the next call works."""
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            if sqlite_file.must_reopen(error):
+                self.close()
+                if sqlite_file.is_corrupt(error):
+                    self._set_aside(error)
+            raise
 
     def _set_aside(self, error: sqlite3.DatabaseError) -> None:
         if not sqlite_file.is_database(self.path):

@@ -195,3 +195,18 @@ def test_a_ledger_that_stops_without_its_file_reports_what_is_lost(
     use(ledger)
     ledger.stop()
     assert "the usage of 1 requests is lost" in caplog.text
+
+
+def test_a_clock_that_is_set_back_neither_stops_the_writes_nor_fills_the_memory(
+    ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    disk = Disk(monkeypatch)
+    disk.error = OSError("no")
+    use(ledger)
+    ledger.run_round()
+    disk.error = None
+    clock.now -= 86400
+    use(ledger)
+    ledger.run_round()
+    assert ledger.problem == ""
+    assert [row.requests for row in ledger.recent()] == [1]

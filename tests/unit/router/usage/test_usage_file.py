@@ -101,6 +101,21 @@ def test_a_corrupt_file_is_set_aside_and_counting_goes_on(path: Path, content: b
     assert "set aside as usage.db.corrupt-" in caplog.text
 
 
+def test_damage_that_only_condensing_meets_is_set_aside_too(path: Path):
+    file, old = UsageFile(path), NOON - 3 * 86400
+    file.add([entry(old, user=f"{number:0100}") for number in range(500)])
+    file.close()
+    content = bytearray(path.read_bytes())
+    for page in range(4, 20):
+        content[page * 4096 : page * 4096 + 100] = b"\xff" * 100
+    path.write_bytes(content)
+    with pytest.raises(sqlite3.DatabaseError, match="malformed"):
+        file.condense(NOON)
+    file.add([entry()])
+    file.condense(NOON)
+    assert read_rows(path, (), *ALL)[0].requests == 1
+
+
 def test_a_file_of_another_kind_is_not_touched(tmp_path: Path):
     path = tmp_path / "notes.txt"
     path.write_bytes(b"my notes " * 100)
