@@ -4,15 +4,17 @@ In text, numbers and spaces may differ, and `...` matches any text. Of JSON, the
 shown, with values of the same types; it may have more.
 """
 
+import itertools
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 
 def first_missing_line(shown: str, output: str) -> str:
     """Return the first line of `shown` that the output lacks after the lines before it; "" where it has all."""
-    remaining = [_plain(line) for line in output.splitlines()]
-    for line in shown.splitlines():
+    remaining = [_plain(line) for line in _ordered(output.splitlines())]
+    for line in _ordered(shown.splitlines()):
         pattern = re.compile(re.sub(r"(\\ )?\\\.\\\.\\\.(\\ )?", ".*", re.escape(_plain(line))))
         while remaining and not pattern.fullmatch(remaining[0]):
             remaining.pop(0)
@@ -20,6 +22,12 @@ def first_missing_line(shown: str, output: str) -> str:
             return line
         remaining.pop(0)
     return ""
+
+
+def _ordered(lines: Iterable[str]) -> list[str]:
+    """Return the lines with those of programs that became ready sorted: the order in which they do so varies."""
+    groups = itertools.groupby(lines, key=lambda line: " ready at " in line)
+    return [line for is_ready, group in groups for line in (sorted(group) if is_ready else group)]
 
 
 def _plain(line: str) -> str:

@@ -18,6 +18,13 @@ def test_numbers_and_spaces_may_differ(shown):
     assert first_missing_line(shown, OUTPUT) == ""
 
 
+def test_programs_may_become_ready_in_any_order():
+    shown = "router  ready at http://a (1 s)\nregistry  ready at http://b (1 s)\nAll is ready"
+    other_order = "registry ready at http://b (7 s)\nrouter ready at http://a (8 s)\nAll is ready"
+    assert first_missing_line(shown, other_order) == ""
+    assert first_missing_line(shown, "router ready at http://a (8 s)\nAll is ready") == shown.splitlines()[1]
+
+
 @pytest.mark.parametrize("shown", ["router", "server ... bad", "NAME ...\nNAME ...", "server ...\nrouter ..."])
 def test_a_missing_line_or_another_order_is_found(shown):
     assert first_missing_line(shown, OUTPUT) == shown.splitlines()[-1]

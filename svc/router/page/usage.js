@@ -71,11 +71,11 @@ export class Usage {
 const keyOf = ({ key, user }) => JSON.stringify([key, user]);
 
 class Row {
-  #cells = Array.from({ length: 5 }, () => make("td"));
+  #cells = Array.from({ length: 5 }, () => make("td", { role: "cell" }));
 
   constructor({ key, user }) {
     const name = make("b", {}, key || (user ? "" : "all clients"));
-    this.node = make("tr", {}, make("th", { scope: "row" }, name, key && user ? " " : "", make("span", { class: "muted" }, user)), ...this.#cells);
+    this.node = make("tr", { role: "row" }, make("th", { scope: "row", role: "rowheader" }, name, key && user ? " " : "", make("span", { class: "muted" }, user)), ...this.#cells);
   }
 
   show(row, now) {

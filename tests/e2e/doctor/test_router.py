@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from svc.base import procfs
-from tests.e2e.doctor.diagnosis import Cures, find, run_command, wait_until_healthy
+from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, run_command, wait_until_healthy
 from tests.e2e.doctor.servers import json_server
 from tests.e2e.sites import Site, http
 from tests.e2e.traffic import Traffic
@@ -189,3 +189,19 @@ def test_api_keys_that_are_not_applied_yet(site: Site, cures: Cures) -> None:
     pending = find(site, "router.keys")
     cures.apply(site, pending, restarts=("router",))
     assert site.chat().status_code == 401
+
+
+@pytest.mark.long
+@pytest.mark.cures("usage.unwritten: svc usage")
+def test_a_file_of_usage_that_cannot_be_written(site: Site, cures: Cures) -> None:
+    usage = site.root / "var" / "usage.db"
+    change(site, lambda text: text.replace("[router]\n", f'[router]\nusage_file = "{usage}"\n'))
+    site.mock("one", heartbeat_interval=1)
+    usage.mkdir(parents=True)
+    site.svc("up")
+    chat = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
+    http.post(f"{site.router}/v1/chat/completions", json=chat, timeout=30).raise_for_status()
+    finding = wait_until(lambda: everything(doctor(site, status=None)).get("usage.unwritten"), 15, "the finding")
+    cures.look(site, finding, str(usage), status=None)
+    usage.rmdir()
+    cures.wait_until_gone(site, finding["key"])
