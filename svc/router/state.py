@@ -17,8 +17,8 @@ from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
 from svc.perimeter.networks import parse_networks
 from svc.protocol.instance_load import ListedLoad
+from svc.router.balance.adaptive_limits import AdaptiveLimits
 from svc.router.balance.balancer import Balancer
-from svc.router.balance.found_limits import LimitFinder
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.object_owners import ObjectOwners
 from svc.router.balance.policies import uses_policy
@@ -112,7 +112,7 @@ class RouterState:
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
         self.loads: dict[str, ListedLoad] = {}  # instance -> load of its engine; empty if nothing uses loads
-        self._limit_finder = LimitFinder()
+        self._adaptive_limits = AdaptiveLimits()
         self.upstream_keys = upstream_keys or UpstreamKeys()  # API keys for instances, by instance name or model
         self.discoveries: dict[str, Discovery] = {}  # name of a static service -> its discovered properties
         self._has_new_discovery = False  # whether `discoveries` has something that the table does not have
@@ -195,20 +195,20 @@ class RouterState:
         view = EMPTY_VIEW
         if uses_policy(settings, "auto", "least_load"):
             view = engine_view(loads, own_requests, pools, settings.max_kv_cache, settings.max_queue_ratio)
-        balancer.use_view(view._replace(limits=self._found_limits(own_requests)))
+        balancer.use_view(view._replace(limits=self._limits_from_loads(own_requests)))
 
-    def _found_limits(self, own_requests: dict[str, int]) -> dict[str, int]:
+    def _limits_from_loads(self, own_requests: dict[str, int]) -> dict[str, int]:
         """Return the limits of the instances with `max_concurrency = "auto"` whose engines report their load."""
         now, in_flight = self.clock(), self.balancer.loads
-        names = [target.name for target in self.balancer.table.targets if target.finds_limit]
+        names = [target.name for target in self.balancer.table.targets if target.has_adaptive_limit]
         reports = {name: (load, now - load.age) for name, load in self.loads.items()}
-        return self._limit_finder.update(names, reports, own_requests, lambda name: in_flight.get(name, 0), now)
+        return self._adaptive_limits.update(names, reports, own_requests, lambda name: in_flight.get(name, 0), now)
 
     def uses_loads(self) -> bool:
         """Return whether a policy uses the loads of engines, or the limit of an instance follows from them."""
         if uses_policy(self.settings, "auto", "least_load"):
             return True
-        return any(target.finds_limit for target in self.balancer.table.targets)
+        return any(target.has_adaptive_limit for target in self.balancer.table.targets)
 
     def _completed(self, target: Target) -> Target:
         """Return a target with its API key, and, if it is a static service, with what was discovered about it."""

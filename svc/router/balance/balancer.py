@@ -174,7 +174,7 @@ class Balancer:
         `is_inference`: the request is for inference, so that it may be the trial of an ejected instance.
         """
         load = self.loads[target.name] = self.loads.get(target.name, 0) + 1
-        limit = target.limit or (target.finds_limit and self.work.view.limit(target))
+        limit = target.limit or (target.has_adaptive_limit and self.work.view.limit(target))
         if limit and load >= limit:
             self.full.add(target.name)
         self.in_flight += 1

@@ -26,7 +26,7 @@ from typing import NamedTuple
 
 UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
 AGING_SECONDS = 5.0
-MAX_TOKENS = 100_000_000  # of one request, whatever engines report: counters must fit into 64 bits
+MAX_CHARGED_TOKENS = 100_000_000  # of one request, whatever engines report: counters must fit into 64 bits
 MAX_COUNTERS = 20_000  # beyond it, the counters that were used least recently are forgotten
 MAX_QUEUE_MULTIPLE = 8  # an account may have so many times more waiting requests than the queue has room for others
 BASE = ""  # in place of an account's name: the counter at which accounts of a priority and group start
@@ -129,7 +129,7 @@ class FairOrder:
 
     def charge(self, charge: Charge, tokens: int) -> None:
         """Charge a request with so many tokens in all, instead of those with which it was charged before."""
-        tokens = min(tokens, MAX_TOKENS)
+        tokens = min(tokens, MAX_CHARGED_TOKENS)
         if tokens != charge.tokens:
             units = int(tokens * UNITS_PER_TOKEN / charge.share)
             self._units[charge.key] = self._units.get(charge.key, 0) + units - charge.units

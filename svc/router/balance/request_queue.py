@@ -100,11 +100,13 @@ class RequestQueue:
         self._lines: dict[str | None, Line] = {}
         self._unordered: dict[Waiter, str | None] = {}  # waiter that stands in no line -> its model
 
-    def charge(self, account: Account, model: str | None, since: float, body_bytes: int) -> Charge:
+    def group(self, model: str | None) -> str:
+        """Return the group of a model; "" for a model that no instance has."""
+        return self.groups.get(model or "", "")
+
+    def new_charge(self, account: Account, model: str | None, since: float, body_bytes: int) -> Charge:
         """Return the charge of a request that arrives: nothing so far."""
-        return Charge(
-            (self.groups.get(model or "", ""), account.priority, account.name), account.share, since, body_bytes
-        )
+        return Charge((self.group(model), account.priority, account.name), account.share, since, body_bytes)
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
         """Return whether a new request for this model has to wait behind others."""

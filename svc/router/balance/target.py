@@ -32,8 +32,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, Any] = {}
     authority: bytes = b""  # host and port, computed once
     address: tuple[str, int, bool] = ("", 0, False)  # the key of the instance's connections in the pool
-    limit: int = 0  # the maximum number of its requests in flight; 0: unlimited, or to be found
-    finds_limit: bool = False  # whether the limit follows from what the engine reports
+    limit: int = 0  # the maximum number of its requests in flight; 0: unlimited, or adaptive
+    has_adaptive_limit: bool = False  # whether the limit follows from what the engine reports
     key: str = ""  # the API key that the instance requires of the router; secret
     hides_credentials: bool = False  # whether clients' credentials are withheld although `key` is empty
     authorization: bytes | None = None  # the header line that replaces clients' credentials; None: they are passed on
@@ -46,7 +46,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         force(self, "authorization", b"\r\nAuthorization: Bearer %b" % self.key.encode() if self.key else withheld)
         limit = self.metadata.get("max_concurrency")
         force(self, "limit", limit if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool) else 0)
-        force(self, "finds_limit", limit == AUTO_CONCURRENCY)
+        force(self, "has_adaptive_limit", limit == AUTO_CONCURRENCY)
 
     def __repr__(self) -> str:
         return f"<Target {self.name}>"  # without the fields: `key` is a secret

@@ -33,7 +33,7 @@ class EngineView(NamedTuple):
 
     foreign: dict[str, int] = {}  # instance with a known load -> requests there that this router has not sent
     crowded: frozenset[str] = frozenset()  # instances that get no requests from `auto` while others can take them
-    limits: dict[str, int] = {}  # limits that were found (see `found_limits.py`), of instances without one of their own
+    limits: dict[str, int] = {}  # instance -> its adaptive limit, if it has one
 
     def limit(self, target: Target) -> int:
         """Return the maximum number of requests that an instance may have in flight; 0: unlimited."""

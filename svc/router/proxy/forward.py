@@ -84,7 +84,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
     if exchange.account is not None and head.is_inference:
-        charge = state.balancer.queue.charge(exchange.account, routing.model, state.now, len(routing.body))
+        charge = state.balancer.queue.new_charge(exchange.account, routing.model, state.now, len(routing.body))
         exchange.charge = charge
         msgspec.structs.force_setattr(routing, "charge", charge)  # a copy of the request would cost more
     stored = StoredObject(exchange, routing) if head.object_path is not None else None

@@ -52,9 +52,6 @@ class SharedQueue(RequestQueue):
     def waiting(self, count: int) -> None:
         """Ignore the count of one process, which the base class keeps."""
 
-    def group(self, model: str | None) -> str:
-        return self.groups.get(model or "", "")
-
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
         if not (model is None or model in self.models) or not any(self._tickets(model)):  # clients may invent any name
             return False

@@ -34,7 +34,7 @@ class Router:
         self.now = 0.0
 
     def arrives(self, account: Account, expected: int = 100) -> Charge:
-        charge = self.queue.charge(account, "m", self.now, 100)
+        charge = self.queue.new_charge(account, "m", self.now, 100)
         if self.places > len(self.running) and not self.queue.must_wait("m", charge):
             self.queue.begin(charge, expected if self.queue.waiting else 0)
             self._run(charge)
@@ -219,9 +219,9 @@ def test_accounts_of_other_instances_do_not_count():
     """A model's large use of its own instances is no debt at other instances."""
     queue = RequestQueue(99)
     queue.groups = {"m": "m", "n": "n"}
-    queue.order.charge(queue.charge(A, "n", 0, 0), 10**9)
-    first = queue.join("m", 9, 1, charge=queue.charge(A, "m", 0, 0))
-    second = queue.join("m", 9, 1, charge=queue.charge(B, "m", 0, 0))
+    queue.order.charge(queue.new_charge(A, "n", 0, 0), 10**9)
+    first = queue.join("m", 9, 1, charge=queue.new_charge(A, "m", 0, 0))
+    second = queue.join("m", 9, 1, charge=queue.new_charge(B, "m", 0, 0))
     assert queue.is_first("m", second)
     queue.serve("m", second)
     assert queue.is_first("m", first)

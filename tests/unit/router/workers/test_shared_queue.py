@@ -39,7 +39,7 @@ def join(own: SharedQueue, model: str | None = "m", ordered: bool = True) -> Wai
 
 
 def fair_join(own: SharedQueue, account: Account, expected: int = 100, model: str | None = "m") -> Waiter:
-    charge = own.charge(account, model, 0.0, 100)
+    charge = own.new_charge(account, model, 0.0, 100)
     charge.expected = expected
     waiter = own.join(model, 10, 1, charge=charge)
     was_woken(waiter)
@@ -212,7 +212,7 @@ def test_requests_of_one_account_keep_their_order_over_the_processes(queues):
     first, second = queues
     early, late = fair_join(first, A), fair_join(second, A)
     assert [first.is_first("m", early), second.is_first("m", late)] == [True, False]
-    assert second.must_wait("m", second.charge(A, "m", 0.0, 1))
+    assert second.must_wait("m", second.new_charge(A, "m", 0.0, 1))
 
 
 def test_a_new_request_of_an_account_with_less_service_need_not_wait(queues):
@@ -220,9 +220,9 @@ def test_a_new_request_of_an_account_with_less_service_need_not_wait(queues):
     waiter = fair_join(first, A)
     first.serve("m", waiter)
     fair_join(first, A)
-    assert not second.must_wait("m", second.charge(B, "m", 0.0, 1))
-    assert second.must_wait("m", second.charge(A, "m", 0.0, 1))
-    assert second.must_wait("m", second.charge(BATCH, "m", 0.0, 1))
+    assert not second.must_wait("m", second.new_charge(B, "m", 0.0, 1))
+    assert second.must_wait("m", second.new_charge(A, "m", 0.0, 1))
+    assert second.must_wait("m", second.new_charge(BATCH, "m", 0.0, 1))
 
 
 def test_a_process_that_has_lost_its_turn_wakes_the_one_that_has_it(counts: SharedCounts, queues):
@@ -232,7 +232,7 @@ def test_a_process_that_has_lost_its_turn_wakes_the_one_that_has_it(counts: Shar
     first.serve("m", served)
     woken_processes(counts)
     assert second.is_first("m", mine), "A has had nothing, B was charged with 50 tokens"
-    charge = second.charge(A, "m", 0.0, 1)
+    charge = second.new_charge(A, "m", 0.0, 1)
     second.order.charge(charge, 900)  # a running request of A has used more than was expected
     second.order.flush()
     assert not second.is_first("m", mine)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.protocol.instance_load import InstanceLoad, ListedLoad
-from svc.router.balance.found_limits import FIRST_LIMIT, FORGET_SECONDS, FoundLimit, LimitFinder, next_limit
+from svc.router.balance.adaptive_limits import FIRST_LIMIT, FORGET_SECONDS, AdaptiveLimit, AdaptiveLimits
 from svc.router.balance.routing_request import RoutingRequest
 from tests.unit.router.examples import Clock, state, target
 
@@ -30,62 +30,62 @@ class Engine:
 
 @pytest.mark.parametrize("places", [1, 4, 16, 100, 256])
 def test_the_limit_settles_near_what_the_engine_runs_at_once(places: int):
-    engine, found = Engine(places), FoundLimit()
+    engine, adaptive = Engine(places), AdaptiveLimit()
     limits = []
     for _ in range(60):
-        requests = found.limit  # clients send more than that all the time
-        found = next_limit(found, engine.load(requests), requests, is_reached=True)
-        limits.append(found.limit)
+        requests = adaptive.limit  # clients send more than that all the time
+        adaptive = adaptive.next(engine.load(requests), requests, is_reached=True)
+        limits.append(adaptive.limit)
     few = 1 + places // 16
     assert all(places <= limit <= places + max(few, 1 + places // 8) for limit in limits[30:])
     assert limits[10] >= min(places, 256), "in the beginning it doubles"
 
 
 def test_a_limit_that_is_not_reached_stays():
-    found = FoundLimit(limit=16)
-    assert next_limit(found, load(3), 3, is_reached=False) == found
+    adaptive = AdaptiveLimit(limit=16)
+    assert adaptive.next(load(3), 3, is_reached=False) == adaptive
 
 
 def test_requests_of_other_routers_leave_each_its_part():
-    found = next_limit(FoundLimit(limit=100), load(running=40, waiting=43), own=50, is_reached=True)
-    assert found.limit == 50 - (43 - 3) * 50 // 83
+    adaptive = AdaptiveLimit(limit=100).next(load(running=40, waiting=43), own=50, is_reached=True)
+    assert adaptive.limit == 50 - (43 - 3) * 50 // 83
 
 
 @given(st.integers(1, 300), st.integers(0, 500), st.integers(0, 500), st.integers(0, 900), st.booleans())
 def test_a_limit_is_at_least_one(limit: int, running: int, waiting: int, own: int, reached: bool):
-    assert next_limit(FoundLimit(limit=limit), load(running, waiting), own, reached).limit >= 1
+    assert AdaptiveLimit(limit=limit).next(load(running, waiting), own, reached).limit >= 1
 
 
 def test_an_engine_whose_capacity_changes_is_followed():
     """The KV cache of an engine has room for fewer long requests than short ones."""
-    draw, found = random.Random(1), FoundLimit()
+    draw, adaptive = random.Random(1), AdaptiveLimit()
     for places in (64, 12, 40):
         engine = Engine(places)
         for _ in range(40):
-            requests = found.limit + draw.randint(-1, 0)
-            found = next_limit(found, engine.load(requests), requests, is_reached=requests >= found.limit)
-        assert places <= found.limit <= places + 2 + places // 8
+            requests = adaptive.limit + draw.randint(-1, 0)
+            adaptive = adaptive.next(engine.load(requests), requests, is_reached=requests >= adaptive.limit)
+        assert places <= adaptive.limit <= places + 2 + places // 8
 
 
-def update(finder: LimitFinder, now: float, reported_at: float | None, waiting: int = 0) -> dict[str, int]:
+def update(limits: AdaptiveLimits, now: float, reported_at: float | None, waiting: int = 0) -> dict[str, int]:
     reports = {} if reported_at is None else {"a": (load(16, waiting), reported_at)}
-    return finder.update(["a"], reports, {"a": 16 + waiting}, lambda name: 99, now)
+    return limits.update(["a"], reports, {"a": 16 + waiting}, lambda name: 99, now)
 
 
 def test_each_report_counts_once():
-    finder = LimitFinder()
-    assert update(finder, now=10, reported_at=9) == {"a": 2 * FIRST_LIMIT}
-    assert update(finder, now=11, reported_at=9.01) == {"a": 2 * FIRST_LIMIT}, "the same report"
-    assert update(finder, now=12, reported_at=11) == {"a": 4 * FIRST_LIMIT}
+    limits = AdaptiveLimits()
+    assert update(limits, now=10, reported_at=9) == {"a": 2 * FIRST_LIMIT}
+    assert update(limits, now=11, reported_at=9.01) == {"a": 2 * FIRST_LIMIT}, "the same report"
+    assert update(limits, now=12, reported_at=11) == {"a": 4 * FIRST_LIMIT}
 
 
 def test_an_engine_that_reports_nothing_has_no_limit():
-    finder = LimitFinder()
-    assert update(finder, now=10, reported_at=None) == {}
-    update(finder, now=11, reported_at=11, waiting=20)
-    assert update(finder, now=11 + FORGET_SECONDS, reported_at=None) == {"a": FIRST_LIMIT}
-    assert update(finder, now=12 + FORGET_SECONDS, reported_at=None) == {}
-    assert LimitFinder().update([], {"a": (load(1), 1.0)}, {}, lambda name: 0, 1.0) == {}
+    limits = AdaptiveLimits()
+    assert update(limits, now=10, reported_at=None) == {}
+    update(limits, now=11, reported_at=11, waiting=20)
+    assert update(limits, now=11 + FORGET_SECONDS, reported_at=None) == {"a": FIRST_LIMIT}
+    assert update(limits, now=12 + FORGET_SECONDS, reported_at=None) == {}
+    assert AdaptiveLimits().update([], {"a": (load(1), 1.0)}, {}, lambda name: 0, 1.0) == {}
 
 
 def test_requests_wait_in_the_router_once_the_limit_is_found():

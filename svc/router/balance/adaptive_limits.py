@@ -1,4 +1,4 @@
-"""Finds how many requests an engine should have at once, for `max_concurrency = "auto"`. Pure.
+"""Adaptive concurrency limits: how many requests an engine should have at once, for `max_concurrency = "auto"`. Pure.
 
 Requests that wait in the router are served by fair shares; those that wait in an engine are not. So the limit of an
 instance follows what its engine reports (additive increase, multiplicative in the beginning, decrease to what fits):
@@ -27,36 +27,35 @@ FORGET_SECONDS = 60.0  # after the last report
 NEW_REPORT_SECONDS = 0.05  # by which a report must be newer: the age of one report is read with a small error
 
 
-class FoundLimit(msgspec.Struct, frozen=True):
+class AdaptiveLimit(msgspec.Struct, frozen=True):
     """The limit of one instance. `had_queue`: requests have waited in its engine; `reported_at`: the last report."""
 
     limit: int = FIRST_LIMIT
     had_queue: bool = False
     reported_at: float = float("-inf")
 
+    def next(self, load: InstanceLoad, own: int, is_reached: bool) -> "AdaptiveLimit":
+        """Return the limit after a report.
 
-def next_limit(found: FoundLimit, load: InstanceLoad, own: int, is_reached: bool) -> FoundLimit:
-    """Return the limit after a report.
-
-    `own`: how many of the requests that the engine has are this router's; `is_reached`: this router has as many
-    requests in flight there as the limit allows.
-    """
-    target = 1 + load.running // WAITING_SHARE
-    if load.waiting > target:
-        total = max(own, load.running + load.waiting)
-        excess = (load.waiting - target) * own // total if total else 0
-        return msgspec.structs.replace(found, limit=max(1, min(found.limit, own - excess)), had_queue=True)
-    if load.waiting or not is_reached:
-        return found
-    growth = max(1, found.limit // GROWTH_SHARE) if found.had_queue else found.limit
-    return msgspec.structs.replace(found, limit=min(MAX_LIMIT, found.limit + growth))
+        `own`: how many of the requests that the engine has are this router's; `is_reached`: this router has as many
+        requests in flight there as the limit allows.
+        """
+        target = 1 + load.running // WAITING_SHARE
+        if load.waiting > target:
+            total = max(own, load.running + load.waiting)
+            excess = (load.waiting - target) * own // total if total else 0
+            return msgspec.structs.replace(self, limit=max(1, min(self.limit, own - excess)), had_queue=True)
+        if load.waiting or not is_reached:
+            return self
+        growth = max(1, self.limit // GROWTH_SHARE) if self.had_queue else self.limit
+        return msgspec.structs.replace(self, limit=min(MAX_LIMIT, self.limit + growth))
 
 
-class LimitFinder:
-    """The limits of all instances that have none of their own."""
+class AdaptiveLimits:
+    """The limits of all instances with `max_concurrency = "auto"`."""
 
     def __init__(self) -> None:
-        self._found: dict[str, FoundLimit] = {}
+        self._limits: dict[str, AdaptiveLimit] = {}
 
     def update(
         self,
@@ -71,16 +70,15 @@ class LimitFinder:
         `reports`: the load of each instance, and when it was reported; `own_requests`: how many requests in it are this
         router's; `in_flight`: returns how many of them an instance has now.
         """
-        before, self._found = self._found, {}
+        before, self._limits = self._limits, {}
         for name in names:
-            found, report = before.get(name), reports.get(name)
+            adaptive, report = before.get(name), reports.get(name)
             if report is not None:
                 load, reported_at = report
-                found = found or FoundLimit()
-                if reported_at > found.reported_at + NEW_REPORT_SECONDS:
-                    own, is_reached = own_requests.get(name, 0), in_flight(name) >= found.limit
-                    found = next_limit(found, load, own, is_reached)
-                    found = msgspec.structs.replace(found, reported_at=reported_at)
-            if found is not None and now - found.reported_at <= FORGET_SECONDS:
-                self._found[name] = found
-        return {name: found.limit for name, found in self._found.items()}
+                adaptive = adaptive or AdaptiveLimit()
+                if reported_at > adaptive.reported_at + NEW_REPORT_SECONDS:
+                    adaptive = adaptive.next(load, own_requests.get(name, 0), in_flight(name) >= adaptive.limit)
+                    adaptive = msgspec.structs.replace(adaptive, reported_at=reported_at)
+            if adaptive is not None and now - adaptive.reported_at <= FORGET_SECONDS:
+                self._limits[name] = adaptive
+        return {name: adaptive.limit for name, adaptive in self._limits.items()}
