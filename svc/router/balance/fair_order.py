@@ -24,6 +24,8 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
+import msgspec
+
 UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
 AGING_SECONDS = 5.0
 MAX_CHARGED_TOKENS = 100_000_000  # of one request, whatever engines report: counters must fit into 64 bits
@@ -44,20 +46,18 @@ class Rank(NamedTuple):
     ticket: int
 
 
-class Charge:
+class Charge(msgspec.Struct, gc=False, eq=False):
     """The tokens that one request is charged with."""
 
-    __slots__ = ("body_bytes", "expected", "is_background", "key", "running", "share", "since", "tokens", "units")
-
-    def __init__(self, key: CounterKey, share: float, since: float, body_bytes: int) -> None:
-        self.key = key
-        self.share = share
-        self.since = since  # when the request arrived
-        self.body_bytes = body_bytes
-        self.is_background = key[1] < 0  # whether it leaves some places of each instance to others
-        self.expected = 0  # tokens, once the request has begun to wait
-        self.tokens = self.units = 0  # what it is charged with at present
-        self.running = 0  # the units that it was charged with in advance, until it ends
+    key: CounterKey
+    share: float
+    since: float  # when the request arrived
+    body_bytes: int
+    is_background: bool = False  # whether it leaves some places of each instance to others
+    expected: int = 0  # tokens, once the request has begun to wait
+    tokens: int = 0  # what it is charged with at present
+    units: int = 0  # the same, by the share of its account
+    running: int = 0  # the units that it was charged with in advance, until it ends
 
 
 class Counters(dict[CounterKey, int]):

@@ -106,7 +106,8 @@ class RequestQueue:
 
     def new_charge(self, account: Account, model: str | None, since: float, body_bytes: int) -> Charge:
         """Return the charge of a request that arrives: nothing so far."""
-        return Charge((self.group(model), account.priority, account.name), account.share, since, body_bytes)
+        key = (self.group(model), account.priority, account.name)
+        return Charge(key, account.share, since, body_bytes, account.priority < 0)
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
         """Return whether a new request for this model has to wait behind others."""

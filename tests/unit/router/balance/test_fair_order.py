@@ -177,6 +177,7 @@ def test_a_higher_priority_goes_first_and_a_lower_one_does_not_starve():
 def test_a_request_of_low_priority_leaves_places_to_others():
     router = Router(0)
     charge = router.arrives(Account("batch", priority=-1))
+    assert charge.is_background
     router.sweeps(AGING_SECONDS)
     assert router.queue.is_first("m", router.waiting[0])
     assert charge.is_background, "no other request waits"
