@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import click
 
 from svc.config.router_key_changes import KeyChanges
-from svc.config.router_key_entry import MAX_PRIORITY, MAX_SHARE, MIN_SHARE, check_models, check_note
+from svc.config.router_key_entry import MAX_LIMIT, MAX_PRIORITY, MAX_SHARE, MIN_SHARE, check_models, check_note, utc
 
 NO_VALUES = ("", "none")  # in place of a value, these remove it
 PERIOD = re.compile(r"(\d{1,5})([dh])")
@@ -27,8 +27,8 @@ class Limit(click.ParamType):
             return value
         if value in NO_VALUES:
             return 0
-        if not value.isdecimal() or int(value) < 1:
-            self.fail(f"{value!r} is no whole number from 1 on, and not `none`", param, ctx)
+        if not value.isdecimal() or len(value) > len(str(MAX_LIMIT)) or not 1 <= int(value) <= MAX_LIMIT:
+            self.fail(f"{value!r} is no whole number from 1 to {MAX_LIMIT}, and not `none`", param, ctx)
         return int(value)
 
 
@@ -107,4 +107,4 @@ def _time(text: str, now: datetime.datetime) -> datetime.datetime:
         time = time.replace(tzinfo=datetime.timezone.utc)
     if time <= now:
         raise ValueError(f"{text!r} has passed; to end the key now, use `svc keys revoke`")
-    return time.astimezone(datetime.timezone.utc).replace(microsecond=0)
+    return utc(time).replace(microsecond=0)

@@ -16,6 +16,7 @@ CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrog
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 MIN_SHARE, MAX_SHARE = 0.001, 1000.0
 MAX_PRIORITY = 100
+MAX_LIMIT = 10**15  # buckets compute with floats, in which larger numbers lose single requests
 LIMITS = ("requests_per_minute", "concurrency", "tokens_per_minute", "tokens_per_day")
 
 
@@ -47,12 +48,22 @@ def _sha256(value: Any) -> str:
 def _time(value: Any) -> datetime.datetime:
     if not isinstance(value, datetime.datetime) or value.tzinfo is None:
         raise ValueError(f"must be a time with its offset, unquoted, such as 2026-01-02T03:04:05Z, not {quoted(value)}")
-    return value.astimezone(datetime.timezone.utc)
+    return utc(value)
+
+
+def utc(time: datetime.datetime) -> datetime.datetime:
+    """Return a time with an offset as UTC; raise ValueError if that is not within the years 1 to 9999."""
+    try:
+        return time.astimezone(datetime.timezone.utc)
+    except OverflowError:
+        raise ValueError(f"must be within the years 1 to 9999 in UTC, not {quoted(time)}") from None
 
 
 def _positive_number(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"must be a whole number from 1 on, not {quoted(value)}; leave it out for no limit")
+    if value > MAX_LIMIT:
+        raise ValueError(f"must be at most {MAX_LIMIT}; leave it out for no limit")
     return value
 
 
