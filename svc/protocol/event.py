@@ -15,6 +15,7 @@ BABYSITTER_SOURCE = "babysitter"
 ROUTER_SOURCE = "router"  # a router with a name has the source router-NAME
 OPERATOR_SOURCE = "operator"  # a command of an operator
 OPERATOR_USER_HEADER = "X-Operator-User"  # the system user who runs a command; its value is a claim
+UNVERIFIED = "unverified"  # the actor, before its address, that is a client without a write token elsewhere
 LOCAL_PROGRAM = "local"  # the actor that is a program on the registry's machine and names no user
 BY_OPERATOR = "by an operator"
 ACTOR_PREFIX = "actor:"  # of the reporter of an event of the audit
@@ -117,9 +118,10 @@ def reporter_of(event: Event) -> str:
     """Return the reporter of an event: an address, a babysitter, a router, or the actor of an event of the audit.
 
     The store keeps a limited number of events of each reporter, so that no reporter can displace the events of others.
+    All unverified actors together are one reporter, because one client may have any number of addresses.
     """
     if event.actor:
-        return f"{ACTOR_PREFIX}{event.actor}"
+        return f"{ACTOR_PREFIX}{event.actor.partition('@')[0]}"
     if event.source == BABYSITTER_SOURCE:
         return f"{event.source}:{event.service}"
     source, _, address = event.source.partition("@")

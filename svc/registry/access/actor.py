@@ -9,7 +9,7 @@ import re
 
 from svc.perimeter.browsers import Headers
 from svc.perimeter.hosts import address_of
-from svc.protocol.event import LOCAL_PROGRAM, OPERATOR_USER_HEADER, Actor
+from svc.protocol.event import LOCAL_PROGRAM, OPERATOR_USER_HEADER, UNVERIFIED, Actor
 from svc.registry.access.identity import Client
 
 MAX_USER_LENGTH = 64
@@ -25,7 +25,7 @@ def actor_of(client: Client, headers: Headers, trusts_loopback: bool) -> Actor:
         return Actor(claim or client.operator or LOCAL_PROGRAM, address)
     if client.operator:
         return Actor(client.operator, address)
-    return Actor(f"unverified@{client.source_address}", address, claim)
+    return Actor(f"{UNVERIFIED}@{client.source_address}", address, claim)
 
 
 def _address(client: Client, headers: Headers) -> str:

@@ -11,8 +11,8 @@ A change to a service and its events (svc.protocol.event.events_between) are wri
 decrease. The store keeps the last MAX_OWN_EVENTS events of the registry itself. It keeps events from other reporters
 separately, so that they displace none of the registry's own: at most MAX_REPORTED_EVENTS in all, and at most
 MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of). It keeps the events of the audit apart from
-all of these. They are those with an actor: at most MAX_AUDIT_EVENTS, at most MAX_AUDIT_EVENTS_PER_ACTOR of each actor,
-and none that was older than AUDIT_RETENTION_SECONDS when the last one was added.
+all of these. They are those with an actor: at most MAX_AUDIT_EVENTS, at most MAX_AUDIT_EVENTS_PER_ACTOR of each actor
+(all unverified ones count as one), and none that was older than AUDIT_RETENTION_SECONDS when the last one was added.
 """
 
 from collections import Counter

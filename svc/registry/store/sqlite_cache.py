@@ -47,7 +47,9 @@ def _delete_old(condition: str, limit: int) -> str:
 
 
 DELETE_OLD_OWN_EVENTS = _delete_old(f"source = '{REGISTRY_SOURCE}' AND actor = ''", MAX_OWN_EVENTS)
-DELETE_OLD_EVENTS_OF_ACTOR = _delete_old("actor = :actor", MAX_AUDIT_EVENTS_PER_ACTOR)
+DELETE_OLD_EVENTS_OF_ACTOR = _delete_old(
+    "(actor = :actor OR (actor > :actor || '@' AND actor < :actor || 'A'))", MAX_AUDIT_EVENTS_PER_ACTOR
+)  # A follows @: the condition is also true for `unverified@ADDRESS` if the actor is `unverified`
 DELETE_OLD_AUDIT = _delete_old("actor <> ''", MAX_AUDIT_EVENTS)
 DELETE_PAST_AUDIT = "DELETE FROM events WHERE actor <> '' AND time < ?"
 
@@ -87,7 +89,7 @@ class SqliteCache:
             self._pending_events += added
             db.executemany(INSERT_EVENT, [msgspec.to_builtins(event) for event in added])
             db.execute(DELETE_OLD_OWN_EVENTS)
-            for actor in {event.actor for event in added if event.actor}:
+            for actor in {event.actor.partition("@")[0] for event in added if event.actor}:
                 db.execute(DELETE_OLD_EVENTS_OF_ACTOR, {"actor": actor})
                 db.execute(DELETE_OLD_AUDIT)
                 db.execute(DELETE_PAST_AUDIT, (added[-1].time - AUDIT_RETENTION_SECONDS,))

@@ -168,18 +168,19 @@ def test_what_operators_did_is_displaced_by_no_other_event(store, reopen):
     assert store.events(last, audit=True) == ([], last)
 
 
-def test_an_actor_displaces_only_its_own_events_and_old_ones_are_dropped(store):
+@pytest.mark.parametrize("flooders", [(ALICE,), (Actor("unverified@10.0.0.1", ""), Actor("unverified@10.0.0.2", ""))])
+def test_an_actor_displaces_only_its_own_events_and_old_ones_are_dropped(store, flooders):
     now = time.time()
-    past, bobs, alices = (
+    past, bobs, *flood = (
         Event(time=at, kind="rollout", service="svc", source="operator", message='"time":1,').by(actor)
-        for at, actor in ((now - AUDIT_RETENTION_SECONDS - 60, BOB), (now, BOB), (now, ALICE))
+        for at, actor in ((now - AUDIT_RETENTION_SECONDS - 60, BOB), (now, BOB), *((now, actor) for actor in flooders))
     )
     store.add_events([past])
     store.add_events([bobs])
     for _ in range(4):
-        store.add_events([alices] * (MAX_AUDIT_EVENTS_PER_ACTOR // 4))
+        store.add_events(flood * (MAX_AUDIT_EVENTS_PER_ACTOR // 4 // len(flood)))
     _, last = store.events(0)
-    store.add_events([alices])
+    store.add_events(flood[:1])
     audit = store.events(0, audit=True)[0]
     assert [event.id for event in audit] == [2, *range(4, last + 2)]
     assert audit[0] == replace(bobs, id=2)

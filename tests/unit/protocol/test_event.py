@@ -141,6 +141,11 @@ def test_the_events_of_an_operators_change_name_the_actor(before, after, message
     assert reporter_of(event) == "actor:alice"
 
 
+def test_clients_without_a_token_are_one_actor_at_whatever_addresses():
+    events = [Event(time=0.0, kind="rollout", service="svc").by(Actor(f"unverified@10.0.0.{n}", "")) for n in (1, 2)]
+    assert {reporter_of(event) for event in events} == {"actor:unverified"}
+
+
 def test_other_events_have_no_actor_in_json():
     (event,) = events_between(None, SERVICE, 5.0)
     assert not {"actor", "address"} & event.to_json().keys()
