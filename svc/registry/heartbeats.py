@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import msgspec
 
 from svc.base.errors import SvcError
+from svc.perimeter.proxy_headers import PROXY_HEADERS
 from svc.protocol.service import iso
 from svc.registry import validation
 from svc.registry.access.guard import WRITE, Admission
-from svc.registry.access.identity import PROXY_HEADERS, Client
+from svc.registry.access.identity import Client
 from svc.registry.leases import lease, owner
 from svc.registry.leases.lease import LeaseRenewal
 from svc.registry.leases.owner import OPERATOR, Caller

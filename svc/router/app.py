@@ -15,6 +15,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from svc.base import flask_app
 from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, NotFound
+from svc.perimeter.proxy_headers import names_proxy
 from svc.protocol.service import iso
 from svc.router.balance.target import Target
 from svc.router.http.allowed_paths import is_own
@@ -227,7 +228,7 @@ def _may_read_metrics(state: RouterState) -> bool:
         return True
     forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
     client = client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
-    return is_among(client, networks) or (not forwarded and is_loopback(client))
+    return is_among(client, networks) or (is_loopback(client) and not names_proxy(request.headers))
 
 
 def _models(state: RouterState, key: ApiKey | None) -> dict[str, dict[str, Any]]:

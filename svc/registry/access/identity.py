@@ -9,29 +9,11 @@ from typing import NamedTuple
 from svc.perimeter.browsers import Headers
 from svc.perimeter.hosts import address_of
 from svc.perimeter.local_machine import is_own_address
+from svc.perimeter.proxy_headers import names_proxy
 from svc.registry.leases import owner
 
 UNKNOWN_ADDRESS = "unknown"
 MAX_CACHED_ADDRESSES = 1024
-# A proxy on this machine adds at least one of these headers. No program of this project sends them to the registry.
-PROXY_HEADERS = frozenset(
-    (
-        "forwarded",
-        "via",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-forwarded-server",
-        "x-forwarded-by",
-        "x-real-ip",
-        "x-client-ip",
-        "x-cluster-client-ip",
-        "true-client-ip",
-        "cf-connecting-ip",
-        "fastly-client-ip",
-    )
-)
 
 
 class Client(NamedTuple):
@@ -87,7 +69,7 @@ def identify(
     """
     host = headers.get("host")
     is_rebound = host is not None and not knows_host(host)
-    is_forwarded = is_rebound or any(headers.get(name) is not None for name in PROXY_HEADERS)
+    is_forwarded = is_rebound or names_proxy(headers)
     return Client(
         address=peer or UNKNOWN_ADDRESS,
         is_local=_is_loopback(peer or "") and not is_forwarded,

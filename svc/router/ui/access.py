@@ -5,6 +5,7 @@ from flask import request
 from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient
+from svc.perimeter.proxy_headers import names_proxy
 from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
@@ -60,8 +61,7 @@ def require_operator(state: RouterState) -> None:
         return
     key = identify(state)
     if key is None:
-        is_forwarded = "X-Forwarded-For" in request.headers
-        if is_forwarded or not is_loopback(peer_address(request.remote_addr or "")):
+        if names_proxy(request.headers) or not is_loopback(peer_address(request.remote_addr or "")):
             raise Unauthorized(NOT_OPERATOR)
     elif not key.operator:
         raise Forbidden(NOT_OPERATOR)

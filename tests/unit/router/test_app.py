@@ -205,3 +205,12 @@ def test_only_the_named_networks_may_read_the_metrics(networks: str, address: st
     answer = client.get("/metrics", environ_base={"REMOTE_ADDR": address}, headers=headers)
     assert answer.status_code == status
     assert status == 200 or "metrics_networks" in answer.get_json()["error"]["message"]
+    if address == "127.0.0.1":
+        answer = client.get("/metrics", environ_base={"REMOTE_ADDR": address}, headers={"X-Real-IP": "192.0.2.1"})
+        assert answer.status_code == 403
+
+
+@pytest.mark.parametrize(("header", "status"), [("Accept", 404), ("X-Real-IP", 401), ("Via", 401), ("Forwarded", 401)])
+def test_a_proxys_clients_are_no_operators_whatever_header_the_proxy_adds(header: str, status: int):
+    client = create_app(state()).test_client()  # counts no usage: 404 for an operator
+    assert client.get("/usage", headers={header: "192.0.2.1"}).status_code == status
