@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from svc.base.errors import CommandError, SvcError
+from svc.base.errors import CommandError, Forbidden, SvcError, Unauthorized
 from svc.cli.options import HERE, complete_files, settings
 from svc.protocol.usage import (
     COUNT_NAMES,
@@ -116,7 +116,7 @@ def _print(report: UsageReport, by: tuple[str, ...], as_csv: bool) -> None:
             echo(line)
         if has_others(report.rows):
             echo("(other): users and models beyond the number that a router counts one by one", err=True)
-    else:
+    elif not report.problem:
         echo("nothing was used in this time", err=True)
 
 
@@ -131,7 +131,7 @@ def _report(
         try:
             return _sorted(fetch_usage(own, since, until, by, headers), by)
         except SvcError as error:
-            return _from_file(since, until, by, error)
+            return _from_file(own, since, until, by, error)
     reports = [
         fetch_usage(url, since, until, by, headers) for url in checked_urls(",".join(urls), "router", 8000).split(",")
     ]
@@ -145,10 +145,11 @@ def _sorted(report: UsageReport, by: tuple[str, ...]) -> UsageReport:
     return report
 
 
-def _from_file(since: float, until: float, by: tuple[str, ...], error: SvcError) -> UsageReport:
+def _from_file(url: str, since: float, until: float, by: tuple[str, ...], error: SvcError) -> UsageReport:
     """Return the sums from the file of the site's router, which is not asked because of this error."""
     import sqlite3
 
+    from svc.client.router import RouterClient
     from svc.router.usage.usage_file import read_rows
 
     path = Path(settings().router.usage_file or HERE.var / DEFAULT_USAGE_FILE)
@@ -156,9 +157,14 @@ def _from_file(since: float, until: float, by: tuple[str, ...], error: SvcError)
         raise error
     try:
         rows = read_rows(path, by, since, until)
-    except (OSError, sqlite3.Error) as problem:
-        raise CommandError(f"{path}: cannot read the usage: {problem}; {error.message}") from None
-    return UsageReport(since=since, until=until, by=list(by), rows=summed(rows, by))
+    except (OSError, sqlite3.Error) as reason:
+        raise CommandError(f"{path}: cannot read the usage: {reason}; {error.message}") from None
+    problem = ""
+    if isinstance(error, (Unauthorized, Forbidden)) and (missing := RouterClient(url).unwritten_usage()):
+        problem = (
+            f"{path}: the router cannot write it, and has {missing} requests in its memory only; `svc logs router`"
+        )
+    return UsageReport(since=since, until=until, by=list(by), rows=summed(rows, by), problem=problem)
 
 
 def _headers(key_file: str | None, token_file: str | None) -> dict[str, str]:

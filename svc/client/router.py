@@ -58,6 +58,13 @@ class RouterClient:
         except (requests.RequestException, ValueError):
             return None
 
+    def unwritten_usage(self) -> int:
+        """Return the number of requests whose usage the router cannot write; 0 if its metrics cannot be read."""
+        try:
+            return router_metrics.unwritten_usage(self._get(METRICS_PATH).text)
+        except (requests.RequestException, ValueError):
+            return 0
+
     def scrape(self) -> RouterScrape:
         """Return the router's metrics; raise Unavailable with the reason if they cannot be read at this URL."""
         try:

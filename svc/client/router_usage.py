@@ -15,6 +15,8 @@ from svc.protocol.usage import UsageReport
 USAGE_PATH = "/usage"
 TIMEOUT_SECONDS = 60.0  # the sums of a year may take long
 CORRECT_URL = "correct --router or ROUTER_URL"
+NO_ROUTER = f"what answers at {{}} is no router, or is older than this command; {CORRECT_URL}"
+USAGE_SETTING = "usage_file"  # in the message of a router that does not count usage
 CREDENTIALS = "pass a file with an operator's key as --key-file, or with the registry's token as --token-file"
 
 _decode_report = msgspec.json.Decoder(UsageReport).decode
@@ -43,7 +45,7 @@ def fetch_usage(
     except requests.Timeout:
         raise Unavailable(f"the router does not answer in time at {url}") from None
     except (requests.exceptions.JSONDecodeError, msgspec.DecodeError):
-        raise NotFound(f"what answers at {url} is no router, or is older than this command; {CORRECT_URL}") from None
+        raise NotFound(NO_ROUTER.format(url)) from None
     except requests.RequestException as error:
         raise Unavailable(f"{unreachable(url, error)}; start it with 'svc up', or {CORRECT_URL}") from None
     raise _refusal(url, answer.status_code, message_of(content))
@@ -55,5 +57,5 @@ def _refusal(url: str, status: int, message: str) -> SvcError:
     if status == Forbidden.status:
         return Forbidden(f"the router at {url} shows its usage only to operators; {CREDENTIALS}")
     if status == NotFound.status:
-        return NotFound(f"{url}: {message or 'no router, or older than this command'}")
+        return NotFound(f"{url}: {message}" if USAGE_SETTING in message else NO_ROUTER.format(url))
     return Unavailable(f"{url}: {message or f'answered {status}'}")

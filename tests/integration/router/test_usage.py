@@ -108,6 +108,34 @@ def test_a_full_disk_costs_no_request_and_is_reported(engine: Engine, services: 
         assert unwritten(relay) > 0
 
 
+def test_svc_usage_reports_what_a_full_disk_keeps_from_the_file(engine: Engine, services: Path, tmp_path: Path):
+    (tmp_path / "var").mkdir()
+    path, keys, port = tmp_path / "var/usage.db", tmp_path / "var/keys.toml", free_port()
+    secret = run_svc("keys", "add", "ci", "--file", keys, cwd=tmp_path)[0].strip()
+    flags = (
+        "--static-services",
+        str(services),
+        "--usage-file",
+        str(path),
+        "--keys-file",
+        str(keys),
+        "--port",
+        str(port),
+    )
+    command = [sys.executable, "-c", LIMIT_FILES, str(MAX_FILE_BYTES), str(BIN / "svc"), "router", *flags]
+    with running(command, port) as relay:
+        wait_until(relay.ready, description="the router to be ready")
+
+        def is_reported() -> bool:
+            assert b"usage" in ask(relay.port, "whole", None, f"Authorization: Bearer {secret}".encode(), tokens=1)
+            return "cannot write the usage" in relay.output()
+
+        wait_until(is_reported, description="the full disk to be reported")
+        _, errors = run_svc("usage", cwd=tmp_path, env={**os.environ, "ROUTER_URL": relay.url})
+    assert "not complete" in errors
+    assert "requests in its memory only" in errors
+
+
 def unwritten(relay: Router) -> float:
     lines = relay.get("/metrics").text.splitlines()
     return next(float(line.split()[1]) for line in lines if line.startswith("svc_router_usage_unwritten_requests "))
