@@ -9,6 +9,7 @@ from svc.terminal.table import COLUMN_GAP, duration
 
 HEAD = ("REQUESTS", "FAILED", "PROMPT", "CACHED", "COMPLETION", "ESTIMATED", "STREAMED", "QUEUED")
 TOTAL = "total"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # \uff..: of full width
 NOBODY = "-"  # in place of an empty key, user or model
 
 
@@ -56,4 +57,4 @@ def _harmless(value: object) -> object:
     """Return a text that begins as a formula with an apostrophe before it; users name themselves."""
     if isinstance(value, float):
         return round(value, 3)
-    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

@@ -1,3 +1,5 @@
+import pytest
+
 from svc.protocol.usage import OTHER, UsageRow
 from svc.terminal.usage_table import has_others, usage_csv, usage_lines
 
@@ -25,6 +27,11 @@ def test_csv_has_exact_numbers_and_no_formulas():
     head, line = usage_csv(rows, ("user",)).splitlines()
     assert head == "user,requests,failed,prompt,cached,completion,estimated,stream_seconds,queue_seconds"
     assert line == '"\'=HYPERLINK(""x"")",2,0,0,0,0,0,1.235,0.0'
+
+
+@pytest.mark.parametrize("start", "=+-@\uff1d\uff0b\uff0d\uff20")
+def test_no_spreadsheet_takes_a_user_for_a_formula(start: str):
+    assert usage_csv([UsageRow(user=f"{start}1+1")], ("user",)).splitlines()[1].startswith(f"'{start}1+1,")
 
 
 def test_rows_of_many_are_recognized():
