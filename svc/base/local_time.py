@@ -27,7 +27,7 @@ def parse_time(text: str, now: float) -> float:
     except ValueError:
         raise ValueError(f"{text!r} is no time; write 2026-12-01, 2026-12-01T13:00, 24h, 7d or today") from None
     if not 0 <= seconds < MAX_TIME:
-        raise ValueError(f"{text!r} is no time that a router can have seen")
+        raise ValueError(f"{text!r} is no time; Unix seconds are at least 0, and before the year 9999")
     return seconds
 
 

@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 import click
 
 from svc.config.router_key_changes import KeyChanges
-from svc.config.router_key_entry import MAX_LIMIT, MAX_PRIORITY, MAX_SHARE, MIN_SHARE, check_models, check_note, utc
+from svc.config.router_key_entry import (
+    LIMITS,
+    MAX_LIMIT,
+    MAX_PRIORITY,
+    MAX_SHARE,
+    MIN_SHARE,
+    check_models,
+    check_note,
+    utc,
+)
 
 NO_VALUES = ("", "none")  # in place of a value, these remove it
 PERIOD = re.compile(r"(\d{1,5})([dh])")
@@ -68,9 +77,9 @@ def policy_options(function: F) -> F:
 def key_changes(now: datetime.datetime, **options: Any) -> KeyChanges:
     """Return the fields that the given options change; raise UsageError for a value that no key may have."""
     changes = KeyChanges()
-    for name in ("requests_per_minute", "concurrency", "tokens_per_minute", "tokens_per_day"):
+    for name in LIMITS:
         if (limit := options[name]) is not None:
-            changes[name] = limit or None
+            changes[name] = limit or None  # type: ignore[literal-required]
     for name in ("share", "priority", "front", "operator"):
         if (value := options[name]) is not None:
             changes[name] = value  # type: ignore[literal-required]  # each has a type of its own, which click checks

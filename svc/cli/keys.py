@@ -1,6 +1,7 @@
 """`svc keys`: add, change, show, list and revoke API keys of the router."""
 
 import contextlib
+import dataclasses
 import datetime
 import json
 import os
@@ -42,15 +43,7 @@ COLUMNS = {  # field -> its heading
     "sha256": "SHA-256",
     "note": "NOTE",
 }
-OPTIONAL_FIELDS = {  # field -> its default
-    "tokens_per_minute": None,
-    "tokens_per_day": None,
-    "share": 1.0,
-    "priority": 0,
-    "models": (),
-    "expires": None,
-    "front": False,
-}
+OPTIONAL_COLUMNS = ("tokens_per_minute", "tokens_per_day", "share", "priority", "models", "expires", "front")
 file_option = click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -222,10 +215,10 @@ def _value(entry: KeyEntry, field: str) -> Any:
 
 
 def _columns(entries: Iterable[KeyEntry]) -> list[str]:
-    """Return the fields that the list shows: those of OPTIONAL_FIELDS only if an entry does not have the default."""
-    entries = list(entries)
-    used = {field for field, default in OPTIONAL_FIELDS.items() if any(getattr(e, field) != default for e in entries)}
-    return [field for field in COLUMNS if field not in OPTIONAL_FIELDS or field in used]
+    """Return the fields that the list shows: those of OPTIONAL_COLUMNS only if an entry does not have the default."""
+    defaults = {field.name: field.default for field in dataclasses.fields(KeyEntry)}
+    used = {name for entry in entries for name in OPTIONAL_COLUMNS if getattr(entry, name) != defaults[name]}
+    return [name for name in COLUMNS if name not in OPTIONAL_COLUMNS or name in used]
 
 
 def _cell(value: Any) -> str:

@@ -7,6 +7,7 @@ import click
 
 from svc.base.errors import CommandError, Forbidden, SvcError, Unauthorized
 from svc.cli.options import HERE, complete_files, settings
+from svc.config.site import USAGE_FILE
 from svc.protocol.usage import (
     COUNT_NAMES,
     DEFAULT_DIMENSIONS,
@@ -17,8 +18,6 @@ from svc.protocol.usage import (
     total_of,
 )
 from svc.terminal.output import echo, echo_block, echo_json
-
-DEFAULT_USAGE_FILE = "usage.db"  # in var/
 
 
 def _by(_context: click.Context, _parameter: click.Parameter, value: str) -> tuple[str, ...]:
@@ -152,7 +151,7 @@ def _from_file(url: str, since: float, until: float, by: tuple[str, ...], error:
     from svc.client.router import RouterClient
     from svc.router.usage.usage_file import read_rows
 
-    path = Path(settings().router.usage_file or HERE.var / DEFAULT_USAGE_FILE)
+    path = Path(settings().router.usage_file or HERE.var / USAGE_FILE)
     if not path.exists():
         raise error
     try:

@@ -11,7 +11,7 @@ from typing import TypedDict
 from svc.base.errors import CommandError
 from svc.base.similar_names import did_you_mean
 from svc.config import router_keys
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 
 SECRET_PREFIX = "svc-"
 SECRET_BYTES = 32

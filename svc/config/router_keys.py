@@ -32,8 +32,7 @@ from typing import Any
 from svc.base import file_owner, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.toml import parse_toml
-from svc.config.router_key_entry import LIMITS, NAME, NAME_RULE, READERS, REQUIRED
-from svc.config.router_key_entry import KeyEntry as KeyEntry
+from svc.config.router_key_entry import LIMITS, NAME, NAME_RULE, READERS, REQUIRED, KeyEntry
 
 CREATE_HINT = "make it with `svc keys add NAME`"
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML accepts without quotes

@@ -14,6 +14,7 @@ from svc.base.own_commands import as_user
 from svc.base.private_files import make_directory
 
 MAX_SOCKET_PATH_BYTES = 100  # bind() fails for a longer path of a unix socket
+USAGE_FILE = "usage.db"  # in var/: the ledger of the router, unless usage_file names another file
 GITIGNORE = "*\n!.gitignore\n"
 
 

@@ -14,6 +14,7 @@ from svc.config.instance import fields
 from svc.config.instance.load import store_problems
 from svc.config.instance.model import InstanceConfig
 from svc.config.readers import why_unusable
+from svc.config.site import USAGE_FILE
 from svc.render import ini
 from svc.render.paths import RenderPaths
 from svc.settings import LogSettings, Settings
@@ -95,7 +96,7 @@ def _router(settings: Settings, paths: RenderPaths) -> str:
     if not router.state_file:
         flags += f" --state-file {paths.argument(paths.state / 'var' / 'router_table.json')}"
     if not router.usage_file:
-        flags += f" --usage-file {paths.argument(paths.state / 'var' / 'usage.db')}"
+        flags += f" --usage-file {paths.argument(paths.state / 'var' / USAGE_FILE)}"
     command = f"svc launch --own -- svc router --fd 0 {flags}"
     stop_wait = round(router.graceful_timeout) + 5
     program = _program(settings, paths, command, _own_variables(settings), f"router_{router.port}", stop_wait)

@@ -18,6 +18,7 @@ from flask import Flask
 from werkzeug.exceptions import HTTPException
 
 from svc.config import router_keys
+from svc.config.router_key_entry import KeyEntry
 from svc.registry.app import ROUTES
 from svc.router.app import create_app as create_router_app
 from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, rows
@@ -230,7 +231,7 @@ def test_a_router_with_keys(start: Start, tmp_path: Path):
     services = static(tmp_path / "static.json", [service("a", free_port(), "m")])
     keys = tmp_path / "keys.toml"
     entries = {
-        name: router_keys.KeyEntry(router_keys.digest(name), CREATED, operator=name == "operator")
+        name: KeyEntry(router_keys.digest(name), CREATED, operator=name == "operator")
         for name in ("client", "operator")
     }
     keys.write_text(router_keys.render(entries))

@@ -4,7 +4,7 @@ import msgspec
 
 
 class Account(msgspec.Struct, frozen=True, gc=False):
-    """Who a request counts for, with its share of the instances and its priority.
+    """An account, with its share of the instances and its priority.
 
     `name` identifies the account: the name of a key ("ci"), a key and one of its users ("ci/alice"), or, in a router
     without keys, a user ("/alice") or the address of a client ("10.0.0.7"). Clients may invent any number of users and

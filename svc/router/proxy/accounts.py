@@ -34,11 +34,11 @@ class AccountRules:
     def user(self, head: RequestHead, front: bool, client: str, peer: str) -> str:
         """Return the user whom a request names; empty if it names none, or may not name any.
 
-        `front`: whether its key is that of a front. `client`, `peer`: the addresses of the client and of whoever has
-        sent the request, which may be a proxy.
+        `front`: whether its key is that of a front. `client`, `peer`: the addresses of the client and of the peer,
+        which may be a proxy.
         """
         if front or (self.has_fronts and (self._is_front(client) or self._is_front(peer))):
-            return next((user for name in self._headers if (user := readable(head.header(name)))), "")
+            return next((user for name in self._headers if (user := user_in_header(head.header(name)))), "")
         return ""
 
     def without_key(self, head: RequestHead, client: str, peer: str) -> Account | None:
@@ -70,7 +70,7 @@ def user_account(key: Account, user: str) -> Account:
     return Account(f"{key.name}/{user}", key.name, user, key.share, key.priority)
 
 
-def readable(value: bytes) -> str:
+def user_in_header(value: bytes) -> str:
     """Return the user in a header as printable text; what follows MAX_USER_CHARACTERS does not count."""
     text = value[: 4 * MAX_USER_CHARACTERS].decode("utf-8", "replace").strip()[:MAX_USER_CHARACTERS]
     return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)

@@ -16,7 +16,7 @@ from pathlib import Path
 from svc.base.errors import Unauthorized
 from svc.base.secret_file import SecretFile
 from svc.config import router_keys
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.router.balance.account import Account
 from svc.router.http.credentials import key_digests
 from svc.router.proxy.key_limits import KeyLimits

@@ -54,8 +54,8 @@ class Exchange:
     closed = False
     authorized = False  # whether the request's head was checked, and not refused
     key_name = ""  # the name of the client's API key
-    account: "Account | None" = None  # who the request counts for; None without keys
-    limits: "KeyLimits | None" = None  # those that the request counts for
+    account: "Account | None" = None  # the account that the request counts for; None if it counts for none
+    limits: "KeyLimits | None" = None  # the limits that the request counts for
     restricted_key: "ApiKey | None" = None  # the client's API key, if that may use only some models
     hides_model = False  # whether the model does not exist for that key
     charge: "Charge | None" = None  # the tokens that the account is charged with

@@ -1,4 +1,4 @@
-"""The limits of one API key, or of one user behind it: whether they admit a request, and what clients hear of them."""
+"""The limits of an API key, or of a user behind it: whether they admit a request, and the headers that report them."""
 
 import math
 

@@ -2,8 +2,8 @@
 
 Fronts choose how many users there are, so each user has a row only while that matters. A user has one of the rows of a
 set, which a hash of the name selects. A user without a row takes a free one, else the row that was used least recently
-and has no requests in flight: whoever had it starts again with full buckets. If all rows of the set have requests in
-flight, the user shares one of them.
+and has no requests in flight: the user that had it starts again with full buckets. If all rows of the set have requests
+in flight, the user shares one of them.
 
     for each set: 16 digests of names (0: free)
     for each row: time of the last use | version of the limits | 3 buckets of 2 cells | requests in flight by process
@@ -48,7 +48,7 @@ class UserRows:
         self.becomes_true = becomes_true
         self.slot = 0
         self._width = IN_FLIGHT + processes
-        self._seed = os.urandom(16)  # so that nobody can choose names that share a set
+        self._seed = os.urandom(16)  # so that no client can choose names that share a set
         memory = memoryview(mmap.mmap(-1, CELL_BYTES * (1 + ROWS * (1 + self._width))))
         self._counts, self._numbers = memory.cast("q"), memory.cast("d")
 

@@ -142,7 +142,7 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 
 
 def _usage(ledger: Ledger) -> Iterator[Metric]:
-    """Yield what keys have used of models since the start, and how the ledger is.
+    """Yield what each key has used of each model since the start, and the requests that the ledger could not write.
 
     The tokens of a running stream are estimates, which its end may lower; a counter never falls.
     """

@@ -30,7 +30,7 @@ class UsageEntry(UsageCounts, array_like=True):
 
 
 class UsageSums:
-    """A bounded number of rows. `folded` counts how often a new row was not made, but OTHER used."""
+    """A bounded number of rows. `folded` counts how often OTHER was used in place of a new row."""
 
     __slots__ = ("_limit", "_rows", "folded")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.router.balance.target import Target
 from svc.router.balance.work import EMPTY_VIEW, EngineView
 from svc.router.proxy.poison_list import PoisonedBody

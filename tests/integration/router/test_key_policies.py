@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from svc.config import router_keys
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from tests.integration.router.client import Client, post
 from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from svc.config import router_keys
+from svc.config.router_key_entry import KeyEntry
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.client import get, post
 from tests.integration.router.event_streams import CHUNKED, chunk, last_error
@@ -209,7 +210,7 @@ def test_keys_limit_requests_and_models_and_fronts_name_users(
     with router_keys.editing(tmp_path / "keys.toml") as keys:
         created = datetime.datetime(2026, 1, 2, tzinfo=datetime.timezone.utc)
         policy = {"models": ("m",), "requests_per_minute": 1, "front": True}
-        keys["web"] = router_keys.KeyEntry(router_keys.digest("secret"), created, **policy)
+        keys["web"] = KeyEntry(router_keys.digest("secret"), created, **policy)
     key, alice = b"Authorization: Bearer secret", b"X-OpenWebUI-User-Id: alice"
     with (
         standalone(worker_class, instance, backend, tmp_path, 'keys_file = "keys.toml"\n') as own,

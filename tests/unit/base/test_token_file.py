@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from svc.base.errors import ConfigError
-from svc.base.token_file import NAME_PATTERN, WORD_PATTERN, first_token, parse_tokens
+from svc.base.token_file import NAME, WORD_PATTERN, first_token, parse_tokens
 
 
 @pytest.fixture
@@ -72,7 +72,7 @@ def test_any_content_has_tokens_or_is_refused(data):
     assert len({token for _, token in tokens}) == len(tokens)
 
 
-NAMES = st.from_regex(NAME_PATTERN, fullmatch=True)
+NAMES = st.from_regex(NAME, fullmatch=True)
 WORDS = st.from_regex(WORD_PATTERN, fullmatch=True).filter(lambda word: "'" not in word)
 
 

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from svc.base.errors import CommandError, ConfigError
 from svc.cli.main import svc
 from svc.config import router_key_entry, router_keys
+from svc.config.router_key_entry import KeyEntry
 from tests.e2e.sites import ROOT
 from tests.integration.fakes import SVC
 
@@ -34,7 +35,7 @@ texts = st.text(
 moments = st.datetimes(min_value=datetime.datetime(1970, 1, 2), max_value=datetime.datetime(9000, 1, 1))
 times = moments.map(lambda naive: naive.replace(tzinfo=datetime.timezone.utc))
 entries = st.builds(
-    router_keys.KeyEntry,
+    KeyEntry,
     sha256=st.binary(min_size=32, max_size=32).map(bytes.hex),
     created=times,
     requests_per_minute=counts,
@@ -73,7 +74,7 @@ def test_written_keys_are_read_back(made):
 
 def test_times_of_any_offset_and_digests_in_capitals_are_read():
     told = table(sha256=f'"{DIGEST.upper()}"', created="2026-01-02T13:00:00+01:00")
-    assert router_keys.parse(told.encode(), Path("f")) == {"ci": router_keys.KeyEntry(DIGEST, NOON)}
+    assert router_keys.parse(told.encode(), Path("f")) == {"ci": KeyEntry(DIGEST, NOON)}
 
 
 @pytest.mark.parametrize(
@@ -144,9 +145,9 @@ def test_only_the_owner_may_read_a_changed_file(tmp_path):
     path.write_text("[keys]\n")
     path.chmod(0o644)
     with router_keys.editing(path) as keys:
-        keys["ci"] = router_keys.KeyEntry(DIGEST, NOON)
+        keys["ci"] = KeyEntry(DIGEST, NOON)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert router_keys.read(path) == {"ci": router_keys.KeyEntry(DIGEST, NOON)}
+    assert router_keys.read(path) == {"ci": KeyEntry(DIGEST, NOON)}
     assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
 
 
@@ -185,7 +186,7 @@ def test_a_symbolic_link_stays_a_link(tmp_path):
     (tmp_path / "real.toml").write_text("[keys]\n")
     (tmp_path / "link.toml").symlink_to("real.toml")
     with router_keys.editing(tmp_path / "link.toml") as keys:
-        keys["ci"] = router_keys.KeyEntry(DIGEST, NOON)
+        keys["ci"] = KeyEntry(DIGEST, NOON)
     assert (tmp_path / "link.toml").is_symlink()
     assert "ci" in router_keys.read(tmp_path / "real.toml")
 
@@ -209,7 +210,7 @@ def test_two_concurrent_changes_lose_nothing(tmp_path):
         for number in range(20):
             both.wait(timeout=10)
             with router_keys.editing(path) as keys:
-                keys[f"{prefix}{number}"] = router_keys.KeyEntry(router_keys.digest(f"{prefix}{number}"), NOON)
+                keys[f"{prefix}{number}"] = KeyEntry(router_keys.digest(f"{prefix}{number}"), NOON)
 
     adders = [threading.Thread(target=add, args=(prefix,)) for prefix in "ab"]
     for adder in adders:
@@ -229,7 +230,7 @@ def run(tmp_path, monkeypatch):
     return lambda *arguments: CliRunner().invoke(svc, ["keys", *arguments])
 
 
-def kept() -> dict[str, router_keys.KeyEntry]:
+def kept() -> dict[str, KeyEntry]:
     return router_keys.read(Path("var/keys.toml"))
 
 

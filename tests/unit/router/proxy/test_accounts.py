@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from svc.router.balance.account import Account
 from svc.router.http.request import RequestHead
-from svc.router.proxy.accounts import MAX_USER_CHARACTERS, AccountRules, client_network, readable, user_account
+from svc.router.proxy.accounts import MAX_USER_CHARACTERS, AccountRules, client_network, user_account, user_in_header
 
 FRONTS = (ip_network("10.1.0.0/16"),)
 HEADERS = [(b"X-OpenWebUI-User-Id", b"alice"), (b"X-User", b"bob")]
@@ -68,7 +68,7 @@ def test_all_addresses_of_an_ipv6_client_are_one(address, network):
 
 @given(st.binary(max_size=2000))
 def test_a_user_is_short_printable_text_whatever_a_front_sends(value):
-    user = readable(value)
+    user = user_in_header(value)
     assert user.isprintable()
     assert len(user) <= MAX_USER_CHARACTERS
     user.encode()

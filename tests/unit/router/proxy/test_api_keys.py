@@ -10,17 +10,18 @@ import pytest
 
 from svc.base.errors import ConfigError, RateLimited, Unauthorized
 from svc.config import router_keys
+from svc.config.router_key_entry import KeyEntry
 from svc.router.balance.account import Account
 from svc.router.proxy.api_keys import ApiKey, ApiKeys
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
 
 
-def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> router_keys.KeyEntry:
-    return router_keys.KeyEntry(router_keys.digest(secret), NOON, requests_per_minute, concurrency)
+def entry(secret: str, requests_per_minute: int | None = None, concurrency: int | None = None) -> KeyEntry:
+    return KeyEntry(router_keys.digest(secret), NOON, requests_per_minute, concurrency)
 
 
-def write(path: Path, **entries: router_keys.KeyEntry) -> None:
+def write(path: Path, **entries: KeyEntry) -> None:
     with router_keys.editing(path) as keys:
         keys.clear()
         keys.update(entries)

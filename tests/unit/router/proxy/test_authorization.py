@@ -5,6 +5,7 @@ import pytest
 
 from svc.base.errors import LoopDetected, NotFound, RateLimited, SvcError, Unauthorized
 from svc.config import router_keys
+from svc.config.router_key_entry import KeyEntry
 from svc.router.balance.account import Account
 from svc.router.http.allowed_paths import AllowedPaths
 from svc.router.http.request import DEFAULT_RULES, HeadRules, Request, RequestHead
@@ -23,8 +24,8 @@ def keyed(tmp_path: Path) -> RouterState:
     """Its keys are `client`, for one request at once, and `operator`; each is its own secret."""
     file = tmp_path / "keys.toml"
     entries = {
-        "client": router_keys.KeyEntry(router_keys.digest("client"), CREATED, concurrency=1),
-        "operator": router_keys.KeyEntry(router_keys.digest("operator"), CREATED, operator=True),
+        "client": KeyEntry(router_keys.digest("client"), CREATED, concurrency=1),
+        "operator": KeyEntry(router_keys.digest("operator"), CREATED, operator=True),
     }
     file.write_text(router_keys.render(entries))
     router = state()
@@ -58,7 +59,7 @@ def account(router: RouterState, key: str, user: bytes = b"", client: str = "10.
 
 
 def test_a_request_counts_for_its_key_or_for_the_user_whom_a_fronts_key_names(keyed: RouterState):
-    entry = router_keys.KeyEntry(router_keys.digest("web"), CREATED, share=2.0, priority=1, front=True)
+    entry = KeyEntry(router_keys.digest("web"), CREATED, share=2.0, priority=1, front=True)
     keyed.keys.replace({"web": entry, **keyed.keys.entries})
     assert account(keyed, "client", b"alice") == Account("client", "client")
     assert account(keyed, "web") == Account("web", "web", "", 2.0, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from svc.config import router_keys
+from svc.config.router_key_entry import KeyEntry
 from svc.router.proxy.accounts import user_account
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.day_limits import restore_day_limits
@@ -27,9 +27,9 @@ def keys(tmp_path: Path) -> ApiKeys:
     made = ApiKeys(tmp_path / "keys.toml")
     made.replace(
         {
-            "ci": router_keys.KeyEntry("00" * 32, **entry, tokens_per_minute=100),
-            "web": router_keys.KeyEntry("11" * 32, **entry, front=True),
-            "free": router_keys.KeyEntry("22" * 32, NOON),
+            "ci": KeyEntry("00" * 32, **entry, tokens_per_minute=100),
+            "web": KeyEntry("11" * 32, **entry, front=True),
+            "free": KeyEntry("22" * 32, NOON),
         }
     )
     return made

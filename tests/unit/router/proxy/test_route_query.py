@@ -10,6 +10,7 @@ import pytest
 
 from svc.base.errors import BadRequest, Forbidden, SvcError, Unauthorized
 from svc.config import router_keys
+from svc.config.router_key_entry import KeyEntry
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.route_query import answer_route_query
@@ -105,8 +106,8 @@ def test_a_query_that_cannot_be_read(query: dict):
 def test_only_an_operators_key_may_ask_and_it_counts_for_no_limit(tmp_path: Path):
     file = tmp_path / "keys.toml"
     entries = {
-        "client": router_keys.KeyEntry(router_keys.digest("client"), CREATED),
-        "operator": router_keys.KeyEntry(router_keys.digest("operator"), CREATED, concurrency=1, operator=True),
+        "client": KeyEntry(router_keys.digest("client"), CREATED),
+        "operator": KeyEntry(router_keys.digest("operator"), CREATED, concurrency=1, operator=True),
     }
     file.write_text(router_keys.render(entries))
     router = state(target("a", "m"))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from svc.base.errors import RateLimited
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.router.proxy.accounts import user_account
 from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.user_limits import UserLimits

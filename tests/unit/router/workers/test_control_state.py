@@ -2,7 +2,7 @@ import datetime
 
 import pytest
 
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.router.balance.routing_table import Origin
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.poison_list import PoisonedBody

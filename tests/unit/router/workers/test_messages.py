@@ -3,7 +3,7 @@ import datetime
 import msgspec
 import pytest
 
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, Statistics
 from svc.router.workers.messages import (

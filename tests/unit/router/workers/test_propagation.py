@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.perimeter.hosts import Hosts
 from svc.router.balance.ejection import CHECKS_UNTIL_HEALTHY
 from svc.router.balance.target import Target

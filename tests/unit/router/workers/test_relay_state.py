@@ -5,7 +5,7 @@ import msgspec
 import pytest
 
 from svc.base.errors import Unauthorized
-from svc.config.router_keys import KeyEntry
+from svc.config.router_key_entry import KeyEntry
 from svc.perimeter.hosts import Hosts
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.proxy.poison_list import PoisonedBody
