@@ -22,6 +22,7 @@ from svc.config.router_key_entry import (
 NO_VALUES = ("", "none")  # in place of a value, these remove it
 PERIOD = re.compile(r"(\d{1,5})([dh])")
 HOURS = {"d": 24, "h": 1}
+DEFAULT_SHARE, DEFAULT_PRIORITY = 1.0, 0
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
@@ -41,14 +42,32 @@ class Limit(click.ParamType):
         return int(value)
 
 
+class Share(click.FloatRange):
+    """A share; `none` is the share of a key for which none is set."""
+
+    name = "number"  # for the message about text that is none
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(DEFAULT_SHARE if value in NO_VALUES else value, param, ctx)
+
+
+class Priority(click.IntRange):
+    """A priority; `none` is the priority of a key for which none is set."""
+
+    name = "whole number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(DEFAULT_PRIORITY if value in NO_VALUES else value, param, ctx)
+
+
 LIMIT_HELP = {
     "requests-per-minute": "requests that the key may send a minute",
     "concurrency": "requests that it may have in flight at once",
     "tokens-per-minute": "tokens that it may use a minute",
     "tokens-per-day": "tokens that it may use a day",
 }
-SHARES = click.FloatRange(MIN_SHARE, MAX_SHARE)
-PRIORITIES = click.IntRange(-MAX_PRIORITY, MAX_PRIORITY)
+SHARES = Share(MIN_SHARE, MAX_SHARE)
+PRIORITIES = Priority(-MAX_PRIORITY, MAX_PRIORITY)
 OPTIONS = (
     *(click.option(f"--{name}", type=Limit(), metavar="N", help=text) for name, text in LIMIT_HELP.items()),
     click.option("--share", type=SHARES, metavar="X", help="its weight where requests wait  [default: 1]"),
@@ -106,7 +125,7 @@ def _checked(option: str, rule: Callable[[Any], T], value: object) -> T:
 
 def _time(text: str, now: datetime.datetime) -> datetime.datetime:
     """Return the time that a text means; raise ValueError for one that is no time, or has passed."""
-    if period := PERIOD.fullmatch(text):
+    if (period := PERIOD.fullmatch(text)) and int(period[1]):
         return now + datetime.timedelta(hours=int(period[1]) * HOURS[period[2]])
     try:
         time = datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)

@@ -97,7 +97,8 @@ def add(name: str, file: Path | None, **options: Any) -> None:
 @policy_options
 @file_option
 def set_key(name: str, file: Path | None, **options: Any) -> None:
-    """Change a key; its secret stays. What is not given stays, and `none` removes a limit.
+    """Change a key; its secret stays. What is not given stays, and `none` removes a limit, and
+    makes share and priority the default again.
 
     The router applies the change within a second, and what the key has used stays counted.
     """
@@ -147,12 +148,17 @@ def list_keys(as_json: bool, file: Path | None) -> None:
     elif rows:
         columns = _columns(entries.values())
         heads = tuple(COLUMNS[field] for field in columns)
+        for row in rows:
+            if (expires := entries[row["name"]].expires) and expires <= _now():
+                row["expires"] += " (expired)"
         for line in aligned_lines([heads, *(tuple(_cell(row[field]) for field in columns) for row in rows)]):
             echo(line)
         if router_reads_it and (hint := _hint(path, router_reads_it)):
             echo(hint, err=True)
-    else:
+    elif path.exists() or not router_reads_it:
         echo(f"{path}: no keys; make one with `svc keys add NAME`", err=True)
+    else:
+        echo(f"{path}: no such file; make the first key with `svc keys add NAME`, or copy the file back", err=True)
 
 
 @command.command()

@@ -98,6 +98,29 @@ def test_an_empty_list_names_the_command_that_adds_a_key(run):
     assert "svc keys add NAME" in run("list").stderr
 
 
+def test_a_missing_file_that_the_router_reads_is_no_empty_list(run, monkeypatch):
+    monkeypatch.setenv("ROUTER_KEYS_FILE", "var/keys.toml")
+    assert "var/keys.toml: no such file; make the first key with `svc keys add NAME`" in run("list").stderr
+
+
+def test_the_list_marks_expired_keys(run, tmp_path):
+    run("add", "ci", "--expires", "1h")
+    run("add", "gone", "--expires", "2h")
+    path = tmp_path / "var/keys.toml"
+    expires = json.loads(run("show", "gone", "--json").stdout)["expires"]
+    path.write_text(path.read_text().replace(expires, "2020-01-01T00:00:00Z"))
+    _, valid, expired = run("list").stdout.splitlines()
+    assert "2020-01-01T00:00:00Z (expired)" in expired
+    assert "(expired)" not in valid
+
+
+def test_none_makes_share_and_priority_the_default_again(run):
+    run("add", "ci", "--share", "4", "--priority", "-3")
+    assert run("set", "ci", "--share", "none", "--priority", "none").exit_code == 0
+    key = json.loads(run("show", "ci", "--json").stdout)
+    assert (key["share"], key["priority"]) == (1, 0)
+
+
 def test_a_revoked_key_is_gone(run):
     run("add", "ci")
     assert run("revoke", "ci").exit_code == 0
@@ -115,6 +138,8 @@ def test_a_revoked_key_is_gone(run):
         (["add", "ci", "--priority", "101"], "--priority"),
         (["add", "ci", "--models", "a,,b"], "--models: '' is no pattern"),
         (["add", "ci", "--expires", "soon"], "--expires: 'soon' is no time; give 90d"),
+        (["add", "ci", "--expires", "0d"], "--expires: '0d' is no time; give 90d"),
+        (["add", "ci", "--share", "half"], "'half' is not a valid number"),
         (["add", "ci", "--expires", "2020-01-01"], "has passed; to end the key now, use `svc keys revoke`"),
         (["add", "ci", "--models", "none"], "--models: 'none' could mean all or no models; give '*' for all"),
         (["set", "ci"], "nothing to change; give at least one option"),
