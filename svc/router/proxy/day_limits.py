@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from svc.base.errors import ConfigError
-from svc.protocol.usage import OTHER, UsageRow
+from svc.protocol.usage import UsageRow
 from svc.router.proxy.accounts import user_account
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.key_limits import KeyLimits
@@ -51,7 +51,7 @@ def _limits_of(keys: ApiKeys, users: UserRows, name: str, user: str) -> KeyLimit
     key = keys.named(name)
     if key is None or not user:
         return key
-    return UserLimits(key, user_account(key.account, user), users) if user != OTHER else None
+    return UserLimits(key, user_account(key.account, user), users)
 
 
 def _missing_tokens(limit: int, hours: Iterable[UsageRow], time: float) -> int:

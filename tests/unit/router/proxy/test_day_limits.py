@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from svc.config.router_key_entry import KeyEntry
+from svc.protocol.usage import OTHER
 from svc.router.proxy.accounts import user_account
 from svc.router.proxy.api_keys import ApiKeys
 from svc.router.proxy.day_limits import restore_day_limits
@@ -43,7 +44,15 @@ def users() -> UserRows:
 @pytest.fixture
 def ledger(tmp_path: Path) -> Path:
     file = UsageFile(tmp_path / "usage.db")
-    rows = [(30, "ci", ""), (2, "ci", ""), (1, "ci", ""), (1, "web", "alice"), (1, "free", ""), (1, "gone", "")]
+    rows = [
+        (30, "ci", ""),
+        (2, "ci", ""),
+        (1, "ci", ""),
+        (1, "web", "alice"),
+        (1, "web", OTHER),
+        (1, "free", ""),
+        (1, "gone", ""),
+    ]
     used = {"requests": 1, "prompt": 5000, "completion": 1000}
     file.add([UsageEntry(int(TIME) - ago * HOUR, key, user, "m", **used) for ago, key, user in rows])
     file.close()
@@ -62,7 +71,11 @@ def test_what_keys_used_in_the_last_day_is_missing_again(keys, users, ledger):
 def test_what_users_used_in_the_last_day_is_missing_again(keys, users, ledger):
     restore_day_limits(ledger, keys, users, NOW, TIME)
     web = keys.named("web")
-    for user, level in (("alice", LIMIT - 5_000), ("bob", LIMIT)):
+    for user, level in (
+        ("alice", LIMIT - 5_000),
+        ("bob", LIMIT),
+        (OTHER, LIMIT - 5_000),
+    ):  # any user may have this name
         limits = UserLimits(web, user_account(web.account, user), users)
         limits.admit(NOW)
         assert levels(limits) == [level]
