@@ -9,7 +9,6 @@ from svc.base.errors import CommandError, Forbidden, SvcError, Unauthorized
 from svc.cli.options import HERE, complete_files, settings
 from svc.config.site import USAGE_FILE
 from svc.protocol.usage import (
-    COUNT_NAMES,
     DEFAULT_DIMENSIONS,
     UsageReport,
     as_dict,
@@ -95,7 +94,7 @@ def command(
     report = _report(urls, since, end, by, _headers(key_file, token_file))
     if as_json:
         rows = [as_dict(row, by) for row in report.rows]
-        total = {name: getattr(total_of(report.rows), name) for name in COUNT_NAMES}
+        total = as_dict(total_of(report.rows), ())
         echo_json(
             {"since": since, "until": end, "by": by, "rows": rows, "total": total, "problem": report.problem}, indent=2
         )
@@ -125,23 +124,16 @@ def _report(
     from svc.client.router_usage import fetch_usage
     from svc.site.access import checked_urls, router_url
 
-    if not urls:
-        own = router_url(settings()).split(",")[0]
-        try:
-            return _sorted(fetch_usage(own, since, until, by, headers), by)
-        except SvcError as error:
-            return _from_file(own, since, until, by, error)
-    reports = [
-        fetch_usage(url, since, until, by, headers) for url in checked_urls(",".join(urls), "router", 8000).split(",")
-    ]
+    routers = checked_urls(",".join(urls), "router", 8000).split(",") if urls else router_url(settings()).split(",")[:1]
+    try:
+        reports = [fetch_usage(url, since, until, by, headers) for url in routers]
+    except SvcError as error:
+        if urls:
+            raise
+        return _from_file(routers[0], since, until, by, error)
     rows = [row for report in reports for row in report.rows]
     problem = "; ".join(report.problem for report in reports if report.problem)
     return UsageReport(since=since, until=until, by=list(by), rows=summed(rows, by), problem=problem)
-
-
-def _sorted(report: UsageReport, by: tuple[str, ...]) -> UsageReport:
-    report.rows = summed(report.rows, by)
-    return report
 
 
 def _from_file(url: str, since: float, until: float, by: tuple[str, ...], error: SvcError) -> UsageReport:

@@ -81,7 +81,7 @@ def total_of(rows: Iterable[UsageCounts]) -> UsageCounts:
     return total
 
 
-def as_dict(row: UsageRow, by: Sequence[str]) -> Mapping[str, Any]:
+def as_dict(row: UsageCounts, by: Sequence[str]) -> Mapping[str, Any]:
     """Return the dimensions `by` and the counts of a row."""
     return {name: getattr(row, name) for name in (*by, *COUNT_NAMES)}
 
