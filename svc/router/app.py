@@ -17,6 +17,7 @@ from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, NotFound
 from svc.perimeter.proxy_headers import names_proxy
 from svc.protocol.service import iso
+from svc.router.access import identify, identify_unrestricted
 from svc.router.balance.target import Target
 from svc.router.http.allowed_paths import is_own
 from svc.router.http.cors import cors_headers, is_preflight, preflight_headers
@@ -24,7 +25,6 @@ from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, is_among, peer_address
 from svc.router.proxy.wsgi_relay import OpenExchanges, relay
 from svc.router.state import RouterState
-from svc.router.ui.access import identify, identify_unrestricted
 from svc.router.ui.app import PAGE_PATH, page
 from svc.router.ui.feed import Feed
 from svc.router.usage.endpoint import usage_endpoint

@@ -11,8 +11,7 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from svc.base.errors import NotFound, Unauthorized, Unavailable
-from svc.router.state import RouterState
-from svc.router.ui.access import (
+from svc.router.access import (
     OPERATOR_TOKEN_HEADER,
     WRONG_TOKEN,
     client_address,
@@ -20,6 +19,7 @@ from svc.router.ui.access import (
     identify_unrestricted,
     operators_registry,
 )
+from svc.router.state import RouterState
 from svc.router.ui.feed import Feed
 
 log = logging.getLogger(__name__)

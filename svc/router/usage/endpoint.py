@@ -8,8 +8,8 @@ from flask import Blueprint, Response, request
 from svc.base.errors import BadRequest, NotFound
 from svc.base.local_time import TODAY, parse_time
 from svc.protocol.usage import DEFAULT_DIMENSIONS, parse_dimensions
+from svc.router.access import require_operator
 from svc.router.state import RouterState
-from svc.router.ui.access import require_operator
 
 NO_LEDGER = "this router does not count usage; name a file with usage_file under [router] in config/svc.toml"
 
