@@ -13,6 +13,8 @@ MAX_REQUEST_TOKENS = 100_000_000  # of a prompt or a completion, whatever engine
 # Before a picture or sound in base64, whose bytes say nothing about its tokens: in a data URL, or in a field `data`.
 MEDIA_MARKS = (b";base64,", b'"data":"', b'"data": "')
 _MEDIA = re.compile(rb"[A-Za-z0-9+/=_\\-]*")  # base64 in JSON; a text that follows such a mark has blanks as well
+PLAIN_NAMES = {b"prompt_tokens", b"completion_tokens", b"total_tokens", b"cached_tokens"}
+PLAIN_DIGITS = len(str(MAX_REQUEST_TOKENS)) - 1  # numbers with so few digits are below the maximum
 
 _USAGE_NAMES = (
     b"prompt_tokens",
@@ -73,10 +75,22 @@ def read_usage(excerpt: bytes) -> Usage:
         return NO_USAGE
     start = excerpt.find(b"_tokens")
     if start >= 0 and (found := _USAGE.findall(excerpt, max(0, start - _MAX_NAME_START_CHARS))):
-        return _usage(_largest(found))
+        return _plain_usage(found) or _usage(_largest(found))
     if start >= 0 or b'"timings"' in excerpt or b"eval_count" in excerpt:
         return _native_usage(_largest(_NATIVE.findall(excerpt)))
     return NO_USAGE
+
+
+def _plain_usage(found: list[tuple[bytes, bytes]]) -> Usage | None:
+    """Return the usage if it is one of OpenAI's, reported once: most are, and this takes half the time."""
+    digits = dict(found)
+    prompt, completion = digits.get(b"prompt_tokens"), digits.get(b"completion_tokens")
+    if prompt is None or completion is None or len(digits) < len(found) or not digits.keys() <= PLAIN_NAMES:
+        return None
+    if len(prompt) > PLAIN_DIGITS or len(completion) > PLAIN_DIGITS:
+        return None
+    cached = digits.get(b"cached_tokens")
+    return Usage(int(prompt), None if cached is None else min(int(cached), MAX_REQUEST_TOKENS), int(completion))
 
 
 def request_tokens(usage: Usage, events: int, prompt: int) -> RequestTokens:

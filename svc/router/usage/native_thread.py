@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
+IDLE_SECONDS = 0.01  # then the thread ends: each system call costs more while a process has a second thread
+
 T = TypeVar("T")
 
 
@@ -49,7 +51,7 @@ def _gevent_apply() -> Callable[..., object]:
         return _call
     if not monkey.is_module_patched("threading"):
         return _call
-    apply: Callable[..., object] = ThreadPool(1).apply
+    apply: Callable[..., object] = ThreadPool(1, idle_task_timeout=IDLE_SECONDS).apply
     return apply
 
 
