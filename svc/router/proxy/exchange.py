@@ -19,7 +19,7 @@ from svc.router.proxy.exchange_report import log_failure, report_end
 from svc.router.proxy.response_breaks import ClientGone, TruncatedResponse
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
-from svc.router.proxy.used_tokens import prompt_tokens
+from svc.router.proxy.used_tokens import prompt_tokens, usage_part
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
@@ -78,7 +78,8 @@ class Exchange:
         # The request must end before `limit`, and its present stage before `deadline`.
         self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle_timeout = state.settings.idle_timeout
-        self.body_start = self.body_end = b""  # a response's first and last bytes; not those of an event stream
+        # A response's first and last bytes, and those from its last field `usage` on; not those of an event stream.
+        self.body_start = self.body_end = self.body_usage = b""
 
     # Before the response.
 
@@ -197,10 +198,10 @@ class Exchange:
             return self._end_broken(upstream, error)
         if self.id_reader is not None:
             self.id_reader.feed(data)
-        if not self.body_start:
-            self.body_start, self.body_end = data[:USAGE_TAIL_BYTES], data[-USAGE_TAIL_BYTES:]
-        else:
-            self.body_end = (self.body_end + data if len(data) < USAGE_TAIL_BYTES else data)[-USAGE_TAIL_BYTES:]
+        if self.body_start or len(data) > USAGE_TAIL_BYTES:
+            self.body_usage = usage_part(self.body_end, data) or self.body_usage
+        self.body_start = self.body_start or data[:USAGE_TAIL_BYTES]
+        self.body_end = (self.body_end + data if len(data) < USAGE_TAIL_BYTES else data)[-USAGE_TAIL_BYTES:]
         length = upstream.length
         if length is not None and length != self.body_bytes and (upstream.done or self.body_bytes > length):
             self._end_wrong_length(upstream, length)

@@ -105,12 +105,14 @@ def _model_label(exchange: "Exchange") -> str:
 
 
 def _usage_excerpt(exchange: "Exchange") -> bytes:
-    """Return the beginning and end of a successful response, where its usage is; empty for any other response."""
+    """Return the parts of a successful response in which its usage may be; empty for any other response."""
     if exchange.status != 200:
         return b""
     if exchange.stream is not None:
         return exchange.stream.usage_excerpt()
-    return exchange.body_end if exchange.body_bytes <= USAGE_TAIL_BYTES else exchange.body_start + exchange.body_end
+    if exchange.body_bytes <= USAGE_TAIL_BYTES:
+        return exchange.body_end
+    return b"\n".join((exchange.body_start, exchange.body_usage, exchange.body_end))
 
 
 def _record(exchange: "Exchange", now: float) -> RequestRecord:

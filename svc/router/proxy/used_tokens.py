@@ -10,6 +10,7 @@ from svc.router.telemetry.request_tokens import (
     estimated_prompt_tokens,
     request_tokens,
 )
+from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
@@ -98,3 +99,16 @@ def _has_used(exchange: "Exchange") -> bool:
 
 def _is_free(uri: bytes) -> bool:
     return uri.partition(b"?")[0].rpartition(b"/")[2] in FREE_PATHS
+
+
+def usage_part(end: bytes, data: bytes) -> bytes:
+    """Return the bytes from the last field `usage` on in a part of a response's body, empty if there is none.
+
+    `end`: the last bytes before this part. Clients may ask for fields that follow the usage, such as the prompt's token
+    ids, and move it out of the body's last bytes. In a string of JSON, the quotation marks of the name are escaped.
+    """
+    text = end + data
+    start = text.rfind(b'"usage"', max(0, len(text) - USAGE_TAIL_BYTES))  # where it usually is
+    if start < 0:
+        start = text.rfind(b'"usage"')
+    return text[start : start + USAGE_TAIL_BYTES] if start >= 0 else b""

@@ -5,7 +5,7 @@ import pytest
 from svc.router.http.response_parser import ResponseHead
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.response_stream import ResponseStream
-from svc.router.proxy.used_tokens import count_running, count_used, used_tokens
+from svc.router.proxy.used_tokens import count_running, count_used, usage_part, used_tokens
 from svc.router.telemetry.request_tokens import NO_TOKENS, NO_USAGE, RequestTokens, Usage
 from svc.router.usage.usage_sums import UsageEntry
 from tests.unit.router.examples import Clock, request, state
@@ -90,3 +90,14 @@ def test_the_time_in_the_queue_ends_with_the_attempt_or_with_the_request():
     made.waiting_since, made.queue_seconds = made.state.clock() - 2, 0.5
     count_used(made, "m", NO_TOKENS, made.state.clock())
     assert only_row(made).queue_seconds == 2.5
+
+
+def test_the_usage_is_found_between_long_fields_and_in_any_pieces():
+    body = b'{"choices":"%b","usage":{"prompt_tokens":9},"prompt_token_ids":[%b]}' % (b"x" * 5000, b"1," * 5000)
+    for size in (10, 1000, 5010, 20_000):
+        end = found = b""
+        for start in range(0, len(body), size):
+            data = body[start : start + size]
+            found, end = usage_part(end, data) or found, (end + data)[-1024:]
+        assert found.startswith(b'"usage":{"prompt_tokens":9},')
+    assert usage_part(b"", rb'{"text":"\"usage\":{}"}') == b""
