@@ -2,7 +2,7 @@
 
 The router runs with keys, in front of mocks or of engines that run already (--urls). Each instance has so many places
 (--places). The scenarios:
-  alone       the key `chat` sends a short request at each interval; nobody else sends anything
+  alone       the key `chat` sends a short request at each interval; no other key sends anything
   fcfs        the same, while a flood of long streams comes from the same key: first come, first served
   fair        the same, while the flood comes from another key
   equal       five keys flood the router for some seconds

@@ -82,7 +82,7 @@ def command(
 
     \b
     --json prints an object:
-      since, until, by    what was asked for; Unix seconds
+      since, until, by    of the request; times in Unix seconds
       rows                requests, failed, prompt, cached, completion, estimated (tokens),
                           stream_seconds, queue_seconds, and what they are summed by
       total               the same of all rows together
@@ -137,7 +137,7 @@ def _report(
 
 
 def _from_file(url: str, since: float, until: float, by: tuple[str, ...], error: SvcError) -> UsageReport:
-    """Return the sums from the file of the site's router, which is not asked because of this error."""
+    """Return the sums from the file of the site's router, which cannot answer because of this error."""
     import sqlite3
 
     from svc.client.router import RouterClient

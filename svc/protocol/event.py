@@ -69,7 +69,7 @@ REPORTED_KINDS = frozenset(  # the kinds that POST /events accepts
 
 
 class Actor(NamedTuple):
-    """Who carried out an operator's action, and from which address.
+    """The actor of an operator's action, and its address.
 
     `name` is the name of the operator's token (`operator` for a token without a name), `user:NAME` for a command on the
     registry's machine, LOCAL_PROGRAM, or `unverified@ADDRESS` for a client without a write token on another machine.

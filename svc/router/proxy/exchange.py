@@ -48,7 +48,7 @@ class Exchange:
     instance = ""  # the name of the instance of the last attempt
     interruption = ""  # why the exchange was interrupted: "client", "timeout" or "stopping"
     end = "done"  # how the exchange ended, for the access log
-    hides_usage = False  # whether the router, not the client, has asked for the usage of the stream
+    hides_usage = False  # whether the router, not the client, has requested the usage of the stream
     is_tunnel = False  # whether both sides have changed to another protocol
     answered = False  # whether a part of the response was sent to the client
     closed = False
