@@ -62,6 +62,7 @@ def listed(fleet: Fleet) -> dict[str, dict]:
     return {service["name"]: service for service in answer.json()["services"]}
 
 
+@pytest.mark.long
 def test_a_site_shows_both_registries_and_is_well(fleet):
     first = fleet.machines["first"]
     checked = first.do("cd /var/lib/infinilm; runuser -u infinilm -- svc check")
@@ -71,6 +72,7 @@ def test_a_site_shows_both_registries_and_is_well(fleet):
         fleet.machines[role].do("cd /var/lib/infinilm; runuser -u infinilm -- svc doctor")
 
 
+@pytest.mark.long
 def test_the_firewalls_accept_only_the_ports_of_the_table(fleet):
     registries = {("control", 18000), ("other", 18000)}
     instances = {(role, port) for role in ("first", "second") for port in (8100, 8101)}
@@ -86,6 +88,7 @@ def test_the_firewalls_accept_only_the_ports_of_the_table(fleet):
         assert dict(zip(table, executor.map(fleet.reachable_ports, table), strict=True)) == table
 
 
+@pytest.mark.long
 def test_a_site_works_while_one_registry_is_away(fleet):
     control, first = (fleet.machines[role] for role in ("control", "first"))
     svc = "runuser -u infinilm -- env -i PATH=$PATH svc"
@@ -113,6 +116,7 @@ def test_a_site_works_while_one_registry_is_away(fleet):
     assert {name for _, name, _ in answers} == {"qwen-a", "qwen-b"}
 
 
+@pytest.mark.long
 def test_a_command_reports_that_redis_is_away(fleet):
     control, redis = (fleet.machines[role] for role in ("control", "redis"))
     redis.do("kill $(cat /tmp/redis.pid); while [ -e /tmp/redis.pid ]; do sleep 0.1; done")

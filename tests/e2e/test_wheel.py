@@ -36,6 +36,7 @@ def test_the_wheel_has_only_svc_and_its_templates(wheel):
     assert {name.split("/")[0].split("-")[0] for name in names} == {"svc", "infinilm_svc"} | shared_code
 
 
+@pytest.mark.long
 def test_the_wheel_runs_a_site_in_an_empty_environment(wheel, tmp_path, site, monkeypatch):
     monkeypatch.delenv("PYTHONPATH", raising=False)  # it would lead to the checkout
     directory = tmp_path / "venv" / "bin"
