@@ -27,7 +27,7 @@ def check_model(exchange: Exchange, key: ApiKey, routing: RoutingRequest) -> Non
 
 
 def refusal(exchange: Exchange, error: UnknownModel) -> SvcError:
-    """Return the error for a client that has asked for a model that does not exist, or not for its key."""
+    """Return the error for a request for a model that does not exist, or that the key may not use."""
     key, balancer = exchange.restricted_key, exchange.state.balancer
     setting = exchange.state.settings.unknown_model_status
     allows = key.allows if key is not None else None

@@ -159,7 +159,7 @@ def read_rows(path: Path, by: Sequence[str], since: float, until: float) -> list
 def _open_to_read(path: Path) -> sqlite3.Connection:
     """Return a connection that only reads.
 
-    If nobody may write beside the file, SQLite cannot read its journal: then there is none to read.
+    In a directory without write access, SQLite cannot read a journal: then there is none to read.
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     db = sqlite3.connect(uri, uri=True, timeout=sqlite_file.BUSY_TIMEOUT_SECONDS)

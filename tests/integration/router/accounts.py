@@ -29,7 +29,7 @@ class Served(NamedTuple):
 
 
 def send_answer(peer: Peer, received: ReceivedRequest) -> None:
-    """Send a whole stream, whose usage has the tokens for which the request has asked."""
+    """Send a whole stream, whose usage has the number of tokens in the request."""
     peer.send(CHUNKED + chunk(FIRST_EVENT) + last_chunks(json.loads(received.body)["max_tokens"]))
 
 

@@ -122,8 +122,8 @@ def test_a_key_with_some_models_may_not_see_all_instances(site: Site, path: str)
 
 
 def test_a_key_with_some_models_has_to_name_one(site: Site):
-    told = site.post("some", {"model": ""})
-    assert (told.status_code, told.json()["error"]["param"]) == (400, "model")
+    refusal = site.post("some", {"model": ""})
+    assert (refusal.status_code, refusal.json()["error"]["param"]) == (400, "model")
     assert site.get("some", "/api/tags").status_code == 400
     headers = {"Authorization": "Bearer secret-of-some", "Content-Type": "application/octet-stream"}
     body = b'{"model": "large"}'
@@ -139,11 +139,11 @@ def test_tokens_that_were_used_count_and_headers_say_what_is_left(site: Site):
     assert first.headers["x-ratelimit-limit-tokens"] == first.headers["x-ratelimit-remaining-tokens"] == "100"
     assert first.headers["x-ratelimit-limit-requests"] == "50"
     assert first.headers["x-ratelimit-remaining-requests"] == "49"
-    told = site.refusal("tokens")
-    assert "key tokens on tokens per min (TPM): Limit 100" in told.json()["error"]["message"]
-    assert told.json()["error"]["code"] == "rate_limit_exceeded"
-    assert told.headers["x-ratelimit-remaining-tokens"] == "0"
-    assert 25 <= int(told.headers["Retry-After"]) <= 32
+    refusal = site.refusal("tokens")
+    assert "key tokens on tokens per min (TPM): Limit 100" in refusal.json()["error"]["message"]
+    assert refusal.json()["error"]["code"] == "rate_limit_exceeded"
+    assert refusal.headers["x-ratelimit-remaining-tokens"] == "0"
+    assert 25 <= int(refusal.headers["Retry-After"]) <= 32
     headers = site.post("free", {}).headers
     assert {name.lower() for name in headers if name.lower().startswith("x-ratelimit")} == {"x-ratelimit-limit-tokens"}
     assert headers["x-ratelimit-limit-tokens"] == "7", "the instance's own passes if the key has no limits"
@@ -151,10 +151,10 @@ def test_tokens_that_were_used_count_and_headers_say_what_is_left(site: Site):
 
 def test_anthropics_clients_get_the_limit_in_anthropics_format(site: Site):
     site.post("tokens-anthropic", {"usage": {"input_tokens": 10, "output_tokens": 190}}, "/v1/messages")
-    told = site.refusal("tokens-anthropic", "/v1/messages")
-    assert (told.json()["type"], told.json()["error"]["type"]) == ("error", "rate_limit_error")
-    assert "tokens per day (TPD): Limit 100" in told.json()["error"]["message"]
-    assert told.headers["x-should-retry"] == "false"
+    refusal = site.refusal("tokens-anthropic", "/v1/messages")
+    assert (refusal.json()["type"], refusal.json()["error"]["type"]) == ("error", "rate_limit_error")
+    assert "tokens per day (TPD): Limit 100" in refusal.json()["error"]["message"]
+    assert refusal.headers["x-should-retry"] == "false"
 
 
 def test_the_events_of_a_stream_without_usage_count_as_tokens(site: Site):
@@ -174,8 +174,8 @@ def test_each_user_of_a_front_has_the_limits_for_itself(site: Site):
     for user in ("alice", "bob"):
         for _ in range(2):
             assert site.post("front", {}, **{"X-OpenWebUI-User-Id": user}).status_code == 200
-    told = site.refusal("front", **{"X-OpenWebUI-User-Id": "alice"})
-    assert "key front and user alice on requests per min (RPM): Limit 2" in told.json()["error"]["message"]
+    refusal = site.refusal("front", **{"X-OpenWebUI-User-Id": "alice"})
+    assert "key front and user alice on requests per min (RPM): Limit 2" in refusal.json()["error"]["message"]
     assert site.post("front", {}).status_code == 200, "without a user, the request counts for the key"
 
 
@@ -216,9 +216,9 @@ def test_the_address_of_a_front_is_enough_with_any_key(tmp_path: Path):
 
 
 def test_an_expired_key_is_refused_and_the_client_learns_why(site: Site):
-    told = site.post("expired", {})
-    assert (told.status_code, told.json()["error"]["code"]) == (401, "invalid_api_key")
-    assert "expired on 2026-01-02" in told.json()["error"]["message"]
+    refusal = site.post("expired", {})
+    assert (refusal.status_code, refusal.json()["error"]["code"]) == (401, "invalid_api_key")
+    assert "expired on 2026-01-02" in refusal.json()["error"]["message"]
     assert site.get("expired", "/v1/models").status_code == 401
 
 
@@ -243,7 +243,7 @@ def test_a_restart_forgets_nothing_that_counts_for_a_day(tmp_path: Path):
         running.process.terminate()
         assert running.process.wait(20) == 0
     with router(*flags) as running:
-        told = Site(running, instance).post("day", {})
-        assert told.status_code == 429
-        assert "tokens per day (TPD): Limit 1000" in told.text
+        refusal = Site(running, instance).post("day", {})
+        assert refusal.status_code == 429
+        assert "tokens per day (TPD): Limit 1000" in refusal.text
     instance.close()
