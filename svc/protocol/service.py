@@ -16,6 +16,7 @@ DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
 BABYSITTER_TYPE = "babysitter"
 AUTO_CONCURRENCY = "auto"  # the value of `max_concurrency` with which routers find the limit
+CONTINUES = "continues"  # the key in the metadata of an instance whose engine is proven to continue an answer (true)
 MAX_METADATA_BYTES = 64 << 10  # of one service's metadata as JSON
 MAX_MODELS = 256  # of one instance
 MAX_MODEL_ID_LENGTH = 512

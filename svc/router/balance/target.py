@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from svc.base.address import authority
-from svc.protocol.service import AUTO_CONCURRENCY, Service, babysitter_of, models_of, named_babysitter
+from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, Service, babysitter_of, models_of, named_babysitter
 from svc.protocol.service_url import is_service_url, parse_service_url
 
 
@@ -20,6 +20,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool = False
     status: str = "running"
     drained: bool = False
+    handover: bool = False  # whether it is drained, and its streams are moved to other instances where that is right
     # In the file of a saved table (format "svc router table 1"), this field and the next have other names.
     healthy: bool | None = msgspec.field(default=None, name="well")  # according to the registry; None: not checked
     lease_valid: bool = msgspec.field(default=True, name="heard")
@@ -34,6 +35,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     address: tuple[str, int, bool] = ("", 0, False)  # the key of the instance's connections in the pool
     limit: int = 0  # the maximum number of its requests in flight; 0: unlimited, or adaptive
     has_adaptive_limit: bool = False  # whether the limit follows from what the engine reports
+    continues: bool = False  # whether the engine is proven to continue the beginning of an answer
     key: str = ""  # the API key that the instance requires of the router; secret
     hides_credentials: bool = False  # whether clients' credentials are withheld although `key` is empty
     authorization: bytes | None = None  # the header line that replaces clients' credentials; None: they are passed on
@@ -47,6 +49,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         limit = self.metadata.get("max_concurrency")
         force(self, "limit", limit if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool) else 0)
         force(self, "has_adaptive_limit", limit == AUTO_CONCURRENCY)
+        force(self, "continues", self.metadata.get(CONTINUES) is True)
 
     def __repr__(self) -> str:
         return f"<Target {self.name}>"  # without the fields: `key` is a secret

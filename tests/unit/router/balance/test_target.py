@@ -75,6 +75,17 @@ def test_odd_metadata_does_no_harm():
     )
 
 
+@pytest.mark.parametrize(
+    ("metadata", "continues"),
+    [({"continues": True}, True), ({"continues": "yes"}, False), ({"continues": 1}, False), ({}, False)],
+)
+def test_only_a_proof_in_the_metadata_lets_an_engine_continue_answers(metadata: dict[str, object], continues: bool):
+    instance = from_registry(metadata=metadata)
+    assert instance is not None
+    assert instance.continues is continues
+    assert msgspec.msgpack.decode(msgspec.msgpack.encode(instance), type=Target).continues is continues
+
+
 def test_the_authority_and_the_babysitters_url():
     assert target("x", host="::1", port=9).authority == b"[::1]:9"
     assert target("x", url="http://h:9").babysitter_url == "http://h:10"

@@ -77,6 +77,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         {**ONE, "name": "l", "url": "http://h:x"},
         {**ONE, "name": "n", "weigth": 2},
         {**ONE, "name": "o", "models": ["m"]},
+        {**ONE, "name": "p", "metadata": {"continues": "yes"}},
     ]
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, content)
@@ -101,6 +102,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         f"{path}: services[17]: url: must be http://HOST:PORT or https://HOST:PORT, not 'http://h:x'",
         f"{path}: services[18]: weigth: unknown key; there are name, host, port, weight, metadata, url, health_url",
         f'{path}: services[19]: models: belongs into metadata; write "metadata": {{"models": [...]}}',
+        f"{path}: services[20]: metadata: continues: must be true or false, not 'yes'",
         f"{path}: two services are called 'a'; give each its own name",
     ]
 
