@@ -1,11 +1,11 @@
 """`svc mock`: run a simulated OpenAI backend."""
 
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from svc.base import logging
-from svc.mock.behaviour import Behaviour, MockOptions
+from svc.mock.behaviour import Behaviour, FinalMessage, MockOptions
 
 SECONDS = click.FloatRange(min=0)
 COUNT = click.IntRange(min=0)
@@ -33,6 +33,12 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
 )
 @click.option("--first-token-delay", type=SECONDS, metavar="S", default=0, help="Seconds before the first token.")
 @click.option("--token-delay", type=SECONDS, metavar="S", default=0, help="Seconds between tokens.")
+@click.option(
+    "--final-message",
+    type=click.Choice(get_args(FinalMessage)),
+    default="continue",
+    help="What becomes of a final assistant message: continue it, ignore it (begin a new answer), or refuse it (400).",
+)
 @click.option(
     "--cut-after",
     type=COUNT,
@@ -81,7 +87,9 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
     rerank, audio, images and models. It calls a tool if the request requires
     one, and for each line of the prompt such as `call weather {"city": "Bergen"}`, one after the
     other. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
-    and /v1/unload_lora_adapter, as in vLLM. Its answers repeat the request:
+    and /v1/unload_lora_adapter, as in vLLM. A text that ends the messages as the assistant's, or a
+    prompt of completions with the beginning of its own answer, is continued where it ends. Its
+    answers repeat the request:
 
     \b
         svc mock --name alpha --port 8100 --models qwen,llama

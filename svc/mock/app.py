@@ -71,6 +71,7 @@ class MockApplication:
         """
         self.behaviour = behaviour
         self.api.tokens = behaviour.tokens
+        self.api.final_message = behaviour.final_message
         if "loading" in changes:
             self._loaded_at = self.clock() + behaviour.loading
         if "memory" in changes:

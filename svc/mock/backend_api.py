@@ -6,10 +6,12 @@ from typing import Any
 
 import msgspec
 
-from svc.base.errors import NotFound
+from svc.base.errors import BadRequest, NotFound
 from svc.mock import completions, media, messages, request_bodies, responses, retrieval
 from svc.mock.adapters import LoadAdapterBody, LoraAdapters, UnloadAdapterBody
+from svc.mock.behaviour import FinalMessage
 from svc.mock.completions import Dialect
+from svc.mock.continuation import continue_answer, continue_prompt
 from svc.mock.generation import (
     Choice,
     GeneratedAnswer,
@@ -29,6 +31,7 @@ class BackendApi:
     """The handlers of all paths.
 
     `clock` returns Unix seconds. `tokens` is the number of tokens in each answer; None: at most NATURAL_TOKENS.
+    `final_message` is what becomes of a final assistant message.
     """
 
     def __init__(self, name: str, models: tuple[str, ...], clock: Callable[[], float]) -> None:
@@ -36,6 +39,7 @@ class BackendApi:
         self.models = models
         self.clock = clock
         self.tokens: int | None = None
+        self.final_message: FinalMessage = "continue"
         self._started = int(clock())
         self._answers = 0
         self._prefix_cache = PrefixCache()
@@ -56,12 +60,13 @@ class BackendApi:
 
     def chat(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.ChatBody)
-        return self._complete(body, completions.CHAT, [body.transcript()], [body.last_user_text()])
+        choices = self._choices(body, [body.last_user_text()], self._begun_answer(body))
+        return self._complete(body, completions.CHAT, [body.transcript()], choices)
 
     def completions(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.CompletionBody)
         prompts = request_bodies.prompt_texts(body.prompt)
-        return self._complete(body, completions.TEXT, prompts, prompts)
+        return self._complete(body, completions.TEXT, prompts, self._choices(body, prompts))
 
     def embeddings(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.EmbeddingBody)
@@ -94,7 +99,7 @@ class BackendApi:
 
     def messages(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.MessagesBody)
-        choices = self._choices(body, [body.last_user_text()])
+        choices = self._choices(body, [body.last_user_text()], self._begun_answer(body))
         answer = self._answer(body, "msg-", [body.transcript()], choices)
         return _answer_reply(body, answer, messages.body, messages.events)
 
@@ -161,13 +166,13 @@ class BackendApi:
         body: request_bodies.GenerationBody,
         dialect: Dialect,
         inputs: list[str],
-        prompts: list[str],
+        choices: list[Choice],
     ) -> Reply:
         """Return the reply to a request for (chat) completions.
 
-        The tokens of `inputs` are counted as those of the prompt; the answers repeat `prompts`.
+        The tokens of `inputs` are counted as those of the prompt.
         """
-        answer = self._answer(body, dialect.id_prefix, inputs, self._choices(body, prompts))
+        answer = self._answer(body, dialect.id_prefix, inputs, choices)
         return _answer_reply(
             body,
             answer,
@@ -175,10 +180,17 @@ class BackendApi:
             lambda answer: completions.events(answer, dialect, body.wants_usage),
         )
 
-    def _choices(self, body: request_bodies.GenerationBody, prompts: list[str]) -> list[Choice]:
-        return [self._choice(body, prompt) for prompt in prompts for _ in range(body.n or 1)]
+    def _begun_answer(self, body: request_bodies.ConversationBody) -> str:
+        """Return the text of the final assistant message that the answer continues; "" if it continues none."""
+        begun = body.begun_answer()
+        if begun and self.final_message == "refuse":
+            raise BadRequest("cannot continue an assistant message: the conversation must end with a user message")
+        return begun if self.final_message == "continue" else ""
 
-    def _choice(self, body: request_bodies.GenerationBody, prompt: str) -> Choice:
+    def _choices(self, body: request_bodies.GenerationBody, prompts: list[str], begun: str = "") -> list[Choice]:
+        return [self._choice(body, prompt, begun) for prompt in prompts for _ in range(body.n or 1)]
+
+    def _choice(self, body: request_bodies.GenerationBody, prompt: str, begun: str) -> Choice:
         """Return the answer that the request requires: a function call, a JSON document or a text."""
         if (call := body.scripted_call()) is not None:
             return call_function(call.name, call.arguments, call.number)
@@ -187,7 +199,11 @@ class BackendApi:
         if (schema := body.answer_schema()) is not None:
             value = example(schema, f"{self.name} heard: {prompt}")
             return follow_format(msgspec.json.encode(value).decode(), body.limit)
-        return echo_prompt(self.name, prompt, self.tokens, body.limit, body.stops)
+        length = self.tokens, body.limit, body.stops
+        if begun:
+            return continue_answer(self.name, prompt, begun, *length)
+        rest = continue_prompt(self.name, prompt, *length) if isinstance(body, request_bodies.CompletionBody) else None
+        return rest or echo_prompt(self.name, prompt, *length)
 
     def _answer(
         self, body: request_bodies.GenerationBody, id_prefix: str, inputs: list[str], choices: list[Choice]

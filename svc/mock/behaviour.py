@@ -1,7 +1,7 @@
 """The command-line options of the mock, and its misbehaviour. Pure."""
 
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -10,6 +10,7 @@ from svc.base.errors import BadRequest
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+FinalMessage = Literal["continue", "ignore", "refuse"]
 
 
 class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,6 +19,7 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tokens: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] | None = None
     first_token_delay: Seconds = 0
     token_delay: Seconds = 0
+    final_message: FinalMessage = "continue"
     cut_after: Count | None = None
     cut_bytes: Count | None = None
     drop: bool = False

@@ -12,6 +12,7 @@ TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
 CHARS_PER_TOKEN = 4  # in a prompt
 CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does
 MAX_CACHED_BLOCKS = 100_000
+NAME_END = " heard:"  # what follows the mock's name in a text
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, s
     If `tokens` is given, the text has that many tokens, and repeats the prompt as needed. In both cases the text ends
     before the first stop sequence, and after `limit` tokens at the latest.
     """
-    echo = split_tokens(f"{name} heard: {prompt}")
+    echo = split_tokens(f"{name}{NAME_END} {prompt}")
     generated = list(islice(echo, NATURAL_TOKENS) if tokens is None else islice(chain(echo, _endless(prompt)), tokens))
     text = "".join(generated)
     stop_positions = [(position, stop) for stop in stops if stop and (position := text.find(stop)) >= 0]

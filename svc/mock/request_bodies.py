@@ -5,6 +5,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from svc.base.errors import BadRequest
+from svc.mock.conversation import Content, ContentPart, Message, texts_of
 from svc.mock.json_schema import Schema
 from svc.mock.tool_script import ScriptedCall, ToolScript, Turn, tool_script
 from svc.mock.tools import ChatTool, Function, MessagesTool, ToolChoice, required_function
@@ -13,39 +14,6 @@ T = TypeVar("T")
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 ChoiceCount = Annotated[int, msgspec.Meta(ge=1, le=128)]
 Prompt = str | list[str | int | list[int]]
-
-
-class ContentPart(msgspec.Struct):
-    type: str
-    text: str = ""
-    content: "str | list[ContentPart] | None" = None  # of a tool's result
-
-
-Content = str | list[ContentPart] | None
-
-
-def texts_of(content: Content) -> list[str]:
-    """Return the texts in the content of a message or of a tool's result."""
-    if isinstance(content, list):
-        return [part.text for part in content if part.text]
-    return [content] if content else []
-
-
-class Message(msgspec.Struct):
-    role: str
-    content: Content = None
-
-    @property
-    def text(self) -> str:
-        return " ".join(texts_of(self.content))
-
-    def turn(self) -> Turn:
-        """Return what the message brings to a tool script."""
-        if self.role == "tool":
-            return Turn(results=[self.text])
-        parts = self.content if isinstance(self.content, list) else []
-        results = [" ".join(texts_of(part.content)) for part in parts if part.type == "tool_result"]
-        return Turn(texts_of(self.content) if self.role == "user" else [], results)
 
 
 class StreamOptions(msgspec.Struct):
@@ -134,8 +102,18 @@ class ConversationBody(GenerationBody, kw_only=True):
         """
         if (result := self.tool_script().last_result) is not None:
             return result
-        candidates = [message for message in self.messages if message.role == "user"] or self.messages
+        begun = 1 if self.begun_answer() else 0
+        messages = self.messages[: len(self.messages) - begun] or self.messages
+        candidates = [message for message in messages if message.role == "user"] or messages
         return candidates[-1].text
+
+    def begun_answer(self) -> str:
+        """Return the text of a final assistant message, which the answer shall continue; "" if there is none.
+
+        White space at its end is left out, as chat templates do.
+        """
+        last = self.messages[-1]
+        return last.text.rstrip() if last.role == "assistant" else ""
 
 
 class ChatBody(ConversationBody, kw_only=True):
@@ -143,10 +121,18 @@ class ChatBody(ConversationBody, kw_only=True):
     tools: Annotated[list[ChatTool], msgspec.Meta(max_length=128)] | None = None
     tool_choice: str | ToolChoice | None = None
     response_format: AnswerFormat | None = None
+    continue_final_message: bool | None = None
+    add_generation_prompt: bool | None = None
 
     @property
     def limit(self) -> int | None:
         return self.max_completion_tokens or self.max_tokens
+
+    def begun_answer(self) -> str:
+        """Return the text of a final assistant message, as llama.cpp and, if the request says so, vLLM continue it."""
+        if self.continue_final_message and self.add_generation_prompt:
+            raise BadRequest("cannot set both `continue_final_message` and `add_generation_prompt` to true")
+        return "" if self.continue_final_message is False else super().begun_answer()
 
     @property
     def answer_format(self) -> AnswerFormat | None:
@@ -180,6 +166,13 @@ class MessagesBody(CountBody, kw_only=True):
     @property
     def stops(self) -> list[str]:
         return self.stop_sequences or []
+
+    def begun_answer(self) -> str:
+        """Return the text of a final assistant message; raise BadRequest for white space at its end, as Anthropic."""
+        last = self.messages[-1]
+        if last.role == "assistant" and last.text != last.text.rstrip():
+            raise BadRequest("messages: final assistant content cannot end with trailing whitespace")
+        return super().begun_answer()
 
     @property
     def answer_format(self) -> AnswerFormat | None:

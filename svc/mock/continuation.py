@@ -1,0 +1,59 @@
+"""Continue an answer that another server has begun: the text goes on exactly where it ended. Pure."""
+
+from collections.abc import Iterator
+
+from svc.mock.generation import NAME_END, Choice, echo_prompt
+
+
+def continue_answer(
+    name: str, prompt: str, begun: str, tokens: int | None, limit: int | None, stops: list[str]
+) -> Choice:
+    """Return what follows the text `begun` in the answer to the prompt, of which `limit` tokens are generated.
+
+    The answer may have been begun by a mock with another name, which then stands at the beginning of `begun`. A text
+    that no mock has begun is continued as if it were the name.
+    """
+    for author in (name, begun.partition(NAME_END)[0], begun):
+        rest = _rest(echo_prompt(author, prompt, tokens, None, stops), begun, limit)
+        if rest is not None:
+            return rest
+    return Choice([], "stop")  # `begun` is longer than the whole answer
+
+
+def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice | None:
+    """Return the rest of the answer that the end of a completions prompt has begun; None if it has begun none.
+
+    The answer is recognized by the mock's own `name`, because nothing separates it from the prompt.
+    """
+    for start in _possible_starts(name, text):
+        rest = _rest(echo_prompt(name, text[:start], tokens, None, stops), text[start:], limit)
+        if rest is not None:
+            return rest
+    return None
+
+
+def _rest(whole: Choice, begun: str, limit: int | None) -> Choice | None:
+    """Return the part of a choice after `begun`; None if it does not begin so."""
+    if not whole.text.startswith(begun):
+        return None
+    tokens = list(_tokens_after(whole.tokens, len(begun)))
+    if limit is not None and len(tokens) > limit:
+        return Choice(tokens[:limit], "length")
+    return Choice(tokens, whole.finish, stop=whole.stop)
+
+
+def _tokens_after(tokens: list[str], length: int) -> Iterator[str]:
+    """Yield the tokens without their first `length` characters; the first token yielded may be the end of one."""
+    for token in tokens:
+        if length < len(token):
+            yield token[length:]
+        length = max(0, length - len(token))
+
+
+def _possible_starts(name: str, text: str) -> Iterator[int]:
+    start = text.find(name + NAME_END, 1)
+    while start > 0:
+        yield start
+        start = text.find(name + NAME_END, start + 1)
+    if text.endswith(name) and len(text) > len(name):
+        yield len(text) - len(name)
