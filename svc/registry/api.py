@@ -52,7 +52,7 @@ class RegistryApi:
     clock: Callable[[], float]
     max_services: int
     hosts: Hosts
-    document: bytes  # the OpenAPI document, as JSON
+    document: bytes  # the OpenAPI document of this API, as JSON
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.guard, self.hosts)
@@ -157,8 +157,8 @@ class RegistryApi:
     def check(self, client: Client, now: float, name: str) -> dict[str, Any]:
         """Check the service now.
 
-        A request that is itself a health check gets the last known health status. Otherwise two registries that are
-        registered with each other would check each other without end.
+        A request from another registry's health check does not start a check, and gets the last known health status.
+        Otherwise two registries that are registered with each other would check each other without end.
         """
         service = _known(name, self.store.get(name))
         if request.headers.get("User-Agent") != USER_AGENT:
@@ -227,7 +227,7 @@ class RegistryApi:
             )
 
     def _actor(self, client: Client) -> Actor:
-        """Return who sent Flask's current request, for the audit."""
+        """Return the actor of Flask's current request, for the audit."""
         return actor_of(client, request.headers, not self.guard.loopback_needs_token)
 
     def _set_drained(self, client: Client, name: str, drained: bool) -> dict[str, Any]:

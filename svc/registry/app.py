@@ -62,7 +62,7 @@ def create_app(
     """
     app = Flask("svc.registry", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
-    app.url_map.merge_slashes = False  # otherwise a path with an empty service name would match another endpoint
+    app.url_map.merge_slashes = False  # with merging, a path with an empty service name would match another endpoint
     sweep = sweep or LeaseSweep(store, clock)
     metrics = metrics or RegistryMetrics(store, sweep.health)
     api = RegistryApi(

@@ -1,7 +1,8 @@
 """The targets of Prometheus's HTTP service discovery. Pure.
 
-Properties that rarely or never change are plain labels, which Prometheus adds to every sample. A changed label begins
-a new time series, so properties that often change are `__meta_...` labels, which Prometheus uses for relabelling only.
+Properties that rarely or never change are plain labels, which Prometheus adds to every sample. Properties that often
+change are `__meta_...` labels, which Prometheus uses for relabelling only: a plain label would begin a new time series
+with each change.
 """
 
 from collections.abc import Iterable

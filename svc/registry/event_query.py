@@ -17,7 +17,7 @@ DEFAULT_EVENT_LIMIT = 100
 MAX_EVENT_STREAMS = 200
 KEEPALIVE_INTERVAL_SECONDS = 15.0  # a stream without events sends a comment at this interval
 KEEPALIVE_COMMENT = b": still here\n\n"
-RETRY_FIELD = b"retry: 1000\n\n"  # milliseconds until a client connects again
+RETRY_FIELD = b"retry: 1000\n\n"  # a client whose stream ends connects again after 1000 ms
 
 
 class EventQuery(NamedTuple):
@@ -74,7 +74,7 @@ def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
     after, deadline = query.after, time.monotonic() + query.wait
     while True:
         remaining = max(0.0, deadline - time.monotonic())
-        # A wait for the audit ends with any event, so that it needs no wait of its own in the store.
+        # store.events can wait for any event, but not for an event of the audit alone, so the audit is selected here.
         events, last = store.events(after, remaining, audit=query.audit and not remaining)
         matching = [event for event in events if query.matches(event)]
         if len(matching) > query.limit:
@@ -105,7 +105,10 @@ class EventStreams:
         return self._stream(query, waiting, *read_events(self._store, query._replace(wait=0)))
 
     def end(self) -> None:
-        """Make every stream end after its current wait, which Store.wake ends at once. The clients then reconnect."""
+        """Make every stream end after its current wait, and the clients reconnect.
+
+        Store.wake ends the waits at once.
+        """
         self.are_ending = True
 
     def _stream(

@@ -1,4 +1,4 @@
-"""Accept events from routers and babysitters: authenticate the source and limit the rate.
+"""Accept events from routers, babysitters and operators' commands: verify the source and limit the rate.
 
 The `source` of an event is the role of its reporter: `babysitter`, `router`, `router-NAME`, or `operator` for a command
 that an operator has run. Each role may report only some kinds of events. A source is verified in two cases.
@@ -6,8 +6,8 @@ that an operator has run. Each role may report only some kinds of events. A sour
 1. The client is on this machine, or sends the write token and no secret.
 2. The source is `babysitter`, and the client sends the secret with which the event's service was registered.
 
-The registry adds the client's address to a source that is not verified: `router-NAME@ADDRESS`. Events of operators
-belong to the audit, and get the actor of the request.
+The registry adds the client's address to a source that is not verified: `router-NAME@ADDRESS`. Events with the source
+`operator` belong to the audit, and get the actor of the request.
 """
 
 import math
@@ -52,7 +52,7 @@ class EventReceiver:
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
         reporter = client.secret_digest if owned else client.source_address
-        if any(event.actor for event in events):  # a router at the same address may have used up its rate
+        if any(event.actor for event in events):  # own bucket: a router at the same address may have used up its rate
             reporter = f"{OPERATOR_SOURCE} {reporter}"
         if wait := self._limiter.acquire(reporter, len(events)):
             raise RateLimited(rate_limit_message(client.source_address, wait), retry_after=wait)
@@ -83,7 +83,7 @@ def rate_limit_message(address: str, wait: float) -> str:
 
 
 def parse_events(body: Mapping[str, Any], now: float) -> list[Event]:
-    """Return the events in the body of a POST.
+    """Return the events in the body of a POST, with the time `now`.
 
     Raise BadRequest if an event is invalid, or of a kind that its source may not report.
     """

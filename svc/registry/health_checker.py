@@ -1,4 +1,4 @@
-"""Health checks: of every running service in rounds, and of one service on request."""
+"""Health checks: rounds that check every running service, and checks of single services on request."""
 
 import logging
 import threading

@@ -1,4 +1,4 @@
-"""A connection to the registry with what has arrived on it. Reading and answering never wait."""
+"""A connection to the registry with the bytes that have arrived on it. Reading and answering never wait."""
 
 import socket
 from contextlib import suppress
@@ -16,7 +16,7 @@ class Request(NamedTuple):
 
 
 def read_on(request: Request) -> Request | None:
-    """Return the request with the bytes that have arrived since; close it and return None if its client has gone."""
+    """Return the request with the bytes that have arrived since. If its client has gone, close it and return None."""
     try:
         data = request.connection.recv(heartbeats.MAX_HEARTBEAT_BYTES, socket.MSG_DONTWAIT)
     except BlockingIOError:

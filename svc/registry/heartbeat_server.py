@@ -1,4 +1,4 @@
-"""The registry's server: it accepts in rounds, answers the heartbeats of a round together, and passes on all others.
+"""The registry's server: it accepts connections in rounds, and answers the heartbeats of a round as one batch.
 
     a client connects -> round: accept all, read what has arrived -> heartbeats: one transaction, then the answers
               ^            |                                      -> other requests: `handle`, in a greenlet each
@@ -6,10 +6,10 @@
               |          ROUND_SECONDS later: the next round
               +--------- no heartbeat has arrived
 
-Nearly all connections to a registry bring one heartbeat. To wake up, a greenlet, a gevent socket and a transaction for
-each of them cost far more than the heartbeat itself. A round needs each of these once, and plain sockets suffice,
-because it neither waits to read nor to write. A registry without load answers at once: only after a round does the next
-one begin ROUND_SECONDS later.
+Nearly all connections to a registry bring one heartbeat. A wake-up of the process, a greenlet, a gevent socket and a
+transaction for each connection would cost far more than the heartbeat itself. A round wakes up once, in one greenlet,
+and needs one transaction. It uses plain sockets, because it never waits to read or to write. The first round after an
+idle time begins at once, so that a registry without load answers at once. The next one begins ROUND_SECONDS later.
 
 A connection that reports the load of an instance stays open for the next report (`kept_connections.py`).
 """
@@ -31,19 +31,19 @@ from svc.registry.kept_connections import KeptConnections
 
 log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.02
-MAX_ROUND_HEARTBEATS = 64  # their connections do not count in the pool
+MAX_ROUND_HEARTBEATS = 64  # a limit is needed, because their connections do not count in the pool
 DEFER_ACCEPT_SECONDS = 1  # a silent connection is accepted only after this time
-ACCEPT_RETRY_SECONDS = 1.0  # after a failure, for example for lack of descriptors
+ACCEPT_RETRY_SECONDS = 1.0  # pause after a failure, for example for lack of descriptors
 
 _socket_type: Any = monkey.get_original("socket", "socket")
 
 
 class HeartbeatServer(StreamServer):
-    """Accepts the connections of a listening socket.
+    """Accepts the connections of a listening socket in rounds, and passes on to `handle` what is not a usual heartbeat.
 
     `handle_batch` gets the heartbeats of a round, each with the address of its sender, and returns the JSON of each
-    answer, or None for a heartbeat that `handle` has to answer. `closes` returns whether a connection ends after a
-    heartbeat. At most `max_kept` connections that report loads stay open.
+    answer, or None for a heartbeat that `handle` has to answer. `closes` returns whether the connection of a heartbeat
+    is to be closed after the answer. At most `max_kept` connections that report loads stay open.
     """
 
     def __init__(
@@ -109,9 +109,10 @@ class HeartbeatServer(StreamServer):
         return accepted
 
     def _answer(self, requests: list[Request]) -> None:
-        """Answer the heartbeats of a round; read on once where the request is incomplete or the connection stays open.
+        """Answer the heartbeats of a round, then read once more from the connections that are still open.
 
-        After ROUND_SECONDS most clients have sent the rest, and have closed the connections that stay open.
+        The second read comes ROUND_SECONDS later: by then, most clients have sent the rest of an incomplete request, or
+        have closed a connection that was answered.
         """
         while requests:
             still_open, reporting = self._answer_requests(requests)
@@ -134,11 +135,11 @@ class HeartbeatServer(StreamServer):
     def _answer_requests(self, requests: list[Request]) -> tuple[list[Request], list[Request]]:
         """Answer the usual heartbeats and reports of loads.
 
-        Return the requests that are incomplete together with the connections that stay open after a heartbeat, and the
-        connections that stay open after a report.
+        Return two lists. The first has the incomplete requests and the connections that stay open after a heartbeat;
+        the second has the connections that stay open after a report.
 
-        Pass on the other requests after the answers, because each may wait for a place in the pool. They have changed
-        nothing, also if the store fails: `handle` then reports the error.
+        Pass on all other requests after the answers, because each may wait for a place in the pool. They have changed
+        nothing yet. If the store fails, pass on the usual requests, too: `handle` then reports the error.
         """
         parsed = [(request, heartbeats.parse_heartbeat(request.data)) for request in requests]
         usual = [(request, heartbeat) for request, heartbeat in parsed if heartbeat]
@@ -146,7 +147,7 @@ class HeartbeatServer(StreamServer):
             answers = iter(
                 self._handle_batch([(request.address[0], heartbeat) for request, heartbeat in usual]) if usual else ()
             )
-        except Exception:  # noqa: BLE001 - see above
+        except Exception:  # noqa: BLE001 - `handle` reports the error
             answers = iter([None] * len(usual))
         now = self._clock()
         still_open: list[Request] = []

@@ -2,8 +2,8 @@
 
 Most requests to a registry are heartbeats and loads. So the worker answers usual heartbeats without Flask, in batches
 (svc/registry/heartbeat_server.py). A usual heartbeat is an HTTP/1.1 request of at most MAX_HEARTBEAT_BYTES, without
-repeated headers and without headers of proxies or browsers, which only renews a lease or reports a load. Every other
-request goes to the Flask application, which handles other heartbeats and loads with the same HeartbeatHandler.
+repeated headers and without headers of proxies or browsers, that does nothing but renew a lease or report a load. Every
+other request goes to the Flask application, which handles other heartbeats and loads with the same HeartbeatHandler.
 """
 
 import re
@@ -83,10 +83,10 @@ class HeartbeatHandler:
         return _load_answer(name, iso(now))
 
     def handle_batch(self, heartbeats: Sequence[tuple[str, Heartbeat]]) -> list[bytes | None]:
-        """Handle a batch of heartbeats and loads, each with its sender's address, in at most two steps of the store.
+        """Handle a batch of heartbeats and loads, each with its sender's address, in at most two calls of the store.
 
-        Return the JSON of each answer, or None for a request that the application has to handle, because it is refused
-        or does more than renew a lease. Such a request has changed nothing.
+        Return the JSON of each answer, or None for a request that has changed nothing yet, because it is refused or
+        does more than renew a lease. The application has to handle such a request.
         """
         now = self._clock()
         operations = [self._operation(peer, heartbeat) for peer, heartbeat in heartbeats]
@@ -107,7 +107,7 @@ class HeartbeatHandler:
         return [answer(entry) for entry in operations]
 
     def _operation(self, peer: str, heartbeat: Heartbeat) -> LeaseRenewal | LoadReport | None:
-        """Return what the store has to do for a request from the address `peer`, or None if it is refused."""
+        """Return what the store has to do for a request from the address `peer`, or None to refuse the request."""
         try:
             client = self._admission.identify(peer, heartbeat.headers)
             self._admission.check(WRITE, "POST", client, heartbeat.headers)
@@ -167,6 +167,6 @@ def is_complete(data: bytes) -> bool:
 
 
 def response(payload: bytes, now: float, closes_connection: bool) -> bytes:
-    """Return the whole HTTP response: the same headers as in the application's responses, and `payload`."""
+    """Return a whole HTTP response with the JSON `payload` and the same headers as in the application's responses."""
     connection = b"close" if closes_connection else b"keep-alive"
     return RESPONSE % (formatdate(now, usegmt=True).encode(), connection, len(payload), payload)

@@ -3,8 +3,8 @@
     report -> ROUND_SECONDS later: read what has arrived on all connections, answer the reports together, wait again
 
 A report is worth less than a heartbeat and comes more often, so it must cost less. A connection that stays open saves
-the handshake, and a round serves the reports of ROUND_SECONDS in one wake-up of the process. An epoll of its own has
-these connections: gevent's loop watches only the epoll.
+the handshake, and a round serves the reports of ROUND_SECONDS in one wake-up of the process. The connections are in an
+epoll of their own, so that gevent's loop watches one descriptor for all of them.
 """
 
 import logging
@@ -29,7 +29,10 @@ _epoll_type: Any = monkey.get_original("select", "epoll")
 
 
 class KeptConnections:
-    """At most `limit` connections. `answer` answers what has arrived, and returns the connections that stay open."""
+    """The kept connections, at most `limit`.
+
+    `answer` answers the requests of a round, and returns those to keep open.
+    """
 
     def __init__(
         self,
@@ -41,7 +44,7 @@ class KeptConnections:
         self._answer = answer
         self._clock = clock
         self._epoll = _epoll_type()
-        self._waiting: dict[int, tuple[Request, float]] = {}  # descriptor -> connection, and since when it waits
+        self._waiting: dict[int, tuple[Request, float]] = {}  # descriptor -> connection, time since which it is silent
         self._swept = clock()
         self._loop: Any = None
 
@@ -50,7 +53,7 @@ class KeptConnections:
         return len(self._waiting) < self._limit
 
     def add(self, request: Request) -> None:
-        """Keep a connection, whose last report was answered."""
+        """Keep the connection of a report that was just answered."""
         descriptor = request.connection.fileno()
         self._waiting[descriptor] = (request, self._clock())
         self._epoll.register(descriptor, select.EPOLLIN | select.EPOLLONESHOT)
@@ -68,7 +71,7 @@ class KeptConnections:
     def _run(self) -> None:
         while True:
             wait_read(self._epoll.fileno())
-            gevent.sleep(ROUND_SECONDS)  # meanwhile other reports arrive
+            gevent.sleep(ROUND_SECONDS)  # more reports arrive meanwhile, and are answered together
             try:
                 self._run_round()
             except Exception:  # noqa: BLE001 - the loop must go on

@@ -10,13 +10,13 @@ import msgspec
 from svc.protocol.service import Service
 from svc.registry.store.contract import Store
 
-MAX_CACHED_LISTS = 16  # one list for each filter, all of the same revision
+MAX_CACHED_LISTS = 16  # one list for each filter; all are of the same revision
 EncodedList = tuple[bytes, int]  # a JSON array, and the number of services in it
 FilterKey = tuple[str | None, ...]
 
 
 class ListCache:
-    """Encodes each Service object once: a store returns the same object for a service until the service changes."""
+    """Caches encoded services by object identity: a store returns the same Service object until the service changes."""
 
     def __init__(self, store: Store) -> None:
         self.store = store

@@ -13,7 +13,7 @@ from svc.protocol.service import STATUSES
 from svc.registry.registry_health import DEGRADED, STORE_FAILING, RegistryHealth
 from svc.registry.store.contract import Store
 
-OTHER_STATUS = "other"  # label for every status outside of STATUSES, so that clients cannot create new labels
+OTHER_STATUS = "other"  # stands for every status outside of STATUSES, so that clients cannot create new labels
 
 
 class RegistryMetrics:

@@ -26,8 +26,8 @@ class RegistryHealth:
 
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.failure = ""  # why the store cannot be used
-        self.kept_leases = ""  # why leases are kept beyond their end; empty if none is
+        self.failure = ""  # why the store cannot be used; "" if it can
+        self.kept_leases = ""  # why leases are kept beyond their end; "" if no lease is
         self._successes = 0
         self._status_of_failure = STORE_FAILING
         self._was_checked = False
@@ -53,7 +53,8 @@ class RegistryHealth:
     def is_store_usable(self) -> bool:
         """Return whether the store can be used.
 
-        At the start and after a failure, check the store first; raise Unavailable if the check fails.
+        At the start and after a failure, check the store first, and raise Unavailable if the check fails. After a
+        failure, return True only after SUCCESSES_TO_RECOVER successful checks.
         """
         if self.failure or self.store.degradation() or not self._was_checked:
             self.store.check()

@@ -1,7 +1,7 @@
 """The registry under gunicorn: one gevent worker, with the background loops beside it.
 
-The worker's code is imported in `load`, after gunicorn has patched the standard library: requests and ssl must not be
-imported earlier. This also keeps the memory of the gunicorn master small.
+The worker's code is imported in `load`, after gunicorn has patched the standard library, because requests and ssl must
+be imported after that. This also keeps the memory of the gunicorn master small.
 """
 
 import importlib.util
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 10_000
 MAX_REQUEST_LINE_BYTES = 8190  # gunicorn's maximum
-GRACEFUL_TIMEOUT_SECONDS = 5  # for requests in progress when the worker shuts down
+GRACEFUL_TIMEOUT_SECONDS = 5  # that a worker that shuts down gives to requests in progress
 SHUTDOWN_POLL_INTERVAL_SECONDS = 0.5  # maximum delay until a worker that shuts down answers its long polls
 SQLITE_SCHEME = "sqlite:"
 DEFAULT_STORE = "sqlite:var/registry.db"
@@ -110,7 +110,7 @@ class RegistryServer(GunicornApplication):
         self.loopback_only = local_machine.is_loopback_only(listener)
         self.address: tuple[str, int] = listener.getsockname()[:2]
         self.port = self.address[1]
-        self.fd = listener.detach()  # from here on, gunicorn closes this descriptor
+        self.fd = listener.detach()  # detached, because gunicorn closes this descriptor
         self.ready = ready
         self.store: Store | None = None
         self.loops: list[Loop] = []
@@ -142,9 +142,9 @@ class RegistryServer(GunicornApplication):
         networks = AllowedNetworks(parse_networks(settings.allowed_networks, "allowed_networks"), self.address)
 
         def limited_status(url: str) -> int:
-            """Return the status code of a URL, or 0 if there is none after twice the timeout.
+            """Return the status code of a URL, or 0 if there is no answer within twice health_timeout.
 
-            The timeout alone does not end a slow check, because the timeout begins anew with each byte received.
+            health_timeout alone does not end a slow check, because it begins anew with each byte received.
             """
             with gevent.Timeout(2 * settings.health_timeout, False):
                 return status(url, settings.health_timeout, rejection_reason=networks.rejection_reason)
@@ -186,7 +186,7 @@ class RegistryServer(GunicornApplication):
     def _end_watches(self, worker: Any) -> None:
         """End the long polls once the worker is shutting down, so that their clients connect to the next worker.
 
-        A loop calls this method, because gunicorn has no hook for the begin of a worker's shutdown.
+        A loop calls this method, because gunicorn has no hook that is called when a worker begins to shut down.
         """
         if not worker.alive and self.store is not None:
             from svc.registry.app import API_EXTENSION

@@ -47,7 +47,7 @@ def parse_body(body: bytes) -> dict[str, Any]:
 
 
 def unknown_service(name: str) -> NotFound:
-    """Return the error for a request about a service that is not registered."""
+    """Return the error for a request about a service `name` that is not registered."""
     return NotFound(
         f"no service {name!r} is registered; register it with POST /services", param="name", code="unknown_service"
     )
@@ -62,7 +62,7 @@ def parse_registration(payload: dict[str, Any], now: float) -> Service:
 
 
 def parse_changes(payload: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the fields of the service `name` that an update changes; none if the update only renews the lease."""
+    """Return the fields that an update of the service `name` changes; {} if the update only renews the lease."""
     fields = _checked_fields(payload, [])
     if fields.pop("name", name) != name:
         raise BadRequest(
@@ -88,7 +88,7 @@ def parse_load(body: bytes) -> InstanceLoad:
 
 
 def parse_filters(args: Mapping[str, str]) -> Callable[[Service], bool]:
-    """Return a function that returns whether a service passes the filters `?status= &healthy= &type=`.
+    """Return a predicate: whether a service passes the filters `?status= &healthy= &type=` of a request.
 
     An empty filter counts as missing. The value of `healthy` may be in any case, because Python clients send True.
     """
@@ -164,7 +164,7 @@ def _url_problem(value: Any) -> str:
 
 
 def _status_problem(value: Any) -> str:
-    """Return why a status is invalid, or "". Any short text is valid, because other programs may have own statuses."""
+    """Return why a status is invalid, or "". Any short text is valid, because other programs may use other statuses."""
     is_valid = isinstance(value, str) and 0 < len(value) <= MAX_STATUS_LENGTH and value.isprintable()
     return "" if is_valid else f"must be 1 to {MAX_STATUS_LENGTH} printable characters, not {_quoted(value)}"
 
@@ -194,7 +194,7 @@ def _metadata_problem(value: Any) -> str:
 
 
 def _metadata_url_problems(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield the problems of the metadata URLs to which the registry and the routers send requests."""
+    """Yield the problems of the URLs in `metadata` to which the registry and the routers send requests."""
     health_url, babysitter = metadata.get("health_url"), metadata.get("babysitter")
     if health_url is not None and not is_service_url(health_url):
         yield f"health_url must be like http://HOST:PORT/PATH, not {_quoted(health_url)}"
@@ -204,7 +204,10 @@ def _metadata_url_problems(metadata: dict[str, Any]) -> Iterator[str]:
 
 
 def _metadata_model_problems(metadata: dict[str, Any]) -> Iterator[str]:
-    """Yield the problems of the list of models. A longer list costs every router more memory, metrics and time."""
+    """Yield the problems of the list of models.
+
+    Its length is limited, because each model costs every router memory and time.
+    """
     for key in ("models", "models_list"):
         models = metadata.get(key)
         if models is None:
@@ -242,13 +245,13 @@ def _is_integer(value: Any) -> bool:
 
 
 def _is_nested_deeper(value: Any, limit: int) -> bool:
-    """Return whether objects and lists are nested more than `limit` deep."""
+    """Return whether the objects and lists in `value` are nested more than `limit` levels deep."""
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
     return inner is not None and (limit == 0 or any(_is_nested_deeper(v, limit - 1) for v in inner))
 
 
 def _quoted(value: Any) -> str:
-    """Return the value for an error message, shortened."""
+    """Return `value` quoted for an error message, and shortened if it is long."""
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
     text = msgspec.json.encode(value).decode()

@@ -2,8 +2,9 @@
 
 The fast path (svc/registry/heartbeat_server.py) answers usual heartbeats that the registry accepts. Every other request
 goes to the application unchanged. A refused heartbeat goes there, too: the refusal has changed nothing, so the
-application can process the request again and answer with the error. The same holds for a heartbeat that does not arrive
-at once, and for those that follow others on a connection: the deadlines of `svc.perimeter` apply to their connections.
+application can process the request again and answer with the error. A heartbeat that does not arrive at once goes there
+as well, and so does a second heartbeat on one connection, because the deadlines of `svc.perimeter` apply to these
+connections.
 """
 
 import gc
@@ -20,9 +21,9 @@ from svc.perimeter.connections import ConnectionDeadlines
 from svc.registry.heartbeat_server import HeartbeatServer
 from svc.registry.heartbeats import Heartbeat
 
-MAX_HEAD_BYTES = 64 << 10  # of a request that the application handles
-MAX_DISCARDED_BYTES = 1 << 20  # the unread rest of a body that the application refused
-DESCRIPTORS_PER_CLIENT = 2  # its own connection, and one for a health check that it may request
+MAX_HEAD_BYTES = 64 << 10  # limit for a request that the application handles
+MAX_DISCARDED_BYTES = 1 << 20  # limit for the unread rest of a body that the application refused
+DESCRIPTORS_PER_CLIENT = 2  # the client's own connection, and one for a health check that the client may request
 DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
 
 
@@ -32,10 +33,10 @@ class RegistryWorker(GeventWorker):
 
         self._handle_batch = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.handle_batch
         clients = connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT)
-        self._max_kept = clients // 8  # each takes one descriptor, so a sixteenth of the descriptors is for them
+        self._max_kept = clients // 8  # each takes one descriptor of two, so they take a sixteenth of all descriptors
         self._limits = ConnectionLimits(DEADLINES, clients - clients // 16, DESCRIPTORS_PER_CLIENT)
         gc.collect()
-        gc.freeze()  # all objects so far live as long as the process: garbage collections can skip them
+        gc.freeze()  # all objects so far live as long as the process, so garbage collections skip them
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> HeartbeatServer:
@@ -52,7 +53,7 @@ class RegistryWorker(GeventWorker):
         return nullcontext()  # no timer here: the sweep closes connections that wait for too long
 
     def handle(self, listener: Any, client: Any, addr: Any, data: bytes) -> None:
-        """Serve a connection, from which `data` has been read."""
+        """Serve a connection on which `data` has already been read."""
         with self._limits.client(client, addr[0]) as limited:
             limited.begin_waiting(MAX_HEAD_BYTES)
             limited.unread(data)

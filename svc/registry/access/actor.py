@@ -1,8 +1,8 @@
 """Name the actor of an operator's action, for the audit. Pure.
 
-A client on the registry's machine needs no token, and its commands may send any token of the registry's own file, so
-the system user that it names says more than the token. From another machine, and behind a proxy, only a write token
-proves something.
+A client on the registry's machine is named by the system user that it reports: it needs no token, and its commands may
+send any token from the registry's own file. A client on another machine, or behind a proxy, is named by its write
+token, because whatever else it reports proves nothing.
 """
 
 import re
@@ -17,7 +17,7 @@ UNUSUAL_CHARACTERS = re.compile(r"[^A-Za-z0-9_.-]")
 
 
 def actor_of(client: Client, headers: Headers, trusts_loopback: bool) -> Actor:
-    """Return the actor of a request. `trusts_loopback` is false if loopback may be a proxy (loopback_needs_token)."""
+    """Return the actor of a request. `trusts_loopback` is False if loopback_needs_token is set."""
     user = UNUSUAL_CHARACTERS.sub("_", headers.get(OPERATOR_USER_HEADER.lower()) or "")[:MAX_USER_LENGTH]
     claim = f"user:{user}" if user else ""
     address = _address(client, headers)
@@ -29,7 +29,10 @@ def actor_of(client: Client, headers: Headers, trusts_loopback: bool) -> Actor:
 
 
 def _address(client: Client, headers: Headers) -> str:
-    """Return the address of the client. For a request that a proxy sent, add the address that the proxy reports."""
+    """Return the client's address.
+
+    For a request from a proxy, return the address that the proxy reports and its own.
+    """
     if not client.is_forwarded:
         return client.address
     reported = (headers.get("x-forwarded-for") or "").rpartition(",")[2].strip()

@@ -29,14 +29,17 @@ TokenFile = SecretFile[Tokens]
 
 
 def token_file(path: str, setting: str = "token_file") -> TokenFile:
-    """Return the token file at `path`. To revoke its tokens, remove or empty the file: it then admits no client."""
+    """Return the token file at `path`, named `setting` in errors.
+
+    If the file is removed or emptied, its tokens are revoked.
+    """
     return SecretFile(Path(path), parse_tokens, setting, (), keep_last=False)
 
 
 def _holder(file: TokenFile, offered: bytes) -> str:
     """Return the name of the offered token in the file; "" if the file does not contain it.
 
-    Every token is compared, each in constant time, so that the time does not show which one is similar.
+    Every token is compared, each in constant time, so that an attacker learns nothing from the time that this takes.
     """
     file.refresh()
     holder = ""
@@ -50,8 +53,8 @@ class Guard:
     """Decides from the client's address and token whether a request is admitted.
 
     Without loopback_needs_token, a client on this machine may do everything. Other clients need the write token to
-    write, and the read token or the write token to report events. If a read token is set, reading needs one of the two
-    tokens as well; otherwise any client may read.
+    write, and the read token or the write token to report events. To read, they need one of the two tokens if a read
+    token is set; otherwise any client may read.
     """
 
     def __init__(

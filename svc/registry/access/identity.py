@@ -1,6 +1,7 @@
 """Identify the client of a request.
 
-Determine the client's address, whether the address can be trusted, and what the client's token and secret prove."""
+Determine the client's address, whether the address can be trusted, which write token the client sent, and the digest of
+its secret."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -21,7 +22,7 @@ class Client(NamedTuple):
 
     address: str  # the address of the TCP peer: the proxy's if is_forwarded, else the client's own
     is_local: bool  # whether the client connected over loopback; False if is_forwarded
-    is_forwarded: bool  # sent by a proxy, or by a web page after DNS rebinding, so that the address proves nothing
+    is_forwarded: bool  # a proxy sent it, or a web page after DNS rebinding: the address proves nothing
     operator: str  # the name of the write token that the client sent; "" without a write token
     secret_digest: str  # digest of the header X-Service-Secret; owner.ANONYMOUS without this header
 

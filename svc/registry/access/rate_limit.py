@@ -10,14 +10,17 @@ MAX_BUCKETS = 1000
 
 
 class Bucket(NamedTuple):
-    """A token bucket at the time `at`. A request may take more tokens than there are: `tokens` is then negative."""
+    """The tokens of a bucket at the time `at`.
+
+    A request may take more tokens than there are: `tokens` is then negative.
+    """
 
     tokens: float
     at: float
 
 
 def refilled(bucket: Bucket, now: float) -> Bucket:
-    """Return the bucket with the tokens that have been added until `now`."""
+    """Return the bucket at the time `now`, with the tokens that have been added since `bucket.at`."""
     return Bucket(min(BURST_EVENTS, bucket.tokens + max(0.0, now - bucket.at) * EVENTS_PER_SECOND), now)
 
 
@@ -30,7 +33,7 @@ class EventRateLimiter:
         self._lock = threading.Lock()
 
     def acquire(self, reporter: str, count: int) -> float:
-        """Take one token for each of `count` events, and return 0.
+        """Take one token for each of `count` events from the bucket of `reporter`, and return 0.
 
         If the bucket has less than one token, take none, and return the seconds until it has one. One token is enough
         to accept all events of a request, even if the number of tokens becomes negative: otherwise a request with more

@@ -2,7 +2,7 @@
 
 When the registry's own network fails, every lease lapses although every service is healthy. Services send a heartbeat
 every third of a lease. So when the first lease lapses, every other service has been silent for at least two thirds of
-its own lease. Silent services are counted, too, so that a mass expiry is noticed before the first lease ends.
+its own lease. These silent services are counted, too, so that the mass expiry is noticed before the first lease ends.
 """
 
 import dataclasses
@@ -12,15 +12,15 @@ from svc.protocol.service import Service
 from svc.registry.leases import lease
 
 WINDOW_SECONDS = 60.0
-MASS_EXPIRY_SHARE = 0.15  # a mass expiry: more than this share of the services lapse in one window ...
+MASS_EXPIRY_SHARE = 0.15  # in a mass expiry, more than this share of the services lapse in one window ...
 MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least this number
-MAX_ROUND_GAP_SECONDS = 5.0  # if a gap between rounds is longer, the clock jumped, or this process did not run
+MAX_ROUND_GAP_SECONDS = 5.0  # a longer gap between rounds: the clock jumped, or this process did not run
 
 
 def is_mass_expiry(services: Collection[Service], now: float, listening_since: float) -> bool:
     """Return whether too many services are lost within WINDOW_SECONDS. Services with `static = true` do not count.
 
-    A service counts as lost in two cases.
+    A service counts as lost in each of two cases.
     1. It is expired, and its lease ended within the last window.
     2. It has sent no heartbeat for over half its lease, and the lease ends within the next window or has ended already.
     """
@@ -43,7 +43,7 @@ def is_mass_expiry(services: Collection[Service], now: float, listening_since: f
 def possibly_silent(services: Collection[Service], now: float) -> list[Service]:
     """Return the services that are expired or have sent no heartbeat for over half their lease.
 
-    Usually they are few, so the other rules need not be applied to thousands of services once a second.
+    Usually only few services are returned, so that once a second the costlier rules are applied to few services.
     """
     return [s for s in services if s.expired or s.last_heartbeat + s.lease_seconds / 2 <= now]
 

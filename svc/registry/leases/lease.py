@@ -8,15 +8,15 @@ from svc.protocol.service import Service
 from svc.registry.leases import owner
 from svc.registry.leases.owner import OPERATOR, Caller
 
-# A change of only these fields does not raise the revision: readers of the list need not learn of a renewed lease.
+# If only these fields change, the revision stays the same, because readers of the list ignore renewed leases.
 UNWATCHED_FIELDS = {"last_heartbeat": 0.0, "timestamp": "", "owner": ""}
 
 
 class LeaseRenewal(NamedTuple):
-    """What a heartbeat asks for: to renew the lease of the service `name`, which has this status."""
+    """The request of a heartbeat: renew the lease of the service `name`, and set its status."""
 
     name: str
-    status: str | None  # None: the status as it is
+    status: str | None  # None: leave the status as it is
     caller: Caller
 
 
@@ -47,15 +47,18 @@ def expire_if_lapsed(service: Service, now: float, listening_since: float) -> Se
 
 
 def limit_heartbeat_to_now(service: Service, now: float) -> Service:
-    """Return the service; a last heartbeat after `now` becomes `now`, because it came from a clock that was ahead."""
+    """Return the service.
+
+    If its last heartbeat is later than `now`, as from a clock that was ahead, set it to `now`.
+    """
     return replace(service, last_heartbeat=min(service.last_heartbeat, now))
 
 
 def register(old: Service | None, new: Service, caller: Caller = OPERATOR) -> Service:
     """Return the service to store for a registration.
 
-    The health status stays `healthy` if the service was healthy at the same URL; otherwise the status becomes
-    `unknown`. Raise Forbidden if another caller owns the name.
+    The health status stays `healthy` if the service was healthy at the same health URL; otherwise it becomes `unknown`.
+    Raise Forbidden if another caller owns the name.
     """
     owner.check(old, caller, now=new.last_heartbeat)
     if old is not None and old.health_status == "healthy" and old.health_url() == new.health_url():
@@ -72,7 +75,7 @@ def after_heartbeat(service: Service, now: float, status: str | None, caller: Ca
 
 
 def only_renews(service: Service, renewal: LeaseRenewal) -> bool:
-    """Return whether `after_heartbeat` only changes the time of the last heartbeat, and refuses nothing."""
+    """Return whether `after_heartbeat` would accept the renewal and change only the time of the last heartbeat."""
     is_same_status = renewal.status in (None, service.status)
     return is_same_status and not service.expired and not owner.is_owned_by_another(service, renewal.caller)
 
@@ -80,8 +83,8 @@ def only_renews(service: Service, renewal: LeaseRenewal) -> bool:
 def update(service: Service, fields: dict[str, Any], now: float, caller: Caller = OPERATOR) -> Service:
     """Return the service with a renewed lease and the new fields; raise the errors of owner.check_heartbeat.
 
-    The health status becomes `unknown` if the service starts to run or gets another URL, because earlier checks prove
-    nothing about the new state.
+    The health status becomes `unknown` if the service starts to run or gets another health URL, because earlier checks
+    prove nothing about the new state.
     """
     owner.check_heartbeat(service, caller)
     new = replace(service, last_heartbeat=now, expired=False, **fields)
@@ -92,5 +95,5 @@ def update(service: Service, fields: dict[str, Any], now: float, caller: Caller 
 
 
 def is_visible_change(old: Service | None, new: Service) -> bool:
-    """Return whether any field outside of UNWATCHED_FIELDS changes, so that readers of the list must learn of it."""
+    """Return whether any field outside of UNWATCHED_FIELDS changes: readers of the list get this change."""
     return old is None or replace(old, **UNWATCHED_FIELDS) != replace(new, **UNWATCHED_FIELDS)

@@ -1,8 +1,8 @@
 """Ownership of names: a babysitter that registers a name with a secret owns it while the lease is valid. Pure.
 
-A caller is one of three: the digest of the secret that the request carries; OPERATOR for a request with the registry's
-token and no secret; ANONYMOUS for a request with neither. If a request carries both, the secret counts: every
-babysitter has the token, so the token does not prove the ownership of a name.
+A caller is the digest of the secret in the request, OPERATOR for a request with the registry's token and no secret, or
+ANONYMOUS for a request with neither. In a request with both, the secret counts: every babysitter has the token, so the
+token does not prove the ownership of a name.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ def is_owned_by_another(service: Service, caller: Caller) -> bool:
 def check(service: Service | None, caller: Caller, now: float | None = None) -> bool:
     """Return True, or raise Forbidden if another caller owns the service and its lease is valid.
 
-    If `now` is given, the owner of a static service owns the name only while heartbeats arrive. The lease of a static
-    service never ends, so an owner that has lost its secret could otherwise never use the name again.
+    If `now` is given, the owner of a static service loses the name when it has sent no heartbeat for lease_seconds. The
+    lease of a static service never ends, so an owner that has lost its secret could otherwise never use the name again.
     """
     is_silent = service is not None and now is not None and _is_silent_static(service, now)
     if service is not None and is_owned_by_another(service, caller) and not (service.expired or is_silent):

@@ -31,7 +31,7 @@ class LeaseSweep:
         self.count_expiry = count_expiry
         self.health = RegistryHealth(store)
         self.expiry = LeaseExpiry(clock())
-        self._lock = threading.Lock()  # an operator's request may arrive during a round
+        self._lock = threading.Lock()  # guards `expiry`: an operator's request may arrive during a round
 
     def listening_since(self) -> float:
         """Return when this registry began to listen for heartbeats."""
@@ -59,7 +59,7 @@ class LeaseSweep:
             now = self.clock()
             decision = self.expiry.decide(services, now)
             for service in services:
-                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # this time came from a clock that was ahead
+                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # from a clock that was ahead
                     self.store.change(service.name, lambda s: s and lease.limit_heartbeat_to_now(s, now))
             ended = [s.name for s in decision.ending if self._end(s, now)]
             self.health.record_kept_leases(len(decision.kept), decision.live)

@@ -10,9 +10,10 @@ heartbeat that only renews a lease does not raise it.
 A change to a service and its events (svc.protocol.event.events_between) are written in one step. Event ids never
 decrease. The store keeps the last MAX_OWN_EVENTS events of the registry itself. It keeps events from other reporters
 separately, so that they displace none of the registry's own: at most MAX_REPORTED_EVENTS in all, and at most
-MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of). It keeps the events of the audit apart from
-all of these. They are those with an actor: at most MAX_AUDIT_EVENTS, at most MAX_AUDIT_EVENTS_PER_ACTOR of each actor
-(all unverified ones count as one), and none that was older than AUDIT_RETENTION_SECONDS when the last one was added.
+MAX_EVENTS_PER_REPORTER from each reporter (svc.protocol.event.reporter_of). It keeps the events of the audit, which are
+those with an actor, apart from all of these: at most MAX_AUDIT_EVENTS, and at most MAX_AUDIT_EVENTS_PER_ACTOR of each
+actor. All unverified actors count as one. Whenever an event of the audit is added, those older than
+AUDIT_RETENTION_SECONDS are removed.
 """
 
 from collections import Counter
@@ -32,7 +33,7 @@ MAX_REPORTED_EVENTS = MAX_OWN_EVENTS // 2
 MAX_EVENTS_PER_REPORTER = MAX_OWN_EVENTS // 10
 MAX_AUDIT_EVENTS = 5000
 MAX_AUDIT_EVENTS_PER_ACTOR = 4000
-MAX_RECENT_AUDIT_EVENTS = MAX_OWN_EVENTS  # the newest ones, which a reader of all events gets
+MAX_RECENT_AUDIT_EVENTS = MAX_OWN_EVENTS  # number of the newest ones, which a reader of all events gets
 AUDIT_RETENTION_SECONDS = 400 * 86400
 
 
@@ -68,26 +69,26 @@ class Store(Protocol):
         """
 
     def renew_leases(self, renewals: Sequence[LeaseRenewal], now: float) -> list[bool]:
-        """Set the last heartbeat of many services to `now`, in one step; return for each whether it was done.
+        """Set the last heartbeat of many services to `now`, in one step; return for each whether its lease was renewed.
 
-        A renewal is done if lease.only_renews is true. For any other, and for an unknown name, nothing changes.
+        A lease is renewed if lease.only_renews is true. Otherwise, and for an unknown name, nothing changes.
         """
 
     def put_loads(self, reports: Sequence[LoadReport], now: float) -> list[bool]:
         """Keep the loads of many services, in one step; return for each whether it is kept.
 
-        A load is kept if a heartbeat of its caller would only renew the lease. Loads raise no revision, make no event
-        and need not be durable: they are lost with the process, or with Redis. A service that is removed, expires or
-        gets another owner loses its load, so that the next owner of the name does not have it.
+        A load is kept if a heartbeat of its caller would only renew the lease. Loads do not raise the revision, cause
+        no event and are not durable: they are lost when the process, or Redis, ends. A service that is removed, expires
+        or gets another owner loses its load, so that the next owner of the name does not have it.
         """
 
     def loads(self, now: float) -> list[ListedLoad]:
-        """Return the current loads, sorted by name (InstanceLoad.is_current)."""
+        """Return the loads that are current (InstanceLoad.is_current), sorted by name."""
 
     def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
         """Drain the service or end its drain, and return the service; return None for an unknown name.
 
-        A drain outlives the registration. For an unknown name it can be ended, but not begun.
+        A drain outlives the registration: for a name that is not registered, a drain can be ended, but not begun.
         """
 
     def wait(self, known_revision: int, timeout: float) -> int:
@@ -99,17 +100,18 @@ class Store(Protocol):
     def events(self, after: int, wait: float = 0, audit: bool = False) -> tuple[list[Event], int]:
         """Return the events with ids above `after`, oldest first, and the highest id assigned so far.
 
-        Of the audit, only the newest MAX_RECENT_AUDIT_EVENTS are returned. With `audit`, return all events of the audit
-        and no others.
-        Wait up to `wait` seconds until there is such an event. If `after` is above the highest id, the store has lost
-        its data, and `after` counts as 0.
+        Without `audit`, only the newest MAX_RECENT_AUDIT_EVENTS of the audit are among them. With `audit`, return all
+        events of the audit and no others.
+
+        Wait up to `wait` seconds until there is an event to return. If `after` is above the highest id, the store has
+        lost its data, and `after` counts as 0.
         """
 
     def share_reached(self, names: Collection[str], seconds: float) -> None:
-        """Let the other registries with this store know for `seconds` which services this registry's checks reach."""
+        """Share the names that this registry's checks reach with the other registries; they count for `seconds`."""
 
     def reached_by_others(self) -> frozenset[str]:
-        """Return the services that the checks of at least one other registry with this store reach now."""
+        """Return the names that other registries with this store have shared and that still count."""
 
     def check(self) -> None:
         """Raise Unavailable if the store cannot be written now."""

@@ -20,7 +20,7 @@ class LoadTable:
     def put(self, reports: Sequence[LoadReport], services: Sequence[Service | None], now: float) -> list[bool]:
         """Keep the load of each report whose caller may report it; return for each whether it is kept.
 
-        `services` has the service of each report, None for an unknown name.
+        `services` contains the service of each report in the same order, None for an unknown name.
         """
         return [self._put(report, service, now) for report, service in zip(reports, services, strict=True)]
 
@@ -43,7 +43,10 @@ class LoadTable:
 
 
 def current_loads(loads: Iterable[tuple[str, InstanceLoad, float]], now: float) -> list[ListedLoad]:
-    """Return the list of the loads that are current. Each has the name of its service, and the time of the report."""
+    """Return those of `loads` that are current.
+
+    Each entry of `loads` is the service's name, the load, and when it was reported.
+    """
     return [
         ListedLoad(
             service=name,

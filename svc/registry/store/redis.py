@@ -24,7 +24,7 @@ from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.redis_connection import RedisConnection
 from svc.registry.store.revision_watch import UNKNOWN
 
-# A service's JSON, its last heartbeat, and 1 if it is drained; the first two are empty for an unknown name.
+# A service's JSON, its last heartbeat, and 1 if it is drained, else 0; the first two are empty for an unknown name.
 Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
 _load_decoder = msgspec.json.Decoder(InstanceLoad)
@@ -51,7 +51,7 @@ class RedisStore:
 
     def __init__(self, address: RedisAddress) -> None:
         self._connection = RedisConnection(address)
-        self._id = secrets.token_hex(8)  # of this registry, among those with this store
+        self._id = secrets.token_hex(8)  # identifies this registry among those with this store
         self._last_snapshot: RedisSnapshot | None = None
         self._snapshot_numbers, self._last_number = itertools.count(), -1
         self.event_counts: Counter[str] = Counter()
@@ -63,7 +63,7 @@ class RedisStore:
         except Unavailable:
             snapshot = self._require_last_snapshot()
         else:
-            if number > self._last_number:  # otherwise a later read has already stored a newer snapshot
+            if number > self._last_number:  # if lower, a later read has already stored a newer snapshot
                 self._last_number, self._last_snapshot = number, snapshot
         return snapshot.revision, snapshot.services()
 
@@ -199,7 +199,7 @@ class RedisStore:
         raises_revision: int,
         events: Sequence[Event],
     ) -> Record | None:
-        """Replace `record` and return None; if another record is in Redis by now, return that one and do nothing."""
+        """Replace `record` and return None. If Redis has another record by now, do nothing and return that record."""
         replacement = (service, heartbeat, plain_heartbeat, raises_revision, _join(*events))
         result = self._connection.run(redis_scripts.SWAP, name, *record, *replacement)
         if not result[0]:
@@ -210,7 +210,7 @@ class RedisStore:
         return None
 
     def _revision(self) -> int:
-        """Return the current revision, or the revision of the last snapshot if Redis does not answer."""
+        """Return the latest revision that this process knows, or that of the last snapshot if Redis does not answer."""
         known = self._connection.revision.value
         return self.snapshot()[0] if known == UNKNOWN or self._connection.failure else known
 
@@ -272,7 +272,7 @@ def _decode_load(entry: tuple[bytes, bytes]) -> tuple[str, InstanceLoad, float]:
 
 
 def _plain_heartbeat(service: Service) -> str:
-    """Return the service's entry in `calm` (see redis_scripts): status and owner.
+    """Return the service's entry in `calm` (see redis_scripts): its status and the digest of its owner.
 
     Return "" if every heartbeat of the service makes a visible change.
     """

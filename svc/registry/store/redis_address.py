@@ -18,17 +18,17 @@ URL_FORMS = "redis://HOST:PORT/DB?prefix=svc, rediss://HOST:PORT/DB (TLS; &ca=FI
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RedisAddress:
-    """A Redis server, the login, and the prefix of the registry's keys. Its text form shows no secret."""
+    """A Redis server, the login, and the prefix of the registry's keys. str() of it shows no secret."""
 
     scheme: str
     host: str = ""
     port: int = DEFAULT_PORT
-    path: str = ""  # of a unix socket
+    path: str = ""  # path of the unix socket; "" for TCP
     db: int = 0
     username: str = ""
     password: str = dataclasses.field(default="", repr=False)
     password_file: str = ""
-    ca: str = ""  # file with the CA certificates for rediss://, instead of the system's
+    ca: str = ""  # file with CA certificates for rediss://; "" for the system's certificates
     prefix: str = "svc"
 
     def __str__(self) -> str:

@@ -17,10 +17,10 @@ from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.revision_watch import RevisionWatch
 
 log = logging.getLogger(__name__)
-REDIS_TIMEOUT_SECONDS = 1.0  # for connecting, and for each answer
+REDIS_TIMEOUT_SECONDS = 1.0  # timeout for connecting, and for each answer
 CHECK_INTERVAL_SECONDS = 0.5
 RETRY_INTERVAL_SECONDS = 0.1  # while Redis does not answer
-CLOCK_ANSWER_SECONDS = 0.1  # slower answers are not used to read Redis's clock
+CLOCK_ANSWER_SECONDS = 0.1  # a slower answer does not set the clock's offset
 MAX_REDIS_CONNECTIONS = 32
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)
 
@@ -30,7 +30,7 @@ class RedisConnection:
 
     `failure` is the reason why Redis cannot be used, or "". After a failure, only the listener's thread contacts Redis,
     until Redis can be used again. A script that got no answer is run a second time, because this process may have been
-    busy or the connection stale. If the script ran the first time already, the second run changes nothing; only
+    busy or the connection stale. If Redis had run it the first time, the second run changes nothing, except that
     ADD_EVENTS adds the events twice.
     """
 
@@ -48,7 +48,7 @@ class RedisConnection:
         threading.Thread(target=self._listen, name="redis", daemon=True).start()
 
     def run(self, script: str, *args: str | bytes | int) -> Any:
-        """Run a script and return its answer. Raise Unavailable if Redis fails; at once if `failure` is set."""
+        """Run a script and return its answer. Raise Unavailable if Redis fails, or at once if `failure` is set."""
         try:
             if self.closed or self.failure:
                 raise self.unavailable()
@@ -211,7 +211,7 @@ def _pool(address: RedisAddress) -> redis.BlockingConnectionPool:
 
 
 def _reason(error: Exception) -> str:
-    """Return a short reason for `error`: for a network error, the operating system's message."""
+    """Return a short text for `error`: the operating system's message if it is a network error."""
     if isinstance(error, redis.TimeoutError):
         return "it does not answer in time"
     cause = error.__cause__ or error.__context__

@@ -8,19 +8,19 @@ calm        hash: name -> the status with which a heartbeat only renews the leas
 drained     set: the names that the operator has drained, registered or not
 revision    hash: revision; writes, which counts the changes to `services` and `drained`; event, the last event's id
 changes     channel: each new revision
-events      list: the registry's own last events; each entry is the id, a space, and the JSON without the id
+events      list: the last events of the registry itself; each entry is the id, a space, and the JSON without the id
 reports     list: the last events from other reporters; each entry is the id, a space, the reporter, a space, the JSON
 audit       list: the last events with an actor; each entry is as in `reports`, with the actor as the reporter
 told        channel: the id of each new event
 reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
             each on a line
-loads       hash: name -> Unix seconds of the report, a space, the load as JSON; none that another owner has reported
+loads       hash: name -> Unix seconds of the report, a space, the load as JSON; removed when the owner changes
 """
 
 from svc.protocol.event import ACTOR_PREFIX, REGISTRY_SOURCE
 from svc.registry.store import contract
 
-ANY_OWNER = "*"  # in place of the sender's digest: the heartbeat is accepted for a service of any owner
+ANY_OWNER = "*"  # stands for the digest of an operator's request, which is accepted for a service of any owner
 KEYS = (
     "services",
     "heartbeats",
@@ -99,7 +99,7 @@ local function add_events(joined)
   return last
 end
 """
-LIMITS = (  # a name that begins with another one stands before it
+LIMITS = (  # replaced in this order, so a name must stand before its own prefixes
     "MAX_AUDIT_EVENTS_PER_ACTOR",
     "MAX_AUDIT_EVENTS",
     "AUDIT_RETENTION_SECONDS",
@@ -139,8 +139,7 @@ return {1, count_write(ARGV[8] == '1')}
 )
 
 # Arguments: time; for each heartbeat name, status (empty: none), and digest of the sender's secret or ANY_OWNER.
-# Result: for each heartbeat 1 if it only renewed the lease, or 0 if nothing was done, because lease.after_heartbeat has
-# to decide.
+# Result: for each heartbeat 1 if its lease was renewed. 0 if nothing was done: lease.after_heartbeat then decides.
 RENEW = (
     _COMMON
     + """
@@ -178,7 +177,7 @@ return results
 """
 )
 
-# Argument: a time; loads from before it are removed. Result: names and loads, joined by newlines.
+# Argument: a time; loads that were reported before are removed. Result: the other names and loads, joined by newlines.
 LOADS = (
     _COMMON
     + """
@@ -196,8 +195,8 @@ return table.concat(kept, '\\n')
 )
 
 # Arguments: name, 1 to drain it or 0 to end the drain, event.
-# Result: the record, the revision, and 1 if this changed anything. For an unknown name, the result is nil; a drain can
-# be ended nevertheless.
+# Result: the record, the revision, and 1 if this changed anything, else 0. For a name that is not registered, the
+# result is nil, and its drain is ended all the same.
 DRAIN = (
     _COMMON
     + """
@@ -218,7 +217,8 @@ return now
 # Argument: events (one line each: reporter, space, JSON). Result: the id of the last one.
 ADD_EVENTS = _COMMON + "return add_events(ARGV[1])"
 
-# Arguments: an id, and 1 for the audit only. Result: the last id, and later events, unordered as the lists are several.
+# Arguments: an id, and 1 for the audit only. Result: the last id, and the events after the given id, unsorted, because
+# they come from several lists.
 EVENTS = (
     _COMMON
     + """
@@ -244,8 +244,8 @@ return answer
 )
 
 # Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services and drained, if
-# `writes` differs. The last three are joined by newlines to one string each, because a client parses one long string
-# faster than thousands of short ones; no name and no JSON here contains a newline.
+# `writes` differs. Heartbeats, services and drained are each one string, joined by newlines, because a client parses
+# one long string faster than thousands of short ones. No name and no JSON here contains a newline.
 SNAPSHOT = (
     _COMMON
     + """

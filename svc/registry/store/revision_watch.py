@@ -8,8 +8,8 @@ UNKNOWN = -1
 class RevisionWatch:
     """The latest known revision of a store, and a way to wait for the next one.
 
-    `value` may be older than the store's revision until the store's message arrives. `changed` is a threading.Event for
-    the current `value`. When `value` changes, the Event is set, and a new Event takes its place.
+    `value` is the latest known revision; the store's revision may be newer until its message arrives. `changed` is a
+    threading.Event that is set when `value` changes; a new Event then takes its place.
     """
 
     def __init__(self) -> None:
@@ -26,7 +26,7 @@ class RevisionWatch:
     def synchronize(self, revision: int, before: int) -> None:
         """Set `value` to the revision that the store returned for a request sent when `value` was `before`.
 
-        A revision lower than `before` is accepted, too: it means that the store has lost its data.
+        A revision lower than `before` is accepted, too, because the store has then lost its data.
         """
         with self._lock:
             if revision > self.value or revision < before:

@@ -47,8 +47,8 @@ class SqliteStore:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
-        self._revision_changed = threading.Event()  # set at the next revision, then replaced
-        self._events_added = threading.Event()  # set at the next event, then replaced
+        self._revision_changed = threading.Event()  # set when the revision rises, then replaced
+        self._events_added = threading.Event()  # set when an event is added, then replaced
         self._cache = SqliteCache()
         self.event_counts: Counter[str] = Counter()
         self._loads = LoadTable()
@@ -124,7 +124,7 @@ class SqliteStore:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             if old is None and not drained:
-                db.execute(UNMARK_DRAINED, (name,))  # the service is no longer registered
+                db.execute(UNMARK_DRAINED, (name,))  # only the mark is left to remove: the service is not registered
             if old is None or old.drained == drained:
                 return old
             db.execute(MARK_DRAINED if drained else UNMARK_DRAINED, (name,))

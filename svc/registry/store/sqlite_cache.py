@@ -1,4 +1,4 @@
-"""The content of a SQLite file, cached in memory, so that a reader need not decode thousands of rows."""
+"""The content of a SQLite file, cached in memory, because decoding thousands of rows for each reader would be slow."""
 
 import sqlite3
 from collections import Counter
@@ -49,7 +49,7 @@ def _delete_old(condition: str, limit: int) -> str:
 DELETE_OLD_OWN_EVENTS = _delete_old(f"source = '{REGISTRY_SOURCE}' AND actor = ''", MAX_OWN_EVENTS)
 DELETE_OLD_EVENTS_OF_ACTOR = _delete_old(
     "(actor = :actor OR (actor > :actor || '@' AND actor < :actor || 'A'))", MAX_AUDIT_EVENTS_PER_ACTOR
-)  # A follows @: the condition is also true for `unverified@ADDRESS` if the actor is `unverified`
+)  # A follows @ in ASCII: for the actor `unverified`, the condition also selects `unverified@ADDRESS`
 DELETE_OLD_AUDIT = _delete_old("actor <> ''", MAX_AUDIT_EVENTS)
 DELETE_PAST_AUDIT = "DELETE FROM events WHERE actor <> '' AND time < ?"
 

@@ -46,7 +46,7 @@ SET_ASIDE = (
 def open_database(path: Path) -> sqlite3.Connection:
     """Open the database and return the connection.
 
-    If the file is corrupt, rename it and create a new one; copy the operator's drains if they can be read. Raise
+    If the file is corrupt, rename it, create a new one, and copy the operator's drains to it if they can be read. Raise
     ConfigError if the file belongs to another program, and OSError or sqlite3.Error if it cannot be used.
     """
     private_files.make_directory(path.parent)
