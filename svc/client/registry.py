@@ -151,9 +151,14 @@ class RegistryClient:
         """Remove a service."""
         self._call("DELETE", f"/services/{name}")
 
-    def drain(self, name: str, drained: bool = True) -> dict[str, Any]:
-        """Drain a service, or end its drain if `drained` is false; return the service."""
-        return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}")["service"]
+    def drain(self, name: str, drained: bool = True, handover: bool = False) -> dict[str, Any]:
+        """Drain a service, or end its drain if `drained` is false; return the service.
+
+        `handover`: routers also move its streams to other instances. The service that an older registry returns has no
+        such field.
+        """
+        body = {"handover": True} if drained and handover else None
+        return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}", body)["service"]
 
     def events(
         self, after: int | None = None, limit: int = 100, wait: float = 0, only: Query | None = None

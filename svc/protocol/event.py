@@ -48,6 +48,9 @@ EVENT_KINDS = {
     ),
     "status": EventKind(WARNING, "registry", "it reports a status that counts as not running; the message names it"),
     "drained": EventKind(WARNING, "registry", "an operator drained it"),
+    "handover": EventKind(
+        WARNING, "registry", "an operator drained it, and routers move its streams to other instances"
+    ),
     "undrained": EventKind(INFO, "registry", "an operator ended its drain"),
     "unhealthy": EventKind(BAD, "registry", "it fails the registry's health checks"),
     "healthy": EventKind(GOOD, "registry", "it passes these health checks again"),
@@ -157,8 +160,8 @@ def _changes(old: Service | None, new: Service | None, now: float, why: str) -> 
         yield "back", f"{new.status}, at {new.url}"
     if new.status != old.status and old.url == new.url:
         yield _status_change(old, new)
-    if new.drained != old.drained:
-        yield ("drained" if new.drained else "undrained"), BY_OPERATOR
+    if (new.drained, new.handover) != (old.drained, old.handover):
+        yield drain_kind(new.drained, new.handover), BY_OPERATOR
     if new.health_status == "unhealthy" != old.health_status:
         yield "unhealthy", f"its check fails: {new.health_url()}"
     if new.health_status == "healthy" and old.health_status == "unhealthy":
@@ -178,6 +181,13 @@ def _status_change(old: Service, new: Service) -> tuple[str, str]:
     if reason and new.status == "starting" and old.status in ("running", "draining"):
         return "exited", reason
     return new.status, (reason if new.status == "failed" else "") or f"it was {old.status}"
+
+
+def drain_kind(drained: bool, handover: bool) -> str:
+    """Return the kind of the event for a service that an operator has drained or undrained."""
+    if not drained:
+        return "undrained"
+    return "handover" if handover else "drained"
 
 
 def one_line(text: str) -> str:

@@ -36,6 +36,7 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: float = DEFAULT_LEASE_SECONDS
     health_status: str = "unknown"  # unknown | healthy | unhealthy: the result of the registry's own checks
     drained: bool = False  # set by the operator; no heartbeat, PUT or new registration clears it
+    handover: bool = False  # set with `drained`: routers also move the instance's streams to other instances
     weight: int = 1
     metadata: dict[str, Any] = msgspec.field(default_factory=dict)
     expired: bool = False  # set by the registry: no heartbeat arrived during the whole lease
@@ -63,9 +64,11 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
         return (babysitter_url(self.url) if self.is_instance() else self.url.rstrip("/")) + "/health"
 
     def to_json(self) -> dict[str, Any]:
-        """Return the service as JSON for the registry's list."""
+        """Return the service as JSON for the registry's list. The field `handover` is there only if it is true."""
         fields = {**msgspec.to_builtins(self), "is_healthy": self.is_healthy()}
         del fields["expired"], fields["owner"]
+        if not self.handover:
+            del fields["handover"]
         return fields
 
 

@@ -175,7 +175,7 @@ class RegistryApi:
         }
 
     def drain(self, client: Client, now: float, name: str) -> dict[str, Any]:
-        return self._set_drained(client, name, True)
+        return self._set_drained(client, name, True, validation.parse_handover(_body()))
 
     def undrain(self, client: Client, now: float, name: str) -> dict[str, Any]:
         return self._set_drained(client, name, False)
@@ -230,10 +230,10 @@ class RegistryApi:
         """Return the actor of Flask's current request, for the audit."""
         return actor_of(client, request.headers, not self.guard.loopback_needs_token)
 
-    def _set_drained(self, client: Client, name: str, drained: bool) -> dict[str, Any]:
+    def _set_drained(self, client: Client, name: str, drained: bool, handover: bool = False) -> dict[str, Any]:
         actor = self._actor(client)
-        service = _known(name, self.store.drain(name, drained, actor))
-        log.info("%s %s %s", name, "drained" if drained else "undrained", actor.text)
+        service = _known(name, self.store.drain(name, drained, actor, handover))
+        log.info("%s %s%s %s", name, "drained" if drained else "undrained", " with handover" * handover, actor.text)
         return {"message": f"{name} is {'drained' if drained else 'not drained'}", "service": service.to_json()}
 
 

@@ -104,7 +104,12 @@ OPERATIONS = {
     ),
     "loads": Operation("The loads that were reported last, without those that are too old", "Loads"),
     "check": Operation("Checks the health of a service now", "Check", errors=(429,)),
-    "drain": Operation("For operators: routers send no new requests to the service, until undrain", "Changed"),
+    "drain": Operation(
+        "For operators: routers send no new requests to the service, until undrain, and move its streams on request",
+        "Changed",
+        request="Drain",
+        request_required=False,
+    ),
     "undrain": Operation("For operators: ends the drain", "Changed"),
     "expire": Operation("For operators: ends the leases that a degraded registry keeps", "Expired"),
     "events": Operation(

@@ -67,6 +67,7 @@ READ_ONLY: Schema = {
     "last_heartbeat": SECONDS,
     "is_healthy": FLAG,
     "drained": FLAG,
+    "handover": {**FLAG, "description": "true: its streams are moved to other instances; else missing"},
     "health_status": {"type": "string", "enum": ["unknown", "healthy", "unhealthy"]},
 }
 HEALTH: Schema = {
@@ -122,6 +123,15 @@ SCHEMAS: Schema = {
     },
     "Change": {"type": "object", "properties": CHANGES, "examples": [{"status": "draining"}]},
     "Heartbeat": {"type": "object", "properties": {"status": nullable(STATUS)}, "examples": [{"status": "running"}]},
+    "Drain": {
+        "type": "object",
+        "properties": {
+            "handover": nullable(
+                {**FLAG, "default": False, "description": "routers also move its streams to other instances"}
+            )
+        },
+        "examples": [{"handover": True}],
+    },
     "Load": {
         "type": "object",
         "properties": LOAD,
@@ -139,7 +149,7 @@ SCHEMAS: Schema = {
             "timestamp": TIMESTAMP,
         }
     ),
-    "Service": closed_object({**WRITABLE, **READ_ONLY}),
+    "Service": closed_object({**WRITABLE, **READ_ONLY}, optional=("handover",)),
     "Services": closed_object(
         {"services": {"type": "array", "items": ref("Service")}, "total": COUNT, "timestamp": TIMESTAMP}
     ),

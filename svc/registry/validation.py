@@ -76,6 +76,14 @@ def parse_heartbeat_status(payload: dict[str, Any]) -> str | None:
     return _checked_fields({"status": payload.get("status")}, []).get("status")
 
 
+def parse_handover(payload: dict[str, Any]) -> bool:
+    """Return whether the body of a drain asks routers to move the service's streams; False if it does not say so."""
+    handover = payload.get("handover")
+    if handover is None or isinstance(handover, bool):
+        return bool(handover)
+    raise BadRequest(f"handover: must be true or false, not {_quoted(handover)}", param="handover")
+
+
 def parse_load(body: bytes) -> InstanceLoad:
     """Return the load in the body of a report. Unknown fields are ignored; raise BadRequest for any other problem."""
     try:

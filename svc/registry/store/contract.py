@@ -1,8 +1,8 @@
 """The interface of a store, which keeps the registry's services. `sqlite` implements it for one host, `redis` for many.
 
-A store contains the services with their names, the set of names that an operator has drained, and one revision. Every
-method is atomic. When a method returns, its changes are durable: they survive a `kill -9`. Every method raises
-Unavailable if the store fails.
+A store contains the services with their names, the set of names that an operator has drained, the set of those of them
+that hand over their streams, and one revision. Every method is atomic. When a method returns, its changes are durable:
+they survive a `kill -9`. Every method raises Unavailable if the store fails.
 
 The revision never decreases. It rises by one with every change that a reader would notice (lease.is_visible_change); a
 heartbeat that only renews a lease does not raise it.
@@ -59,7 +59,8 @@ class Store(Protocol):
         If an operator has requested the change, `actor` makes its events part of the audit.
 
         `change` gets the current service, or None for an unknown name. It is pure and may be called more than once. If
-        it returns None or raises, nothing changes. The field `drained` of its result is ignored: only `drain` sets it.
+        it returns None or raises, nothing changes. The fields `drained` and `handover` of its result are ignored: only
+        `drain` sets them.
         """
 
     def remove(self, name: str, when: Condition | None = None, why: str = "", actor: Actor | None = None) -> bool:
@@ -85,10 +86,12 @@ class Store(Protocol):
     def loads(self, now: float) -> list[ListedLoad]:
         """Return the loads that are current (InstanceLoad.is_current), sorted by name."""
 
-    def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
+    def drain(self, name: str, drained: bool, actor: Actor | None = None, handover: bool = False) -> Service | None:
         """Drain the service or end its drain, and return the service; return None for an unknown name.
 
-        A drain outlives the registration: for a name that is not registered, a drain can be ended, but not begun.
+        `handover`: routers also move its streams to other instances. Each call decides on this anew; the end of a drain
+        also ends the handover. A drain outlives the registration: for a name that is not registered, a drain can be
+        ended, but not begun.
         """
 
     def wait(self, known_revision: int, timeout: float) -> int:

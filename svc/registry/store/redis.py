@@ -24,7 +24,8 @@ from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.redis_connection import RedisConnection
 from svc.registry.store.revision_watch import UNKNOWN
 
-# A service's JSON, its last heartbeat, and 1 if it is drained, else 0; the first two are empty for an unknown name.
+# A service's JSON, its last heartbeat, and its mark: 1 if it is drained, 2 if with a handover, else 0. The first two are
+# empty for an unknown name.
 Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
 _load_decoder = msgspec.json.Decoder(InstanceLoad)
@@ -40,6 +41,7 @@ class RedisSnapshot:
     writes: bytes
     records: dict[bytes, bytes]
     drained: frozenset[bytes]
+    handovers: frozenset[bytes]
     decoded: dict[bytes, tuple[Record, Service]]  # name -> the record and the service decoded from it; sorted by name
 
     def services(self) -> list[Service]:
@@ -81,7 +83,7 @@ class RedisStore:
             new = change(old)
             if new is None:
                 return old
-            new = replace(new, drained=bool(record[2]))
+            new = _marked(new, record[2])
             if new == old:
                 return new
             events = event.events_between(old, new, self.now(), actor=actor)
@@ -122,11 +124,11 @@ class RedisStore:
         joined = self._connection.run(redis_scripts.LOADS, repr(now - MAX_LOAD_AGE_SECONDS))
         return current_loads(map(_decode_load, sorted(_pairs(joined).items())), now)
 
-    def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
-        kind = "drained" if drained else "undrained"
+    def drain(self, name: str, drained: bool, actor: Actor | None = None, handover: bool = False) -> Service | None:
+        kind = event.drain_kind(drained, handover)
         drain_event = Event(time=self.now(), kind=kind, service=name, message=event.BY_OPERATOR)
         drain_event = drain_event.by(actor) if actor else drain_event
-        result = self._connection.run(redis_scripts.DRAIN, name, int(drained), _join(drain_event))
+        result = self._connection.run(redis_scripts.DRAIN, name, drained + (drained and handover), _join(drain_event))
         if result is None:
             return None
         self._connection.revision.advance(result[3])
@@ -224,16 +226,18 @@ class RedisStore:
         script, writes = redis_scripts.SNAPSHOT, last.writes if last else b""
         revision, writes, heartbeats, *changed = self._connection.run(script, writes)
         if changed:
-            records, drained = _pairs(changed[0]), frozenset(changed[1].split(b"\n"))
+            records = _pairs(changed[0])
+            drained, handovers = (frozenset(joined.split(b"\n")) for joined in changed[1:])
         else:
             assert last is not None
-            records, drained = last.records, last.drained
+            records, drained, handovers = last.records, last.drained, last.handovers
         decoded, heartbeat_by_name = {}, _pairs(heartbeats)
         for name in sorted(records):
-            record = (records[name], heartbeat_by_name[name], int(name in drained))
+            mark = (1 + (name in handovers)) if name in drained else 0
+            record = (records[name], heartbeat_by_name[name], mark)
             before = last.decoded.get(name) if last else None
             decoded[name] = before if before and before[0] == record else (record, _decode(record))
-        return RedisSnapshot(self.now(), revision, writes, records, drained, decoded)
+        return RedisSnapshot(self.now(), revision, writes, records, drained, handovers, decoded)
 
 
 def _pairs(joined: bytes) -> dict[bytes, bytes]:
@@ -246,12 +250,16 @@ def _service(record: Record) -> Service | None:
 
 
 def _decode(record: Record) -> Service:
-    service, heartbeat, drained = record
-    return replace(_decoder.decode(service), last_heartbeat=float(heartbeat), drained=bool(drained))
+    service, heartbeat, mark = record
+    return _marked(replace(_decoder.decode(service), last_heartbeat=float(heartbeat)), mark)
+
+
+def _marked(service: Service, mark: int) -> Service:
+    return replace(service, drained=mark > 0, handover=mark > 1)
 
 
 def _encode(service: Service) -> bytes:
-    return msgspec.json.encode(replace(service, last_heartbeat=0.0, drained=False))
+    return msgspec.json.encode(_marked(replace(service, last_heartbeat=0.0), 0))
 
 
 def _join(*events: Event) -> bytes:

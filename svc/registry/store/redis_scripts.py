@@ -2,11 +2,12 @@
 
 The keys, under one prefix:
 
-services    hash: name -> the service as JSON, without the fields last_heartbeat and drained
+services    hash: name -> the service as JSON, without the fields last_heartbeat, drained and handover
 heartbeats  hash: name -> Unix seconds of the last heartbeat
 calm        hash: name -> the status with which a heartbeat only renews the lease, a space, the digest of the owner
 drained     set: the names that the operator has drained, registered or not
-revision    hash: revision; writes, which counts the changes to `services` and `drained`; event, the last event's id
+handovers   set: those of them whose streams routers move; what is not in `drained` as well does not count
+revision    hash: revision; writes, which counts the changes to services and their drains; event, the last event's id
 changes     channel: each new revision
 events      list: the last events of the registry itself; each entry is the id, a space, and the JSON without the id
 reports     list: the last events from other reporters; each entry is the id, a space, the reporter, a space, the JSON
@@ -34,14 +35,20 @@ KEYS = (
     "reached",
     "loads",
     "audit",
+    "handovers",
 )
 
 _COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads, audit = unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads, audit, handovers =
+  unpack(KEYS)
+
+local function mark_of(name)
+  local mark = redis.call('SISMEMBER', drained, name)
+  return mark + mark * redis.call('SISMEMBER', handovers, name)
+end
 
 local function record_of(name)
-  return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '',
-          redis.call('SISMEMBER', drained, name)}
+  return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '', mark_of(name)}
 end
 
 local function revision()
@@ -111,7 +118,7 @@ _COMMON = _COMMON.replace("ACTOR_PREFIX", ACTOR_PREFIX).replace("REGISTRY_SOURCE
 for _name in LIMITS:
     _COMMON = _COMMON.replace(_name, str(getattr(contract, _name)))
 
-# Argument: name. Result: the record (service, heartbeat, 1 if it is drained).
+# Argument: name. Result: the record (service, heartbeat, mark: 1 if it is drained, 2 if with a handover).
 FIND = _COMMON + "return record_of(ARGV[1])"
 
 # Arguments: name and its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to
@@ -194,7 +201,7 @@ return table.concat(kept, '\\n')
 """
 )
 
-# Arguments: name, 1 to drain it or 0 to end the drain, event.
+# Arguments: name, its new mark (1: drained; 2: with a handover; 0 ends the drain), event.
 # Result: the record, the revision, and 1 if this changed anything, else 0. For a name that is not registered, the
 # result is nil, and its drain is ended all the same.
 DRAIN = (
@@ -205,11 +212,14 @@ if redis.call('HEXISTS', services, name) == 0 then
   if ARGV[2] == '0' and redis.call('SREM', drained, name) == 1 then count_write(false) end
   return false
 end
-local done = redis.call(ARGV[2] == '1' and 'SADD' or 'SREM', drained, name)
+local before = mark_of(name)
+redis.call(ARGV[2] == '0' and 'SREM' or 'SADD', drained, name)
+redis.call(ARGV[2] == '2' and 'SADD' or 'SREM', handovers, name)
 local now = record_of(name)
-now[4] = done == 1 and count_write(true) or revision()
-now[5] = done
-if done == 1 then add_events(ARGV[3]) end
+local changed = now[3] ~= before
+now[4] = changed and count_write(true) or revision()
+now[5] = changed and 1 or 0
+if changed then add_events(ARGV[3]) end
 return now
 """
 )
@@ -243,8 +253,8 @@ return answer
 """.replace("MAX_RECENT_AUDIT_EVENTS", str(contract.MAX_RECENT_AUDIT_EVENTS))
 )
 
-# Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services and drained, if
-# `writes` differs. Heartbeats, services and drained are each one string, joined by newlines, because a client parses
+# Argument: the `writes` of the caller's snapshot. Result: revision, writes, heartbeats; also services, drained and
+# handovers, if `writes` differs. All but the first two are each one string, joined by newlines, because a client parses
 # one long string faster than thousands of short ones. No name and no JSON here contains a newline.
 SNAPSHOT = (
     _COMMON
@@ -254,6 +264,7 @@ local all = {revision(), writes, table.concat(redis.call('HGETALL', heartbeats),
 if writes ~= ARGV[1] then
   all[4] = table.concat(redis.call('HGETALL', services), '\\n')
   all[5] = table.concat(redis.call('SMEMBERS', drained), '\\n')
+  all[6] = table.concat(redis.call('SMEMBERS', handovers), '\\n')
 end
 return all
 """

@@ -33,7 +33,8 @@ from svc.registry.store.sqlite_cache import (
 
 log = logging.getLogger(__name__)
 RENEW = "UPDATE services SET last_heartbeat = ? WHERE name = ?"
-MARK_DRAINED, UNMARK_DRAINED = "INSERT INTO drained VALUES (?)", "DELETE FROM drained WHERE name = ?"
+MARK_DRAINED = "INSERT OR REPLACE INTO drained (name, handover) VALUES (?, ?)"
+UNMARK_DRAINED = "DELETE FROM drained WHERE name = ?"
 
 
 class SqliteStore:
@@ -77,7 +78,8 @@ class SqliteStore:
             new = change(old)
             if new is None:
                 return old
-            new = replace(new, drained=old.drained if old else _is_drained(db, name))
+            drained, handover = (old.drained, old.handover) if old else _drain_mark(db, name)
+            new = replace(new, drained=drained, handover=handover)
             if new != old:
                 db.execute(WRITE_SERVICE, to_row(new))
                 self._cache.put(name, new)
@@ -120,15 +122,18 @@ class SqliteStore:
     def loads(self, now: float) -> list[ListedLoad]:
         return self._loads.current(now)
 
-    def drain(self, name: str, drained: bool, actor: Actor | None = None) -> Service | None:
+    def drain(self, name: str, drained: bool, actor: Actor | None = None, handover: bool = False) -> Service | None:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             if old is None and not drained:
                 db.execute(UNMARK_DRAINED, (name,))  # only the mark is left to remove: the service is not registered
-            if old is None or old.drained == drained:
+            new = old and replace(old, drained=drained, handover=drained and handover)
+            if old is None or new is None or new == old:
                 return old
-            db.execute(MARK_DRAINED if drained else UNMARK_DRAINED, (name,))
-            new = replace(old, drained=drained)
+            if drained:
+                db.execute(MARK_DRAINED, (name, new.handover))
+            else:
+                db.execute(UNMARK_DRAINED, (name,))
             self._cache.put(name, new)
             self._cache.add_events(db, event.events_between(old, new, time.time(), actor=actor))
             self._raise_revision(db)
@@ -258,5 +263,7 @@ class SqliteStore:
             self._db = None
 
 
-def _is_drained(db: sqlite3.Connection, name: str) -> bool:
-    return db.execute("SELECT 1 FROM drained WHERE name = ?", (name,)).fetchone() is not None
+def _drain_mark(db: sqlite3.Connection, name: str) -> tuple[bool, bool]:
+    """Return whether an operator has drained the name, and whether with a handover."""
+    row = db.execute("SELECT handover FROM drained WHERE name = ?", (name,)).fetchone()
+    return row is not None, row is not None and bool(row[0])

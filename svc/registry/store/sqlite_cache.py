@@ -21,8 +21,8 @@ from svc.registry.store.contract import (
 )
 
 Row = tuple[Any, ...]
-COLUMNS = tuple(f for f in Service.__struct_fields__ if f != "drained")
-SELECT_SERVICES = f"SELECT {', '.join(COLUMNS)}, EXISTS (SELECT 1 FROM drained d WHERE d.name = s.name) FROM services s"
+COLUMNS = tuple(f for f in Service.__struct_fields__ if f not in ("drained", "handover"))
+SELECT_SERVICES = f"SELECT {', '.join(COLUMNS)}, handover FROM services LEFT JOIN drained USING (name)"
 WRITE_SERVICE = f"INSERT OR REPLACE INTO services ({', '.join(COLUMNS)}) VALUES ({', '.join(':' + c for c in COLUMNS)})"
 
 EVENT_COLUMNS = Event.__struct_fields__
@@ -123,8 +123,8 @@ class SqliteCache:
             return
         db.execute("BEGIN IMMEDIATE")
         db.executemany(WRITE_SERVICE, [to_row(service) for service in self.services.values()])
-        marks = [(name,) for name, service in self.services.items() if service.drained]
-        db.executemany("INSERT OR IGNORE INTO drained VALUES (?)", marks)
+        marks = [(name, service.handover) for name, service in self.services.items() if service.drained]
+        db.executemany("INSERT OR IGNORE INTO drained VALUES (?, ?)", marks)
         db.execute("UPDATE revision SET value = ?, events = ?", (self.revision, self.last_event_id))
         db.execute("COMMIT")
 
@@ -158,4 +158,5 @@ def _service(row: Row) -> Service:
     fields = dict(zip(COLUMNS, row, strict=False))
     fields["metadata"] = msgspec.json.decode(fields["metadata"])
     fields["expired"] = bool(fields["expired"])
-    return Service(**fields, drained=bool(row[-1]))
+    handover = row[-1]  # NULL if the service is not drained
+    return Service(**fields, drained=handover is not None, handover=bool(handover))

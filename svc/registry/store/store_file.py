@@ -35,6 +35,7 @@ MIGRATIONS = (
         "ALTER TABLE events ADD COLUMN actor TEXT NOT NULL DEFAULT ''",
         "ALTER TABLE events ADD COLUMN address TEXT NOT NULL DEFAULT ''",
     ),
+    ("ALTER TABLE drained ADD COLUMN handover INTEGER NOT NULL DEFAULT 0",),
 )
 UNUSABLE = "{}: cannot keep registrations here: {}; make it writable, move it away or name another with --store"
 SET_ASIDE = (
@@ -61,7 +62,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     aside = sqlite_file.set_aside(path)
     log.error(SET_ASIDE.format(path, aside.name))
     db = sqlite_file.connect(path, MIGRATIONS)
-    db.executemany("INSERT INTO drained VALUES (?)", marks)
+    db.executemany("INSERT INTO drained (name) VALUES (?)", marks)
     return db
 
 

@@ -161,6 +161,7 @@ def from_service(service: Service, static: bool = False, lease_valid: bool = Tru
         secure=secure,
         status=service.status,
         drained=service.drained,
+        handover=service.drained and service.handover,
         healthy={"healthy": True, "unhealthy": False}.get(service.health_status) if lease_valid else False,
         lease_valid=lease_valid,
         registered=service.timestamp,

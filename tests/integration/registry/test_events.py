@@ -53,16 +53,18 @@ def test_each_change_has_its_event(store):
     put(store, service("a"))
     store.drain("a", True)
     store.drain("a", True)
+    store.drain("a", True, handover=True)
+    store.drain("a", True, handover=True)
     store.drain("a", False)
     store.drain("nobody", True)
     assert store.remove("a", why="it was removed")
     events, last = store.events(0)
-    assert [event.kind for event in events] == ["registered", "running", "drained", "undrained", "left"]
-    assert [event.id for event in events] == [1, 2, 3, 4, 5]
-    assert last == 5
+    assert [event.kind for event in events] == ["registered", "running", "drained", "handover", "undrained", "left"]
+    assert [event.id for event in events] == [1, 2, 3, 4, 5, 6]
+    assert last == 6
     assert events[-1].message == "it was removed"
     assert abs(events[-1].time - time.time()) < 60
-    assert store.event_counts == {"registered": 1, "running": 1, "drained": 1, "undrained": 1, "left": 1}
+    assert store.event_counts == dict.fromkeys(("registered", "running", "drained", "handover", "undrained", "left"), 1)
 
 
 def test_only_heartbeats_that_change_something_make_events(store):

@@ -182,7 +182,30 @@ def test_the_drain_mark_outlives_changes_and_registrations(store):
     assert not store.get("qwen").drained
 
 
+def test_each_drain_says_anew_whether_streams_are_handed_over(store):
+    put(store, service())
+    assert store.drain("qwen", True, handover=True).handover
+    assert store.drain("qwen", True, handover=True).handover
+    assert revision(store) == 2, "it was so already"
+    renew_lease(store, "qwen", NOW + 1, "starting")
+    store.change("qwen", lambda old: replace(old, handover=False))
+    store.remove("qwen")
+    again = put(store, service())
+    assert (again.drained, again.handover) == (True, True)
+    assert store.snapshot()[1] == [again]
+    last = revision(store)
+    only_drained = store.drain("qwen", True)
+    assert (only_drained.drained, only_drained.handover) == (True, False)
+    assert revision(store) == last + 1
+    store.drain("qwen", True, handover=True)
+    ended = store.drain("qwen", False, handover=True)
+    assert (ended.drained, ended.handover) == (False, False)
+    assert not store.drain("qwen", True).handover, "the end of the drain has ended it"
+
+
 def test_a_reopened_store_has_everything(store, reopen):
+    put(store, service("moves"))
+    store.drain("moves", True, handover=True)
     put(store, service())
     store.drain("qwen", True)
     renew_lease(store, "qwen", NOW + 5, None)

@@ -36,6 +36,10 @@ def kinds(old, new, why=""):
         ({"expired": True}, {"status": "starting"}, ["back", "starting"]),
         ({}, {"drained": True}, ["drained"]),
         ({"drained": True}, {}, ["undrained"]),
+        ({}, {"drained": True, "handover": True}, ["handover"]),
+        ({"drained": True}, {"drained": True, "handover": True}, ["handover"]),
+        ({"drained": True, "handover": True}, {"drained": True}, ["drained"]),
+        ({"drained": True, "handover": True}, {}, ["undrained"]),
         ({"health_status": "healthy"}, {"health_status": "unhealthy"}, ["unhealthy"]),
         ({"health_status": "unhealthy"}, {"health_status": "healthy"}, ["healthy"]),
         ({"health_status": "unhealthy"}, {"health_status": "unknown"}, []),
@@ -101,7 +105,13 @@ def test_each_kind_of_the_registry_comes_from_a_change():
         ),
     ]
     states += [
-        replace(SERVICE, **more) for more in ({"expired": True}, {"drained": True}, {"health_status": "unhealthy"})
+        replace(SERVICE, **more)
+        for more in (
+            {"expired": True},
+            {"drained": True},
+            {"drained": True, "handover": True},
+            {"health_status": "unhealthy"},
+        )
     ]
     states += [replace(SERVICE, health_status="healthy"), replace(SERVICE, status="starting")]
     states += [replace(SERVICE, status="starting", metadata={"restart_reason": "it crashed"})]

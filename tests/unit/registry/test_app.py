@@ -246,6 +246,30 @@ def test_only_an_operator_sets_and_clears_drained(client):
     assert (again["drained"], again["is_healthy"]) == (False, True)
 
 
+def test_a_drain_may_ask_for_a_handover(client):
+    client.post("/services", json=registration())
+    drained = client.post("/services/qwen/drain", json={"handover": True}).get_json()["service"]
+    assert (drained["drained"], drained["handover"]) == (True, True)
+    (listed,) = client.get("/services").get_json()["services"]
+    assert listed["handover"]
+    client.put("/services/qwen", json={"weight": 2, "handover": False})
+    assert client.get("/services/qwen").get_json()["handover"], "only an operator's drain changes it"
+    for body in ({}, {"handover": False}, {"handover": None}, {"colour": "blue"}):
+        client.post("/services/qwen/drain", json={"handover": True})
+        again = client.post("/services/qwen/drain", json=body).get_json()["service"]
+        assert again["drained"]
+        assert "handover" not in again
+    client.post("/services/qwen/drain", json={"handover": True})
+    assert "handover" not in client.post("/services/qwen/undrain").get_json()["service"]
+
+
+@pytest.mark.parametrize("body", [{"handover": "yes"}, {"handover": 1}, ["handover"]])
+def test_a_drain_with_an_invalid_handover_changes_nothing(client, body):
+    client.post("/services", json=registration())
+    assert client.post("/services/qwen/drain", json=body).status_code == 400
+    assert not client.get("/services/qwen").get_json()["drained"]
+
+
 def test_the_health_endpoint_checks_the_service_now(client, environment):
     client.post("/services", json=registration(metadata={"type": "openai-api"}))
     up = client.get("/services/qwen/health").get_json()

@@ -21,6 +21,16 @@ def test_a_target_is_made_of_a_registration():
 
 
 @pytest.mark.parametrize(
+    ("changes", "handover"),
+    [({}, False), ({"drained": True}, False), ({"drained": True, "handover": True}, True), ({"handover": True}, False)],
+)
+def test_only_a_drained_instance_hands_over_its_streams(changes: dict[str, object], handover: bool):
+    instance = from_registry(**changes)
+    assert instance is not None
+    assert instance.handover is handover
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {"metadata": {"type": "babysitter"}},
