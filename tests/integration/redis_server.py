@@ -1,6 +1,7 @@
 """A Redis server for tests: in a directory, on a free port, with its append-only file on."""
 
 import os
+import re
 import shutil
 import signal
 import socket
@@ -57,6 +58,10 @@ class RedisServer:
         command = ["redis-cli", "-p", str(self.port), *arguments]
         process = subprocess.run(command, capture_output=True, text=True, timeout=10)
         return process.stdout.strip()
+
+    def subscribers(self) -> set[str]:
+        """Return the ids of the connections that are subscribed to a channel."""
+        return set(re.findall(r"(?m)^id=(\d+)", self.cli("client", "list", "type", "pubsub")))
 
     def _listens(self) -> bool:
         assert self.process.poll() is None, (self.place / "redis.log").read_text()

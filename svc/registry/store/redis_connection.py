@@ -44,6 +44,7 @@ class RedisConnection:
         self._clock_offset: float | None = None  # Redis's clock minus this process's monotonic clock
         self._scripts: dict[str, Script] = {}
         self._closing = threading.Event()
+        self._closings = 0  # how many of the listener's connections were closed in a row, without an answer in between
         self._logged_advice: list[str] = []
         threading.Thread(target=self._listen, name="redis", daemon=True).start()
 
@@ -96,7 +97,11 @@ class RedisConnection:
         while not self.closed:
             try:
                 self._follow_changes()
-            except (redis.RedisError, OSError) as error:
+            except (redis.ConnectionError, OSError) as error:
+                self._closings += 1
+                if self._closings > 1:  # a single one proves no failure: the next connection decides
+                    self._record_failure(error)
+            except redis.RedisError as error:
                 self._record_failure(error)
             except Exception as error:  # noqa: BLE001 - the thread must survive any answer of Redis
                 if not self.closed:
@@ -110,6 +115,7 @@ class RedisConnection:
             watches = {self._key("changes"): self.revision, self._key("told"): self.event_id}
             channel.subscribe(*watches)
             self._check()
+            self._closings = 0
             self._log_advice()
             next_check = time.monotonic() + CHECK_INTERVAL_SECONDS
             while not self.closed:

@@ -119,6 +119,18 @@ def test_a_pause_or_closed_connections_fail_no_write(own_redis, open_store):
     assert store.degradation() == ""
 
 
+def test_a_closed_subscription_is_no_failure(own_redis, open_store, caplog):
+    store, other = open_store(own_redis), open_store(own_redis)
+    put(store, service())
+    wait_until(lambda: len(own_redis.subscribers()) == 2)
+    closed = own_redis.subscribers()
+    own_redis.cli("client", "kill", "type", "pubsub")
+    wait_until(lambda: len(own_redis.subscribers() - closed) == 2)
+    put(other, service("new"))
+    wait_until(lambda: store.wait(1, 0) == 2, description="the new subscription reports changes")
+    assert not caplog.messages
+
+
 def test_waits_outlast_a_failure_and_end_with_a_change_after_it(own_redis, open_store):
     store, other = open_store(own_redis), open_store(own_redis)
     put(store, service())
