@@ -24,8 +24,8 @@ from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.redis_connection import RedisConnection
 from svc.registry.store.revision_watch import UNKNOWN
 
-# A service's JSON, its last heartbeat, and its mark: 1 if it is drained, 2 if with a handover, else 0. The first two are
-# empty for an unknown name.
+# A service's JSON, its last heartbeat, and its mark: 1 if it is drained, 2 if with a handover, else 0. The first two
+# are empty for an unknown name.
 Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
 _load_decoder = msgspec.json.Decoder(InstanceLoad)
