@@ -22,17 +22,20 @@ class RegistryUnreachable(CommandError):
 
 
 def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
-    """Return a client of the registry. `token_file` is used instead of the token file in the settings, if it is set."""
+    """Return a client of the registry.
+
+    It sends the token in `token_file`, or in the settings' token file if that is "".
+    """
     urls, token_file = split_urls(registry_url(settings)), token_file or settings.registry.token_file
     return RegistryClient(urls, token_file, headers={OPERATOR_USER_HEADER: operator_user()})
 
 
 def operator_user() -> str:
-    """Return the name of the user who runs this command, through sudo too, in characters that a header can contain."""
+    """Return the user who runs this command (with sudo: who called sudo), in characters that a header can contain."""
     sudo_user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
     try:
         name = sudo_user or pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:  # a container may run as a user without a name
+    except KeyError:  # no such user in /etc/passwd, as in some containers
         name = f"uid-{os.geteuid()}"
     return "".join(character if character.isascii() and character.isprintable() else "_" for character in name)
 

@@ -19,8 +19,8 @@ ROLLOUT_SERVICE = "svc"  # a reserved name: no service can have it
 def record(settings: Settings, kind: str, service: str, message: str) -> None:
     """Report an event to the registry in `settings`.
 
-    This never fails the command: an action is done, whether or not a registry answers. A registry that refuses the
-    event is reported on stderr.
+    This never fails the command, because the action has been carried out, whether or not a registry answers. If a
+    registry refuses the event, print that to stderr.
     """
     event = {"kind": kind, "service": service, "source": OPERATOR_SOURCE, "message": message}
     try:
@@ -36,7 +36,8 @@ def record(settings: Settings, kind: str, service: str, message: str) -> None:
 def record_key_change(site: Site, settings: Settings, kind: str, message: str) -> None:
     """Report a change of the API keys that the site's router reads.
 
-    A site with a router alone may have only the read token, with which the router reads the registry.
+    Without a write token, send the token with which the router reads the registry: a site with only a router may have
+    no other.
     """
     settings = with_registries(site, settings)
     token_file = settings.registry.token_file or settings.router.registry_token_file
@@ -46,7 +47,10 @@ def record_key_change(site: Site, settings: Settings, kind: str, message: str) -
 
 @contextmanager
 def recorded_rollout(settings: Settings, action: str) -> Iterator[None]:
-    """Report the rollout in the block when it ends, with its result. `action` is what it does, such as `svc apply`."""
+    """Report the rollout in the block when it ends, with its result.
+
+    `action` names the rollout, such as `svc apply`.
+    """
     result = "failed"
     try:
         yield

@@ -14,7 +14,7 @@ KEY_HEADER = '-H "Authorization: Bearer $KEY"'
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ReadySite:
-    """The facts in the closing lines. `svc` is the command that runs svc from the user's current directory."""
+    """What the closing lines contain. `svc` is the command that runs svc from the user's current directory."""
 
     seconds: float
     svc: str
@@ -56,5 +56,5 @@ def instances_to_try(
 
 
 def needs_key(routed: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the router requires an API key. Such a router does not show the models of its instances."""
+    """Return whether the router requires an API key: it then shows no models of its instances without one."""
     return any(UNKNOWN_MODEL in models for models in routed.values())

@@ -12,7 +12,7 @@ from svc.base.errors import CommandError
 from svc.protocol.instance_names import babysitter_program, instance_service, server_program
 from svc.render.files import MADE_BY, source_of
 
-TO_ROOT = re.compile(r"^(\.\./)+")  # in a path that is relative to conf.d/ or var/conf.d/
+TO_ROOT = re.compile(r"^(\.\./)+")  # leads from conf.d/ or var/conf.d/ to the site's root
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Component:
     kind: str  # "registry", "router" or "babysitter"; the last one means an instance together with its babysitter
     host: str  # the address at which other machines reach the component
     ports: tuple[int, ...]  # for an instance: the server's port and the babysitter's port
-    programs: tuple[str, ...]  # full names in supervisorctl's notation
+    programs: tuple[str, ...]  # full names as in supervisorctl, GROUP:NAME or NAME
     registry_url: str = ""  # comma-separated URLs of its registries; "" if the file has none
     source: str = ""  # an instance's TOML file, relative to the directory of the rendered file
     certfile: str = ""  # certificate for TLS, relative to the site's root; "": no TLS
@@ -104,7 +104,7 @@ def foreign_files(directory: Path) -> list[Path]:
 
 
 def parse_components(texts: Mapping[Path, str]) -> list[Component]:
-    """Return the components in rendered files; raise CommandError for a file that lacks what svc renders."""
+    """Return the components in rendered files; raise CommandError for a file without parts that svc always renders."""
     components = [_component(path, text) for path, text in texts.items()]
     order = {"registry": 0, "router": 1}
     return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))
@@ -129,7 +129,7 @@ def shares_registry(router: Component, instance: Component) -> bool:
 
 
 def _component(path: Path, text: str) -> Component:
-    # The parser has the same options as supervisord's. It expands no %, because the values that are read contain none.
+    # The same options as in supervisord's parser. % is not expanded, because the values that are read contain no %.
     ini = configparser.RawConfigParser(strict=False, inline_comment_prefixes=(";", "#"))
     ini.read_string(text)
     try:
@@ -163,7 +163,7 @@ def _component(path: Path, text: str) -> Component:
 
 
 def _flags(command: str, shim: bool = False) -> dict[str, str]:
-    """Return the flags in a program's command, `svc launch FLAGS -- COMMAND FLAGS`, and their values.
+    """Return a dict from flags to values in a program's command, `svc launch FLAGS -- COMMAND FLAGS`.
 
     With `shim`, return the flags of `svc launch`, else the flags of COMMAND.
     """

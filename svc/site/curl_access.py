@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from svc.base.address import authority, is_loopback
 
 HANDSHAKE_TIMEOUT_SECONDS = 2.0
-MALFORMED_ADDRESS = "<invalid>"  # the ssl module returns it for an address that it cannot parse
+MALFORMED_ADDRESS = "<invalid>"  # the ssl module returns this text for an address that it cannot parse
 Names = Sequence[tuple[str, str]]  # pairs of kind (DNS, IP Address) and name, from a certificate
 
 
@@ -25,7 +25,8 @@ class CurlAccess:
 def curl_access(url: str, certfile: str) -> CurlAccess:
     """Return how curl reaches the router at `url` on this machine. `certfile` is its certificate; "" means no TLS.
 
-    curl can trust the certificate itself like a CA, so a private CA's own certificate is not needed.
+    curl can trust a server's certificate directly, as if it were a CA's, so the certificate of a private CA is not
+    needed.
     """
     if not certfile:
         return CurlAccess(url)
@@ -38,11 +39,11 @@ def curl_access(url: str, certfile: str) -> CurlAccess:
 
 
 def access_by_name(host: str, port: int, names: Names, ca: Sequence[str]) -> CurlAccess:
-    """Return how curl reaches host and port under a name in the certificate; `ca` has curl's options for trust. Pure.
+    """Return how curl reaches `host` and `port` under one of `names`; `ca` are curl's options for trust. Pure.
 
-    1. The URL contains the host itself if it is in the certificate, else localhost if the certificate contains that.
-    2. Any other name is used with --connect-to, because it may resolve to a different machine. In a name with a
-       wildcard, any first label will do.
+    1. The URL contains `host` if the certificate contains it, else localhost if the certificate contains that.
+    2. Any other name is used with --connect-to, because it may resolve to a different machine. The wildcard of a name
+    is replaced by an arbitrary label.
     3. A certificate without names cannot be verified.
     """
     addresses = [

@@ -13,7 +13,7 @@ from svc.terminal.output import echo
 
 LONG_POLL_SECONDS = 30.0
 RETRY_INTERVAL_SECONDS = 1.0  # pause between requests while no registry answers
-MAX_EVENTS = 1000  # in a response
+MAX_EVENTS = 1000  # limit for one response
 NOT_FOUND = "is no registry, or one that is older than events"
 
 
@@ -45,14 +45,16 @@ def follow_events(
 ) -> NoReturn:
     """Print the events after the event with the id `last` as they happen, until the command is interrupted.
 
-    No event is lost while no registry answers, because each request asks for the events after the last received event.
+    Each request asks for the events after the last one received, so events of a time without connection are printed
+    later.
     """
     with KeptInterrupt() as interrupt:
         unreachable = False
         while True:
             try:
                 with explaining_errors("follow the events", client, NOT_FOUND):
-                    # After a failure, ask for an immediate response, so that its end is reported at once.
+                    # After a failure, ask for an immediate response, so that the end of the failure is reported at
+                    # once.
                     wait = 0 if unreachable else LONG_POLL_SECONDS
                     events, last = client.events(last, MAX_EVENTS, wait, only)
             except RegistryUnreachable as error:
@@ -65,4 +67,4 @@ def follow_events(
                 echo("svc: the registry is back", err=True)
             unreachable = False
             printer.print(events_of(events, service_names))
-            interrupt.sleep(0)  # raises the Ctrl-C that the end of the request would have lost
+            interrupt.sleep(0)  # raises KeyboardInterrupt if Ctrl-C was pressed in a finalizer

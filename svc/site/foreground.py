@@ -47,13 +47,13 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)
-    temporary_files.ensure_directory(site.var)  # before supervisord and gunicorn start, which need one
+    temporary_files.ensure_directory(site.var)  # supervisord and gunicorn need one when they start
     start_plan = _written_plan(site, options)
     for note in [*start_plan.notes, *wildcard_notes(start_plan.components(), start_plan.changed_components())]:
         console.print_line(note)
     if not start_plan.components():
         console.print_line(f"supervisord runs; {NOTHING_TO_RUN}")
-    # Lines in JSON get no prefix with the program's name, because they would not be valid JSON any more.
+    # JSON lines get no prefix, because a line with the program's name before it is not valid JSON.
     plain = load_settings(site.svc_toml, options.environ).logs.format == "json"
     progress = LineProgress(console)
     with (
@@ -78,7 +78,7 @@ def _written_plan(site: Site, options: StartOptions) -> StartPlan:
 
 
 class ReadinessReporter:
-    """Prints a line when a component is ready, and at most one earlier line if the component fails or is late.
+    """Prints a line when a component is ready, and before that at most one line if the component fails or is late.
 
     A failed component may become ready later, because supervisord restarts it.
     """
@@ -140,12 +140,12 @@ def _run_until_stopped(
     finally:
         if supervisord and process.poll() is None:
             with contextlib.suppress(SvcError):  # supervisord may end during these calls
-                progress = LineProgress(reporter.progress.console)  # it counts the seconds from the begin of the stop
+                progress = LineProgress(reporter.progress.console)  # a new one counts the seconds from 0
                 stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
 
 
 def _require_clean_end(conf: Path, code: int) -> None:
-    """Raise CommandError if supervisord's exit code is not 0; after `svc down` it is 0."""
+    """Raise CommandError if supervisord's exit code is not 0. After a normal end, such as by `svc down`, it is 0."""
     if code:
         raise CommandError(f"{conf}: supervisord ended with code {code}; its output is above")
 
@@ -176,7 +176,7 @@ def _copying_logs(site: Site, plain: bool) -> Iterator[supervisord_process.Outpu
 
 
 class LogCopier:
-    """Copies new lines of the log files to stdout, each prefixed with its program's name unless `plain`."""
+    """Copies new lines of the log files to stdout, each with its program's name before it unless `plain` is set."""
 
     def __init__(self, site: Site, plain: bool) -> None:
         self.site = site

@@ -1,4 +1,4 @@
-"""The `svc up --foreground` that runs a site from var/, as a container does."""
+"""Finds the process of `svc up --foreground` that runs a site from the files in var/, as in a container."""
 
 import dataclasses
 import os
@@ -12,17 +12,18 @@ FOREGROUND_FLAG, ONLY_FLAG = "--foreground", "--only"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ForegroundProcess:
-    """The environment of the process, and whether it was started for some kinds of components only."""
+    """The environment of the process, and whether its --only selects some kinds of components."""
 
     environ: Mapping[str, str]
     has_only: bool = False
 
 
 def foreground_process(site: Site, supervisord_pid: int, own: Mapping[str, str]) -> ForegroundProcess | None:
-    """Return the `svc up --foreground` that runs this site from var/; None for any other site.
+    """Return the `svc up --foreground` that runs this site from var/; None if there is none.
 
-    The files in var/ are the rule there, and are rendered with the variables of that process. If the environment of
-    another user's process cannot be read, use `own`, that of this command: in a container, both are the container's.
+    `supervisord_pid` is the pid of the site's supervisord. If the environment of that `svc up` cannot be read, because
+    the process belongs to another user, return `own` instead, the environment of this command: in a container, both
+    have the container's variables.
     """
     try:
         parent = procfs.stat(supervisord_pid).parent

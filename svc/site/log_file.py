@@ -17,7 +17,7 @@ from svc.supervision.log_position import MAX_FILES, LogPosition, read_output
 BLOCK_BYTES = 1 << 16
 MAX_LINE_BYTES = 1 << 20  # a longer line is returned in pieces
 TAIL_LINES = 10
-RESTARTED_STATES = ("STARTING", "RUNNING")  # states in supervisord that mean: a new process has replaced the failed one
+RESTARTED_STATES = ("STARTING", "RUNNING")  # in these states, a new process has replaced the failed one
 TAIL_BYTES = 8192
 
 
@@ -26,11 +26,14 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rest = b""  # the last line, which has no line break yet
+        self.rest = b""  # the begin of a line whose line break is not written yet
         self._file: IO[bytes] | None = None
 
     def read_last(self, count: int) -> list[bytes]:
-        """Return the last `count` lines, reading rotated files if needed; `read_new` continues after them."""
+        """Return the last `count` lines, also from rotated files if needed.
+
+        The next `read_new` continues after these lines.
+        """
         files = _open_rotations(self.path)
         if not files:
             return []
@@ -73,7 +76,7 @@ class LogFile:
             self._file = file
 
     def _has_its_name(self) -> bool:
-        """Return whether the open file is still the file at `path`, that is, was not rotated."""
+        """Return whether the open file is still the file at `path`; False after a rotation."""
         assert self._file
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(self._file.fileno()), os.stat(self.path))
@@ -81,12 +84,12 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last lines of the process that failed last, among a program's processes; escape control characters."""
+    """Return the last log lines of that process of a program which failed last, with control characters escaped."""
     name = full_name(process)
     while True:
         positions = supervisord.log_positions().get(name, ())
         state = supervisord.process(name).state
-        if positions == supervisord.log_positions().get(name, ()):  # equal: no process started between these requests
+        if positions == supervisord.log_positions().get(name, ()):  # equal if no process started between these requests
             break
     if len(positions) > 1 and state in RESTARTED_STATES:
         return tail(Path(process.logfile), *positions)

@@ -40,13 +40,13 @@ def log_files(site: Site) -> dict[str, Path]:
 
 
 def programs_without_files(site: Site) -> list[str]:
-    """Return the programs, with supervisord, whose output only `svc up --foreground` prints; see `StartPlan`."""
+    """Return the programs without log files, including supervisord: `svc up --foreground` alone prints their output."""
     names = [name for name, path in _paths(site) if not is_log_file(path)]
     return [*names, SUPERVISORD] if names and not (site.logs / "supervisord.log").exists() else names
 
 
 def _paths(site: Site) -> Iterable[tuple[str, str]]:
-    """Yield each program and the path of its log, which is empty if it has none."""
+    """Yield the name of each program and the path of its log; the path is "" without a log file."""
     with suppress(SupervisordUnusable, Unavailable):
         if supervisord := supervisord_process.find(site):
             return list(_paths_of_running(supervisord))
@@ -54,12 +54,12 @@ def _paths(site: Site) -> Iterable[tuple[str, str]]:
 
 
 def _paths_of_running(supervisord: SupervisordClient) -> Iterator[tuple[str, str]]:
-    for name, process in reversed(supervisord.processes().items()):  # server before babysitter
+    for name, process in reversed(supervisord.processes().items()):  # reversed: a server comes before its babysitter
         yield name, process.logfile
 
 
 def _paths_in_files(site: Site) -> Iterator[tuple[str, str]]:
-    """Yield each program and its log file, according to the site's files and the files that `svc up` wrote to var/."""
+    """Yield each program and its log file, as written in conf.d and in the files that `svc up` wrote to var/."""
     from supervisor.options import ServerOptions, make_namespec
 
     for conf in (site.var_supervisord_conf, site.supervisord_conf):
@@ -84,7 +84,8 @@ def select_logs(
 ) -> dict[str, Path]:
     """Return the log files for `names`, in the order of the names; without names, return all log files.
 
-    Raise CommandError for a name that selects no log file. The programs `without_files` write to stdout instead.
+    Raise CommandError for a name that selects no log file. The programs in `without_files` write to stdout, not to
+    files.
     """
     selected: dict[str, Path] = {}
     paths = {name: path for name, path in paths.items() if name not in without_files}
@@ -99,7 +100,7 @@ def select_logs(
 
 
 def _cure(name: str, programs: Iterable[str]) -> str:
-    """Return a question with the program or instance whose name is most similar to `name`, or the list of programs."""
+    """Return the end of the error for an unknown `name`: ask for the most similar name, or else list the programs."""
     programs = list(programs)
     known = [*programs, *dict.fromkeys(program.partition(":")[0] for program in programs)]
     return did_you_mean(name, known, f"there are {', '.join(programs)}")
@@ -117,10 +118,10 @@ def follow_logs(
 ) -> None:
     """Print new lines of the logs until Ctrl-C or until stdout is closed.
 
-    For a program that is added meanwhile, first print the last `line_count` lines of its log.
+    If a program is added during this call, first print the last `line_count` lines of its log.
     """
     reader = select.poll()
-    reader.register(sys.stdout.fileno(), 0)  # even without events, poll reports a closed stdout
+    reader.register(sys.stdout.fileno(), 0)  # 0: no events are requested, but poll reports a closed stdout all the same
     listed = time.monotonic()
     while True:
         for name, log in logs.items():

@@ -1,4 +1,4 @@
-"""Refuses a directory that is not a site yet, with the commands that create a site."""
+"""Raises an error for a directory that is not a site yet. The error contains the commands that create a site."""
 
 from svc.base.errors import CommandError
 from svc.base.own_commands import command_name
@@ -9,9 +9,9 @@ FIRST_TOML = 'name = "demo"\\nport = 8100\\n[backend]\\ntype = "mock"\\nmodels =
 
 
 def require_site(site: Site, launch: LaunchSettings) -> None:
-    """Raise CommandError for a directory without files of a site, if instances are to run here.
+    """Raise CommandError if instances are to run in a directory that has no files of a site.
 
-    No file is needed if LAUNCH_COMPONENTS selects only the registry or the router.
+    If LAUNCH_COMPONENTS selects only the registry or the router, a site needs no files.
     """
     if site.has_files or launch.babysitter_configs or not launch.runs("babysitter"):
         return

@@ -32,9 +32,9 @@ def observe(
     router: Component | None,
     already_healthy: Collection[str] = (),
 ) -> Observation:
-    """Return the observation of these components for `readiness`.
+    """Return what `readiness` needs to know about these components.
 
-    Components whose names are in `already_healthy` are not checked again.
+    Components whose names are in `already_healthy` count as healthy without a check.
     """
     states = {name: process.state for name, process in supervisord.processes().items()}
     routed = RouterClient(router.own_url).services() if router else None
@@ -121,13 +121,13 @@ def _answers_health_check(component: Component) -> bool:
 
 
 def _babysitter_reports(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Return, for each instance whose server and babysitter run, the content of the babysitter's /info."""
+    """Return a dict from each instance whose server and babysitter run to the content of the babysitter's /info."""
     running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
     return {c.name: read_info(c.babysitter_url, HTTP_TIMEOUT_SECONDS) or {} for c in running}
 
 
 def _reported_reasons(reports: Mapping[str, Mapping[str, Any]], key: str) -> dict[str, NotReady]:
-    """Return, for each component whose report has a reason under `key`, this reason."""
+    """Return a dict from components to the reasons under `key` in their reports; other components are left out."""
     return {
         name: NotReady(str(report[key]), report.get("misconfigured") is True)
         for name, report in reports.items()
@@ -145,7 +145,7 @@ def _is_healthy(component: Component, states: dict[str, str]) -> bool:
 def _unusable_keys(
     site: Site, supervisord: SupervisordClient | None, components: Iterable[Component], processes: Mapping[str, Process]
 ) -> dict[str, str]:
-    """Return, for each failed component that cannot use a file of keys, the problem with that file."""
+    """Return a dict from each failed component that cannot use a file of keys to the problem with that file."""
     try:
         settings = load_settings(site.svc_toml, os.environ)
     except ConfigError:
@@ -157,7 +157,7 @@ def _unusable_keys(
 
 
 def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
-    """Return the configured file of API keys if the running router does not require its keys, else an empty text."""
+    """Return the configured file of API keys if the running router does not use it yet, else ""."""
     try:
         keys_file = load_settings(site.svc_toml, os.environ).router.keys_file
         return unapplied_keys_file(supervisord, keys_file) if supervisord else ""
@@ -166,10 +166,10 @@ def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
 
 
 def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:
-    """Ask the router's registry, with the router's token, for its services.
+    """Ask the router's registry for its services, with the token that the router sends.
 
-    Return a dict from names to services, and a dict from the router's name to the reason if the registry does not list
-    them. At least one of the two is empty.
+    Return two dicts. The first maps names to services. If the registry does not list its services, it is empty, and the
+    second one maps the router's name to the reason.
     """
     if not router.registry_url:
         return {}, {}
@@ -185,7 +185,7 @@ def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[s
 
 
 def _registry_url(components: Sequence[Component]) -> str:
-    """Return the comma-separated URLs of this site's registry, or of the remote registries that its components use."""
+    """Return the comma-separated URLs of this site's registry, else of a component's; see connected_registries."""
     own = [component.own_url for component in components if component.kind == "registry"]
     return ",".join(connected_registries(own, [split_urls(component.registry_url) for component in components]))
 

@@ -38,7 +38,7 @@ def refuse_taken(
 
 
 def hidden_holder(port: int) -> str:
-    """Return a text on the running svc site whose files contain the port, or an empty text if none is found.
+    """Return a text about the running svc site whose files contain the port; "" if no site is found.
 
     The files are searched because only a process's own user can see on which ports the process listens.
     """
@@ -63,7 +63,7 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 
 
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
-    """Return a text on the process that listens on the port, and how to stop it.
+    """Return a text about the process that listens on the port, and how to stop it.
 
     The text is empty if the port is free, or if the process or one of its ancestors has a pid in `ours`.
     """

@@ -1,4 +1,4 @@
-"""Reads supervisord's program groups: the running groups, and the groups that a change of the files would give."""
+"""Reads supervisord's program groups: those that run, and those that would run after a change of the files."""
 
 import dataclasses
 import os
@@ -43,7 +43,7 @@ class SupervisordFiles:
 
 
 def files_after(conf: Path, conf_d: Path, change: Change) -> SupervisordFiles:
-    """Return a supervisord.conf and the files of its conf.d as they would be after a change."""
+    """Return the contents of `conf` and of the files in `conf_d` as they would be after the change."""
     before = {path: path.read_bytes() for path in conf_d.glob("*.conf")}
     edits = {path: after for path, _, after in change.edits if path == conf or path.parent == conf_d}
     main = edits.pop(conf, None) or conf.read_bytes()
@@ -64,7 +64,7 @@ def running_programs(supervisord: SupervisordClient, site: Site, conf: Path) -> 
 
 
 def running_keys_file(supervisord: SupervisordClient) -> str | None:
-    """Return the file of API keys that the running router uses; "" if it requires no keys, None if there is no router.
+    """Return the file of API keys that the running router uses; "" if it uses none, None if no router runs.
 
     It may differ from the file in the settings, which may not be applied yet.
     """
@@ -130,7 +130,7 @@ def environ_of(supervisord: SupervisordClient) -> dict[str, str]:
 def stale_babysitters(
     components: Iterable[Component], supervisord: SupervisordClient, conf_d: Path, settings: Settings
 ) -> tuple[set[str], list[str]]:
-    """Return the instances whose babysitter has loaded an old version of its TOML, and those with an unknown version.
+    """Return the instances whose babysitter has loaded an older version of its TOML, and those of unknown version.
 
     The version is unknown if the babysitter does not answer. Instances whose babysitter does not run are left out.
     """

@@ -23,7 +23,10 @@ class ReadinessStage(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class NotReady:
-    """Why a component is not ready, or is refused by the registry. `misconfigured` means that waiting does not help."""
+    """Why a component is not ready, or is refused by the registry.
+
+    `misconfigured`: it stays so until a setting changes.
+    """
 
     reason: str
     misconfigured: bool = False
@@ -33,8 +36,9 @@ class NotReady:
 class Observation:
     """The state of supervisord, the components and the router at one moment.
 
-    `not_ready` contains the components that are not ready for a known reason, such as an instance whose engine is not
-    ready; `refused` those that the registry refuses; `drained` those that an operator has drained.
+    `not_ready` maps the names of components that are not ready for a known reason, such as an engine that still loads,
+    to the reason. `refused` does so for components that the registry refuses. `drained` has the names of components
+    that an operator has drained.
     """
 
     states: Mapping[str, str]  # full name of a program -> its state in supervisord
@@ -45,15 +49,16 @@ class Observation:
     drained: Collection[str] = ()
 
     def reason(self, component: Component) -> str:
-        """Return the reported reason why a component is not ready, or an empty text."""
+        """Return the reported reason why a component is not ready; "" if none is known."""
         reasons = self.refused if component.name in self.healthy else self.not_ready
         return reasons[component.name].reason if component.name in reasons else ""
 
 
 def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[ReadinessStage, str]:
-    """Return the stage of a component, and the program that delays it (or an empty text).
+    """Return the stage of a component, and the program that delays it, or "".
 
-    1. A component has failed if one of its programs waits for its restart, or if supervisord has given it up.
+    1. A component has failed if one of its programs waits for a restart (BACKOFF), or was given up by supervisord
+    (FATAL).
     2. All programs of the component must run.
     3. The health check must pass, which is impossible while the component is misconfigured.
     4. The registry must accept the registration.

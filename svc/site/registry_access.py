@@ -7,11 +7,11 @@ A command uses the first of these registries that are given, and tries them one 
 3. The site's own registry.
 4. The registries at which the site's instances register.
 
-In cases 2 to 4, the registries of each instance that registers at one of these are added, because the registries of an
-instance share their services.
+In cases 2 to 4, if an instance registers at one of these registries, all registries of the instance are added, because
+registries of one instance share their services.
 
-The token file is the setting `token_file` under [registry], else the token file of an instance that registers at one of
-these registries.
+The token file is the setting `token_file` under [registry]. Without this setting, it is the token file of an instance
+that registers at one of these registries.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ from svc.supervision import supervisord_search
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RegistryUser:
-    """A component that uses registries. `token_file` is empty if the component sends no write token."""
+    """The registries that a component uses, and the file with its write token; "" if it sends none."""
 
     registry_urls: tuple[str, ...]
     token_file: str = ""
@@ -45,9 +45,9 @@ class RegistryUser:
 def with_registries(site: Site, settings: Settings, site_settings: Settings | None = None) -> Settings:
     """Return the settings with the registries that the site's commands use, and the file with the token for these.
 
-    Registries and a token file that are in the settings already are kept. `site_settings` are the settings without the
-    flags of the command: a flag does not change where instances register, so it does not make their tokens known to
-    another registry.
+    A token file and registries that the settings contain already are kept. `site_settings` are the settings without the
+    command's flags. They determine where instances register, so that a flag never causes an instance's token to be sent
+    to another registry.
     """
     site_settings = site_settings or settings
     running = running_components(site)
@@ -70,7 +70,7 @@ def with_registries(site: Site, settings: Settings, site_settings: Settings | No
 
 
 def connected_registries(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
-    """Return the registries in `first`, then those of each list that has a registry in common with the result.
+    """Return the registries in `first`, then those in each list that shares a registry with the result so far.
 
     If `first` is empty, begin with the first of the `lists`.
     """
@@ -86,7 +86,7 @@ def connected_registries(first: Sequence[str], lists: Iterable[Sequence[str]]) -
 def running_components(site: Site) -> list[Component] | None:
     """Return the components in the conf.d directory of the running supervisord; None if no supervisord runs.
 
-    Files that cannot be read or parsed are left out.
+    Components of files that cannot be read or parsed are left out.
     """
     pid = supervisord_search.running_pid(site)
     if pid is None:
@@ -115,7 +115,7 @@ def _instances(site: Site, settings: Settings) -> Iterator[RegistryUser]:
     with suppress(CommandError):  # a file in BABYSITTER_CONFIGS does not exist
         paths += site.tomls((), settings.launch.babysitter_configs)
     for conf_d in (site.conf_d, site.var_conf_d):
-        with suppress(OSError):  # this user may not read var/
+        with suppress(OSError):  # this user may not read the directory
             paths += earlier_sources(site, conf_d)
     for path in {path.absolute(): path for path in paths}.values():
         with suppress(OSError, ValueError):

@@ -1,7 +1,7 @@
-"""The lock in var/rollout.lock: only one rollout at a time changes a site, and `svc up` never runs during one.
+"""The lock in var/rollout.lock: only one rollout at a time changes a site, and no `svc up` runs during a rollout.
 
-Several calls of `svc up` may wait at the same time until their components are ready. But they start programs one after
-the other, under a second lock in var/start.lock.
+Several calls of `svc up` may run at the same time: they start programs one after the other, under a second lock in
+var/start.lock, and then wait together until their components are ready.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from svc.base.own_commands import as_user
 from svc.config.site import Site
 
 ROLLOUT_LOCK, START_LOCK = "rollout.lock", "start.lock"
-PROBE_TIMEOUT_SECONDS = 0.5  # another `svc up` has the exclusive lock for a moment, to find out whether it is alone
+PROBE_TIMEOUT_SECONDS = 0.5  # wait for another `svc up`, which locks exclusively for a moment to see if it is alone
 POLL_INTERVAL_SECONDS = 0.05
 
 
@@ -41,11 +41,11 @@ def exclusive(site: Site, command: Sequence[str]) -> Iterator[None]:
 def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
     """Share the lock with other calls of `svc up`. If a rollout is running, raise CommandError with its command.
 
-    If another `svc up` is running, call `note` with a line about it.
+    If another `svc up` is running, call `note` with a line that names it.
     """
     with _open(site) as file:
         is_alone = _try_lock(file, fcntl.LOCK_EX)
-        # To change the kind of a lock, flock first releases it, and another `svc up` may take it in that moment.
+        # flock releases a lock before it changes the lock's kind, and another `svc up` may take it in that moment.
         is_alone = _try_lock(file, fcntl.LOCK_SH) and is_alone
         _lock(file, fcntl.LOCK_SH, PROBE_TIMEOUT_SECONDS)
         if not is_alone:
@@ -58,7 +58,7 @@ def shared(site: Site, note: Callable[[str], object]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def starting(site: Site) -> Iterator[None]:
-    """Hold the lock in var/start.lock while `svc up` starts or updates programs; first wait until it is free."""
+    """Wait for the lock in var/start.lock, and hold it while the block starts or updates programs for `svc up`."""
     with _open(site, START_LOCK) as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         _write_holder(file, ["up"])
@@ -66,7 +66,7 @@ def starting(site: Site) -> Iterator[None]:
 
 
 def _holder(site: Site) -> str:
-    """Return the text in var/start.lock, which is about the last `svc up` that started programs."""
+    """Return the text in var/start.lock, which names the last `svc up` that started programs."""
     with contextlib.suppress(OSError):
         return (site.var / START_LOCK).read_text().strip() or "`svc up`"
     return "`svc up`"
@@ -98,14 +98,17 @@ def _open(site: Site, name: str = ROLLOUT_LOCK) -> IO[str]:
 
 
 def _open_private(path: str, flags: int) -> int:
-    """Open a file that only owner and group may read; raise OSError for a link, because its target may be any file."""
+    """Open a file that only owner and group may read.
+
+    Raise OSError for a symbolic link, whose target may be any file.
+    """
     descriptor = file_owner.open_or_create(Path(path), flags | os.O_NOFOLLOW, private_files.MODE)
     private_files.tighten(descriptor)
     return descriptor
 
 
 def _lock(file: IO[str], kind: int, timeout: float = 0) -> None:
-    """Take the lock within `timeout` seconds; raise CommandError with the command that holds it."""
+    """Take the lock. If it is not free within `timeout` seconds, raise CommandError with the command that holds it."""
     deadline = time.monotonic() + timeout
     while not _try_lock(file, kind):
         if time.monotonic() >= deadline:

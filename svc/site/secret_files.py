@@ -13,7 +13,10 @@ from svc.site.components import Component
 
 
 def secret_file_problems(components: Iterable[Component], conf_d: Path, settings: Settings) -> list[str]:
-    """Return a line for each problem with a file of keys; it contains the name of the component that reads the file."""
+    """Return a line for each problem with a file of keys.
+
+    It begins with the name of the component that reads the file.
+    """
     return [f"{c.name}: {problem}" for c in components for problem in key_file_problems(c, conf_d, settings)]
 
 
@@ -37,7 +40,7 @@ def _engine_key_file(source: Path, settings: Settings) -> str:
     try:
         return load_one(source, settings).backend.api_key_file
     except SvcError:
-        return ""  # another check reports the error of the TOML
+        return ""  # the check of the TOML reports this error
 
 
 def _problems(check: Callable[[], object]) -> tuple[str, ...]:

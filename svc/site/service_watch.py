@@ -18,7 +18,7 @@ Services = Mapping[str, Mapping[str, Any]]
 
 
 def services_by_name(service_list: ServiceList) -> dict[str, Mapping[str, Any]]:
-    """Return a dict from names to services in a list; raise CommandError if the list comes from a router."""
+    """Return a dict from names to the services in a registry's list; raise CommandError if a router sent the list."""
     return {service["name"]: service for service in require_registry_list(service_list.services, service_list.url)}
 
 
@@ -51,7 +51,7 @@ def watch(client: RegistryClient, as_json: bool) -> NoReturn:
 
 
 def changes_since(before: Services | None, services: Services) -> Iterator[tuple[str, str]]:
-    """Yield the service's name and a text for each change; without `before`, yield all services with their states."""
+    """Yield a service's name and a text for each change. If `before` is None, yield all services with their states."""
     if before is None:
         yield from ((name, f"{state_of(s)}, {s['url']}") for name, s in sorted(services.items()))
     else:

@@ -25,8 +25,8 @@ NOTHING_RUNS = "nothing runs here: no supervisord answers on var/supervisor.sock
 def down(site: Site, progress: Waiting) -> None:
     """Stop every program and supervisord itself, and kill the processes that remain.
 
-    If another `svc down` has begun to end supervisord, wait for that end. A supervisord whose socket is gone is ended
-    by its pid. The files of a running supervisord are never removed.
+    If another `svc down` has begun to end supervisord, wait until supervisord has ended. A supervisord whose socket is
+    gone is ended by its pid. The files of a running supervisord are never removed.
     """
     try:
         supervisord = supervisord_process.find(site)
@@ -38,7 +38,7 @@ def down(site: Site, progress: Waiting) -> None:
         else:
             _end_running(site, supervisord, progress)
     kill_leftovers(site, progress)
-    if supervisord_search.running_pid(site) is None:  # unless `svc up` has started the site again
+    if supervisord_search.running_pid(site) is None:  # otherwise `svc up` has started the site again
         supervisord_process.clean_up(site)
 
 
@@ -48,14 +48,14 @@ def _end_running(site: Site, supervisord: SupervisordClient, progress: Waiting) 
             stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
             end_supervisord(site, supervisord, progress)
             return
-    except Unavailable:  # another command is ending it, or it hangs
+    except Unavailable:  # another command is ending supervisord, or supervisord hangs
         if not supervisord_end.is_ending(site):
             raise
     _wait_for_shutdown(site, progress)
 
 
 def leave_to_supervisord(site: Site) -> str:
-    """Ask supervisord to end with all its programs; do not wait, but return a line about what still runs."""
+    """Ask supervisord to end with all its programs. Return a line about what still runs, without waiting."""
     supervisord = supervisord_process.find(site)
     if supervisord is None:
         return "nothing runs here any more"
@@ -87,7 +87,7 @@ def _running_text(supervisord: SupervisordClient) -> str:
 def down_only(site: Site, kind: str, port: int | None, progress: Waiting) -> None:
     """Stop the programs of one kind of component; with `port`, only the component that listens on that port.
 
-    If supervisord was started for single components, it is shut down with the last of them.
+    A supervisord that was started for single components is shut down once none of its programs runs.
     """
     with supervisord_end.explained(site):
         _down_only(site, kind, port, progress)
@@ -175,7 +175,7 @@ def _end_lost(site: Site, lost: SupervisordLost, progress: Waiting) -> None:
 
 
 def kill_leftovers(site: Site, progress: Waiting) -> None:
-    """Kill the processes of this site that still run although their supervisord has ended (because it was killed)."""
+    """Kill the processes of this site that still run because their supervisord was killed and could not stop them."""
     deadline = time.monotonic() + LEFTOVER_TIMEOUT_SECONDS
     while (pids := _leftovers(site)) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_SECONDS)

@@ -22,7 +22,7 @@ NOTHING_TO_RUN = "no component is to run here (components under [launch]); `svc 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartPlan:
-    """The changes of files, and the supervisord.conf to use after these, which includes the files in `conf_d`."""
+    """The changes of files, and the supervisord.conf to use after these changes; it includes the files in `conf_d`."""
 
     changes: tuple[Change, ...]
     conf: Path
@@ -90,7 +90,7 @@ class StartOptions:
 def wildcard_notes(components: Iterable[Component], changed: Container[str]) -> Iterator[str]:
     """Yield a note for each instance in `changed` whose host is a wildcard address, such as 0.0.0.0.
 
-    Unchanged instances get no note, so that it is not repeated at each start; `svc check` always prints it.
+    Unchanged instances get no note, so that the note is not repeated at each start; `svc check` always prints it.
     """
     for component in components:
         if component.kind == "babysitter" and is_wildcard(component.host) and component.name in changed:
@@ -145,9 +145,10 @@ def plan(
 
 
 def _root_keeps_stdout(site: Site) -> bool:
-    """Return whether this user is root, and the running programs write to stdout.
+    """Return whether this user is root while the running programs log to stdout.
 
-    Root may write to logs/, as with `docker exec -u 0`, but the programs run as a user who may not.
+    Root may write to logs/, as in `docker exec -u 0`, but the user of the programs may not, so they keep logging to
+    stdout.
     """
     return os.geteuid() == 0 and any(STDOUT_LOG in path.read_bytes() for path in rendered_files(site.var_conf_d))
 
@@ -179,11 +180,11 @@ def _environment_changes_files(site: Site, options: StartOptions, site_settings:
             site, without_environ, site.tomls(options.tomls, without_environ.launch.babysitter_configs)
         )
     except ConfigError:
-        return True  # for example because a file is valid only with BABYSITTER_HOST
+        return True  # a file may be valid only with a variable such as BABYSITTER_HOST
 
 
 def _with_earlier(site: Site, sources: Iterable[Path]) -> list[Path]:
-    """Return `sources` and the sources of the files in conf.d, because the instances of both are to run."""
+    """Return `sources` and the TOML files from which conf.d was rendered: all of these instances are to run."""
     by_path = {os.path.abspath(path): path for path in [*earlier_sources(site), *sources]}
     return list(by_path.values())
 

@@ -35,8 +35,8 @@ from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting, waiting
 
 POLL_INTERVAL_SECONDS = 0.2
-MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # time in which a babysitter notices that a setting was corrected
-HANDOVER_TIMEOUT_SECONDS = 15.0  # time in which the old babysitters must end and the new ones start
+MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # a babysitter notices within this time that a setting was corrected
+HANDOVER_TIMEOUT_SECONDS = 15.0  # limit for the old babysitters to end and the new ones to start
 
 
 class ProgramFailed(Exception):
@@ -48,12 +48,12 @@ class ProgramFailed(Exception):
 
 
 def up(site: Site, options: StartOptions, timeout: float, console: Console, explain: Explain | None = None) -> None:
-    """Start the site or bring it up to date, and wait `timeout` seconds at most until it is ready.
+    """Start the site or bring it up to date, and wait until it is ready, for `timeout` seconds at most.
 
     If the site is stopping, wait for its end first. If the start is refused, for example while a rollout is running or
     because systemd runs the site, raise ConfigError or CommandError before anything is changed. Raise CommandError for
-    a component that is not ready in time. `explain` returns why components are not ready, which is printed while this
-    call waits. On Ctrl-C, stop the site if this call has started supervisord.
+    a component that is not ready in time. While this call waits, it prints what `explain` returns: why components are
+    not ready yet. On Ctrl-C, stop the site if this call has started supervisord.
     """
     systemd_search.require_no_unit(site)
     site.make_var()
@@ -70,7 +70,10 @@ def up(site: Site, options: StartOptions, timeout: float, console: Console, expl
 
 
 def start_programs(site: Site, run: Callable[[], object]) -> None:
-    """Call `run` while no other `svc up` starts programs. Repeat the call if supervisord is shut down during it."""
+    """Call `run` under the lock that keeps other calls of `svc up` waiting.
+
+    If supervisord is shut down meanwhile, repeat.
+    """
     while True:
         with contextlib.suppress(SupervisordEnding), rollout_lock.starting(site), supervisord_end.explained(site):
             run()
@@ -130,7 +133,10 @@ class _Start:
 
 
 def _stop_interrupted(site: Site, console: Console) -> None:
-    """Stop the site, which this call has started. After a second Ctrl-C, leave the rest to supervisord."""
+    """Stop the site, because this call of `svc up` has started it.
+
+    After a second Ctrl-C, leave the rest to supervisord.
+    """
     console.print_line("interrupted: stopping what was started")
     try:
         with waiting(console) as progress:
@@ -141,7 +147,7 @@ def _stop_interrupted(site: Site, console: Console) -> None:
 
 
 def _require_secrets(site: Site, options: StartOptions, start_plan: StartPlan) -> None:
-    """Raise ConfigError with every file of keys that is unreadable for a component to start."""
+    """Raise ConfigError with every problem of a file of keys that a component reads when it starts."""
     settings = load_settings(site.svc_toml, options.environ)
     if problems := secret_file_problems(start_plan.chosen(options, site), start_plan.conf_d, settings):
         raise ConfigError(*problems)
@@ -171,7 +177,7 @@ def _start_or_update(
     for name in (name for component in chosen for name in component.programs):
         state = processes[name].state if name in processes else ""
         if state == "BACKOFF":
-            supervisord.stop(name)  # else a program in BACKOFF would start only after its delay
+            supervisord.stop(name)  # so that the program starts now, and not after its delay
         if state in (*ENDED_STATES, "BACKOFF"):
             supervisord.start(name, wait=False)
     return supervisord
@@ -200,10 +206,10 @@ def wait_until_ready(
     delay: DelayReport,
     sleep: Callable[[float], object],
 ) -> None:
-    """Return once every chosen component is ready. `sleep` is called between two observations, and may raise.
+    """Wait until every chosen component is ready. `sleep` is called between two observations, and may raise.
 
-    Raise CommandError after `timeout` seconds, or for a setting that has to be changed. Raise ProgramFailed for
-    the first program that failed.
+    Raise CommandError after `timeout` seconds, or earlier if a component needs a changed setting to become ready. Raise
+    ProgramFailed for the first program that failed.
     """
     router = find_router(components)
     ready: set[str] = set()
@@ -235,7 +241,7 @@ def wait_until_ready(
 
 
 def _program_failure(supervisord: SupervisordClient, process: Process, console: Console) -> CommandError:
-    """Print the last lines that a failed program wrote; return the error."""
+    """Print the last lines that a failed program wrote, and return the error to raise."""
     lines = last_output(supervisord, process)
     for line in lines:
         console.print_line(f"  {line}")
@@ -250,7 +256,7 @@ def _program_failure(supervisord: SupervisordClient, process: Process, console: 
 def _ready_site(
     start_plan: StartPlan, components: Sequence[Component], started: Collection[str], seconds: float
 ) -> ReadySite:
-    """Return the facts in the closing lines. `started` has the names of the instances that were just started."""
+    """Return what the closing lines need. `started` has the names of the instances that were just started."""
     foreign = [str(path) for path in foreign_files(start_plan.conf_d)]
     router = find_router(components)
     if router is None:

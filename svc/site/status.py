@@ -30,9 +30,9 @@ class SiteSnapshot:
     """The state of supervisord, the registry, the router and the babysitters at one moment.
 
     `registry` and `router` map names to the services in the list of the registry or the router; None if it does not
-    answer. `not_ready` contains the components that are not ready for a known reason, such as an instance whose engine
-    is not ready; `refused` those that the registry refuses; `unusable_keys` the failed ones that cannot read a file of
-    keys. `unapplied_keys` is the configured file of API keys if the running router does not require its keys.
+    answer. The next three map names of components to reasons: `not_ready`, why a component is not ready; `refused`, why
+    the registry refuses it; `unusable_keys`, why a failed component cannot use a file of keys. `unapplied_keys` is the
+    configured file of API keys if the running router does not use it yet, else "".
     """
 
     components: Sequence[Component]
@@ -56,7 +56,7 @@ class ProgramStatus:
     """The status of one program, with the fields that `svc status --json` prints."""
 
     name: str
-    state: str  # in supervisord
+    state: str  # the program's state in supervisord
     pid: int | None
     uptime: int | None  # seconds
     restarts: int | None
@@ -90,7 +90,7 @@ def site_status(snapshot: SiteSnapshot) -> SiteStatus:
 
 
 def _warnings(snapshot: SiteSnapshot) -> Iterator[str]:
-    """Yield one line for each difference from the site's settings that does not stop the site from serving requests."""
+    """Yield one line for each difference from the site's settings; the site serves requests in spite of these."""
     if snapshot.unapplied_keys:
         yield (
             f"router: {snapshot.unapplied_keys}: configured, and not applied yet: the running router does not ask for "
@@ -128,7 +128,7 @@ def _router_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
 
 
 def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
-    """Return the health of a service according to the registry's list, and whether that health is good."""
+    """Return the health of the service `name` in the registry's list, and whether that health is good."""
     if snapshot.registry is None:
         return UNKNOWN, not snapshot.registry_url
     service = snapshot.registry.get(name)
@@ -165,7 +165,10 @@ def _models(snapshot: SiteSnapshot, component: Component) -> Sequence[str]:
 
 
 def _foreign_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
-    """Yield the programs that svc did not render, with their state in supervisord; only a failed one is a problem."""
+    """Yield the status of the programs that svc did not render.
+
+    Their health is unknown, so only a failure is a problem.
+    """
     rendered = {name for component in snapshot.components for name in component.programs}
     for name, process in snapshot.processes.items():
         if name not in rendered:
@@ -196,7 +199,7 @@ def _program(
 
 
 def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
-    """Return the health of a program that does not run, although registry and router may still list it as healthy."""
+    """Return the health of a program that does not run. Registry and router may still list it as healthy."""
     if process is None:
         return "" if ok else health
     stopped = HEALTH_OF_STATE.get(process.state, "")
@@ -204,7 +207,7 @@ def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
 
 
 def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iterator[str]:
-    """Yield one line for each root cause, but none for the consequences of a root cause."""
+    """Yield one line for each root cause; a problem that follows from another one gets no line."""
     if snapshot.supervisord is None:
         yield "supervisord does not run here; svc up starts it"
     registry_problems = list(_registry_problems(snapshot))
@@ -222,7 +225,7 @@ def _problems(snapshot: SiteSnapshot, programs: Sequence[ProgramStatus]) -> Iter
 
 
 def _cause(snapshot: SiteSnapshot, process: Process) -> str:
-    """Return why supervisord could not keep a program running; "" if it does not run for another reason."""
+    """Return why supervisord could not keep a program running; "" for a program that has not failed."""
     if process.state not in FAILED_STATES:
         return ""
     keys = snapshot.unusable_keys.get(process.group, "") if process.name != "babysitter" else ""
@@ -272,7 +275,7 @@ def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any])
 
     1. It is healthy if the router uses it.
     2. Bad health in the registry explains why the router does not use it.
-    3. Otherwise the result is the state in the router's list, although that list lags a little behind the registry's.
+    3. Otherwise the result is the state in the router's list, which may be a little older than the registry's.
     """
     if routed["healthy"]:
         return "healthy"  # 1

@@ -9,7 +9,7 @@ from svc.site.status import UNKNOWN, ProgramStatus, SiteStatus
 from svc.terminal.table import COLUMN_GAP, Block, TableRow, crop, duration, table_blocks, wrapped
 
 HEAD = ("PROGRAM", "STATE", "PID", "UP", "RESTARTS", "HEALTH", "ADDRESS")
-OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # on a narrow terminal, they are dropped in this order
+OPTIONAL_COLUMNS = ("PID", "ADDRESS")  # dropped in this order on a narrow terminal
 TRANSIENT_STATES = ("RUNNING", "STARTING", "STOPPING", "STOPPED")  # states in supervisord
 MIN_PROGRAM_LINES = 3  # always shown: the header, one program, and the number of further programs
 
@@ -38,16 +38,16 @@ def status_lines(status: SiteStatus, width: int, height: int | None = None) -> I
 
 
 def _problem(problem: str, styles: Mapping[str, str], width: int | None, default: str = "red") -> Block:
-    """Return the lines of a problem, in the colour of the program at its start, or else in the `default` colour."""
+    """Return the lines of a problem, in the colour of the program that it begins with, else in the `default` colour."""
     style = styles.get(problem.partition(": ")[0], default)
     return Block([Text(line, style=style) for line in ([problem] if width is None else wrapped(problem, width))], style)
 
 
 def _style(program: ProgramStatus) -> str:
-    """Return the colour of a program; only failures are red.
+    """Return the colour of a program: none if it is in order, red for a failure, else yellow.
 
-    A transient state, or a state that an operator requested, is not a failure. Unknown health is not a failure of the
-    program, but of the server that should report it.
+    A transient state, or a state that an operator requested, is not a failure. Nor is unknown health, which is a
+    failure of the server that should report it.
     """
     transient = program.state in TRANSIENT_STATES and (level_of(program.health) == WARNING or program.health == UNKNOWN)
     return "" if program.ok else "yellow" if transient else "red"
@@ -64,7 +64,7 @@ def _lines_below(program: ProgramStatus, width: int) -> Sequence[str]:
 
 
 def _abbreviated(number: int) -> str:
-    """Return a round number with a unit, such as 1M for 1000000, so that large limits do not widen the column."""
+    """Return the number as text; a round one gets a unit, such as 1M for 1000000, to keep the column narrow."""
     for size, unit in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
         if number >= size and number % size == 0:
             return f"{number // size}{unit}"

@@ -18,8 +18,8 @@ from svc.terminal.console import Console
 from svc.terminal.output import echo_json
 from svc.terminal.screen import Screen, width_of
 
-POLL_INTERVAL_SECONDS = 2.0  # between two observations; a change at the registry triggers one at once
-ROUTER_DELAY_SECONDS = 0.1  # after a change at the registry, so that the router has read it, too
+POLL_INTERVAL_SECONDS = 2.0  # longest time between two observations; a change at the registry triggers one at once
+ROUTER_DELAY_SECONDS = 0.1  # from a change at the registry to the observation: the router reads the change meanwhile
 
 
 def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json: bool) -> NoReturn:
@@ -29,7 +29,7 @@ def watch(site: Site, token_file: str, registry_url: str, out: Console, as_json:
     """
     with ExitStack() as stack:
         screen = stack.enter_context(Screen(out)) if out.is_terminal and not as_json else None
-        interrupt = stack.enter_context(KeptInterrupt())  # after Screen, which handles SIGTERM like Ctrl-C
+        interrupt = stack.enter_context(KeptInterrupt())  # after Screen, because Screen handles SIGTERM like Ctrl-C
         changes = ChangeWaiter(token_file, interrupt.sleep)
         for status, changed in _statuses(site, changes, token_file, registry_url):
             if screen is not None:

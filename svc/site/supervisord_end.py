@@ -23,13 +23,13 @@ def is_ending(site: Site) -> bool:
     supervisord = supervisord_process.connect(site)
     try:
         return supervisord is None or supervisord.state() == "SHUTDOWN"
-    except Unavailable:  # supervisord has ended meanwhile, or it hangs
+    except Unavailable:  # supervisord has ended meanwhile, or hangs
         return supervisord_process.connect(site) is None
 
 
 @contextlib.contextmanager
 def explained(site: Site) -> Iterator[None]:
-    """Raise SupervisordEnding instead of Unavailable if the site's supervisord ends during the block.
+    """If the block raises Unavailable because the site's supervisord ends, raise SupervisordEnding instead.
 
     Raise SupervisordStopped if a signal has stopped supervisord meanwhile.
     """
@@ -43,7 +43,7 @@ def explained(site: Site) -> Iterator[None]:
 
 
 def ending_text(pid: int | None) -> str:
-    """Return the message for a supervisord that is shutting down; `pid` is None if it has ended."""
+    """Return the message for a supervisord that is shutting down, or has ended if `pid` is None."""
     if pid is None:
         return "the site has stopped meanwhile: its supervisord has ended; repeat the command"
     return f"the site is stopping: supervisord (pid {pid}) is shutting down; repeat the command in some seconds"
@@ -52,7 +52,7 @@ def ending_text(pid: int | None) -> str:
 def running_supervisord(site: Site, note: Callable[[str], object]) -> SupervisordClient | None:
     """Return a client of the supervisord that runs on the site, or None if none runs.
 
-    If it is shutting down, call `note` with a line about that, and wait for its end.
+    If supervisord is shutting down, call `note` with a line about that, and wait for its end first.
     """
     is_noted = False
     while (supervisord := supervisord_process.find(site)) is not None and is_ending(site):

@@ -22,8 +22,8 @@ from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
-TIMEOUT_SECONDS = 15.0  # limit for supervisord to start answering, or to end
-SOCKET_TIMEOUT_SECONDS = 2.0  # a supervisord that lacks its socket for longer has lost it; else it starts or ends
+TIMEOUT_SECONDS = 15.0  # limit until supervisord answers after its start, or has ended
+SOCKET_TIMEOUT_SECONDS = 2.0  # a supervisord without socket starts or ends; after this time, it has lost the socket
 POLL_INTERVAL_SECONDS = 0.05
 FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # limit for supervisord and its programs to end
 READ_BYTES = 65536
@@ -81,7 +81,7 @@ def connect(site: Site) -> SupervisordClient | None:
         try:
             sock.connect(path)
         except (FileNotFoundError, ConnectionRefusedError):
-            return None  # no socket, or a stale socket
+            return None  # the socket is missing or stale
         except PermissionError:
             raise SupervisordDenied(_denied_text(site), supervisord_search.running_pid(site)) from None
         except OSError as error:
@@ -143,7 +143,7 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClie
 
 def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_log_bytes: int) -> SupervisordClient:
     launched = subprocess.run(
-        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # without it, a daemon would have 022
+        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # a daemon would set 022
         start_new_session=True,
         env=dict(environ),
         stdin=subprocess.DEVNULL,
@@ -164,7 +164,7 @@ def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_lo
 
 
 def _umask() -> int:
-    """Return the umask of this process, which can be read only by setting it."""
+    """Return the umask of this process. To read it, set it and restore it."""
     umask = os.umask(0o077)
     os.umask(umask)
     return umask
@@ -225,7 +225,7 @@ def runs_from(supervisord: SupervisordClient, conf: Path) -> bool:
 
 
 def end_lost(site: Site, pid: int) -> None:
-    """End a supervisord whose socket is gone, and all its programs; raise CommandError if it does not end."""
+    """End the supervisord with this pid, whose socket is gone, and its programs; raise CommandError if it runs on."""
     try:
         os.kill(pid, signal.SIGTERM)
     except ProcessLookupError:
@@ -236,7 +236,7 @@ def end_lost(site: Site, pid: int) -> None:
 
 
 def wait_until_gone(site: Site, pid: int) -> None:
-    """Wait until supervisord has ended.
+    """Wait until the supervisord with this pid has ended.
 
     Raise CommandError if it still runs TIMEOUT_SECONDS after its last program has ended, and SupervisordStopped if a
     signal stops it meanwhile.
@@ -252,7 +252,7 @@ def wait_until_gone(site: Site, pid: int) -> None:
 
 
 def clean_up(site: Site) -> None:
-    """Remove the socket and the pid file, which a killed supervisord leaves behind."""
+    """Remove the socket and the pid file that a killed supervisord has left behind."""
     for path in (site.socket, site.pidfile):
         try:
             path.unlink(missing_ok=True)
@@ -261,7 +261,7 @@ def clean_up(site: Site) -> None:
 
 
 def _is_alive(pid: int) -> bool:
-    """Return whether the process runs. A zombie, which remains if no init process reaps it, does not run."""
+    """Return whether the process runs. A zombie counts as ended: it remains where no init process reaps it."""
     try:
         return not procfs.stat(pid).has_ended
     except OSError:

@@ -17,7 +17,7 @@ from svc.site import supervisord_process
 from svc.site.systemd_unit import SERVICE_SUFFIX, SystemdUnit, service_of_cgroup, supervisord_configurations
 from svc.supervision import supervisord_search
 
-BOOTED = Path("/run/systemd/system")  # exists where systemd is the init system: sd_booted(3)
+BOOTED = Path("/run/systemd/system")  # exists if systemd is the init system: sd_booted(3)
 UNIT_DIRECTORIES = tuple(  # directories of the system's units, in the order of precedence in systemd.unit(5)
     Path(directory, "systemd/system") for directory in ("/etc", "/run", "/usr/local/lib", "/usr/lib")
 )
@@ -41,7 +41,7 @@ def installed_unit(
 ) -> SystemdUnit | None:
     """Return the system's unit whose ExecStart is the site's supervisord, marked as not running.
 
-    A unit file hides the files of the same name in later directories. A unit that is masked is a link to /dev/null.
+    A unit file hides the files of the same name in later directories. A masked unit is a link to /dev/null.
     """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     paths: dict[str, Path] = {}
@@ -59,7 +59,7 @@ def installed_unit(
 def unit_of_process(pid: int) -> SystemdUnit | None:
     """Return the unit whose main process has this pid, or None if systemd did not start the process itself.
 
-    The cgroup alone proves nothing: if a shell of cron.service or ssh.service ran `svc up`, supervisord is in the
+    The cgroup alone does not show that: if a shell of cron.service or ssh.service ran `svc up`, supervisord is in the
     cgroup of that service.
     """
     try:
@@ -108,8 +108,8 @@ def _systemctl() -> str:
 def _is_main_process(pid: int) -> bool:
     """Return whether systemd has started a process directly, and not through another process.
 
-    The process's environment shows it, but only the process's own user may read that. For another user, a process
-    that is a child of systemd and runs in the foreground counts as started directly.
+    The environment of the process shows this, but only the user of the process may read it. For any other user, a
+    process that is a child of systemd and runs in the foreground counts as started directly.
     """
     with suppress(OSError):
         environ = dict(pair.partition(b"=")[::2] for pair in procfs.environment(pid))

@@ -1,4 +1,4 @@
-"""A systemd unit that runs a site, and the commands of systemctl that replace `svc up` and `svc down`. Pure.
+"""A systemd unit that runs a site, and the systemctl commands that replace `svc up` and `svc down`. Pure.
 
 The hints of all commands, of the status and of the doctor pass through `SystemdUnit.with_commands`.
 """
@@ -10,27 +10,30 @@ from collections.abc import Iterator
 
 SERVICE_SUFFIX = ".service"
 CONFIGURATION_PATTERN = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\"[^\"]*\"|'[^']*'|\S+)")
-SVC_PATTERN_PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # the optional sudo, and the optional path of svc
+SVC_PATTERN_PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # matches an optional sudo, and an optional path of svc
 DOWN_PATTERN = rf"{SVC_PATTERN_PREFIX}svc down\b(?! --)"
-UP_PATTERN = rf"{SVC_PATTERN_PREFIX}svc up\b(?! --)(?!` \(pid)"  # but not the text about another running `svc up`
+UP_PATTERN = rf"{SVC_PATTERN_PREFIX}svc up\b(?! --)(?!` \(pid)"  # but not in the text about another running `svc up`
 RESTART_PATTERN = rf"{DOWN_PATTERN}(?:` and `| && |, then )svc up\b"
 START_AFTER_END_PATTERN = rf"(?<=shutdown && sleep 5 && ){UP_PATTERN}"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SystemdUnit:
-    """The unit of a site. `is_running` means that its supervisord runs. `systemctl` is the command for this unit."""
+    """The unit of a site.
+
+    `is_running`: its supervisord runs. `systemctl`: the command with sudo or --user if this unit needs it.
+    """
 
     name: str  # without .service
     is_running: bool
     systemctl: str = "sudo systemctl"
 
     def command(self, verb: str) -> str:
-        """Return the command for start, stop, restart or reload."""
+        """Return the systemctl command for this unit and a verb: start, stop, restart or reload."""
         return f"{self.systemctl} {verb} {shlex.quote(self.name)}"
 
     def with_commands(self, text: str) -> str:
-        """Return a hint in which commands of systemctl replace `svc up` and `svc down`.
+        """Return the text of a hint with systemctl commands in place of `svc up` and `svc down`.
 
         For a running unit, `reload` replaces `svc up`, because a reload of the unit calls `svc apply`.
         """

@@ -1,4 +1,4 @@
-"""`svc top`: prints a router's traffic since the previous scrape of its metrics, again and again."""
+"""`svc top`: scrapes a router's metrics at intervals, and prints the traffic since the previous scrape."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -20,14 +20,14 @@ from svc.terminal.traffic_table import Traffic, traffic, traffic_lines
 def watch(url: str, interval: float, count: int | None, sort: str, out: Console, as_json: bool) -> bool:
     """Print the router's traffic every `interval` seconds, `count` times or until the command is interrupted.
 
-    Return whether the last scrape succeeded.
+    Return whether the last scrape of the metrics succeeded.
     """
     with ExitStack() as stack:
         screen = None
         if out.is_terminal and not as_json:
             screen = stack.enter_context(Screen(out))
             screen.show([Text(f"measuring for {interval:g} s")])
-        interrupt = stack.enter_context(KeptInterrupt())  # after Screen, which handles SIGTERM like Ctrl-C
+        interrupt = stack.enter_context(KeptInterrupt())  # after Screen, because Screen handles SIGTERM like Ctrl-C
         for number, sample in enumerate(_samples(url, lambda: interrupt.sleep(interval)), 1):
             _print(sample, url, sort, out, screen, as_json)
             if number == count:
@@ -36,7 +36,7 @@ def watch(url: str, interval: float, count: int | None, sort: str, out: Console,
 
 
 def _samples(url: str, pause: Callable[[], None]) -> Iterator[Traffic | str]:
-    """Yield endlessly the traffic since the previous scrape, or the problem if the router cannot be scraped."""
+    """Yield the traffic since the previous scrape, without end; yield the problem if the router cannot be scraped."""
     router = RouterClient(url)
     before = _scrape(router)
     while True:
