@@ -59,7 +59,7 @@ def _warnings(config: InstanceConfig) -> Iterator[str]:
 def _settings() -> tuple[Settings, Sequence[str]]:
     """Return the site's settings; if they are invalid, return defaults and the problems.
 
-    The defaults run no registry and no router, because it is unknown whether a port collides with theirs.
+    With these defaults, the site runs neither registry nor router, because their ports are unknown.
     """
     try:
         return settings(), ()

@@ -61,7 +61,7 @@ def command(model: str, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """Show, if stderr is a terminal, which facts have not been collected yet; yield the function that updates this."""
+    """Yield a function that shows on stderr which facts are still missing; yield None if stderr is not a terminal."""
     from svc.terminal.console import Console
 
     err = Console(stderr=True)

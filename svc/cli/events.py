@@ -43,12 +43,11 @@ def command(
 ) -> None:
     """Show what happened to the services, and why.
 
-    They register, leave, are ejected or restarted. The registry keeps the last 1000 events, also
-    through its own restarts. --service takes the name of a service, of a babysitter (which selects its
-    instance too), or of a program as supervisorctl writes it. --audit shows what operators did (drain,
-    undrain, remove, apply, restart, API keys); the registry keeps 5000 of these events, for 400 days.
-    --json prints each event as GET /events returns it: id, time, kind, service, source, message, level,
-    and with --audit actor and address.
+    Services register, leave, are ejected or restarted. The registry keeps the last 1000 events, also when it restarts.
+    --service takes the name of a service, of a babysitter (which selects its instance too), or of a program as
+    supervisorctl writes it. --audit shows what operators did (drain, undrain, remove, apply, restart, API keys); the
+    registry keeps 5000 of these events, for 400 days. --json prints each event as GET /events returns it: id, time,
+    kind, service, source, message, level, and with --audit actor and address.
     """
     client, printer = access.client(read=True), EventPrinter(console(), as_json)
     only = {**({"kind": ",".join(kinds)} if kinds else {}), **({"audit": "true"} if audit else {})}

@@ -9,7 +9,7 @@ from click.shell_completion import CompletionItem
 
 from svc.terminal.output import echo
 
-UNLIMITED_CHARACTERS = 10_000  # more than any summary has
+UNLIMITED_CHARACTERS = 10_000  # longer than any summary, so that click shortens none
 WRONG_USE_EXIT_CODE = 2
 
 
@@ -57,12 +57,12 @@ class CommandGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def answer(self, ctx: click.Context, word: str, arguments: Sequence[str]) -> str:
-        """Return the message for a word that is not a command: the most similar command, or the command for help."""
+        """Return the message for a word that is not a command. It names the most similar command, or else the help."""
         path, near = ctx.command_path, self.nearest(ctx, word)
         cure = f"did you mean {path} {near}?" if near else f"`{path} --help` lists the commands"
         return f"there is no command {path} {word}; {cure}"
 
     def nearest(self, ctx: click.Context, word: str) -> str:
-        """Return the command with the most similar spelling; empty if none is similar."""
+        """Return the command whose spelling is most similar to `word`; "" if none is similar."""
         names = [name for name, _ in self.summaries(ctx)]
         return next(iter(difflib.get_close_matches(word, names, 1)), "")

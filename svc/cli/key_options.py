@@ -19,7 +19,7 @@ from svc.config.router_key_entry import (
     utc,
 )
 
-NO_VALUES = ("", "none")  # in place of a value, these remove it
+NO_VALUES = ("", "none")  # given as an option's value, these remove the field from the key
 PERIOD = re.compile(r"(\d{1,5})([dh])")
 HOURS = {"d": 24, "h": 1}
 DEFAULT_SHARE, DEFAULT_PRIORITY = 1.0, 0
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class Limit(click.ParamType):
-    """A whole number from 1 on, or none; none is returned as 0."""
+    """A whole number of at least 1. `none` becomes 0, which means no limit."""
 
     name = "limit"
 
@@ -43,16 +43,16 @@ class Limit(click.ParamType):
 
 
 class Share(click.FloatRange):
-    """A share; `none` is the share of a key for which none is set."""
+    """A share. `none` becomes DEFAULT_SHARE."""
 
-    name = "number"  # for the message about text that is none
+    name = "number"  # click's error for other text is "... is not a valid number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(DEFAULT_SHARE if value in NO_VALUES else value, param, ctx)
 
 
 class Priority(click.IntRange):
-    """A priority; `none` is the priority of a key for which none is set."""
+    """A priority. `none` becomes DEFAULT_PRIORITY."""
 
     name = "whole number"
 
@@ -87,14 +87,14 @@ OPTIONS = (
 
 
 def policy_options(function: F) -> F:
-    """Add an option for each field of a key. What is not given is None, so that `set` leaves it unchanged."""
+    """Add an option for each field of a key. An absent option has the value None: `svc keys set` keeps that field."""
     for option in reversed(OPTIONS):
         function = option(function)
     return function
 
 
 def key_changes(now: datetime.datetime, **options: Any) -> KeyChanges:
-    """Return the fields that the given options change; raise UsageError for a value that no key may have."""
+    """Return the fields that the given options change; raise UsageError for a value that a key may not have."""
     changes = KeyChanges()
     for name in LIMITS:
         if (limit := options[name]) is not None:
@@ -124,7 +124,7 @@ def _checked(option: str, rule: Callable[[Any], T], value: object) -> T:
 
 
 def _time(text: str, now: datetime.datetime) -> datetime.datetime:
-    """Return the time that a text means; raise ValueError for one that is no time, or has passed."""
+    """Return the time in `text`, such as 90d or 2027-01-31; raise ValueError if it is invalid or has passed."""
     if (period := PERIOD.fullmatch(text)) and int(period[1]):
         return now + datetime.timedelta(hours=int(period[1]) * HOURS[period[2]])
     try:

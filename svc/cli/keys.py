@@ -79,9 +79,9 @@ def add(name: str, file: Path | None, **options: Any) -> None:
     secret = add_key(path, name, changes)
     try:
         echo(secret)
-    except OSError as error:  # the secret was not printed, so the key is useless
+    except OSError as error:  # the secret was not printed, so nobody can use the key
         discard_key(path, name)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the flush of stdout at exit would fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that no flush fails at exit
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None
     echo(f"{path}: key {name!r} added. This is the only time that its secret is shown.", err=True)
     echo("Send it as `Authorization: Bearer SECRET` or as `x-api-key: SECRET`.", err=True)
@@ -190,7 +190,7 @@ def _check_name(name: str) -> None:
 
 
 def _hint(path: Path, router_reads_it: bool) -> str:
-    """Return what is left to do until the router requires these keys; "" if it requires them or does not run."""
+    """Return what is left to do before the router requires these keys; "" if it requires them or does not run."""
     if not router_reads_it:
         return _setting_hint(path)
     with contextlib.suppress(SvcError):  # no supervisord answers
@@ -221,7 +221,7 @@ def _value(entry: KeyEntry, field: str) -> Any:
 
 
 def _columns(entries: Iterable[KeyEntry]) -> list[str]:
-    """Return the fields that the list shows: those of OPTIONAL_COLUMNS only if an entry does not have the default."""
+    """Return the fields that the list shows. One of OPTIONAL_COLUMNS is shown if it is set in an entry."""
     defaults = {field.name: field.default for field in dataclasses.fields(KeyEntry)}
     used = {name for entry in entries for name in OPTIONAL_COLUMNS if getattr(entry, name) != defaults[name]}
     return [name for name in COLUMNS if name not in OPTIONAL_COLUMNS or name in used]

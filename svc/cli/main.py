@@ -119,7 +119,10 @@ def _with_unit_commands(message: str) -> str:
 
 
 def _denied_text(error: PermissionError) -> str:
-    """Return the message for a file that the current user may not use. If a command would work, it contains that."""
+    """Return the message for a file that the current user may not use.
+
+    It contains a command that works, if there is one.
+    """
     path = Path(os.fsdecode(error.filename))
     owner = other_owner(path)
     cure = f"it belongs to {owner}: run `{as_user(owner)}`" if owner else "check its owner and mode"

@@ -31,7 +31,7 @@ def instances(_context: click.Context, _parameter: click.Parameter, incomplete: 
 
 
 def programs(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Return the names for which `svc logs` has log files."""
+    """Return the names that `svc logs` accepts."""
     return _items([*site_instances(), *SINGLE_PROGRAMS, "supervisord", "all"], incomplete)
 
 

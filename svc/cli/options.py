@@ -58,9 +58,9 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
 
 
 def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
-    """Return the site's settings. `flags` win over the environment, and the environment wins over config/svc.toml.
+    """Return the site's settings. `flags` override the environment, which overrides config/svc.toml.
 
-    If `environ` is false, the environment is not read.
+    If `environ` is False, the environment is not read.
     """
     return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
 
@@ -88,7 +88,7 @@ def supervisorctl() -> str:
 
 
 def delay_reasons(names: Collection[str]) -> list[str]:
-    """Return the doctor's findings about components of this site that are not ready, as lines."""
+    """Return the doctor's findings about the components in `names`, which are not ready, as lines."""
     from svc.doctor.delay_reasons import delay_reasons  # here, because only a command that waits long needs it
 
     return delay_reasons(HERE, os.environ, names, command_name(), supervisorctl())

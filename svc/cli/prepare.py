@@ -10,7 +10,7 @@ from svc.site import systemd_search
 def command() -> None:
     """Make the site ready for the supervisord that its systemd unit starts.
 
-    The unit that svc render --systemd writes runs it. It makes logs/ and var/, and exits with 1 if a
+    The unit that svc render --systemd writes runs this command. It makes logs/ and var/, and exits with 1 if a
     supervisord runs here that systemd did not start.
     """
     systemd_search.prepare(HERE)

@@ -49,8 +49,8 @@ class Access:
     def read_token_file(self) -> str:
         """Return the token file for reading: --token-file, or the first token file in the settings, or an empty text.
 
-        Token files for writing come last. They are skipped if this user may not read them, because most registries let
-        any client read without a token.
+        Other token files than --token-file and read_token_file are skipped if this user may not read them, because most
+        registries let any client read without a token.
         """
         own = self.settings()
         if named := self.token_file or own.registry.read_token_file:

@@ -28,7 +28,7 @@ class ListByDefault(CommandGroup):
     """A group that runs `list` when no subcommand is given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Put `list` in front of arguments without a subcommand."""
+        """Insert `list` before arguments that contain no subcommand."""
         if not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names):
             args = ["list", *args]
         return super().parse_args(ctx, args)

@@ -137,7 +137,7 @@ def _report(
 
 
 def _from_file(url: str, since: float, until: float, by: tuple[str, ...], error: SvcError) -> UsageReport:
-    """Return the sums from the file of the site's router, which cannot answer because of this error."""
+    """Return the sums from the file of the site's router. `error` is why the router did not answer."""
     import sqlite3
 
     from svc.client.router import RouterClient

@@ -1,4 +1,4 @@
-"""The error messages for words that are commands of other programs, but not of svc. Pure."""
+"""The error messages for words such as `start`, which are commands of other programs, but not of svc. Pure."""
 
 import shlex
 from collections.abc import Sequence

@@ -22,7 +22,7 @@ def delay_reasons(site: Site, environ: Mapping[str, str], names: Collection[str]
 def concerning(nodes: Sequence[Node], names: Collection[str]) -> list[Node]:
     """Return the nodes with a finding about one of the components in `names`.
 
-    The finding that a rollout is running is left out, and so are nodes whose root cause may pass without a cure.
+    The finding that a rollout is running is left out. So are nodes whose root cause may pass by itself (`may_pass`).
     """
     return [
         node

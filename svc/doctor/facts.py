@@ -19,7 +19,7 @@ class SiteFiles:
 
     errors: Sequence[str] = ()  # lines in the format of `svc check`
     stale: Sequence[str] = ()  # rendered files that differ from config/, as "PATH: new|changed|gone"
-    present: bool = True  # false if the directory contains nothing to run
+    present: bool = True  # False if the directory contains nothing to run
     runs_from_var: bool = False  # whether supervisord runs from var/
     in_foreground: bool = False  # whether `svc up --foreground` runs the site from var/, as a container does
 
@@ -34,10 +34,10 @@ class SupervisordFacts:
     processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
     restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
     log_positions: Mapping[str, Sequence[LogPosition]] = dataclasses.field(default_factory=dict)
-    router_keys_file: str | None = None  # of the running router; "" if it requires no API key; None: unknown
+    router_keys_file: str | None = None  # the running router's file of API keys; "": it requires none; None: unknown
     has_extension: bool = True  # whether svc's extension is loaded
     version: str = ""  # the version of supervisor
-    svc_version: str = ""  # "" if the extension does not return it
+    svc_version: str = ""  # the version of svc that supervisord has loaded; "": unknown
     python: str = ""  # the directory of supervisord's Python if this command uses a different one
     pid_without_socket: int | None = None  # pid of a running supervisord whose socket is missing
     stopped_pid: int | None = None  # pid of a supervisord that a signal (SIGSTOP) has stopped
@@ -56,10 +56,10 @@ class PortHolder:
 
     pid: int  # 0: /proc does not show the process
     command: str
-    program: str = ""  # the program to which the process belongs, if this site's supervisord started it
+    program: str = ""  # the name of the program, if this site's supervisord started the process
     is_leftover: bool = False  # whether an earlier supervisord of this site started the process
     addresses: Sequence[str] = ()
-    site: str = ""  # the root of the svc site to which the process belongs, if it is a different site
+    site: str = ""  # the root of the site to which the process belongs, if that is another site
     stop_command: str = ""  # the command that stops that site
 
 
@@ -80,8 +80,8 @@ class RegistryFacts:
     is_local: bool
     health: HttpResult
     listing: HttpResult
-    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # token file -> response to a write
-    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # service -> health check
+    writes: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # token file -> response to a test write
+    checks: Mapping[str, HttpResult] = dataclasses.field(default_factory=dict)  # service -> health check's response
     poisonings: Sequence[Poisoning] = ()  # oldest first
 
     def services(self) -> dict[str, dict[str, Any]]:
@@ -136,8 +136,8 @@ class SecretFileFacts:
     word_count: int = 1  # a valid token is one word
     kind: str = TOKEN
     errors: Sequence[str] = ()  # errors in a file of keys
-    reader_gid: int | None = None  # of the programs, if they can read the file only because all users can
-    closed_directory: str = ""  # the first directory of the path that this user may not pass
+    reader_gid: int | None = None  # group of the site's programs, if they can read the file only because all users can
+    closed_directory: str = ""  # the first directory of the path that this user may not enter
     owner_uid: int = 0
 
 
@@ -262,12 +262,12 @@ class Facts:
         return process.state if process else ""
 
     def log_of_last_exit(self, program: str) -> Sequence[str]:
-        """Return the last log lines of the process that ended last, among the processes of a program."""
+        """Return the last log lines of that process of a program which ended last."""
         alive = self.state(program) in ("STARTING", "RUNNING")
         return self.earlier_logs.get(program, self.logs.get(program, ())) if alive else self.logs.get(program, ())
 
     def log_name(self, program: str) -> str:
-        """Return the name of a program's output, which is in no file in a container whose logs/ is read-only."""
+        """Return the text for the place of a program's output: its log, or `docker logs` if it writes to stdout."""
         process = self.supervisord.processes.get(program)
         return "its log" if process is None or is_log_file(process.logfile) else "`docker logs`"
 

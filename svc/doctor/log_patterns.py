@@ -1,6 +1,6 @@
 """Patterns of known log lines, with the meaning of each line and the cure of the failure. Pure.
 
-The last matching line decides: an engine logs the cause once, and after it many lines that match no pattern.
+The last line that matches a pattern decides. The lines that an engine logs after the cause usually match no pattern.
 """
 
 import dataclasses

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-REGISTRY_PORT = 8081  # default ports of the original's programs; its launch scripts pass 18000 and 8000 instead
+REGISTRY_PORT = 8081  # default ports of the original's programs; its launch scripts pass other ports, 18000 and 8000
 ROUTER_PORT = 8080
 
 

@@ -17,7 +17,7 @@ PATH_KEYS = {
     "infinilm-rust": ("config_file", "the path of the model's TOML for xtask"),
 }
 KINDS = (DEFAULT_KIND, "mock", *PATH_KEYS)
-KEPT_KEYS = ("work_dir", "env")  # kept if a flag replaces the type of the backend in the file
+KEPT_KEYS = ("work_dir", "env")  # the keys to keep if a flag replaces the backend's type in the file
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ def _backend(flags: BabysitterFlags, before: Mapping[str, Any]) -> dict[str, Any
 
 
 def _kind(flags: BabysitterFlags, before: Mapping[str, Any]) -> str:
-    """Return the type of the backend. As in the original, --command makes it `command` and overrides --service-type."""
+    """Return the backend's type. As in the original, --command overrides --service-type: the type is then `command`."""
     if flags.command is not None:
         return "command"
     kind = (flags.service_type or str(before.get("type", DEFAULT_KIND))).lower()
@@ -124,7 +124,10 @@ def _variables(env: tuple[str, ...]) -> dict[str, str]:
 
 
 def _set(backend: dict[str, Any], key: str, value: str | None, missing: str) -> None:
-    """Set a key from a flag; raise ConfigError if neither the flag nor the file has a value."""
+    """Set a key to a flag's value, if the flag is given.
+
+    Otherwise raise ConfigError if the file has no value either.
+    """
     if value is not None:
         backend[key] = value
     elif key not in backend:

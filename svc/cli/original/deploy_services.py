@@ -68,7 +68,7 @@ class Deployment:
         run("status")
 
     def generate_config(self) -> None:
-        """Write nginx's files, from the list of the registry in router_config.json, else from the site's own files."""
+        """Write nginx's files from the list of the registry in router_config.json, else from the site's own files."""
         url = registry_url(self._read(ROUTER_FILE)) if (self.directory / ROUTER_FILE).exists() else ""
         run("render", "--nginx", *(["--from-registry", "--registry-url", url] if url else []))
 
@@ -100,7 +100,7 @@ COMMANDS: dict[str, Callable[[Deployment], None]] = {
 
 
 def run(*arguments: str, **environ: str) -> None:
-    """Run a command of svc with these environment variables. The end of the command ends this process."""
+    """Run a command of svc with these environment variables. This process ends with the command."""
     for variable, value in environ.items():
         if "\0" in value:
             raise ConfigError(f"{variable}: a value of the JSON files contains the character NUL; correct it")

@@ -8,7 +8,7 @@ from svc.__main__ import print_exception
 
 
 def run_as_svc(arguments: Sequence[str]) -> None:
-    """Run a command of svc. The end of the command ends this process."""
+    """Run a command of svc. This process ends with the command."""
     prepare(arguments)
     from svc.cli.main import svc
 
@@ -16,6 +16,6 @@ def run_as_svc(arguments: Sequence[str]) -> None:
 
 
 def prepare(arguments: Sequence[str] = ()) -> None:
-    """Make this process look as if the user had run `svc`, because messages contain the command that the user ran."""
+    """Set sys.argv as if the user had run `svc` with `arguments`, because messages contain the command that was run."""
     sys.excepthook = print_exception
     sys.argv = [str(Path(sys.executable).parent / "svc"), *arguments]

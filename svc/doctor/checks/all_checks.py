@@ -30,7 +30,10 @@ START_AGAIN = "svc down && svc up"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Check:
-    """A check of one subject. If `applies` returns False, the subject is not called healthy: facts are missing."""
+    """A check of one subject.
+
+    `applies` returns False if facts are missing, so that the subject is not called healthy.
+    """
 
     subject: str
     find: Callable[[Facts], Iterator[Finding]]

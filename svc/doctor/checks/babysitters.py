@@ -12,9 +12,9 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_refused, may_open_port
 from svc.site.components import Component, shares_registry
 
-STARTUP_SECONDS = 5  # time from a babysitter's start until it must answer and be registered
+STARTUP_SECONDS = 5  # from a babysitter's start until it must answer and be registered
 MAX_MISSED_HEARTBEATS = 2.5
-MAX_LOADING_SECONDS = 900  # time from an instance's start for which it may answer 503
+MAX_LOADING_SECONDS = 900  # from an instance's start; until then, it may answer 503
 OWNED_BY_ANOTHER = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
 REGISTRATION_ERROR = "not registered, trying again: "
 
@@ -37,8 +37,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _shares_registry(facts: Facts, router: Component, component: Component) -> bool:
     """Return whether an instance registers at a registry that the router reads.
 
-    Different URLs may lead to the same registry. Two URLs count as the same registry if both refer to this machine.
-    If the router lists the instance, both use the same registry.
+    Different URLs may lead to the same registry. So it is the same registry if the router lists the instance, or if two
+    URLs have the same port and both refer to this machine.
     """
     if shares_registry(router, component):
         return True
@@ -136,7 +136,7 @@ def _unregistered(facts: Facts, component: Component, how: str) -> Finding:
 
 
 def _wants_key(component: Component, probe: InstanceProbe, config: InstanceConfig | None) -> Finding:
-    """Return the finding for an engine with unknown models, because it refuses its babysitter's API key."""
+    """Return the finding for an engine that refuses its babysitter's API key, so that its models are unknown."""
     name, source = component.programs[0], component.toml
     file = config.backend.api_key_file if config else ""
     return Finding(
@@ -175,7 +175,7 @@ def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> I
 
 
 def _is_local(facts: Facts, component: Component) -> bool:
-    """Return whether the instance's registered host is this machine, and not one that forwards requests to it."""
+    """Return whether the instance's registered host is this machine, and not another one that forwards to it."""
     name = facts.host_names.get(component.host)
     return name is not None and name.is_local
 
@@ -207,7 +207,7 @@ def _instance(facts: Facts, component: Component, probe: InstanceProbe) -> Itera
             fix=restart if uptime > MAX_LOADING_SECONDS else "svc status --watch",
         )
     elif must_list and response.status in (401, 403):
-        if probe.info.error or probe.info.get("not_ready"):  # else the engine accepts its babysitter's key
+        if probe.info.error or probe.info.get("not_ready"):  # otherwise the engine has accepted the babysitter's key
             yield _wants_key(component, probe, config)
     elif response.ok and probe.models_from_outside and probe.models_from_outside.error and _is_local(facts, component):
         yield Finding(

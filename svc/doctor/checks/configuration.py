@@ -64,7 +64,7 @@ def check_files(facts: Facts) -> Iterator[Finding]:
 
 
 def _apply_first(facts: Facts) -> str:
-    """Return the step before the command that applies the files.
+    """Return what to do before the command that applies the files.
 
     If systemd runs the site, that command is a reload of the unit, which calls `svc apply`.
     """
@@ -72,7 +72,7 @@ def _apply_first(facts: Facts) -> str:
 
 
 def _unread_configs(facts: Facts) -> Iterator[str]:
-    """Yield a line for each instance whose babysitter has loaded a different version of its TOML."""
+    """Yield a line for each instance whose babysitter has loaded another version of its TOML than the current one."""
     for component in facts.instances:
         probe = facts.instance_probes.get(component.name)
         loaded = probe.info.get("config") if probe else None

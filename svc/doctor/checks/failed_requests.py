@@ -7,7 +7,7 @@ from svc.doctor.facts import Facts, Poisoning
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import instance_name, instance_service, server_program
 
-RECENT_SECONDS = 3600  # age up to which the event of a killed instance leads to a finding
+RECENT_SECONDS = 3600  # age up to which an event `poisoned` leads to a finding
 POISONED_KEY = "poisoned"
 
 

@@ -44,17 +44,20 @@ def _has_just_started(facts: Facts, component: Component) -> bool:
 
 
 def may_remove(facts: Facts) -> bool:
-    """Return whether this site has the registry's token, without which only the owner of a name may remove it."""
+    """Return whether this site has the registry's token. Without the token, only the owner of a name may remove it."""
     return facts.settings is not None and bool(facts.settings.registry.token_file)
 
 
 def step_before_removal(facts: Facts) -> str:
-    """Return what precedes the command that frees a name, or shows its owner."""
+    """Return what to do before the command that removes a name or, without the token, shows which instance owns it."""
     return "if that one is gone for good," if may_remove(facts) else "stop that one and wait until its lease ends; see"
 
 
 def registered_names(facts: Facts, *names: str) -> str:
-    """Return those names that are services of the registry, as arguments of a command, which refuses unknown names."""
+    """Return those of `names` that are registered (or all, if none is) as arguments of a command.
+
+    The command refuses names that are not registered.
+    """
     services = facts.registered_services()
     return " ".join(dict.fromkeys(name for name in names if name in services) or names)
 

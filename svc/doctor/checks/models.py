@@ -117,7 +117,7 @@ def served_by(facts: Facts) -> dict[str, list[str]]:
 
 
 def _known_models(facts: Facts) -> dict[str, list[str]]:
-    """Return a dict from each model in the registry, the router and the mocks' TOML files to its instances."""
+    """Return a dict from model to instances, for the models in the registry, the router and the mocks' TOML files."""
     instances: dict[str, list[str]] = {}
     for name, service in facts.registered_services().items():
         if service.get("metadata", {}).get("type") == INSTANCE_TYPE:
@@ -208,7 +208,10 @@ def _unknown_model(facts: Facts, model: str, names: list[str]) -> Finding:
 
 
 def _alias_toml(facts: Facts, name: str) -> str:
-    """Return the TOML lines that add an alias, with the table's header unless the file already has this table."""
+    """Return the TOML lines that add an alias.
+
+    They begin with the table's header, unless the file has this table already.
+    """
     line = f'{json.dumps(name, ensure_ascii=False)} = "MODEL"'
     has_table = facts.settings is not None and facts.settings.router.aliases
     return f", under [router.aliases]:\n{line}" if has_table else f":\n[router.aliases]\n{line}"

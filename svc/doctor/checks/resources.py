@@ -7,7 +7,7 @@ from svc.doctor.facts import Disk, Facts, OpenFiles
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 FULL_BYTES, LOW_BYTES = 100 << 20, 1 << 30  # a disk with fewer free bytes counts as full, or as nearly full
-LOW_SHARE = 0.02  # a disk with a smaller share of free inodes or, if small, of free bytes counts as nearly full
+LOW_SHARE = 0.02  # below this share of free inodes, a disk is nearly full; of free bytes, too, if it is small
 MAX_OPEN_SHARE = 0.8  # a larger share of a program's open-file limit leads to a finding
 MIN_OPEN_FILE_LIMIT = 1024
 
@@ -24,7 +24,7 @@ def _disk(facts: Facts, disk: Disk) -> Iterator[Finding]:
     path = shlex.quote(disk.path)
     fix = f"du -xah {path}/.. | sort -h | tail -20"
     if not disk.writable and facts.other_owner:
-        # Another owner would stop the site: its programs could not write there any more.
+        # The cure is no chown: after it, the site's programs, which run as the owner, could not write there any more.
         yield Finding(
             f"disk.{disk.path}",
             WARNING,

@@ -75,9 +75,9 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             first_step=SOURCES[secret.kind],
         )
     elif is_world_accessible(secret.mode) and (secret.reader_gid is None or not facts.files.in_foreground):
-        # A file that a container's user can read only as any user is mounted: its owner and mode are the host's.
+        # Left out: in a container, a file that its user can read only because all users can is mounted from the host.
         yield Finding(
-            f"mode.{path}",  # not token.*, because a file's mode does not explain why a token is refused
+            f"mode.{path}",  # a key other than token.*, because a file's mode is not the cause of a refused token
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
@@ -86,9 +86,10 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
 
 
 def _open_command(secret: SecretFileFacts, sudo: str) -> str:
-    """Return the command that lets this user read a file, and takes it from no other user.
+    """Return the command that lets this user read a file, and lets all others who can read it keep that.
 
-    Root needs no ownership; any other owner may be a program that reads the file, too.
+    If root owns the file, this user becomes the owner, because root can read it anyway. Any other owner stays, because
+    a program of that user may read the file.
     """
     path = shlex.quote(secret.path)
     if secret.closed_directory:
@@ -99,7 +100,7 @@ def _open_command(secret: SecretFileFacts, sudo: str) -> str:
 
 
 def _close_command(secret: SecretFileFacts, sudo: str) -> str:
-    """Return the command that takes a file from all users, but not from the site's programs."""
+    """Return the command after which only the owner, the group and the site's programs can read a file."""
     path = shlex.quote(secret.path)
     if secret.reader_gid is None:
         return f"chmod o= {path}"

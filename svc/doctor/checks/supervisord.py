@@ -12,7 +12,10 @@ REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 
 
 
 def check_stopped(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding if a signal has stopped supervisord. This check is first, as that hides all other problems."""
+    """Yield a finding if a signal has stopped supervisord.
+
+    This check comes first, because such a stop hides all problems.
+    """
     if pid := facts.supervisord.stopped_pid:
         yield Finding(
             "supervisord.stopped",

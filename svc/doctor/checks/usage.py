@@ -8,7 +8,7 @@ from svc.doctor.findings import WARNING, Finding
 
 
 def check(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding if requests are counted in the router's memory only."""
+    """Yield a finding if the router counts requests in memory only, because it cannot write the file."""
     router = facts.router
     requests = unwritten_usage(router.metrics.text) if router is not None else 0
     if router is not None and requests:

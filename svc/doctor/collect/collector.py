@@ -45,8 +45,8 @@ from svc.site.foreground_process import ForegroundProcess, foreground_process
 from svc.supervision import supervisord_search
 from svc.supervision.log_position import is_log_file
 
-LOCAL_TIMEOUT_SECONDS = 8.0  # for all facts of this machine together
-REMOTE_TIMEOUT_SECONDS = 14.0  # for all responses together
+LOCAL_TIMEOUT_SECONDS = 8.0  # limit for all facts of this machine together
+REMOTE_TIMEOUT_SECONDS = 14.0  # limit for all responses together
 
 Collection = dict[str, Callable[[], Any]]  # subject -> function that collects its facts
 Progress = Callable[[list[str]], object]  # receives the subjects that are not collected yet
@@ -174,7 +174,10 @@ def _local(
 
 
 def _upstream_keys(site: Site, settings: Settings) -> UpstreamKeys | None:
-    """Return the upstream keys of the local router; None for an unreadable file, for which `secrets` has a finding."""
+    """Return the upstream keys of the local router;
+
+    None if the file is unreadable, which the check `secrets` reports.
+    """
     if not settings.router.upstream_keys_file:
         return UpstreamKeys()
     with suppress(SvcError):
@@ -220,7 +223,7 @@ def _remote(
 def registry_urls(
     settings: Settings, components: Iterable[Component], configs: Mapping[str, InstanceConfig]
 ) -> dict[str, bool]:
-    """Return, for the URL of each registry that the site uses, whether the site itself runs this registry."""
+    """Return a dict from the URL of each registry that the site uses to whether the site itself runs this registry."""
     components = list(components)
     own = [component.own_url for component in components if component.kind == "registry"]
     used = [url for component in components for url in split_urls(component.registry_url)]

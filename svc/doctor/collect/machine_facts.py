@@ -45,7 +45,7 @@ NVIDIA_SMI_TIMEOUT_SECONDS = 3.0
 
 
 def processes_of(socket_path: Path) -> dict[int, str]:
-    """Return the program of each process that a supervisord with this socket has started, as a dict from pids."""
+    """Return a dict from pid to program, for the processes that a supervisord with this socket has started."""
     site_socket = os.path.realpath(socket_path)
     programs = {}
     for process in orphans.processes():
@@ -58,7 +58,7 @@ def processes_of(socket_path: Path) -> dict[int, str]:
 
 
 def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]:
-    """Return the processes that still run although their supervisord has ended, without this command and its ancestors.
+    """Return the processes in `started` that run although their supervisord has ended; not this command's ancestors.
 
     `started` contains the pids from `processes_of`, and `supervisord` is the pid of the running supervisord.
     """
@@ -103,7 +103,7 @@ def command_of(pid: int) -> str:
 
 
 def current_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
-    """Return, for each program, the last lines in its log from its latest process, which may have ended."""
+    """Return a dict from program to the last log lines of its latest process, which may have ended."""
     positions = supervisord.log_positions
     return {
         name: log_end(Path(process.logfile), positions[name][-1] if name in positions else None)
@@ -113,7 +113,7 @@ def current_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
 
 
 def earlier_logs(supervisord: SupervisordFacts) -> dict[str, Sequence[str]]:
-    """Return, for each program that was started more than once, the last lines from its second-latest process."""
+    """Return a dict from program to the last log lines of its second-latest process, if it had more than one."""
     return {
         name: log_end(Path(supervisord.processes[name].logfile), *positions)
         for name, positions in supervisord.log_positions.items()
@@ -191,7 +191,7 @@ def host_name(host: str) -> HostName:
 
 
 def is_local(address: str) -> bool:
-    """Return whether an address belongs to this machine, by trying to bind it: a foreign address cannot be bound."""
+    """Return whether an address belongs to this machine: only then a socket can be bound to it."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe, suppress(OSError):
         probe.bind((address, 0))

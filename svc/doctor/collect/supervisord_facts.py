@@ -18,7 +18,7 @@ from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
-MAX_LOG_LINES = 6  # number of lines at the end of supervisord's log in which an error is searched
+MAX_LOG_LINES = 6  # an error is searched in this number of lines at the end of supervisord's log
 
 
 def supervisord(site: Site) -> SupervisordFacts:
@@ -55,7 +55,7 @@ def runs_from(pid: int, conf: Path) -> bool:
 
 def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
     pid = supervisord.pid()
-    positions = supervisord.log_positions()  # first: a process that starts after this has no output yet
+    positions = supervisord.log_positions()  # read first: a process that starts later has no output yet
     processes, version = supervisord.processes(), supervisord.supervisor_version()
     try:
         restarts, extended = supervisord.restarts(), True
