@@ -268,19 +268,19 @@ def _join(*events: Event) -> bytes:
 
 
 def _decode_event(entry: bytes) -> Event:
-    """Return the event in an entry of the list `events`, `reports` or `audit` (see redis_scripts)."""
+    """Return the event in an entry of the list `events`, `reports` or `audit` (see redis_keys)."""
     number, _, rest = entry.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
 
 
 def _decode_load(entry: tuple[bytes, bytes]) -> tuple[str, InstanceLoad, float]:
-    """Return the name, the load and its time in an entry of `loads` (see redis_scripts)."""
+    """Return the name, the load and its time in an entry of `loads` (see redis_keys)."""
     at, _, load = entry[1].partition(b" ")
     return entry[0].decode(), _load_decoder.decode(load), float(at)
 
 
 def _plain_heartbeat(service: Service) -> str:
-    """Return the service's entry in `calm` (see redis_scripts): its status and the digest of its owner.
+    """Return the service's entry in `calm` (see redis_keys): its status and the digest of its owner.
 
     Return "" if every heartbeat of the service makes a visible change.
     """

@@ -12,7 +12,7 @@ from redis.commands.core import Script
 from redis.retry import Retry
 
 from svc.base.errors import ConfigError, Unavailable
-from svc.registry.store import redis_address, redis_scripts
+from svc.registry.store import redis_address, redis_keys, redis_scripts
 from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.revision_watch import RevisionWatch
 
@@ -40,7 +40,7 @@ class RedisConnection:
         self.event_id = RevisionWatch()  # watches the last event's id instead of the revision
         self.failure = ""
         self._redis = redis.Redis(connection_pool=_pool(address))
-        self._keys = [f"{address.prefix}:{key}" for key in redis_scripts.KEYS]
+        self._keys = [f"{address.prefix}:{key}" for key in redis_keys.KEYS]
         self._clock_offset: float | None = None  # Redis's clock minus this process's monotonic clock
         self._scripts: dict[str, Script] = {}
         self._closing = threading.Event()
@@ -91,7 +91,7 @@ class RedisConnection:
         return self._scripts[script](self._keys, args)
 
     def _key(self, name: str) -> bytes:
-        return self._keys[redis_scripts.KEYS.index(name)].encode()
+        return self._keys[redis_keys.KEYS.index(name)].encode()
 
     def _listen(self) -> None:
         while not self.closed:

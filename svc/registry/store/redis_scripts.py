@@ -1,131 +1,18 @@
-"""The Lua scripts that the registry runs in Redis; Redis runs each as one atomic step.
+"""The Lua scripts that the registry runs in Redis; Redis runs each as one atomic step. `redis_keys` has the keys."""
 
-The keys, under one prefix:
-
-services    hash: name -> the service as JSON, without the fields last_heartbeat, drained and handover
-heartbeats  hash: name -> Unix seconds of the last heartbeat
-calm        hash: name -> the status with which a heartbeat only renews the lease, a space, the digest of the owner
-drained     set: the names that the operator has drained, registered or not
-handovers   set: those of them whose streams routers move; what is not in `drained` as well does not count
-revision    hash: revision; writes, which counts the changes to services and their drains; event, the last event's id
-changes     channel: each new revision
-events      list: the last events of the registry itself; each entry is the id, a space, and the JSON without the id
-reports     list: the last events from other reporters; each entry is the id, a space, the reporter, a space, the JSON
-audit       list: the last events with an actor; each entry is as in `reports`, with the actor as the reporter
-told        channel: the id of each new event
-reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
-            each on a line
-loads       hash: name -> Unix seconds of the report, a space, the load as JSON; removed when the owner changes
-"""
-
-from svc.protocol.event import ACTOR_PREFIX, REGISTRY_SOURCE
 from svc.registry.store import contract
+from svc.registry.store.redis_keys import COMMON
 
 ANY_OWNER = "*"  # stands for the digest of an operator's request, which is accepted for a service of any owner
-KEYS = (
-    "services",
-    "heartbeats",
-    "calm",
-    "drained",
-    "revision",
-    "changes",
-    "events",
-    "told",
-    "reports",
-    "reached",
-    "loads",
-    "audit",
-    "handovers",
-)
-
-_COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads, audit, handovers =
-  unpack(KEYS)
-
-local function mark_of(name)
-  local mark = redis.call('SISMEMBER', drained, name)
-  return mark + mark * redis.call('SISMEMBER', handovers, name)
-end
-
-local function record_of(name)
-  return {redis.call('HGET', services, name) or '', redis.call('HGET', heartbeats, name) or '', mark_of(name)}
-end
-
-local function revision()
-  return tonumber(redis.call('HGET', index, 'revision') or 0)
-end
-
-local function count_write(raises_revision)
-  redis.call('HINCRBY', index, 'writes', 1)
-  if raises_revision then
-    redis.call('PUBLISH', changes, redis.call('HINCRBY', index, 'revision', 1))
-  end
-  return revision()
-end
-
-local function trim(list, reporter, most, most_in_all)
-  local kept = 0
-  local entries = redis.call('LRANGE', list, 0, -1)
-  for at = #entries, 1, -1 do
-    if string.match(entries[at], '^%d+ (%S+)') == reporter then
-      kept = kept + 1
-      if kept > most then redis.call('LREM', list, 1, entries[at]) end
-    end
-  end
-  redis.call('LTRIM', list, -most_in_all, -1)
-end
-
-local function trim_audit(actor)
-  trim(audit, actor, MAX_AUDIT_EVENTS_PER_ACTOR, MAX_AUDIT_EVENTS)
-  local oldest = redis.call('TIME')[1] - AUDIT_RETENTION_SECONDS
-  local function is_past(entry) return entry and tonumber(string.match(entry, '"time":([^,}]+)')) < oldest end
-  while is_past(redis.call('LINDEX', audit, 0)) do redis.call('LPOP', audit) end
-end
-
-local function add_events(joined)
-  local last, reporters, actors = 0, {}, {}
-  for line in string.gmatch(joined, '[^\\n]+') do
-    last = redis.call('HINCRBY', index, 'event', 1)
-    local reporter, event = string.match(line, '^(%S+) (.*)$')
-    if string.sub(reporter, 1, #'ACTOR_PREFIX') == 'ACTOR_PREFIX' then
-      redis.call('RPUSH', audit, last .. ' ' .. line)
-      actors[reporter] = true
-    elseif reporter == 'REGISTRY_SOURCE' then
-      redis.call('RPUSH', events, last .. ' ' .. event)
-    else
-      redis.call('RPUSH', reports, last .. ' ' .. line)
-      reporters[reporter] = true
-    end
-  end
-  for reporter in pairs(reporters) do trim(reports, reporter, MAX_EVENTS_PER_REPORTER, MAX_REPORTED_EVENTS) end
-  for actor in pairs(actors) do trim_audit(actor) end
-  if last > 0 then
-    redis.call('LTRIM', events, -MAX_OWN_EVENTS, -1)
-    redis.call('PUBLISH', told, last)
-  end
-  return last
-end
-"""
-LIMITS = (  # replaced in this order, so a name must stand before its own prefixes
-    "MAX_AUDIT_EVENTS_PER_ACTOR",
-    "MAX_AUDIT_EVENTS",
-    "AUDIT_RETENTION_SECONDS",
-    "MAX_EVENTS_PER_REPORTER",
-    "MAX_REPORTED_EVENTS",
-    "MAX_OWN_EVENTS",
-)
-_COMMON = _COMMON.replace("ACTOR_PREFIX", ACTOR_PREFIX).replace("REGISTRY_SOURCE", REGISTRY_SOURCE)
-for _name in LIMITS:
-    _COMMON = _COMMON.replace(_name, str(getattr(contract, _name)))
 
 # Argument: name. Result: the record (service, heartbeat, mark: 1 if it is drained, 2 if with a handover).
-FIND = _COMMON + "return record_of(ARGV[1])"
+FIND = COMMON + "return record_of(ARGV[1])"
 
 # Arguments: name and its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to
 # raise the revision, and events (one line each: reporter, space, JSON).
 # Result: 1 and the revision; or 0 and the current record, if the current record differs from the given one.
 SWAP = (
-    _COMMON
+    COMMON
     + """
 local name, now = ARGV[1], record_of(ARGV[1])
 if now[1] ~= ARGV[2] or now[2] ~= ARGV[3] or tostring(now[3]) ~= ARGV[4] then
@@ -148,7 +35,7 @@ return {1, count_write(ARGV[8] == '1')}
 # Arguments: time; for each heartbeat name, status (empty: none), and digest of the sender's secret or ANY_OWNER.
 # Result: for each heartbeat 1 if its lease was renewed. 0 if nothing was done: lease.after_heartbeat then decides.
 RENEW = (
-    _COMMON
+    COMMON
     + """
 local function renews(name, sent_status, sender)
   local status, owner = string.match(redis.call('HGET', calm, name) or '', '^(%S+) ?(%S*)$')
@@ -168,7 +55,7 @@ return results
 # Arguments: time; for each report name, digest of the sender's secret or ANY_OWNER, and the load as JSON.
 # Result: for each report 1 if the load is stored, or 0 if nothing was done, as in RENEW.
 PUT_LOADS = (
-    _COMMON
+    COMMON
     + """
 local function put(name, sender, load)
   local owner = string.match(redis.call('HGET', calm, name) or '', '^%S+ ?(%S*)$')
@@ -186,7 +73,7 @@ return results
 
 # Argument: a time; loads that were reported before are removed. Result: the other names and loads, joined by newlines.
 LOADS = (
-    _COMMON
+    COMMON
     + """
 local entries, kept, oldest = redis.call('HGETALL', loads), {}, tonumber(ARGV[1])
 for at = 1, #entries, 2 do
@@ -205,7 +92,7 @@ return table.concat(kept, '\\n')
 # Result: the record, the revision, and 1 if this changed anything, else 0. For a name that is not registered, the
 # result is nil, and its drain is ended all the same.
 DRAIN = (
-    _COMMON
+    COMMON
     + """
 local name = ARGV[1]
 if redis.call('HEXISTS', services, name) == 0 then
@@ -225,12 +112,12 @@ return now
 )
 
 # Argument: events (one line each: reporter, space, JSON). Result: the id of the last one.
-ADD_EVENTS = _COMMON + "return add_events(ARGV[1])"
+ADD_EVENTS = COMMON + "return add_events(ARGV[1])"
 
 # Arguments: an id, and 1 for the audit only. Result: the last id, and the events after the given id, unsorted, because
 # they come from several lists.
 EVENTS = (
-    _COMMON
+    COMMON
     + """
 local last = tonumber(redis.call('HGET', index, 'event') or 0)
 local after = tonumber(ARGV[1])
@@ -257,7 +144,7 @@ return answer
 # handovers, if `writes` differs. All but the first two are each one string, joined by newlines, because a client parses
 # one long string faster than thousands of short ones. No name and no JSON here contains a newline.
 SNAPSHOT = (
-    _COMMON
+    COMMON
     + """
 local writes = redis.call('HGET', index, 'writes') or '0'
 local all = {revision(), writes, table.concat(redis.call('HGETALL', heartbeats), '\\n')}
@@ -272,7 +159,7 @@ return all
 
 # Arguments: a registry's id, seconds for which the names count, and the names, joined by newlines. Result: nil.
 SHARE_REACHED = (
-    _COMMON
+    COMMON
     + """
 redis.call('HSET', reached, ARGV[1], (redis.call('TIME')[1] + ARGV[2]) .. '\\n' .. ARGV[3])
 return false
@@ -282,7 +169,7 @@ return false
 # Argument: a registry's id. Result: the names that other registries reach, joined by newlines. A registry that has not
 # shared its names for too long has ended, so its entry is removed.
 REACHED_BY_OTHERS = (
-    _COMMON
+    COMMON
     + """
 local now, names = tonumber(redis.call('TIME')[1]), {}
 local entries = redis.call('HGETALL', reached)
@@ -300,7 +187,7 @@ return table.concat(names, '\\n')
 
 # Argument: 1 to try a write. Result: revision, seconds and microseconds of Redis's clock, the last event's id.
 CHECK = (
-    _COMMON
+    COMMON
     + """
 if ARGV[1] == '1' then redis.call('HSET', index, 'probe', '1') end
 local time = redis.call('TIME')
