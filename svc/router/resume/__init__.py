@@ -1,0 +1,1 @@
+"""Continues at another instance the streamed answers that an instance has broken off. All of it is pure."""

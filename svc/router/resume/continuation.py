@@ -1,0 +1,113 @@
+"""The request that asks another instance to continue an answer. Pure.
+
+    request = continuation(dialect, body, partial)   # after `eligibility.why_not` has returned an empty reason
+    send(request.body)                               # to an instance that continues, or to any if `request.repeats`
+
+The text so far becomes the beginning of the assistant's message: in a chat with `continue_final_message`, as vLLM,
+SGLang and llama.cpp read it, in Anthropic's form as the last turn. Chat templates strip white space from the end of a
+message, and Anthropic's API refuses it there, so it is left out, and `continued_events` removes it from the start of
+what comes. A completion gets the prompt with the text behind it. The maximum of tokens is reduced by what was
+generated. A maximum that is an engine's own default, because the request has none, counts anew.
+"""
+
+from typing import Any
+
+import msgspec
+
+from svc.router.resume.dialect import Dialect
+from svc.router.resume.partial_answer import PartialAnswer
+from svc.router.resume.request_fields import (
+    TOKEN_LIMITS,
+    TOKEN_MINIMUMS,
+    Fields,
+    last_message,
+    messages,
+    prompt_text,
+    read_fields,
+    token_limit,
+    value,
+)
+
+_encode = msgspec.json.encode
+
+
+class Continuation(msgspec.Struct, frozen=True):
+    """A request that continues an answer.
+
+    `repeats`: it is the same request again, because nothing was generated but white space; any instance can answer it.
+    `left_out`: the white space at the end of the text that the request does not contain.
+    `tokens`: the tokens of the answer so far, without those of `left_out`, which are generated again.
+    """
+
+    body: bytes
+    repeats: bool = False
+    left_out: str = ""
+    tokens: int = 0
+
+
+def continuation(dialect: Dialect, body: bytes, partial: PartialAnswer) -> Continuation:
+    """Return the request that continues an answer. `body`: the request as it was sent at first."""
+    fields = read_fields(body)
+    if fields is None:
+        raise ValueError("the body is not JSON in UTF-8")
+    text = partial.text
+    sent = text if dialect is Dialect.COMPLETIONS else text.rstrip()
+    if not sent:
+        return Continuation(body, repeats=True, left_out=text)
+    tokens = partial.tokens - (partial.blank_tail_tokens() if len(sent) < len(text) else 0)
+    changed: dict[str, msgspec.Raw] = {**fields, **_less_tokens(fields, tokens)}
+    if dialect is Dialect.COMPLETIONS:
+        changed["prompt"] = _raw(_with_text(value(fields, "prompt"), prompt_text(fields) or "", sent))
+    else:
+        changed["messages"] = _raw(_with_answer(dialect, fields, sent, partial.reasoning))
+    if dialect is Dialect.CHAT:
+        changed["continue_final_message"] = msgspec.Raw(b"true")
+        changed["add_generation_prompt"] = msgspec.Raw(b"false")
+    return Continuation(_encode(changed), left_out=text[len(sent) :], tokens=max(0, tokens))
+
+
+def is_used_up(body: bytes, partial: PartialAnswer) -> bool:
+    """Return whether the answer has all the tokens that the request allows, so that only its end is missing."""
+    fields = read_fields(body)
+    limit = None if fields is None else token_limit(fields)
+    return limit is not None and partial.begun and partial.tokens >= limit
+
+
+def _raw(data: Any) -> msgspec.Raw:
+    return msgspec.Raw(_encode(data))
+
+
+def _less_tokens(fields: Fields, tokens: int) -> dict[str, msgspec.Raw]:
+    """Return the limits of the request, reduced by the tokens that were generated. Negative ones mean no limit."""
+    limits = {name: limit for name in TOKEN_LIMITS if (limit := value(fields, name)) is not None and limit > 0}
+    minimums = {name: least for name in TOKEN_MINIMUMS if (least := value(fields, name)) is not None}
+    reduced = {name: max(1, limit - tokens) for name, limit in limits.items()}
+    return {name: _raw(number) for name, number in (reduced | _reduced(minimums, tokens)).items()}
+
+
+def _reduced(minimums: dict[str, int], tokens: int) -> dict[str, int]:
+    return {name: max(0, least - tokens) for name, least in minimums.items()}
+
+
+def _with_text(prompt: str | list[str], beginning: str, text: str) -> str | list[str]:
+    """Return a prompt, in the form that it has, with the text behind it."""
+    return beginning + text if isinstance(prompt, str) else [beginning + text]
+
+
+def _with_answer(dialect: Dialect, fields: Fields, text: str, reasoning: str) -> list[msgspec.Raw]:
+    """Return the messages with the text as the beginning of the assistant's message, or behind what it begins with."""
+    items = messages(fields)
+    last = last_message(fields)
+    if last.get("role") == "assistant":
+        return [*items[:-1], _raw({**last, "content": _extended(last["content"], text)})]
+    message = {"role": "assistant", "content": text}
+    if reasoning:
+        message["reasoning_content"] = reasoning
+    return [*items, _raw(message)]
+
+
+def _extended(content: str | list[dict[str, Any]], text: str) -> str | list[dict[str, Any]]:
+    """Return a message's content with the text behind it."""
+    if isinstance(content, str):
+        return content + text
+    return [*content[:-1], {**content[-1], "text": content[-1]["text"] + text}]

@@ -1,0 +1,56 @@
+"""Rewrites the events of an instance that continues an answer, so that the client notices nothing. Pure.
+
+    events = ContinuedEvents(partial, request)   # `partial` as it is now, `request` from `continuation`
+    events.add(data)                             # the bytes to pass on in place of these, which may be cut anywhere
+    events.failure                               # not empty: the instance does not continue the answer
+
+The events get the answer's id, model and time. No second role or beginning of a message passes, and the usage is that
+of the whole answer. After a failure nothing more passes: the router ends the stream with an error event.
+"""
+
+from svc.router.http.sse import last_end, split
+from svc.router.resume.continuation import Continuation
+from svc.router.resume.continued_completion import ContinuedCompletion
+from svc.router.resume.continued_message import ContinuedMessage
+from svc.router.resume.dialect import Dialect
+from svc.router.resume.event_formats import payload
+from svc.router.resume.partial_answer import PartialAnswer
+
+
+class ContinuedEvents:
+    """The stream of an instance that continues an answer."""
+
+    __slots__ = ("_form", "_unended")
+
+    def __init__(self, partial: PartialAnswer, request: Continuation) -> None:
+        form = ContinuedMessage if partial.dialect is Dialect.MESSAGES else ContinuedCompletion
+        self._form: ContinuedCompletion | ContinuedMessage = form(partial, request)
+        self._unended = b""
+
+    @property
+    def failure(self) -> str:
+        """Why the instance does not continue the answer, in words for a log; empty as long as it does."""
+        return self._form.failure
+
+    def add(self, data: bytes) -> bytes:
+        """Return the bytes to pass on in place of the next bytes of the stream: whole events, or nothing."""
+        data = self._unended + data
+        end = last_end(data)
+        self._unended = data[end:]
+        return self._rewritten(data[:end])
+
+    def take_rest(self) -> bytes:
+        """Return the last event, of which the instance has not written the empty line."""
+        data, self._unended = self._unended, b""
+        return self._rewritten(data)
+
+    def _rewritten(self, data: bytes) -> bytes:
+        events: list[bytes] = []
+        for event in split(data):
+            if self._form.failure:
+                break
+            if text := payload(event):
+                self._form.rewrite(text, events)
+            elif event.strip():
+                events.append(event.strip() + b"\n\n")  # a comment, which keeps the connection alive
+        return b"".join(events)

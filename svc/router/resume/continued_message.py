@@ -1,0 +1,132 @@
+"""Rewrites the events of a continued message, in Anthropic's form. Pure."""
+
+import json
+from typing import Any
+
+import msgspec
+
+from svc.router.resume.continuation import Continuation
+from svc.router.resume.event_formats import DECODE_ERRORS
+from svc.router.resume.left_out_text import LeftOutText
+from svc.router.resume.partial_answer import PartialAnswer
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.encode
+
+
+class ContinuedMessage:
+    """The events of a continued message. Its first text goes on in the content block that is open at the client."""
+
+    __slots__ = (
+        "_block",
+        "_cached_tokens",
+        "_has_start",
+        "_has_text",
+        "_indices",
+        "_left_out",
+        "_next_block",
+        "_prompt_tokens",
+        "_tokens",
+        "failure",
+        "finish_reason",
+    )
+
+    def __init__(self, partial: PartialAnswer, request: Continuation) -> None:
+        self.failure = ""
+        self.finish_reason = ""
+        self._has_start = partial.started
+        self._has_text = not request.repeats
+        self._block = partial.block  # the client's block that is open
+        self._next_block = partial.next_block
+        self._indices: dict[int, int] = {}  # of the instance's blocks, and of the client's that they belong to
+        self._left_out = LeftOutText(request.left_out)
+        self._tokens = request.tokens
+        self._prompt_tokens, self._cached_tokens = partial.prompt_tokens, partial.cached_tokens
+
+    def rewrite(self, data: bytes, events: list[bytes]) -> None:
+        """Append the events to pass on in place of this one."""
+        try:
+            event = _decode(data)
+            if self._rewrite(event, events) and not self.failure:
+                events.append(_event(event))
+        except (*DECODE_ERRORS, AttributeError, TypeError, KeyError):
+            self.failure = "its events cannot be read"
+
+    def _rewrite(self, event: dict[str, Any], events: list[bytes]) -> bool:
+        """Rewrite an event, and append what has to come before it; return whether it has anything for the client."""
+        match event["type"]:
+            case "message_start":
+                started, self._has_start = self._has_start, True
+                return not started
+            case "content_block_start":
+                return self._start_block(event, events)
+            case "content_block_delta":
+                return self._rewrite_delta(event)
+            case "content_block_stop":
+                index = event["index"] = self._indices[event["index"]]
+                is_open = index == self._block
+                self._block = None
+                return is_open
+            case "message_delta":
+                self._stop_block(events)
+                self.finish_reason = event["delta"].get("stop_reason") or self.finish_reason
+                self._add_usage(event.get("usage") or {})
+                return True
+            case "message_stop" | "ping":
+                return True
+            case "error":
+                self.failure = f"it reports an error: {json.dumps(event)[:200]}"
+            case kind:
+                self.failure = f"it sends an event of type {kind!r}"
+        return False
+
+    def _start_block(self, event: dict[str, Any], events: list[bytes]) -> bool:
+        block = event["content_block"]
+        is_text = block["type"] == "text"
+        if self._has_text and "thinking" in block["type"]:
+            self.failure = "it begins to reason anew"
+            return False
+        if is_text and self._block is not None and not self._indices:
+            self._indices[event["index"]] = self._block
+            if text := self._left_out.remove(block.get("text") or ""):
+                events.append(_event(_text_delta(self._block, text)))
+            return False
+        self._stop_block(events)
+        if is_text:
+            block["text"] = self._left_out.remove(block.get("text") or "")
+        self._indices[event["index"]] = self._block = self._next_block
+        event["index"] = self._block
+        self._next_block += 1
+        return True
+
+    def _rewrite_delta(self, event: dict[str, Any]) -> bool:
+        event["index"] = self._indices[event["index"]]
+        delta = event["delta"]
+        if delta["type"] != "text_delta":
+            return True
+        delta["text"] = self._left_out.remove(delta["text"])
+        return bool(delta["text"])
+
+    def _stop_block(self, events: list[bytes]) -> None:
+        """End the client's block that is open, if the instance has not: the rest of the text was empty."""
+        if self._block is not None:
+            events.append(_event({"type": "content_block_stop", "index": self._block}))
+            self._block = None
+
+    def _add_usage(self, usage: dict[str, Any]) -> None:
+        """Make an event's usage that of the whole answer: the first request's prompt, and all tokens generated."""
+        if usage.get("output_tokens") is not None:
+            usage["output_tokens"] += self._tokens
+        if usage.get("input_tokens") is not None:
+            known = self._prompt_tokens
+            usage["input_tokens"] = max(0, usage["input_tokens"] - self._tokens) if known is None else known
+        if usage.get("cache_read_input_tokens") is not None and self._cached_tokens is not None:
+            usage["cache_read_input_tokens"] = self._cached_tokens
+
+
+def _text_delta(index: int, text: str) -> dict[str, Any]:
+    return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
+
+
+def _event(fields: dict[str, Any]) -> bytes:
+    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), _encode(fields))

@@ -1,0 +1,26 @@
+"""The forms of API in which an answer can be continued. Pure."""
+
+from enum import Enum
+
+
+class Dialect(Enum):
+    """The form in which a path's requests and events are written."""
+
+    CHAT = "OpenAI's chat completions"
+    COMPLETIONS = "OpenAI's completions"
+    MESSAGES = "Anthropic's messages"
+
+
+_PATHS = {
+    b"/v1/chat/completions": Dialect.CHAT,
+    b"/chat/completions": Dialect.CHAT,
+    b"/v1/completions": Dialect.COMPLETIONS,
+    b"/completions": Dialect.COMPLETIONS,
+    b"/v1/messages": Dialect.MESSAGES,
+    b"/messages": Dialect.MESSAGES,
+}
+
+
+def dialect_of(uri: bytes) -> Dialect | None:
+    """Return the form of a URI's requests; None if answers at this path cannot be continued."""
+    return _PATHS.get(uri.partition(b"?")[0])
