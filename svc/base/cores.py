@@ -14,7 +14,7 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 
 def _cgroup_limit(root: Path) -> float:
-    """Return the cores' worth of CPU time that the process's cgroup and those above it allow, infinity if all."""
+    """Return how many cores' CPU time this process's cgroup and those above it allow; infinity without a limit."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

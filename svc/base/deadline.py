@@ -23,7 +23,7 @@ class Deadline:
         timer.start()
         try:
             yield
-        except (OSError, HTTPException):  # also the errors of the `requests` library
+        except (OSError, HTTPException):  # OSError includes the errors of the `requests` library
             if not self._is_over:
                 raise
         finally:
@@ -36,9 +36,9 @@ class Deadline:
             raise TimeoutError(f"the answer does not end within {seconds:g} s")
 
     def watch(self, sock: socket.socket) -> socket.socket:
-        """Return the socket, which this object may now end."""
+        """Return `sock`; this object now ends its connection when the time is over."""
         with self._lock:
-            self._sockets.append(sock.dup())  # TLS takes the descriptor of `sock`
+            self._sockets.append(sock.dup())  # a copy, because TLS takes over the descriptor of `sock`
         if self._is_over:
             self._end()
         return sock

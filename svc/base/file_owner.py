@@ -42,7 +42,7 @@ def create(path: Path, flags: int, mode: int) -> int:
 def open_or_create(path: Path, flags: int, mode: int) -> int:
     """Return the descriptor of a file, which is created as in `create` if it is missing.
 
-    An existing file keeps its owner: the owner of the directory may have made it a link to a file of root.
+    An existing file keeps its owner, because the owner of the directory may have made it a link to a file of root.
     """
     try:
         return create(path, flags, mode)
@@ -81,7 +81,7 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
             return
         if os.geteuid() == 0:
             with _opened(path.name, os.O_RDONLY | os.O_NOFOLLOW, parent) as directory:
-                if not os.listdir(directory):  # else the parent's owner has moved another directory here
+                if not os.listdir(directory):  # not empty if the parent's owner has moved another directory here
                     _give(directory, os.fstat(parent))
 
 

@@ -19,7 +19,7 @@ TCP_OPTIONS = {
 }
 
 
-MAX_READ_TIMEOUTS = 3  # limit for a whole request, in read timeouts: each single byte would restart the read timeout
+MAX_READ_TIMEOUTS = 3  # limit for a whole request, as a multiple of the read timeout, which each byte restarts
 MAX_RESPONSE_BYTES = 64 << 20
 CHUNK_BYTES = 64 << 10
 
@@ -34,7 +34,7 @@ class _HttpConnection(urllib3.connection.HTTPConnection):
 
 
 class _HttpsConnection(_HttpConnection, urllib3.connection.HTTPSConnection):
-    """Both: `_HttpConnection` calls the methods of urllib3's HTTPSConnection here."""
+    """An HTTPS connection that a deadline ends: `_HttpConnection` extends the methods of urllib3's HTTPSConnection."""
 
 
 class _Adapter(HTTPAdapter):
@@ -108,7 +108,7 @@ def _body(answer: requests.Response) -> bytes:
                 raise requests.exceptions.ContentDecodingError(f"{answer.url}: more than {MAX_RESPONSE_BYTES} bytes")
     except requests.ConnectionError as error:
         if error.args and isinstance(error.args[0], urllib3.exceptions.ReadTimeoutError):
-            raise requests.ReadTimeout(*error.args) from None  # as for a timeout within the head
+            raise requests.ReadTimeout(*error.args) from None  # the same error as for a timeout within the head
         raise
     return bytes(body)
 

@@ -41,15 +41,15 @@ class Credentials(NamedTuple):
 
     uid: int
     gid: int
-    groups: frozenset[int]  # with `gid`
+    groups: frozenset[int]  # the supplementary groups and `gid`
     reads_any_file: bool  # as root does; a container may withdraw that right
 
     def needs_world_access(self, status: os.stat_result) -> bool:
-        """Return whether only the rights of all users let the process read a file, so that `chmod o=` ends that."""
+        """Return whether the process may read a file only because all users may; `chmod o=` would prevent that."""
         return not (self.reads_any_file or status.st_uid == self.uid or status.st_gid in self.groups)
 
     def may_write(self, status: os.stat_result) -> bool:
-        """Return whether the mode of a file, or the right to read any file, which root has, lets the process write."""
+        """Return whether the process may write to a file, by the file's mode or because it has root's rights."""
         if self.reads_any_file:
             return True
         if status.st_uid == self.uid:

@@ -26,7 +26,7 @@ class SettingRules:
 
 
 def setting(default: object, variable: str = "", **rules: Any) -> Any:
-    """Return a dataclass field with its SettingRules. The type is `Any` because the field's annotation gives it."""
+    """Return a dataclass field with its SettingRules, as `Any`, so that it fits the annotation of every field."""
     metadata = {"rules": SettingRules(variable, **rules)}
     return dataclasses.field(default=default, metadata=MappingProxyType(metadata))
 

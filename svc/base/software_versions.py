@@ -47,7 +47,7 @@ def software_versions() -> dict[str, Any]:
 
 
 def is_compiled(module: str) -> bool:
-    """Return whether Python imports a module from machine code, such as mypyc makes of it, instead of its source."""
+    """Return whether Python imports a module from machine code, such as mypyc's, and not from its source."""
     spec = util.find_spec(module)
     return spec is not None and (spec.origin or "").endswith(tuple(machinery.EXTENSION_SUFFIXES))
 

@@ -17,7 +17,7 @@ from svc.base import private_files
 FILE_SIGNATURE = b"SQLite format 3\0"
 SUFFIXES = ("", "-wal", "-shm")  # SQLite keeps its journal and shared memory beside the file
 BUSY_TIMEOUT_SECONDS = 5
-CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's messages; Python has no codes before 3.11
+CORRUPTION_MESSAGES = ("not a database", "malformed")  # SQLite's messages, because Python has no codes before 3.11
 DISK_FULL = "its disk is full; make room there"
 READ_ONLY = "it is read-only; make it, its directory and their file system writable"
 
@@ -49,7 +49,7 @@ def is_corrupt(error: Exception) -> bool:
 
 
 def identity(path: Path) -> int:
-    """Return the inode of the file at this path, 0 if there is none."""
+    """Return the inode of the file at this path; 0 if there is no file."""
     try:
         return os.stat(path).st_ino
     except OSError:

@@ -10,8 +10,8 @@ from svc.base.errors import CommandError
 def ensure_directory(fallback: Path) -> None:
     """Make `fallback` the directory for temporary files if none of the usual ones is writable.
 
-    It becomes that of this process, of the libraries that it uses (supervisor, gunicorn) and of the processes that it
-    starts. Raise CommandError if `fallback` is not writable either.
+    This process, its libraries (supervisor, gunicorn) and the processes that it starts then use `fallback`. Raise
+    CommandError if `fallback` is not writable either.
     """
     try:
         tempfile.gettempdir()

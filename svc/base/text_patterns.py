@@ -3,7 +3,7 @@
 Pattern = tuple[str, str]  # a regular expression that a text must match, and its description for error messages
 SIZE_PATTERN: Pattern = (r"[1-9][0-9]*(KB|MB|GB)", "a size such as 50MB (KB, MB or GB)")
 ACCOUNT_PATTERN: Pattern = (r"[a-z_][a-z0-9_-]{0,30}", "the name of a user or a group, such as infinilm")
-CREDENTIAL_NAME_PATTERN: Pattern = (  # of an API key, or of a token of the registry
+CREDENTIAL_NAME_PATTERN: Pattern = (  # for the name of an API key, or of a registry's token
     r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}",
     "a letter or digit, then up to 63 letters, digits, and _ . -",
 )

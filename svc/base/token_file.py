@@ -33,7 +33,7 @@ class NamedToken(NamedTuple):
 
 
 def parse_tokens(data: bytes, path: Path) -> tuple[NamedToken, ...]:
-    """Return the tokens in `data`, the content of `path`; raise ConfigError, which contains no token, if it has none.
+    """Return the tokens in `data`, the content of `path`; raise ConfigError, which quotes no token, if it is invalid.
 
     A token that is alone on one line may have any bytes: a registry compares it with the bytes of a header.
     """
@@ -69,7 +69,7 @@ def first_token(path: Path) -> str:
 
 
 def _problems(tokens: dict[str, object]) -> Iterator[str]:
-    """Yield what is wrong with the entries of the table, without tokens: a wrong name may be one."""
+    """Yield the problems of the table's entries. No invalid name is quoted, because it may be a token."""
     names: dict[object, str] = {}
     for number, (name, token) in enumerate(tokens.items(), 1):
         if not NAME.fullmatch(name):

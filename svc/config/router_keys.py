@@ -9,8 +9,8 @@ The file has one table for each key. `svc keys` rewrites the whole file, and the
     concurrency = 4
     tokens_per_minute = 100_000
     tokens_per_day = 5_000_000
-    share = 2.0                       # of what the instances do, where requests wait
-    priority = -1                     # higher goes first
+    share = 2.0                       # the key's weight when requests wait for an instance
+    priority = -1                     # of its waiting requests; higher goes first
     models = ["qwen*"]                # other models do not exist for the key
     expires = 2027-01-01T00:00:00Z
     front = true                      # its requests may name the user for whom they are sent
@@ -87,7 +87,7 @@ def parse(data: bytes, path: Path) -> dict[str, KeyEntry]:
 
 
 def _duplicates(entries: Mapping[str, KeyEntry]) -> Iterator[tuple[str, str]]:
-    """Yield, for each key with the same secret as an earlier key, the names of both keys."""
+    """Yield the names of both keys, for each key that has the same secret as an earlier key."""
     first_names: dict[str, str] = {}
     for name, entry in entries.items():
         if (other := first_names.setdefault(entry.sha256, name)) != name:
@@ -201,8 +201,8 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def is_unapplied(configured: str, used: str) -> bool:
-    """Return whether the settings contain a file of API keys, `configured`, that is not the one that a router uses.
+    """Return whether the settings have a file of API keys that a router does not use.
 
-    Either is "" if there is none.
+    `configured` is the file in the settings, and `used` the router's file; "" means that there is none.
     """
     return bool(configured) and not (used and os.path.realpath(configured) == os.path.realpath(used))

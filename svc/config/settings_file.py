@@ -24,7 +24,7 @@ from svc.settings import (
 )
 
 Field = dataclasses.Field[Any]
-COMPONENTS_FIELD = "components"  # of LaunchSettings
+COMPONENTS_FIELD = "components"  # a field of LaunchSettings
 Tables = Mapping[str, Mapping[str, Any]]  # section -> name of the setting -> value
 
 

@@ -145,6 +145,6 @@ def _write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         owner = file_owner.other_owner(path)
         cure = f"make it writable for user {os.getuid()} or use another site"
-        if owner and isinstance(error, PermissionError) and shutil.which("sudo"):  # a container has none
+        if owner and isinstance(error, PermissionError) and shutil.which("sudo"):  # a container has no sudo
             cure = f"it belongs to {owner}: run `{as_user(owner)}`"
         raise CommandError(f"{path}: cannot write here: {error.strerror}; {cure}") from None

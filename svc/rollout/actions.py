@@ -13,7 +13,7 @@ from svc.supervision.client import SupervisordClient
 class InstanceActions:
     """Stops, changes, drains and deregisters instances.
 
-    `registry` is None if the operator allows a rollout without a registry. In this case, no instance is drained.
+    `registry` is None if the operator allows a rollout without a registry: no instance is then drained.
     """
 
     supervisord: SupervisordClient

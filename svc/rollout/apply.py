@@ -94,7 +94,7 @@ class _Apply:
                 self.console.print_line(f"{change.name}: removed")
 
     def _require_secrets(self) -> None:
-        """Raise ConfigError with every file of keys that is unreadable for a component that has to start."""
+        """Raise ConfigError with every problem of a file of keys that a component reads when it starts."""
         new = {change.name for change in self.proposal.changes if change.update in UPDATES_THAT_LISTEN}
         components = [component for component in self.proposal.components if component.name in new]
         source = self.proposal.source
@@ -102,7 +102,7 @@ class _Apply:
             raise ConfigError(*problems)
 
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
-        """Return the context. If it is not `required`, return None if the registry or a router does not answer.
+        """Return the context. Without `required`, return None where `open_context` would raise CommandError.
 
         The context is not required if this update starts the registry or the router, or changes its address.
         """
@@ -154,7 +154,7 @@ class _Apply:
             )
 
     def _print(self, operations: Mapping[str, InstanceOperation]) -> None:
-        """Print what `svc apply` would do, but not why. `svc plan` also prints why."""
+        """Print what `svc apply` would do, without the reasons, which `svc plan` prints."""
         files = self.proposal.files
         for row in file_rows(files.added, files.changed, files.removed):
             self.console.print_line(f"{row.path}: {row.change}")

@@ -1,7 +1,7 @@
 """Finds models that would lose their last healthy instance during a rollout. Pure.
 
-`svc plan` warns of these models. `svc apply` and `svc rollout restart` refuse to begin if there are any. Before they
-stop each instance, they apply the same rule to a new observation.
+`svc plan` warns of these models. `svc apply` and `svc rollout restart` refuse to begin if there are any. They apply the
+same rule to a new observation before they stop an instance.
 """
 
 import dataclasses
@@ -43,9 +43,10 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]:
     """Return the models that would lose their last healthy instance if the rollout began now.
 
-    Instances restart one after the other, and removals come last. So a restarted instance can be replaced by any other
-    serving instance, but a removed instance only by one that is not removed. The rollout begins by starting the
-    instances that serve nothing now. So the models that the registry lists for these are not lost.
+    Instances restart one after the other, and removals come last. So while an instance restarts, any other serving
+    instance can take its place; for a removed instance, only one that is not removed as well can do so. The rollout
+    begins by starting the instances that serve nothing now, so the models that the registry lists for these are not
+    lost.
     """
     steps = list(steps)
     removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}

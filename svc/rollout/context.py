@@ -62,8 +62,8 @@ class RolloutContext:
     def task(self, name: str, operation: InstanceOperation, after: Collection[str] = ()) -> Task:
         """Return the task for an instance.
 
-        Raise CommandError if the instance runs and registers at a different registry than this command's: its drain in
-        this command's registry would not stop the routers of the other registry from sending it requests.
+        Raise CommandError if the instance runs and registers at another registry than this command's. Routers of that
+        registry would send it requests in spite of a drain in this command's registry.
         """
         component = self.components.get(name)
         task = Task(name, operation, self.is_listed(component), frozenset(after))
@@ -103,7 +103,7 @@ class RolloutContext:
     def require_listing_routers(self, tasks: Sequence[Task]) -> None:
         """Raise CommandError for a router that lists none of the instances that have to stop.
 
-        From such a router we cannot learn how many requests these instances have in flight.
+        Such a router does not show how many requests these instances have in flight.
         """
         names = [task.service_name for task in tasks if task.listed and task.operation.stops]
         indices = [] if self.options.limits.allow_downtime else routers_without(names, self.observation)
@@ -194,7 +194,8 @@ def _answering_registry(options: RolloutOptions, console: Console, required: boo
 def running_supervisord(site: Site) -> SupervisordClient:
     """Return the client of the site's supervisord. Raise CommandError if no supervisord runs.
 
-    Raise CommandError also if logs/ is not writable, unless supervisord runs from var/, whose files may do without.
+    Raise CommandError also if logs/ is not writable. A supervisord that runs from var/ is an exception, because its
+    programs may log to stdout.
     """
     supervisord = supervisord_process.find(site)
     if supervisord is None:

@@ -28,9 +28,9 @@ class Update(enum.Enum):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edit:
-    """A changed key, such as `command` or `environment.CUDA_VISIBLE_DEVICES`, with its old and its new value.
+    """A key whose value changes, such as `command` or `environment.CUDA_VISIBLE_DEVICES`, with its old and new value.
 
-    A value is None if the key is absent. The values include secrets, which `diff_text` masks.
+    A value is None if the key is absent. The values may contain secrets, which `diff_text` masks.
     """
 
     key: str

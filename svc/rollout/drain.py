@@ -64,7 +64,7 @@ def wait_until_idle(
     progress: Waiting,
     sleep: Callable[[float], object] = time.sleep,
 ) -> None:
-    """Wait until the router has no request in flight for these instances. `sleep` is called between two requests.
+    """Wait until the router has no request in flight for these instances. `sleep` is called between two looks at it.
 
     Raise CommandError after `timeout` seconds.
     """

@@ -37,7 +37,7 @@ class Acting(Protocol):
 
 
 class RolloutStopped(CommandError):
-    """The error that an instance did not become ready again. The rollout's waiting instances are left unchanged.
+    """Raised at the first instance that does not become ready again. The instances that still wait are left unchanged.
 
     `program` is the program with the reason in its log, or "".
     """
@@ -148,7 +148,7 @@ class RolloutEngine:
             self._journal.write()
             try:
                 is_drained = self._actions.set_drained(step.task, True)
-            except CommandError:  # the registry refuses it, so there is nothing to finish
+            except CommandError:  # the registry has refused the drain, so there is none to undo
                 if not step.owns_drain:
                     self._forget_drain(step)
                 raise

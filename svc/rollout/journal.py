@@ -48,7 +48,10 @@ class Journal:
             ) from None
 
     def begin(self, command: str, now: float, allow_downtime: bool = False) -> None:
-        """Record the start of a command. Keep `done` only if the last command is repeated in time to resume it."""
+        """Record the start of a command.
+
+        Keep `done` only if `command` resumes the last command in time.
+        """
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()
         self.allow_downtime = allow_downtime

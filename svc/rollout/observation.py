@@ -12,7 +12,7 @@ RouterInstances = Mapping[str, tuple[bool, int]]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RolloutObservation:
-    """The answers of supervisord, the registry and the routers at one moment.
+    """What supervisord, the registry and the routers report at one moment.
 
     `services` is None if the registry did not answer. An item of `routers` is None if that router did not answer.
     """

@@ -51,9 +51,9 @@ class SupervisordSource:
 def propose(site: Site, settings: Settings, environ: Mapping[str, str], tomls: Sequence[str] = ()) -> Proposal:
     """Return the files that `svc render [TOML...]` would write, and how the running groups would change.
 
-    On a site that `svc up --foreground` runs from var/, as in a container, these are the files that `svc up` would
-    write there; `environ` is used for them as `foreground_process` says, and otherwise not at all. Change nothing.
-    Raise ConfigError for errors in the site's files, and CommandError if `svc up` started supervisord from var/.
+    On a site that `svc up --foreground` runs from var/, as in a container, return the files that `svc up` would write
+    there. Only these depend on `environ`, as `foreground_process` explains. Change nothing. Raise ConfigError for
+    errors in the site's files, and CommandError if `svc up` started supervisord from var/.
     """
     supervisord = supervisord_process.find(site)
     foreground = foreground_process(site, supervisord.pid(), environ) if supervisord else None
@@ -93,8 +93,8 @@ def _files(
 def foreground_change(site: Site, foreground: ForegroundProcess, tomls: Sequence[str] = ()) -> Change:
     """Return the files that `svc up [TOML...]` would write on a site that `svc up --foreground` runs from var/.
 
-    If the site was started without components, or with some kinds of them, what `svc up --only` has added stays, and
-    nothing else is added.
+    If that `svc up` was started without components, or for some kinds only, the change is limited to the kinds in
+    var/conf.d, among them those that `svc up --only` has added.
     """
     launch = load_settings(site.svc_toml, foreground.environ).launch
     options = StartOptions(tuple(tomls), (), foreground.environ)

@@ -66,7 +66,7 @@ def _require_valid_configs(context: RolloutContext, tasks: Iterable[Task]) -> No
     problems: list[str] = []
     for component in (context.components[task.name] for task in tasks if task.name in context.components):
         settings = context.options.settings
-        # Without the router URLs of this command, because there may be several, and a babysitter accepts only one.
+        # router_url is left out, because this command may have several URLs, and a babysitter accepts only one.
         launch = dataclasses.replace(
             settings.launch,
             babysitter_host=component.host,

@@ -80,7 +80,7 @@ class Step:
 
     task: Task
     stage: RolloutStage = RolloutStage.WAITING
-    since: float = 0.0  # time of the observations' clock at which `stage` began, in seconds
+    since: float = 0.0  # when `stage` began, in seconds of the clock of the observations
     owns_drain: bool = False
 
 

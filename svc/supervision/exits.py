@@ -1,7 +1,7 @@
 """Forces restarts of processes under supervisord, and describes how each process ended.
 
-supervisord 4.3 does not tell its extensions how a process ended. Its `Subprocess.finish` (process.py) gets the wait
-status. For an exit within startsecs it stores no exit code, and for every signal it stores -1.
+supervisord 4.3 does not report to its extensions how a process ended: `Subprocess.finish` (process.py) gets the wait
+status, but stores no exit code for an exit within startsecs, and -1 for any signal.
 """
 
 import contextlib

@@ -44,7 +44,7 @@ from svc.supervision.rpc import RpcInterface, full_name, loaded_group
 from svc.supervision.socket_holder import SocketHolder
 
 PRIVATE_UMASK = 0o027
-STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # only a requested start leaves these states
+STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # only a start on request leads out of these states
 
 
 class Extension:
@@ -234,7 +234,7 @@ def _keep_logs_private(options: Any) -> None:
 
 def _tighten_logs(path: Any) -> None:
     """Remove other users' permissions from a log and its rotated files, because an older svc did not restrict them."""
-    if isinstance(path, str):  # else supervisord itself chooses the log's path
+    if isinstance(path, str):  # not a path if supervisord itself chooses the log
         for name in [path, *glob.glob(f"{glob.escape(path)}.*")]:
             private_files.tighten(name)
 
@@ -245,7 +245,7 @@ def make(supervisord: Any, **config: Any) -> RpcInterface:
         raise ValueError(f"[rpcinterface:svc] {', '.join(config)}: unknown key; there are none")
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
-        os.environ.pop("SVC_SUPERVISOR_PID", None)  # inherited if another supervisord has started this one
+        os.environ.pop("SVC_SUPERVISOR_PID", None)  # set if another supervisord has started this one
         version.running()  # cache the version of the running code, because an upgrade may replace the files
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         _keep_logs_private(supervisord.options)

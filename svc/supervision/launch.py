@@ -22,7 +22,7 @@ from svc.base.secret_file import read
 from svc.protocol import shim_variables
 from svc.protocol.engine_key import parse_key
 
-PRIVATE_VARIABLES = (  # for supervisord's extension and this shim only; removed from an instance's environment
+PRIVATE_VARIABLES = (  # read by supervisord's extension and this shim only, so removed from an instance's environment
     "SVC_MAX_RESTARTS",
     "SVC_RESTART_DELAY",
     "SVC_SUPERVISOR_PID",
@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 class Refused(Exception):
-    """The error that a command cannot be started; it has the reason and the exit code."""
+    """Raised if a command cannot be started, with the reason and the exit code of the shim."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-MAX_FILES = 1000  # of one log, including its rotated files
+MAX_FILES = 1000  # limit for the files of one log: the log itself and its rotated files
 DEVICES = "/dev/"
 MISSING = 0  # the inode of a file that does not exist
 
@@ -35,7 +35,7 @@ def is_log_file(path: str | Path) -> bool:
 
 
 def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, max_bytes: int) -> bytes:
-    """Return the bytes between two positions, but at most the last `max_bytes` of them; raise OSError.
+    """Return the last `max_bytes` bytes between two positions, or all if there are fewer; raise OSError.
 
     Without `end`, read to the end of the log. Without `begin`, begin at the start of the newest file. If rotation has
     deleted the file of `begin`, begin at the start of the oldest file.
@@ -52,7 +52,7 @@ def read_output(path: Path, begin: LogPosition | None, end: LogPosition | None, 
                 stop = min(stop, end.offset) if before_end else 0
             is_oldest = begin is None or begin.inode in (status.st_ino, MISSING)
             if begin is not None and begin.inode == status.st_ino and begin.offset <= status.st_size:
-                first = begin.offset  # else the file was truncated in place, so read it from its start
+                first = begin.offset  # a smaller file was truncated in place: read it from its start
             first = max(first, stop - max_bytes + len(output))
             file.seek(first)
             output = file.read(max(0, stop - first)) + output

@@ -1,6 +1,6 @@
 """Finds the processes of an instance, and kills them after supervisord has died.
 
-When supervisord dies, the kernel sends a signal only to the server, not to the processes that the server started.
+When supervisord dies, the kernel sends the death signal to the server, but not to processes that the server started.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
 """Keeps the sockets of supervisord's [fcgi-program] groups open while their program restarts.
 
-supervisord counts the references to such a socket and closes the socket when the last reference is released. This
-happens whenever the group's only process exits. SocketHolder holds one more reference, so that new connections wait in
-the backlog instead of being refused.
+supervisord counts the references to such a socket, and closes the socket when the last reference is released. So it
+would close the socket whenever the group's only process exits. SocketHolder holds one more reference, so that new
+connections wait in the backlog and are not refused.
 
 `supervisorctl update` replaces a changed group, and the new group binds its own address. If the address is the same,
 the new group gets the old group's socket.
@@ -37,7 +37,7 @@ class SocketHolder:
             self.release(group.config.name)
 
     def removed(self, name: str, successor: Any, now: float) -> None:
-        """Keep or release the socket of a removed group.
+        """Pass the socket of a removed group on to its successor, or release it.
 
         `successor` is the socket configuration of the replacing group, or None if no group replaces the removed one.
         """

@@ -18,8 +18,8 @@ def running_pid(site: Site) -> int | None:
     A supervisord runs on the site if it was started with one of the site's two configurations. If its configuration
     is unknown, its pid must be in the site's pid file, and its working directory must be the site's. The pid file alone
     is not enough, because it may be stale and contain the pid of a different supervisord. The command line alone is not
-    enough either, because every user may start a process with any command line: this user must be able to write to the
-    site.
+    enough either, because every user may start a process with any command line: the process must also have a user who
+    may write to the site.
     """
     own = {os.path.realpath(conf) for conf in (site.supervisord_conf, site.var_supervisord_conf)}
     recorded = _recorded_pid(site)
@@ -53,7 +53,7 @@ def configuration_of(pid: int) -> str | None:
 
 
 def site_of(pid: int) -> Path | None:
-    """Return the root of the svc site to which a process belongs, or None if no such site is known or visible."""
+    """Return the root of the svc site to which a process belongs; None if it is unknown or not visible to this user."""
     for candidate in _sites_of(pid):
         if os.path.isdir(candidate / "config"):
             return candidate
@@ -90,7 +90,7 @@ def _may_run_in(directory: Path, pid: int) -> bool:
 
 
 def _may_write(site: Site, pid: int) -> bool:
-    """Return whether a process has the user of this process, or one who may write the site's directory or its var/."""
+    """Return whether the user of a process is this process's user, or may write to the site's directory or its var/."""
     with suppress(OSError, ValueError):
         credentials = procfs.credentials(pid)
         return credentials.uid == os.geteuid() or any(map(credentials.may_write, _statuses(site.root, site.var)))

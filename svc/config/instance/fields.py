@@ -40,7 +40,7 @@ OWN_VARIABLES = {  # variable that svc itself sets or reads -> what the operator
 }
 OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
 MAX_NAME_CHARACTERS = 128  # the log file's name contains the instance's name, and file names are limited
-MAX_METADATA_BYTES = 16 << 10  # of the metadata as JSON, which is part of every registration
+MAX_METADATA_BYTES = 16 << 10  # limit for the metadata as JSON, which is part of every registration
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -179,7 +179,7 @@ def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report
 
 
 def _check_reachable(values: dict[str, Any], report: Report) -> None:
-    """Report a loopback host together with a registry on another machine, from which the instance is unreachable."""
+    """Report a loopback host if a registry is on another machine, because the instance cannot be reached from there."""
     host, urls = values.get("host"), values.get("registry_url") or ()
     remote_urls = [url for url in urls if not is_loopback(urlsplit(url).hostname or "")]
     if host and remote_urls and is_loopback(host):

@@ -6,7 +6,7 @@ from svc.base.address import is_wildcard
 from svc.config.instance.model import InstanceConfig
 from svc.protocol.service import AUTO_CONCURRENCY
 
-ENGINES_WITHOUT_LOAD = frozenset(("infinilm", "infinilm-rust"))  # their /metrics have none of the known names
+ENGINES_WITHOUT_LOAD = frozenset(("infinilm", "infinilm-rust"))  # svc finds no load in their /metrics
 
 
 def unusual_values(config: InstanceConfig) -> Iterator[str]:
@@ -21,7 +21,7 @@ def unusual_values(config: InstanceConfig) -> Iterator[str]:
 
 
 def _reports_no_load(config: InstanceConfig) -> str:
-    """Return why routers never get the load of the instance's engine, empty if they may get it."""
+    """Return why routers never get the load of the instance's engine; "" if they may get it."""
     if not config.load_interval:
         return "with load_interval = 0 its babysitter reports no load"
     if not config.registry_urls:
