@@ -18,7 +18,7 @@ class Delivery(Enum):
     """The result of sending events."""
 
     ACCEPTED = auto()
-    REFUSED = auto()  # for good: the registry is too old to accept events
+    REFUSED = auto()  # the registry is too old to accept events: do not send them again
     POSTPONED = auto()  # the registry is unreachable or its rate limit is exceeded: send the events again later
 
 

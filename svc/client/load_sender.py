@@ -14,7 +14,7 @@ TIMEOUT_SECONDS = 5.0
 
 
 class LoadSender:
-    """Sends loads to the registry that `client` used last. Its secret proves that the babysitter owns the name."""
+    """Sends loads to the registry that `client` used last, with the secret and the token of `client`."""
 
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
@@ -22,9 +22,9 @@ class LoadSender:
         self._pools = urllib3.PoolManager(num_pools=1, ca_certs=DEFAULT_CA_BUNDLE_PATH, retries=False, timeout=timeout)
 
     def send(self, name: str, load: InstanceLoad) -> bool | None:
-        """Return whether the registry has accepted the load of the service `name`; None if it does not answer.
+        """Send the load of the service `name`; return whether the registry has accepted it, None if it does not answer.
 
-        An older registry refuses it, as it does not know the path.
+        An older registry does not know the path, and refuses the load.
         """
         if not self._client.urls:
             return False

@@ -60,12 +60,13 @@ def answer(
 ) -> tuple[int, bytes]:
     """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
 
-    `timeout` limits the connection and each read. With `limit_total`, it also limits the time from the connection to
-    the end, which a server could otherwise extend by sending single bytes; this costs a thread. Redirects are not
-    followed. Raise AddressRefused if every address of the host has a `rejection_reason`.
+    `timeout` (seconds) limits the connection and each read. With `limit_total`, it also limits the time from the
+    connection to the end of the answer. Without it, a server could extend that time by sending single bytes; but it
+    costs a thread. Redirects are not followed. Raise AddressRefused if every address of the host has a
+    `rejection_reason`.
 
-    This function uses http.client, which costs a third of the `requests` library, because a registry may check a
-    thousand servers in each round.
+    A registry may check a thousand servers in each round, so this function uses http.client, which costs a third of the
+    `requests` library.
     """
     try:
         target = parse_service_url(url)

@@ -68,7 +68,7 @@ class RegistryClient:
 
     The methods raise NotFound for an unknown name, Forbidden for a name that another owner has registered, Unavailable
     if no registry answers, and a different SvcError for any other refusal. `timeout` is in seconds.
-    If this client has a `secret`, clients without the same secret cannot change its registrations.
+    With a `secret`, only clients that send the same secret can change the registrations of this client.
     """
 
     def __init__(

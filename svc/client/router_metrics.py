@@ -7,7 +7,7 @@ from typing import NamedTuple
 from svc.base.counter_rates import Counts
 
 PREFIX = "svc_router_"
-STATUS_CLIENT_CLOSED_REQUEST = "499"  # the client's doing, so not counted as an error
+STATUS_CLIENT_CLOSED_REQUEST = "499"  # not an error: the client closed the connection
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
 UP, FAILING, EJECTED = "up", "failing", "ejected"
 UNUSED = "unused"  # state of an instance that is not up; the metrics do not show the reason

@@ -64,7 +64,10 @@ class Management:
         self._engines = engines
 
     def run(self, request: ManagementRequest, instances: Sequence[EngineInstance], named: bool) -> list[InstanceResult]:
-        """Send the request to each instance and return the results; refresh the model lists if engines may change."""
+        """Send the request to each instance and return the results; refresh the model lists if engines may change.
+
+        `named`: the operator has named the instances (see `skip_reason`).
+        """
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
         responses = self._send_all(request, sent)

@@ -125,7 +125,8 @@ class ClientSocket(gevent.socket.socket):
     def expire(self, seconds: float) -> None:
         """End the connection, because it has waited too long.
 
-        If a request has arrived in part, it is answered with 408 first.
+        If a request has arrived in part, first answer it with 408; the error names `seconds`, the deadline of a
+        request.
         """
         if self._stage is ConnectionStage.REQUEST and self._error is None:
             self._error = RequestTimeout(f"the request did not arrive within {seconds:g} s")

@@ -43,14 +43,14 @@ class ConnectionPool(Pool):
     gevent's servers call `full` before each accept; sweepers call `shed_if_full`. If all connections are busy, the
     server accepts no connection until one of them ends. Meanwhile new connections wait in the backlog, so that no
     accept() fails for lack of a descriptor. A connection that was accepted without a greenlet (see `HeartbeatServer`)
-    waits in `spawn` for one of them to end.
+    waits in `spawn` until another one ends.
     """
 
     def __init__(self, size: int, connections: Callable[[], Iterable[S]], clock: Callable[[], float]) -> None:
         super().__init__(size)
         self._connections = connections
         self._clock = clock
-        self._waiting = 0  # greenlets that wait for a place for another one
+        self._waiting = 0  # number of calls of `add` that wait for a place
         self._warned = float("-inf")
 
     def full(self) -> bool:
@@ -59,7 +59,7 @@ class ConnectionPool(Pool):
         return bool(super().full())
 
     def add(self, greenlet: Greenlet, blocking: bool = True, timeout: float | None = None) -> None:
-        """Wait for a place, and close idle connections to get one; `spawn` calls this."""
+        """Add a greenlet when there is a place for it; close idle connections to make one. `spawn` calls this."""
         self._waiting += 1
         try:
             self.shed_if_full()

@@ -93,7 +93,10 @@ class Hosts:
         self._parse = lru_cache(MAX_CACHED_HOSTS)(parse_host)
 
     def admits(self, authority: str | None) -> bool:
-        """Return whether a request with this Host is accepted; True without a Host, because every browser sends one."""
+        """Return whether this Host header is accepted.
+
+        None is accepted, because only browsers are checked: all send one.
+        """
         return not self.required or authority is None or self.knows(authority)
 
     def knows(self, authority: str) -> bool:

@@ -14,11 +14,11 @@ REGISTRY_SOURCE = "registry"  # only the registry itself may use this source
 BABYSITTER_SOURCE = "babysitter"
 ROUTER_SOURCE = "router"  # a router with a name has the source router-NAME
 OPERATOR_SOURCE = "operator"  # a command of an operator
-OPERATOR_USER_HEADER = "X-Operator-User"  # the system user who runs a command; its value is a claim
-UNVERIFIED = "unverified"  # the actor, before its address, that is a client without a write token elsewhere
-LOCAL_PROGRAM = "local"  # the actor that is a program on the registry's machine and names no user
+OPERATOR_USER_HEADER = "X-Operator-User"  # names the system user who runs a command; nothing proves the name
+UNVERIFIED = "unverified"  # actor of a client on another machine without a write token; @ADDRESS follows
+LOCAL_PROGRAM = "local"  # actor of a program on the registry's machine that names no user
 BY_OPERATOR = "by an operator"
-ACTOR_PREFIX = "actor:"  # of the reporter of an event of the audit
+ACTOR_PREFIX = "actor:"  # begins the reporter of an event of the audit (`reporter_of`)
 
 
 class EventKind(NamedTuple):
@@ -110,7 +110,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return fields if self.actor else {key: fields[key] for key in fields if key not in ("actor", "address")}
 
     def by(self, actor: Actor) -> "Event":
-        """Return the event as one of the audit, whose message ends with the actor."""
+        """Return the event as an event of the audit, with this actor also at the end of its message."""
         cause = "" if self.message == BY_OPERATOR else self.message
         cause = cause[: MAX_MESSAGE_LENGTH - len(actor.text) - 2]
         message = f"{cause}; {actor.text}" if cause else actor.text

@@ -32,7 +32,7 @@ HEALTH_STATES = {
 def state_of(service: Mapping[str, Any]) -> str:
     """Return the health state of a service, given its JSON from the registry.
 
-    1. If an operator has drained the service, the state says so.
+    1. If an operator has drained the service, the state is `drained`, followed by a status other than `running`.
     2. Otherwise a status other than `running` is the state.
     3. The state of a running service is its health.
     """

@@ -1,6 +1,6 @@
 """The load of an instance: its babysitter reports it to the registry, which passes it on to the routers. Pure.
 
-A load is a measurement of the moment: it is not part of the registration, and soon after it is worthless.
+A load is out of date after seconds, so it is not part of the registration.
 """
 
 from typing import Annotated

@@ -15,10 +15,10 @@ STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed")
 DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
 BABYSITTER_TYPE = "babysitter"
-AUTO_CONCURRENCY = "auto"  # the value of `max_concurrency` with which routers find the limit
+AUTO_CONCURRENCY = "auto"  # value of `max_concurrency` in the metadata: routers find the limit themselves
 CONTINUES = "continues"  # the key in the metadata of an instance whose engine is proven to continue an answer (true)
-MAX_METADATA_BYTES = 64 << 10  # of one service's metadata as JSON
-MAX_MODELS = 256  # of one instance
+MAX_METADATA_BYTES = 64 << 10  # limit for one service's metadata as JSON
+MAX_MODELS = 256  # limit for one instance
 MAX_MODEL_ID_LENGTH = 512
 
 

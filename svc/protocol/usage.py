@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-DIMENSIONS = ("key", "user", "model", "day", "hour")  # by which rows can be summed
+DIMENSIONS = ("key", "user", "model", "day", "hour")  # rows can be summed by these
 DEFAULT_DIMENSIONS = ("key", "user", "model")
 OTHER = "(other)"  # the user, the model or the key of rows that stand for too many different ones
 
@@ -19,8 +19,8 @@ class UsageCounts(msgspec.Struct, gc=False, kw_only=True):
     cached: int = 0
     completion: int = 0
     estimated: int = 0  # how many tokens of prompts and completions are estimated, because no answer reported them
-    stream_seconds: float = 0.0  # during which answers were streamed
-    queue_seconds: float = 0.0  # during which requests waited for an instance
+    stream_seconds: float = 0.0  # sum of the times for which answers were streamed
+    queue_seconds: float = 0.0  # sum of the times for which requests waited for an instance
 
     def add(self, other: "UsageCounts") -> None:
         """Add the counts of another row. Routers add many rows: a loop over the names would cost more."""
@@ -38,7 +38,7 @@ COUNT_NAMES = UsageCounts.__struct_fields__
 
 
 class UsageRow(UsageCounts, kw_only=True, omit_defaults=False):
-    """What was used by a key, a user and a model, or on a day or in an hour; empty: not summed by this."""
+    """The counts for one value of each dimension by which rows are summed; the other dimensions are ""."""
 
     key: str = ""
     user: str = ""
@@ -62,7 +62,7 @@ class UsageReport(msgspec.Struct, kw_only=True):
 
 
 def summed(rows: Iterable[UsageRow], by: Sequence[str]) -> list[UsageRow]:
-    """Return the sums of rows that are equal in the dimensions `by`: days in their order, else most tokens first."""
+    """Return one row for all rows that are equal in the dimensions `by`: oldest first, then by tokens, most first."""
     sums: dict[tuple[str, ...], UsageRow] = {}
     for row in rows:
         place = tuple(getattr(row, dimension) for dimension in by)

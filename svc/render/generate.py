@@ -92,7 +92,7 @@ def earlier_sources(site: Site, out: Path | None = None) -> list[Path]:
 
 
 def _under_root(path: Path, site: Site) -> Path:
-    """Return a path below the site's root as a path that begins with the root as it was given; others unchanged."""
+    """Return a path below the site's root so that it begins with `site.root` as given; return others unchanged."""
     root = absolute(site.root)
     return site.root / path.relative_to(root) if path.is_relative_to(root) else path
 

@@ -20,9 +20,9 @@ from svc.render.paths import RenderPaths
 from svc.settings import LogSettings, Settings
 
 SETTINGS_SOURCE = "the site's settings"  # the source in registry.conf, router.conf and supervisord.conf
-OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # for svc's own programs
+OWN_RESTART_LIMITS = {"SVC_MAX_RESTARTS": "1000000", "SVC_RESTART_DELAY": "1"}  # svc's own programs are never given up
 SOCKET_MODE, SHARED_SOCKET_MODE = "0700", "0770"  # restrictive: users of the socket can run any program as its owner
-STOP_WAIT_SECONDS = 30  # after SIGTERM, until supervisord kills an instance
+STOP_WAIT_SECONDS = 30  # from SIGTERM until supervisord kills an instance
 BABYSITTER_STOP_WAIT_SECONDS = 15
 
 
@@ -61,7 +61,7 @@ def _supervisord(settings: Settings, paths: RenderPaths) -> str:
     logs, var = paths.state / "logs", paths.state / "var"
     files = {"log": logs / "supervisord.log", "pid": var / "supervisord.pid", "socket": var / "supervisor.sock"}
     locations = {key: paths.bare(path, paths.conf_d.parent) for key, path in files.items()}
-    if paths.logs_to_stdout:  # in the foreground, supervisord prints its log anyway
+    if paths.logs_to_stdout:  # supervisord runs in the foreground, and prints its log anyway
         locations["log"] = "/dev/null"
     mode = SHARED_SOCKET_MODE if settings.systemd.group else SOCKET_MODE
     return render_template(

@@ -8,7 +8,7 @@ from rich.text import Text
 
 COLUMN_GAP = "  "
 MIN_COLUMNS = 8  # the minimum width of the column of names
-NARROW_COLUMNS = 80  # on a narrower terminal, a column is dropped before a long name gets its own line
+NARROW_COLUMNS = 80  # on a narrower terminal, columns are dropped before a long name gets its own line
 SEVERITY_RANK = {"red": 0, "yellow": 1}  # 0 is shown first; every other style means healthy and is shown last
 
 

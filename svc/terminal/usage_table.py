@@ -9,8 +9,8 @@ from svc.terminal.table import COLUMN_GAP, duration
 
 HEAD = ("REQUESTS", "FAILED", "PROMPT", "CACHED", "COMPLETION", "ESTIMATED", "STREAMED", "QUEUED")
 TOTAL = "total"
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # \uff..: of full width
-NOBODY = "-"  # in place of an empty key, user or model
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # \uff..: full-width forms
+NOBODY = "-"  # shown instead of an empty key, user or model
 
 
 def usage_lines(rows: Sequence[UsageRow], by: Sequence[str]) -> Iterator[str]:
@@ -29,7 +29,7 @@ def usage_lines(rows: Sequence[UsageRow], by: Sequence[str]) -> Iterator[str]:
 
 
 def usage_csv(rows: Sequence[UsageRow], by: Sequence[str]) -> str:
-    """Return the rows as CSV with a head. A spreadsheet does not take a name for a formula."""
+    """Return the rows as CSV with a head. No spreadsheet executes a name as a formula (see `_harmless`)."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*by, *COUNT_NAMES])
@@ -54,7 +54,7 @@ def _counts(row: UsageCounts) -> list[str]:
 
 
 def _harmless(value: object) -> object:
-    """Return a text that begins as a formula with an apostrophe before it; users name themselves."""
+    """Return the value for CSV. A text that begins like a formula gets an apostrophe, because users name themselves."""
     if isinstance(value, float):
         return round(value, 3)
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
