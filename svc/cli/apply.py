@@ -31,6 +31,9 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
     - if only the babysitter reads what differs, a new babysitter takes over and the server runs on;
     - the router keeps its socket: connections wait while it restarts.
 
+    With --handover 30s, streams that still run after 30 seconds of a drain move to other instances, which
+    continue their answers; other requests are waited for.
+
     An instance that the operator has drained stays drained. At the first instance that does not come
     back, the command stops with exit code 1: that instance stays drained, the waiting instances are
     unchanged, and `svc plan` shows the remaining changes. To finish a command that was interrupted or

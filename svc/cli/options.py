@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shlex
 from collections.abc import Callable, Collection
 from pathlib import Path
@@ -21,10 +22,25 @@ if TYPE_CHECKING:
 
 HERE = Site(Path())  # commands work on the current directory
 DEFAULT_KEYS_FILE = "keys.toml"  # in var/
+TIME = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smh]?)")
+SECONDS_PER_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600}
 CLICK_TYPES: dict[Any, Any] = {int: int, float: float}
 
 # Settings whose value is the path of a file, in addition to all settings whose name ends with "file".
 FILE_SETTINGS = ("static_services", "access_log", "upstream_ca")
+
+
+class Seconds(click.ParamType):
+    """A time in seconds, minutes or hours: 30, 30s, 5m, 1h; returned in seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, (int, float)):
+            return float(value)
+        if (time := TIME.fullmatch(value)) is None:
+            self.fail(f"{value!r} is no time; give seconds, or 30s, 5m, 1h", param, ctx)
+        return float(time[1]) * SECONDS_PER_UNIT[time[2]]
 
 
 def complete_files(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -34,6 +34,8 @@ def restart(options: RolloutOptions, names: tuple[str, ...]) -> None:
     - The last healthy instance of a model on all hosts is not restarted without --allow-downtime.
     - After --drain-timeout, requests in flight are cut. The default is as long as the router lets
       a request take.
+    - With --handover 30s, streams that still run after 30 seconds of a drain move to other instances,
+      which continue their answers; other requests are waited for.
     - At the first instance that does not come back, the command stops with exit code 1: that instance
       stays drained, the waiting instances are unchanged. Repeated within an hour, the command goes on
       from there.

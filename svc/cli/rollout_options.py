@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from svc.cli.options import delay_reasons
+from svc.cli.options import Seconds, delay_reasons
 from svc.cli.registry_options import Access, registry_options
 from svc.rollout.context import RolloutOptions
 from svc.rollout.tasks import RolloutLimits
@@ -33,6 +33,12 @@ OPTIONS = (
         help="seconds after which requests in flight are cut",
     ),
     click.option(
+        "--handover",
+        type=Seconds(),
+        metavar="TIME",
+        help="time of a drain (30s) after which streams move to other instances that continue them  [default: never]",
+    ),
+    click.option(
         "--parallel",
         type=click.IntRange(min=1),
         default=DEFAULTS.parallel,
@@ -51,12 +57,13 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         router_url: str | None,
         parallel: int,
         drain_timeout: float,
+        handover: float | None,
         timeout: float,
         allow_downtime: bool,
         dry_run: bool,
         **more: Any,
     ) -> Any:
-        limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime)
+        limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime, handover)
         return function(
             options=RolloutOptions(access.site_settings(router_url), limits, dry_run, delay_reasons), **more
         )

@@ -8,7 +8,7 @@ import requests
 from svc.base.errors import Unavailable
 from svc.base.http import fetch
 from svc.client import router_metrics
-from svc.client.router_metrics import InstanceLoad, RouterScrape
+from svc.client.router_metrics import InstanceLoad, RouterRequests, RouterScrape
 
 HEALTH_PATH = "/health"
 READY_PATH = "/readyz"
@@ -55,6 +55,13 @@ class RouterClient:
         """Return the load of each instance; None if the router does not answer."""
         try:
             return router_metrics.instance_loads(self._get(METRICS_PATH).text)
+        except (requests.RequestException, ValueError):
+            return None
+
+    def requests_in_flight(self) -> RouterRequests | None:
+        """Return the requests in flight, and what becomes of those that are handed over; None without an answer."""
+        try:
+            return router_metrics.router_requests(self._get(METRICS_PATH).text)
         except (requests.RequestException, ValueError):
             return None
 

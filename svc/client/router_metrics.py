@@ -23,6 +23,16 @@ class InstanceLoad(NamedTuple):
     in_flight: int
 
 
+class RouterRequests(NamedTuple):
+    """The load of each instance, and what becomes of the requests at the instances that hand over.
+
+    `handovers`: instance -> `moving`, or why requests stay -> number of requests. An older router counts none.
+    """
+
+    loads: Mapping[str, InstanceLoad]
+    handovers: Mapping[str, Mapping[str, int]]
+
+
 class InstanceMarks(NamedTuple):
     """Whether the router sends new requests to an instance, and whether the instance is ejected or failing."""
 
@@ -66,10 +76,17 @@ def instance_marks(text: str) -> dict[str, InstanceMarks]:
 
 def instance_loads(text: str) -> dict[str, InstanceLoad]:
     """Return the load of each instance."""
-    samples = _samples(text, "svc_router_instance_up", "svc_router_requests_in_flight")
-    up = _by_label(samples, "svc_router_instance_up")
-    in_flight = _counts(samples, "svc_router_requests_in_flight")
-    return {name: InstanceLoad(bool(up.get(name)), count) for name, count in in_flight.items()}
+    return _loads(_samples(text, "svc_router_instance_up", "svc_router_requests_in_flight"))
+
+
+def router_requests(text: str) -> RouterRequests:
+    """Return the load of each instance, and what becomes of the requests at the instances that hand over."""
+    handover = "svc_router_handover_requests"
+    samples = _samples(text, "svc_router_instance_up", "svc_router_requests_in_flight", handover)
+    handovers: defaultdict[str, dict[str, int]] = defaultdict(dict)
+    for labels, value in samples.get(handover, ()):
+        handovers[labels["instance"]][labels["state"]] = int(value)
+    return RouterRequests(_loads(samples), handovers)
 
 
 def queue_lengths(text: str) -> dict[str, int]:
@@ -153,6 +170,12 @@ def _instances(samples: Samples) -> dict[str, Counts]:
         )
         for name, count in requests.items()
     }
+
+
+def _loads(samples: Samples) -> dict[str, InstanceLoad]:
+    up = _by_label(samples, "svc_router_instance_up")
+    in_flight = _counts(samples, "svc_router_requests_in_flight")
+    return {name: InstanceLoad(bool(up.get(name)), count) for name, count in in_flight.items()}
 
 
 def _marks(samples: Samples) -> dict[str, InstanceMarks]:

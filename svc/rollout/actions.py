@@ -40,16 +40,17 @@ class InstanceActions:
                 self.supervisord.add(task.name)
         self.supervisord.start(f"{task.name}:*", wait=False)
 
-    def set_drained(self, task: Task, drained: bool) -> bool:
+    def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
         """Set or clear an instance's drain mark; return False if no registry answers.
 
-        An instance that the registry does not list needs no drain mark.
+        `handover`: routers also move its streams to other instances. An instance that the registry does not list needs
+        no drain mark.
         """
         if self.registry is None:
             return True
         try:
             with explaining_errors(f"{'drain' if drained else 'undrain'} {task.name}", self.registry):
-                self.registry.drain(task.service_name, drained)
+                self.registry.drain(task.service_name, drained, handover)
         except RegistryUnreachable:
             return False
         except NotFound:

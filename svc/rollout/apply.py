@@ -87,7 +87,8 @@ class _Apply:
             # `require_availability` is not called again: the engine waits for instances that are briefly unhealthy.
             tasks = self._tasks(context, operations, port_waits)
             context.require_listing_routers(tasks)
-            self.journal.begin("apply", time.time(), self.options.limits.allow_downtime)
+            limits = self.options.limits
+            self.journal.begin("apply", time.time(), limits.allow_downtime, limits.handover)
             context.run(tasks, self._components(), self.journal)
             for change in removed:
                 self.supervisord.remove(change.name)

@@ -11,6 +11,7 @@ from svc.base.errors import CommandError
 from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.client.service_names import instance_named, service_named
+from svc.rollout.handover import UNKNOWN_TO_REGISTRY, counts_text
 from svc.rollout.observation import requests_in_flight
 from svc.site.access import explaining_errors
 from svc.terminal.progress import Waiting
@@ -24,6 +25,16 @@ def drain(client: RegistryClient, names: Sequence[str]) -> list[str]:
     `names` may contain names of instances and of babysitters.
     """
     return list(_for_each("drain", client, names, instance_named, client.drain))
+
+
+def hand_over(client: RegistryClient, names: Sequence[str]) -> bool:
+    """Ask routers to move the streams of these drained services to other instances.
+
+    Return False if the registry is older and knows no handover.
+    """
+    with explaining_errors(f"hand over the streams of {', '.join(names)}", client):
+        services = [client.drain(name, handover=True) for name in names]
+    return all(service.get("handover") for service in services)
 
 
 def undrain(client: RegistryClient, names: Sequence[str]) -> dict[str, bool]:
@@ -63,16 +74,24 @@ def wait_until_idle(
     timeout: float,
     progress: Waiting,
     sleep: Callable[[float], object] = time.sleep,
+    handover: float | None = None,
+    hand_over: Callable[[Sequence[str]], bool] = lambda names: False,
 ) -> None:
     """Wait until the router has no request in flight for these instances. `sleep` is called between two looks at it.
 
-    Raise CommandError after `timeout` seconds.
+    After `handover` seconds, call `hand_over` with the instances that have requests left. Raise CommandError after
+    `timeout` seconds.
     """
     end = time.monotonic() + timeout
+    handover_at = float("inf") if handover is None else time.monotonic() + handover
     if RouterClient(router_url).instance_loads() is None:
         raise CommandError(f"the router does not answer at {router_url}; give its address with --router-url")
     busy = list(names)
     while busy := _busy(busy, router_url, progress):
+        if time.monotonic() >= handover_at:
+            handover_at = float("inf")
+            known = hand_over(busy)
+            progress.note(f"{', '.join(busy)}: {'streams move to other instances' if known else UNKNOWN_TO_REGISTRY}")
         if time.monotonic() > end:
             raise CommandError(
                 f"{', '.join(busy)}: requests in flight after {timeout:g} s, and it stays drained; "
@@ -83,12 +102,14 @@ def wait_until_idle(
 
 def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
     """Return the instances that have requests in flight or may still get some, or all if the router does not answer."""
-    flights, busy = [RouterClient(router_url).instance_loads()], []
+    requests, busy = RouterClient(router_url).requests_in_flight(), []
     for name in names:
-        count = requests_in_flight(name, flights)
+        count = requests_in_flight(name, [requests and requests.loads])
         if count == 0:
             progress.done(name, "nothing in flight")
         else:
-            progress.show(name, "no answer" if count is None else f"{count} in flight")
+            handover = counts_text(requests.handovers.get(name, {})) if requests else ""
+            in_flight = "no answer" if count is None else f"{count} in flight"
+            progress.show(name, "; ".join(filter(None, (in_flight, handover))))
             busy.append(name)
     return busy

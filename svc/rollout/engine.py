@@ -1,10 +1,12 @@
 """The loop of a rollout: it observes, gets the next actions from `steps`, writes the journal, and acts."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from svc.base.errors import CommandError, SvcError
+from svc.rollout.handover import staying_text
 from svc.rollout.journal import Journal
 from svc.rollout.observation import RolloutObservation
 from svc.rollout.steps import Decision, RolloutAction, decide, progress_text
@@ -31,7 +33,7 @@ class Acting(Protocol):
 
     def change(self, task: Task) -> None: ...
 
-    def set_drained(self, task: Task, drained: bool) -> bool: ...
+    def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool: ...
 
     def deregister(self, task: Task) -> bool: ...
 
@@ -75,9 +77,11 @@ class RolloutEngine:
         self._clock = clock
         self._sleep = sleep
         self._steps: dict[str, Step] = {}
+        self._waited_for: set[str] = set()  # the instances for which it was printed why requests are waited for
         self._failure: Decision | None = None
         self._handlers: dict[RolloutAction, Callable[[Step, Decision, RolloutObservation], None]] = {
             RolloutAction.DRAIN: self._drain,
+            RolloutAction.HAND_OVER: self._hand_over,
             RolloutAction.CANCEL_DRAIN: lambda step, _decision, _observation: self._cancel_drain(step),
             RolloutAction.STOP: self._stop,
             RolloutAction.CHANGE: self._change,
@@ -127,8 +131,16 @@ class RolloutEngine:
         for name, step in self._steps.items():
             if step.stage not in (RolloutStage.DONE, RolloutStage.FAILED):
                 self._progress.show(name, progress_text(step, observation))
+            if step.stage is RolloutStage.DRAINING and name not in self._waited_for:
+                self._note_staying(name, step, observation)
         if self._delay:
             self._delay.update([name for name, step in self._steps.items() if step.stage in STAGES_THAT_END_SOON])
+
+    def _note_staying(self, name: str, step: Step, observation: RolloutObservation) -> None:
+        """Print once which requests of an instance are waited for, and why, as soon as no other requests are left."""
+        if text := staying_text(step, observation):
+            self._waited_for.add(name)
+            self._progress.note(f"{name}: {text}")
 
     def _is_over(self) -> bool:
         over = STAGES_WHEN_HALTED if self._failure else (RolloutStage.DONE,)
@@ -147,7 +159,9 @@ class RolloutEngine:
             self._journal.drained.add(step.task.service_name)
             self._journal.write()
             try:
-                is_drained = self._actions.set_drained(step.task, True)
+                # After an interrupted rollout, streams may be moving already.
+                moves = step.owns_drain and self._limits.handover is not None and bool(service.get("handover"))
+                is_drained = self._actions.set_drained(step.task, True, moves)
             except CommandError:  # the registry has refused the drain, so there is none to undo
                 if not step.owns_drain:
                     self._forget_drain(step)
@@ -155,6 +169,11 @@ class RolloutEngine:
             if not is_drained:
                 return  # no registry answers, so the next round of the loop tries again
         self._enter(step, RolloutStage.DRAINING, owns_drain=owns)
+
+    def _hand_over(self, step: Step, decision: Decision, _observation: RolloutObservation) -> None:
+        if self._actions.set_drained(step.task, True, handover=True):
+            self._steps[step.task.name] = dataclasses.replace(step, handover_since=self._clock())
+            self._progress.note(f"{step.task.name}: {decision.text}")
 
     def _cancel_drain(self, step: Step) -> None:
         if step.owns_drain and not self._actions.set_drained(step.task, False):

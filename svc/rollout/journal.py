@@ -29,6 +29,7 @@ class Journal:
     begun: set[str] = dataclasses.field(default_factory=set)  # stopped or about to stop, and not ready again yet
     done: set[str] = dataclasses.field(default_factory=set)
     allow_downtime: bool = False  # whether the command may stop the last healthy instance of a model
+    handover: float | None = None  # after how many seconds of a drain the command has streams moved; None: never
 
     @classmethod
     def load(cls, site: Site) -> "Journal":
@@ -38,7 +39,9 @@ class Journal:
             fields = json.loads(path.read_bytes())
             drained, begun, done = (set(map(str, fields[key])) for key in ("ours", "begun", "done"))
             allow_downtime = fields.get("allow_downtime") is True  # an older svc does not write it
-            return cls(path, str(fields["what"]), float(fields["wrote"]), drained, begun, done, allow_downtime)
+            handover = None if fields.get("handover") is None else float(fields["handover"])  # likewise
+            wrote = float(fields["wrote"])
+            return cls(path, str(fields["what"]), wrote, drained, begun, done, allow_downtime, handover)
         except FileNotFoundError:
             return cls(path)
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -47,19 +50,20 @@ class Journal:
                 "drained, and remove the file"
             ) from None
 
-    def begin(self, command: str, now: float, allow_downtime: bool = False) -> None:
+    def begin(self, command: str, now: float, allow_downtime: bool = False, handover: float | None = None) -> None:
         """Record the start of a command.
 
         Keep `done` only if `command` resumes the last command in time.
         """
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()
-        self.allow_downtime = allow_downtime
+        self.allow_downtime, self.handover = allow_downtime, handover
 
     def repeated(self) -> str:
         """Return the arguments of svc that repeat the command."""
         command = self.command if self.command == "apply" else f"rollout {self.command}"
-        return f"{command} --allow-downtime" if self.allow_downtime else command
+        handover = "" if self.handover is None else f" --handover {self.handover:g}s"
+        return f"{command}{' --allow-downtime' if self.allow_downtime else ''}{handover}"
 
     def unfinished(self, names: Collection[str]) -> list[str]:
         """Return the instances that an earlier rollout left drained or stopped, except those in `names`."""
@@ -69,6 +73,8 @@ class Journal:
         """Write the file atomically."""
         fields: dict[str, object] = {"what": self.command, "wrote": time.time()}
         fields["allow_downtime"] = self.allow_downtime
+        if self.handover is not None:
+            fields["handover"] = self.handover
         fields |= {"ours": sorted(self.drained), "begun": sorted(self.begun), "done": sorted(self.done)}
         try:
             private_files.write(self.path, json.dumps(fields).encode())

@@ -1,6 +1,7 @@
 """The state of supervisord, the registry and the routers at one moment, and questions about it. Pure."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -8,6 +9,9 @@ from svc.protocol.service import listed_models
 
 # Service name -> whether the router uses the instance, and how many requests the router has in flight there.
 RouterInstances = Mapping[str, tuple[bool, int]]
+# Service name -> `moving`, or why requests stay at an instance that hands over -> number of requests.
+RouterHandovers = Mapping[str, Mapping[str, int]]
+MOVING = "moving"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class RolloutObservation:
     routers: Sequence[RouterInstances | None]
     program_states: Mapping[str, str]  # full name of a program -> state in supervisord
     answering: Collection[str] = ()  # instances whose babysitters report that they answer
+    handovers: Sequence[RouterHandovers] = ()  # of the routers that answered
 
     def service(self, name: str) -> Mapping[str, Any] | None:
         """Return the registry's entry of a service, or None if the registry lists no such service."""
@@ -73,3 +78,11 @@ def requests_in_flight(service_name: str, routers: Sequence[RouterInstances | No
         used, in_flight = router.get(service_name, (False, 0))
         count += max(in_flight, int(used))
     return count
+
+
+def handover_counts(service_name: str, observation: RolloutObservation) -> Counter[str]:
+    """Return how many requests at an instance move to other instances, and how many stay, by reason, in all routers."""
+    counts = Counter[str]()
+    for router in observation.handovers:
+        counts.update(router.get(service_name, {}))
+    return counts

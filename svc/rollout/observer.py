@@ -29,16 +29,18 @@ class Observer:
 
     def observe(self, awaited: Iterable[Component] = ()) -> RolloutObservation:
         """Return an observation of this moment, with the health that the babysitters of `awaited` instances report."""
+        routers = [RouterClient(url).requests_in_flight() for url in self.router_urls]
         return RolloutObservation(
             self.clock(),
             self._services(),
-            [RouterClient(url).instance_loads() for url in self.router_urls],
+            [router and router.loads for router in routers],
             {name: process.state for name, process in self.supervisord.processes().items()},
             {
                 component.name
                 for component in awaited
                 if probe.is_healthy(component.health_url, observe.HTTP_TIMEOUT_SECONDS)
             },
+            [router.handovers for router in routers if router],
         )
 
     def answering_routers(self) -> tuple[str, ...]:

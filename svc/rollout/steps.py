@@ -1,5 +1,7 @@
 """Decides the next actions of a rollout from an observation. Pure: `engine` observes and acts.
 
+                       +----+ hand over
+                       |    v
     WAITING --drain--> DRAINING --stop--> STOPPING --change--> RETURNING --undrain--> ROUTING --finish--> DONE
        ^                  |
        +--cancel drain----+     an instance that does not come back: FAILED, and no further instance is drained
@@ -13,6 +15,7 @@ import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.rollout.availability import last_instance_text, lost_models
+from svc.rollout.handover import handover_text
 from svc.rollout.observation import RolloutObservation, is_serving, requests_in_flight
 from svc.rollout.tasks import InstanceOperation, RolloutLimits, RolloutStage, Step, Task
 
@@ -35,6 +38,7 @@ ORDER = {
 
 class RolloutAction(enum.Enum):
     DRAIN = enum.auto()
+    HAND_OVER = enum.auto()
     CANCEL_DRAIN = enum.auto()
     STOP = enum.auto()
     CHANGE = enum.auto()
@@ -82,7 +86,9 @@ def progress_text(step: Step, observation: RolloutObservation) -> str:
     """Return the stage of a step as a text for the operator."""
     if step.stage is RolloutStage.DRAINING:
         count = requests_in_flight(step.task.service_name, observation.routers)
-        return "draining: " + ("no answer from the router" if count is None else f"{count} in flight")
+        in_flight = "no answer from the router" if count is None else f"{count} in flight"
+        handover = handover_text(step, observation) if count else ""
+        return "; ".join(filter(None, (f"draining: {in_flight}", handover)))
     if step.stage is RolloutStage.WAITING and (lost := lost_models(step, observation)):
         return f"waiting: {last_instance_text(lost)}"
     return step.stage.value
@@ -168,6 +174,8 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
     2. The instance stops when it has no request in flight.
     3. After `drain_timeout`, the instance stops, and its requests are cut. If a router does not answer, so that the
        requests are unknown, the rollout fails instead.
+    4. After `handover`, routers are asked to move streams to other instances. A drain mark of the operator stays as it
+       is.
     """
     name = step.task.name
     if halted or (not limits.allow_downtime and step.owns_drain and lost_models(step, observation)):
@@ -175,8 +183,16 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
     count = requests_in_flight(step.task.service_name, observation.routers)
     if count == 0:
         return Decision(name, RolloutAction.STOP)  # 2
-    if observation.now - step.since <= limits.drain_timeout:
-        return None
+    waited = observation.now - step.since
+    if waited <= limits.drain_timeout:
+        if (
+            limits.handover is None
+            or waited < limits.handover
+            or not step.owns_drain
+            or step.handover_since is not None
+        ):
+            return None
+        return Decision(name, RolloutAction.HAND_OVER, f"its streams move to other instances after {waited:.0f} s")  # 4
     if count is None:
         reason = f"a router has not answered for {limits.drain_timeout:g} s: what is in flight?"
         return Decision(name, RolloutAction.FAIL, reason)

@@ -53,6 +53,7 @@ class RolloutLimits:
     drain_timeout: float = 1800  # seconds from the start of a drain until requests in flight are cut
     timeout: float = 600  # seconds that an instance may take for each stage, such as becoming ready again
     allow_downtime: bool = False
+    handover: float | None = None  # seconds of a drain after which streams move to other instances; None: never
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,12 +77,17 @@ class Task:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Step:
-    """The progress of a task. `owns_drain` means that a rollout, not the operator, has set the drain mark."""
+    """The progress of a task.
+
+    `owns_drain` means that a rollout, not the operator, has set the drain mark. `handover_since` is when it has also
+    asked routers to move the instance's streams, None if it has not.
+    """
 
     task: Task
     stage: RolloutStage = RolloutStage.WAITING
     since: float = 0.0  # when `stage` began, in seconds of the clock of the observations
     owns_drain: bool = False
+    handover_since: float | None = None  # time of the observations' clock
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:

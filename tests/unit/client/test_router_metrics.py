@@ -10,6 +10,7 @@ from svc.client.router_metrics import (
     instance_marks,
     parse_metrics,
     queue_lengths,
+    router_requests,
 )
 
 TEXT = r"""# HELP svc_router_instance_up 1 while the instance gets requests.
@@ -44,6 +45,17 @@ def test_the_load_of_an_instance_is_its_requests_in_flight():
     assert instance_loads(TEXT) == {"a": InstanceLoad(True, 3), "b": InstanceLoad(False, 0)}
     assert answered_attempts(TEXT, "a") == (5.0, 3)
     assert answered_attempts(TEXT, "b") is None
+
+
+def test_requests_that_are_handed_over_are_by_instance_and_state():
+    states = (("a", "moving", 2), ("a", "tool_call", 1), ("b", "engine", 4))
+    text = "".join(
+        f'svc_router_handover_requests{{instance="{name}",state="{state}"}} {n}\n' for name, state, n in states
+    )
+    requests = router_requests(TEXT + text)
+    assert requests.loads == instance_loads(TEXT)
+    assert requests.handovers == {"a": {"moving": 2, "tool_call": 1}, "b": {"engine": 4}}
+    assert router_requests(TEXT).handovers == {}, "an older router"
 
 
 def test_queue_lengths_are_by_model_whatever_its_name():

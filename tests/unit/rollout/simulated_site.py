@@ -14,6 +14,8 @@ class SimulatedInstance:
         self.models = list(models)
         self.runs = True
         self.drained = False
+        self.hands_over = False
+        self.staying = 0  # how many of its requests in flight cannot be handed over
         self.in_flight = 0
         self.broken = False  # it does not come back after its next start
         self.starts = 0
@@ -28,6 +30,7 @@ class SimulatedSite:
         self.calls: list[str] = []
         self.lines: list[str] = []
         self.registry_answers = True
+        self.registry_knows_handovers = True
 
     def clock(self) -> float:
         return self.now
@@ -39,6 +42,8 @@ class SimulatedSite:
         for instance in self.instances.values():
             if instance.drained and instance.in_flight:
                 instance.in_flight -= 1
+            if instance.hands_over:
+                instance.in_flight = min(instance.in_flight, instance.staying)
 
     # What the engine observes.
 
@@ -54,12 +59,19 @@ class SimulatedSite:
             for name, instance in self.instances.items()
             for program in ("server", "babysitter")
         }
-        return RolloutObservation(self.now, services if self.registry_answers else None, [router], states, answering)
+        handovers = {instance_service(name): self._handover(i) for name, i in self.instances.items() if i.hands_over}
+        listed = services if self.registry_answers else None
+        return RolloutObservation(self.now, listed, [router], states, answering, [handovers])
+
+    def _handover(self, instance: SimulatedInstance) -> dict[str, int]:
+        staying = min(instance.in_flight, instance.staying)
+        return {"moving": instance.in_flight - staying, "tool_call": staying}
 
     def _service(self, instance: SimulatedInstance) -> dict[str, Any]:
         return {
             "status": "running" if instance.runs else "stopped",
             "drained": instance.drained,
+            **({"handover": True} if instance.hands_over else {}),
             "is_healthy": self._is_healthy(instance),
             "metadata": {"models": instance.models},
         }
@@ -87,12 +99,13 @@ class SimulatedSite:
         instance.starts += 1
         instance.runs = not instance.broken
 
-    def set_drained(self, task: Task, drained: bool) -> bool:
+    def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
         if not self.registry_answers:
             return False
-        self.calls.append(f"{'drain' if drained else 'undrain'} {task.name}")
+        self.calls.append(f"{'hand over' if handover else 'drain' if drained else 'undrain'} {task.name}")
         if task.name in self.instances:
             self.instances[task.name].drained = drained
+            self.instances[task.name].hands_over = handover and self.registry_knows_handovers
         return True
 
     def deregister(self, task: Task) -> bool:
@@ -109,6 +122,9 @@ class SimulatedSite:
 
     def show(self, name: str, text: str) -> None:
         pass
+
+    def note(self, text: str) -> None:
+        self.lines.append(text)
 
     def done(self, name: str, text: str) -> None:
         self.lines.append(f"{name}: {text}")

@@ -48,9 +48,9 @@ class RecordingRegistry:
         self.error = error
         self.calls = []
 
-    def drain(self, name, drained):
+    def drain(self, name, drained, handover):
         self._find(name)
-        self.calls.append((name, drained))
+        self.calls.append((name, drained, *["handover"] * handover))
 
     def deregister(self, name):
         self._find(name)
@@ -101,6 +101,12 @@ def test_the_drain_mark_is_set_on_the_instance_not_on_its_babysitter():
     registry = RecordingRegistry("a", "a-server")
     assert InstanceActions(RecordingSupervisord(), registry).set_drained(RESTART, True)
     assert registry.calls == [("a-server", True)]
+
+
+def test_a_handover_is_part_of_the_drain_mark():
+    registry = RecordingRegistry("a", "a-server")
+    assert InstanceActions(RecordingSupervisord(), registry).set_drained(RESTART, True, handover=True)
+    assert registry.calls == [("a-server", True, "handover")]
 
 
 def test_an_instance_that_is_not_registered_needs_no_drain_mark():

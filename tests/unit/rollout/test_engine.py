@@ -70,6 +70,57 @@ def test_requests_that_do_not_finish_are_cut_after_the_drain_timeout(engine):
     assert cut > 900
 
 
+def test_streams_are_handed_over_and_what_stays_is_waited_for(engine, journal):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+    site.instances["a"].in_flight, site.instances["a"].staying = 1000, 10
+    engine(site, handover=5).run(restart("a"))
+    assert site.calls == ["drain a", "hand over a", "stop a with 0 in flight", "restart a", "undrain a"]
+    assert site.lines == [
+        "a: its streams move to other instances after 5 s",
+        "a: 10 waited for (tool call: 10)",
+        "a: back",
+    ]
+    assert not site.instances["a"].hands_over
+
+
+def test_a_registry_that_knows_no_handover_drains_as_before(engine):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+    site.registry_knows_handovers = False
+    site.instances["a"].in_flight = 100
+    engine(site, handover=5).run(restart("a"))
+    assert site.calls[-3:] == ["stop a with 0 in flight", "restart a", "undrain a"]
+    assert site.lines[1] == "a: all waited for: the registry is older and knows no handover"
+
+
+def test_a_cancelled_drain_ends_the_handover(engine):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+    site.instances["a"].in_flight = site.instances["a"].staying = 1000
+
+    def sleep(seconds: float) -> None:
+        SimulatedSite.sleep(site, seconds)
+        if site.instances["a"].hands_over:
+            raise KeyboardInterrupt
+
+    site.sleep = sleep
+    rollout = engine(site, handover=5)
+    with pytest.raises(KeyboardInterrupt):
+        rollout.run(restart("a"))
+    assert list(rollout.interrupt()) == ["a: as it was"]
+    assert (site.instances["a"].drained, site.instances["a"].hands_over) == (False, False)
+
+
+def test_a_repeated_rollout_goes_on_with_a_handover_that_has_begun(engine, journal):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+    instance = site.instances["a"]
+    for limits, moves in (({}, False), ({"handover": 30}, True)):
+        instance.drained = instance.hands_over = True
+        instance.in_flight = instance.staying = 1
+        journal.drained = {"a-server"}
+        site.calls.clear()
+        engine(site, **limits).run(restart("a"))
+        assert site.calls[0] == ("hand over a" if moves else "drain a")
+
+
 def test_an_instance_that_does_not_come_back_stops_the_rollout(engine, journal):
     site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
     site.instances["a"].broken = True
@@ -135,7 +186,7 @@ def test_a_drain_is_tried_again_while_the_registry_does_not_answer(engine):
 def test_a_refused_drain_leaves_nothing_to_finish(engine, journal):
     site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
 
-    def refuse(task: Task, drained: bool) -> bool:
+    def refuse(task: Task, drained: bool, handover: bool) -> bool:
         raise CommandError("no token")
 
     site.set_drained = refuse

@@ -50,13 +50,15 @@ def test_unfinished_instances_are_those_drained_or_begun_by_an_earlier_rollout(s
 
 
 def test_the_command_that_finishes_an_interrupted_one_has_its_flag(site: Site):
-    for command, allow_downtime, repeated in (
-        ("restart a", True, "rollout restart a --allow-downtime"),
-        ("restart a", False, "rollout restart a"),
-        ("apply", True, "apply --allow-downtime"),
+    for command, allow_downtime, handover, repeated in (
+        ("restart a", True, None, "rollout restart a --allow-downtime"),
+        ("restart a", False, None, "rollout restart a"),
+        ("apply", True, None, "apply --allow-downtime"),
+        ("apply", True, 30, "apply --allow-downtime --handover 30s"),
+        ("restart a", False, 0.5, "rollout restart a --handover 0.5s"),
     ):
         journal = Journal.load(site)
-        journal.begin(command, 1000, allow_downtime)
+        journal.begin(command, 1000, allow_downtime, handover)
         journal.begun = {"a"}
         journal.write()
         assert Journal.load(site).repeated() == repeated

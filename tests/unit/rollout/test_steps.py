@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from svc.rollout.availability import lost_models, refused_losses
+from svc.rollout.handover import staying_text
 from svc.rollout.observation import RolloutObservation, routers_without
-from svc.rollout.steps import Decision, decide, ordered
+from svc.rollout.steps import Decision, decide, ordered, progress_text
 from svc.rollout.steps import RolloutAction as Action
 from svc.rollout.tasks import InstanceOperation as Operation
 from svc.rollout.tasks import RolloutLimits, Step, Task
@@ -205,6 +206,52 @@ def test_a_drained_instance_stops_when_no_router_uses_it_or_has_requests():
 def test_requests_in_flight_after_the_drain_timeout_are_cut_and_counted():
     observation = busy(observed(now=61, a=service("m", **DRAINED), b=service("m")), a=3)
     assert decided(one_step(Stage.DRAINING), observation) == [Decision("a", Action.STOP, "3 requests cut after 60 s")]
+
+
+def test_streams_are_handed_over_once_and_only_from_an_own_drain():
+    observation = busy(observed(now=5, a=service("m", **DRAINED), b=service("m")), a=3)
+    (decision,) = decided(one_step(Stage.DRAINING), observation, handover=5)
+    assert (decision.action, decision.text) == (Action.HAND_OVER, "its streams move to other instances after 5 s")
+    assert decided(one_step(Stage.DRAINING), observation, handover=5.1) == []
+    assert decided(one_step(Stage.DRAINING), observation) == []
+    assert decided(one_step(Stage.DRAINING, owns_drain=False), observation, handover=5) == []
+    begun = steps(dataclasses.replace(one_step(Stage.DRAINING)["a"], handover_since=5.0))
+    assert decided(begun, dataclasses.replace(observation, now=59), handover=5) == []
+    assert names(decided(begun, dataclasses.replace(observation, now=61), handover=5), Action.STOP) == ["a"]
+
+
+def test_nothing_is_handed_over_if_nothing_is_in_flight():
+    observation = observed(now=9, a=service("m", **DRAINED), b=service("m"))
+    assert decided(one_step(Stage.DRAINING), observation, handover=5) == [Decision("a", Action.STOP)]
+
+
+@pytest.mark.parametrize(
+    ("counts", "text"),
+    [
+        ({}, ""),
+        ({"moving": 2}, "; 2 move to other instances"),
+        (
+            {"moving": 1, "tool_call": 2, "not_streamed": 1},
+            "; 1 moves to other instances, 3 waited for (not streamed: 1, tool call: 2)",
+        ),
+        ({"engine": 3}, "; 3 waited for (no other instance continues answers: 3)"),
+    ],
+)
+def test_the_progress_reports_what_moves_and_what_is_waited_for(counts: dict[str, int], text: str):
+    drained = busy(observed(now=9, a=service("m", handover=True, **DRAINED)), a=3)
+    observation = dataclasses.replace(drained, handovers=[{"a-server": counts}, {}])
+    step = dataclasses.replace(one_step(Stage.DRAINING)["a"], handover_since=5.0)
+    assert progress_text(step, observation) == f"draining: 3 in flight{text}"
+
+
+def test_the_progress_reports_that_an_older_registry_knows_no_handover():
+    observation = busy(observed(now=9, a=service("m", **DRAINED)), a=3)
+    step = dataclasses.replace(one_step(Stage.DRAINING)["a"], handover_since=5.0)
+    text = "draining: 3 in flight; all waited for: the registry is older and knows no handover"
+    assert progress_text(step, observation) == text
+    assert staying_text(step, observation) == text.partition("; ")[2]
+    same_round = dataclasses.replace(step, handover_since=9.5)
+    assert progress_text(same_round, observation) == "draining: 3 in flight", "it has been observed before"
 
 
 def test_requests_are_not_cut_while_a_router_does_not_answer():

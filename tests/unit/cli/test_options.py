@@ -1,0 +1,19 @@
+"""The values of options that several commands share."""
+
+import click
+import pytest
+
+from svc.cli.options import Seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("30", 30), ("30s", 30), ("0", 0), ("0.5s", 0.5), ("5m", 300), ("1.5h", 5400), (7.0, 7)]
+)
+def test_a_time_is_in_seconds_or_has_a_unit(text: object, seconds: float):
+    assert Seconds().convert(text, None, None) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "-1", "30 s", "1d", "30sec", "1e3", "nan", "1m30s"])
+def test_any_other_text_is_no_time(text: str):
+    with pytest.raises(click.BadParameter, match="is no time; give seconds, or 30s, 5m, 1h"):
+        Seconds().convert(text, None, None)
