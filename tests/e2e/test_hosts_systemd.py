@@ -278,7 +278,7 @@ def test_the_guide_of_one_machine_leads_to_an_answer(fleet):
 def test_a_stop_finishes_the_streams_and_the_site_stays_down(fleet):
     single = fleet.machines["single"]
     body = {"model": "demo-small", "messages": [{"role": "user", "content": "Hello"}], "stream": True}
-    single.do(f"curl --no-buffer {CHAT} --json '{json.dumps(body)}' > /root/stream &")
+    single.do(f": > /root/stream; curl --no-buffer {CHAT} --json '{json.dumps(body)}' > /root/stream &")
     wait_until(lambda: "data:" in (single.root() / "root/stream").read_text(), description="the stream begins")
     single.do(f"systemctl stop {UNIT}; wait; tail -n 2 /root/stream | grep -F '[DONE]'")
     single.do(f"systemctl start {UNIT}")
