@@ -24,9 +24,11 @@ from svc.router.resume.request_fields import (
     messages,
     prompt_text,
     read_fields,
+    stop_texts,
     token_limit,
     value,
 )
+from svc.router.resume.text_join import TextEnd, text_end
 
 _encode = msgspec.json.encode
 
@@ -35,13 +37,13 @@ class Continuation(msgspec.Struct, frozen=True):
     """A request that continues an answer.
 
     `repeats`: it is the same request again, because nothing was generated but white space; any instance can answer it.
-    `left_out`: the white space at the end of the text that the request does not contain.
-    `tokens`: the tokens of the answer so far, without those of `left_out`, which are generated again.
+    `text_end`: the end of the text that the client has.
+    `tokens`: the tokens of the answer so far, without white space at its end, which is generated again.
     """
 
     body: bytes
     repeats: bool = False
-    left_out: str = ""
+    text_end: TextEnd = TextEnd()
     tokens: int = 0
 
 
@@ -53,7 +55,7 @@ def continuation(dialect: Dialect, body: bytes, partial: PartialAnswer) -> Conti
     text = partial.text
     sent = text if dialect is Dialect.COMPLETIONS else text.rstrip()
     if not sent:
-        return Continuation(body, repeats=True, left_out=text)
+        return Continuation(body, repeats=True, text_end=TextEnd(text))
     tokens = partial.tokens - (partial.blank_tail_tokens() if len(sent) < len(text) else 0)
     changed: dict[str, msgspec.Raw] = {**fields, **_less_tokens(fields, tokens)}
     if dialect is Dialect.COMPLETIONS:
@@ -63,7 +65,8 @@ def continuation(dialect: Dialect, body: bytes, partial: PartialAnswer) -> Conti
     if dialect is Dialect.CHAT:
         changed["continue_final_message"] = msgspec.Raw(b"true")
         changed["add_generation_prompt"] = msgspec.Raw(b"false")
-    return Continuation(_encode(changed), left_out=text[len(sent) :], tokens=max(0, tokens))
+    end = text_end(text, text[len(sent) :], stop_texts(fields), value(fields, "include_stop_str_in_output") is True)
+    return Continuation(_encode(changed), text_end=end, tokens=max(0, tokens))
 
 
 def is_used_up(body: bytes, partial: PartialAnswer) -> bool:

@@ -3,15 +3,12 @@
 import json
 from typing import Any
 
-import msgspec
-
 from svc.router.resume.continuation import Continuation
-from svc.router.resume.event_formats import DECODE_ERRORS, DONE
-from svc.router.resume.left_out_text import LeftOutText
+from svc.router.resume.event_formats import DECODE_ERRORS, DONE, read_event, written
 from svc.router.resume.partial_answer import PartialAnswer
+from svc.router.resume.text_join import TextJoin
 
 NO_VALUE: tuple[object, ...] = (None, "", [], {})
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 class ContinuedCompletion:
@@ -22,7 +19,7 @@ class ContinuedCompletion:
         "_common",
         "_has_content",
         "_has_role",
-        "_left_out",
+        "_join",
         "_prompt_tokens",
         "_tokens",
         "failure",
@@ -35,9 +32,14 @@ class ContinuedCompletion:
         self._common = {"id": partial.id, "model": partial.model, "created": partial.created} if partial.started else {}
         self._has_role = partial.started
         self._has_content = not request.repeats
-        self._left_out = LeftOutText(request.left_out)
+        self._join = TextJoin(request.text_end)
         self._tokens = request.tokens
         self._prompt_tokens, self._cached_tokens = partial.prompt_tokens, partial.cached_tokens
+
+    @property
+    def stop(self) -> str:
+        """The stop text at which the answer has ended although the instance has not noticed it; else empty."""
+        return self._join.stop
 
     def rewrite(self, data: bytes, events: list[bytes]) -> None:
         """Append the event to pass on in place of this one, if there is any."""
@@ -45,13 +47,13 @@ class ContinuedCompletion:
             events.append(b"data: [DONE]\n\n")
             return
         try:
-            event = _read(data)
+            event = read_event(data)
             passes = self._rewrite(event)
         except (*DECODE_ERRORS, AttributeError, TypeError, KeyError):
             self.failure = "its events cannot be read"
             return
         if passes and not self.failure:
-            events.append(b"data: %b\n\n" % _written(event))
+            events.append(written(event))
 
     def _rewrite(self, event: dict[str, Any]) -> bool:
         """Rewrite an event; return whether it has anything for the client."""
@@ -73,13 +75,19 @@ class ContinuedCompletion:
 
     def _rewrite_choice(self, choice: dict[str, Any]) -> bool:
         """Rewrite the choice of an event; return whether it has anything for the client."""
-        if choice.get("finish_reason"):
-            if self.finish_reason:
-                return False
-            self.finish_reason = choice["finish_reason"]
-        if "text" in choice:
-            return self._rewrite_text(choice, "text") or bool(choice.get("finish_reason"))
-        delta = choice["delta"]
+        if self.finish_reason:
+            return False
+        has_text = self._rewrite_text(choice, "text") if "text" in choice else self._rewrite_delta(choice)
+        if self._join.stop:
+            choice["finish_reason"] = "stop"
+        self.finish_reason = choice.get("finish_reason") or ""
+        return has_text or bool(self.finish_reason)
+
+    def _rewrite_delta(self, choice: dict[str, Any]) -> bool:
+        """Rewrite what an event adds to a chat; return whether it has anything for the client."""
+        delta = choice.get("delta")
+        if delta is None:
+            return False
         had_role = self._has_role
         is_second_role = "role" in delta and had_role
         if is_second_role:
@@ -92,14 +100,14 @@ class ContinuedCompletion:
         has_more = any(item not in NO_VALUE for name, item in delta.items() if name != "content")
         if is_second_role and delta.get("content") is None:
             delta.pop("content", None)
-        return has_text or has_more or bool(choice.get("finish_reason")) or not had_role
+        return has_text or has_more or not had_role
 
     def _rewrite_text(self, parent: dict[str, Any], name: str) -> bool:
         """Remove from a text what the client has; return whether anything of it is left."""
         text = parent.get(name)
         if not text:
             return False
-        text = parent[name] = self._left_out.remove(text)
+        text = parent[name] = self._join.add(text)
         return bool(text)
 
     def _add_usage(self, usage: dict[str, Any]) -> None:
@@ -127,20 +135,3 @@ class ContinuedCompletion:
             prompt = max(0, timings["prompt_n"] + cached - self._tokens) if known is None else known
             timings["prompt_n"] = max(0, prompt - cached)
             timings["cache_n"] = min(cached, prompt)
-
-
-def _read(data: bytes) -> dict[str, Any]:
-    try:
-        return _decode(data)
-    except DECODE_ERRORS:
-        fields = json.loads(data)  # it may have half a surrogate pair
-    if not isinstance(fields, dict):
-        raise ValueError("an event is no object")
-    return fields
-
-
-def _written(event: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(event)
-    except UnicodeEncodeError:
-        return json.dumps(event, separators=(",", ":")).encode()

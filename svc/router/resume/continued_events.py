@@ -3,9 +3,12 @@
     events = ContinuedEvents(partial, request)   # `partial` as it is now, `request` from `continuation`
     events.add(data)                             # the bytes to pass on in place of these, which may be cut anywhere
     events.failure                               # not empty: the instance does not continue the answer
+    events.stopped                               # the answer has ended, before the instance ends it
 
 The events get the answer's id, model and time. No second role or beginning of a message passes, and the usage is that
-of the whole answer. After a failure nothing more passes: the router ends the stream with an error event.
+of the whole answer. After a failure nothing more passes: the router ends the stream with an error event. An answer has
+`stopped` if a stop text has come of which the client had the beginning, so that the instance cannot notice it: no more
+text passes, and the router may leave the instance and take the rest from `ending`.
 """
 
 from svc.router.http.sse import last_end, split
@@ -31,6 +34,11 @@ class ContinuedEvents:
     def failure(self) -> str:
         """Why the instance does not continue the answer, in words for a log; empty as long as it does."""
         return self._form.failure
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the answer has ended at a stop text that the instance does not notice."""
+        return bool(self._form.stop)
 
     def add(self, data: bytes) -> bytes:
         """Return the bytes to pass on in place of the next bytes of the stream: whole events, or nothing."""

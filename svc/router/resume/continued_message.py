@@ -3,15 +3,10 @@
 import json
 from typing import Any
 
-import msgspec
-
 from svc.router.resume.continuation import Continuation
-from svc.router.resume.event_formats import DECODE_ERRORS
-from svc.router.resume.left_out_text import LeftOutText
+from svc.router.resume.event_formats import DECODE_ERRORS, read_event, written_message
 from svc.router.resume.partial_answer import PartialAnswer
-
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
-_encode = msgspec.json.encode
+from svc.router.resume.text_join import TextJoin
 
 
 class ContinuedMessage:
@@ -23,7 +18,8 @@ class ContinuedMessage:
         "_has_start",
         "_has_text",
         "_indices",
-        "_left_out",
+        "_join",
+        "_new_tokens",
         "_next_block",
         "_prompt_tokens",
         "_tokens",
@@ -39,16 +35,21 @@ class ContinuedMessage:
         self._block = partial.block  # the client's block that is open
         self._next_block = partial.next_block
         self._indices: dict[int, int] = {}  # of the instance's blocks, and of the client's that they belong to
-        self._left_out = LeftOutText(request.left_out)
-        self._tokens = request.tokens
+        self._join = TextJoin(request.text_end)
+        self._tokens, self._new_tokens = request.tokens, 0
         self._prompt_tokens, self._cached_tokens = partial.prompt_tokens, partial.cached_tokens
+
+    @property
+    def stop(self) -> str:
+        """The stop text at which the answer has ended although the instance has not noticed it; else empty."""
+        return self._join.stop
 
     def rewrite(self, data: bytes, events: list[bytes]) -> None:
         """Append the events to pass on in place of this one."""
         try:
-            event = _decode(data)
+            event = read_event(data)
             if self._rewrite(event, events) and not self.failure:
-                events.append(_event(event))
+                events.append(written_message(event))
         except (*DECODE_ERRORS, AttributeError, TypeError, KeyError):
             self.failure = "its events cannot be read"
 
@@ -58,10 +59,12 @@ class ContinuedMessage:
             case "message_start":
                 started, self._has_start = self._has_start, True
                 return not started
+            case kind if self.finish_reason and kind not in ("message_stop", "ping", "error"):
+                return False
             case "content_block_start":
                 return self._start_block(event, events)
             case "content_block_delta":
-                return self._rewrite_delta(event)
+                return self._rewrite_delta(event, events)
             case "content_block_stop":
                 index = event["index"] = self._indices[event["index"]]
                 is_open = index == self._block
@@ -88,29 +91,43 @@ class ContinuedMessage:
             return False
         if is_text and self._block is not None and not self._indices:
             self._indices[event["index"]] = self._block
-            if text := self._left_out.remove(block.get("text") or ""):
-                events.append(_event(_text_delta(self._block, text)))
+            if text := self._join.add(block.get("text") or ""):
+                events.append(written_message(_text_delta(self._block, text)))
             return False
         self._stop_block(events)
         if is_text:
-            block["text"] = self._left_out.remove(block.get("text") or "")
+            block["text"] = self._join.add(block.get("text") or "")
         self._indices[event["index"]] = self._block = self._next_block
         event["index"] = self._block
         self._next_block += 1
         return True
 
-    def _rewrite_delta(self, event: dict[str, Any]) -> bool:
+    def _rewrite_delta(self, event: dict[str, Any], events: list[bytes]) -> bool:
         event["index"] = self._indices[event["index"]]
         delta = event["delta"]
         if delta["type"] != "text_delta":
             return True
-        delta["text"] = self._left_out.remove(delta["text"])
+        delta["text"] = self._join.add(delta["text"])
+        self._new_tokens += 1
+        if self.stop:
+            self._end_at_stop(event, events)
+            return False
         return bool(delta["text"])
+
+    def _end_at_stop(self, event: dict[str, Any], events: list[bytes]) -> None:
+        """Append the last text and the end of a message that ends at a stop text."""
+        if event["delta"]["text"]:
+            events.append(written_message(event))
+        self._stop_block(events)
+        self.finish_reason = "stop_sequence"
+        delta = {"stop_reason": self.finish_reason, "stop_sequence": self.stop}
+        usage = {"output_tokens": self._tokens + self._new_tokens}
+        events.append(written_message({"type": "message_delta", "delta": delta, "usage": usage}))
 
     def _stop_block(self, events: list[bytes]) -> None:
         """End the client's block that is open, if the instance has not: the rest of the text was empty."""
         if self._block is not None:
-            events.append(_event({"type": "content_block_stop", "index": self._block}))
+            events.append(written_message({"type": "content_block_stop", "index": self._block}))
             self._block = None
 
     def _add_usage(self, usage: dict[str, Any]) -> None:
@@ -126,7 +143,3 @@ class ContinuedMessage:
 
 def _text_delta(index: int, text: str) -> dict[str, Any]:
     return {"type": "content_block_delta", "index": index, "delta": {"type": "text_delta", "text": text}}
-
-
-def _event(fields: dict[str, Any]) -> bytes:
-    return b"event: %b\ndata: %b\n\n" % (fields["type"].encode(), _encode(fields))

@@ -22,6 +22,7 @@ from svc.router.resume.request_fields import (
     last_message,
     prompt_text,
     read_fields,
+    stop_texts,
     value,
 )
 
@@ -102,6 +103,7 @@ def _why_not(dialect: Dialect, fields: Fields, partial: PartialAnswer, limit_byt
         return "several_choices"
     if not partial.begun:
         return ""
+    stop_texts(fields)
     if partial.size > limit_bytes:
         return "too_long"
     if _is_half_character(partial):

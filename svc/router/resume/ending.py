@@ -5,15 +5,12 @@ events = ending(dialect, body, partial)   # empty: the answer is not complete
 
 from typing import Any
 
-import msgspec
-
 from svc.router.resume.continuation import is_used_up
 from svc.router.resume.dialect import Dialect
-from svc.router.resume.event_formats import DECODE_ERRORS
+from svc.router.resume.event_formats import DECODE_ERRORS, written, written_message
 from svc.router.resume.partial_answer import PartialAnswer
 from svc.router.resume.request_fields import asks_usage, read_fields
 
-_encode = msgspec.json.encode
 _OBJECTS = {Dialect.CHAT: "chat.completion.chunk", Dialect.COMPLETIONS: "text_completion"}
 _DONE = b"data: [DONE]\n\n"
 
@@ -57,7 +54,7 @@ def _completion_event(
         "model": partial.model,
         "choices": choices,
     }
-    return b"data: %b\n\n" % _encode(event if usage is None else event | {"usage": usage})
+    return written(event if usage is None else event | {"usage": usage})
 
 
 def _usage(partial: PartialAnswer, prompt_tokens: int) -> dict[str, int]:
@@ -77,4 +74,4 @@ def _message_ending(partial: PartialAnswer) -> bytes:
         delta = {"stop_reason": "max_tokens", "stop_sequence": None}
         events.append({"type": "message_delta", "delta": delta, "usage": {"output_tokens": partial.tokens}})
     events.append({"type": "message_stop"})
-    return b"".join(b"event: %b\ndata: %b\n\n" % (str(event["type"]).encode(), _encode(event)) for event in events)
+    return b"".join(map(written_message, events))

@@ -117,6 +117,7 @@ class MessageEvent(msgspec.Struct, gc=False):
 
 decode_completion: Callable[[bytes], Completion] = msgspec.json.Decoder(Completion).decode
 decode_first_completion: Callable[[bytes], FirstCompletion] = msgspec.json.Decoder(FirstCompletion).decode
+_decode_fields: Callable[[bytes], dict[str, Any]] = msgspec.json.Decoder(dict[str, Any]).decode
 decode_message: Callable[[bytes], MessageEvent] = msgspec.json.Decoder(MessageEvent).decode
 
 
@@ -142,6 +143,30 @@ def payload(event: bytes) -> bytes:
     lines = event.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
     values = [line[5:].removeprefix(b" ") for line in lines if line.startswith(b"data:")]
     return b"\n".join(values)
+
+
+def read_event(data: bytes) -> dict[str, Any]:
+    """Return the fields of an event; raise one of DECODE_ERRORS if it is no object."""
+    try:
+        return _decode_fields(data)
+    except DECODE_ERRORS:
+        fields = json.loads(data)
+    if not isinstance(fields, dict):
+        raise ValueError("an event is no object")
+    return fields
+
+
+def written(fields: dict[str, Any]) -> bytes:
+    """Return an event of OpenAI's form with these fields."""
+    try:
+        return b"data: %b\n\n" % msgspec.json.encode(fields)
+    except UnicodeEncodeError:  # half a surrogate pair, as an escape
+        return b"data: %b\n\n" % json.dumps(fields, separators=(",", ":")).encode()
+
+
+def written_message(fields: dict[str, Any]) -> bytes:
+    """Return an event of Anthropic's form with these fields."""
+    return b"event: %b\n%b" % (fields["type"].encode(), written(fields))
 
 
 def join_surrogates(text: str) -> str:

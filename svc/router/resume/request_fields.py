@@ -57,6 +57,15 @@ def prompt_text(fields: Fields) -> str | None:
     return prompt if isinstance(prompt, str) else None
 
 
+def stop_texts(fields: Fields) -> tuple[str, ...]:
+    """Return the texts that end the answer; raise TypeError if they are no texts."""
+    stops = value(fields, "stop") or value(fields, "stop_sequences") or ()
+    stops = (stops,) if isinstance(stops, str) else tuple(stops)
+    if not all(isinstance(stop, str) for stop in stops):
+        raise TypeError("a stop is no text")
+    return tuple(filter(None, stops))
+
+
 def asks_usage(dialect: Dialect, fields: Fields) -> bool:
     """Return whether the request asks for an event with the usage at the end of the stream."""
     options = value(fields, "stream_options")
