@@ -49,7 +49,7 @@ class GunicornApplication(BaseApplication):
 
     def when_ready(self, arbiter: "Arbiter") -> None:
         """Prepare the fork of the worker. gunicorn calls this hook in the master once the master listens."""
-        for number in (signal.SIGTTIN, signal.SIGTTOU):  # on these, gunicorn would add or remove a worker
+        for number in (signal.SIGTTIN, signal.SIGTTOU):  # ignored, because gunicorn would add or remove a worker
             signal.signal(number, signal.SIG_IGN)
         gevent_patch.skip_plugins()  # gunicorn's gevent worker patches the standard library after the fork
         signals.block_during_forks()

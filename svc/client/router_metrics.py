@@ -17,7 +17,7 @@ Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
 class InstanceLoad(NamedTuple):
-    """Whether the router sends new requests to an instance, and how many requests it has in flight there."""
+    """What the metrics show of an instance's load: whether it gets new requests, and how many are in flight there."""
 
     is_up: bool
     in_flight: int
@@ -34,7 +34,7 @@ class RouterRequests(NamedTuple):
 
 
 class InstanceMarks(NamedTuple):
-    """Whether the router sends new requests to an instance, and whether the instance is ejected or failing."""
+    """What the metrics show of an instance's state: whether it gets new requests, is ejected, or is failing."""
 
     is_up: bool
     is_ejected: bool

@@ -33,7 +33,7 @@ class RegistryWorker(GeventWorker):
 
         self._handle_batch = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.handle_batch
         clients = connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT)
-        self._max_kept = clients // 8  # each takes one descriptor of two, so they take a sixteenth of all descriptors
+        self._max_kept = clients // 8  # one descriptor each: a sixteenth of 2 * clients descriptors
         self._limits = ConnectionLimits(DEADLINES, clients - clients // 16, DESCRIPTORS_PER_CLIENT)
         gc.collect()
         gc.freeze()  # all objects so far live as long as the process, so garbage collections skip them

@@ -29,7 +29,10 @@ def identify(state: RouterState) -> ApiKey | None:
 
 
 def identify_unrestricted(state: RouterState) -> None:
-    """Raise Forbidden for a key that may use only some models: the response shows all of them. Else as `identify`."""
+    """Raise Forbidden for a key that may use only some models, because the response shows all models.
+
+    Raise Unauthorized as `identify` does.
+    """
     key = identify(state)
     if key is not None and key.restricts_models and not key.operator:
         raise Forbidden("this API key may use only some models, so it may not see the instances")
@@ -44,7 +47,8 @@ def client_address(state: RouterState) -> str:
 def operators_registry(state: RouterState, token: str) -> RegistryClient:
     """Return a client of the registry that acts as the operator who has sent the current request with this token.
 
-    The router's own token and address are not used: the registry may require no token of a client on its machine.
+    The client sends the operator's token and address, not the router's own. The router may run on the registry's
+    machine, where the registry may require no token.
     """
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": client_address(state)}
     urls = state.settings.registry_url.split(",")

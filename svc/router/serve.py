@@ -34,9 +34,9 @@ if TYPE_CHECKING:  # imported in the worker only, after gevent has patched the s
 
 WORKER_CONNECTIONS = 10_000
 DESCRIPTORS_PER_CLIENT = 2  # the client's connection, and one to an instance
-MAX_ACCEPT = 100  # connections that a process accepts before requests have their turn
-MAX_WORKERS = 8  # chosen by default
-STOP_MARGIN_SECONDS = 3  # by which the master's grace period is longer than the worker's
+MAX_ACCEPT = 100  # number of connections that a process accepts before requests have their turn
+MAX_WORKERS = 8  # maximum of the number that is chosen by default
+STOP_MARGIN_SECONDS = 3  # the master's grace period is this much longer than the worker's
 SWEEP_INTERVAL_SECONDS = 1.0  # between two sweeps under another WSGI server
 
 
@@ -74,7 +74,7 @@ class RouterApplication(GunicornApplication):
         self._groups = [ProcessGroup(relaying)] if relaying > 1 else []  # the newest is the last
         lock = ProcessLock()
         self._objects_lock_watch = LockWatch(lock)
-        self._objects = ObjectOwners(lock)  # of all groups: a HUP forgets no object
+        self._objects = ObjectOwners(lock)  # shared by all groups, so that a HUP forgets no object
         self.slot: int | None = None
         self.components: RouterComponents | RelayComponents
         super().__init__()
@@ -166,7 +166,8 @@ def unused_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> I
 def worker_count(setting: int, cores: int) -> int:
     """Return how many processes relay. `setting`: the value of `workers`; 0 means a number that suits the cores.
 
-    Below four cores it is one, else a quarter of them, because the engines need the others, and at most MAX_WORKERS.
+    With 0, one process relays on fewer than four cores, else one for four cores, because engines need the others; at
+    most MAX_WORKERS.
     """
     return setting or max(1, min(MAX_WORKERS, cores // 4))
 

@@ -47,8 +47,8 @@ SETTING_NAMES = SettingNames(
     "trusted_proxies instead",
     "cors_origins (--cors-origins, or under [router] in config/svc.toml)",
 )
-MAX_SMALL_TABLE = 100  # entries
-INTERVAL_SECONDS_PER_ENTRY = 0.0001  # between two replacements of a larger table: one takes 7 us for each entry
+MAX_SMALL_TABLE = 100  # number of entries
+INTERVAL_SECONDS_PER_ENTRY = 0.0001  # pause between two replacements of a larger table: one takes 7 us per entry
 
 
 class RouterState:
@@ -188,7 +188,10 @@ class RouterState:
             self.replace_targets(self.balancer.table.targets)
 
     def set_loads(self, loads: dict[str, ListedLoad], own_requests: dict[str, int]) -> None:
-        """Choose instances by these loads of engines. `own_requests`: how many requests of each are this router's."""
+        """Choose instances by these loads of engines.
+
+        `own_requests`: how many requests at each engine are this router's.
+        """
         self.loads = loads
         balancer, settings = self.balancer, self.settings
         pools = [[member.name for member in pool.members] for pool in balancer.table.by_model.values()]

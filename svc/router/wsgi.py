@@ -31,7 +31,7 @@ class WsgiResponse(NamedTuple):
     parts: Any = None
 
 
-Answer = Callable[[Request, str], WsgiResponse]  # of a request for the router's own endpoints, from a client's address
+Answer = Callable[[Request, str], WsgiResponse]  # answers a request for the router's own endpoints from this address
 
 
 def call(app: Callable[..., Any], request: Request, address: str) -> WsgiResponse:

@@ -77,7 +77,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
     elif is_world_accessible(secret.mode) and (secret.reader_gid is None or not facts.files.in_foreground):
         # Left out: in a container, a file that its user can read only because all users can is mounted from the host.
         yield Finding(
-            f"mode.{path}",  # a key other than token.*, because a file's mode is not the cause of a refused token
+            f"mode.{path}",  # not token.PATH, the cause of refused tokens: a mode does not explain these
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",

@@ -18,7 +18,7 @@ from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
 RPC_TIMEOUT_SECONDS = 3.0
-MAX_LOG_LINES = 6  # an error is searched in this number of lines at the end of supervisord's log
+MAX_LOG_LINES = 6  # number of lines at the end of supervisord's log that are searched for an error
 
 
 def supervisord(site: Site) -> SupervisordFacts:

@@ -9,8 +9,8 @@ instance follows what its engine reports (additive increase, multiplicative in t
                                                    first time, it doubles
     else                                           the limit stays
 
-A few means one, and one more for each WAITING_SHARE requests that run: so the engine has the next request at hand.
-An engine that reports nothing has no limit.
+A few means one, and one more for each WAITING_SHARE requests that run, so that the engine always has a next request. An
+engine that reports nothing has no limit.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -23,8 +23,8 @@ FIRST_LIMIT = 16
 GROWTH_SHARE = 8
 WAITING_SHARE = 16
 MAX_LIMIT = 100_000
-FORGET_SECONDS = 60.0  # after the last report
-NEW_REPORT_SECONDS = 0.05  # by which a report must be newer: the age of one report is read with a small error
+FORGET_SECONDS = 60.0  # a limit is forgotten this long after the last report
+NEW_REPORT_SECONDS = 0.05  # a report is new if it is newer by more than this: ages are read with a small error
 
 
 class AdaptiveLimit(msgspec.Struct, frozen=True):
@@ -68,7 +68,7 @@ class AdaptiveLimits:
         """Take account of the reports of these instances, and return the limits of those that have reported.
 
         `reports`: the load of each instance, and when it was reported; `own_requests`: how many requests in it are this
-        router's; `in_flight`: returns how many of them an instance has now.
+        router's; `in_flight`: returns how many requests of this router are in flight at an instance now.
         """
         before, self._limits = self._limits, {}
         for name in names:

@@ -156,7 +156,7 @@ class Balancer:
         return target
 
     def claim_place(self, target: Target) -> bool:
-        """Return whether an instance has a place for the next attempt. One of several processes claims it."""
+        """Return whether an instance has a place for the next attempt. With several processes, also claim the place."""
         return target.name not in self.full
 
     def may_retry(self) -> bool:

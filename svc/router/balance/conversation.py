@@ -5,12 +5,12 @@ templates put tools and system prompt before the messages, and both are equal in
 cut as bytes, without reading them, so that the cost depends on the number of blocks. Each hash covers its block and all
 blocks before it: equal hashes mean equal prefixes.
 
-Only whole blocks have a hash. The conversation's last bytes are followed by others in its next turn, so they identify
-nothing yet; for the same reason the bracket that ends the messages is no part of it.
+Only whole blocks have a hash, because the next turn of the conversation appends to its last bytes. For the same reason,
+the bracket that ends the messages is left out.
 
-Blocks grow with their position: they have 512 bytes in the first 4 KB, then a quarter of the largest power of two
-before them. So at most a fifth of a common prefix is not recognized, or 512 bytes, which are about 128 tokens; and a
-conversation of 1 MB has 40 blocks instead of 2,048.
+Blocks have 512 bytes in the first 4 KB of a conversation. Later blocks have a quarter of the largest power of two that
+is not above their position. So a conversation of 1 MB has 40 blocks instead of 2,048. Of a common prefix, at most a
+fifth is not recognized, or 512 bytes (about 128 tokens) if that is more.
 """
 
 from bisect import bisect_right

@@ -58,7 +58,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class PeekedTurns(Mapping[str, Iterator[int]]):
-    """The counters of turns, of which each returns the number of the next turn and does not use it up."""
+    """Counters of turns that return the number of the next turn without using up that turn."""
 
     def __init__(self, turns: Mapping[str, Iterator[int]]) -> None:
         self._turns = turns
@@ -106,10 +106,10 @@ def _pick(
     request: RoutingRequest,
     full: tuple[str, ...],
 ) -> tuple[Member | None, PickContext]:
-    """Return the member that the policy chooses, and with which arguments.
+    """Return the member that the policy chooses, and the context with which it chooses.
 
-    One process excludes full instances before it asks the policy. One of several asks first, and again if the chosen
-    instance turns out to be full.
+    A single process excludes full instances before it asks the policy. With several processes, each asks the policy
+    first, and asks again if the chosen instance turns out to be full.
     """
     context = _preview(balancer.context(full if balancer.full else ()))
     member = choose(pool, request, context)
@@ -211,7 +211,7 @@ def _by_prefix(
 ) -> Iterator[str]:
     """Yield the reasons for a conversation of `size` bytes.
 
-    `key`: the name and the hash of what chooses if no member was sent a prefix of the conversation.
+    `key`: the name and the hash of the key that decides if no member was sent a prefix of the conversation.
     """
     matches = [
         (blocks, names) for blocks, bits in context.prefixes.find(hashes) if (names := _names_with(pool, context, bits))

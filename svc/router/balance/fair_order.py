@@ -28,10 +28,10 @@ import msgspec
 
 UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
 AGING_SECONDS = 5.0
-MAX_CHARGED_TOKENS = 100_000_000  # of one request, whatever engines report: counters must fit into 64 bits
+MAX_CHARGED_TOKENS = 100_000_000  # limit for one request, whatever engines report: counters must fit into 64 bits
 MAX_COUNTERS = 20_000  # beyond it, the counters that were used least recently are forgotten
-MAX_QUEUE_MULTIPLE = 8  # an account may have so many times more waiting requests than the queue has room for others
-BASE = ""  # in place of an account's name: the counter at which accounts of a priority and group start
+MAX_QUEUE_MULTIPLE = 8  # an account's waiting requests are fewer than this multiple of the queue's free places
+BASE = ""  # stands for an account's name in the key of the counter at which new accounts start
 
 CounterKey = tuple[str, int, str]  # group, priority, account
 NO_ACCOUNT: CounterKey = ("", 0, BASE)  # of requests without an account
@@ -55,8 +55,8 @@ class Charge(msgspec.Struct, gc=False, eq=False):
     body_bytes: int
     is_background: bool = False  # whether it leaves some places of each instance to others
     expected: int = 0  # tokens, once the request has begun to wait
-    tokens: int = 0  # what it is charged with at present
-    units: int = 0  # the same, by the share of its account
+    tokens: int = 0  # what the request is charged with at present
+    units: int = 0  # `tokens` in counter units, divided by the account's share
     running: int = 0  # the units that it was charged with in advance, until it ends
 
 
@@ -99,11 +99,11 @@ class FairOrder:
     # Requests that get a place.
 
     def begin(self, charge: Charge) -> None:
-        """Note a request that gets a place while none waits. It is charged when its tokens are known."""
+        """Record a request that gets a place while no request waits. It is charged when its tokens are known."""
         self._begun[charge.key] = None
 
     def serve(self, charge: Charge) -> None:
-        """Charge a request that gets a place while others wait with its expected tokens, unless it was charged."""
+        """Charge its expected tokens to a request that gets a place while others wait, unless it is charged already."""
         key = charge.key
         with self._lock:
             self.lift(key)
@@ -195,7 +195,7 @@ class FairOrder:
                 self._served_at.pop(charge.key, None)
 
     def may_wait(self, charge: Charge | None, room: int) -> bool:
-        """Return whether an account may have one more waiting request, if the queue has `room` for so many.
+        """Return whether an account may have one more waiting request. `room`: the free places of the queue.
 
         One account never fills the queue: others always find room.
         """
@@ -211,7 +211,7 @@ class FairOrder:
 
 
 def in_order(ranks: Iterable[tuple[str, Rank]]) -> list[int]:
-    """Return the indexes of these ranks, each with its group, in the order in which they have their turns.
+    """Return the indexes of `ranks`, which are pairs of group and rank, in the order of their turns.
 
     Counters of different groups cannot be compared: of two groups at the same level, the one with the request that has
     waited longest goes first.

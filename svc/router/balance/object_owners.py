@@ -119,4 +119,4 @@ def digest_of(text: str) -> int:
     return int.from_bytes(blake2b(text.encode(errors="replace"), digest_size=8).digest(), "big") or 1
 
 
-digest_of_name = lru_cache(MAX_CACHED_NAMES)(digest_of)  # not for ids: clients may invent any number of them
+digest_of_name = lru_cache(MAX_CACHED_NAMES)(digest_of)  # ids are not cached: clients may invent any number of them

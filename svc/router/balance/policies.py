@@ -200,7 +200,7 @@ def _by_affinity_or_load(pool: Pool, request: RoutingRequest, context: PickConte
 def auto_hashes(pool: Pool, request: RoutingRequest, context: PickContext) -> list[int]:
     """Return the hashes of the conversation by which `auto` chooses; empty if it does not choose by prefix.
 
-    A request of the Responses API goes by its session, if it has one: so every router finds what instances keep.
+    A request of the Responses API with a session goes by session: so every router finds what instances keep for it.
     """
     if not context.auto_prefix or len(request.body) < FIRST_BLOCK_BYTES:
         return []
@@ -258,7 +258,7 @@ def _score(key: int, seed: int, weight: int) -> float:
 
 
 def _load_limit(member: Member, pool: Pool, total: int, extra: float = 0) -> float:
-    """Return the requests in flight from which on a member is overloaded. `extra`: how many more it may have."""
+    """Return the number of requests in flight at which a member is overloaded. `extra`: how many more it may have."""
     return MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + extra
 
 

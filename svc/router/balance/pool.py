@@ -10,7 +10,7 @@ import msgspec
 from svc.router.balance.target import Target
 
 MAX_CYCLE_LENGTH = 10_000
-RESERVED_SHARE = 8  # one place of so many at an instance is left to requests of priority 0 and higher
+RESERVED_SHARE = 8  # one of this many places at an instance is left to requests of priority 0 and higher
 CACHE_KEY_SEPARATOR = "\0"  # precedes the cache type in a pool's key
 
 
@@ -31,7 +31,7 @@ class Pool(msgspec.Struct, frozen=True):
     cycle: tuple[int, ...] = ()  # indexes of members, each as often as its weight requires
     seed: int = 0  # a hash of the key, so that the same conversation with another model has other hashes
     seeds: tuple[int, ...] = ()  # hashes of the members' names
-    weight: int = 1  # of all members together
+    weight: int = 1  # sum of the weights of all members
     unexcluded: tuple[Member, ...] = ()  # what to choose from if nothing is excluded: members with a weight, or all
     by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
 
@@ -56,8 +56,8 @@ class Pool(msgspec.Struct, frozen=True):
 def reserved(pool: Pool, loads: Mapping[str, int], limit_of: Callable[[Target], int]) -> list[str]:
     """Return the names of the members whose free places are left to requests of priority 0 and higher.
 
-    At least one place is left, unless there is only one. So such a request need not wait until one of a lower priority
-    ends, and the engine works all the same.
+    At least one place is left, unless there is only one. So a request of priority 0 need not wait until one of a lower
+    priority ends, and yet the engine is not idle while only such requests are there.
     """
     limits = ((member.name, limit_of(member.target)) for member in pool.members)
     return [

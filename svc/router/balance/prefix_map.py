@@ -5,8 +5,8 @@ Each entry that is used is put into the young generation. When that is full, it 
 before it is dropped. So an entry stays until others fill half the map: about as in an LRU cache, but without the cost
 of keeping all entries in order.
 
-The instances of an entry are the bits of one number, so that one look at an entry tells which instances have the
-prefix. When an instance leaves, its bit is ignored. Once no entry has the bit, another instance may get it.
+The instances of an entry are the bits of one number, so that one look-up shows which instances have the prefix. When an
+instance leaves, its bit is ignored. Once no entry has the bit, another instance may get it.
 """
 
 from collections.abc import Sequence
@@ -15,8 +15,8 @@ from collections.abc import Sequence
 # one for each instance (32).
 ENTRY_BYTES = 140
 SMALL_BITS = 60
-BYTES_PER_BIT = 1 / 6  # of a number with more bits than SMALL_BITS
-MAX_RETIRED_BITS = 64  # above this number, they are removed from all entries at once, which takes milliseconds
+BYTES_PER_BIT = 1 / 6  # size of a number with more bits than SMALL_BITS
+MAX_RETIRED_BITS = 64  # if there are more, they are removed from all entries at once, which takes milliseconds
 
 Match = tuple[int, int]  # number of blocks, and the bits of the instances that were sent these blocks and no more
 

@@ -1,7 +1,7 @@
 """The size of a request's prompt: the bytes of its text in UTF-8. Pure.
 
-It counts what the original router counted: of each message its content, or of each part of the content `text` and
-`content`; or else the prompt, or each text of a list of prompts. Images, tools and other fields do not count.
+As in the original router, these texts count: the content of each message, which may be a list of parts with `text` and
+`content`; without messages, the prompt, which may be a list of texts. Images, tools and other fields do not count.
 
 The values of a list take up to 28 times the memory of their JSON. So all bytes count in a body with so many commas that
 it may have a very long list.

@@ -5,7 +5,7 @@ from svc.router.balance.request_queue import OnWait
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
-REGISTRY_NOTICE_SECONDS = 5.0  # within which a babysitter notices that its instance has ended, and the table shows it
+REGISTRY_NOTICE_SECONDS = 5.0  # limit until a babysitter notices that its instance has ended, and the table shows that
 
 
 def choose_again_or_wait(

@@ -170,7 +170,7 @@ class RequestQueue:
             return False
         charge = waiter.charge
         if charge is not None and charge.key[1] < 0:
-            # A place that is left to others is used only if they would wait behind this request.
+            # A background request leaves some places to requests of priority 0 and higher, unless these wait behind it.
             charge.is_background = line.rank(waiter).level > 0 or not self._has_foreground(model)
         return True
 
@@ -239,7 +239,7 @@ class RequestQueue:
         if self.waiting:
             self.expire(now)
             if self.order.has_waiting:
-                self.wake_all()  # with time, the order changes, and which places a request may have
+                self.wake_all()  # the order, and the places that a request may have, change with time
 
     def expire(self, now: float) -> None:
         """Wake the waiters whose deadline has passed, and mark them as expired."""

@@ -6,7 +6,7 @@ from svc.base.errors import NotFound, SvcError, Unavailable
 from svc.base.similar_names import abbreviated_list, similar_names
 from svc.router.balance.routing_table import RETURNING_STATUSES, RoutingTable
 
-MODEL_DOWN_RETRY_SECONDS = 5  # within which a stopped or restarted instance may be back
+MODEL_DOWN_RETRY_SECONDS = 5  # a stopped or restarted instance may be back after this time
 MODEL_MEMORY_SECONDS = 600.0
 MAX_REMEMBERED_MODELS = 10_000
 MAX_MODELS_SHOWN = 8

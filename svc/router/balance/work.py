@@ -21,11 +21,11 @@ DEFAULT_COMPLETION_TOKENS = 256.0
 DEFAULT_REQUEST_TOKENS = 512.0
 LEARNING_RATE = 1 / 16  # weight of one response in the mean values of its model
 MAX_MODELS = 1000
-MAX_ESTIMATED_TOKENS = 10_000_000  # of a prompt or a completion, whatever engines report: sums must fit into 64 bits
-SEARCHED_BYTES = 2048  # at the beginning and at the end of a body, where max_tokens is looked for
+MAX_ESTIMATED_TOKENS = 10_000_000  # limit for a prompt or a completion, so that sums fit into 64 bits
+SEARCHED_BYTES = 2048  # max_tokens is searched in this many bytes at the beginning and at the end of a body
 MAX_TOKENS = re.compile(rb'"max_(?:completion_|output_|new_)?tokens"\s{0,8}:\s{0,8}(\d{1,7})')
 NAME_END = b'_tokens"'
-MAX_NAME_START_BYTES = len(b'"max_completion')  # of a name, before NAME_END
+MAX_NAME_START_BYTES = len(b'"max_completion')  # longest part of a name before NAME_END
 
 
 class EngineView(NamedTuple):
@@ -101,14 +101,14 @@ class Work:
     def __init__(self, always_tracked: bool = False) -> None:
         self.tokens: dict[str, int] = {}  # instance -> tokens in flight of this router's requests
         self.foreign_tokens: dict[str, float] = {}  # instance -> tokens of its foreign requests
-        self.default_foreign_tokens = 0.0  # of an instance whose load is unknown: the mean of all others
+        self.default_foreign_tokens = 0.0  # for an instance whose load is unknown: the mean of all others
         self.view = EMPTY_VIEW
         self.is_tracked = self._always_tracked = always_tracked
         self._models: dict[str | None, ModelMeans] = {}
         self._request_tokens = DEFAULT_REQUEST_TOKENS  # mean of this router's requests
 
     def use_view(self, view: EngineView) -> None:
-        """Take account of new loads of the engines."""
+        """Use these loads of the engines from now on."""
         self.view = view
         self.foreign_tokens = {name: requests * self._request_tokens for name, requests in view.foreign.items()}
         foreign = self.foreign_tokens.values()

@@ -26,7 +26,7 @@ REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf")
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The model of a body (None if absent), and as JSON (empty if absent) what names its session and its prompt."""
+    """The model of a body (None if absent), and the JSON of its session's and its prompt's fields (empty if absent)."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
@@ -82,7 +82,7 @@ def read_body(body: bytes) -> JsonBody:
         if removed:
             with suppress(BadRequest):  # reading the whole body reports the position of the error
                 fields = _read(text)
-                if fields.model and bytes(fields.prompt_cache_key) != b'""':  # neither may have been a long string
+                if fields.model and bytes(fields.prompt_cache_key) != b'""':  # an empty one may have been long
                     return JsonBody(fields, text, removed)
     return JsonBody(_read(body), body)
 
@@ -131,7 +131,7 @@ def replace_model(body: bytes, model: str) -> bytes:
 
 
 def replace_value(text: bytes, value: msgspec.Raw, replacement: bytes) -> bytes:
-    """Return the JSON with another value in place of this one, which was decoded from it."""
+    """Return the JSON `text` with `replacement` in place of `value`, which was decoded from `text`."""
     start = _position(value, text)
     return text[:start] + replacement + text[start + len(bytes(value)) :]
 
@@ -148,7 +148,7 @@ def utf8(body: bytes) -> bytes:
 
 
 def strict_json(text: bytes) -> bytes:
-    """Return JSON that msgspec reads if Python's `json` reads the text, with all fields at the same positions."""
+    """Return JSON that msgspec can read if Python's `json` can read `text`. All fields keep their positions."""
     for lenient, strict in REPLACEMENTS:
         text = text.replace(lenient, strict)
     return text

@@ -5,18 +5,18 @@ is searched only if quotes are rare in a sample, and only as long as they stay r
 """
 
 LONG_STRING_BYTES = 4 << 10
-SAMPLE_BYTES = 4 << 10  # from the middle of the text
+SAMPLE_BYTES = 4 << 10  # number of bytes from the middle of the text
 MAX_SAMPLE_QUOTES = 4
 MIN_SEARCHES = 32  # a request has about 15 quotes before its first prompt
-BYTES_PER_SEARCH = 1 << 10  # between two quotes on average, for more searches than that
-MAX_BACKSLASHES = 32  # in a row
+BYTES_PER_SEARCH = 1 << 10  # after that, quotes must be this far apart on average for the search to go on
+MAX_BACKSLASHES = 32  # limit for backslashes in a row
 BACKSLASH = ord("\\")
 
 Removed = list[tuple[int, int]]  # start and end of each removed part of a text, in ascending order
 
 
 def empty_long_strings(text: bytes) -> tuple[bytes, Removed]:
-    """Return the JSON text with empty strings in place of long ones, or with some of them if quotes are frequent.
+    """Return the JSON text with empty strings in place of long ones; if quotes are frequent, only some are replaced.
 
     Also return the positions that were removed. The result is valid JSON if the text is. The content of a removed
     string is not checked, except that strings with a line break are kept: it is the most frequent error.

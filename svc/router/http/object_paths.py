@@ -26,7 +26,7 @@ _OBJECT = rb'\s*\{(?:%b)*?\s*"id"\s*:\s*"([^"\\]{1,%d})"' % (_MEMBER, MAX_ID_CHA
 BODY_ID = re.compile(_OBJECT)
 EVENT_ID = re.compile(rb'"response"\s*:' + _OBJECT)
 FILE_ID = re.compile(rb'"(?:output|error)_file_id"\s*:\s*"([^"\\]{1,%d})"' % MAX_ID_CHARS)
-MAX_READ_BYTES = 16 << 10  # of an answer, in which the ids must come
+MAX_READ_BYTES = 16 << 10  # ids must be in this many bytes of an answer to be found
 
 
 class ObjectPath(NamedTuple):
@@ -58,7 +58,7 @@ class ObjectFields(NamedTuple):
 
 
 class _Fields(msgspec.Struct, gc=False):
-    """Raw, because the objects of a value of any other type may take 20 times the memory of its JSON."""
+    """The fields as undecoded JSON (Raw), because decoded values may take 20 times the memory of their JSON."""
 
     previous_response_id: msgspec.Raw = ABSENT
     conversation: msgspec.Raw = ABSENT
@@ -87,7 +87,7 @@ def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
 
 
 def read_object_fields(body: bytes) -> ObjectFields:
-    """Return the ids of the objects that a body names; of a body that is not a JSON object, none."""
+    """Return the ids of the objects that a body names; none if the body is not a JSON object."""
     try:
         return _read_fields(empty_long_strings(body)[0] if len(body) >= LARGE_JSON_BYTES else body)
     except _UNREADABLE:

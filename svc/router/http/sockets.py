@@ -132,7 +132,7 @@ def pump(
             else:
                 readable.start(relay_or_yield)
             try:
-                unsent, data = hub.switch()  # what a function has passed to `wake`
+                unsent, data = hub.switch()  # the arguments with which `wake` was called
             finally:
                 if is_polled:
                     poll.pause(descriptor)

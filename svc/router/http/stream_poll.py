@@ -16,12 +16,12 @@ from collections.abc import Callable
 
 from gevent import get_hub, monkey
 
-MAX_LOOP_EVENTS = 128  # of streams that the loop reads before it looks at new requests: up to 2 ms
-MAX_EVENTS = 64  # of streams that are read from the epoll, likewise
-FEW_EVENTS = 4  # at once: the load is light
-CALM_RUNS = 200  # in a row at light load, before streams leave: a move costs as much as an event
+MAX_LOOP_EVENTS = 128  # events of streams that the loop reads before it looks at new requests, which takes up to 2 ms
+MAX_EVENTS = 64  # the same for events that are read from the epoll
+FEW_EVENTS = 4  # if at most this many streams are ready at once, the load is light
+CALM_RUNS = 200  # rounds at light load before streams return to the loop: a move costs as much as an event
 READ = 1
-LOW_PRIORITY = -1  # the loop's other descriptors have 0
+LOW_PRIORITY = -1  # lower than that of the loop's other descriptors, which is 0
 
 
 class StreamPoll:

@@ -11,7 +11,7 @@ from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
 log = logging.getLogger(__name__)
-RETRY_INTERVAL_SECONDS = 60.0  # for an older registry, which has no loads
+RETRY_INTERVAL_SECONDS = 60.0  # pause after the answer of an older registry, which has no loads
 
 
 class LoadSync:
@@ -24,7 +24,7 @@ class LoadSync:
         self._interval = state.settings.load_interval
         self._loads: list[ListedLoad] = []
         self._read_at = clock()
-        # Requests of each instance that had ended, at the last rounds.
+        # For each of the last rounds: instance -> number of requests that had ended by then.
         self._ended: deque[dict[str, int]] = deque(maxlen=MAX_AGE_INTERVALS + 1)
 
     def run_round(self) -> float:
@@ -51,7 +51,7 @@ class LoadSync:
     def _own_requests(self, name: str, age: float) -> int:
         """Return how many requests of this router may be in a load of this age: those in flight, or ended since then.
 
-        A request that has ended must not be taken for another router's.
+        A request that ended after the report must not count as another router's.
         """
         in_flight = self._state.balancer.loads.get(name, 0)
         if not self._ended:

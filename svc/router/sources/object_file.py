@@ -11,7 +11,7 @@ from svc.base import private_files
 from svc.router.balance.object_owners import FREE, ObjectOwners
 
 log = logging.getLogger(__name__)
-SUFFIX = ".objects"  # of the file beside the saved table
+SUFFIX = ".objects"  # added to the path of the saved table
 FORMAT = b"svc router objects 1\n"
 ENTRY = struct.Struct("<QQ")  # the digests of the object's id and of its instance's name
 

@@ -18,9 +18,9 @@ from svc.router.balance.target import NO_DISCOVERY, Target
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
-BABYSITTER_TIMEOUT_SECONDS = 1.0  # for requests to a port at which no babysitter has answered yet
-BABYSITTER_RETRY_SECONDS = 60.0  # after which a port without a babysitter is tried again
-BABYSITTER_KEYS = ("babysitter", "service")  # in the JSON of a babysitter's /health
+BABYSITTER_TIMEOUT_SECONDS = 1.0  # timeout for requests to a port at which no babysitter has answered yet
+BABYSITTER_RETRY_SECONDS = 60.0  # a port without a babysitter is tried again after this time
+BABYSITTER_KEYS = ("babysitter", "service")  # keys in the JSON of a babysitter's /health
 
 
 class StaticCheck:

@@ -68,7 +68,7 @@ class TableSync:
         if self._cached is not None and not self._state.ready and self._cached.age < self._grace_period:
             self._use_saved_table(
                 self._cached
-            )  # it shows whether the registry has lost its data just before this start
+            )  # the saved table shows whether the registry lost its data just before this start
         self._cached = None
         targets, unusable = _targets(services.entries)
         for problem in unusable - self._unusable:
@@ -157,7 +157,7 @@ class TableSync:
         return min(self._kept_until[name], now + STATIC_GRACE_PERIOD_SECONDS)
 
     def _max_wait_seconds(self) -> float:
-        """Return the seconds for which the registry may wait for a change: until the first grace period ends."""
+        """Return how many seconds the registry may wait for a change: not beyond the end of the first grace period."""
         return min(self._kept_until.values(), default=inf) - self._clock()
 
 

@@ -34,7 +34,7 @@ class AccessLog:
         self._format = _text_line if text else msgspec.json.Encoder().encode
         self._file: IO[bytes] | None = None
         self._failing = False
-        self._time = iso(time.time())  # of the last flush: formatting a time costs more than the rest of a line
+        self._time = iso(time.time())  # the time of the last flush: to format a time costs more than the rest of a line
 
     def add(self, record: RequestRecord) -> None:
         record.time = self._time

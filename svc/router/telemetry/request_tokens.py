@@ -8,13 +8,13 @@ stream, a prompt by the bytes of the request.
 import re
 from typing import NamedTuple
 
-BYTES_PER_TOKEN = 4  # of a prompt in JSON, whose punctuation makes up for the tokens that a chat template adds
-MAX_REQUEST_TOKENS = 100_000_000  # of a prompt or a completion, whatever engines report: sums must fit into 64 bits
+BYTES_PER_TOKEN = 4  # for a prompt in JSON, whose punctuation makes up for the tokens that a chat template adds
+MAX_REQUEST_TOKENS = 100_000_000  # limit for a prompt or a completion, so that sums fit into 64 bits
 # Before a picture or sound in base64, whose bytes say nothing about its tokens: in a data URL, or in a field `data`.
 MEDIA_MARKS = (b";base64,", b'"data":"', b'"data": "')
 _MEDIA = re.compile(rb"[A-Za-z0-9+/=_\\-]*")  # base64 in JSON; a text that follows such a mark has blanks as well
 PLAIN_NAMES = {b"prompt_tokens", b"completion_tokens", b"total_tokens", b"cached_tokens"}
-PLAIN_DIGITS = len(str(MAX_REQUEST_TOKENS)) - 1  # numbers with so few digits are below the maximum
+PLAIN_DIGITS = len(str(MAX_REQUEST_TOKENS)) - 1  # numbers of at most this many digits are below the maximum
 
 _USAGE_NAMES = (
     b"prompt_tokens",

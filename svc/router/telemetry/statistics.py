@@ -11,7 +11,7 @@ from svc.router.telemetry.request_tokens import Usage, read_usage
 _BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
-USAGE_TAIL_BYTES = 1024  # only so many bytes at the end of a response are searched for its usage
+USAGE_TAIL_BYTES = 1024  # the usage is searched in this many bytes at the end of a response
 TOKEN_KINDS = ("prompt", "cached", "completion")  # the fields of Usage
 MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended

@@ -9,7 +9,7 @@ from collections import deque
 
 from svc.router.http.sse import split
 
-MAX_EXAMINED_EVENTS = 1000  # if none of so many events carries a token, every later event counts as a token
+MAX_EXAMINED_EVENTS = 1000  # if none of this many events carries a token, every later event counts as one
 RECENT_EVENTS = 6  # number of events in `recent`; a stream of Responses ends with four events that carry no token
 EXAMINED_BYTES = 4096  # the bytes at the beginning of an event that are examined
 KEPT_BYTES = 4096  # the bytes at the end of a long event that are kept, because they contain its usage

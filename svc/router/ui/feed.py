@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 UPDATE_INTERVAL_SECONDS = 0.5  # between two comparisons of the table
 TICK_INTERVAL_SECONDS = 1.0  # between two messages with numbers
 MAX_EVENTS = 100  # the registry's last events, which a new page receives
-EVENTS_TIMEOUT_SECONDS = 20.0  # for which the registry may wait for a new event
+EVENTS_TIMEOUT_SECONDS = 20.0  # the registry waits up to this long for a new event
 EVENTS_RETRY_SECONDS = 1.0  # between two reads, after a failure or while no page is open
 
 encode = msgspec.json.encode

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable
 from svc.base.errors import RateLimited
 
 MAX_SUBSCRIBERS = 64
-MAX_UNREAD_MESSAGES = 40  # the messages of about twenty seconds
-# If there is no message for this time, a comment is sent, because proxies close silent connections.
+MAX_UNREAD_MESSAGES = 40  # about twenty seconds of messages
+# A comment is sent after this time without a message, because proxies close silent connections.
 KEEPALIVE_INTERVAL_SECONDS = 10.0
 KEEPALIVE_COMMENT = b": still here\n\n"
 

@@ -11,8 +11,8 @@ from svc.router.balance.target import Target
 from svc.router.state import RouterState
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, InstanceStatistics, ModelStatistics
 
-STATUS_CLIENT_GONE = 499  # not an error: the client left
-INSTANCE_FAULTS = ("cut", "timeout")  # `end` of records whose instance is to blame, whatever the status
+STATUS_CLIENT_GONE = 499  # not an error: the client closed the connection
+INSTANCE_FAULTS = ("cut", "timeout")  # values of `end` for which the instance is to blame, whatever the status
 MAX_REASON_CHARS = 200
 # The names that may stand in a command: people paste commands into a shell, where other names could do harm.
 SERVICE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

@@ -1,7 +1,7 @@
 """The ledger of a router: it writes what requests have used to its file twice a second, and answers who used what.
 
-What cannot be written waits in memory, in a bounded number of rows, until the file can be written again: a full disk or
-a locked file costs no request, and no line either, unless the router ends before.
+What cannot be written waits in memory, in a bounded number of rows, until the file can be written again. So a full disk
+or a locked file fails no request, and loses no row unless the router ends before.
 """
 
 import logging
@@ -22,15 +22,15 @@ from svc.router.usage.native_thread import NativeThread
 from svc.router.usage.usage_sums import UsageEntry, UsageSums
 
 log = logging.getLogger(__name__)
-WRITE_INTERVAL_SECONDS = 0.5  # of all that a killed router loses, at most a second: reports take 0.1 s more
-RETRY_INTERVAL_SECONDS = 5.0  # after a failure
+WRITE_INTERVAL_SECONDS = 0.5  # a killed router loses less than a second of usage, although reports take 0.1 s more
+RETRY_INTERVAL_SECONDS = 5.0  # pause after a failure
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 RECENT_SECONDS = 60.0
-RECENT_STEP_SECONDS = 5.0  # the rows of so many seconds are summed
-MAX_RECENT_ROWS = 1000  # of one step
-MAX_HOUR_ROWS = 100_000  # in the file for each hour; more users than that are OTHER
-MAX_UNWRITTEN_ROWS = 20_000  # while the file cannot be written
-MAX_LABELS = 1000  # pairs of key and model in the metrics
+RECENT_STEP_SECONDS = 5.0  # the rows of this time are summed to one step
+MAX_RECENT_ROWS = 1000  # limit for one step
+MAX_HOUR_ROWS = 100_000  # limit for one hour in the file; the users of further rows become OTHER
+MAX_UNWRITTEN_ROWS = 20_000  # limit while the file cannot be written
+MAX_LABELS = 1000  # limit for pairs of key and model in the metrics
 FAILURES = (OSError, sqlite3.Error, ConfigError)
 
 
@@ -44,7 +44,7 @@ class Ledger:
         self.problem = ""  # why the file cannot be written; "" if it can
         self.failures = 0  # writes that failed
         self.totals: dict[tuple[str, str], UsageEntry] = {}  # key and model -> what they have used since the start
-        self._highest: dict[tuple[str, str, str], int] = {}  # key, model and kind -> tokens in the metrics
+        self._highest: dict[tuple[str, str, str], int] = {}  # key, model, kind -> highest total returned
         self._file = usage_file.UsageFile(path)
         self._path = path
         self._retention_seconds = retention_days * DAY_SECONDS
@@ -55,7 +55,7 @@ class Ledger:
         self._recent: deque[tuple[float, dict[tuple[str, str], UsageRow]]] = deque()  # the steps of the last minute
         self._hour = 0
         self._hour_rows: set[int] = set()  # hashes of the rows of this hour
-        self._condensed_hour = 0  # in which old hours were condensed last
+        self._condensed_hour = 0  # the hour in which old hours were condensed last
         self._next_try = 0.0
 
     def run_round(self) -> float:
@@ -140,7 +140,7 @@ class Ledger:
         self._unwritten_of(hour).add([self._limited(entry) for entry in entries])
 
     def _limited(self, entry: UsageEntry) -> UsageEntry:
-        """Return the row, for the user OTHER if this hour has too many rows."""
+        """Return the row; if this hour has too many rows, return it for the user OTHER."""
         place = hash((entry.key, entry.user, entry.model))
         if place in self._hour_rows:
             return entry

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple, TypeVar
 
-IDLE_SECONDS = 0.01  # then the thread ends: each system call costs more while a process has a second thread
+IDLE_SECONDS = 0.01  # after this time the thread ends: a second thread makes each system call dearer
 
 T = TypeVar("T")
 

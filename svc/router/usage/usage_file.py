@@ -55,7 +55,10 @@ _decode_rows = msgspec.json.Decoder(list[UsageRow]).decode
 
 
 class UsageFile:
-    """The file, as the one process sees it that writes it. Routers that write the same file add to one another."""
+    """The file, for the one process of a router that writes it.
+
+    If several routers write one file, their rows add up.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -159,7 +162,7 @@ def read_rows(path: Path, by: Sequence[str], since: float, until: float) -> list
 def _open_to_read(path: Path) -> sqlite3.Connection:
     """Return a connection that only reads.
 
-    In a directory without write access, SQLite cannot read a journal: then there is none to read.
+    In a directory without write access, SQLite cannot open a journal, so the file is read as one without a journal.
     """
     uri = f"{path.absolute().as_uri()}?mode=ro"
     db = sqlite3.connect(uri, uri=True, timeout=sqlite_file.BUSY_TIMEOUT_SECONDS)
@@ -175,7 +178,7 @@ def _query(by: Sequence[str]) -> str:
     names = [*by, *COUNT_NAMES]
     columns = [f"{EXPRESSIONS[name]} AS {name}_" for name in by]
     columns += [f"sum({name}) AS {name}_" for name in COUNT_NAMES]
-    groups = ", ".join(f"{name}_" for name in by) or "''"  # a constant: one group of all rows, none without rows
+    groups = ", ".join(f"{name}_" for name in by) or "''"  # a constant: all rows are one group
     rows = (
         f"SELECT {', '.join(columns)} FROM {_BOTH} WHERE time >= ? AND time < ? "
         f"GROUP BY {groups} ORDER BY prompt_ + completion_ DESC LIMIT {MAX_READ_ROWS}"

@@ -7,7 +7,7 @@ if keys and models are too many as well, all three are OTHER.
 from svc.protocol.usage import OTHER, UsageCounts
 from svc.router.telemetry.request_tokens import RequestTokens
 
-MAX_ROWS = 10_000  # before what else comes is counted for OTHER: a process takes its rows twice a second
+MAX_ROWS = 10_000  # further rows are counted for OTHER; rows are taken twice a second
 
 Place = tuple[str, str, str]  # key, user and model
 
@@ -69,6 +69,6 @@ class UsageSums:
                 key = model = OTHER
             if row := self._rows.get((key, user, model)):
                 return row
-        encodable_user = user.encode(errors="replace").decode()  # half a surrogate pair could not be written
+        encodable_user = user.encode(errors="replace").decode()  # half a surrogate pair cannot be written
         row = self._rows[key, user, model] = UsageEntry(0, key, encodable_user, model)
         return row

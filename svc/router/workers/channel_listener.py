@@ -17,7 +17,7 @@ import socket
 
 from svc.base.errors import Unavailable
 
-DESCRIPTORS = 1  # in a message to the control process
+DESCRIPTORS = 1  # number of descriptors in a message to the control process
 PURPOSE_BYTES = 16
 CONNECT_TIMEOUT_SECONDS = 10.0
 
@@ -34,7 +34,8 @@ class ChannelListener:
     def connect(self, purpose: str) -> socket.socket:
         """Return one end of a new channel to the control process, also while that process is being started anew.
 
-        Raise Unavailable if other channels wait to be accepted, and none is within CONNECT_TIMEOUT_SECONDS.
+        Raise Unavailable if the queue of channels is full, and the control process accepts none of them within
+        CONNECT_TIMEOUT_SECONDS.
         """
         own, other = socket.socketpair()
         with other, socket.socket(fileno=os.dup(self._client_end)) as sender:

@@ -27,10 +27,10 @@ if TYPE_CHECKING:  # the worker imports this module before gevent has patched th
 
 log = logging.getLogger(__name__)
 SWEEP_INTERVAL_SECONDS = 0.1
-STOP_MARGIN_SECONDS = 2.5  # for which the control process outlives those that relay
+STOP_MARGIN_SECONDS = 2.5  # the control process outlives those that relay by this time
 NOTIFY_INTERVAL_SECONDS = 1.0
 DESCRIPTORS_PER_CHANNEL = 2
-REQUEST_TIMEOUT_SECONDS = 10.0  # within which a process sends the request for which it has opened a channel
+REQUEST_TIMEOUT_SECONDS = 10.0  # limit for a process to send the request for which it has opened a channel
 
 
 class ControlWorker(GeventWorker):

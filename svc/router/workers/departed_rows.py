@@ -10,7 +10,7 @@ from svc.router.balance.pool import CACHE_KEY_SEPARATOR
 from svc.router.balance.target import Target
 from svc.router.workers.shared_counts import SharedCounts
 
-FREE_AFTER_SECONDS = 600.0  # after a name has left the table; gunicorn kills a process that stands still for 30 seconds
+FREE_AFTER_SECONDS = 600.0  # after a name has left the table; ample, as gunicorn kills a process that hangs for 30 s
 SWEEP_INTERVAL_SECONDS = 60.0
 
 

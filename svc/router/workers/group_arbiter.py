@@ -1,7 +1,8 @@
 """gunicorn's master for a router with several processes.
 
-gunicorn counts processes, of whichever group. While a HUP replaces a group, the old group still finishes its requests:
-gunicorn then counts more processes than it needs, and starts none in place of one that ends.
+gunicorn counts the processes of all groups together. While a HUP replaces a group, the old group still finishes its
+requests. So gunicorn then counts more processes than it needs, and does not replace a process of the new group that
+ends.
 """
 
 from typing import TYPE_CHECKING

@@ -15,7 +15,7 @@ from svc.base import procfs
 from svc.router.workers.shared_counts import ProcessLock
 
 log = logging.getLogger(__name__)
-STOPPED_SECONDS = 5.0  # for which others wait for a stopped process: it may be continued
+STOPPED_SECONDS = 5.0  # others wait this long for a stopped process, because it may be continued
 RETRY_INTERVAL_SECONDS = 0.01
 
 

@@ -60,7 +60,7 @@ class Report(msgspec.Struct, kw_only=True):
     unlisted_model_requested: bool = False
     statistics: Statistics | None = None
     usage: list[UsageEntry] = []  # for the ledger
-    idle_connections: int = 0  # at present
+    idle_connections: int = 0  # the number at present
 
 
 class PublishedTable(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     keys_number: int = 0  # a new number for each change of the API keys; 0: clients need none
     keys: msgspec.Raw = EMPTY_MAP  # the encoded KeyEntries; decoded only if their number is new: 10,000 take 20 ms
     poisoned: tuple[PoisonedBody, ...] = ()
-    view: EngineView = EMPTY_VIEW  # of the engines' loads
+    view: EngineView = EMPTY_VIEW  # what follows from the engines' loads
     retry_after: int = 1  # seconds after which an instance may be free
 
 

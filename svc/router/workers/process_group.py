@@ -1,7 +1,7 @@
 """The processes that gunicorn's master forks for one router: the control process, and those that relay.
 
-A group has its own shared counts and its own listener. The processes that a HUP starts are a new group: their counts
-begin at zero, as those of a single process do, while the old group finishes its requests with its own.
+A group has its own shared counts and its own listener. The processes that a HUP starts are a new group, whose counts
+begin at zero, as those of a single process do. The old group finishes its requests with the old counts.
 """
 
 import itertools

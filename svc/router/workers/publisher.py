@@ -1,8 +1,8 @@
 """Publishes the control process's snapshots to the processes that relay.
 
 Each recipient has a greenlet that sends it the newest snapshot: a process that is slow or stopped misses snapshots, and
-delays no other process. `synchronize` makes what the router reports about itself true: it returns once every process
-uses the present snapshot and has reported its counts. So a client may rely on what it reads, such as a drain.
+delays no other process. `synchronize` returns once every process uses the present snapshot and has reported its counts.
+It is called before the router reports about itself, so that a client may rely on what it reads, such as a drain.
 """
 
 import itertools
@@ -13,12 +13,12 @@ from svc.router.workers.channel import Channel
 from svc.router.workers.control_state import ControlState
 from svc.router.workers.messages import Sync, encode
 
-CHECK_INTERVAL_SECONDS = 0.5  # for which a round waits for a change
-MIN_INTERVAL_SECONDS = 0.02  # between two snapshots: where requests fail, changes may come by the hundred
-INTERVAL_SECONDS_PER_INSTANCE = 0.0001  # of large tables: a process takes 15 us per instance to use a new table
-REPUBLISH_SECONDS = 5.0  # after which a snapshot is composed anew even if nothing seems to have changed
-SYNC_TIMEOUT_SECONDS = 0.5  # for which `synchronize` waits for processes that do not report
-MAX_SYNCS = 2  # the reports of the first may change the snapshot
+CHECK_INTERVAL_SECONDS = 0.5  # a round waits up to this long for a change
+MIN_INTERVAL_SECONDS = 0.02  # minimum between two snapshots, because failing requests may cause hundreds of changes
+INTERVAL_SECONDS_PER_INSTANCE = 0.0001  # for large tables: a process takes 15 us per instance to use a new table
+REPUBLISH_SECONDS = 5.0  # a snapshot is composed anew after this time even if nothing seems to have changed
+SYNC_TIMEOUT_SECONDS = 0.5  # `synchronize` waits this long for processes that do not report
+MAX_SYNCS = 2  # two, because the reports after the first may change the snapshot
 
 
 class Recipient:
@@ -57,7 +57,7 @@ class Publisher:
         self._state = state
         self._composed_at = float("-inf")
         self._encoded = b""
-        self._syncs = itertools.count(time.time_ns())  # a late answer to an earlier control process answers none
+        self._syncs = itertools.count(time.time_ns())  # no late answer to an earlier control process matches one
 
     def run_round(self) -> None:
         """Wait for a change for CHECK_INTERVAL_SECONDS at most, and publish a new snapshot if there is one."""

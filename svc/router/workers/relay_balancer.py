@@ -48,10 +48,10 @@ class RelayBalancer(Balancer):
         self._retrying = counts.row("retrying")
         self._report = report
         self._table_number = 0
-        self._ticket = LAST  # of the waiter for which `pick` is called
-        self._charge: Charge | None = None  # of the request for which it is called
+        self._ticket = LAST  # the ticket of the waiter for which `pick` is called
+        self._charge: Charge | None = None  # the charge of the request for which `pick` is called
         self._claimed: Target | None = None  # the instance at which the next attempt has its place
-        self._claimed_trial = 0  # the number of the trial that this attempt would be; 0: it is none
+        self._claimed_trial = 0  # the number of the trial that this attempt would be; 0: no trial
         self._claimed_retry = False
         self._trials: Mapping[str, int] = {}  # instance whose trial is due -> number of the trial
         super().__init__(settings, clock, health, statistics)
@@ -171,7 +171,7 @@ class RelayBalancer(Balancer):
             number, self._claimed_trial = self._claimed_trial, 0
             claims = self._trial_claims(target.name)
             with self._counts.lock:
-                if claims[0] == number:  # else another process has claimed a later trial
+                if claims[0] == number:  # if not equal, another process has claimed a later trial
                     claims[0] = 0
 
     def claim_place(self, target: Target) -> bool:

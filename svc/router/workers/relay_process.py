@@ -30,9 +30,9 @@ from svc.settings import RouterSettings
 log = logging.getLogger(__name__)
 REPORT_INTERVAL_SECONDS = 0.1
 RECONNECT_INTERVAL_SECONDS = 0.1
-RESPONSE_TIMEOUT_SECONDS = 30.0  # within which the control process answers, also one that has just been started
+RESPONSE_TIMEOUT_SECONDS = 30.0  # limit for the answer of a control process, even one that has just been started
 SYNC_TIMEOUT_SECONDS = 2.0
-PART_TIMEOUT_SECONDS = 60.0  # within which the control process sends the next part of an event stream
+PART_TIMEOUT_SECONDS = 60.0  # limit for the control process to send the next part of an event stream
 
 
 class RelayComponents:

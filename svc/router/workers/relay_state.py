@@ -17,7 +17,7 @@ from svc.router.workers.shared_counts import SharedCounts
 from svc.router.workers.shared_keys import SharedApiKey
 from svc.settings import RouterSettings
 
-MAX_UNSENT_OBSERVATIONS = 10_000  # while there is no control process; beyond them, the oldest half is dropped
+MAX_UNSENT_OBSERVATIONS = 10_000  # limit while there is no control process; beyond it, the oldest half is dropped
 
 
 class Unsent:
@@ -121,7 +121,7 @@ class RelayState(RouterState):
         )
         self.users = counts.users
         self.users.slot = self._slot = counts.slot
-        self._keys_number = 0  # of the API keys that are in use
+        self._keys_number = 0  # the number of the API keys that are in use (Snapshot.keys_number)
         self._sync = 0  # the number of the last Sync
         self._reported_retries = 0
         self._reported_idle_connections = 0

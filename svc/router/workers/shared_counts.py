@@ -29,11 +29,11 @@ from svc.router.workers.prefix_rings import PrefixRings
 from svc.router.workers.shared_accounts import AccountTable
 from svc.router.workers.shared_rows import Rows
 
-COMMON_CELLS = 2  # in a common row
+COMMON_CELLS = 2  # number of cells in a common row
 TOTAL, LAST_TICKET = 0, 1  # the cells of the common row "queue"
 HOLDER = 0  # the cell of the common row "reserve"
 FLOCK = struct.Struct("hhqqi")  # `struct flock` of the kernel: type, whence, start, length, pid
-GRACE_SECONDS = 0.05  # for which a refusal waits: another process may have answered a request and not counted it yet
+GRACE_SECONDS = 0.05  # a refusal waits this long: another process may have answered a request, but not counted that yet
 GRACE_INTERVAL_SECONDS = 0.005
 
 
@@ -47,7 +47,7 @@ class SharedCounts:
         self._counts = Rows(processes, self.lock)
         self._common = Rows(COMMON_CELLS, self.lock)
         self.waiting = self.row("waiting")  # requests that wait for an instance
-        self.queue = self.common("queue")  # their total, and the last ticket
+        self.queue = self.common("queue")  # the total of `waiting`, and the last ticket
         self.reserve = self.common("reserve")  # the process (slot + 1) with the request that may use the reserve
         self.prefix_rings = PrefixRings(processes)
         self.users = UserRows(processes, self.lock, becomes_true)

@@ -22,8 +22,8 @@ class SharedPrefixes(PrefixMap):
         self._slot = slot
         self._names = names
         self._chosen: tuple[Sequence[int], str] = NO_CHOICE
-        self._name_of: dict[int, str] | None = None  # those of the present table; None: not made yet
-        self._read = [0] * rings.processes  # records that were read of each ring
+        self._name_of: dict[int, str] | None = None  # hash -> name, for the present table; None: not made yet
+        self._read = [0] * rings.processes  # number of records that were read from each ring
 
     def find(self, hashes: Sequence[int]) -> list[Match]:
         self._receive()
@@ -42,7 +42,7 @@ class SharedPrefixes(PrefixMap):
             super().add(hashes, instance)
 
     def forget_names(self) -> None:
-        """Ask for the names again: those in the table may have changed."""
+        """Call `names` again before the next use, because the names in the table may have changed."""
         self._name_of = None
 
     def _receive(self) -> None:

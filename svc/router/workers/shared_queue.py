@@ -27,7 +27,7 @@ from svc.router.balance.request_queue import LAST, QUEUE_FULL, QUEUE_FULL_OF_ACC
 from svc.router.workers.shared_accounts import SharedCounters
 from svc.router.workers.shared_counts import LAST_TICKET, TOTAL, SharedCounts, becomes_true
 
-PRIORITIES = 1 << 20  # how many different priorities fit into a number beside the level
+PRIORITIES = 1 << 20  # the number of priorities that a packed number can hold beside the level
 
 
 class SharedQueue(RequestQueue):
@@ -37,7 +37,7 @@ class SharedQueue(RequestQueue):
         """`free_places` returns how many more requests for a model the instances could take now."""
         super().__init__(size, FairOrder(SharedCounters(counts.accounts), counts.lock, counts.processes - 1))
         self._free_places = free_places
-        self.models: frozenset[str] = frozenset()  # the table's models: requests for others never wait
+        self.models: frozenset[str] = frozenset()  # the table's models: requests for other models never wait
         self._counts = counts
         self._common = counts.queue
         self._waiting = counts.waiting
@@ -53,7 +53,7 @@ class SharedQueue(RequestQueue):
         """Ignore the count of one process, which the base class keeps."""
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
-        if not (model is None or model in self.models) or not any(self._tickets(model)):  # clients may invent any name
+        if not (model is None or model in self.models) or not any(self._tickets(model)):  # other names may be invented
             return False
         line = self._lines.get(model)
         if charge is None or (line is not None and line.has_account(charge.key)):

@@ -12,7 +12,7 @@ from hashlib import blake2b
 
 # Each instance and each model has a few rows. Only rows that exist take memory: 40 bytes each, with four processes.
 MAX_ROWS = 1 << 18
-SPARE_ROWS = 16  # of these, for the names for which there are no others: all such names of a kind share one
+SPARE_ROWS = 16  # of MAX_ROWS, kept for names that get no row of their own: all such names of a kind share one
 CELL_BYTES = 8
 COUNT, CHANGES, DIGESTS = 0, 1, 2  # positions in the memory
 FREE = 0  # the digest of a free row
@@ -51,7 +51,7 @@ class Rows:
             row = self._row(number)
             if only_zeros and any(row):
                 return False
-            self._cells[CHANGES] += 1  # first, because the process may be killed in between
+            self._cells[CHANGES] += 1  # changed first, because the process may be killed in between
             self._cells[DIGESTS + number] = FREE
             for cell in range(self._width):
                 row[cell] = 0
