@@ -5,7 +5,7 @@ import sys
 from types import TracebackType
 
 GC_THRESHOLD = 20_000  # objects; with Python's own 700, garbage collections take a seventh of the time of imports
-GEVENT_COMMANDS = ("babysitter", "mock")  # patched in this process; gunicorn patches the registry and the router
+GEVENT_COMMANDS = ("babysitter",)  # patched in this process; gunicorn patches the registry and the router
 
 
 def main() -> None:

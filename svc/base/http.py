@@ -2,7 +2,6 @@
 
 import functools
 import socket
-import ssl
 from typing import Any
 
 import requests
@@ -111,9 +110,3 @@ def _body(answer: requests.Response) -> bytes:
             raise requests.ReadTimeout(*error.args) from None  # the same error as for a timeout within the head
         raise
     return bytes(body)
-
-
-def system_ca() -> str | None:
-    """Return the path of this machine's CA certificates. By default, the `requests` library uses certifi's instead."""
-    paths = ssl.get_default_verify_paths()
-    return paths.cafile or paths.capath

@@ -4,8 +4,8 @@ from contextlib import suppress
 
 import msgspec
 import urllib3
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
 
+from svc.base.ca_certificates import library_ca
 from svc.base.errors import SvcError
 from svc.client.registry import RegistryClient
 from svc.protocol.instance_load import InstanceLoad
@@ -19,7 +19,7 @@ class LoadSender:
     def __init__(self, client: RegistryClient) -> None:
         self._client = client
         timeout = urllib3.Timeout(TIMEOUT_SECONDS)
-        self._pools = urllib3.PoolManager(num_pools=1, ca_certs=DEFAULT_CA_BUNDLE_PATH, retries=False, timeout=timeout)
+        self._pools = urllib3.PoolManager(num_pools=1, ca_certs=library_ca(), retries=False, timeout=timeout)
 
     def send(self, name: str, load: InstanceLoad) -> bool | None:
         """Send the load of the service `name`; return whether the registry has accepted it, None if it does not answer.

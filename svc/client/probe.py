@@ -8,8 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 
-from requests.utils import DEFAULT_CA_BUNDLE_PATH
-
+from svc.base.ca_certificates import library_ca
 from svc.base.deadline import Deadline
 from svc.base.dial import AddressCheck, AddressRefused, dial
 from svc.protocol.engine_key import bearer
@@ -123,7 +122,7 @@ def _tls_context(verify: str | bool) -> ssl.SSLContext:
 
     `verify` is the path of the CA certificates. True means those of the `requests` library, False no verification.
     """
-    path = DEFAULT_CA_BUNDLE_PATH if verify is True else verify or None
+    path = library_ca() if verify is True else verify or None
     is_directory = path is not None and os.path.isdir(path)
     context = ssl.create_default_context(cafile=None if is_directory else path, capath=path if is_directory else None)
     if not verify:

@@ -3,8 +3,10 @@
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from svc.client.registry import RegistryClient, ServiceList
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient, ServiceList
 
 MAX_WAIT_SECONDS = 30.0  # longest wait for a change
 MIN_WAIT_SECONDS = 0.1
@@ -22,7 +24,7 @@ class RegistryWatch:
     """
 
     def __init__(
-        self, client: RegistryClient, interval: float = 10.0, clock: Callable[[], float] = time.monotonic
+        self, client: "RegistryClient", interval: float = 10.0, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.client = client
         self.interval = interval
@@ -31,7 +33,7 @@ class RegistryWatch:
         self._last: ServiceList | None = None
         self._early_answers = 0  # answers in a row that came early although nothing had changed
 
-    def next_list(self, max_wait: float = MAX_WAIT_SECONDS) -> ServiceList:
+    def next_list(self, max_wait: float = MAX_WAIT_SECONDS) -> "ServiceList":
         """Return the list as soon as it has changed, or after `max_wait` seconds; raise SvcError."""
         last, self._last = self._last, None
         self.pause = min(RETRY_INTERVAL_SECONDS, self.interval)  # applies if the request below raises

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import urlsplit
 
 from svc.base.address import is_loopback
-from svc.base.http import system_ca
+from svc.base.ca_certificates import system_ca
 from svc.client.registry import RegistryClient
 from svc.management import model_lists
 from svc.management.engine_request import EngineResponse, ManagementRequest, fan_out, send

@@ -5,13 +5,12 @@ import io
 import struct
 import wave
 import zlib
-from typing import Any
-
-from werkzeug.datastructures import FileStorage
-from werkzeug.formparser import FormDataParser
-from werkzeug.http import parse_options_header
+from typing import TYPE_CHECKING, Any
 
 from svc.base.errors import BadRequest
+
+if TYPE_CHECKING:
+    from werkzeug.datastructures import FileStorage
 
 SAMPLES_PER_SECOND = 8000
 SAMPLES_PER_LETTER = SAMPLES_PER_SECOND // 20
@@ -34,8 +33,11 @@ def images(created: int, prompt: str, number: int) -> dict[str, Any]:
     return {"created": created, "data": [{"b64_json": image, "revised_prompt": prompt}] * number}
 
 
-def parse_form(content_type: str, body: bytes) -> tuple[dict[str, str], FileStorage]:
+def parse_form(content_type: str, body: bytes) -> tuple[dict[str, str], "FileStorage"]:
     """Return the fields of a multipart form and its `file`; raise BadRequest if the file is missing."""
+    from werkzeug.formparser import FormDataParser  # here, because a mock must start quickly and few get forms
+    from werkzeug.http import parse_options_header
+
     media_type, options = parse_options_header(content_type)
     if media_type != "multipart/form-data":
         raise BadRequest("cannot read the request: send a multipart/form-data with `model` and `file`")

@@ -1,14 +1,18 @@
 """Access to the router's own endpoints: the API key of a request, and who is an operator."""
 
+from typing import TYPE_CHECKING
+
 from flask import request
 
 from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, Unauthorized, Unavailable
-from svc.client.registry import RegistryClient
 from svc.perimeter.proxy_headers import names_proxy
 from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
+
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient
 
 OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header
 NOT_OPERATOR = (
@@ -44,12 +48,14 @@ def client_address(state: RouterState) -> str:
     return client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
 
 
-def operators_registry(state: RouterState, token: str) -> RegistryClient:
+def operators_registry(state: RouterState, token: str) -> "RegistryClient":
     """Return a client of the registry that acts as the operator who has sent the current request with this token.
 
     The client sends the operator's token and address, not the router's own. The router may run on the registry's
     machine, where the registry may require no token.
     """
+    from svc.client.registry import RegistryClient  # here, because a router without a registry needs no client
+
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": client_address(state)}
     urls = state.settings.registry_url.split(",")
     return RegistryClient(urls, timeout=state.settings.health_timeout, headers=headers)

@@ -6,11 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from svc.base.loop import Loop
 from svc.base.secret_file import SecretFile
-from svc.client.registry import RegistryClient
 from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
 from svc.perimeter import local_machine
@@ -35,6 +34,10 @@ from svc.router.workers.shared_keys import SharedApiKey
 from svc.router.wsgi import Answer, call
 from svc.settings import RouterSettings
 
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient
+
+REGISTRY_TIMEOUT_SECONDS = 5.0  # for which the registry may delay events and loads
 MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two searches for instances whose check is due
 KEYS_INTERVAL_SECONDS = 1.0  # between two checks whether a file of keys has changed
 SAVE_INTERVAL_SECONDS = 1.0  # between two checks whether the table has changed
@@ -97,8 +100,7 @@ def build(
     """
     check_settings(settings)
     static = read_static(Path(settings.static_services)) if settings.static_services else []
-    urls = settings.registry_url.split(",")
-    client = RegistryClient(urls, settings.registry_token_file, timeout=settings.health_timeout)
+    client = _registry_client(settings, settings.health_timeout) if settings.registry_url else None
     upstream_keys = read_upstream_keys(settings)
     state = (RouterState if counts is None else partial(ControlState, counts=counts))(
         settings,
@@ -109,9 +111,9 @@ def build(
     )
     if state.keys is not None and settings.usage_file:
         restore_day_limits(Path(settings.usage_file), state.keys, state.users, state.clock(), time.time())
-    file = TableFile(Path(settings.state_file)) if settings.state_file and settings.registry_url else None
-    cached = file.load(client.urls) if file else None
-    sync = TableSync(state, client if settings.registry_url else None, static, time.monotonic, cached)
+    file = TableFile(Path(settings.state_file)) if settings.state_file and client else None
+    cached = file.load(client.urls) if file and client else None
+    sync = TableSync(state, client, static, time.monotonic, cached)
     cache = TableCache(state, file)
     checks = InstanceChecks(state, time.monotonic)
     feed = Feed(state, site_name=settings.site_name or _site_directory_name(), hostname=socket.gethostname())
@@ -131,6 +133,13 @@ def build(
     return RouterComponents(state, sync, checks, cache, feed, loops, object_file)
 
 
+def _registry_client(settings: RouterSettings, timeout: float = REGISTRY_TIMEOUT_SECONDS) -> "RegistryClient":
+    """Return a client of the registry. Without a registry, the router does not load the client's libraries."""
+    from svc.client.registry import RegistryClient
+
+    return RegistryClient(settings.registry_url.split(","), settings.registry_token_file, timeout)
+
+
 def _site_directory_name() -> str:
     """Return the name of the current directory if that is a site, else ""."""
     here = Path.cwd()
@@ -139,13 +148,11 @@ def _site_directory_name() -> str:
 
 def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
     """Return two loops: one follows the registry's events, the other sends the router's own events to the registry."""
-
-    def client() -> RegistryClient:
-        return RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
-
-    following = Loop("registry events", EventFollower(feed, client()).run_round, RETRY_INTERVAL_SECONDS)
+    follower = EventFollower(feed, _registry_client(state.settings))
+    following = Loop("registry events", follower.run_round, RETRY_INTERVAL_SECONDS)
     feed.on_open = following.wake
-    reporting = Loop("event reports", EventForwarder(state.event_reporter, client()).run_round, SEND_INTERVAL_SECONDS)
+    forwarder = EventForwarder(state.event_reporter, _registry_client(state.settings))
+    reporting = Loop("event reports", forwarder.run_round, SEND_INTERVAL_SECONDS)
     state.event_reporter.on_added = reporting.wake
     state.event_reporter.add("started", "router")
     return [following, reporting]
@@ -155,7 +162,7 @@ def _load_loops(state: RouterState) -> list[Loop]:
     """Return the loop that reads the loads of engines while a policy or an instance uses them."""
     if not uses_loads(state.settings):
         return []
-    client = RegistryClient(state.settings.registry_url.split(","), state.settings.registry_token_file)
+    client = _registry_client(state.settings)
     return [Loop("loads", LoadSync(state, client, time.monotonic).run_round, state.settings.load_interval)]
 
 

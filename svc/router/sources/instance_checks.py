@@ -5,8 +5,8 @@ import threading
 from collections.abc import Callable, Iterable
 from time import monotonic
 
+from svc.base.ca_certificates import system_ca
 from svc.base.dial import AddressRefused
-from svc.base.http import system_ca
 from svc.client import probe
 from svc.perimeter.networks import AllowedNetworks
 from svc.router.balance.target import Target

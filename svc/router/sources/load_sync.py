@@ -3,12 +3,15 @@
 import logging
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from svc.base.errors import SvcError, Unavailable
-from svc.client.registry import RegistryClient
 from svc.protocol.instance_load import MAX_AGE_INTERVALS, ListedLoad
 from svc.router.state import RouterState
 from svc.settings import RouterSettings
+
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
 RETRY_INTERVAL_SECONDS = 60.0  # pause after the answer of an older registry, which has no loads
@@ -17,7 +20,7 @@ RETRY_INTERVAL_SECONDS = 60.0  # pause after the answer of an older registry, wh
 class LoadSync:
     """Reads all loads from the registry. Call `run_round` again and again; it returns the seconds to pause."""
 
-    def __init__(self, state: RouterState, client: RegistryClient, clock: Callable[[], float]) -> None:
+    def __init__(self, state: RouterState, client: "RegistryClient", clock: Callable[[], float]) -> None:
         self._state = state
         self._client = client
         self._clock = clock

@@ -4,18 +4,20 @@ import logging
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from math import inf
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from svc.base.errors import SvcError, Unauthorized
-from svc.client.registry import RegistryClient, ServiceList
 from svc.client.registry_watch import RegistryWatch
 from svc.protocol.service import Service, is_static
 from svc.router.balance.routing_table import Origin
 from svc.router.balance.target import Target, from_service
 from svc.router.sources.table_cache import CachedTable
 from svc.router.state import RouterState
+
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient, ServiceList
 
 log = logging.getLogger(__name__)
 STATIC_GRACE_PERIOD_SECONDS = 3600.0  # an engine without a babysitter may be down for long until somebody starts it
@@ -31,7 +33,7 @@ class TableSync:
     def __init__(
         self,
         state: RouterState,
-        client: RegistryClient | None,
+        client: "RegistryClient | None",
         static: list[Target],
         clock: Callable[[], float],
         cached: CachedTable | None = None,
@@ -61,7 +63,7 @@ class TableSync:
             self._handle_list(services)
         return self._watch.pause
 
-    def _handle_list(self, services: ServiceList) -> None:
+    def _handle_list(self, services: "ServiceList") -> None:
         if self._state.registry_away:
             log.info("the registry is back")
         self._state.registry_away = False

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,10 +21,12 @@ from svc.base.counter_rates import (
     Sample,
 )
 from svc.base.errors import SvcError
-from svc.client.registry import RegistryClient
 from svc.router.state import RouterState
 from svc.router.ui import view
 from svc.router.ui.subscribers import Subscriber, Subscribers
+
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
 UPDATE_INTERVAL_SECONDS = 0.5  # between two comparisons of the table
@@ -168,7 +170,7 @@ class EventFollower:
     Call `run_round` again and again: after the seconds that the last call returned, or at once when a page opens.
     """
 
-    def __init__(self, feed: Feed, client: RegistryClient) -> None:
+    def __init__(self, feed: Feed, client: "RegistryClient") -> None:
         self._feed = feed
         self._client = client
         self._last_id: int | None = None

@@ -66,6 +66,21 @@ def test_help_loads_no_command():
 
 
 @pytest.mark.parametrize(
+    ("server", "unused"),
+    [
+        ("svc.registry.app, svc.client.probe", {"requests", "urllib3"}),
+        ("svc.router.app, svc.router.router_components, svc.router.worker", {"requests", "urllib3"}),
+        ("svc.babysitter.serve", {"prometheus_client"}),
+        ("svc.mock.server", {"requests", "werkzeug", "gevent.monkey"}),
+    ],
+)
+def test_a_server_starts_without_the_libraries_that_few_need(server, unused):
+    code = f"import sys, {server}; print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert not unused & set(out.split())
+
+
+@pytest.mark.parametrize(
     ("arguments", "cure"),
     [
         (["statsu"], "svc statsu; did you mean svc status?"),
