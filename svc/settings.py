@@ -17,6 +17,7 @@ from svc.base.text_patterns import (
     SIZE_PATTERN,
 )
 
+ON_OFF = ("on", "off")
 COMPONENTS = ("registry", "router", "babysitter")
 COMPONENT_VARIABLES = ("LAUNCH_REGISTRY", "LAUNCH_ROUTER", "LAUNCH_BABYSITTER")  # read if LAUNCH_COMPONENTS is not set
 ALL_COMPONENTS, NO_COMPONENTS = "all", "none"
@@ -176,6 +177,11 @@ class RouterSettings:
         help="processes that relay; 0: one below four cores, else a quarter of the cores, at most 8",
     )
     access_log_format: str = setting("json", choices=("json", "text"), help="format of those lines")
+    resume: str = setting(
+        "on", choices=ON_OFF, help="whether another instance continues a streamed answer that breaks off"
+    )
+    resume_models: NameTable = setting((), choices=ON_OFF, help="the same for one model: MODEL=on or MODEL=off")
+    resume_max_text: int = setting(1 << 20, minimum=0, help="bytes of text above which an answer is not continued")
     certfile: str = setting("", help="certificate (PEM) to serve TLS with")
     keyfile: str = setting("", help="the certificate's key (PEM)")
     upstream_ca: str = setting("", help="CA certificates (PEM) for https instances, instead of the system's")

@@ -57,6 +57,8 @@ EVENT_KINDS = {
     "restarted": EventKind(WARNING, "babysitter", "its process ended and was restarted; the message says why"),
     "ejected": EventKind(BAD, "router", "requests to it failed: the router sends it none for a while"),
     "poisoned": EventKind(BAD, "router", "it died while it served a request that had killed another instance before"),
+    "resumed": EventKind(INFO, "router", "it broke off answers, which other instances have continued"),
+    "resume-failed": EventKind(BAD, "router", "it broke off answers that could not be continued; the message says why"),
     "readmitted": EventKind(GOOD, "router", "a trial request succeeded: it gets requests again"),
     "failing": EventKind(BAD, "router", "it fails the router's own health checks"),
     "passing": EventKind(GOOD, "router", "it passes these health checks again"),

@@ -192,6 +192,7 @@ def endpoints(state: RouterState) -> Blueprint:
             "in_flight": sum(s["in_flight"] for s in services),
             "waiting": state.balancer.queue.waiting,
             "retries": state.balancer.retries,
+            "resumptions": state.statistics.resumptions_by_outcome(),
             "registry_url": state.settings.registry_url or None,
             "services": services,
         }

@@ -123,6 +123,7 @@ SCHEMAS: Schema = {
             "in_flight": COUNT,
             "waiting": COUNT,
             "retries": COUNT,
+            "resumptions": {"type": "object", "description": "answers that broke off: outcome, reason, number"},
             "registry_url": nullable(TEXT),
             "services": list_of(ref("Instance")),
         }

@@ -37,6 +37,7 @@ from svc.router.proxy.upstream import UpstreamPool
 from svc.router.proxy.user_rows import UserRows
 from svc.router.telemetry.access_log import AccessLog
 from svc.router.telemetry.event_reporter import EventReporter
+from svc.router.telemetry.resumption_events import ResumptionEvents
 from svc.router.telemetry.statistics import Statistics
 from svc.router.usage.ledger import Ledger
 from svc.router.usage.usage_sums import UsageSums
@@ -107,6 +108,8 @@ class RouterState:
             AccessLog(settings.access_log, settings.access_log_format == "text") if settings.access_log else None
         )
         self.statistics = Statistics()
+        self.resumptions = ResumptionEvents(clock)
+        self._resume_by_model = {model: value == "on" for model, value in settings.resume_models}
         self.usage = UsageSums() if settings.usage_file else None  # for the ledger; None if the router keeps none
         self.ledger: Ledger | None = None  # set in the process that writes it
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
@@ -128,11 +131,16 @@ class RouterState:
         """
         return b"%b-%012x" % (self._id_prefix, next(self._ids))
 
+    def resumes(self, model: str | None) -> bool:
+        """Return whether the settings allow another instance to continue a broken answer of this model."""
+        return self._resume_by_model.get(model or "", self.settings.resume == "on")
+
     def sweep(self) -> None:
         """Do the periodic work of table, balancer and buffers, and write the access log: ten times a second."""
         self._apply_discoveries_if_due()
         self.balancer.expire(self.now)
         self.buffers.expire(self.now)
+        self.resumptions.flush(self.event_reporter)
         if self.access_log is not None:
             self.access_log.flush()
 

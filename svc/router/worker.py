@@ -16,6 +16,7 @@ from svc.router.http.sockets import POLLRDHUP, poller, readable
 from svc.router.proxy.body_buffers import keep_freed_memory, select_stalled
 from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.exchange_report import count_running_stream
+from svc.router.proxy.resumption import fold_records
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
@@ -103,6 +104,7 @@ class RelayWorker(GeventWorker):
         self._pool.shed_if_full()
         if state.buffers.contended and (stalled := select_stalled(self._open.values(), state.now)):
             stalled.end_stalled()
+        fold_records(connection.exchange for connection in self._open.values())
         state.sweep()
         if int(state.now / PRUNE_INTERVAL_SECONDS) != int(before / PRUNE_INTERVAL_SECONDS):
             for connection in self._open.values():

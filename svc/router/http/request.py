@@ -20,7 +20,7 @@ from svc.router.http.session_headers import Ranks, address_session, precedes_use
 DROPPED_HEADERS = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "
-    b"x-served-by via origin sec-fetch-site access-control-request-method "
+    b"x-served-by x-no-resume via origin sec-fetch-site access-control-request-method "
     b"x-operator-token".split()  # the registry's token, for the router's own page
 )
 MAX_REQUEST_ID_BYTES = 128

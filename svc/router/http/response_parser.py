@@ -24,11 +24,11 @@ DROPPED_HEADERS = ORIGIN_WIDE | frozenset(
 class ResponseHead:
     """The head of a response. `start`: the bytes of the head for the client, up to the value of x-request-id.
 
-    `events`: the response is an event stream, without Content-Length and not compressed, so that the router can add an
+    `streams`: the response is an event stream. `events`: it is an event stream, without Content-Length and not compressed, so that the router can add an
     event. `bodiless`: the response ends with its head, whatever its Content-Length.
     """
 
-    __slots__ = ("bodiless", "events", "headers", "reason", "start", "status")
+    __slots__ = ("bodiless", "events", "headers", "reason", "start", "status", "streams")
 
     def __init__(self, status: int, reason: bytes, headers: list[tuple[bytes, bytes]], sized: bool) -> None:
         self.status = status
@@ -42,8 +42,8 @@ class ResponseHead:
         self.headers = headers
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         self.start = b"HTTP/1.1 %d %b\r\n%bx-request-id: " % (status, reason, lines)
-        events = content_type.lower().startswith(b"text/event-stream")
-        self.events = events and not sized and b"content-encoding" not in by_name
+        self.streams = content_type.lower().startswith(b"text/event-stream")
+        self.events = self.streams and not sized and b"content-encoding" not in by_name
 
 
 class ResponseParser:

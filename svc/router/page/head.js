@@ -35,6 +35,7 @@ export class Head {
       ["waiting", "queue"],
       ["errors", "errors/s"],
       ["retries", "retries"],
+      ["resumed", "resumed"],
     ]) {
       const value = make("dd", { "data-total": name }, "–");
       this.#totals.set(name, value);
@@ -69,8 +70,8 @@ export class Head {
 
   tick(tick) {
     for (const [name, value] of this.#totals) {
-      const number = tick[name];
-      put(value, Number.isInteger(number) || name === "retries" ? whole(number) : rate(number));
+      const number = tick[name] ?? 0;
+      put(value, Number.isInteger(number) ? whole(number) : rate(number));
     }
     set(this.#totals.get("errors"), "data-level", tick.errors > 0 ? "bad" : "");
     set(this.#totals.get("waiting"), "data-level", tick.waiting > 0 ? "warning" : "");

@@ -1,13 +1,11 @@
 """One relayed request and its response: the attempts at instances, the relayed body, and one record at the end."""
 
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from svc.base.errors import BadGateway, GatewayTimeout, SvcError, Unavailable
+from svc.base.errors import GatewayTimeout, SvcError, Unavailable
 from svc.router.balance.target import Target
-from svc.router.http.error_dialect import error_event
 from svc.router.http.request import Request
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.sockets import shut
@@ -15,8 +13,9 @@ from svc.router.http.sse import CHUNK_ENDS, EVENT_ENDS
 from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES, Allocation
-from svc.router.proxy.exchange_report import log_failure, report_end
-from svc.router.proxy.response_breaks import ClientGone, TruncatedResponse
+from svc.router.proxy.broken_response import end_broken, wrong_length
+from svc.router.proxy.exchange_report import report_end
+from svc.router.proxy.response_breaks import ClientGone
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.proxy.used_tokens import prompt_tokens, usage_part
@@ -29,8 +28,13 @@ if TYPE_CHECKING:
     from svc.router.balance.work import AttemptWork
     from svc.router.proxy.api_keys import ApiKey
     from svc.router.proxy.key_limits import KeyLimits
+    from svc.router.proxy.resumption import Resumption
+    from svc.router.proxy.retry import FailedAttempt
     from svc.router.proxy.stored_objects import ObjectIdReader
     from svc.router.state import RouterState
+
+
+HANDOVER = "handover"  # the interruption of a stream that is to go on at another instance
 
 
 class Exchange:
@@ -46,11 +50,14 @@ class Exchange:
     head: ResponseHead | None = None  # the head of the response that is passed on
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
-    interruption = ""  # why the exchange was interrupted: "client", "timeout" or "stopping"
+    resumption: "Resumption | None" = None  # what continues the response at another instance, if it is an event stream
+    failures: "tuple[FailedAttempt, ...]" = ()  # the failed attempts at instances, except a last one
+    interruption = ""  # why the exchange was interrupted: "client", "timeout", "stopping" or HANDOVER
     end = "done"  # how the exchange ended, for the access log
     hides_usage = False  # whether the router, not the client, has requested the usage of the stream
     is_tunnel = False  # whether both sides have changed to another protocol
     answered = False  # whether a part of the response was sent to the client
+    ended = False  # whether the router has ended the response itself
     closed = False
     authorized = False  # whether the request's head was checked, and not refused
     key_name = ""  # the name of the client's API key
@@ -62,6 +69,7 @@ class Exchange:
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
+    instances: tuple[str, ...] = ()  # the names of those that have served the response, if there were several
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
@@ -150,9 +158,11 @@ class Exchange:
     def interrupt(self, reason: str) -> None:
         """End the exchange from another greenlet: wake the greenlet that waits for the instance or in a queue.
 
-        `reason`: "client", "timeout" or "stopping"; the first reason counts.
+        `reason`: "client", "timeout" or "stopping", of which the first one counts; or HANDOVER, with which the stream
+        goes on at another instance.
         """
-        self.interruption = self.interruption or reason
+        if self.interruption in ("", HANDOVER):
+            self.interruption = reason
         if self._waiter is not None:
             self._waiter.wake()
         if self.upstream is not None:
@@ -160,7 +170,7 @@ class Exchange:
             with suppress(OSError):
                 shut(self.upstream.sock)
 
-    def interruption_error(self) -> Exception:
+    def interruption_error(self) -> SvcError | ClientGone:
         """Return the exception that an interrupted exchange raises. For a timeout, also mark the attempt as failed."""
         if self.interruption == "client":
             return ClientGone()
@@ -171,7 +181,7 @@ class Exchange:
             self.fail_attempt()
             return GatewayTimeout(f"no whole answer within {settings.proxy_timeout:g} s")
         reason = f"no answer within {settings.first_byte_timeout:g} s"
-        if self.body_bytes:
+        if self.first_byte_at:
             reason = f"the answer paused for {settings.idle_timeout:g} s"
         self.fail_attempt(reason)
         return GatewayTimeout(reason)
@@ -184,18 +194,31 @@ class Exchange:
         If an event stream breaks off, its last part is an error event. If any other response breaks off, or is not as
         long as its head says, raise TruncatedResponse.
         """
+        if self.ended:
+            return b""
         upstream, stream = self.upstream, self.stream
         assert upstream is not None
         try:
             data = upstream.read()
-            self._note_progress(len(data))
-            if stream is not None:
+            self.note_progress(len(data))
+            while stream is not None:
                 if stream.held or not data.endswith(EVENT_ENDS):
-                    data = stream.whole_events(data, upstream, self._note_progress)
+                    data = stream.whole_events(data, upstream, self.note_progress)
                 data = stream.add(data, self.state.clock)
-                return data if data or self.finished() else self.read()
+                if stream.rewriter is not None and upstream.done:
+                    data += stream.take_unended(self.state.clock)
+                if (
+                    stream.record is not None
+                    and self.body_bytes > stream.record.fold_at
+                    and self.resumption is not None
+                ):
+                    self.resumption.fold(self)
+                if data or self.finished():
+                    return data
+                data = upstream.read()
+                self.note_progress(len(data))
         except UpstreamError as error:
-            return self._end_broken(upstream, error)
+            return end_broken(self, upstream, error) or self.read()
         if self.id_reader is not None:
             self.id_reader.feed(data)
         if self.body_start or len(data) > USAGE_TAIL_BYTES:
@@ -204,7 +227,7 @@ class Exchange:
         self.body_end = (self.body_end + data if len(data) < USAGE_TAIL_BYTES else data)[-USAGE_TAIL_BYTES:]
         length = upstream.length
         if length is not None and length != self.body_bytes and (upstream.done or self.body_bytes > length):
-            self._end_wrong_length(upstream, length)
+            raise wrong_length(self, upstream, length)
         return data
 
     def passes(self, data: bytes) -> bool:
@@ -218,13 +241,18 @@ class Exchange:
             return False
         if not data.startswith(b"%x\r\n" % size):
             return False
-        deadline = self.state.now + self._idle_timeout  # as `_note_progress` does, without the cost of a call
+        deadline = self.state.now + self._idle_timeout  # as `note_progress` does, without the cost of a call
         self.deadline = deadline if deadline < self.limit else self.limit
         self.body_bytes += size
         tokens = stream.tokens
         if tokens.count:  # an event is examined only until the first token has come
             tokens.count += 1
             tokens.recent.append(data)
+            record = stream.record
+            if record is not None:
+                record.chunks.append(data)
+                if self.body_bytes > record.fold_at and self.resumption is not None:
+                    self.resumption.fold(self)
         else:
             self.first_byte_at = self.first_byte_at or self.state.clock()
             stream.add(data[-size - 2 : -2], self.state.clock)
@@ -240,57 +268,27 @@ class Exchange:
     def finished(self) -> bool:
         """Return whether the whole body of the response has been read."""
         upstream, stream = self.upstream, self.stream
-        return upstream is not None and upstream.done and (stream is None or not stream.held)
+        return self.ended or (upstream is not None and upstream.done and (stream is None or not stream.held))
 
-    def _note_progress(self, size: int) -> None:
+    def why_not_resumable(self) -> str:
+        """Return why the response cannot go on at another instance now (of `REASONS`), empty if it can."""
+        return "not_supported" if self.resumption is None else self.resumption.why_not_moved(self)
+
+    def note_progress(self, size: int) -> None:
         """Count `size` bytes of the body and postpone the idle deadline, also for bytes that are not passed on yet."""
         self.first_byte_at = self.first_byte_at or self.state.clock()
         deadline = self.state.now + self._idle_timeout
         self.deadline = deadline if deadline < self.limit else self.limit
         self.body_bytes += size
 
-    def _end_wrong_length(self, upstream: UpstreamConnection, length: int) -> None:
-        """Raise TruncatedResponse for a body that is not of this length. Parser and head cache should prevent this."""
-        upstream.persistent = False
-        self.fail_attempt()
-        self.end = "cut"
-        reason = f"the answer has {self.body_bytes} bytes, its head says {length}"
-        log_failure(self, upstream.target, reason, logging.ERROR)
-        raise TruncatedResponse(reason)
-
-    def _end_broken(self, upstream: UpstreamConnection, error: UpstreamError) -> bytes:
-        """Return the last bytes of an event stream that broke off.
-
-        These are the rest of the stream if its last event has arrived, else an error event. Raise TruncatedResponse for
-        a response that is not an event stream, and ClientGone if the client has left.
-        """
-        stream = self.stream
-        if self.interruption == "client":
-            raise ClientGone from None
-        if not self.interruption and stream is not None and stream.is_complete():
-            upstream.done, upstream.persistent = True, False
-            return stream.take_rest(self.state.clock)
-        self.fail_attempt("" if self.interruption else str(error) or "it failed")
-        failure = (
-            self.interruption_error() if self.interruption else BadGateway(f"the instance's answer broke off: {error}")
-        )
-        self.end = self.interruption or "cut"
-        log_failure(self, upstream.target, str(failure))
-        if stream is None:
-            raise TruncatedResponse(str(failure)) from None
-        upstream.done, upstream.persistent = True, False
-        stream.held = b""
-        assert isinstance(failure, SvcError)
-        unended = stream.tokens.unended  # whether a part of a long event was passed on
-        return (b"\n\n" if unended else b"") + error_event(failure, self.request.head.uri)
-
     def close(self) -> None:
         """End the attempt, release API key and memory, and record the exchange. A second call does nothing."""
         if self.closed:
             return
         self.closed = True
-        if self.end == "done" and (self.interruption or not self.finished()):
-            self.end = self.interruption or "client"
+        interruption = "" if self.interruption == HANDOVER else self.interruption
+        if self.end == "done" and (interruption or not self.finished()):
+            self.end = interruption or "client"
         now = self.state.clock()
         self.end_attempt(now)
         if self.limits is not None:

@@ -3,7 +3,7 @@
 import logging
 from typing import TYPE_CHECKING
 
-from svc.base.errors import SvcError
+from svc.base.errors import PoisonedRequest, SvcError
 from svc.router.balance.target import Target
 from svc.router.proxy.used_tokens import count_running, count_used, used_tokens
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from svc.router.balance.fair_order import Charge
     from svc.router.proxy.exchange import Exchange
     from svc.router.proxy.response_stream import ResponseStream
+    from svc.router.proxy.retry import FailedAttempt
 
 log = logging.getLogger(__name__)
 STATUS_CLIENT_CLOSED_REQUEST = 499  # in the access log only, as in nginx
@@ -47,6 +48,19 @@ def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = 
     """Log why an attempt at an instance failed."""
     request_id = exchange.request_id.decode("latin-1")
     log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
+
+
+def report_poisoned(exchange: "Exchange", body: bytes, failures: "tuple[FailedAttempt, ...]") -> PoisonedRequest:
+    """Add a request that kills instances to the poison list, report events, and return the error for the client."""
+    state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
+    state.poison.add(body, state.now)
+    state.poison_counts[exchange.key_name] += 1
+    request_id = exchange.request_id.decode("latin-1")
+    by = f"request {request_id}" + (f" of key {exchange.key_name}" if exchange.key_name else "")
+    for name in killed:
+        others = ", ".join(other for other in killed if other != name)
+        state.event_reporter.add("poisoned", name, f"it died while it served {by}, and so did {others}")
+    return PoisonedRequest(f"{' and '.join(killed)} died while they served this request; it is not sent to another one")
 
 
 def _settle(exchange: "Exchange", charge: "Charge", prompt: int | None, completion: int) -> None:
@@ -117,7 +131,7 @@ def _usage_excerpt(exchange: "Exchange") -> bytes:
 
 def _record(exchange: "Exchange", now: float) -> RequestRecord:
     head, started = exchange.request.head, exchange.started
-    return RequestRecord(
+    record = RequestRecord(
         id=exchange.request_id.decode("latin-1"),
         client=exchange.client,
         key=exchange.key_name,
@@ -132,3 +146,6 @@ def _record(exchange: "Exchange", now: float) -> RequestRecord:
         attempts=exchange.attempts,
         end=exchange.end,
     )
+    if exchange.instances:
+        record.resumed, record.instances = len(exchange.instances) - 1, exchange.instances
+    return record

@@ -13,25 +13,25 @@ from svc.router.balance.target import Target
 from svc.router.balance.unserved import UnknownModel
 from svc.router.http.allowed_paths import creates_response
 from svc.router.http.response_parser import ResponseHead
-from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
+from svc.router.http.upstream_error import AttemptOutcome
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import SMALL_BYTES
 from svc.router.proxy.engine_priority import pass_priority
 from svc.router.proxy.exchange import Exchange
-from svc.router.proxy.exchange_report import log_failure, log_unexpected_error
+from svc.router.proxy.exchange_report import log_failure, log_unexpected_error, report_poisoned
 from svc.router.proxy.response_breaks import ClientGone
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.restricted_models import refusal
+from svc.router.proxy.resumption import Resumption
 from svc.router.proxy.retry import FailedAttempt, counts_for_budget, explanation, is_retryable, kills
 from svc.router.proxy.routing_fields import read_routing_request
+from svc.router.proxy.send_request import send_request
 from svc.router.proxy.stored_objects import StoredObject
 from svc.router.proxy.stream_usage import StreamWithoutUsage, request_usage
-from svc.router.proxy.upstream import refuses_connections
 
 REFUSAL_STATUSES = (401, 503)  # with these, an instance may report that it has not processed the request
 WRONG_UPSTREAM_KEY = "it refuses the API key that the router's upstream_keys_file has for it (401)"
 NO_UPSTREAM_KEY = "it wants an API key (401), and the router's upstream_keys_file has none for it"
-IDLE_RESET_SECONDS = 0.05  # within which the kernel resets a connection that was closed while idle
 
 
 def forward(exchange: Exchange, client_address: bytes) -> None:
@@ -97,12 +97,13 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if state.settings.stream_usage:
         request_usage(exchange)
     exchange.attempts = 1
-    result = _attempt(exchange, target, client_address)
+    result = send_request(exchange, target, client_address)
     if isinstance(result, FailedAttempt) or result.status in REFUSAL_STATUSES:
         result = _retry(exchange, routing, target, result, client_address)
     exchange.head, exchange.status = result, result.status
     if result.events:
         exchange.stream = StreamWithoutUsage() if exchange.hides_usage else ResponseStream()
+        exchange.resumption = Resumption(exchange, exchange.stream, routing, client_address)
     if stored is not None:
         stored.record_response(exchange)
     if result.status < 500 and exchange.request.head.is_inference and exchange.attempt is not None:
@@ -127,7 +128,7 @@ def _retry(
         if failure is None:
             assert isinstance(result, ResponseHead)
             return result
-        failures = (*failures, failure)
+        exchange.failures = failures = (*failures, failure)
         next_target = _target_for_retry(exchange, routing, failures)
         if next_target is None:
             if isinstance(result, ResponseHead) and result.status == 503:
@@ -136,7 +137,7 @@ def _retry(
         exchange.end_attempt()
         exchange.attempts += 1
         target = next_target
-        result = _attempt(exchange, target, client_address, counts_for_budget(failures))
+        result = send_request(exchange, target, client_address, counts_for_budget(failures))
 
 
 def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt | None:
@@ -164,7 +165,7 @@ def _target_for_retry(
     """
     state, head = exchange.state, exchange.request.head
     if kills(failures):
-        raise _remember_poisoned(exchange, routing, failures)
+        raise report_poisoned(exchange, routing.body, failures)
     if routing.owner is not None:  # an answer of another instance would be wrong
         return None
     if not is_retryable(failures, head.is_inference and not creates_response(head.uri, routing.body)):
@@ -198,91 +199,8 @@ def _wait_for_registry(
         return None
 
 
-def _remember_poisoned(
-    exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
-) -> PoisonedRequest:
-    """Add a request that kills instances to the poison list, report events, and return the error for the client."""
-    state, killed = exchange.state, [failure.target.name for failure in failures if failure.died]
-    state.poison.add(routing.body, state.now)
-    state.poison_counts[exchange.key_name] += 1
-    request_id = exchange.request_id.decode("latin-1")
-    by = f"request {request_id}" + (f" of key {exchange.key_name}" if exchange.key_name else "")
-    for name in killed:
-        others = ", ".join(other for other in killed if other != name)
-        state.event_reporter.add("poisoned", name, f"it died while it served {by}, and so did {others}")
-    return PoisonedRequest(f"{' and '.join(killed)} died while they served this request; it is not sent to another one")
-
-
 def _unanswered_error(failures: tuple[FailedAttempt, ...]) -> SvcError:
     """Return the error for a request to which no instance responded, with the reason of each failed attempt."""
     kind = GatewayTimeout if all(failure.timeout for failure in failures) else BadGateway
     unsent = all(failure.outcome is AttemptOutcome.UNSENT for failure in failures)
     return kind(f"{'cannot reach an instance' if unsent else 'no instance answered'}: {explanation(failures)}")
-
-
-def _attempt(
-    exchange: Exchange, target: Target, client_address: bytes, counts_for_budget: bool = False
-) -> ResponseHead | FailedAttempt:
-    """Send the request to an instance; return the head of its response, or how the attempt failed.
-
-    A failure is returned, not raised: an exception and this frame would refer to each other, and that cycle would keep
-    the body in memory until a garbage collection.
-    """
-    state, request = exchange.state, exchange.request
-    exchange.begin_attempt(target, counts_for_budget)
-    message = request.outgoing(target.authority, client_address, exchange.request_id, target.authorization)
-    head_only = request.head.method == b"HEAD"
-    upstream = state.upstream_pool.take(target)
-    reused = upstream is not None
-    while True:
-        try:
-            if upstream is None:
-                upstream = state.upstream_pool.connect(target)
-            exchange.upstream = upstream
-            if exchange.interruption:
-                raise exchange.interruption_error()
-            upstream.send_request(message, head_only, bool(request.head.upgrade), request.uncopied_body())
-            return upstream.read_head()
-        except UpstreamError as error:
-            if (
-                upstream is None
-                or not reused
-                or exchange.interruption
-                or not _may_resend_on_new_connection(exchange, error)
-            ):
-                return _failed_attempt(exchange, error, target, connected=upstream is not None)
-        upstream.close()
-        exchange.upstream = upstream = None
-        reused = False
-
-
-def _may_resend_on_new_connection(exchange: Exchange, error: UpstreamError) -> bool:
-    """Return whether a kept connection had ended while it was idle, which is not a failure of the instance.
-
-    In this case, the request was not acknowledged, or the connection was reset when the request arrived: the kernel
-    resets a connection that is closed with unread bytes. After a reset, send the request again only once, because the
-    request may also have killed the instance.
-    """
-    attempt = exchange.attempt
-    seconds = exchange.state.clock() - attempt.started if attempt is not None else 0.0
-    if error.reset and not exchange.reset_by and seconds <= IDLE_RESET_SECONDS:
-        exchange.reset_by = exchange.instance
-        return True
-    return error.outcome is AttemptOutcome.UNSENT
-
-
-def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> FailedAttempt:
-    """Mark the attempt as failed and return the failure; if the exchange was interrupted, raise its error instead.
-
-    `connected`: the instance had accepted the connection.
-    """
-    if exchange.interruption:
-        raise exchange.interruption_error()
-    reason = str(error) or "it failed"  # some errors have no message
-    counts_for_ejection = not connected or error.outcome is not AttemptOutcome.UNSENT
-    exchange.fail_attempt(reason if counts_for_ejection else "", on_any_path=not connected)
-    log_failure(exchange, target, reason)
-    if error.refused and exchange.reset_by == target.name:  # the request may have killed the instance
-        return FailedAttempt(target, AttemptOutcome.UNKNOWN, reason, refused=True, died=True)
-    died = connected and error.outcome is not AttemptOutcome.BEGUN and refuses_connections(target)
-    return FailedAttempt(target, error.outcome, reason, error.refused, error.timeout, died)

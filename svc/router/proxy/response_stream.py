@@ -4,7 +4,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from svc.router.http.sse import EVENT_ENDS, OVERLAP_BYTES, last_end
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
+from svc.router.proxy.answer_record import AnswerRecord
 from svc.router.proxy.upstream import UpstreamConnection
+from svc.router.resume.continued_events import ContinuedEvents
 from svc.router.telemetry.request_tokens import NO_TOKENS
 from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_done, without_start_tokens
@@ -27,6 +30,8 @@ class ResponseStream:
         "first_token_at",
         "held",
         "id_reader",
+        "record",
+        "rewriter",
         "tokens",
     )
 
@@ -35,15 +40,40 @@ class ResponseStream:
         self.tokens = TokenCounter()
         self.first_token_at = 0.0
         self.id_reader: ObjectIdReader | None = None  # set if the stream may contain the id of a new object
+        self.record: AnswerRecord | None = None  # what was passed on; None if the answer is never continued
+        self.rewriter: ContinuedEvents | None = None  # set once another instance continues the answer
         self._opening = b""  # the stream's first bytes, up to the first token
         self._counted_tokens = 0  # the number of tokens that are already in the metrics
         self._first_token_counted = False
         self.accounted_tokens, self.accounted_at = NO_TOKENS, 0.0  # what the ledger has of the stream, and since when
 
     def add(self, data: bytes, clock: Callable[[], float]) -> bytes:
-        """Count the tokens in data, and record the time of the first token; return the data to pass on."""
+        """Count the tokens in data, and record the time of the first token; return the data to pass on.
+
+        Raise UpstreamError if an instance that should continue the answer does something else.
+        """
+        if self.rewriter is not None:
+            data = self._rewritten(self.rewriter.add(data))
+        return self._add(data, clock)
+
+    def _rewritten(self, data: bytes) -> bytes:
+        assert self.rewriter is not None
+        if self.rewriter.failure:
+            raise UpstreamError(self.rewriter.failure, AttemptOutcome.BEGUN)
+        return data
+
+    def take_unended(self, clock: Callable[[], float]) -> bytes:
+        """Return the last event of an instance that continues the answer, if it has no empty line at its end."""
+        assert self.rewriter is not None
+        return self._add(self._rewritten(self.rewriter.take_rest()), clock)
+
+    def _add(self, data: bytes, clock: Callable[[], float]) -> bytes:
+        if not data:
+            return data
         tokens = self.tokens
         tokens.add(data)
+        if self.record is not None:
+            self.record.add(data)
         if not self.first_token_at:
             self._opening = (self._opening + data)[:USAGE_TAIL_BYTES]
             if self.id_reader is not None:
@@ -79,6 +109,8 @@ class ResponseStream:
         """Count and return the held event. Complete its final empty line, without which clients drop the event."""
         data, self.held = bytes(self.held), b""
         data = self.add(data, clock)
+        if self.rewriter is not None:
+            data += self.take_unended(clock)
         if not data or data.endswith(EVENT_ENDS):
             return data
         return data + (b"\n" if data.endswith(b"\n") else b"\n\n")

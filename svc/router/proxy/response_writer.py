@@ -140,7 +140,7 @@ def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: s
     upstream, finished = exchange.upstream, exchange.finished()
     assert upstream is not None
     send(response_head + _chunk(data, finished))
-    if exchange.stream is not None and not finished:
+    if exchange.stream is not None and exchange.stream.rewriter is None and not finished:
         passes = partial(passes_without_usage, exchange) if exchange.hides_usage else exchange.passes
         upstream.relay = pump(upstream.sock, sock, passes, send, exchange.state.upstream_pool.stream_poll)
     while not finished:

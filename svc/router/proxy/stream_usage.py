@@ -35,8 +35,8 @@ class StreamWithoutUsage(ResponseStream):
 
     __slots__ = ()
 
-    def add(self, data: bytes, clock: Callable[[], float]) -> bytes:
-        super().add(data, clock)
+    def _add(self, data: bytes, clock: Callable[[], float]) -> bytes:
+        super()._add(data, clock)
         return _without_usage(data) if _may_have_usage(data) else data
 
 

@@ -109,6 +109,22 @@ class UpstreamConnection(ResponseParser):
         body.clear()
         return data
 
+    def hold_body(self, limit: int, note_progress: Callable[[int], None]) -> None:
+        """Wait until the whole body has arrived, or `limit` bytes of it; `read` then returns them.
+
+        `note_progress` is called for each piece, with 0, because `read` counts the bytes. Raise UpstreamError if the
+        connection ends before: as none of the response is passed on yet, it counts as no response.
+        """
+        size = counted = 0
+        while True:
+            size += sum(map(len, self.body[counted:]))
+            counted = len(self.body)
+            if self.done or size >= limit:
+                return
+            if not self._receive():
+                raise UpstreamError("it closed the connection in the middle of its answer", AttemptOutcome.UNKNOWN)
+            note_progress(0)
+
     def available(self) -> bool:
         """Return whether `read` would return without waiting."""
         return bool(self.body) or self.done

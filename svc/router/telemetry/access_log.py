@@ -100,9 +100,13 @@ def _text_line(record: RequestRecord) -> bytes:
     return " ".join([_text_field(getattr(record, name)) for name in record.__struct_fields__]).encode()
 
 
-def _text_field(value: str | float | None) -> str:
+def _text_field(value: str | float | tuple[str, ...] | msgspec.UnsetType | None) -> str:
     """Return a field as text without spaces, even if the client sent a model name with spaces."""
+    if isinstance(value, tuple):
+        value = ",".join(value)
     if isinstance(value, str):
         quoted = value and not UNQUOTED.fullmatch(value)
         return msgspec.json.encode(value).decode().replace(" ", "\\u0020") if quoted else value or "-"
-    return "-" if value is None else f"{value:.6f}" if isinstance(value, float) else str(value)
+    return (
+        "-" if value is None or value is msgspec.UNSET else f"{value:.6f}" if isinstance(value, float) else str(value)
+    )

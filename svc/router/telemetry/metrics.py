@@ -34,6 +34,13 @@ class RouterMetrics(Collector):
         state = self._state
         retries = state.balancer.retries
         yield CounterMetricFamily("svc_router_retries", "Attempts after the first of a request.", retries)
+        resumed = CounterMetricFamily(
+            "svc_router_resumed", "Streamed answers that broke off, by what came of them.", labels=["outcome", "reason"]
+        )
+        for outcome, reasons in state.statistics.resumptions_by_outcome().items():
+            for reason, count in reasons.items():
+                resumed.add_metric([outcome, reason], count)
+        yield resumed
         dropped = "Events that no registry was told: none answered for long, or it refused them."
         yield CounterMetricFamily("svc_router_events_dropped", dropped, state.event_reporter.dropped)
         yield GaugeMetricFamily("svc_router_idle_connections", "Kept to instances.", state.idle_connections())

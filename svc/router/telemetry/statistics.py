@@ -18,6 +18,7 @@ DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request ha
 MAX_UNKNOWN_MODELS = 100  # the number of names in `unknown_models`
 MAX_UNKNOWN_MODEL_CHARS = 64
 K = TypeVar("K")
+RESUMPTION_OUTCOMES = ("resumed", "refused", "failed")
 UNKNOWN_MODEL = "unknown"  # the label of every model that no instance has: clients may invent any number of names
 
 
@@ -43,6 +44,8 @@ class RequestRecord(msgspec.Struct, kw_only=True, gc=False):
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     end: str  # done, refused, failed, cut, timeout, client or stopping
+    resumed: int | msgspec.UnsetType = msgspec.UNSET  # how often another instance has continued the answer
+    instances: tuple[str, ...] | msgspec.UnsetType = msgspec.UNSET  # those that have served it, if there are several
 
 
 class Histogram:
@@ -139,18 +142,20 @@ class ModelStatistics:
 class Statistics:
     """All counts of a router since its start."""
 
-    __slots__ = ("instances", "keys", "models", "unknown_models")
+    __slots__ = ("instances", "keys", "models", "resumptions", "unknown_models")
 
     def __init__(self) -> None:
         self.instances: defaultdict[str, InstanceStatistics] = defaultdict(InstanceStatistics)
         self.models: defaultdict[str, ModelStatistics] = defaultdict(ModelStatistics)
         self.keys: defaultdict[str, int] = defaultdict(int)  # name of an API key -> requests
+        # What became of answers that broke off: "resumed", "refused" or "failed", a blank and the reason -> answers.
+        self.resumptions: defaultdict[str, int] = defaultdict(int)
         # Name of a model that no instance has -> failed requests. The name that was used last is the last entry.
         self.unknown_models: dict[str, int] = {}
 
     def take(self) -> "Statistics | None":
         """Return all counts and start again from zero; return None if nothing was counted since the last call."""
-        if not self.instances and not self.models and not self.keys:
+        if not self.instances and not self.models and not self.keys and not self.resumptions:
             return None
         taken = Statistics()
         for name in Statistics.__slots__:
@@ -166,6 +171,7 @@ class Statistics:
         for name, model in other.models.items():
             self.models[name].add(model)
         _add_counts(self.keys, other.keys)
+        _add_counts(self.resumptions, other.resumptions)
         for name, count in other.unknown_models.items():
             self._record_unknown_model(name, count)
 
@@ -213,6 +219,14 @@ class Statistics:
         if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
         return usage
+
+    def resumptions_by_outcome(self) -> dict[str, dict[str, int]]:
+        """Return the number of answers that broke off, by what became of them and by the reason."""
+        outcomes: dict[str, dict[str, int]] = {outcome: {} for outcome in RESUMPTION_OUTCOMES}
+        for key, count in sorted(self.resumptions.items()):
+            outcome, _, reason = key.partition(" ")
+            outcomes[outcome][reason] = count
+        return outcomes
 
     def _record_unknown_model(self, name: str, requests: int = 1) -> None:
         """Count failed requests for a model that no instance has; at the limit, drop the least recently used name."""

@@ -155,6 +155,7 @@ class Feed:
                 "requests": round(sum(rates.requests for rates in all_rates.values()), 3),
                 "errors": round(sum(rates.errors for name, rates in all_rates.items() if name in shown_models), 3),
                 "retries": state.balancer.retries,
+                "resumed": sum(state.statistics.resumptions_by_outcome()["resumed"].values()),
                 "models": view.models(
                     state, self._window, self._recent, self._last_minute, self._instances_last_minute
                 ),

@@ -49,10 +49,19 @@ def test_a_stream_that_takes_too_long_ends_with_the_error_event(own: Router, sil
 
 
 def test_a_body_that_takes_too_long_is_cut_short(own: Router, silent: Instance):
-    silent.play(lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"))
+    silent.play(lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n" + b"x" * 70_000))
     with own.client() as client:
         client.send(ASK).head()
-        assert client.all() == b"abc"
+        assert client.all() == b"x" * 70_000
+    assert own.in_flight() == 0
+
+
+def test_a_short_body_that_takes_too_long_is_504(own: Router, silent: Instance):
+    silent.play(lambda peer, received: peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"))
+    with own.client() as client:
+        answer = client.send(ASK).answer()
+        assert answer.status == 504
+        assert answer.error()["message"] == "no whole answer within 0.5 s"
     assert own.in_flight() == 0
 
 

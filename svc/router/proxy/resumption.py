@@ -1,0 +1,265 @@
+"""Continues a streamed answer at another instance after its own instance has failed, or is to be restarted.
+
+The client notices nothing but a pause: the other instance is asked to continue the text so far, and its events are
+rewritten so that they belong to the same stream (`svc/router/resume/` has the rules, all of them pure). An answer that
+cannot be continued ends with an error event that says why.
+"""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from svc.base.errors import BadGateway, SvcError
+from svc.router.balance.resuming_instances import choose_resuming_or_wait, has_place_elsewhere, may_resume
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.target import Target
+from svc.router.http.request import Media, Request
+from svc.router.http.response_parser import ResponseHead
+from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
+from svc.router.proxy.answer_record import AnswerRecord
+from svc.router.proxy.body_buffers import LARGE_BYTES
+from svc.router.proxy.broken_response import fail
+from svc.router.proxy.exchange_report import report_poisoned
+from svc.router.proxy.response_stream import ResponseStream
+from svc.router.proxy.retry import MAX_ATTEMPTS, FailedAttempt, counts_for_budget, kills
+from svc.router.proxy.send_request import send_request
+from svc.router.proxy.upstream import refuses_connections
+from svc.router.proxy.used_tokens import prompt_tokens
+from svc.router.resume.continuation import Continuation, continuation, is_used_up
+from svc.router.resume.continued_events import ContinuedEvents
+from svc.router.resume.dialect import Dialect, dialect_of
+from svc.router.resume.eligibility import REASONS, why_not
+from svc.router.resume.ending import ending
+
+if TYPE_CHECKING:
+    from svc.router.proxy.exchange import Exchange
+
+NO_RESUME_HEADER = b"x-no-resume"
+PASSING_REASONS = ("", "reasoning", "unreadable")  # an answer that cannot be continued now may be continued later
+MAX_FOLDS_PER_SWEEP = 16  # of 0.3 ms each; a stream that the sweep does not reach folds its record itself
+
+
+class Resumption:
+    """What one stream needs to be continued. `reason`: why it never can be, empty if it may.
+
+    It has no reference to its exchange: that would be a cycle, which would keep the request in memory.
+    """
+
+    __slots__ = ("_client_address", "_dialect", "_is_judged", "_left", "_request", "_routing", "reason")
+
+    def __init__(
+        self, exchange: "Exchange", stream: ResponseStream, routing: RoutingRequest, client_address: bytes
+    ) -> None:
+        dialect = dialect_of(exchange.request.head.uri)
+        self.reason = _first_reason(exchange, dialect)
+        self._is_judged = False  # whether the request was found to be of a kind whose answers can be continued
+        if self.reason or dialect is None:  # without a reference to the request, whose body may be large
+            return
+        self._dialect, self._request, self._routing = dialect, exchange.request, routing
+        self._client_address = client_address
+        self._left: tuple[Target, ...] = ()  # the instances that the answer has left
+        stream.record = AnswerRecord(dialect)
+
+    def fold(self, exchange: "Exchange") -> None:
+        """Fold the stream's record, and drop it if the answer can never be continued."""
+        stream = exchange.stream
+        assert stream is not None
+        record = stream.record
+        if record is None:
+            return
+        record.fold(exchange.body_bytes)
+        partial = record.partial
+        reason = partial.obstacle
+        if partial.size > exchange.state.settings.resume_max_text:
+            reason = "too_long"
+        if not reason and not self._is_judged and partial.begun:
+            self._is_judged, verdict = True, self._verdict(exchange, record)
+            reason = "" if verdict in PASSING_REASONS else verdict
+        if stream.tokens.unended:
+            reason = "too_long"  # a part of an event was passed on, because the whole event is too long
+        if reason:
+            self.reason, stream.record = reason, None
+
+    def why_not(self, exchange: "Exchange") -> str:
+        """Return why the answer cannot be continued as it is now, empty if it can."""
+        stream = exchange.stream
+        assert stream is not None
+        self.fold(exchange)
+        return self.reason if stream.record is None else self._verdict(exchange, stream.record)
+
+    def why_not_moved(self, exchange: "Exchange") -> str:
+        """Return why the answer cannot be moved to another instance now, empty if it can."""
+        stream, attempt = exchange.stream, exchange.attempt
+        if stream is None or attempt is None:
+            return "not_supported"
+        reason = self.why_not(exchange)
+        if reason or stream.record is None:
+            return reason
+        balancer, model = exchange.state.balancer, self._routing.model
+        left = (*self._left, attempt.target)
+        repeats = not stream.record.partial.begun
+        if not may_resume(balancer.table, model, left, repeats):
+            return "engine"
+        return "" if has_place_elsewhere(balancer, model, left, repeats) else "instance"
+
+    def _verdict(self, exchange: "Exchange", record: AnswerRecord) -> str:
+        limit = exchange.state.settings.resume_max_text
+        return why_not(self._dialect, self._request.body, record.partial, limit)
+
+    def resume(self, exchange: "Exchange", error: UpstreamError) -> bytes | SvcError:
+        """Continue the answer after this failure of its instance.
+
+        Return no bytes if another instance continues it: the exchange reads its response from then on. Return the last
+        bytes if only the end was missing. Otherwise return the error for the client. Raise ClientGone if the client
+        has left.
+        """
+        stream, attempt = exchange.stream, exchange.attempt
+        assert stream is not None
+        interruption = exchange.interruption
+        if stream.rewriter is not None and stream.rewriter.failure and not interruption:
+            exchange.fail_attempt()  # that it does not continue answers is no reason to eject it
+            _count(exchange, "failed", "failed", exchange.instances[0])
+            return BadGateway(f"the answer broke off, and {exchange.instance} does not continue it: {error}")
+        if interruption == "handover":
+            exchange.interruption, cause = "", "handover"
+            failure: SvcError = BadGateway("the instance is to be restarted, and its answer was broken off")
+        else:
+            cause = interruption or "broken"
+            broken = fail(exchange, error)
+            assert isinstance(broken, SvcError)
+            failure = broken
+        if interruption == "stopping" or attempt is None or exchange.state.now >= exchange.limit:
+            return failure
+        stream.held = b""
+        first_byte_at = exchange.first_byte_at
+        exchange.interruption = ""
+        try:
+            outcome = self._resume(exchange, stream, attempt.target, failure, cause)
+        except SvcError as interruption_error:  # the router stops, or the time for the whole request is over
+            return interruption_error.with_traceback(None)
+        finally:
+            exchange.first_byte_at = first_byte_at
+            exchange.request = self._request if self.reason == "" else exchange.request
+        if isinstance(outcome, SvcError):
+            exchange.interruption = exchange.interruption or ("" if cause == "handover" else interruption)
+        return outcome
+
+    def _resume(
+        self, exchange: "Exchange", stream: ResponseStream, target: Target, failure: SvcError, cause: str
+    ) -> bytes | SvcError:
+        reason = self.why_not(exchange)
+        record = stream.record
+        if reason or record is None:
+            _count(exchange, "refused", reason, target.name)
+            return _explained(failure, reason)
+        partial, body = record.partial, self._request.body
+        partial.drop_unended()
+        if partial.finish_reason or is_used_up(body, partial):
+            exchange.ended = True
+            _count(exchange, "resumed", cause, target.name)
+            stream.rewriter = None
+            return stream.add(ending(self._dialect, body, partial, prompt_tokens(exchange)), exchange.state.clock)
+        prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
+        exchange.end_attempt()
+        self._left = (*self._left, target)
+        if cause != "handover":
+            died = cause == "broken" and refuses_connections(target)
+            exchange.failures += (FailedAttempt(target, AttemptOutcome.BEGUN, failure.message, died=died),)
+        request = continuation(self._dialect, body, partial)
+        reason = self._ask_others(exchange, request)
+        if reason == "":
+            instance = exchange.instance
+            stream.rewriter = ContinuedEvents(partial, request)
+            exchange.instances = (*(exchange.instances or (target.name,)), instance)
+            _count(exchange, "resumed", cause, target.name, instance)
+            return b""
+        _count(exchange, "failed", reason, target.name)
+        if reason == "poisoned":
+            return report_poisoned(exchange, self._routing.body, exchange.failures)
+        return _explained(failure, reason, exchange)
+
+    def _ask_others(self, exchange: "Exchange", request: Continuation) -> str:
+        """Ask other instances, one after the other, until one continues; return why none does, empty if one does."""
+        state = exchange.state
+        exchange.request = Request(self._request.head, request.body)
+        routing = msgspec.structs.replace(self._routing, charge=None)  # its account was charged with it before
+        while True:
+            failures = exchange.failures
+            if kills(failures):
+                return "poisoned"
+            if len(failures) >= MAX_ATTEMPTS:
+                return "attempts"
+            counts = bool(failures) and counts_for_budget(failures)
+            if counts and not state.balancer.may_retry():
+                return "attempts"
+            if not may_resume(state.balancer.table, routing.model, (), request.repeats):
+                return "engine"
+            seconds = state.settings.queue_timeout
+            target = choose_resuming_or_wait(
+                state.balancer, routing, exchange.on_wait, self._left, request.repeats, seconds
+            )
+            if target is None:
+                return "instance"
+            exchange.attempts += 1
+            result = send_request(exchange, target, self._client_address, counts)
+            if isinstance(result, ResponseHead) and result.status == 200 and result.events:
+                state.balancer.record_response_begun(target)
+                return ""
+            if isinstance(result, ResponseHead) and result.status != 503:
+                exchange.end_attempt()
+                exchange.failures += (
+                    FailedAttempt(target, AttemptOutcome.BEGUN, f"it answered {result.status} instead of continuing"),
+                )
+                return "failed"
+            if isinstance(result, ResponseHead):
+                result = FailedAttempt(target, AttemptOutcome.UNREADY, "it answered 503")
+            exchange.end_attempt()
+            exchange.failures += (result,)
+            self._left = (*self._left, target)
+
+
+def fold_records(exchanges: "Iterable[Exchange | None]") -> None:
+    """Fold the long records of streams, of a limited number of streams at once. Call this in the worker's sweep."""
+    folds = 0
+    for exchange in exchanges:
+        if exchange is None or exchange.stream is None or exchange.resumption is None:
+            continue
+        record = exchange.stream.record
+        if record is not None and record.is_long(exchange.body_bytes):
+            exchange.resumption.fold(exchange)
+            folds += 1
+            if folds >= MAX_FOLDS_PER_SWEEP:
+                return
+
+
+def _first_reason(exchange: "Exchange", dialect: Dialect | None) -> str:
+    """Return why the answer to a request can never be continued, as far as its head shows; empty if it may be."""
+    request, state = exchange.request, exchange.state
+    head = request.head
+    if dialect is None or head.method != b"POST" or head.media is not Media.JSON or exchange.status != 200:
+        return "not_supported"
+    if not state.resumes(exchange.model):
+        return "off"
+    if head.special.get(NO_RESUME_HEADER, b"0") != b"0":
+        return "client_refuses"
+    return "request_too_large" if len(request.body) > LARGE_BYTES else ""
+
+
+def _count(exchange: "Exchange", outcome: str, reason: str, instance: str, other: str = "") -> None:
+    """Count what became of an answer that `instance` has broken off. `other`: the instance that continues it."""
+    state = exchange.state
+    state.statistics.resumptions[f"{outcome} {reason}"] += 1
+    if outcome == "resumed":
+        state.resumptions.resumed(instance, other)
+    else:
+        state.resumptions.failed(instance, reason)
+
+
+def _explained(failure: SvcError, reason: str, exchange: "Exchange | None" = None) -> SvcError:
+    """Return the error with the reason why the answer was not continued."""
+    sentence = REASONS[reason]
+    if reason == "failed" and exchange is not None:
+        last = exchange.failures[-1]
+        sentence = f"{sentence}: {last.target.name}: {last.reason}"
+    return type(failure)(f"{failure.message}; it could not be continued: {sentence}")
