@@ -8,6 +8,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, request
 
 from svc.babysitter import openapi
+from svc.babysitter.continuation_check import ContinuationCheck
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.monitor import Monitor, model_ids
 from svc.babysitter.registrar import Registrar
@@ -28,6 +29,7 @@ def create_app(
     registrar: Registrar,
     hang_probe: HangProbe,
     limits: ResourceLimits,
+    continuation: ContinuationCheck,
     clock: Callable[[], float] = time.time,
     hosts: Hosts | None = None,
 ) -> Flask:
@@ -67,7 +69,8 @@ def create_app(
     @app.get("/info")
     def info() -> Response:
         """Everything that the babysitter knows about its instance, the registrations and the checks."""
-        return jsonify(describe_instance(monitor, registrar, clock()) | describe_checks(hang_probe, limits))
+        checks = describe_checks(hang_probe, limits, continuation)
+        return jsonify(describe_instance(monitor, registrar, clock()) | checks)
 
     @app.get("/metrics")
     def metrics_text() -> Response:
@@ -151,15 +154,17 @@ def describe_refusal(config: InstanceConfig, refusal: SvcError | None) -> str | 
     return refusal.message + cure
 
 
-def describe_checks(hang_probe: HangProbe, limits: ResourceLimits) -> dict[str, Any]:
+def describe_checks(hang_probe: HangProbe, limits: ResourceLimits, continuation: ContinuationCheck) -> dict[str, Any]:
     """Return the second part of /info: the checks that the TOML enables."""
-    config, last = limits.config, hang_probe.last
+    config, last, verdict = limits.config, hang_probe.last, continuation.verdict
     return {
         "probe": config.probe,
         "probe_result": last.outcome.value if last.outcome else None,
         "probe_reason": last.reason or None,
         "probe_failures": last.failures,
         "probe_time": iso(last.at) if last.at else None,
+        "continues": continuation.continues,
+        "not_continuing": (verdict.reason if verdict else "") or None,
         "memory": limits.memory,
         "max_memory": config.max_memory or None,
         "restarts_asked": {kind: limits.restarter.counts[kind] for kind in KINDS},

@@ -11,6 +11,7 @@ from svc.base.secret_file import SecretFile
 from svc.client import probe
 from svc.client.probe import ModelList
 from svc.config.instance.model import InstanceConfig
+from svc.protocol.continuation import PROBE_USER_AGENT
 from svc.protocol.engine_key import bearer, parse_key
 
 
@@ -63,4 +64,12 @@ class EngineClient:
 
     def post(self, url: str, body: dict[str, Any], timeout: float) -> int:
         """Send a POST and return the status code; raise requests.Timeout after `timeout` seconds in all."""
-        return fetch("POST", url, timeout, total=timeout, json=body, headers=bearer(self.key)).status_code
+        return self._post(url, body, timeout, {}).status_code
+
+    def probe_continuation(self, url: str, body: dict[str, Any], timeout: float) -> tuple[int, str]:
+        """Send a request of the continuation probe, as `post` does, and return the status code and the body."""
+        answer = self._post(url, body, timeout, {"User-Agent": PROBE_USER_AGENT})
+        return answer.status_code, answer.content.decode("utf-8", "replace")
+
+    def _post(self, url: str, body: dict[str, Any], timeout: float, headers: dict[str, str]) -> requests.Response:
+        return fetch("POST", url, timeout, total=timeout, json=body, headers={**headers, **bearer(self.key)})

@@ -49,6 +49,7 @@ class HangProbe:
         self.page_age = page_age
         self.threshold = monitor.config.probe_threshold
         self.last = ProbeResult()
+        self.in_progress = False  # whether the engine is asked for a token now
         self.counts: Counter[ProbeOutcome] = Counter()
         self._process_stage: int | None = None
         self._load = UNKNOWN_LOAD
@@ -69,7 +70,11 @@ class HangProbe:
         if health_rules.generated_between(before, self._load):
             return ProbeOutcome.MOVED, ""
         before = self._load
-        outcome, reason = self.request_token(snapshot.models[0]["id"])
+        self.in_progress = True
+        try:
+            outcome, reason = self.request_token(snapshot.models[0]["id"])
+        finally:
+            self.in_progress = False
         self._load = self.read_load(0.0)  # after the probe, so that the next round does not count the probe's tokens
         if outcome is ProbeOutcome.SILENT and health_rules.generated_between(before, self._load):
             return ProbeOutcome.BUSY, f"{reason}, but other requests moved"

@@ -73,6 +73,11 @@ SCHEMAS: Schema = {
             "probe_reason": nullable(TEXT),
             "probe_failures": {**COUNT, "description": "in a row"},
             "probe_time": nullable(TIMESTAMP),
+            "continues": {
+                "enum": [True, False, None],
+                "description": "whether the engine continues the beginning of an answer; null: not known yet",
+            },
+            "not_continuing": {**nullable(TEXT), "description": "why it does not"},
             "memory": {**nullable(COUNT), "description": "bytes"},
             "max_memory": {**nullable(COUNT), "description": "bytes"},
             "restarts_asked": {"type": "object", "additionalProperties": COUNT},

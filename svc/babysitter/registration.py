@@ -12,6 +12,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.protocol.instance_names import instance_service
 from svc.protocol.service import (
     BABYSITTER_TYPE,
+    CONTINUES,
     INSTANCE_TYPE,
     MAX_METADATA_BYTES,
     MAX_MODELS,
@@ -44,8 +45,12 @@ def registrations(
     models: Sequence[Model],
     hostname: str,
     process: ProcessSnapshot | None = None,
+    continues: bool | None = None,
 ) -> list[Registration]:
-    """Return the current registrations: the babysitter's, and also the instance's while its state is known."""
+    """Return the current registrations: the babysitter's, and also the instance's while its state is known.
+
+    `continues` says whether the engine continues the beginning of an answer. Only a proof is registered.
+    """
     url = babysitter_url(config.url)
     shared = {
         "host": config.host,
@@ -69,6 +74,7 @@ def registrations(
             "babysitter": url,
             "restarts": process.restarts if process else 0,
             "restart_reason": process.reason if process else "",
+            **({CONTINUES: True} if continues else {}),
         }
         instance = {
             **shared,

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 import gevent
 
 from svc.babysitter.app import create_app
+from svc.babysitter.continuation_check import ContinuationCheck
+from svc.babysitter.continuation_probe import ContinuationProbe
 from svc.babysitter.engine_check import EngineCheck
 from svc.babysitter.engine_client import EngineClient, get_text
 from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
@@ -42,6 +44,7 @@ from svc.supervision.orphans import kill_instance, parent_died
 
 log = logging.getLogger(__name__)
 LIMITS_INTERVAL_SECONDS = 1.0
+CONTINUATION_INTERVAL_SECONDS = 1.0  # maximum delay until a new process of the engine is probed
 POLL_INTERVAL_SECONDS = 0.5  # maximum delay until an exit is noticed
 FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # maximum wait of the first registration for the first engine check
 REPORTS_ONLY = (
@@ -95,6 +98,8 @@ class Babysitter:
         self.hang_probe = HangProbe(
             self.monitor, token_probe.send, load.read, self.restarter, page_age=config.load_interval
         )
+        probe = ContinuationProbe(urls, engine.probe_continuation)
+        self.continuation = ContinuationCheck(self.monitor, probe.send, lambda: self.hang_probe.in_progress)
         self.load_sender = LoadSender(registry)
         load_reporter = LoadReporter(self.monitor, page, self._send_load)
         self.limits = ResourceLimits(self.monitor, load.read, self.restarter, memory_used)
@@ -108,13 +113,15 @@ class Babysitter:
             self.loops.append(Loop("load", load_reporter.run_round, config.load_interval))
         if has_probe:
             self.loops.append(Loop("probe", self.hang_probe.run_round, config.probe_interval))
+        if self.continuation.enabled:
+            self.loops.append(Loop("continuation", self.continuation.run_round, CONTINUATION_INTERVAL_SECONDS))
         if has_limits:
             self.loops.append(Loop("limits", self.limits.run_round, LIMITS_INTERVAL_SECONDS))
         effects[Action.REPORT] = self.heartbeat_loop.wake
         effects[Action.CHECK_ENGINE] = self.engine_loop.wake
         effects[Action.DEREGISTER] = self.registrar.deregister
         hosts = local_machine.hosts(config.allowed_hosts, config.host, is_loopback(config.bind_host))
-        app = create_app(self.monitor, self.registrar, self.hang_probe, self.limits, hosts=hosts)
+        app = create_app(self.monitor, self.registrar, self.hang_probe, self.limits, self.continuation, hosts=hosts)
         self.http = BabysitterServer((config.bind_host, config.babysitter_port), app)
         self.loops.append(Loop("connections", self.http.sweep, SWEEP_INTERVAL_SECONDS))
 
@@ -187,7 +194,8 @@ class Babysitter:
     def _registrations(self, hostname: str) -> list[Registration]:
         snapshot = self.monitor.snapshot
         config = dataclasses.replace(self.config, host=self.registration_host.value)
-        wanted = registrations(config, snapshot.state, snapshot.models, hostname, snapshot.process)
+        continues = self.continuation.continues
+        wanted = registrations(config, snapshot.state, snapshot.models, hostname, snapshot.process, continues)
         registered = wanted[-1].fields["metadata"].get("models", snapshot.models)
         self._warn_of_models(len(snapshot.models), len(registered))
         return wanted

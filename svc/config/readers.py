@@ -57,6 +57,13 @@ def nonempty_text(value: Any) -> str:
     return value
 
 
+def boolean(value: Any) -> bool:
+    """Read true or false."""
+    if not isinstance(value, bool):
+        raise ValueError(f"must be true or false, not {quoted(value)}; choose one")
+    return value
+
+
 def whole_number(minimum: int, maximum: int) -> Reader:
     """Return a reader of whole numbers."""
 

@@ -25,7 +25,7 @@ from svc.mock.request_reply import (
     read_body,
     read_head,
 )
-from svc.mock.statistics import PROBE_PATHS, MockStatistics
+from svc.mock.statistics import MockStatistics, is_probe
 
 LOADING_BODY = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 
@@ -100,7 +100,8 @@ class MockApplication:
             reply = _read_and_reply(lambda request: self._misbehave(request) or self._reply(request), request, environ)
             streams = int(reply.events is not None)
             statistics.open_streams += streams
-            yield from self._send(request, reply, self.behaviour, start_response, statistics.count_tokens)
+            count_tokens = _ignore_tokens if is_probe(request) else statistics.count_tokens
+            yield from self._send(request, reply, self.behaviour, start_response, count_tokens)
             statistics.finished += 1
         except CutByMock:
             statistics.cut_by_mock += 1
@@ -145,7 +146,7 @@ class MockApplication:
         behaviour = self.behaviour
         if self.clock() < self._loaded_at:
             return json_reply(LOADING_BODY, 503)
-        if request.path in PROBE_PATHS and not behaviour.everywhere:
+        if is_probe(request) and not behaviour.everywhere:
             return None
         self._requests += 1
         if behaviour.hang:
@@ -180,7 +181,7 @@ CONTROL_ROUTES: dict[str, Methods[MockApplication]] = {
 
 
 def _ignore_tokens(_tokens: int) -> None:
-    """Count nothing, because replies under /mock/ generate no tokens."""
+    """Count nothing: replies under /mock/ generate no tokens, and those of a probe are not a client's."""
 
 
 def _read_and_reply(handle: Callable[[MockRequest], Reply], request: MockRequest, environ: dict[str, Any]) -> Reply:

@@ -1,6 +1,7 @@
 """Statistics of the requests that reached the mock and how they ended."""
 
 from svc.mock.request_reply import MockRequest
+from svc.protocol.continuation import PROBE_USER_AGENT
 
 PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics"}
 
@@ -10,11 +11,16 @@ METRICS = (
 )
 
 
+def is_probe(request: MockRequest) -> bool:
+    """Return whether the request is one for health, models or metrics, or a babysitter's continuation probe."""
+    return request.path in PROBE_PATHS or request.headers.get("user-agent") == PROBE_USER_AGENT
+
+
 class MockStatistics:
     """Counts all requests except those to /mock/.
 
-    The attributes are the fields of /mock/stats. Probes (GET requests for health, models and metrics) arrive at any
-    time, so `requests` and `last_headers` ignore them; `by_path` includes them.
+    The attributes are the fields of /mock/stats. Probes arrive at any time, so `requests`, `tokens` and `last_headers`
+    ignore them; `by_path` includes them.
     """
 
     def __init__(self) -> None:
@@ -32,14 +38,14 @@ class MockStatistics:
     def begin(self, request: MockRequest) -> None:
         self.open_requests += 1
         self.by_path[request.path] = self.by_path.get(request.path, 0) + 1
-        if request.path not in PROBE_PATHS:
+        if not is_probe(request):
             self.working += 1
             self.requests += 1
             self.last_headers = request.headers
 
     def end(self, request: MockRequest) -> None:
         self.open_requests -= 1
-        self.working -= request.path not in PROBE_PATHS
+        self.working -= not is_probe(request)
 
     def count_tokens(self, tokens: int) -> None:
         self.tokens += tokens

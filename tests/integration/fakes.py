@@ -26,7 +26,7 @@ class Mock:
         self.port = port
         self.url = f"http://127.0.0.1:{port}"
         self.process: Any = None
-        self._flags = flags
+        self.flags = flags
         self._output = output
         self._http = requests.Session()
         self._http.trust_env = False
@@ -67,7 +67,7 @@ class Mock:
 
     def _command(self) -> list[str]:
         arguments = [str(SVC), "mock", "--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]
-        for key, value in self._flags.items():
+        for key, value in self.flags.items():
             flag = f"--{key.replace('_', '-')}"
             arguments += [flag] if value is True else [] if value is None or value is False else [flag, str(value)]
         return arguments

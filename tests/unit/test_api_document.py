@@ -21,7 +21,8 @@ CURL = re.compile(r"curl\b(?P<flags>[^|]*?)['\"]?http://localhost:(?P<port>\d+)(
 
 def endpoints() -> list[tuple[int, str, str]]:
     unused: Any = None  # the routes are listed, not called
-    apps = ((ROUTER, create_router_app(state())), (BABYSITTER, create_babysitter_app(unused, unused, unused, unused)))
+    babysitter = create_babysitter_app(unused, unused, unused, unused, unused)
+    apps = ((ROUTER, create_router_app(state())), (BABYSITTER, babysitter))
     listed = [(port, route.method, route.path) for port, app in apps for route in routes(app)]
     return [(REGISTRY, method, path) for method, path, _, _ in ROUTES] + [e for e in listed if e[1:] not in PAGE]
 

@@ -28,7 +28,7 @@ from svc.config.instance.model import (
     MockBackend,
     VllmBackend,
 )
-from svc.config.readers import choice, list_of, nonempty_text, number, text, whole_number
+from svc.config.readers import boolean, choice, list_of, nonempty_text, number, text, whole_number
 
 TOP_LEVEL: dict[str, Field] = {
     "name": Field(
@@ -55,7 +55,7 @@ TOP_LEVEL: dict[str, Field] = {
     "metadata": Field(
         metadata,
         {},
-        help="data for the routers: cache_type, weight, max_concurrency, or any other key; "
+        help="data for the routers: cache_type, weight, max_concurrency, continues, or any other key; "
         "models: the models of a server that has no list of its own; static = true: it stays registered without "
         "heartbeats, and health checks decide",
     ),
@@ -85,6 +85,12 @@ BABYSITTER: dict[str, Field] = {
         whole_number(1, 1000),
         DEFAULTS["probe_threshold"],
         help="failed probes in a row after which the instance is restarted",
+    ),
+    "continuation_probe": Field(
+        boolean,
+        DEFAULTS["continuation_probe"],
+        help="whether the babysitter asks the engine once after each start to continue the beginning of an answer; "
+        "routers resume broken streams on instances that do",
     ),
     "health_path": Field(
         health_path,

@@ -43,6 +43,10 @@ def test_the_registry_follows_the_life_of_an_instance(babysitter, registry, port
         registry.await_status("q", "running")
         registry.await_status("q-server", "running")
         assert process.output().count("not registered, trying again") <= 1
+        wait_until(
+            lambda: registry.client.get("q-server")["metadata"].get("continues"), description="the proof is registered"
+        )
+        assert instance.stats()["requests"] == 0, "probes are no requests of clients"
 
         instance.kill(signal.SIGKILL)
         registry.await_status("q-server", "starting")
@@ -50,7 +54,7 @@ def test_the_registry_follows_the_life_of_an_instance(babysitter, registry, port
         assert client.health() == 503
         assert registry.client.get("q-server")["metadata"]["models"] == ["a", "b"]
 
-        instance.models = ["c"]
+        instance.models, instance.flags["final_message"] = ["c"], "refuse"
         instance.start()
         wait_until(
             lambda: registry.client.get("q-server")["metadata"]["models"] == ["c"],
@@ -59,6 +63,11 @@ def test_the_registry_follows_the_life_of_an_instance(babysitter, registry, port
         registry.await_status("q-server", "running")
         info = client.get("/info").json()
         assert (info["state"], info["restart_count"], info["registered"]) == ("running", 1, True)
+        info = wait_until(
+            lambda: (info := client.get("/info").json())["continues"] is False and info, description="the new verdict"
+        )
+        assert info["not_continuing"] == "it answers 400"
+        assert "continues" not in registry.client.get("q-server")["metadata"]
 
         assert process.end(signal.SIGTERM) == 0
         assert registry.status("q-server") is None

@@ -3,6 +3,8 @@
 import pytest
 
 from svc.babysitter.app import create_app
+from svc.babysitter.continuation_check import ContinuationCheck
+from svc.babysitter.continuation_probe import Verdict
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.health_rules import UNKNOWN_LOAD, ProbeOutcome
 from svc.babysitter.registrar import Registrar
@@ -31,5 +33,7 @@ def client(instance):
         monitor, lambda _: (ProbeOutcome.SILENT, "no token within 3 s"), lambda _: UNKNOWN_LOAD, restarter, lambda: 50.0
     )
     limits = ResourceLimits(monitor, lambda: UNKNOWN_LOAD, restarter, lambda *_: 3 << 20, lambda: instance.now)
+    continuation = ContinuationCheck(monitor, lambda _: Verdict(False, True, "it answers 404"), lambda: False)
     instance.hang_probe, instance.limits, instance.registrar = hang_probe, limits, registrar
-    return create_app(monitor, registrar, hang_probe, limits, clock=lambda: 100.0).test_client()
+    instance.continuation = continuation
+    return create_app(monitor, registrar, hang_probe, limits, continuation, clock=lambda: 100.0).test_client()

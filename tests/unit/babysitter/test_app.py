@@ -117,6 +117,8 @@ def test_info_of_a_running_instance(instance, client):
         "probe_reason": None,
         "probe_failures": 0,
         "probe_time": None,
+        "continues": None,
+        "not_continuing": None,
         "memory": None,
         "max_memory": None,
         "restarts_asked": {"hung": 0, "startup": 0, "memory": 0},

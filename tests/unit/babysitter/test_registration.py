@@ -42,6 +42,14 @@ def test_the_registration_of_a_running_instance():
     assert (registered["status"], registered["metadata"]["type"]) == ("running", "babysitter")
 
 
+def test_only_a_proof_that_the_engine_continues_answers_is_registered():
+    arguments = instance_config(), LifecycleState.RUNNING, [MODEL], "gpu1", None
+    unproven = registrations(*arguments)
+    assert registrations(*arguments, None) == registrations(*arguments, False) == unproven, "nobody is woken for it"
+    _, instance = registrations(*arguments, True)
+    assert instance.fields["metadata"] == {**unproven[1].fields["metadata"], "continues": True}
+
+
 def test_the_reason_of_an_end_is_registered_before_the_restart():
     instance = registrations(
         instance_config(), LifecycleState.STARTING, [], "gpu1", ProcessSnapshot("BACKOFF", reason="Exited with code 3")

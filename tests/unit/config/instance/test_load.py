@@ -283,6 +283,7 @@ def test_errors_at_the_top(write, lines, line):
         ('max_memory = "24G"', "max_memory: '24G' is no size; write it like \"24GiB\", or as a whole number of bytes"),
         ("max_memory = 1e9", "max_memory: 1000000000.0 is no size; write it like"),
         ("max_memory = true", "max_memory: true is no size; write it like"),
+        ("continuation_probe = 0", "continuation_probe: must be true or false, not 0; choose one"),
         ("max_memory = -1", "max_memory: -1 is less than any server needs; write it like"),
         ("max_memory = 24", 'max_memory: 24 is less than any server needs; write it like "24GiB", or 0 for no limit'),
     ],
@@ -383,6 +384,7 @@ def test_errors_in_the_backend_section(write, text, lines):
         ("max_concurrency = -1", 'max_concurrency: must be a number of requests or "auto", not -1; 0: unlimited'),
         ('max_concurrency = "8"', "max_concurrency: must be a number of requests or \"auto\", not '8'"),
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
+        ("continues = 1", "continues: must be true or false, not 1"),
         ('static = "yes"', "static: must be true or false, not 'yes'"),
     ],
 )

@@ -1,0 +1,145 @@
+"""The continuation probe: does the engine continue the beginning of an answer, as a router asks it to after a failure?
+
+The engine answers a question at temperature 0. Then it gets the question together with the first half of its answer, in
+the form that routers use, and has to go on with the second half. An engine that begins a new answer, repeats the
+beginning, or puts the rest elsewhere (such as a parser that takes it for reasoning) does not pass.
+"""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+from http import HTTPStatus
+from time import monotonic
+from typing import Any
+
+import msgspec
+import requests
+
+from svc.protocol.continuation import CONTINUE_FIELDS
+
+Post = Callable[[str, dict[str, Any], float], tuple[int, str]]  # takes URL, body, timeout; returns status and text
+Message = dict[str, str]
+
+PATH = "/v1/chat/completions"
+TIMEOUT_SECONDS = 30.0  # for all requests of one probe
+MAX_TOKENS = 16
+PROOF_CHARACTERS = 12  # of the second half; the engine may generate the rest differently in another batch
+MIN_PROOF_CHARACTERS = 5
+QUESTION: Message = {"role": "user", "content": "Write the numbers from one to twenty as words, separated by commas."}
+KNOWN_ANSWER = ("one, two, three, four, five,", " six, seven")  # for an engine whose own answer has too little text
+BLANKS_BETWEEN_WORDS = re.compile(r"(?<=\S)\s+(?=\S)")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """The result of a probe. One that is not `final` may change if the probe is repeated."""
+
+    continues: bool
+    final: bool = True
+    reason: str = ""
+
+
+class _Refused(Exception):
+    def __init__(self, status: int) -> None:
+        self.status = status
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the engine lacks what was asked; otherwise it is overloaded or has failed."""
+        return self.status == HTTPStatus.NOT_IMPLEMENTED or self.status not in (429, *range(500, 600))
+
+
+class ContinuationProbe:
+    """Probes the engine at the first of `urls` that accepts a connection, within `timeout` seconds in all."""
+
+    def __init__(self, urls: Sequence[str], post: Post, timeout: float = TIMEOUT_SECONDS) -> None:
+        self.urls = tuple(dict.fromkeys(urls))
+        self.post = post
+        self.timeout = timeout
+
+    def send(self, model: str) -> Verdict:
+        """Probe the engine with this model."""
+        deadline = monotonic() + self.timeout
+        try:
+            begun, rest = split_answer(self._generate(model, [QUESTION], deadline)) or KNOWN_ANSWER
+            messages = [QUESTION, {"role": "assistant", "content": begun}]
+            answer = self._generate(model, messages, deadline, **CONTINUE_FIELDS)
+        except _Refused as refused:
+            return Verdict(False, refused.is_final, f"it answers {refused.status}")
+        except requests.Timeout:
+            return Verdict(False, False, f"no answer within {self.timeout:g} s")
+        except requests.RequestException:
+            return Verdict(False, False, "it closes the connection")
+        if goes_on(rest, answer):
+            return Verdict(True)
+        return Verdict(False, False, f"after {begun[-20:]!r} it writes {answer[:20]!r} and not {rest[:20]!r}")
+
+    def _generate(self, model: str, messages: list[Message], deadline: float, **fields: Any) -> str:
+        """Return the text of a streamed answer: engines may continue a stream and repeat the beginning elsewhere."""
+        body = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
+        status, text = self._post(body | fields, deadline)
+        if not 200 <= status < 300:
+            raise _Refused(status)
+        return streamed_text(text)
+
+    def _post(self, body: dict[str, Any], deadline: float) -> tuple[int, str]:
+        refusal: requests.ConnectionError | None = None
+        for url in self.urls:
+            if (remaining := deadline - monotonic()) <= 0:
+                break
+            try:
+                return self.post(url + PATH, body, remaining)
+            except requests.Timeout:
+                raise
+            except requests.ConnectionError as error:
+                refusal = refusal or error
+        raise refusal or requests.Timeout
+
+
+def split_answer(text: str) -> tuple[str, str] | None:
+    """Return the beginning and the rest of a text, split between two words near the middle.
+
+    Return None if the rest would prove nothing: it is too short, or an answer from the start begins in the same way.
+    """
+    positions = [match.start() for match in BLANKS_BETWEEN_WORDS.finditer(text)]
+    for position in sorted(positions, key=lambda position: abs(position - len(text) // 2)):
+        proof = proof_of(text[position:]).strip()
+        if len(proof) >= MIN_PROOF_CHARACTERS and not text.lstrip().startswith(proof):
+            return text[:position], text[position:]
+    return None
+
+
+def goes_on(rest: str, answer: str) -> bool:
+    """Return whether the answer begins like the rest, with the same white space."""
+    return answer.startswith(proof_of(rest))
+
+
+def proof_of(rest: str) -> str:
+    """Return the part of the rest that an engine must repeat."""
+    return rest[:PROOF_CHARACTERS].rstrip()
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    delta: _Delta = msgspec.field(default_factory=_Delta)
+
+
+class _Event(msgspec.Struct):
+    choices: list[_Choice] = []
+
+
+def streamed_text(body: str) -> str:
+    """Return the text of a streamed chat; without what cannot be read."""
+    texts = []
+    for line in body.splitlines():
+        if not line.startswith("data:"):
+            continue
+        try:
+            event = msgspec.json.decode(line.removeprefix("data:").strip(), type=_Event)
+        except msgspec.DecodeError:  # also [DONE]
+            continue
+        texts += [choice.delta.content for choice in event.choices if choice.delta.content]
+    return "".join(texts)
