@@ -61,7 +61,8 @@ def create_app(
     def refresh() -> Response:
         """Read the engine's model list now, register it at once if it has changed, and answer as /models does.
 
-        Any client may send this request, so concurrent requests share a read, and reads begin at least a second apart.
+        Any client may send this request, so concurrent requests share one read, and reads begin at least a second
+        apart.
         """
         monitor.refresh_models()
         return models()

@@ -21,7 +21,7 @@ def key_setting(config: InstanceConfig) -> str:
 
 
 def get_text(url: str, timeout: float, key: str = "") -> str | None:
-    """Return the body of a 2xx or 3xx response, "" for another status, None for no response within `timeout` seconds.
+    """Return the body of a 2xx or 3xx response; "" for another status, None without a response in `timeout` seconds.
 
     Accept any certificate.
     """

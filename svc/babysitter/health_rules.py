@@ -3,10 +3,10 @@
 import dataclasses
 from enum import Enum
 
-MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # number in a row that leads to a restart; a short peak does not
-MIN_DRAIN_SECONDS = 2.0  # time for every router to learn that the instance is draining
+MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # this number in a row leads to a restart, so that a short peak does not
+MIN_DRAIN_SECONDS = 2.0  # every router learns within this time that the instance is draining
 MAX_DRAIN_SECONDS = 30.0
-IDLE_SECONDS = 5.0  # without a new token, after which an instance counts as idle if its requests are unknown
+IDLE_SECONDS = 5.0  # if its requests are unknown, an instance counts as idle after this time without a new token
 
 
 class ProbeOutcome(Enum):

@@ -15,8 +15,8 @@ from svc.perimeter.connection_pool import ConnectionLimits
 from svc.perimeter.connections import ConnectionDeadlines
 
 log = logging.getLogger(__name__)
-MAX_CONNECTIONS = 256  # from the registry, routers, monitoring and commands together
-MAX_REQUEST_BYTES = 64 << 10  # of head and body together
+MAX_CONNECTIONS = 256  # limit for the registry, routers, monitoring and commands together
+MAX_REQUEST_BYTES = 64 << 10  # limit for head and body together
 DEADLINES = ConnectionDeadlines(idle=10, request=10, answer=10)
 SWEEP_INTERVAL_SECONDS = 1.0
 

@@ -13,7 +13,7 @@ from svc.supervision.client import SupervisordClient
 
 log = logging.getLogger(__name__)
 
-PORT_REFUSED = "its port refused connections"  # without supervisord, no other reason for an exit is known
+PORT_REFUSED = "its port refused connections"  # the only known reason for an exit without supervisord
 CONNECT_TIMEOUT_SECONDS = 2.0
 
 # FATAL does not always mean a failure: at its shutdown, supervisord also changes BACKOFF to FATAL.
@@ -33,11 +33,11 @@ SUPERVISORD_STATES = {
 class ProcessSnapshot:
     """The instance's process at one moment."""
 
-    state: str  # in supervisord's terms
+    state: str  # the state in supervisord, such as RUNNING
     pid: int = 0  # 0: unknown
     since: float = 0.0  # start of the process, in Unix seconds
     restarts: int = 0
-    failed: bool = False  # whether the limit of restarts is reached, so that supervisord does not start it again
+    failed: bool = False  # whether supervisord has given the program up, because the limit of restarts is reached
     reason: str = ""  # why the last process ended, if known
 
     def event(self) -> LifecycleEvent:
@@ -115,7 +115,7 @@ class PortWatch:
             return None
         state = "RUNNING" if runs else "EXITED"
         if self._snapshot is None or self._snapshot.state != state:
-            reason = PORT_REFUSED if self._starts else ""  # empty before the first start: no process has ended
+            reason = PORT_REFUSED if self._starts else ""  # "" before the first start, because no process has ended
             self._starts += runs
             since = self.clock() if runs else 0.0
             self._snapshot = ProcessSnapshot(state, since=since, restarts=max(0, self._starts - 1), reason=reason)

@@ -30,12 +30,12 @@ REPEATED = re.compile(r'tp_rank="[1-9]|priority="[^"]')
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LoadSample:
-    """What one reading of the metrics reports; None for what the engine does not report."""
+    """The load in one reading of the metrics; None for each value that the engine does not report."""
 
     running: int
     waiting: int
     kv_cache: float | None = None
-    tokens: float | None = None  # generated since the engine's start
+    tokens: float | None = None  # number of tokens generated since the engine's start
     tokens_per_second: float | None = None
 
 

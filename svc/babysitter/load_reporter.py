@@ -9,8 +9,8 @@ from svc.babysitter.load_metrics import LoadSample, parse_load, token_rate
 from svc.babysitter.monitor import Monitor
 from svc.protocol.instance_load import InstanceLoad
 
-RETRY_INTERVAL_SECONDS = 30.0  # for an engine without these metrics, and for a registry that takes no loads
-MAX_PAGE_CHARS = 8 << 20  # of /metrics: to parse more every two seconds would cost too much CPU time
+RETRY_INTERVAL_SECONDS = 30.0  # pause if the engine has no such metrics, or the registry accepts no loads
+MAX_PAGE_CHARS = 8 << 20  # limit for /metrics, because parsing more every two seconds would cost too much CPU time
 RATE_DIGITS = 1
 CACHE_DIGITS = 4
 
@@ -33,7 +33,7 @@ class LoadReporter:
         self.send = send
         self.clock = clock
         self.interval = monitor.config.load_interval
-        self._sample: LoadSample | None = None  # the last one of the current process
+        self._sample: LoadSample | None = None  # the last sample of the current process
         self._sample_at = 0.0
         self._process_stage: int | None = None
 
@@ -46,7 +46,7 @@ class LoadReporter:
             return self.interval
         answer = self.page.read()
         if answer is None:
-            return self.interval  # a busy engine may answer late: its load then becomes too old to be used
+            return self.interval  # a busy engine may answer late; its last load is then dropped when it is too old
         sample = parse_load(answer[1]) if len(answer[1]) <= MAX_PAGE_CHARS else None
         if sample is None:
             return max(self.interval, RETRY_INTERVAL_SECONDS)

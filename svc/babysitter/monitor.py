@@ -59,7 +59,7 @@ class Monitor:
         self.started = clock()
         self.snapshot = InstanceSnapshot()
         self._models_read = float("-inf")  # time of the last read of the model list
-        self._reason = NO_ANSWER  # the reason at the previous check, so that only new ones are logged
+        self._reason = NO_ANSWER  # the reason at the previous check, so that only a new reason is logged
         self._lock = threading.Lock()
         self._models_lock = threading.Lock()  # one read at a time, so that an older list never replaces a newer one
         self.refresh_models = ModelRefresh(self._read_models)  # reads the list even if the last read is recent
@@ -88,7 +88,7 @@ class Monitor:
         with self._models_lock:
             before = self.snapshot
             if before.state not in LISTED_STATES or not before.has_process:
-                return  # no running process: another engine may answer at the URL
+                return  # without a running process, another engine may answer at the URL
             self._models_read = self.clock()
             models = self.engine_status.check_now()
             self._log_reason(before.state)

@@ -23,7 +23,7 @@ from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
 FIRST_RETRY_SECONDS = 0.5  # pause after the first failure; doubled after each further one, up to the heartbeat interval
-DEREGISTER_TIMEOUT_SECONDS = 3.0  # for both registrations together
+DEREGISTER_TIMEOUT_SECONDS = 3.0  # limit for both registrations together
 UNIX_SOCKET_SCHEME = "unix://"
 SECRET_PATTERN = re.compile(r"[!-~]{16,256}")  # too long to guess, and valid in a header
 
@@ -46,7 +46,7 @@ class Registrar:
         self.refusal: SvcError | None = None  # why a registry refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
         self._sent: dict[str, None] = {}  # names of all registrations that were sent, whatever the answer
-        self._lock = threading.Lock()  # so that no round registers a name again after `deregister`
+        self._lock = threading.Lock()  # held by rounds and by `deregister`, so that no round registers a name after it
         self._ended = False
         self._last_round: list[Registration] = []
         self._failures = 0
@@ -123,7 +123,7 @@ class Registrar:
             raise
         except SvcError:
             if not sent_before:
-                del self._sent[name]  # refused, so a registration under this name is not this babysitter's
+                del self._sent[name]  # the refusal shows that a registration under this name is not this babysitter's
             raise
         self._accepted[name] = registration.fields
         log.info("%s %s (%s)", "registered" if new else "renewed", name, registration.status)

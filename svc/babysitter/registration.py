@@ -22,7 +22,7 @@ from svc.protocol.service import (
 )
 
 Model = dict[str, Any]
-RESERVED_BYTES = 1024  # reserved for metadata that is not counted: keys, commas, restart counts
+RESERVED_BYTES = 1024  # kept free for metadata that is not counted: keys, commas, restart counts
 MIN_LEASE_SECONDS = 30.0
 LEASE_HEARTBEATS = 3.0  # length of a lease in heartbeat intervals, so that a lease survives two lost heartbeats
 

@@ -91,7 +91,7 @@ class ResourceLimits:
 
 
 class Drain:
-    """The drain of an instance before its restart. If `has_requests` is false, the restart need not wait."""
+    """The drain of an instance before its restart. If `has_requests` is False, the caller need not wait for its end."""
 
     def __init__(self, reason: str, now: float, has_requests: bool) -> None:
         self.reason = reason

@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 LIMITS_INTERVAL_SECONDS = 1.0
 CONTINUATION_INTERVAL_SECONDS = 1.0  # maximum delay until a new process of the engine is probed
 POLL_INTERVAL_SECONDS = 0.5  # maximum delay until an exit is noticed
-FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # maximum wait of the first registration for the first engine check
+FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # the first registration waits at most this long for the first engine check
 REPORTS_ONLY = (
     "%s: no supervisord runs it, so the babysitter reports failures but cannot restart it; start it with `svc up`"
 )

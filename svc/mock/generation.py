@@ -23,7 +23,7 @@ class Choice:
     finish: str  # stop | length | tool_calls
     call: str = ""  # the called function; the tokens are then its arguments
     stop: str | None = None  # the stop sequence that ended the text
-    call_number: int = 0  # of the calls in a conversation; 0: the only one
+    call_number: int = 0  # number of the call in its conversation; 0: the only call
 
     @property
     def text(self) -> str:

@@ -190,7 +190,7 @@ class InputItem(Message):
 
     role: str = ""
     type: str = "message"
-    output: Content = None  # of a result
+    output: Content = None  # the output of a function
 
     def turn(self) -> Turn:
         if self.type == "function_call_output":

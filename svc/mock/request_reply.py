@@ -68,7 +68,7 @@ class Reply:
     body: bytes = b""
     events: Iterable[tuple[bool, bytes]] | None = None
     tokens: int = 0  # number of tokens generated for the body
-    content_type: str = "application/json"  # of the body
+    content_type: str = "application/json"  # type of the body
 
 
 Methods = dict[str, Callable[[Owner, MockRequest], Reply]]

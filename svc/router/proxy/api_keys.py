@@ -49,18 +49,18 @@ class ApiKey(KeyLimits):
         super().__init__(Account(name, name))
         self.name = name
         self.operator = self.front = False
-        self.limits_version = 0  # a number that differs for other limits, the same in all processes
+        self.limits_version = 0  # a number that changes with the limits; the same in all processes
         self.is_plain = True  # whether its requests name no users, and may use all models
         self.expires: datetime.datetime | None = None
         self._entry: KeyEntry | None = None
-        self._pattern: re.Pattern[str] | None = None  # of the models that the key may use; None: all
+        self._pattern: re.Pattern[str] | None = None  # matches the models that the key may use; None: all models
         self._cells: dict[RateLimit, Cells] = {}
 
     def __repr__(self) -> str:
         return f"<Key {self.name}>"
 
     def use(self, entry: KeyEntry) -> None:
-        """Adopt what the file of keys has. What was counted before stays counted."""
+        """Use what the file of keys contains for this key. What was counted before stays counted."""
         if entry == self._entry:
             return
         self._entry = entry
@@ -106,7 +106,7 @@ class ApiKeys:
         self.on_replaced: Callable[[], object] = lambda: None
         self.entries: dict[str, KeyEntry] = {}  # what the file contains
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
-        self._keys: dict[str, ApiKey] = {}  # includes removed keys with requests in flight: they may be listed again
+        self._keys: dict[str, ApiKey] = {}  # also removed keys with requests in flight, which may be listed again
 
     def __len__(self) -> int:
         return len(self._by_digest)
@@ -149,7 +149,7 @@ class ApiKeys:
         return True
 
     def replace(self, entries: dict[str, KeyEntry]) -> None:
-        """Adopt the limits and digests in the file. A key that is still listed keeps its counts of requests."""
+        """Use these entries of the file from now on. A key that is still listed keeps its counts of requests."""
         self.entries = entries
         busy = {name: key for name, key in self._keys.items() if key.in_flight}
         listed = {name: self._keys.get(name) or self._make_key(name) for name in entries}

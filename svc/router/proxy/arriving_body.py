@@ -6,7 +6,7 @@ from svc.router.balance.request_queue import Waiter
 from svc.router.proxy.body_buffers import PROGRESS_BYTES
 from svc.router.proxy.exchange import Exchange
 
-READ_TIMEOUT_SECONDS = 60.0  # within which a whole request must arrive, without the time spent waiting for memory
+READ_TIMEOUT_SECONDS = 60.0  # limit for a whole request to arrive, not counting the time spent waiting for memory
 
 
 class ArrivingBody:

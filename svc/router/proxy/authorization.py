@@ -28,7 +28,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
         )
     _check_origin(exchange, peer)
     key = None
-    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send these
+    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send such requests
     if state.keys is not None and not asks_for_options:
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name
@@ -36,7 +36,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     if head.asks_route:
         if key is not None and not is_operator:
             raise Forbidden("only an operator's key may ask for routes (svc keys add NAME --operator)")
-        key = None  # counts for no limit
+        key = None  # the request counts for no limit
     elif not head.passes and not is_operator:
         raise not_relayed(head, keyed=key is not None)
     if key is not None:

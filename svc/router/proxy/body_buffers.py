@@ -18,9 +18,9 @@ from svc.base.errors import Overloaded, TooLarge
 from svc.perimeter.connections import network
 from svc.router.balance.request_queue import Waiter
 
-RESERVE_BODIES = 2  # times `max_body`: both the coded and the decoded body of a request may be in memory
-DISCARD_LIMIT_BODIES = 4  # times `max_body`: how much of a refused request is read and discarded
-STALLED_SECONDS = 5.0  # within which an arriving body must make progress while other requests wait for memory
+RESERVE_BODIES = 2  # times `max_body`: a request's coded and decoded body may both be in memory
+DISCARD_LIMIT_BODIES = 4  # in units of `max_body`: how much of a refused request is read and discarded
+STALLED_SECONDS = 5.0  # an arriving body must make progress within this time while other requests wait for memory
 PROGRESS_BYTES = 64 << 10  # arrived bytes that count as progress: usual connections need less than STALLED_SECONDS
 LARGE_BYTES = 1 << 20  # a body over this size takes much time, and is freed as soon as it is not needed any more
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it arrives with its head, and the hot path stays cheap
@@ -28,8 +28,8 @@ SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it arrives with
 # For glibc's mallopt(3). By default, glibc returns the memory of each body to the kernel, which clears it for the next
 # body: that takes a third of the CPU time of a request of 1 MB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-TRIM_THRESHOLD_BYTES = 32 << 20  # of free memory at the end of the heap, before glibc returns it
-MMAP_THRESHOLD_BYTES = 4 << 20  # of one allocation, which is returned as soon as it is freed
+TRIM_THRESHOLD_BYTES = 32 << 20  # glibc returns free memory at the end of the heap only if there is more than this
+MMAP_THRESHOLD_BYTES = 4 << 20  # from this size on, glibc returns an allocation as soon as it is freed
 
 
 class BufferedBody(Protocol):
@@ -147,7 +147,7 @@ class BodyBuffers:
             return True
 
     def _wake_first(self) -> None:
-        if self._queue:  # with an empty queue, raising IndexError at each release would cost more than the release
+        if self._queue:  # checked first: to raise IndexError at each release would cost more than the release
             with suppress(IndexError):
                 self._queue[0].wake()
 

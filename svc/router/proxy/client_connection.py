@@ -24,11 +24,11 @@ from svc.router.proxy.trusted_proxies import client_of
 from svc.router.state import RouterState
 from svc.router.wsgi import Answer, WsgiResponse
 
-STREAM_SEND_TIMEOUT_SECONDS = 25.0  # within which the client must read a part of the router's own event stream
-MAX_REQUEST_PIECE_BYTES = 128 << 10  # received at once: most requests arrive in one piece
+STREAM_SEND_TIMEOUT_SECONDS = 25.0  # limit for the client to read a part of the router's own event stream
+MAX_REQUEST_PIECE_BYTES = 128 << 10  # the most that is received at once, because most requests arrive in one piece
 LARGE_PIECE_BYTES = 32 << 10  # after a piece of this size, the next one has probably arrived too
 MAX_PIECES_AT_ONCE = 16  # large pieces of a body that are received before other connections have their turn
-LINGER_TIMEOUT_SECONDS = 10.0  # for which the router reads on after an error, so that the client receives the error
+LINGER_TIMEOUT_SECONDS = 10.0  # the router reads on for this time after an error, so that the client receives the error
 
 
 class ClientConnection(SweptConnection):

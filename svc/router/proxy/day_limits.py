@@ -1,7 +1,7 @@
 """After a start of the router, what keys and users have used in the last day counts for their limits of a day again.
 
-The buckets are in memory, and the ledger's file outlives the router. It has sums of hours, each of which counts as used
-when the hour began: at most an hour's share of the limit is forgiven.
+The buckets are in memory, but the ledger's file outlives the router. The file has sums for whole hours, and each sum
+counts as used at the hour's beginning. So at most an hour's share of the limit is forgiven.
 """
 
 import datetime
@@ -26,7 +26,7 @@ DAY_SECONDS = TOKENS_PER_DAY.seconds
 
 
 def restore_day_limits(path: Path, keys: ApiKeys, users: UserRows, now: float, time: float) -> None:
-    """Take from the buckets of a day, as far as they are unused, what the ledger has.
+    """Take from each bucket of a day that is unused what the ledger says was used.
 
     `path`: the ledger's file. `now`: seconds of the buckets' clock; `time`: the same moment in Unix seconds.
     """

@@ -1,7 +1,7 @@
 """Passes the priority of an account on to the engine, as vLLM's field `priority`, with the setting `pass_priority`.
 
-The field is added at the end of the body, so that it replaces one that the client has sent: of equal names in JSON, the
-last one counts. The rest of the body stays as it is, in UTF-8.
+The field is added at the end of the body. If the client has sent one, too, the added one counts, because of equal names
+in JSON the last one counts. The rest of the body stays as it is, in UTF-8.
 """
 
 import time
@@ -27,7 +27,7 @@ def pass_priority(exchange: Exchange, account: Account, routing: RoutingRequest)
     changed = with_priority(body, -account.priority)
     exchange.request = Request(head, changed)
     request.body = b""  # frees the old body: the connection keeps the old request
-    is_shifted = len(body) > LARGE_BYTES or utf8(body) is not body  # what was read of the body is of no use then
+    is_shifted = len(body) > LARGE_BYTES or utf8(body) is not body  # the positions of `routing.json` are then wrong
     return msgspec.structs.replace(routing, body=changed, json=None if is_shifted else routing.json)
 
 

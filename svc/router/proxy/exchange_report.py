@@ -73,7 +73,7 @@ def _settle(exchange: "Exchange", charge: "Charge", prompt: int | None, completi
         means = balancer.work.means(exchange.model)
         if prompt is None:
             prompt = means.prompt(charge.body_bytes)
-        elif exchange.work is None:  # else it has learned from this response already
+        elif exchange.work is None:  # otherwise the work has learned from this response already
             means.learn(charge.body_bytes, prompt, completion)
         tokens = prompt + completion
     balancer.queue.order.end(charge, tokens)

@@ -6,7 +6,7 @@ from svc.base.errors import RateLimited
 from svc.router.balance.account import Account
 from svc.router.proxy.token_bucket import RATE_LIMITS, REQUESTS_PER_MINUTE, TOKENS_PER_DAY, Bucket, Cells, RateLimit
 
-MAX_CLIENT_WAIT_SECONDS = 60  # after a longer time, a client library that repeats the request by itself only hides it
+MAX_CLIENT_WAIT_SECONDS = 60  # for longer waits, client libraries are asked not to retry: that would hide the limit
 
 
 class LimitReached(RateLimited):
@@ -117,7 +117,7 @@ class KeyLimits:
     def headers(self, now: float) -> list[tuple[str, str]]:
         """Return the headers that report the limits of requests and tokens, as OpenAI sends them.
 
-        Those of tokens are of the limit that has the least left.
+        The headers for tokens report the limit that has the smallest rest.
         """
         headers = []
         scarcest = min(self.tokens, key=lambda bucket: bucket.level(now), default=None)

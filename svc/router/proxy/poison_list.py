@@ -22,7 +22,7 @@ class PoisonList:
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
-        self.entries: OrderedDict[bytes, PoisonedBody] = OrderedDict()  # by digest, oldest entry first
+        self.entries: OrderedDict[bytes, PoisonedBody] = OrderedDict()  # digest of the body -> entry, oldest first
         self._lengths: frozenset[int] = frozenset()  # lengths of these bodies; no body of another length is hashed
 
     def add(self, body: bytes, now: float) -> None:

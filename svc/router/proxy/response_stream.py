@@ -15,7 +15,7 @@ from svc.router.telemetry.token_count import RECENT_EVENTS, TokenCounter, is_don
 if TYPE_CHECKING:
     from svc.router.proxy.stored_objects import ObjectIdReader
 
-MAX_HELD_BYTES = 1 << 20  # of an incomplete event; a longer event is passed on in parts
+MAX_HELD_BYTES = 1 << 20  # limit for an incomplete event; a longer event is passed on in parts
 
 
 class ResponseStream:
@@ -45,7 +45,7 @@ class ResponseStream:
         self._opening = b""  # the stream's first bytes, up to the first token
         self._counted_tokens = 0  # the number of tokens that are already in the metrics
         self._first_token_counted = False
-        self.accounted_tokens, self.accounted_at = NO_TOKENS, 0.0  # what the ledger has of the stream, and since when
+        self.accounted_tokens, self.accounted_at = NO_TOKENS, 0.0  # what the ledger has counted so far, and when
 
     def add(self, data: bytes, clock: Callable[[], float]) -> bytes:
         """Count the tokens in data, and record the time of the first token; return the data to pass on.

@@ -9,7 +9,7 @@ from svc.router.proxy.exchange import Exchange
 
 
 def check_model(exchange: Exchange, key: ApiKey, routing: RoutingRequest) -> None:
-    """Raise SvcError if the key may not use the model of a request, in which the model is as the client has named it.
+    """Raise SvcError if the key may not use the model that the client has named in a request.
 
     A request without a model could reach any model, so it has to be about an object that an instance keeps, or an
     operator's. A body that the router does not read could name another model to the instance.

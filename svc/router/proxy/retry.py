@@ -15,7 +15,7 @@ import msgspec
 from svc.router.balance.target import Target
 from svc.router.http.upstream_error import AttemptOutcome
 
-MAX_ATTEMPTS = 3  # of one request, at different instances; an instance that refused a connection may be tried again
+MAX_ATTEMPTS = 3  # for one request, at different instances; an instance that refused a connection may be tried again
 
 
 class FailedAttempt(msgspec.Struct, frozen=True):

@@ -14,7 +14,7 @@ from svc.router.http.object_paths import MAX_READ_BYTES, ObjectFields, created_i
 if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
 
-MAX_READ_PIECES = 128  # of an answer: each is read with all before it, and an engine may send single bytes
+MAX_READ_PIECES = 128  # limit for one answer, because each piece is read with all before it, and may be a single byte
 
 
 class StoredObject:
@@ -28,7 +28,7 @@ class StoredObject:
         assert path is not None
         self._path = path
         self._fields = read_object_fields(routing.body) if routing.body else ObjectFields()
-        self.object_id = ""  # of an object whose owner is known
+        self.object_id = ""  # the id of an object whose owner is known; "" without one
         self.owner = self._find_owner(exchange, routing, touch)
 
     @property

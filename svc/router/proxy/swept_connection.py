@@ -10,8 +10,8 @@ from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.exchange import Exchange
 from svc.router.state import RouterState
 
-IDLE_TIMEOUT_SECONDS = 75.0  # without a request, after which a kept connection is closed
-MAX_UNREAD_BYTES = 32 << 10  # unread data after the request; more may fill the TCP window and hold up the client's FIN
+IDLE_TIMEOUT_SECONDS = 75.0  # a kept connection without a request is closed after this time
+MAX_UNREAD_BYTES = 32 << 10  # unread data after the request; more may fill the TCP window, so that no FIN arrives
 MAX_UNREAD_SECONDS = 5.0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import MutableSequence
 from typing import NamedTuple, TypeAlias
 
-Cells: TypeAlias = "MutableSequence[float] | memoryview[float]"  # two; memory that processes share begins with zeros
+Cells: TypeAlias = "MutableSequence[float] | memoryview[float]"  # two cells, zero at first, as in shared memory
 MISSING, FILLED_AT = 0, 1  # what the bucket lacks, and the time at which that was computed
 ONE = 1 - 1e-9  # one, minus the rounding error of adding fractions
 
@@ -11,8 +11,8 @@ ONE = 1 - 1e-9  # one, minus the rounding error of adding fractions
 class RateLimit(NamedTuple):
     """A kind of limit: so many requests or tokens in `seconds`."""
 
-    field: str  # of the file of keys
-    description: str  # as OpenAI's error messages have it
+    field: str  # name of the field in the file of keys
+    description: str  # as in OpenAI's error messages
     seconds: float
 
 
@@ -25,8 +25,8 @@ RATE_LIMITS = (REQUESTS_PER_MINUTE, TOKENS_PER_MINUTE, TOKENS_PER_DAY)
 class Bucket:
     """A bucket that holds `limit` and fills continuously, within the seconds of its kind. It is full at first.
 
-    What is used may be taken later than it was admitted, so the bucket may lack more than it holds. Then nothing is
-    admitted until it has filled that far. Times are seconds of a monotonic clock.
+    What a request uses may be taken after the request was admitted, so the level may fall below zero. Then nothing is
+    admitted until the level is positive again. Times are seconds of a monotonic clock.
     """
 
     __slots__ = ("_cells", "kind", "limit")

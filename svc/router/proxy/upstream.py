@@ -21,10 +21,10 @@ from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 
 CONNECT_TIMEOUT_SECONDS = 5.0
 SIOCOUTQNSD = 0x894B  # ioctl: the number of bytes that a TCP socket has not sent yet
-LIVENESS_TIMEOUT_SECONDS = 1.0  # within which an instance must accept a connection or refuse it
+LIVENESS_TIMEOUT_SECONDS = 1.0  # limit for an instance to accept a connection or refuse it
 LIVENESS_INTERVAL_SECONDS = 0.1  # between the first and the second attempt to connect
 IDLE_TIMEOUT_SECONDS = 60.0
-SOCKET_OPTIONS = (  # the kernel probes a silent machine, and gives up after 10 s
+SOCKET_OPTIONS = (  # with these, the kernel probes a silent machine, and gives up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 5),
@@ -82,7 +82,7 @@ class UpstreamConnection(ResponseParser):
             self.sent = True
         except BrokenPipeError:  # the instance closed the connection in order
             pass
-        except OSError:  # the kernel reports a reset only once: the end of a response would seem to be in order
+        except OSError:  # noted, because the kernel reports a reset only once, and then a normal end
             self.aborted = True
 
     def read_head(self) -> ResponseHead:

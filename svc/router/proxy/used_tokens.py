@@ -108,7 +108,7 @@ def usage_part(end: bytes, data: bytes) -> bytes:
     ids, and move it out of the body's last bytes. In a string of JSON, the quotation marks of the name are escaped.
     """
     text = end + data
-    start = text.rfind(b'"usage"', max(0, len(text) - USAGE_TAIL_BYTES))  # where it usually is
+    start = text.rfind(b'"usage"', max(0, len(text) - USAGE_TAIL_BYTES))  # the usage is usually here
     if start < 0:
         start = text.rfind(b'"usage"')
     return text[start : start + USAGE_TAIL_BYTES] if start >= 0 else b""

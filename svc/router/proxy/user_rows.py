@@ -1,9 +1,9 @@
 """The counts of users behind API keys with limits, in memory of a fixed size that processes may share.
 
-Fronts choose how many users there are, so each user has a row only while that matters. A user has one of the rows of a
-set, which a hash of the name selects. A user without a row takes a free one, else the row that was used least recently
-and has no requests in flight: the user that had it starts again with full buckets. If all rows of the set have requests
-in flight, the user shares one of them.
+Fronts may name any number of users, so a user has a row only as long as there is something to count. A user has one of
+the rows of a set, which a hash of the name selects. A user without a row takes a free one, else the row that was used
+least recently and has no requests in flight: the user that had it starts again with full buckets. If all rows of the
+set have requests in flight, the user shares one of them.
 
     for each set: 16 digests of names (0: free)
     for each row: time of the last use | version of the limits | 3 buckets of 2 cells | requests in flight by process
@@ -18,7 +18,7 @@ from contextlib import AbstractContextManager
 from hashlib import blake2b
 
 SETS = 1 << 13
-ROWS_PER_SET = 16  # with 100,000 users, 2 of 100 find no free row
+ROWS_PER_SET = 16  # with 100,000 users, two per cent find no free row
 ROWS = SETS * ROWS_PER_SET
 CELL_BYTES = 8
 LAST_USE, VERSION, BUCKETS = 0, 1, 2  # positions in a row
