@@ -68,8 +68,8 @@ def command() -> None:
 def add(name: str, file: Path | None, **options: Any) -> None:
     """Make a key and print its secret. It is shown only now, because the file keeps only the secret's SHA-256.
 
-    Logs and metrics show the key as NAME. Only the secret goes to stdout. A limit that is not given
-    is none.
+    Logs and metrics show the key as NAME. Only the secret goes to stdout. Without the option for a limit, the key has
+    no such limit.
     """
     _check_name(name)
     changes = key_changes(_now(), **options)

@@ -180,7 +180,7 @@ class RegistryClient:
     def require_write_access(self) -> None:
         """Raise Unauthorized or Forbidden if the registry accepts no writes from this client. This changes nothing.
 
-        The registration that it sends is empty. A registry that accepts writes refuses the content.
+        The method sends an empty registration. If the registry accepts writes, it refuses the content of this one.
         """
         with suppress(BadRequest):
             self._call("POST", "/services", {})

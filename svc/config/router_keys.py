@@ -3,7 +3,7 @@
 The file has one table for each key. `svc keys` rewrites the whole file, and the router reads it:
 
     [keys.ci]
-    sha256 = "..."                    # of the secret, in hex
+    sha256 = "..."                    # SHA-256 of the secret, in hex
     created = 2026-01-02T03:04:05Z
     requests_per_minute = 60          # optional, as are all that follow
     concurrency = 4

@@ -84,5 +84,5 @@ def _check_token(state: RouterState, token: str) -> None:
         )
     try:
         operators_registry(state, token).require_write_access()
-    except Unauthorized:  # the registry's message is for programs
+    except Unauthorized:  # not the registry's own message, which is for programs
         raise Unauthorized(WRONG_TOKEN) from None

@@ -252,7 +252,7 @@ class SupervisordClient:
             if fault.faultCode == done:
                 return False
             raise self._channel.error_of(fault, name) from None
-        if isinstance(result, list):  # for a group: one result for each program that was not yet in the wanted state
+        if isinstance(result, list):  # of a group: a result for each program that was not yet in the wanted state
             _raise_failures(result, done)
             return bool(result)
         return True

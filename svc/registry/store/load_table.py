@@ -45,7 +45,7 @@ class LoadTable:
 def current_loads(loads: Iterable[tuple[str, InstanceLoad, float]], now: float) -> list[ListedLoad]:
     """Return those of `loads` that are current.
 
-    Each entry of `loads` is the service's name, the load, and when it was reported.
+    Each entry of `loads` is a tuple: the name of the service, its load, and the time of the report.
     """
     return [
         ListedLoad(

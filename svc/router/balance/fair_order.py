@@ -57,7 +57,7 @@ class Charge(msgspec.Struct, gc=False, eq=False):
     expected: int = 0  # tokens, once the request has begun to wait
     tokens: int = 0  # what the request is charged with at present
     units: int = 0  # `tokens` in counter units, divided by the account's share
-    running: int = 0  # the units that it was charged with in advance, until it ends
+    running: int = 0  # the units with which the request was charged in advance; 0 once it has ended
 
 
 class Counters(dict[CounterKey, int]):

@@ -24,8 +24,9 @@ DROPPED_HEADERS = ORIGIN_WIDE | frozenset(
 class ResponseHead:
     """The head of a response. `start`: the bytes of the head for the client, up to the value of x-request-id.
 
-    `streams`: the response is an event stream. `events`: it is an event stream, without Content-Length and not compressed, so that the router can add an
-    event. `bodiless`: the response ends with its head, whatever its Content-Length.
+    `streams`: the response is an event stream. `events`: it is an event stream without Content-Length that is not
+    compressed, so that the router can add an event. `bodiless`: the response ends with its head, whatever its
+    Content-Length.
     """
 
     __slots__ = ("bodiless", "events", "headers", "reason", "start", "status", "streams")

@@ -82,7 +82,7 @@ class UpstreamConnection(ResponseParser):
             self.sent = True
         except BrokenPipeError:  # the instance closed the connection in order
             pass
-        except OSError:  # noted, because the kernel reports a reset only once, and then a normal end
+        except OSError:  # noted: the kernel reports a reset once, and afterwards a normal end
             self.aborted = True
 
     def read_head(self) -> ResponseHead:

@@ -106,7 +106,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         registry = operators_registry(state, token)
         try:
             service = registry.drain(quote(name, safe=""), drained)
-        except Unauthorized:  # the registry's message is for programs
+        except Unauthorized:  # not the registry's own message, which is for programs
             raise Unauthorized(WRONG_TOKEN) from None
         log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", client_address(state))
         return {"service": service}

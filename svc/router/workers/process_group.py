@@ -24,7 +24,7 @@ class ProcessGroup:
         self.counts = SharedCounts(relaying + 1)
         self.listener = ChannelListener()
         self.lock_watch = LockWatch(self.counts.lock)
-        self._taken: dict[int, int] = {}  # slot -> gunicorn's number of the process
+        self._taken: dict[int, int] = {}  # slot -> the number (`age`) that gunicorn has given the process
 
     @property
     def in_use(self) -> bool:

@@ -143,7 +143,7 @@ class ControlLink:
                 log.info("a report is lost: the control process has ended")
 
     def synchronize(self) -> None:
-        """Wait until all processes use what this one has reported; at most SYNC_TIMEOUT_SECONDS."""
+        """Wait until all processes use what this one has reported, but at most SYNC_TIMEOUT_SECONDS."""
         with (
             suppress(Unavailable, ChannelClosed, TimeoutError),
             closing(Channel(self._listener.connect("sync"))) as channel,
