@@ -115,6 +115,8 @@ class RouterState:
         self.health = HealthTracker(settings, clock, self.statistics, self.event_reporter)
         self.balancer = Balancer(settings, clock, self.health, self.statistics)
         self.loads: dict[str, ListedLoad] = {}  # instance -> load of its engine; empty if nothing uses loads
+        # The requests of this process at instances that hand over: (instance, `moving` or why they stay) -> number.
+        self.handovers: dict[tuple[str, str], int] = {}
         self._adaptive_limits = AdaptiveLimits()
         self.upstream_keys = upstream_keys or UpstreamKeys()  # API keys for instances, by instance name or model
         self.discoveries: dict[str, Discovery] = {}  # name of a static service -> its discovered properties
@@ -147,6 +149,10 @@ class RouterState:
     def idle_connections(self) -> int:
         """Return the number of idle connections to instances."""
         return self.upstream_pool.idle_count()
+
+    def handover_counts(self) -> dict[tuple[str, str], int]:
+        """Return how many requests move away from the instances that hand over, and how many stay and why."""
+        return self.handovers
 
     def buffered_bytes(self) -> int:
         """Return the bytes of large request bodies, arriving and in flight."""

@@ -30,6 +30,7 @@ class RoutingTable(msgspec.Struct, frozen=True):
     returning: frozenset[str] = frozenset()  # models without a candidate that have an instance about to return
     models: frozenset[str] = frozenset()  # the models of all instances, including those that may not get requests
     groups: dict[str, str] = {}  # model -> the first name among the models that share instances with it
+    handovers: frozenset[str] = frozenset()  # names of the instances whose streams are moved to others
 
     def pool(self, model: str | None) -> Pool | None:
         """Return the pool of candidates for a model (None: any model); None or an empty pool if there are none."""
@@ -82,6 +83,7 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
         frozenset(returning - set(by_model)),
         frozenset(model for target in ordered for model in target.models),
         groups_of(ordered),
+        frozenset(target.name for target in ordered if target.handover),
     )
 
 

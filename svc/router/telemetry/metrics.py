@@ -139,8 +139,19 @@ class RouterMetrics(Collector):
             failing.add_metric(label, int(state.health.is_failing(target, table)))
         for model, count in instances_by_model.items():
             serving.add_metric([model], count)
+        yield self._handovers()
         yield from (attempts, errors, answered, seconds, ejections, tokens, first, in_flight)
         yield from (up, ejected, failing, serving)
+
+    def _handovers(self) -> Metric:
+        """Return the requests at the instances that hand over; those of other instances may be past counts."""
+        state = self._state
+        help_text = "At instances that hand over: requests that move, and that stay and why."
+        handovers = GaugeMetricFamily("svc_router_handover_requests", help_text, labels=["instance", "state"])
+        for (name, reason), count in state.handover_counts().items():
+            if name in state.balancer.table.handovers:
+                handovers.add_metric([name, reason], count)
+        return handovers
 
 
 def _buckets(histogram: Histogram) -> list[tuple[str, float]]:

@@ -3,6 +3,7 @@
 import itertools
 import threading
 import time
+from collections import Counter
 from typing import Any
 
 import msgspec
@@ -47,6 +48,13 @@ class ControlState(RouterState):
 
     def idle_connections(self) -> int:
         return sum(report.idle_connections for report in self.reports.values())
+
+    def handover_counts(self) -> dict[tuple[str, str], int]:
+        counts = Counter[tuple[str, str]]()
+        for report in self.reports.values():
+            for instance, reason, number in report.handovers:
+                counts[instance, reason] += number
+        return counts
 
     def buffered_bytes(self) -> int:
         return sum(self._body_bytes)

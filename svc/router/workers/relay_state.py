@@ -125,6 +125,7 @@ class RelayState(RouterState):
         self._sync = 0  # the number of the last Sync
         self._reported_retries = 0
         self._reported_idle_connections = 0
+        self._reported_handovers: dict[tuple[str, str], int] = {}
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Use what the control process has decided. A control process without a table yet changes nothing."""
@@ -151,7 +152,8 @@ class RelayState(RouterState):
         unlisted, retries = balancer.unlisted_model_requested, balancer.retries
         usage = self.usage.take() if self.usage is not None else []
         news = self._sync or unsent or statistics is not None or usage or self.poison_counts or unlisted
-        if not news and (retries, idle_connections) == (self._reported_retries, self._reported_idle_connections):
+        unchanged = (self._reported_retries, self._reported_idle_connections, self._reported_handovers)
+        if not news and (retries, idle_connections, self.handovers) == unchanged:
             return None
         report = Report(
             slot=self._slot,
@@ -165,9 +167,11 @@ class RelayState(RouterState):
             statistics=statistics,
             usage=usage,
             idle_connections=idle_connections,
+            handovers=[(instance, reason, count) for (instance, reason), count in self.handovers.items()],
         )
         unsent.observations, unsent.events, unsent.poisoned, self._sync = [], [], [], 0
         self.poison_counts.clear()
         self._reported_retries, self._reported_idle_connections = retries, idle_connections
+        self._reported_handovers = self.handovers
         balancer.unlisted_model_requested = False
         return report

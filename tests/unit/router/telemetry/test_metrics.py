@@ -52,6 +52,13 @@ def test_attempts_errors_and_retries_are_counted():
     assert metrics["svc_router_retries_total",] == 1
 
 
+def test_requests_at_instances_that_hand_over_are_counted_by_what_becomes_of_them():
+    router = state(target("a", "m", drained=True, handover=True), target("b", "m"))
+    router.handovers = {("a", "moving"): 2, ("a", "tool_call"): 1, ("b", "moving"): 1, ("gone", "moving"): 1}
+    counts = {key[1:]: value for key, value in samples(router).items() if key[0] == "svc_router_handover_requests"}
+    assert counts == {("a", "moving"): 2, ("a", "tool_call"): 1}, "not those of an instance that hands over no more"
+
+
 def test_an_ejected_instance_is_not_up():
     router, a = state(target("a", "m"), target("b", "m"), max_errors=2), target("a", "m")
     for _ in range(2):

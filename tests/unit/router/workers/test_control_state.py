@@ -52,6 +52,13 @@ def test_what_a_process_has_now_replaces_what_it_had(counts, state):
     assert (state.idle_connections(), state.buffered_bytes()) == (7, 42)
 
 
+def test_the_handovers_of_all_processes_add_up(state):
+    for slot, handovers in ((1, [("a", "moving", 9)]), (2, [("a", "moving", 2), ("a", "engine", 1)]), (1, [])):
+        state.record(Report(slot=slot, handovers=handovers), set())
+    state.record(Report(slot=3, handovers=[("a", "moving", 1)]), set())
+    assert state.handover_counts() == {("a", "moving"): 3, ("a", "engine"): 1}
+
+
 def test_events_of_a_process_go_to_the_registry_from_the_router(state):
     state.record(Report(slot=1, events=[("poisoned", "a", "it died")]), set())
     event = state.event_reporter.next_batch()[0]

@@ -56,6 +56,7 @@ def test_a_report_arrives_as_it_was_sent():
         unlisted_model_requested=True,
         statistics=statistics(),
         idle_connections=5,
+        handovers=[("a", "moving", 2)],
     )
     received = decode(encode(sent), Report)
     assert fields(received.statistics) == fields(sent.statistics)

@@ -55,6 +55,14 @@ def poisoned(number: int) -> PoisonedBody:
     return PoisonedBody(bytes([number]) * 16, 5, 1e12)
 
 
+def test_changed_handovers_are_reported_once(state):
+    state.handovers = {("a", "moving"): 2, ("a", "tool_call"): 1}
+    assert state.take_report().handovers == [("a", "moving", 2), ("a", "tool_call", 1)]
+    assert state.take_report() is None
+    state.handovers = {}
+    assert state.take_report().handovers == []
+
+
 # What comes from the control process.
 
 

@@ -1,0 +1,120 @@
+"""Moves streams away from drained instances whose operator has asked for a handover. The worker calls it once a second.
+
+A stream is moved if its answer may be continued and another instance has room for it. Its connection to the instance is
+interrupted, and the exchange goes on with another instance, as it does after a failure (`resume/`). All other requests
+stay where they are until they end.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from svc.router.balance.balancer import Balancer
+from svc.router.balance.target import Target
+from svc.router.proxy.attempt import Attempt
+
+HANDOVER = "handover"  # the reason of the interruption
+# A moved stream makes its new instance read the whole conversation, which delays the streams that are there already.
+MAX_MOVING_STREAMS = 20  # in one process at the same time
+MOVING = "moving"
+# Why a request stays, in addition to the reasons of `Exchange.why_not_resumable`.
+NOT_STREAMED = "not_streamed"  # or no head of a response has come yet
+NO_ENGINE = "engine"  # no other instance of the model continues answers
+NO_ROOM = "instance"  # each of those has as many requests as it may have
+REASONS_THAT_PASS = (NO_ENGINE, NO_ROOM, "reasoning", "unreadable")  # with others, a request is not judged again
+
+
+class RelayedRequest(Protocol):
+    """A request that is relayed; `exchange.Exchange` implements it."""
+
+    instance: str
+    model: str | None
+    interruption: str
+    attempt: Attempt | None
+    closed: bool
+
+    @property
+    def stream(self) -> object | None: ...
+
+    def why_not_resumable(self) -> str: ...
+
+    def interrupt(self, reason: str) -> None: ...
+
+
+class Handover:
+    """Moves the streams of one process."""
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+        self._reasons: dict[RelayedRequest, str] = {}  # requests that stay until they end, and why
+
+    def move(self, exchanges: Iterable[RelayedRequest]) -> dict[tuple[str, str], int]:
+        """Move streams of the instances that hand over; return how many requests move, and how many stay and why.
+
+        The keys of the dict are the instance, and MOVING or the reason why the requests stay. Once as many streams move
+        as may, the others count as moving, because the rounds that follow decide on them.
+        """
+        names = self._balancer.table.handovers
+        concerned = [exchange for exchange in exchanges if exchange.instance in names and not exchange.closed]
+        counts = Counter((exchange.instance, MOVING) for exchange in concerned if exchange.interruption == HANDOVER)
+        places, remaining = FreePlaces(self._balancer), max(1, MAX_MOVING_STREAMS - counts.total())
+        self._reasons = {exchange: self._reasons[exchange] for exchange in concerned if exchange in self._reasons}
+        for exchange in concerned:
+            if exchange.interruption or exchange.attempt is None:
+                continue
+            reason = self._reasons.get(exchange) or (self._judge(exchange, places) if remaining else "")
+            if not reason and remaining:
+                places.take(exchange.model)
+                remaining -= 1
+                exchange.interrupt(HANDOVER)
+            counts[exchange.instance, reason or MOVING] += 1
+        return dict(counts)
+
+    def _judge(self, exchange: RelayedRequest, places: "FreePlaces") -> str:
+        """Return why a request stays at its instance, "" if it may be moved."""
+        if exchange.stream is None:
+            return NOT_STREAMED
+        if not places.has_instance(exchange.model):
+            return NO_ENGINE
+        reason = exchange.why_not_resumable()
+        if reason and reason not in REASONS_THAT_PASS:
+            self._reasons[exchange] = reason
+        return reason or ("" if places.has_place(exchange.model) else NO_ROOM)
+
+
+class FreePlaces:
+    """The places for moved streams at the instances that continue answers and get requests.
+
+    Only half of the free places of an instance are used at a time: its new requests need some, and other processes move
+    streams too.
+    """
+
+    def __init__(self, balancer: Balancer) -> None:
+        self._balancer = balancer
+        self._places: dict[str, float] = {}  # instance -> its places
+
+    def has_instance(self, model: str | None) -> bool:
+        """Return whether an instance continues answers of the model, even if it has no place now."""
+        return any(True for _ in self._instances(model))
+
+    def has_place(self, model: str | None) -> bool:
+        return any(self._free(target) > 0 for target in self._instances(model))
+
+    def take(self, model: str | None) -> None:
+        """Take one of the model's places."""
+        target = max(self._instances(model), key=self._free)
+        self._places[target.name] = self._free(target) - 1
+
+    def _instances(self, model: str | None) -> Iterator[Target]:
+        table = self._balancer.table
+        pool = table.pool(model)
+        for member in pool.members if pool is not None else ():
+            if member.target.continues and member.name in table.candidates:
+                yield member.target
+
+    def _free(self, target: Target) -> float:
+        if target.name not in self._places:
+            limit = self._balancer.work.view.limit(target)
+            free = limit - self._balancer.loads.get(target.name, 0)
+            self._places[target.name] = (free + 1) // 2 if limit else float("inf")
+        return self._places[target.name]
