@@ -107,6 +107,8 @@ class ContinuedCompletion:
         text = parent.get(name)
         if not text:
             return False
+        if not isinstance(text, str):
+            raise TypeError(f"{name} is no text")
         text = parent[name] = self._join.add(text)
         return bool(text)
 

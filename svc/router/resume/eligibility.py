@@ -11,6 +11,7 @@ as the client has nothing of the answer but its first event, the same request is
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 from svc.router.resume.dialect import Dialect
 from svc.router.resume.event_formats import DECODE_ERRORS
@@ -146,19 +147,19 @@ def _has_thoughts(text: str) -> bool:
 
 def _is_structured(fields: Fields) -> bool:
     """Return whether the answer has to follow a format, or to call a tool."""
-    response_format = value(fields, "response_format")
-    if response_format is not None and response_format.get("type") not in (None, "text"):
+    if _kind(value(fields, "response_format")) not in (None, "text"):
         return True
     output_config = value(fields, "output_config")
-    if output_config is not None and output_config.get("format") is not None:
+    if isinstance(output_config, dict) and output_config.get("format") is not None:
         return True
-    tool_choice = value(fields, "tool_choice")
-    kind = tool_choice.get("type") if isinstance(tool_choice, dict) else tool_choice
-    if kind not in (None, "auto", "none"):
-        return True
-    if value(fields, "function_call") not in (None, "auto", "none"):
+    if any(_kind(value(fields, name)) not in (None, "auto", "none") for name in ("tool_choice", "function_call")):
         return True
     return _has_value(fields, [*_FORMATS, *(name for name in fields if name.startswith("guided_"))])
+
+
+def _kind(choice: Any) -> Any:
+    """Return the type of an object such as `{"type": "auto"}`, or the value itself if it is no object."""
+    return choice.get("type", choice) if isinstance(choice, dict) else choice
 
 
 def _has_prompt(dialect: Dialect, fields: Fields, partial: PartialAnswer) -> bool:
