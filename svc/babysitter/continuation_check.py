@@ -27,7 +27,7 @@ class ContinuationCheck:
         self.configured: bool | None = monitor.config.metadata.get(CONTINUES)
         self.enabled = monitor.config.continuation_probe and self.configured is None
         self._process_stage: int | None = None
-        self._verdict: Verdict | None = None  # of the last probe in that stage
+        self._verdict: Verdict | None = None  # the verdict of the last probe in that stage
         self._probes = 0
 
     @property

@@ -139,7 +139,7 @@ def streamed_text(body: str) -> str:
             continue
         try:
             event = msgspec.json.decode(line.removeprefix("data:").strip(), type=_Event)
-        except msgspec.DecodeError:  # also [DONE]
+        except msgspec.DecodeError:  # raised also for [DONE]
             continue
         texts += [choice.delta.content for choice in event.choices if choice.delta.content]
     return "".join(texts)

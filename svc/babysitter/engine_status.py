@@ -72,7 +72,7 @@ class EngineStatus:
 
     def invalidate(self) -> None:
         """Drop the last result, because the process of the engine was replaced or has ended."""
-        self._stale = True  # without the lock, because a check in progress holds the lock
+        self._stale = True  # set without the lock, because a check in progress holds the lock
 
     def _check(self) -> None:
         self._stale, self._expires = False, float("-inf")

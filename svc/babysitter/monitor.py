@@ -14,7 +14,7 @@ from svc.babysitter.model_refresh import ModelRefresh
 from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
-MODEL_LIST_INTERVAL_SECONDS = 5.0  # between two reads of a running engine's model list
+MODEL_LIST_INTERVAL_SECONDS = 5.0  # time between two reads of a running engine's model list
 # The model list is read in these states.
 LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)
 # Only these fields of a model are compared, because other fields contain times and random numbers (vLLM's `created` and

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 WINDOW_SECONDS = 5.0  # a rate is the mean over this window, so that requests that end together make no peak
-POINT_INTERVAL_SECONDS = 2.0  # between two points of the history
+POINT_INTERVAL_SECONDS = 2.0  # time between two points of the history
 MAX_POINTS = 150  # maximum length of a model's history
 POINTS_PER_MINUTE = 30
 SERIES = ("requests", "errors", "first_token", "tokens")

@@ -51,7 +51,7 @@ def install_version(app: Flask) -> None:
 
 class Route(NamedTuple):
     method: str
-    path: str  # in Flask's notation, such as /services/<name>
+    path: str  # the path in Flask's notation, such as /services/<name>
     endpoint: str
     summary: str  # the docstring of the route's function as one line; "" without a docstring
 

@@ -35,7 +35,7 @@ BEARER = re.compile(r"(?i)\b(bearer\s+)(\S+)")
 BASIC = re.compile(r"(?i)\b(basic\s+)([a-z0-9+/]\S*)")
 # A password may contain an unescaped @ or slash, and a token may appear without a user.
 IN_URL = re.compile(r"""(\b\w{1,20}://(?:[^/\s:@"']{0,200}:)?)([^\s"']{1,1000})(?=@)""")
-ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # in the section of a supervisord program
+ENVIRONMENT = re.compile(r"^environment=.*(?:\n[ \t].*)*", re.MULTILINE)  # as in the section of a supervisord program
 VARIABLE = re.compile(r"""(\w+=)("[^"]*"|'[^']*'|[^,\s]*)""")
 PUBLIC_VARIABLE = re.compile(r"(?:SVC_(?!ENV_)\w+|CUDA_VISIBLE_DEVICES)=")
 Label = Callable[[str], str]  # secret -> the text that replaces it

@@ -62,7 +62,7 @@ class TcpSocket(NamedTuple):
     """One row of the kernel's table of TCP sockets."""
 
     inode: str  # "0": no process has the socket open any more
-    address: str  # in hexadecimal digits
+    address: str  # the address in hexadecimal digits
     port: int
     is_listener: bool
 

@@ -27,7 +27,7 @@ PACKAGES = (
     "brotli",
     "xxhash",
 )
-OPTIONAL_PACKAGES = ("backports.zstd", "tomli", "redis", "xllamacpp")  # only for older Pythons or for an extra
+OPTIONAL_PACKAGES = ("backports.zstd", "tomli", "redis", "xllamacpp")  # needed only for older Pythons or for an extra
 
 
 def software_versions() -> dict[str, Any]:

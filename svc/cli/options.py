@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from svc.terminal.console import Console
 
 HERE = Site(Path())  # commands work on the current directory
-DEFAULT_KEYS_FILE = "keys.toml"  # in var/
+DEFAULT_KEYS_FILE = "keys.toml"  # file in var/
 TIME = re.compile(r"(\d{1,6}(?:\.\d{1,3})?)([smh]?)")
 SECONDS_PER_UNIT = {"": 1, "s": 1, "m": 60, "h": 3600}
 CLICK_TYPES: dict[Any, Any] = {int: int, float: float}

@@ -44,7 +44,7 @@ class ServiceList:
 
     entries: Sequence[msgspec.Raw]
     index: int | None  # the revision of the list, which decreases only if the registry's data was lost; None: unknown
-    url: str  # of the registry that sent the list: revisions of different registries cannot be compared
+    url: str  # the registry that sent the list: revisions of different registries cannot be compared
 
     @property
     def services(self) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ USAGE_PATH = "/usage"
 TIMEOUT_SECONDS = 60.0  # the sums of a year may take long
 CORRECT_URL = "correct --router or ROUTER_URL"
 NO_ROUTER = f"what answers at {{}} is no router, or is older than this command; {CORRECT_URL}"
-USAGE_SETTING = "usage_file"  # in the message of a router that does not count usage
+USAGE_SETTING = "usage_file"  # part of the message of a router that does not count usage
 CREDENTIALS = "pass a file with an operator's key as --key-file, or with the registry's token as --token-file"
 
 _decode_report = msgspec.json.Decoder(UsageReport).decode

@@ -34,7 +34,7 @@ class KeyEntry:
     tokens_per_minute: int | None = None
     tokens_per_day: int | None = None
     share: float = 1.0  # the key's weight when requests wait for an instance
-    priority: int = 0  # of the key's waiting requests; higher goes first
+    priority: int = 0  # priority of the key's waiting requests; higher goes first
     models: tuple[str, ...] = ()  # patterns of the names of models that the key may use; empty: all
     expires: datetime.datetime | None = None
     front: bool = False  # whether the key's requests may name the user for whom they are sent

@@ -14,7 +14,7 @@ from svc.base.own_commands import as_user
 from svc.base.private_files import make_directory
 
 MAX_SOCKET_PATH_BYTES = 100  # bind() fails for a longer path of a unix socket
-USAGE_FILE = "usage.db"  # in var/: the ledger of the router, unless usage_file names another file
+USAGE_FILE = "usage.db"  # the router's ledger in var/, unless usage_file names another file
 GITIGNORE = "*\n!.gitignore\n"
 
 
@@ -131,7 +131,7 @@ def _make_missing_dir(path: Path) -> None:
         with _write_errors(path):
             make_directory(path)
     with (
-        contextlib.suppress(OSError),  # it exists, or logs/ is read-only
+        contextlib.suppress(OSError),  # the file exists, or logs/ is read-only
         open(file_owner.create(path / ".gitignore", os.O_WRONLY, 0o666), "w") as file,
     ):
         file.write(GITIGNORE)

@@ -12,7 +12,7 @@ LABEL_WIDTH = 9
 STYLES = {PROBLEM: "red", WARNING: "yellow"}
 PROGRAM = re.compile(r"(^|&& |; |sudo -u \S+ )(svc|supervisorctl) ")
 PROGRAM_IN_TEXT = re.compile(r"(`)(svc|supervisorctl) ")
-MAX_CONSEQUENCES_SHOWN = 6  # below each cause; further consequences are counted, but not shown
+MAX_CONSEQUENCES_SHOWN = 6  # shown below each cause; the others are only counted
 
 
 def command_text(fix: str, svc: str, supervisorctl: str) -> str:

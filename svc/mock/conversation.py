@@ -8,7 +8,7 @@ from svc.mock.tool_script import Turn
 class ContentPart(msgspec.Struct):
     type: str
     text: str = ""
-    content: "str | list[ContentPart] | None" = None  # of a tool's result
+    content: "str | list[ContentPart] | None" = None  # content of a tool's result
 
 
 Content = str | list[ContentPart] | None

@@ -9,7 +9,7 @@ from typing import Any
 NATURAL_TOKENS = 64  # maximum length of an answer if no length is set, so that the echo of a long prompt is short
 # The repetitions in the pattern are bounded: otherwise a long prompt of blanks would take quadratic time.
 TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
-CHARS_PER_TOKEN = 4  # in a prompt
+CHARS_PER_TOKEN = 4  # assumed for a prompt
 CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does
 MAX_CACHED_BLOCKS = 100_000
 NAME_END = " heard:"  # what follows the mock's name in a text

@@ -15,7 +15,7 @@ from svc.base import errors
 from svc.base.errors import NotAllowed, NotFound, SvcError, TooLarge
 from svc.mock import messages
 
-CONNECTION_KEY = "svc.mock.connection"  # in the WSGI environ
+CONNECTION_KEY = "svc.mock.connection"  # key in the WSGI environ
 MAX_BODY_BYTES = 256 << 20
 Owner = TypeVar("Owner")
 

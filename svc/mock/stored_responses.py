@@ -4,7 +4,7 @@ from typing import Any
 
 from svc.base.errors import BadRequest, NotFound
 
-MAX_STORED = 1000  # above this number, the oldest is dropped
+MAX_STORED = 1000  # if there are more, the oldest is dropped
 
 
 class StoredResponses:

@@ -7,7 +7,7 @@ from pathlib import Path
 from svc.perimeter.hosts import Hosts, address_of, is_host_address
 
 HOSTS_FILE = Path("/etc/hosts")
-MAX_HOSTS_FILE_BYTES = 64 << 10  # only so much is read: the rest of a longer file is a blocklist
+MAX_HOSTS_FILE_BYTES = 64 << 10  # only this much is read, because a longer file is a blocklist
 
 
 def hosts(allowed: Iterable[str], configured_host: str, loopback_only: bool) -> Hosts:

@@ -37,7 +37,7 @@ class Operation:
     query: Mapping[str, tuple[Schema, str]] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     operation_id: str = ""  # the function's name in generated clients; "": the server's default name
-    description: str = ""  # of the response; "" stands for "Done"
+    description: str = ""  # description of the response; "" stands for "Done"
 
 
 @dataclass(frozen=True, slots=True)

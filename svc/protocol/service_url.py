@@ -26,7 +26,7 @@ class ServiceUrl(NamedTuple):
     """The parts of a URL. `path` is empty or begins with `/`; `query` is empty or begins with `?`."""
 
     scheme: str
-    host: str  # without brackets
+    host: str  # IPv6 addresses are without brackets
     port: int
     path: str = ""
     query: str = ""

@@ -177,7 +177,7 @@ class RegistryServer(GunicornApplication):
         from svc.base.loop import Loop
 
         super().post_worker_init(worker)
-        if self.store is not None:  # in its own thread, because Redis may be slow to answer
+        if self.store is not None:  # in a thread of its own, because Redis may be slow to answer
             threading.Thread(target=report_start, args=(self.store,), daemon=True).start()
         self.loops.append(Loop("shutdown", lambda: self._end_watches(worker), SHUTDOWN_POLL_INTERVAL_SECONDS))
         for loop in self.loops:

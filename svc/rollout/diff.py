@@ -40,7 +40,7 @@ class Edit:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramChange:
-    name: str  # in supervisorctl's notation
+    name: str  # full name as in supervisorctl, GROUP:NAME or NAME
     kind: ChangeKind
     edits: tuple[Edit, ...]  # for an added or removed program: one for each of its keys
 

@@ -9,7 +9,7 @@ from svc.protocol.service import listed_models
 
 # Service name -> whether the router uses the instance, and how many requests the router has in flight there.
 RouterInstances = Mapping[str, tuple[bool, int]]
-# Service name -> `moving`, or why requests stay at an instance that hands over -> number of requests.
+# Service name -> {MOVING, or the reason why requests stay at an instance that hands over: number of requests}.
 RouterHandovers = Mapping[str, Mapping[str, int]]
 MOVING = "moving"
 

@@ -21,7 +21,7 @@ from svc.site.audit import recorded_rollout
 from svc.terminal.console import Console
 from svc.terminal.delay_report import DelayReport
 
-SERVERS = {"registry": "restart", "router": "replace without a pause"}  # in the order in which they restart
+SERVERS = {"registry": "restart", "router": "replace without a pause"}  # listed in the order in which they restart
 
 
 def restart(site: Site, names: Sequence[str], options: RolloutOptions, console: Console) -> None:

@@ -37,11 +37,11 @@ from svc.settings import RouterSettings
 if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
     from svc.client.registry import RegistryClient
 
-REGISTRY_TIMEOUT_SECONDS = 5.0  # for which the registry may delay events and loads
-MAX_CHECK_INTERVAL_SECONDS = 1.0  # between two searches for instances whose check is due
-KEYS_INTERVAL_SECONDS = 1.0  # between two checks whether a file of keys has changed
-SAVE_INTERVAL_SECONDS = 1.0  # between two checks whether the table has changed
-RETRY_INTERVAL_SECONDS = 1.0  # before a loop that has failed runs again
+REGISTRY_TIMEOUT_SECONDS = 5.0  # the registry may delay events and loads for this time
+MAX_CHECK_INTERVAL_SECONDS = 1.0  # time between two searches for instances whose check is due
+KEYS_INTERVAL_SECONDS = 1.0  # time between two checks whether a file of keys has changed
+SAVE_INTERVAL_SECONDS = 1.0  # time between two checks whether the table has changed
+RETRY_INTERVAL_SECONDS = 1.0  # pause before a loop that has failed runs again
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,7 +37,7 @@ DESCRIPTORS_PER_CLIENT = 2  # the client's connection, and one to an instance
 MAX_ACCEPT = 100  # number of connections that a process accepts before requests have their turn
 MAX_WORKERS = 8  # maximum of the number that is chosen by default
 STOP_MARGIN_SECONDS = 3  # the master's grace period is this much longer than the worker's
-SWEEP_INTERVAL_SECONDS = 1.0  # between two sweeps under another WSGI server
+SWEEP_INTERVAL_SECONDS = 1.0  # time between two sweeps under another WSGI server
 
 
 class LateWorker(AsyncWorker):

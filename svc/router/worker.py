@@ -20,8 +20,8 @@ from svc.router.proxy.resumption import fold_records
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
-SWEEP_INTERVAL_SECONDS = 0.1  # between two sweeps of all connections
-PRUNE_INTERVAL_SECONDS = 1.0  # between two rounds of the work that the sweep does less often
+SWEEP_INTERVAL_SECONDS = 0.1  # time between two sweeps of all connections
+PRUNE_INTERVAL_SECONDS = 1.0  # time between two rounds of the work that the sweep does less often
 IDLE_GRACE_SECONDS = 1.0  # a draining worker keeps idle connections this long: a client may be sending a request
 GC_THRESHOLDS = (10_000, 20, 50)  # requests leave no reference cycles behind, so collections may be rare
 ERROR_TIMEOUT_SECONDS = 2.0  # limit for interrupted requests to send their errors

@@ -31,7 +31,7 @@ from svc.terminal.progress import LineProgress
 
 POLL_INTERVAL_SECONDS = 0.2
 COPY_INTERVAL_SECONDS = 0.2
-RELIST_INTERVAL_SECONDS = 2.0  # between two listings of the log files
+RELIST_INTERVAL_SECONDS = 2.0  # time between two listings of the log files
 KEPT_OUTPUT_BYTES = 4096
 
 

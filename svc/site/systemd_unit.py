@@ -24,7 +24,7 @@ class SystemdUnit:
     `is_running`: its supervisord runs. `systemctl`: the command with sudo or --user if this unit needs it.
     """
 
-    name: str  # without .service
+    name: str  # the name without .service
     is_running: bool
     systemctl: str = "sudo systemctl"
 

@@ -94,7 +94,7 @@ class SupervisordClient:
             self._channel.call("svc.getRestarts")
         except Fault as fault:
             return fault.faultCode != UNKNOWN_METHOD
-        except (CommandError, ValueError, xml.parsers.expat.ExpatError):  # it is not supervisord that answers
+        except (CommandError, ValueError, xml.parsers.expat.ExpatError):  # something other than supervisord answers
             return False
         return True
 
@@ -252,7 +252,7 @@ class SupervisordClient:
             if fault.faultCode == done:
                 return False
             raise self._channel.error_of(fault, name) from None
-        if isinstance(result, list):  # of a group: a result for each program that was not yet in the wanted state
+        if isinstance(result, list):  # a group has a result for each program that was not yet in the wanted state
             _raise_failures(result, done)
             return bool(result)
         return True

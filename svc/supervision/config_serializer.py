@@ -66,7 +66,7 @@ def serialize(configs: Iterable[Any]) -> dict[str, Any]:
 def _group_keys(config: Any) -> dict[str, str]:
     keys = {"kind": type(config).__name__, **_keys(config, GROUP_KEYS)}
     if socket := getattr(config, "socket_config", None):
-        keys["socket"] = str(socket)  # without the backlog, which supervisord does not compare
+        keys["socket"] = str(socket)  # the backlog is left out, because supervisord does not compare it
     if events := getattr(config, "pool_events", None):
         keys["events"] = ",".join(sorted(event.__name__ for event in events))
     return keys

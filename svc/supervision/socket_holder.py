@@ -63,7 +63,7 @@ class SocketHolder:
     def release_idle(self, now: float) -> None:
         """Release the sockets whose grace period is over."""
         for name, since in list(self._idle_since.items()):
-            if not since <= now < since + self.grace_seconds:  # also if the clock was set back
+            if not since <= now < since + self.grace_seconds:  # true also if the clock was set back
                 self.release(name)
 
     def release(self, name: str) -> None:

@@ -13,7 +13,7 @@ from svc.terminal.output import echo_json
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
 MAX_SERVICE_COLUMNS = 32
 
-Event = Mapping[str, Any]  # as GET /events returns it
+Event = Mapping[str, Any]  # an event as GET /events returns it
 
 
 class EventPrinter:

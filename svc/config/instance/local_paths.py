@@ -7,7 +7,7 @@ from pathlib import Path
 from svc.config.instance.model import InstanceConfig
 from svc.config.readers import quoted
 
-MODEL_FLAGS = ("--model", "-m", "--model-path", "--model_path")  # of vLLM, SGLang, llama.cpp and InfiniLM
+MODEL_FLAGS = ("--model", "-m", "--model-path", "--model_path")  # flags of vLLM, SGLang, llama.cpp and InfiniLM
 PATH_STARTS = ("/", "./", "../", "~")  # a text with a different start may be the name of a model at a hub
 
 

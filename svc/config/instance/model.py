@@ -103,7 +103,7 @@ class InstanceConfig:
     probe_interval: float = 30
     probe_timeout: float = 30
     probe_threshold: int = 3  # number of consecutive failures before a restart
-    load_interval: float = 2  # between two reports of the engine's load; 0: no reports
+    load_interval: float = 2  # time between two reports of the engine's load; 0: no reports
     continuation_probe: bool = True  # whether to find out if the engine continues the beginning of an answer
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit

@@ -16,7 +16,7 @@ class RegistryUse:
     """Instances that use the same registries for the same reason."""
 
     instances: list[str]
-    urls: list[str]  # in the order in which they are tried
+    urls: list[str]  # the registries, in the order in which they are tried
     setting: str  # setting under [launch] that contains `urls`; "" if they come from the TOML or the default
     unused: list[str]  # registries in the TOML that the setting replaces
 

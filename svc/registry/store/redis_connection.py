@@ -19,7 +19,7 @@ from svc.registry.store.revision_watch import RevisionWatch
 log = logging.getLogger(__name__)
 REDIS_TIMEOUT_SECONDS = 1.0  # timeout for connecting, and for each answer
 CHECK_INTERVAL_SECONDS = 0.5
-RETRY_INTERVAL_SECONDS = 0.1  # while Redis does not answer
+RETRY_INTERVAL_SECONDS = 0.1  # pause between two checks while Redis does not answer
 CLOCK_ANSWER_SECONDS = 0.1  # a slower answer does not set the clock's offset
 MAX_REDIS_CONNECTIONS = 32
 CONNECTION_ERRORS = (redis.ConnectionError, redis.TimeoutError, OSError)

@@ -15,4 +15,4 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     key: str = ""  # the name of the API key; empty without keys
     user: str = ""  # the user whom a trusted front names, or the client's address; empty: the key itself
     share: float = 1.0  # the account's weight when requests wait for an instance
-    priority: int = 0  # of the account's waiting requests; higher goes first
+    priority: int = 0  # priority of the account's waiting requests; higher goes first

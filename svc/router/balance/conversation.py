@@ -73,7 +73,7 @@ def conversation_of(request: RoutingRequest) -> memoryview:
         messages = _messages(json.fields)
         if messages is ABSENT:
             return memoryview(b"")
-    end = json.original(messages, body)[:-1]  # without the bracket or quote that ends it
+    end = json.original(messages, body)[:-1]  # cuts off the bracket or quote at the end
     fields = json.fields
     if fields.tools is ABSENT and fields.system is ABSENT and fields.instructions is ABSENT:
         return end
@@ -83,7 +83,7 @@ def conversation_of(request: RoutingRequest) -> memoryview:
 
 def is_of_responses_api(request: RoutingRequest) -> bool:
     """Return whether the request is one of the Responses API: it has an `input`, and neither messages nor a prompt."""
-    fields = (request.json or reread_body(request.body)).fields  # not read if the body was rewritten
+    fields = (request.json or reread_body(request.body)).fields  # request.json is None if the body was rewritten
     return fields.input is not ABSENT and fields.messages is ABSENT and fields.prompt is ABSENT
 
 

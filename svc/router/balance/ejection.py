@@ -15,7 +15,7 @@ from collections.abc import Callable
 import msgspec
 
 CHECKS_UNTIL_HEALTHY = 2  # passed checks in a row
-BASE_EJECTION_SECONDS = 5.0  # of the first ejection
+BASE_EJECTION_SECONDS = 5.0  # duration of the first ejection
 MAX_EJECTION_SECONDS = 300.0
 # At random, up to this part of an ejection's time is added or subtracted: instances that failed together do not return
 # together.

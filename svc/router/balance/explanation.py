@@ -32,7 +32,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.settings import RouterSettings
 
-BYTES_PER_TOKEN = 4  # of English text
+BYTES_PER_TOKEN = 4  # usual value for English text
 
 
 class Candidate(msgspec.Struct, frozen=True):

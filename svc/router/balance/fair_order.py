@@ -29,19 +29,19 @@ import msgspec
 UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
 AGING_SECONDS = 5.0
 MAX_CHARGED_TOKENS = 100_000_000  # limit for one request, whatever engines report: counters must fit into 64 bits
-MAX_COUNTERS = 20_000  # beyond it, the counters that were used least recently are forgotten
+MAX_COUNTERS = 20_000  # if there are more, the counters that were used least recently are forgotten
 MAX_QUEUE_MULTIPLE = 8  # an account's waiting requests are fewer than this multiple of the queue's free places
 BASE = ""  # stands for an account's name in the key of the counter at which new accounts start
 
 CounterKey = tuple[str, int, str]  # group, priority, account
-NO_ACCOUNT: CounterKey = ("", 0, BASE)  # of requests without an account
+NO_ACCOUNT: CounterKey = ("", 0, BASE)  # stands for requests without an account
 
 
 class Rank(NamedTuple):
     """The position of a waiting request: the smallest rank of a group has its turn."""
 
     level: int  # the negative priority, with what was added for the time of waiting
-    priority: int  # of requests that have reached the same level, the one of lower priority has waited longer
+    priority: int  # breaks ties in level: the request of lower priority has waited longer
     counter: int
     ticket: int
 

@@ -7,7 +7,7 @@ from svc.router.http.json_body import replace_model
 from svc.router.http.multipart_form import find_field
 from svc.router.http.request import Media, Request, RequestHead
 
-MAX_FALLBACK_STEPS = 8  # in a chain of fallbacks: a fallback may have a fallback of its own
+MAX_FALLBACK_STEPS = 8  # limit for a chain of fallbacks: a fallback may have a fallback of its own
 
 
 def resolve(

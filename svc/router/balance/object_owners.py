@@ -53,7 +53,7 @@ class ObjectOwners:
             place = self._place(digest)
             if place is None:
                 place = min(self._places(digest), key=lambda place: (cells[IDS + place] != FREE, self._last_use(place)))
-            cells[IDS + place] = FREE  # first, because the process may be killed in between
+            cells[IDS + place] = FREE  # freed first, because the process may be killed in between
             cells[self._owners + place] = owner
             self._touch(place)
             cells[IDS + place] = digest

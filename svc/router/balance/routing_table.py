@@ -8,7 +8,7 @@ from svc.router.balance.pool import Member, Pool
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.target import Target, with_lost_memory
 
-RETURNING_STATUSES = ("starting", "stopping", "draining")  # of an instance that is expected to run again
+RETURNING_STATUSES = ("starting", "stopping", "draining")  # statuses of an instance that is expected to run again
 
 
 class Origin(msgspec.Struct, frozen=True):

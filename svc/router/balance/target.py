@@ -52,7 +52,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         force(self, "continues", self.metadata.get(CONTINUES) is True)
 
     def __repr__(self) -> str:
-        return f"<Target {self.name}>"  # without the fields: `key` is a secret
+        return f"<Target {self.name}>"  # does not show the fields, because `key` is a secret
 
     def with_key(self, key: str, hides_credentials: bool = False) -> "Target":
         """Return the instance with this API key; return this very object if nothing changes."""

@@ -47,7 +47,7 @@ CANONICAL = re.compile(CANONICAL_PATH.encode())
 OWN_PATHS = frozenset(
     b"/health /status /models /v1/models /services /stats /usage /metrics /livez /readyz /openapi.json /ui".split()
 )
-ROUTE_PATH = b"/route"  # of requests that ask which instance another request would get
+ROUTE_PATH = b"/route"  # path of requests that ask which instance another request would get
 OWN_POST_PREFIXES = (b"/ui/drain/", b"/ui/undrain/")
 
 

@@ -10,7 +10,7 @@ from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
 INPUT_STEP_BYTES = 64 << 10
 OUTPUT_STEP_BYTES = 256 << 10  # decoded in one step; other requests have their turn between two steps
 MAX_CODINGS = 2  # applied one after the other to the same body
-MAX_MEMBERS = 16  # of a gzip or zstd body, which may have several (RFC 1952, 2.2; RFC 8878, 3.1)
+MAX_MEMBERS = 16  # limit for a gzip or zstd body, which may have several (RFC 1952, 2.2; RFC 8878, 3.1)
 
 
 def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:

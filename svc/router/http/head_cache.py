@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 MAX_CACHED_HEADS = 256  # a full cache is cleared; frequent heads are soon in it again
 MAX_CACHED_HEAD_BYTES = 4 << 10
-MAX_CACHED_LENGTH_DIGITS = 9  # of a Content-Length
+MAX_CACHED_LENGTH_DIGITS = 9  # limit for the digits of a Content-Length
 CONTENT_LENGTH_PREFIX = b"\r\ncontent-length: "
 LENGTH_MARK = b"ength: "  # the end of the name Content-Length, which is the same in all its usual spellings
 

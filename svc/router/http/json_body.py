@@ -15,7 +15,7 @@ from svc.base.errors import BadRequest
 from svc.router.http.json_strings import Removed, empty_long_strings, original_position
 
 MAX_MODEL_CHARS = 512
-MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # of a quoted name in which every character is an escape
+MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # length of a quoted name in which every character is an escape
 LARGE_JSON_BYTES = 32 << 10  # from this size on, skipping long strings saves more than it costs
 ABSENT = msgspec.Raw(b"")
 
@@ -77,7 +77,7 @@ def read_body(body: bytes) -> JsonBody:
     Raise BadRequest if the body is not JSON or is nested too deeply, or if its model is not a string or is too long. An
     error inside a long string may remain undetected: the instance refuses it.
     """
-    if len(body) >= LARGE_JSON_BYTES and body[:1] == b"{" and body[1:2] != b"\0":  # not in UTF-16 or UTF-32
+    if len(body) >= LARGE_JSON_BYTES and body[:1] == b"{" and body[1:2] != b"\0":  # skips UTF-16 and UTF-32
         text, removed = empty_long_strings(body)
         if removed:
             with suppress(BadRequest):  # reading the whole body reports the position of the error

@@ -10,8 +10,8 @@ from svc.base.errors import BadRequest
 
 MAX_PARTS = 128
 MAX_PART_HEAD_BYTES = 4096
-MAX_OPTIONS_BYTES = 1024  # of Content-Disposition, and of the form's Content-Type
-MAX_PADDING_BYTES = 64  # of blanks after a boundary (RFC 2046, 5.1.1)
+MAX_OPTIONS_BYTES = 1024  # limit for the values of Content-Disposition and of the form's Content-Type
+MAX_PADDING_BYTES = 64  # limit for blanks after a boundary (RFC 2046, 5.1.1)
 MAX_BOUNDARY_BYTES = 256  # RFC 2046 allows 70
 
 OPTION = re.compile(rb';[ \t]*([\w!#$&+.^`|~*-]+)[ \t]*=[ \t]*("(?:[^"\\\r\n]|\\[^\r\n])*"|[^";\s]*)[ \t]*')

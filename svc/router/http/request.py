@@ -74,7 +74,7 @@ class RequestHead:
         "loops",  # whether this router has forwarded the request before
         "media",  # how the body is read
         "method",
-        "object_path",  # of a request about an object that an instance keeps; None for any other request
+        "object_path",  # the path of a request about an object that an instance keeps; None for any other request
         "asks_route",  # whether the request asks which instance another request would get
         "needs_authorization",  # whether the request may be refused even if clients need no keys
         "origin_decision",  # whether Host and Origin are allowed, and the CORS lines of the response

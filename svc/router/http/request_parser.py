@@ -18,7 +18,7 @@ MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
 UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not a plain body
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
-MAX_LENGTH_DIGITS = 20  # of a Content-Length of 64 bits; Python's int() refuses more than 4,300
+MAX_LENGTH_DIGITS = 20  # digits of a Content-Length of 64 bits; Python's int() refuses more than 4,300
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -176,7 +176,7 @@ class RequestParser:
 
     def close(self) -> None:
         """Break the parser's reference cycles: only a garbage collection would free a large body in a cycle."""
-        self._parser = None  # it refers to this object
+        self._parser = None  # the parser refers to this object
         self.error = None  # the frames in its traceback refer to this object, too
 
     def _ignore_upgrade(self, rest: bytes) -> bytes:

@@ -151,7 +151,7 @@ class ResponseParser:
     def on_message_begin(self) -> None:
         if self.done:
             raise ValueError("more than one answer")
-        self._headers: list[tuple[bytes, bytes]] = []  # those of an interim response are dropped
+        self._headers: list[tuple[bytes, bytes]] = []  # emptied: the headers of an interim response are dropped
         self._reason = self._connection_header = self._upgrade_header = b""
         self.length, self._chunked = None, False
 

@@ -40,7 +40,7 @@ Ranks = Mapping[bytes, int]  # name of a header in lower case -> its rank; the l
 def ranks(configured: Iterable[str] = ()) -> Ranks:
     """Return the rank of each header that names a session. `configured`: the setting `session_headers`."""
     names = (*HEADERS_BEFORE_USER_ID, *HEADERS_AFTER_USER_ID, *(name.lower().encode() for name in configured))
-    return {name: rank for rank, name in reversed(list(enumerate(names)))}  # of a repeated name, the first rank
+    return {name: rank for rank, name in reversed(list(enumerate(names)))}  # a repeated name gets its first rank
 
 
 def precedes_user_id(rank: int) -> bool:

@@ -1,6 +1,6 @@
 """A body of known length, whose pieces are joined when the last one has arrived. Pure."""
 
-MAX_BODY_PIECES = 4096  # above this number, pieces are joined: many small ones take more memory than their content
+MAX_BODY_PIECES = 4096  # if there are more, pieces are joined: many small ones take more memory than their content
 
 
 class SizedBody:

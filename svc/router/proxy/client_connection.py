@@ -69,7 +69,7 @@ class ClientConnection(SweptConnection):
     def _next_request(self) -> Request | None:
         """Return the next request, None at the end of the connection; raise SvcError for a request that is refused."""
         reader = self._reader
-        large_pieces = 0  # in a row
+        large_pieces = 0  # number of large pieces in a row
         while not reader.ready:
             if reader.error is not None:
                 raise reader.error

@@ -6,7 +6,7 @@ from hashlib import blake2b
 
 import msgspec
 
-MAX_POISONED_BODIES = 1000  # above this number, the oldest entries are dropped
+MAX_POISONED_BODIES = 1000  # if there are more, the oldest entries are dropped
 
 
 class PoisonedBody(msgspec.Struct, frozen=True, array_like=True):

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 NO_RESUME_HEADER = b"x-no-resume"
 PASSING_REASONS = ("", "reasoning", "unreadable")  # an answer that cannot be continued now may be continued later
-MAX_FOLDS_PER_SWEEP = 16  # of 0.3 ms each; a stream that the sweep does not reach folds its record itself
+MAX_FOLDS_PER_SWEEP = 16  # a fold takes 0.3 ms; a stream that the sweep does not reach folds its record itself
 
 
 class Resumption:

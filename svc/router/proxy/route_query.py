@@ -34,7 +34,7 @@ class Route(msgspec.Struct):
     method: str
     path: str
     requested_model: str | None = None
-    model: str | None = None  # after aliases and fallbacks
+    model: str | None = None  # the model after aliases and fallbacks
     policy: str = ""
     session: str = ""
     session_source: str = ""  # what names the session

@@ -12,8 +12,8 @@ from svc.router.proxy.exchange_report import log_failure
 from svc.router.proxy.retry import FailedAttempt
 from svc.router.proxy.upstream import refuses_connections
 
-IDLE_RESET_SECONDS = 0.05  # within which the kernel resets a connection that was closed while idle
-MAX_HELD_BYTES = 64 << 10  # of a body before which the head of its response is passed on
+IDLE_RESET_SECONDS = 0.05  # the kernel resets a connection that was closed while idle within this time
+MAX_HELD_BYTES = 64 << 10  # when this much of a body has arrived, the head of its response is passed on
 
 
 def send_request(

@@ -57,7 +57,7 @@ class Bucket:
         cells[MISSING], cells[FILLED_AT] = self.limit - self.level(now) + amount, max(now, cells[FILLED_AT])
 
     def forgive(self) -> None:
-        """Forget what was used beyond the limit, which was lowered: it could take days until the bucket has filled."""
+        """Forget what was used beyond a limit that was lowered, because the bucket could need days to fill again."""
         self._cells[MISSING] = min(self._cells[MISSING], self.limit)
 
     def seconds_until_full(self, now: float) -> float:

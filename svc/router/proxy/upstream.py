@@ -22,7 +22,7 @@ from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 CONNECT_TIMEOUT_SECONDS = 5.0
 SIOCOUTQNSD = 0x894B  # ioctl: the number of bytes that a TCP socket has not sent yet
 LIVENESS_TIMEOUT_SECONDS = 1.0  # limit for an instance to accept a connection or refuse it
-LIVENESS_INTERVAL_SECONDS = 0.1  # between the first and the second attempt to connect
+LIVENESS_INTERVAL_SECONDS = 0.1  # time between the first and the second attempt to connect
 IDLE_TIMEOUT_SECONDS = 60.0
 SOCKET_OPTIONS = (  # with these, the kernel probes a silent machine, and gives up after 10 s
     (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),

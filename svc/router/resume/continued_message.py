@@ -34,7 +34,7 @@ class ContinuedMessage:
         self._has_text = not request.repeats
         self._block = partial.block  # the client's block that is open
         self._next_block = partial.next_block
-        self._indices: dict[int, int] = {}  # of the instance's blocks, and of the client's that they belong to
+        self._indices: dict[int, int] = {}  # index of the instance's block -> index of the client's block
         self._join = TextJoin(request.text_end)
         self._tokens, self._new_tokens = request.tokens, 0
         self._prompt_tokens, self._cached_tokens = partial.prompt_tokens, partial.cached_tokens

@@ -76,14 +76,14 @@ class PartialAnswer:
 
     def __init__(self, dialect: Dialect) -> None:
         self.dialect = dialect
-        self.id = self.model = ""  # of the answer, as its first event has them
+        self.id = self.model = ""  # id and model of the answer, from its first event
         self.created: int | None = None
         self.started = False  # whether the client has the event with the role, or Anthropic's message_start
-        self.tokens = 0  # of the completion: the events that carry one, or what the last usage reports
-        self.prompt_tokens: int | None = None  # with those that were cached; None if no usage was seen
+        self.tokens = 0  # tokens of the completion: the events that carry a token, or what the last usage reports
+        self.prompt_tokens: int | None = None  # includes cached tokens; None if no usage was seen
         self.cached_tokens: int | None = None
         self.usage_seen = False  # whether the usage of the whole answer has come
-        self.finish_reason = ""  # or Anthropic's stop_reason; empty until it has come
+        self.finish_reason = ""  # with Anthropic, stop_reason; empty until it has come
         self.ended = False  # whether the last event of the stream has come
         self.obstacle = ""
         self.reasoning_open = False  # whether the answer has reasoning after which no content has come yet

@@ -14,7 +14,7 @@ from svc.router.sources.static_check import StaticCheck
 from svc.router.state import RouterState
 
 log = logging.getLogger(__name__)
-UNHEALTHY_INTERVAL_SECONDS = 2.0  # between checks of an instance that is not a candidate
+UNHEALTHY_INTERVAL_SECONDS = 2.0  # time between two checks of an instance that is not a candidate
 DISCOVERY_TIMEOUT_SECONDS = 2.0  # a starting router waits up to this long for the models of static services
 
 Spawn = Callable[[Callable[[Target], None], Target], object]

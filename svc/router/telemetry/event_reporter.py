@@ -16,7 +16,7 @@ if TYPE_CHECKING:  # the worker imports this module before gevent has patched th
 MAX_KEPT_EVENTS = 500  # unsent events; above this number, the oldest ones are dropped
 MAX_EVENTS_PER_REQUEST = 100
 MAX_HOST_CHARS = 100
-SEND_INTERVAL_SECONDS = 1.0  # between two checks for new events; each new event wakes the loop, too
+SEND_INTERVAL_SECONDS = 1.0  # longest time between two checks for new events; each new event wakes the loop
 
 
 class EventReporter:

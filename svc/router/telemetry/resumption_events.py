@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 from svc.router.telemetry.event_reporter import EventReporter
 
-COLLECT_SECONDS = 1.0  # for which the answers of one instance are collected into one event
-MAX_NAMES = 5  # of instances in one event
+COLLECT_SECONDS = 1.0  # the answers of one instance within this time are collected into one event
+MAX_NAMES = 5  # limit for the names of instances in one event
 
 
 class ResumptionEvents:

@@ -129,7 +129,7 @@ class ModelStatistics:
         self.produced_tokens = 0  # tokens of completions, from `usage` or from the events of streams
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
         self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
-        self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # of streams, after the first token
+        self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # for streams, without the first token
 
     def add(self, other: "ModelStatistics") -> None:
         self.produced_tokens += other.produced_tokens

@@ -29,11 +29,11 @@ if TYPE_CHECKING:  # not at run time: a router without a registry needs no clien
     from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
-UPDATE_INTERVAL_SECONDS = 0.5  # between two comparisons of the table
-TICK_INTERVAL_SECONDS = 1.0  # between two messages with numbers
+UPDATE_INTERVAL_SECONDS = 0.5  # time between two comparisons of the table
+TICK_INTERVAL_SECONDS = 1.0  # time between two messages with numbers
 MAX_EVENTS = 100  # the registry's last events, which a new page receives
 EVENTS_TIMEOUT_SECONDS = 20.0  # the registry waits up to this long for a new event
-EVENTS_RETRY_SECONDS = 1.0  # between two reads, after a failure or while no page is open
+EVENTS_RETRY_SECONDS = 1.0  # time between two reads after a failure or while no page is open
 
 encode = msgspec.json.encode
 

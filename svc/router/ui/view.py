@@ -217,7 +217,7 @@ def models(
     return {
         name: {
             **window.model(name)._asdict(),
-            "in_flight": count,  # at the model's instances, which may have other models too
+            "in_flight": count,  # requests at the model's instances, which may be for other models too
             "waiting": waiting.get(name, 0),
             "kinds": errors.get(name, {}),
             "lately": recent.increase(name, errors.get(name, {})),

@@ -23,7 +23,7 @@ class Channel:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._sender = sock.dup()  # so that sending and receiving have time limits of their own
+        self._sender = sock.dup()  # a copy, so that sending and receiving have time limits of their own
         self._sender.settimeout(SEND_TIMEOUT_SECONDS)
         self._sending = threading.Lock()
         self._received = bytearray()
@@ -64,7 +64,7 @@ class Channel:
                 data = self._sock.recv(RECEIVE_BYTES)
             except TimeoutError:
                 raise
-            except OSError:  # also if this process has closed the channel
+            except OSError:  # raised also if this process has closed the channel
                 raise ChannelClosed from None
             if not data:
                 raise ChannelClosed

@@ -50,7 +50,7 @@ class ControlBalancer(Balancer):
         """Ignore the count of one process, which the base class keeps."""
 
     def trials(self) -> dict[str, int]:
-        """Return the number of the trial of each instance whose trial is due."""
+        """Return a dict from each instance whose trial is due to the number of this trial."""
         due = [name for name, health in self.health.by_instance.items() if health.trial_due]
         self._trials = {name: self._trials.get(name) or next(self._numbers) for name in due}
         return self._trials

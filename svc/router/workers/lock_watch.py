@@ -54,5 +54,5 @@ class LockWatch:
 def _is_stopped(pid: int) -> bool:
     try:
         return procfs.stat(pid).is_stopped
-    except OSError:  # it has ended meanwhile
+    except OSError:  # the process has ended meanwhile
         return False

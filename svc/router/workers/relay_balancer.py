@@ -223,7 +223,7 @@ class RelayBalancer(Balancer):
                 self._withdraw_trial(target)
 
     def record_response_begun(self, target: Target | None) -> None:
-        if target is not None and self._suspicions[target.name][0]:  # it may be a trial
+        if target is not None and self._suspicions[target.name][0]:  # the attempt may be a trial
             self._report(Observation(Evidence.RESPONSE_BEGUN, target.name))
 
     def end_attempt(
