@@ -16,6 +16,7 @@ from svc.router.http.sockets import POLLRDHUP, poller, readable
 from svc.router.proxy.body_buffers import keep_freed_memory, select_stalled
 from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.exchange_report import count_running_stream
+from svc.router.proxy.handover import Handover
 from svc.router.proxy.resumption import fold_records
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
@@ -39,6 +40,7 @@ class RelayWorker(GeventWorker):
         components = self.app.components
         self._state = components.state
         self._poll = poller()
+        self._handover = Handover(self._state.balancer)
         components.start()
         while self.alive and not components.can_accept():
             self.notify()
@@ -111,8 +113,16 @@ class RelayWorker(GeventWorker):
                 if connection.exchange is not None:
                     count_running_stream(connection.exchange)
                 connection.limit_unread(state.now)
+            self._hand_over()
             state.upstream_pool.prune(state.now)
             self.notify()
+
+    def _hand_over(self) -> None:
+        """Move streams away from the instances that hand over, if there are any."""
+        state = self._state
+        if state.handovers or state.balancer.table.handovers:
+            exchanges = [c.exchange for c in self._open.values() if c.exchange is not None]
+            state.handovers = self._handover.move(exchanges)
 
     def _shut_down(self, servers: list[StreamServer]) -> None:
         """Shut down: accept no more connections, wait for begun requests, interrupt the rest, stop the components."""

@@ -1,5 +1,7 @@
 """Chooses the instance that continues an answer which another instance has begun."""
 
+from collections.abc import Container
+
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.refused_requests import REGISTRY_NOTICE_SECONDS
@@ -9,12 +11,11 @@ from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 
 
-def may_resume(table: RoutingTable, model: str | None, left: tuple[Target, ...], repeats: bool) -> bool:
-    """Return whether an instance of the model, other than those in `left`, is proven to continue answers.
+def may_resume(table: RoutingTable, model: str | None, names: Container[str], repeats: bool) -> bool:
+    """Return whether an instance of the model, other than those with these names, is proven to continue answers.
 
     If the request only repeats an earlier one (`repeats`), every instance of the model can answer it.
     """
-    names = {target.name for target in left}
     return any(
         (repeats or target.continues) and target.name not in names and (model is None or model in target.models)
         for target in table.targets

@@ -58,7 +58,7 @@ class Resumption:
             return
         self._dialect, self._request, self._routing = dialect, exchange.request, routing
         self._client_address = client_address
-        self._left: tuple[Target, ...] = ()  # the instances that the answer has left
+        self._left: tuple[Target, ...] = ()  # the instances that have failed while they served the answer
         stream.record = AnswerRecord(dialect)
 
     def fold(self, exchange: "Exchange") -> None:
@@ -97,11 +97,12 @@ class Resumption:
         if reason or stream.record is None:
             return reason
         balancer, model = exchange.state.balancer, self._routing.model
-        left = (*self._left, attempt.target)
         repeats = not stream.record.partial.begun
-        if not may_resume(balancer.table, model, left, repeats):
+        if not may_resume(
+            balancer.table, model, (*balancer.table.unchanged_names(self._left), attempt.target.name), repeats
+        ):
             return "engine"
-        return "" if has_place_elsewhere(balancer, model, left, repeats) else "instance"
+        return "" if has_place_elsewhere(balancer, model, (*self._left, attempt.target), repeats) else "instance"
 
     def _verdict(self, exchange: "Exchange", record: AnswerRecord) -> str:
         limit = exchange.state.settings.resume_max_text
@@ -162,8 +163,8 @@ class Resumption:
             return stream.add(ending(self._dialect, body, partial, prompt_tokens(exchange)), exchange.state.clock)
         prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
         exchange.end_attempt()
-        self._left = (*self._left, target)
-        if cause != "handover":
+        if cause != "handover":  # an instance that handed over may continue the answer later, such as after its restart
+            self._left = (*self._left, target)
             died = cause == "broken" and refuses_connections(target)
             exchange.failures += (FailedAttempt(target, AttemptOutcome.BEGUN, failure.message, died=died),)
         request = continuation(self._dialect, body, partial)
