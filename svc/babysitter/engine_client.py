@@ -53,7 +53,7 @@ class EngineClient:
         return self._key_file.value
 
     def status(self, url: str, timeout: float) -> int:
-        """Send a GET and return the status code, 0 if there is no answer."""
+        """Send a GET and return the status code; 0 if there is no answer."""
         return probe.status(url, timeout, key=self.key)
 
     def list_models(self, url: str, timeout: float) -> ModelList:

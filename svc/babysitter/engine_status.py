@@ -58,7 +58,7 @@ class EngineStatus:
         return self._readiness.misconfigured and not self._stale
 
     def models(self) -> Models:
-        """Return the engine's models, [] if it is not ready. A check older than `max_age` is repeated first."""
+        """Return the engine's models; [] if it is not ready. A check older than `max_age` is repeated first."""
         with self._lock:  # callers that arrive during a check wait for its result
             if self._stale or self.clock() >= self._expires:
                 self._check()

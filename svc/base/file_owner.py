@@ -87,7 +87,7 @@ def make_directories(path: Path, mode: int = 0o777) -> None:
 
 @contextmanager
 def _opened(path: Path | str, flags: int = os.O_PATH, parent: int | None = None) -> Iterator[int]:
-    """Yield the descriptor of a directory, so that what the path names cannot change meanwhile."""
+    """Yield the descriptor of a directory. A path could lead to another directory later; the descriptor cannot."""
     descriptor = os.open(path, flags | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
     try:
         yield descriptor

@@ -55,7 +55,7 @@ class KeptInterrupt:
 
 @contextlib.contextmanager
 def deferred_interrupts() -> Iterator[None]:
-    """Defer Ctrl-C and SIGTERM until the block ends, because what the block does must not be left half done."""
+    """Defer Ctrl-C and SIGTERM until the block ends, so that its work is never left half done."""
     received: list[int] = []
     numbers = (signal.SIGINT, signal.SIGTERM)
     handlers = {number: signal.signal(number, lambda n, _: received.append(n)) for number in numbers}

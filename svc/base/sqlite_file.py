@@ -102,7 +102,7 @@ def set_aside(path: Path) -> Path:
 
 
 def last_set_aside(path: Path) -> str:
-    """Return the name of the newest file that `set_aside` has renamed and that still exists, "" if there is none."""
+    """Return the name of the newest file that `set_aside` has renamed and that still exists; "" if there is none."""
     names = (p.name for p in path.parent.glob(f"{path.name}.corrupt-*") if not p.name.endswith(SUFFIXES[1:]))
     return max(names, default="")
 

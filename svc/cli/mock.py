@@ -87,9 +87,8 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
     rerank, audio, images and models. It calls a tool if the request requires
     one, and for each line of the prompt such as `call weather {"city": "Bergen"}`, one after the
     other. LoRA adapters are loaded and unloaded at /v1/load_lora_adapter
-    and /v1/unload_lora_adapter, as in vLLM. A text that ends the messages as the assistant's, or a
-    prompt of completions with the beginning of its own answer, is continued where it ends. Its
-    answers repeat the request:
+    and /v1/unload_lora_adapter, as in vLLM. If the last message is the assistant's, or if a prompt of completions ends
+    with the beginning of the mock's own answer, the answer continues that text. All other answers repeat the request:
 
     \b
         svc mock --name alpha --port 8100 --models qwen,llama

@@ -44,7 +44,7 @@ def is_healthy(url: str, timeout: float, verify: str | bool = True) -> bool:
 def status(
     url: str, timeout: float, verify: str | bool = True, key: str = "", rejection_reason: AddressCheck | None = None
 ) -> int:
-    """Send a GET and return the status code, 0 if there is no answer in time. `key` is the upstream API key."""
+    """Send a GET and return the status code; 0 if there is no answer in time. `key` is the upstream API key."""
     return answer(url, timeout, verify, 0, key, rejection_reason)[0]
 
 

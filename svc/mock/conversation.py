@@ -30,7 +30,7 @@ class Message(msgspec.Struct):
         return " ".join(texts_of(self.content))
 
     def turn(self) -> Turn:
-        """Return what the message brings to a tool script."""
+        """Return the message as a turn of a tool script."""
         if self.role == "tool":
             return Turn(results=[self.text])
         parts = self.content if isinstance(self.content, list) else []

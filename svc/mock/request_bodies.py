@@ -79,7 +79,7 @@ class GenerationBody(msgspec.Struct, kw_only=True):
         return None
 
     def scripted_call(self) -> ScriptedCall | None:
-        """Return the call that the prompt dictates now, None if there is none."""
+        """Return the call that the prompt dictates now; None if there is none."""
         return None
 
 

@@ -44,7 +44,7 @@ class ToolScript:
 
     @property
     def last_result(self) -> str | None:
-        """The result of the last call, None before it has arrived."""
+        """The result of the last call; None before it has arrived."""
         return self.results[-1] if self.calls and len(self.results) >= len(self.calls) else None
 
 

@@ -48,7 +48,7 @@ def next_health_status(status: str, contradictions: int, succeeded: bool) -> tup
 
 
 class HealthProbe:
-    """A callable that sends a GET to a URL and returns the status code, 0 if there is no answer.
+    """A callable that sends a GET to a URL and returns the status code; 0 if there is no answer.
 
     An address that the registry may not connect to counts as "no answer", and is logged once.
     """
@@ -172,7 +172,7 @@ class SharedProbe:
         self._lock = threading.Lock()
 
     def __call__(self, url: str, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
-        """Return the status code with which the URL answers, 0 if there is no answer.
+        """Return the status code with which the URL answers; 0 if there is no answer.
 
         If another caller is checking the URL already, wait for that result inside the context `waiting`. Raise
         RateLimited if `limit` other URLs are being checked.

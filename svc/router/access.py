@@ -23,7 +23,7 @@ WRONG_TOKEN = "this token is not the registry's write token (token_file)"  # noq
 
 
 def identify(state: RouterState) -> ApiKey | None:
-    """Return the key of this request, None if clients need none; raise Unauthorized if it has no valid key."""
+    """Return the key of this request; None if clients need none; raise Unauthorized if it has no valid key."""
     if state.keys is None:
         return None
     headers = request.headers

@@ -166,8 +166,7 @@ def unused_app(environ: dict[str, Any], start_response: Callable[..., Any]) -> I
 def worker_count(setting: int, cores: int) -> int:
     """Return how many processes relay. `setting`: the value of `workers`; 0 means a number that suits the cores.
 
-    With 0, one process relays on fewer than four cores, else one for four cores, because engines need the others; at
-    most MAX_WORKERS.
+    That number is a quarter of the cores, because engines need the others, but at least 1 and at most MAX_WORKERS.
     """
     return setting or max(1, min(MAX_WORKERS, cores // 4))
 

@@ -37,7 +37,7 @@ def check_settings(settings: RouterSettings) -> None:
 
 
 def read_keys(settings: RouterSettings, make_key: "Callable[[str], ApiKey] | None" = None) -> "ApiKeys | None":
-    """Return the API keys of clients, None if clients need none; raise ConfigError for errors in the file.
+    """Return the API keys of clients; None if clients need none; raise ConfigError for errors in the file.
 
     `make_key` returns a key with this name; None: keys whose limits count the requests of this process only.
     """
@@ -51,7 +51,7 @@ def read_keys(settings: RouterSettings, make_key: "Callable[[str], ApiKey] | Non
 
 
 def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | None":
-    """Return the file of API keys for instances, None if there is none; raise ConfigError for errors in the file."""
+    """Return the file of API keys for instances; None if there is none; raise ConfigError for errors in the file."""
     from svc.base.secret_file import SecretFile
     from svc.config.upstream_keys import SETTING, UpstreamKeys, parse
 
@@ -63,7 +63,7 @@ def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | 
 
 
 def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
-    """Return the TLS context for clients' connections, None if there is no certificate; raise ConfigError."""
+    """Return the TLS context for clients' connections; None if there is no certificate; raise ConfigError."""
     if not settings.certfile and not settings.keyfile:
         return None
     if not settings.certfile or not settings.keyfile:

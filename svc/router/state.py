@@ -183,7 +183,7 @@ class RouterState:
                 self._apply_discoveries_if_due()
 
     def apply_discoveries(self) -> None:
-        """Apply to the table what has been discovered and is not in it yet."""
+        """Apply the discoveries that the table does not have yet."""
         with self._table_lock:
             if self._has_new_discovery:
                 self.replace_targets(self.balancer.table.targets)
@@ -228,7 +228,7 @@ class RouterState:
         return any(target.has_adaptive_limit for target in self.balancer.table.targets)
 
     def _completed(self, target: Target) -> Target:
-        """Return a target with its API key, and, if it is a static service, with what was discovered about it."""
+        """Return a target with its API key. A static service also gets its discovered properties."""
         if target.static:
             target = self.discoveries.get(target.name, NO_DISCOVERY).applied_to(target)
         keys = self.upstream_keys
@@ -238,6 +238,6 @@ class RouterState:
         return target.with_key(key, not key and target.discovers_models and not target.models and bool(keys.models))
 
     def table_age(self) -> float | None:
-        """Return the seconds since a registry last reported the table as current, None if no registry ever did."""
+        """Return the seconds since a registry last reported the table as current; None if no registry ever did."""
         confirmed_at = self.origin.confirmed_at if self.origin else None
         return None if confirmed_at is None else self.clock() - confirmed_at

@@ -125,7 +125,7 @@ def head_of(
 
 
 def declared_size(environ: Mapping[str, Any]) -> int | None:
-    """Return the length of the request's body, None if the head does not state it."""
+    """Return the length of the request's body; None if the head does not state it."""
     if environ.get("CONTENT_LENGTH"):
         return int(environ["CONTENT_LENGTH"])
     return None if "HTTP_TRANSFER_ENCODING" in environ else 0

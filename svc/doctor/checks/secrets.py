@@ -86,7 +86,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
 
 
 def _open_command(secret: SecretFileFacts, sudo: str) -> str:
-    """Return the command that lets this user read a file, and lets all others who can read it keep that.
+    """Return the command that lets this user read a file, and takes it from no user who can read it now.
 
     If root owns the file, this user becomes the owner, because root can read it anyway. Any other owner stays, because
     a program of that user may read the file.

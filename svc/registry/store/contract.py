@@ -1,7 +1,7 @@
 """The interface of a store, which keeps the registry's services. `sqlite` implements it for one host, `redis` for many.
 
-A store contains the services with their names, the set of names that an operator has drained, the set of those of them
-that hand over their streams, and one revision. Every method is atomic. When a method returns, its changes are durable:
+A store contains the services with their names, the set of names that an operator has drained, the set of drained names
+whose streams are handed over, and one revision. Every method is atomic. When a method returns, its changes are durable:
 they survive a `kill -9`. Every method raises Unavailable if the store fails.
 
 The revision never decreases. It rises by one with every change that a reader would notice (lease.is_visible_change); a

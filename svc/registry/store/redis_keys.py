@@ -6,7 +6,7 @@ services    hash: name -> the service as JSON, without the fields last_heartbeat
 heartbeats  hash: name -> Unix seconds of the last heartbeat
 calm        hash: name -> the status with which a heartbeat only renews the lease, a space, the digest of the owner
 drained     set: the names that the operator has drained, registered or not
-handovers   set: those of them whose streams routers move; what is not in `drained` as well does not count
+handovers   set: the drained names whose streams routers move; a name counts only while it is in `drained`, too
 revision    hash: revision; writes, which counts the changes to services and their drains; event, the last event's id
 changes     channel: each new revision
 events      list: the last events of the registry itself; each entry is the id, a space, and the JSON without the id

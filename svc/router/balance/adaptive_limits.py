@@ -3,8 +3,8 @@
 Requests that wait in the router are served by fair shares; those that wait in an engine are not. So the limit of an
 instance follows what its engine reports (additive increase, multiplicative in the beginning, decrease to what fits):
 
-    more than a few requests wait in the engine    the limit becomes what the engine has of this router's requests,
-                                                   without those that wait too many
+    more than a few requests wait in the engine    the limit becomes the number of this router's requests in the engine,
+                                                   less its share of those that are too many
     none waits, and the limit is reached           the limit rises by an eighth; until the engine had a queue for the
                                                    first time, it doubles
     else                                           the limit stays

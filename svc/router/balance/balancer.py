@@ -70,7 +70,7 @@ class Balancer:
         return PickContext(*arguments, self.work, settings.auto_prefix)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
-        """Return the instance for a request, None if the request has to wait for a busy or returning instance.
+        """Return the instance for a request; None if the request has to wait for a busy or returning instance.
 
         Raise Unavailable if there is nothing to wait for: no candidate, and no instance that is about to return.
         """
@@ -207,8 +207,8 @@ class Balancer:
         `ejection_reason`: the failure for which the instance may be ejected; empty if the attempt proves that the
         instance works; None if it proves nothing. `answered`: a POST got a whole response with status 2xx.
         `is_inference`: the request was for inference, so that its success proves that the instance works.
-        `answered_500`: the answer was a 500. A client's request can cause a 500, but then it does so at all instances
-        of the model, not at one of them.
+        `answered_500`: the answer was a 500. A request can also cause a 500 by itself, but then it does so at all
+        instances of the model.
         """
         name = target.name
         self.loads[name] -= 1

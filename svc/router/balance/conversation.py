@@ -65,7 +65,7 @@ def prefix_bytes(blocks: int) -> int:
 
 
 def conversation_of(request: RoutingRequest) -> memoryview:
-    """Return the conversation in a request, empty if there is none."""
+    """Return the conversation in a request; empty if there is none."""
     body, json = request.body, request.json
     messages = ABSENT if json is None else _messages(json.fields)
     if json is None or messages is ABSENT:  # rewritten, read only by Python's `json`, or without a conversation

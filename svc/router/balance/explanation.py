@@ -137,7 +137,7 @@ def _candidate(balancer: Balancer, target: Target) -> Candidate:
 
 
 def _exclusion(balancer: Balancer, target: Target) -> str:
-    """Return why an instance cannot get a request for its models now, empty if it can."""
+    """Return why an instance cannot get a request for its models now; empty if it can."""
     if target.drained:
         return "it is drained"
     if target.status != "running":

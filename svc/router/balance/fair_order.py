@@ -40,7 +40,7 @@ NO_ACCOUNT: CounterKey = ("", 0, BASE)  # stands for requests without an account
 class Rank(NamedTuple):
     """The position of a waiting request: the smallest rank of a group has its turn."""
 
-    level: int  # the negative priority, with what was added for the time of waiting
+    level: int  # the negative priority, less one for each AGING_SECONDS of waiting
     priority: int  # breaks ties in level: the request of lower priority has waited longer
     counter: int
     ticket: int

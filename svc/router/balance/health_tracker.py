@@ -94,7 +94,7 @@ class HealthTracker:
         return self._change(name, before, msgspec.structs.replace(after, checked_at=self._clock()), targets)
 
     def seconds_since_check(self, name: str) -> float | None:
-        """Return the seconds since the last health check of an instance, None before the first."""
+        """Return the seconds since the last health check of an instance; None before the first."""
         checked_at = self.by_instance.get(name, UNKNOWN_HEALTH).checked_at
         return self._clock() - checked_at if checked_at else None
 

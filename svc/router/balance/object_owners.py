@@ -67,7 +67,7 @@ class ObjectOwners:
         return [(digest, owner) for _, digest, owner in sorted(used_entries) if digest != FREE]
 
     def find(self, object_id: str, targets: Iterable["Target"], touch: bool = True) -> "Target | None":
-        """Return the instance among these that has the object, None if it is not known or not among them.
+        """Return the instance among these that has the object; None if it is not known or not among them.
 
         `touch`: the object counts as used now.
         """

@@ -37,7 +37,7 @@ def choose_resuming_or_wait(
     repeats: bool,
     queue_timeout: float,
 ) -> Target | None:
-    """Return an instance that continues an answer, None if there is none in time.
+    """Return an instance that continues an answer; None if there is none in time.
 
     The instances in `left` are excluded until their entries in the table change. If all others are busy, or an instance
     is about to return, wait up to `queue_timeout`. If there are no others, wait REGISTRY_NOTICE_SECONDS for the table

@@ -19,7 +19,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
 
     `owner`: the instance that has the object which the request is about; None for most requests.
     `charge`: the tokens that its account is charged with; None if it has no account.
-    `json`: what was read of a JSON body; None if nothing was, or if the body was rewritten since.
+    `json`: the fields that were read from a JSON body; None if none were, or if the body was rewritten since.
     """
 
     model: str | None = None
@@ -66,7 +66,7 @@ def _tunnel_model(head: RequestHead) -> str:
 
 
 def _form_model(head: RequestHead, body: bytes) -> str | None:
-    """Return the value of the form field `model`, None if there is none; raise BadRequest for an invalid one."""
+    """Return the value of the form field `model`; None if there is none; raise BadRequest for an invalid one."""
     place = find_field(body, head.content_type, b"model")
     if place is None:
         return None
@@ -78,7 +78,7 @@ def _form_model(head: RequestHead, body: bytes) -> str | None:
 
 
 def _query_model(head: RequestHead) -> str | None:
-    """Return the model in the query, None if the query contains none; raise BadRequest for an invalid query."""
+    """Return the model in the query; None if the query contains none; raise BadRequest for an invalid query."""
     query = head.uri_text.partition("?")[2]
     try:
         values = parse_qs(query, True, errors="strict", max_num_fields=MAX_QUERY_FIELDS).get("model")

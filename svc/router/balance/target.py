@@ -74,12 +74,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def named_babysitter(self) -> str | None:
-        """The URL of the babysitter in the metadata, None if there is none."""
+        """The URL of the babysitter in the metadata; None if there is none."""
         return named_babysitter(self.metadata)
 
     @property
     def health_url(self) -> str | None:
-        """The URL of the health endpoint in the metadata, None if there is none."""
+        """The URL of the health endpoint in the metadata; None if there is none."""
         url = self.metadata.get("health_url")
         return url if isinstance(url, str) and is_service_url(url) else None
 

@@ -114,7 +114,7 @@ def _read(body: bytes) -> Fields:
 
 
 def user_id(metadata: msgspec.Raw) -> bytes:
-    """Return the `user_id` in the metadata of an Anthropic body, empty if there is none."""
+    """Return the `user_id` in the metadata of an Anthropic body; empty if there is none."""
     try:
         return (_decode_metadata(metadata).user_id or "").encode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -185,7 +185,7 @@ def _decode_places(text: bytes) -> tuple[slice | None, _RawFields]:
 
 
 def _model(raw: bytes) -> str | None:
-    """Return the name of the model from its JSON, None for null and an empty name; raise BadRequest if invalid."""
+    """Return the name of the model from its JSON; None for null and an empty name; raise BadRequest if invalid."""
     if raw in (b"", b"null"):
         return None
     if raw[:1] != b'"':

@@ -20,7 +20,7 @@ CHARSETS = (b"utf-8", b"us-ascii", b"ascii")
 
 
 def find_field(body: bytes, content_type: bytes, name: bytes) -> slice | None:
-    """Return the position in the body of the value of the field `name`, None if the form has no such field.
+    """Return the position in the body of the value of the field `name`; None if the form has no such field.
 
     A part with a file name is a file, not a field. Raise BadRequest if the body is not a multipart form, if the field
     occurs twice, or if engines might read the form differently.

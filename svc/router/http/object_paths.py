@@ -78,7 +78,7 @@ _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadReque
 
 
 def parse_path(method: bytes, uri: bytes) -> ObjectPath | None:
-    """Return the object's path, None for all other paths."""
+    """Return the object's path; None for all other paths."""
     match = PATH.fullmatch(uri.partition(b"?")[0])
     if match is None:
         return None
@@ -109,12 +109,12 @@ def _read_fields(text: bytes) -> ObjectFields:
 
 
 def _text(raw: msgspec.Raw) -> str:
-    """Return the text of a JSON string, empty for any other JSON."""
+    """Return the text of a JSON string; empty for any other JSON."""
     return _decode_text(raw) if memoryview(raw)[:1] == b'"' else ""
 
 
 def created_id(data: bytes, events: bool) -> str:
-    """Return the id in the beginning of an answer, empty if it is not there. `events`: it is an event stream."""
+    """Return the id in the beginning of an answer; empty if it is not there. `events`: it is an event stream."""
     match = EVENT_ID.search(data) if events else BODY_ID.match(data)
     return match[1].decode("utf-8", "replace") if match else ""
 

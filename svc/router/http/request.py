@@ -162,13 +162,13 @@ class RequestHead:
         return len(self._before) + len(self._after)
 
     def header(self, name: bytes) -> bytes:
-        """Return the first value of the header `name` (in lower case), empty if there is none."""
+        """Return the first value of the header `name` (in lower case); empty if there is none."""
         if name in self.special:
             return self.special[name]
         return next((value for key, value in self.headers if key.lower() == name), b"")
 
     def _text(self, name: str) -> str | None:
-        """Return the first value of the header `name` as text, None if there is none."""
+        """Return the first value of the header `name` as text; None if there is none."""
         key = name.encode()
         value = self.special.get(key)
         if value is None and key not in DROPPED_HEADERS:
@@ -247,7 +247,7 @@ def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
 
 
 def requested_protocol(method: bytes, special: dict[bytes, bytes]) -> bytes:
-    """Return the protocol that a request asks to change to, such as websocket, empty if there is none.
+    """Return the protocol that a request asks to change to, such as websocket; empty if there is none.
 
     A server may ignore Upgrade (RFC 9110, 7.8). It is ignored in a request with a body or with a method other than GET.
     It is also ignored if the protocol is h2c, because clients that offer h2c work without it.

@@ -16,7 +16,7 @@ from svc.router.http.sized_body import MAX_BODY_PIECES, SizedBody
 
 MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
-UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows such a head is not a plain body
+UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # after such a head, no plain body follows
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
 MAX_LENGTH_DIGITS = 20  # digits of a Content-Length of 64 bits; Python's int() refuses more than 4,300
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -106,14 +106,14 @@ class RequestParser:
         return self._head
 
     def declared_size(self) -> int:
-        """Return the Content-Length of the request that is being read, 0 if it has none."""
+        """Return the Content-Length of the request that is being read; 0 if it has none."""
         if self._sized is not None:
             return self.body_size + self._sized.missing
         return int(self._special.get(b"content-length") or 0)
 
     @property
     def origin(self) -> bytes:
-        """The Origin header of the request that is being read, empty if that header has not arrived."""
+        """The Origin header of the request that is being read; empty if that header has not arrived."""
         return self._special.get(b"origin", b"")
 
     def _begin_sized(self, head: RequestHead, first: memoryview, missing: int) -> None:

@@ -27,5 +27,8 @@ def last_end(data: bytes | bytearray, start: int = 0) -> int:
 
 
 def split(data: bytes) -> list[bytes]:
-    """Return the events in `data` without their ends. The last item is what follows the last end, often nothing."""
+    """Return the events in `data` without their ends.
+
+    The last item contains the bytes after the last end, often none.
+    """
     return EVENT_END.split(data) if b"\r" in data else data.split(b"\n\n")

@@ -1,4 +1,4 @@
-"""Which account a request counts for, if that is not a key alone: a user whom a front names, or a client's address."""
+"""The accounts that are not API keys alone: users whom a front names, and addresses of clients."""
 
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -42,7 +42,7 @@ class AccountRules:
         return ""
 
     def without_key(self, head: RequestHead, client: str, peer: str) -> Account | None:
-        """Return the account of a request in a router without keys, None if it counts for none."""
+        """Return the account of a request in a router without keys; None if it counts for none."""
         if user := self.user(head, False, client, peer):
             return Account(f"/{user}", user=user)
         return self._address_account(client) if self._by_address else None
@@ -71,7 +71,7 @@ def user_account(key: Account, user: str) -> Account:
 
 
 def user_in_header(value: bytes) -> str:
-    """Return the user in a header as printable text; what follows MAX_USER_CHARACTERS does not count."""
+    """Return the user in a header as printable text, cut at MAX_USER_CHARACTERS."""
     text = value[: 4 * MAX_USER_CHARACTERS].decode("utf-8", "replace").strip()[:MAX_USER_CHARACTERS]
     return text if text.isprintable() else "".join(letter if letter.isprintable() else "?" for letter in text)
 

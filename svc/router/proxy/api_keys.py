@@ -104,7 +104,7 @@ class ApiKeys:
         )
         self._make_key = make_key
         self.on_replaced: Callable[[], object] = lambda: None
-        self.entries: dict[str, KeyEntry] = {}  # what the file contains
+        self.entries: dict[str, KeyEntry] = {}  # the content of the file
         self._by_digest: dict[bytes, tuple[bytes, ApiKey]] = {}
         self._keys: dict[str, ApiKey] = {}  # also removed keys with requests in flight, which may be listed again
 
@@ -131,7 +131,7 @@ class ApiKeys:
         raise Unauthorized(WRONG_KEY if digests else NO_KEY, code=INVALID_KEY_CODE)
 
     def named(self, name: str) -> ApiKey | None:
-        """Return the key of this name, None if there is none."""
+        """Return the key of this name; None if there is none."""
         return self._keys.get(name)
 
     def load(self) -> None:

@@ -20,7 +20,7 @@ class ArrivingBody:
         self.client_left = False
         self._waited_seconds = 0.0  # how long the body has waited for memory
         self._progress_at = now  # when the body last made progress
-        self._progress_bytes = 0  # how many bytes of the body had arrived by then
+        self._progress_bytes = 0  # how many bytes of the body had arrived at `_progress_at`
 
     def allocate(self, size: int, received: int) -> float:
         """Allocate memory for `size` bytes in all, of which `received` have arrived; return the seconds spent waiting.

@@ -62,7 +62,7 @@ class Attempt(msgspec.Struct, gc=False):
         )
 
     def _final_ejection_reason(self, is_inference: bool, status: int, interruption: str) -> str | None:
-        """Return how the instance failed, empty if it worked well, None if the attempt proves nothing."""
+        """Return how the instance failed; empty if it worked well, None if the attempt proves nothing."""
         if self.ejection_reason or self.failed:
             return self.ejection_reason or None
         if not is_inference or (interruption and not status):

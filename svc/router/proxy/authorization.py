@@ -97,7 +97,7 @@ def _cure(head: RequestHead, keyed: bool) -> str:
 
 
 def _similar_route(head: RequestHead, path: bytes) -> str:
-    """Return a valid method and path that resemble those of the request, empty if there are none."""
+    """Return a valid method and path that resemble those of the request; empty if there are none."""
     if (head.method, path) == (b"GET", b"/"):
         return "GET /ui"
     if head.rules.paths.allow(head.method, path) or is_own(head.method, path):

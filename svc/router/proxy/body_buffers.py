@@ -47,7 +47,7 @@ B = TypeVar("B", bound=BufferedBody)
 
 
 def select_stalled(bodies: Iterable[B], now: float) -> B | None:
-    """Return the stalled body to abort while other requests wait for memory, None if no body is stalled.
+    """Return the stalled body to abort while other requests wait for memory; None if no body is stalled.
 
     The body is chosen from the client network whose bodies take the most bytes.
     """

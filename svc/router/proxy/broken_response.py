@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def end_broken(exchange: "Exchange", upstream: UpstreamConnection, error: UpstreamError) -> bytes:
-    """Return the last bytes of an event stream that broke off, empty if it goes on at another instance.
+    """Return the last bytes of an event stream that broke off; empty if it goes on at another instance.
 
     The last bytes are the rest of the stream if its last event has arrived, else an error event. Raise
     TruncatedResponse for a response that is not an event stream, and ClientGone if the client has left.

@@ -55,7 +55,7 @@ def _limits_of(keys: ApiKeys, users: UserRows, name: str, user: str) -> KeyLimit
 
 
 def _missing_tokens(limit: int, hours: Iterable[UsageRow], time: float) -> int:
-    """Return what a bucket of a day lacks at `time`, if all tokens of each hour were used when it began."""
+    """Return the tokens that a bucket of a day lacks at `time`, if the tokens of an hour were used at its beginning."""
     bucket = Bucket(TOKENS_PER_DAY, limit, [0.0, 0.0])
     for row in sorted(hours, key=lambda row: row.hour):
         bucket.take(row.prompt + row.completion, datetime.datetime.fromisoformat(row.hour).timestamp())

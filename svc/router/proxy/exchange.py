@@ -271,7 +271,7 @@ class Exchange:
         return self.ended or (upstream is not None and upstream.done and (stream is None or not stream.held))
 
     def why_not_resumable(self) -> str:
-        """Return why the response cannot go on at another instance now (of `REASONS`), empty if it can."""
+        """Return why the response cannot go on at another instance now (of `REASONS`); empty if it can."""
         return "not_supported" if self.resumption is None else self.resumption.why_not_moved(self)
 
     def note_progress(self, size: int) -> None:

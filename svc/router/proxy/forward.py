@@ -141,7 +141,7 @@ def _retry(
 
 
 def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt | None:
-    """Return the failure if the instance has refused the request, None if its response is for the client.
+    """Return the failure if the instance has refused the request; None if its response is for the client.
 
     A 401 is for the client only if the client's own credentials were sent. Otherwise the router's key for the instance
     is missing or wrong.
@@ -159,7 +159,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt |
 def _target_for_retry(
     exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
 ) -> Target | None:
-    """Return the instance for the next attempt, None if the request may not be retried or no instance can take it.
+    """Return the instance for the next attempt; None if the request may not be retried or no instance can take it.
 
     Raise PoisonedRequest for a request that kills instances.
     """

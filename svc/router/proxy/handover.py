@@ -71,7 +71,7 @@ class Handover:
         return dict(counts)
 
     def _judge(self, exchange: RelayedRequest, places: "FreePlaces") -> str:
-        """Return why a request stays at its instance, "" if it may be moved."""
+        """Return why a request stays at its instance; "" if it may be moved."""
         if exchange.stream is None:
             return NOT_STREAMED
         if not places.has_instance(exchange.model):

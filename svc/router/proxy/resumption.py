@@ -82,14 +82,14 @@ class Resumption:
             self.reason, stream.record = reason, None
 
     def why_not(self, exchange: "Exchange") -> str:
-        """Return why the answer cannot be continued as it is now, empty if it can."""
+        """Return why the answer cannot be continued as it is now; empty if it can."""
         stream = exchange.stream
         assert stream is not None
         self.fold(exchange)
         return self.reason if stream.record is None else self._verdict(exchange, stream.record)
 
     def why_not_moved(self, exchange: "Exchange") -> str:
-        """Return why the answer cannot be moved to another instance now, empty if it can."""
+        """Return why the answer cannot be moved to another instance now; empty if it can."""
         stream, attempt = exchange.stream, exchange.attempt
         if stream is None or attempt is None:
             return "not_supported"

@@ -1,7 +1,7 @@
 """Answers `POST /route`: which instance the router would choose for a request, and why. It changes no state.
 
 The body and the headers are those of the request in question; its path and method are in the query (`path`, `method`).
-The process that answers is one that relays, because each of these has choices of its own: so the query is read and
+A process that relays answers the query, because each such process makes its own choices. So the query is read and
 authorized like a relayed request, and its body may be as large.
 """
 
@@ -38,7 +38,7 @@ class Route(msgspec.Struct):
     policy: str = ""
     session: str = ""
     session_source: str = ""  # what names the session
-    object_id: str = ""  # the object that one instance has, which decides alone
+    object_id: str = ""  # the object in the request; the instance that has it is the only choice
     instance: str | None = None
     waits: bool = False
     why: list[str] = []

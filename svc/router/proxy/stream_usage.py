@@ -60,7 +60,7 @@ def passes_without_usage(exchange: Exchange, data: bytes) -> bool:
 
 
 def _with_option(body: bytes) -> bytes | None:
-    """Return the body with the option, None if it needs none."""
+    """Return the body with the option; None if it needs none."""
     try:
         fields = _decode(body)
         if bytes(fields.stream) != b"true":

@@ -74,7 +74,7 @@ class SweptConnection:
 
     @property
     def buffered_bytes(self) -> int:
-        """The number of bytes of memory that the body of an arriving request takes, 0 if there is none."""
+        """The number of bytes of memory that the body of an arriving request takes; 0 if there is none."""
         return self._arriving.size if self._arriving is not None else 0
 
     @property

@@ -4,7 +4,7 @@ from collections.abc import MutableSequence
 from typing import NamedTuple, TypeAlias
 
 Cells: TypeAlias = "MutableSequence[float] | memoryview[float]"  # two cells, zero at first, as in shared memory
-MISSING, FILLED_AT = 0, 1  # what the bucket lacks, and the time at which that was computed
+MISSING, FILLED_AT = 0, 1  # the amount that the bucket lacks, and the time at which that was computed
 ONE = 1 - 1e-9  # one, minus the rounding error of adding fractions
 
 

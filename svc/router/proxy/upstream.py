@@ -192,7 +192,7 @@ class UpstreamPool:
         self._tls: ssl.SSLContext | None = None  # created when first needed: it takes 600 KB
 
     def take(self, target: Target) -> UpstreamConnection | None:
-        """Remove and return an idle connection that the instance has not closed, None if there is none."""
+        """Remove and return an idle connection that the instance has not closed; None if there is none."""
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()

@@ -84,7 +84,7 @@ def _row(exchange: "Exchange", model: str) -> "UsageEntry":
 def _count_progress(
     exchange: "Exchange", stream: "ResponseStream", row: "UsageEntry", tokens: RequestTokens, now: float
 ) -> None:
-    """Add to a row what a stream has used that the ledger does not have yet."""
+    """Add to a row the part of a stream's use that the ledger does not have yet."""
     began = stream.accounted_at or exchange.first_byte_at or now
     row.add_tokens(tokens, stream.accounted_tokens, now - began)
     stream.accounted_tokens, stream.accounted_at = tokens, now
@@ -102,7 +102,7 @@ def _is_free(uri: bytes) -> bool:
 
 
 def usage_part(end: bytes, data: bytes) -> bytes:
-    """Return the bytes from the last field `usage` on in a part of a response's body, empty if there is none.
+    """Return the bytes from the last field `usage` on in a part of a response's body; empty if there is none.
 
     `end`: the last bytes before this part. Clients may ask for fields that follow the usage, such as the prompt's token
     ids, and move it out of the body's last bytes. In a string of JSON, the quotation marks of the name are escaped.

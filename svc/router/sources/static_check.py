@@ -105,7 +105,7 @@ class StaticCheck:
         return probe.status(url, self._timeout, self._verify, target.key_for(url))
 
     def _babysitter_status(self, target: Target) -> int | None:
-        """Return the status of /health at the babysitter on the next port, None if there is no babysitter."""
+        """Return the status of /health at the babysitter on the next port; None if there is no babysitter."""
         beside = (target.host, target.port + 1)
         known = self._state.discoveries.get(target.name, NO_DISCOVERY).babysitter
         if any((t.host, t.port) == beside for t in self._state.balancer.table.targets):

@@ -102,7 +102,7 @@ class InstanceStatistics:
             setattr(self, name, getattr(self, name) + getattr(other, name))
 
     def mean_seconds(self) -> float:
-        """Return the mean duration of the instance's requests in seconds, 0 if there were none."""
+        """Return the mean duration of the instance's requests in seconds; 0 if there were none."""
         return self.seconds / self.requests if self.requests else 0.0
 
 

@@ -130,7 +130,10 @@ class ControlLink:
         return RECONNECT_INTERVAL_SECONDS
 
     def _send_report(self) -> None:
-        """Send what is new. Without a control process, keep it: statistics add up until there is one."""
+        """Send a report if there is something new.
+
+        Without a control process, keep it: counts add up until there is one.
+        """
         assert self._state is not None
         channel = self._channel
         if channel is None or not self.connected.is_set():

@@ -146,7 +146,7 @@ class RelayState(RouterState):
         self._on_urgent()
 
     def take_report(self) -> Report | None:
-        """Return what was observed and counted since the last call, None if there is nothing new."""
+        """Return what was observed and counted since the last call; None if there is nothing new."""
         unsent, balancer, statistics = self.unsent, self.balancer, self.statistics.take()
         idle_connections = self.upstream_pool.idle_count()
         unlisted, retries = balancer.unlisted_model_requested, balancer.retries

@@ -59,7 +59,7 @@ class SharedPrefixes(PrefixMap):
                         super().add(hashes, name)
 
     def _find_name(self, instance: int) -> str | None:
-        """Return the name with this hash, None if no instance in the table has it any more."""
+        """Return the name with this hash; None if no instance in the table has it any more."""
         if self._name_of is None:
             self._name_of = {digest(name.encode()): name for name in self._names()}
         return self._name_of.get(instance)

@@ -196,7 +196,7 @@ class SharedQueue(RequestQueue):
         with self._counts.lock:
             for model in self._lines:
                 self._publish(model)
-        self.wake_own()  # ten times a second: so the turn of a process that was killed passes on
+        self.wake_own()  # ten times a second, so that the turn of a killed process passes on
 
     def _tickets(self, model: str | None) -> memoryview:
         return self._row("line", model)
