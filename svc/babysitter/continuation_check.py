@@ -41,6 +41,11 @@ class ContinuationCheck:
         verdict = self.verdict
         return verdict.continues if verdict else self.configured
 
+    @property
+    def continues_messages(self) -> bool:
+        """Whether the engine is proven to continue answers on /v1/messages."""
+        return bool(self.verdict and self.verdict.continues_messages)
+
     def run_round(self) -> float | None:
         """Probe the engine if it runs and has no verdict; return the seconds until a probe that must be repeated."""
         snapshot = self.monitor.snapshot

@@ -2,7 +2,8 @@
 
 The engine answers a question at temperature 0. Then it gets the question together with the first half of its answer, in
 the form that routers use, and has to go on with the second half. An engine that begins a new answer, repeats the
-beginning, or puts the rest elsewhere (such as a parser that takes it for reasoning) does not pass.
+beginning, or puts the rest elsewhere (such as a parser that takes it for reasoning) does not pass. One that passes gets
+the same on Anthropic's /v1/messages, because vLLM and SGLang begin a new answer there.
 """
 
 import dataclasses
@@ -21,6 +22,7 @@ Post = Callable[[str, dict[str, Any], float], tuple[int, str]]  # takes URL, bod
 Message = dict[str, str]
 
 PATH = "/v1/chat/completions"
+MESSAGES_PATH = "/v1/messages"
 TIMEOUT_SECONDS = 30.0  # for all requests of one probe
 MAX_TOKENS = 16
 PROOF_CHARACTERS = 12  # of the second half; the engine may generate the rest differently in another batch
@@ -37,6 +39,7 @@ class Verdict:
     continues: bool
     final: bool = True
     reason: str = ""
+    continues_messages: bool = False  # whether it also continues answers on /v1/messages
 
 
 class _Refused(Exception):
@@ -63,7 +66,7 @@ class ContinuationProbe:
         try:
             begun, rest = split_answer(self._generate(model, [QUESTION], deadline)) or KNOWN_ANSWER
             messages = [QUESTION, {"role": "assistant", "content": begun}]
-            answer = self._generate(model, messages, deadline, **CONTINUE_FIELDS)
+            answer = self._generate(model, messages, deadline, PATH, **CONTINUE_FIELDS)
         except _Refused as refused:
             return Verdict(False, refused.is_final, f"it answers {refused.status}")
         except requests.Timeout:
@@ -71,24 +74,31 @@ class ContinuationProbe:
         except requests.RequestException:
             return Verdict(False, False, "it closes the connection")
         if goes_on(rest, answer):
-            return Verdict(True)
+            return Verdict(True, continues_messages=self._continues_message(model, messages, rest, deadline))
         return Verdict(False, False, f"after {begun[-20:]!r} it writes {answer[:20]!r} and not {rest[:20]!r}")
 
-    def _generate(self, model: str, messages: list[Message], deadline: float, **fields: Any) -> str:
+    def _continues_message(self, model: str, messages: list[Message], rest: str, deadline: float) -> bool:
+        """Return whether an engine that continues a chat does the same on /v1/messages."""
+        try:
+            return goes_on(rest, self._generate(model, messages, deadline, MESSAGES_PATH))
+        except (_Refused, requests.RequestException):
+            return False
+
+    def _generate(self, model: str, messages: list[Message], deadline: float, path: str = PATH, **fields: bool) -> str:
         """Return the text of a streamed answer: engines may continue a stream and repeat the beginning elsewhere."""
         body = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
-        status, text = self._post(body | fields, deadline)
+        status, text = self._post(path, body | fields, deadline)
         if not 200 <= status < 300:
             raise _Refused(status)
         return streamed_text(text)
 
-    def _post(self, body: dict[str, Any], deadline: float) -> tuple[int, str]:
+    def _post(self, path: str, body: dict[str, Any], deadline: float) -> tuple[int, str]:
         refusal: requests.ConnectionError | None = None
         for url in self.urls:
             if (remaining := deadline - monotonic()) <= 0:
                 break
             try:
-                return self.post(url + PATH, body, remaining)
+                return self.post(url + path, body, remaining)
             except requests.Timeout:
                 raise
             except requests.ConnectionError as error:
@@ -121,6 +131,7 @@ def proof_of(rest: str) -> str:
 
 class _Delta(msgspec.Struct):
     content: str | None = None
+    text: str | None = None  # on /v1/messages
 
 
 class _Choice(msgspec.Struct):
@@ -129,10 +140,11 @@ class _Choice(msgspec.Struct):
 
 class _Event(msgspec.Struct):
     choices: list[_Choice] = []
+    delta: _Delta = msgspec.field(default_factory=_Delta)  # on /v1/messages
 
 
 def streamed_text(body: str) -> str:
-    """Return the text of a streamed chat; without what cannot be read."""
+    """Return the text of a streamed chat or message; without what cannot be read."""
     texts = []
     for line in body.splitlines():
         if not line.startswith("data:"):
@@ -142,4 +154,5 @@ def streamed_text(body: str) -> str:
         except msgspec.DecodeError:  # raised also for [DONE]
             continue
         texts += [choice.delta.content for choice in event.choices if choice.delta.content]
+        texts.append(event.delta.text or "")
     return "".join(texts)

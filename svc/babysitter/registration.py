@@ -13,6 +13,7 @@ from svc.protocol.instance_names import instance_service
 from svc.protocol.service import (
     BABYSITTER_TYPE,
     CONTINUES,
+    CONTINUES_MESSAGES,
     INSTANCE_TYPE,
     MAX_METADATA_BYTES,
     MAX_MODELS,
@@ -46,10 +47,12 @@ def registrations(
     hostname: str,
     process: ProcessSnapshot | None = None,
     continues: bool | None = None,
+    continues_messages: bool = False,
 ) -> list[Registration]:
     """Return the current registrations: the babysitter's, and also the instance's while its state is known.
 
-    `continues` says whether the engine continues the beginning of an answer. Only a proof is registered.
+    `continues` says whether the engine continues the beginning of an answer, and `continues_messages` whether it does
+    so on /v1/messages. Only a proof is registered.
     """
     url = babysitter_url(config.url)
     shared = {
@@ -75,6 +78,7 @@ def registrations(
             "restarts": process.restarts if process else 0,
             "restart_reason": process.reason if process else "",
             **({CONTINUES: True} if continues else {}),
+            **({CONTINUES_MESSAGES: True} if continues_messages else {}),
         }
         instance = {
             **shared,

@@ -194,8 +194,8 @@ class Babysitter:
     def _registrations(self, hostname: str) -> list[Registration]:
         snapshot = self.monitor.snapshot
         config = dataclasses.replace(self.config, host=self.registration_host.value)
-        continues = self.continuation.continues
-        wanted = registrations(config, snapshot.state, snapshot.models, hostname, snapshot.process, continues)
+        proofs = self.continuation.continues, self.continuation.continues_messages
+        wanted = registrations(config, snapshot.state, snapshot.models, hostname, snapshot.process, *proofs)
         registered = wanted[-1].fields["metadata"].get("models", snapshot.models)
         self._warn_of_models(len(snapshot.models), len(registered))
         return wanted

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from svc.base.address import has_credentials, is_ipv6, without_brackets
 from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text
 from svc.protocol import shim_variables
-from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES
+from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, CONTINUES_MESSAGES
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
@@ -215,7 +215,7 @@ def metadata(value: Any) -> dict[str, Any]:
             raise ValueError("is set by the babysitter itself; choose another key")
         if key == "models":
             served_models(item)
-        if key in ("static", CONTINUES) and not isinstance(item, bool):
+        if key in ("static", CONTINUES, CONTINUES_MESSAGES) and not isinstance(item, bool):
             raise ValueError(f"must be true or false, not {quoted(item)}")
         if key == "cache_type" and item not in ("paged", "static"):
             raise ValueError(f'must be "paged" or "static", not {quoted(item)}; choose one')

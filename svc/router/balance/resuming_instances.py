@@ -11,20 +11,21 @@ from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 
 
-def may_resume(table: RoutingTable, model: str | None, names: Container[str], repeats: bool) -> bool:
+def may_resume(table: RoutingTable, model: str | None, names: Container[str], proof: str) -> bool:
     """Return whether an instance of the model, other than those with these names, is proven to continue answers.
 
-    If the request only repeats an earlier one (`repeats`), every instance of the model can answer it.
+    `proof`: the key in its metadata that says so; empty if every instance of the model can answer the request, because
+    it only repeats an earlier one.
     """
     return any(
-        (repeats or target.continues) and target.name not in names and (model is None or model in target.models)
+        _has_proof(target, proof) and target.name not in names and (model is None or model in target.models)
         for target in table.targets
     )
 
 
-def has_place_elsewhere(balancer: Balancer, model: str | None, left: tuple[Target, ...], repeats: bool) -> bool:
+def has_place_elsewhere(balancer: Balancer, model: str | None, left: tuple[Target, ...], proof: str) -> bool:
     """Return whether an instance, other than those in `left`, could continue an answer at once."""
-    pool, excluded = balancer.table.pool(model), _excluded(balancer.table, model, left, repeats)
+    pool, excluded = balancer.table.pool(model), _excluded(balancer.table, model, left, proof)
     members = pool.members if pool is not None else ()
     return any(member.name not in excluded and not balancer.is_full(member.target) for member in members)
 
@@ -34,7 +35,7 @@ def choose_resuming_or_wait(
     request: RoutingRequest,
     on_wait: OnWait,
     left: tuple[Target, ...],
-    repeats: bool,
+    proof: str,
     queue_timeout: float,
 ) -> Target | None:
     """Return an instance that continues an answer; None if there is none in time.
@@ -46,13 +47,13 @@ def choose_resuming_or_wait(
 
     def choose() -> Target | None:
         try:
-            return balancer.pick(request, _excluded(balancer.table, request.model, left, repeats))
+            return balancer.pick(request, _excluded(balancer.table, request.model, left, proof))
         except Unavailable:
             return None
 
     def may_come() -> bool:
         table = balancer.table
-        excluded = _excluded(table, request.model, left, repeats)
+        excluded = _excluded(table, request.model, left, proof)
         return request.model in table.returning or table.has_other_members(request.model, excluded)
 
     if target := choose():
@@ -69,9 +70,13 @@ def choose_resuming_or_wait(
         return None
 
 
-def _excluded(table: RoutingTable, model: str | None, left: tuple[Target, ...], repeats: bool) -> tuple[str, ...]:
+def _excluded(table: RoutingTable, model: str | None, left: tuple[Target, ...], proof: str) -> tuple[str, ...]:
     """Return the names of the instances that must not be asked."""
     names, pool = table.unchanged_names(left), table.pool(model)
-    if repeats or pool is None:
+    if not proof or pool is None:
         return names
-    return (*names, *[member.name for member in pool.members if not member.target.continues])
+    return (*names, *[member.name for member in pool.members if not _has_proof(member.target, proof)])
+
+
+def _has_proof(target: Target, proof: str) -> bool:
+    return not proof or target.metadata.get(proof) is True

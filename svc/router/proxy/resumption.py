@@ -97,12 +97,11 @@ class Resumption:
         if reason or stream.record is None:
             return reason
         balancer, model = exchange.state.balancer, self._routing.model
-        repeats = not stream.record.partial.begun
-        if not may_resume(
-            balancer.table, model, (*balancer.table.unchanged_names(self._left), attempt.target.name), repeats
-        ):
+        proof = self._dialect.proof if stream.record.partial.begun else ""
+        left = (*balancer.table.unchanged_names(self._left), attempt.target.name)
+        if not may_resume(balancer.table, model, left, proof):
             return "engine"
-        return "" if has_place_elsewhere(balancer, model, (*self._left, attempt.target), repeats) else "instance"
+        return "" if has_place_elsewhere(balancer, model, (*self._left, attempt.target), proof) else "instance"
 
     def _verdict(self, exchange: "Exchange", record: AnswerRecord) -> str:
         limit = exchange.state.settings.resume_max_text
@@ -184,6 +183,7 @@ class Resumption:
         """Ask other instances, one after the other, until one continues; return why none does, empty if one does."""
         state = exchange.state
         exchange.request = Request(self._request.head, request.body)
+        proof = "" if request.repeats else self._dialect.proof
         routing = msgspec.structs.replace(self._routing, charge=None)  # its account was charged with it before
         while True:
             failures = exchange.failures
@@ -194,12 +194,10 @@ class Resumption:
             counts = bool(failures) and counts_for_budget(failures)
             if counts and not state.balancer.may_retry():
                 return "attempts"
-            if not may_resume(state.balancer.table, routing.model, (), request.repeats):
+            if not may_resume(state.balancer.table, routing.model, (), proof):
                 return "engine"
             seconds = state.settings.queue_timeout
-            target = choose_resuming_or_wait(
-                state.balancer, routing, exchange.on_wait, self._left, request.repeats, seconds
-            )
+            target = choose_resuming_or_wait(state.balancer, routing, exchange.on_wait, self._left, proof, seconds)
             if target is None:
                 return "instance"
             exchange.attempts += 1

@@ -2,6 +2,8 @@
 
 from enum import Enum
 
+from svc.protocol.service import CONTINUES, CONTINUES_MESSAGES
+
 
 class Dialect(Enum):
     """The form in which a path's requests and events are written."""
@@ -9,6 +11,11 @@ class Dialect(Enum):
     CHAT = "OpenAI's chat completions"
     COMPLETIONS = "OpenAI's completions"
     MESSAGES = "Anthropic's messages"
+
+    @property
+    def proof(self) -> str:
+        """The key in the metadata of an instance whose engine is proven to continue answers of this form."""
+        return CONTINUES_MESSAGES if self is Dialect.MESSAGES else CONTINUES
 
 
 _PATHS = {

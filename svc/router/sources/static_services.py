@@ -8,7 +8,7 @@ import msgspec
 
 from svc.base.address import authority, has_credentials, is_host, without_brackets
 from svc.base.errors import ConfigError
-from svc.protocol.service import CONTINUES, MAX_MODEL_ID_LENGTH, MAX_MODELS, Service, is_model_id
+from svc.protocol.service import CONTINUES, CONTINUES_MESSAGES, MAX_MODEL_ID_LENGTH, MAX_MODELS, Service, is_model_id
 from svc.protocol.service_url import is_service_url
 from svc.router.balance.target import Target, from_service
 
@@ -94,8 +94,9 @@ def _problems(entry: Any) -> Iterator[str]:
     for key, value in (("health_url", valid.get("health_url")), ("metadata: health_url", metadata.get("health_url"))):
         if value is not None and not is_service_url(value):
             yield f"{key}: {_url_problem(value, 'like http://HOST:PORT/PATH')}"
-    if not isinstance(continues := metadata.get(CONTINUES, False), bool):
-        yield f"metadata: {CONTINUES}: must be true or false, not {continues!r}"
+    for key in (CONTINUES, CONTINUES_MESSAGES):
+        if not isinstance(continues := metadata.get(key, False), bool):
+            yield f"metadata: {key}: must be true or false, not {continues!r}"
     models = metadata.get("models", [])
     if not isinstance(models, list) or not all(isinstance(m, str) for m in models):
         yield f"metadata: models: must be a list of names, not {models!r}"

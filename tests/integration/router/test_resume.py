@@ -48,7 +48,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("resume")
     instances = [Instance() for _ in range(3)]
     a, b, other = instances
-    proven = {"continues": True}
+    proven = {"continues": True, "continues_messages": True}
     services = [
         service("a", a.port, "m", "n", "off", metadata={"models": ["m", "n", "off"], **proven, "max_concurrency": 4}),
         service("b", b.port, "m", "off", metadata={"models": ["m", "off"], **proven, "max_concurrency": 4}),

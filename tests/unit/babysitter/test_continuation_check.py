@@ -61,6 +61,18 @@ def test_a_probe_that_proved_nothing_is_repeated_once(second, caplog):
     assert second.reason in caplog.text
 
 
+def test_messages_have_a_proof_of_their_own():
+    instance = CheckedInstance(Verdict(True, continues_messages=True), YES)
+    instance.advance()
+    assert not instance.check_continuation.continues_messages
+    instance.run_round()
+    assert instance.check_continuation.continues_messages
+    instance.process = ProcessSnapshot("RUNNING", 8)
+    instance.advance()
+    instance.run_round()
+    assert (instance.continues, instance.check_continuation.continues_messages) == (True, False)
+
+
 def test_each_new_process_is_probed():
     instance = CheckedInstance(YES, NO)
     instance.advance()

@@ -7,6 +7,7 @@ import requests
 
 from svc.babysitter.continuation_probe import (
     KNOWN_ANSWER,
+    MESSAGES_PATH,
     PATH,
     QUESTION,
     ContinuationProbe,
@@ -15,6 +16,7 @@ from svc.babysitter.continuation_probe import (
     split_answer,
     streamed_text,
 )
+from svc.protocol.continuation import CONTINUE_FIELDS
 
 ANSWER = "one, two, three, four, five, six, seven, eight"
 FIRST, SECOND = split_answer(ANSWER)
@@ -33,34 +35,61 @@ def stream(text: str, key: str = "content") -> str:
 
 
 class FakeEngine:
-    """Answers a question with `own`, and one with the beginning of an answer with `rest`."""
+    """Answers a question with `own`, and the beginning of an answer with `rest`, or on /v1/messages with `message`."""
 
-    def __init__(self, own, rest):
-        self.own, self.rest, self.bodies, self.urls = own, rest, [], []
+    def __init__(self, own, rest, message=404):
+        self.own, self.rest, self.message, self.bodies, self.urls = own, rest, message, [], []
 
     def post(self, url, body, timeout):
         assert timeout <= 3
         self.urls.append(url)
         self.bodies.append(body)
-        answer = self.own if len(body["messages"]) == 1 else self.rest
+        answer = self.own if len(body["messages"]) == 1 else self.rest if url.endswith(PATH) else self.message
         if isinstance(answer, Exception):
             raise answer
         return (answer, "") if isinstance(answer, int) else (200, answer)
 
 
-def probe(own, rest) -> tuple[Verdict, FakeEngine]:
-    engine = FakeEngine(own, rest)
+def probe(own, rest, message=404) -> tuple[Verdict, FakeEngine]:
+    engine = FakeEngine(own, rest, message)
     return ContinuationProbe(["http://here"], engine.post, 3).send("m"), engine
 
 
 def test_an_engine_that_goes_on_with_the_second_half_continues():
     verdict, engine = probe(stream(ANSWER), stream(SECOND))
     assert verdict == Verdict(True)
-    first, second = engine.bodies
+    first, second, message = engine.bodies
     assert (first["temperature"], first["stream"], first["messages"]) == (0, True, [QUESTION])
     assert second["messages"] == [QUESTION, {"role": "assistant", "content": FIRST}]
     assert (second["continue_final_message"], second["add_generation_prompt"]) == (True, False)
-    assert engine.urls == [f"http://here{PATH}"] * 2
+    assert message == {key: value for key, value in second.items() if key not in CONTINUE_FIELDS}
+    assert engine.urls == [f"http://here{PATH}"] * 2 + [f"http://here{MESSAGES_PATH}"]
+
+
+def message_stream(text: str) -> str:
+    """Return the body of a streamed message with one event for each word, as llama.cpp and vLLM write it."""
+    pieces = text.replace(" ", "| ").split("|")
+    deltas = [{"type": "content_block_delta", "delta": {"type": "text_delta", "text": piece}} for piece in pieces]
+    events = [{"type": "message_start", "message": {"content": []}}, *deltas, {"type": "message_stop"}]
+    return "".join(f"event: {event['type']}\ndata: {json.dumps(event)}\n\n" for event in events)
+
+
+@pytest.mark.parametrize(
+    ("message", "continues"),
+    [
+        (message_stream(SECOND), True),
+        (message_stream(ANSWER), False),
+        (message_stream("Sure!"), False),
+        ("", False),
+        (404, False),
+        (503, False),
+        (requests.Timeout(), False),
+        (requests.ConnectionError("reset"), False),
+    ],
+)
+def test_an_engine_that_continues_chats_may_begin_messages_anew(message, continues):
+    assert probe(stream(ANSWER), stream(SECOND), message)[0] == Verdict(True, continues_messages=continues)
+    assert not probe(stream(ANSWER), stream(ANSWER), message_stream(SECOND))[0].continues_messages
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,10 @@ def test_only_a_proof_that_the_engine_continues_answers_is_registered():
     unproven = registrations(*arguments)
     assert registrations(*arguments, None) == registrations(*arguments, False) == unproven, "nobody is woken for it"
     _, instance = registrations(*arguments, True)
-    assert instance.fields["metadata"] == {**unproven[1].fields["metadata"], "continues": True}
+    metadata = {**unproven[1].fields["metadata"], "continues": True}
+    assert instance.fields["metadata"] == metadata
+    _, instance = registrations(*arguments, True, True)
+    assert instance.fields["metadata"] == {**metadata, "continues_messages": True}
 
 
 def test_the_reason_of_an_end_is_registered_before_the_restart():

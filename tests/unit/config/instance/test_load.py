@@ -385,6 +385,7 @@ def test_errors_in_the_backend_section(write, text, lines):
         ('max_concurrency = "8"', "max_concurrency: must be a number of requests or \"auto\", not '8'"),
         ("cache_type = []", 'cache_type: must be "paged" or "static", not []'),
         ("continues = 1", "continues: must be true or false, not 1"),
+        ("continues_messages = 1", "continues_messages: must be true or false, not 1"),
         ('static = "yes"', "static: must be true or false, not 'yes'"),
     ],
 )

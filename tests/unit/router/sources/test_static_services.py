@@ -77,7 +77,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         {**ONE, "name": "l", "url": "http://h:x"},
         {**ONE, "name": "n", "weigth": 2},
         {**ONE, "name": "o", "models": ["m"]},
-        {**ONE, "name": "p", "metadata": {"continues": "yes"}},
+        {**ONE, "name": "p", "metadata": {"continues": "yes", "continues_messages": 1}},
     ]
     with pytest.raises(ConfigError) as caught:
         read(tmp_path, content)
@@ -103,6 +103,7 @@ def test_all_problems_are_reported_at_once(tmp_path: Path):
         f"{path}: services[18]: weigth: unknown key; there are name, host, port, weight, metadata, url, health_url",
         f'{path}: services[19]: models: belongs into metadata; write "metadata": {{"models": [...]}}',
         f"{path}: services[20]: metadata: continues: must be true or false, not 'yes'",
+        f"{path}: services[20]: metadata: continues_messages: must be true or false, not 1",
         f"{path}: two services are called 'a'; give each its own name",
     ]
 
