@@ -1,4 +1,4 @@
-"""The continuation check: probe the engine once after each start, so that routers know whether it continues answers."""
+"""The continuation check: probes the engine after each start, so that routers know whether it continues answers."""
 
 import logging
 from collections.abc import Callable

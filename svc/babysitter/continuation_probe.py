@@ -1,4 +1,4 @@
-"""The continuation probe: does the engine continue the beginning of an answer, as a router asks it to after a failure?
+"""The continuation probe: finds out whether the engine continues an answer as routers request it after a failure.
 
 The engine answers a question at temperature 0. Then it gets the question together with the first half of its answer, in
 the form that routers use, and has to go on with the second half. An engine that begins a new answer, repeats the
@@ -25,16 +25,16 @@ PATH = "/v1/chat/completions"
 MESSAGES_PATH = "/v1/messages"
 TIMEOUT_SECONDS = 30.0  # for all requests of one probe
 MAX_TOKENS = 16
-PROOF_CHARACTERS = 12  # of the second half; the engine may generate the rest differently in another batch
+PROOF_CHARACTERS = 12  # only this much of the second half is compared, because the rest may differ in another batch
 MIN_PROOF_CHARACTERS = 5
 QUESTION: Message = {"role": "user", "content": "Write the numbers from one to twenty as words, separated by commas."}
-KNOWN_ANSWER = ("one, two, three, four, five,", " six, seven")  # for an engine whose own answer has too little text
+KNOWN_ANSWER = ("one, two, three, four, five,", " six, seven")  # used if the engine's own answer has too little text
 BLANKS_BETWEEN_WORDS = re.compile(r"(?<=\S)\s+(?=\S)")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of a probe. One that is not `final` may change if the probe is repeated."""
+    """The result of a probe. A result that is not `final` may change if the probe is repeated."""
 
     continues: bool
     final: bool = True
@@ -48,7 +48,7 @@ class _Refused(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Whether the engine lacks what was asked; otherwise it is overloaded or has failed."""
+        """Whether the engine lacks this API; if not, it is overloaded or has failed."""
         return self.status == HTTPStatus.NOT_IMPLEMENTED or self.status not in (429, *range(500, 600))
 
 

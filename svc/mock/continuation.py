@@ -8,10 +8,10 @@ from svc.mock.generation import NAME_END, Choice, echo_prompt
 def continue_answer(
     name: str, prompt: str, begun: str, tokens: int | None, limit: int | None, stops: list[str]
 ) -> Choice:
-    """Return what follows the text `begun` in the answer to the prompt, of which `limit` tokens are generated.
+    """Return at most `limit` tokens that follow the text `begun` in the answer to the prompt.
 
-    The answer may have been begun by a mock with another name, which then stands at the beginning of `begun`. A text
-    that no mock has begun is continued as if it were the name.
+    A mock with another name may have begun the answer; `begun` then begins with that name. A text that no mock has
+    begun counts as such a name.
     """
     for author in (name, begun.partition(NAME_END)[0], begun):
         rest = _rest(echo_prompt(author, prompt, tokens, None, stops), begun, limit)
@@ -21,7 +21,7 @@ def continue_answer(
 
 
 def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice | None:
-    """Return the rest of the answer that the end of a completions prompt has begun; None if it has begun none.
+    """Return the rest of an answer whose beginning ends a completions prompt; None if the prompt has no such end.
 
     The answer is recognized by the mock's own `name`, because nothing separates it from the prompt.
     """
@@ -33,7 +33,7 @@ def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None,
 
 
 def _rest(whole: Choice, begun: str, limit: int | None) -> Choice | None:
-    """Return the part of a choice after `begun`; None if it does not begin so."""
+    """Return the part of a choice after `begun`; None if the choice does not begin with this text."""
     if not whole.text.startswith(begun):
         return None
     tokens = list(_tokens_after(whole.tokens, len(begun)))

@@ -1,4 +1,7 @@
-"""The texts that report what becomes of the requests at instances that hand over their streams. Pure."""
+"""The texts about the requests at instances that hand over their streams: how many move, and how many stay and why.
+
+Pure.
+"""
 
 from collections.abc import Mapping
 
@@ -6,7 +9,7 @@ from svc.rollout.observation import MOVING, RolloutObservation, handover_counts
 from svc.rollout.tasks import Step
 
 UNKNOWN_TO_REGISTRY = "all waited for: the registry is older and knows no handover"
-# The router's reasons why requests stay; the other ones are shown as they are.
+# The router's reasons why requests stay -> the text to show; other reasons are shown unchanged.
 REASON_TEXTS = {
     "engine": "no other instance continues answers",
     "instance": "no other instance has room",
@@ -16,7 +19,7 @@ REASON_TEXTS = {
 
 
 def handover_text(step: Step, observation: RolloutObservation) -> str:
-    """Return what becomes of the requests at a draining instance; "" if they are not handed over, or it is unknown."""
+    """Return a text about the requests at a draining instance; "" without a handover, or if nothing is known yet."""
     service = observation.service(step.task.service_name)
     if service is not None and service.get("handover"):
         return counts_text(handover_counts(step.task.service_name, observation))

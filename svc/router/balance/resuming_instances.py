@@ -42,7 +42,8 @@ def choose_resuming_or_wait(
 
     The instances in `left` are excluded until their entries in the table change. If all others are busy, or an instance
     is about to return, wait up to `queue_timeout`. If there are no others, wait REGISTRY_NOTICE_SECONDS for the table
-    to show that the instance restarts. The wait delays no other request: the client waits in the midst of an answer.
+    to show that the instance restarts. The request is not ordered, and delays no other one, because its client has a
+    part of the answer already.
     """
 
     def choose() -> Target | None:

@@ -3,11 +3,12 @@
     request = continuation(dialect, body, partial)   # after `eligibility.why_not` has returned an empty reason
     send(request.body)                               # to an instance that continues, or to any if `request.repeats`
 
-The text so far becomes the beginning of the assistant's message: in a chat with `continue_final_message`, as vLLM,
-SGLang and llama.cpp read it, in Anthropic's form as the last turn. Chat templates strip white space from the end of a
-message, and Anthropic's API refuses it there, so it is left out, and `continued_events` removes it from the start of
-what comes. A completion gets the prompt with the text behind it. The maximum of tokens is reduced by what was
-generated. A maximum that is an engine's own default, because the request has none, counts anew.
+The text so far becomes the beginning of the assistant's message. In a chat, the request gets `continue_final_message`,
+which vLLM, SGLang and llama.cpp understand. In Anthropic's form, the message is the last turn. White space at the end
+of the text is left out, because chat templates strip it there and Anthropic's API refuses it; `text_join` removes it
+from the beginning of the continuation. In a completion, the text is appended to the prompt. The request's maximum of
+tokens is reduced by the number of tokens generated so far. If the request has no maximum, the engine's default counts
+anew.
 """
 
 from typing import Any
@@ -36,9 +37,9 @@ _encode = msgspec.json.encode
 class Continuation(msgspec.Struct, frozen=True):
     """A request that continues an answer.
 
-    `repeats`: it is the same request again, because nothing was generated but white space; any instance can answer it.
+    `repeats`: it is the first request again, because only white space was generated; any instance can answer it.
     `text_end`: the end of the text that the client has.
-    `tokens`: the tokens of the answer so far, without white space at its end, which is generated again.
+    `tokens`: the number of tokens of the answer so far, without those of white space at its end, which come again.
     """
 
     body: bytes
@@ -81,7 +82,7 @@ def _raw(data: Any) -> msgspec.Raw:
 
 
 def _less_tokens(fields: Fields, tokens: int) -> dict[str, msgspec.Raw]:
-    """Return the limits of the request, reduced by the tokens that were generated. Negative ones mean no limit."""
+    """Return the token limits of the request, reduced by `tokens`. A negative limit means none, and is not returned."""
     limits = {name: limit for name in TOKEN_LIMITS if (limit := value(fields, name)) is not None and limit > 0}
     minimums = {name: least for name in TOKEN_MINIMUMS if (least := value(fields, name)) is not None}
     reduced = {name: max(1, limit - tokens) for name, limit in limits.items()}
@@ -93,12 +94,12 @@ def _reduced(minimums: dict[str, int], tokens: int) -> dict[str, int]:
 
 
 def _with_text(prompt: str | list[str], beginning: str, text: str) -> str | list[str]:
-    """Return a prompt, in the form that it has, with the text behind it."""
+    """Return a prompt with the text appended. A list of one text stays a list."""
     return beginning + text if isinstance(prompt, str) else [beginning + text]
 
 
 def _with_answer(dialect: Dialect, fields: Fields, text: str, reasoning: str) -> list[msgspec.Raw]:
-    """Return the messages with the text as the beginning of the assistant's message, or behind what it begins with."""
+    """Return the messages with the text as an assistant's message, or appended to the one that is last already."""
     items = messages(fields)
     last = last_message(fields)
     if last.get("role") == "assistant":
@@ -110,7 +111,7 @@ def _with_answer(dialect: Dialect, fields: Fields, text: str, reasoning: str) ->
 
 
 def _extended(content: str | list[dict[str, Any]], text: str) -> str | list[dict[str, Any]]:
-    """Return a message's content with the text behind it."""
+    """Return a message's content with the text appended."""
     if isinstance(content, str):
         return content + text
     return [*content[:-1], {**content[-1], "text": content[-1]["text"] + text}]

@@ -38,11 +38,11 @@ class ContinuedCompletion:
 
     @property
     def stop(self) -> str:
-        """The stop text at which the answer has ended although the instance has not noticed it; else empty."""
+        """The stop text at which the answer has ended, unnoticed by the instance; empty if there is none."""
         return self._join.stop
 
     def rewrite(self, data: bytes, events: list[bytes]) -> None:
-        """Append the event to pass on in place of this one, if there is any."""
+        """Rewrite the event in `data`, and append the result to `events` if the client is to get it."""
         if data.strip() == DONE:
             events.append(b"data: [DONE]\n\n")
             return
@@ -84,7 +84,7 @@ class ContinuedCompletion:
         return has_text or bool(self.finish_reason)
 
     def _rewrite_delta(self, choice: dict[str, Any]) -> bool:
-        """Rewrite what an event adds to a chat; return whether it has anything for the client."""
+        """Rewrite the delta of a chat's event; return whether it has anything for the client."""
         delta = choice.get("delta")
         if delta is None:
             return False
@@ -103,7 +103,7 @@ class ContinuedCompletion:
         return has_text or has_more or not had_role
 
     def _rewrite_text(self, parent: dict[str, Any], name: str) -> bool:
-        """Remove from a text what the client has; return whether anything of it is left."""
+        """Remove the part that the client has from the text `parent[name]`; return whether any text is left."""
         text = parent.get(name)
         if not text:
             return False
@@ -113,7 +113,7 @@ class ContinuedCompletion:
         return bool(text)
 
     def _add_usage(self, usage: dict[str, Any]) -> None:
-        """Make an event's usage that of the whole answer: the first request's prompt, and all tokens generated."""
+        """Set an event's usage to that of the whole answer: the first request's prompt, and all generated tokens."""
         prompt, completion = usage.get("prompt_tokens"), usage.get("completion_tokens")
         if prompt is not None:
             known = self._prompt_tokens
@@ -128,7 +128,7 @@ class ContinuedCompletion:
             usage["total_tokens"] = (prompt or 0) + (completion or 0)
 
     def _add_timings(self, timings: dict[str, Any]) -> None:
-        """Do the same with the counts in llama.cpp's timings."""
+        """Set the counts in llama.cpp's timings to those of the whole answer."""
         if timings.get("predicted_n") is not None:
             timings["predicted_n"] += self._tokens
         if timings.get("prompt_n") is not None:

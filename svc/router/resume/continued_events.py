@@ -1,14 +1,15 @@
 """Rewrites the events of an instance that continues an answer, so that the client notices nothing. Pure.
 
     events = ContinuedEvents(partial, request)   # `partial` as it is now, `request` from `continuation`
-    events.add(data)                             # the bytes to pass on in place of these, which may be cut anywhere
+    events.add(data)                             # returns the bytes to pass on; `data` may be cut anywhere
     events.failure                               # not empty: the instance does not continue the answer
     events.stopped                               # the answer has ended, before the instance ends it
 
-The events get the answer's id, model and time. No second role or beginning of a message passes, and the usage is that
-of the whole answer. After a failure nothing more passes: the router ends the stream with an error event. An answer has
-`stopped` if a stop text has come of which the client had the beginning, so that the instance cannot notice it: no more
-text passes, and the router may leave the instance and take the rest from `ending`.
+The events get the answer's id, model and time. A second role or beginning of a message is dropped, and the usage
+becomes that of the whole answer. After a failure, no more events pass, and the router ends the stream with an error
+event. The answer has `stopped` at a stop text if the client had the beginning of that text already, so that the
+instance could not notice it. Then no more text passes, and the router may leave the instance and take the rest from
+`ending`.
 """
 
 from svc.router.http.sse import last_end, split
@@ -32,7 +33,7 @@ class ContinuedEvents:
 
     @property
     def failure(self) -> str:
-        """Why the instance does not continue the answer, in words for a log; empty as long as it does."""
+        """Why the instance does not continue the answer, as text for a log; empty as long as it does."""
         return self._form.failure
 
     @property
@@ -41,14 +42,14 @@ class ContinuedEvents:
         return bool(self._form.stop)
 
     def add(self, data: bytes) -> bytes:
-        """Return the bytes to pass on in place of the next bytes of the stream: whole events, or nothing."""
+        """Rewrite the next bytes of the stream; return the bytes to pass on, which are whole events or none."""
         data = self._unended + data
         end = last_end(data)
         self._unended = data[end:]
         return self._rewritten(data[:end])
 
     def take_rest(self) -> bytes:
-        """Return the last event, of which the instance has not written the empty line."""
+        """Return the rewritten last event if the instance has not written the empty line at its end."""
         data, self._unended = self._unended, b""
         return self._rewritten(data)
 

@@ -41,11 +41,11 @@ class ContinuedMessage:
 
     @property
     def stop(self) -> str:
-        """The stop text at which the answer has ended although the instance has not noticed it; else empty."""
+        """The stop text at which the answer has ended, unnoticed by the instance; empty if there is none."""
         return self._join.stop
 
     def rewrite(self, data: bytes, events: list[bytes]) -> None:
-        """Append the events to pass on in place of this one."""
+        """Rewrite the event in `data`, and append the events that the client is to get to `events`."""
         try:
             event = read_event(data)
             if self._rewrite(event, events) and not self.failure:
@@ -54,7 +54,7 @@ class ContinuedMessage:
             self.failure = "its events cannot be read"
 
     def _rewrite(self, event: dict[str, Any], events: list[bytes]) -> bool:
-        """Rewrite an event, and append what has to come before it; return whether it has anything for the client."""
+        """Rewrite an event, and append events that must precede it; return whether it has anything for the client."""
         match event["type"]:
             case "message_start":
                 started, self._has_start = self._has_start, True
@@ -115,7 +115,7 @@ class ContinuedMessage:
         return bool(delta["text"])
 
     def _end_at_stop(self, event: dict[str, Any], events: list[bytes]) -> None:
-        """Append the last text and the end of a message that ends at a stop text."""
+        """Append the events with the last text and the end of a message that ends at a stop text."""
         if event["delta"]["text"]:
             events.append(written_message(event))
         self._stop_block(events)
@@ -125,13 +125,13 @@ class ContinuedMessage:
         events.append(written_message({"type": "message_delta", "delta": delta, "usage": usage}))
 
     def _stop_block(self, events: list[bytes]) -> None:
-        """End the client's block that is open, if the instance has not: the rest of the text was empty."""
+        """End the client's open block, if there is one."""
         if self._block is not None:
             events.append(written_message({"type": "content_block_stop", "index": self._block}))
             self._block = None
 
     def _add_usage(self, usage: dict[str, Any]) -> None:
-        """Make an event's usage that of the whole answer: the first request's prompt, and all tokens generated."""
+        """Set an event's usage to that of the whole answer: the first request's prompt, and all generated tokens."""
         if usage.get("output_tokens") is not None:
             usage["output_tokens"] += self._tokens
         if usage.get("input_tokens") is not None:

@@ -6,7 +6,7 @@ from svc.protocol.service import CONTINUES, CONTINUES_MESSAGES
 
 
 class Dialect(Enum):
-    """The form in which a path's requests and events are written."""
+    """The form of the requests and events at a path."""
 
     CHAT = "OpenAI's chat completions"
     COMPLETIONS = "OpenAI's completions"

@@ -3,11 +3,11 @@
     reason = why_not(dialect, body, partial, limit_bytes)   # empty: it may
     sentence = REASONS[reason]                               # for the client's error event
 
-`body` is the request as it was sent to the instance. Other reasons are the router's own: it uses the words of REASONS
-for them too, because they are labels of metrics.
+`body` is the request as it was sent to the instance. REASONS also contains reasons that only the router itself finds,
+because all reasons are labels of metrics.
 
-The rules are strict: an answer is continued only if the result is what an uninterrupted answer could have been. As long
-as the client has nothing of the answer but its first event, the same request is sent again, whatever it asks for.
+The rules are strict: an answer is continued only if the result could have been an uninterrupted answer. If the client
+has only the first event of an answer, the same request can be sent again, whatever it asks for.
 """
 
 from collections.abc import Iterable
@@ -82,9 +82,9 @@ _UNSUPPORTED = (
 
 
 def why_not(dialect: Dialect | None, body: bytes, partial: PartialAnswer, limit_bytes: int) -> str:
-    """Return why an answer may not be continued, a key of REASONS; empty if it may.
+    """Return why an answer may not be continued, as a key of REASONS; empty if it may.
 
-    `partial`: what the client has of it; `limit_bytes`: the maximum size of its text.
+    `partial`: the part of the answer that the client has; `limit_bytes`: the maximum size of its text.
     """
     fields = read_fields(body)
     if dialect is None or fields is None:
@@ -115,7 +115,7 @@ def _why_not(dialect: Dialect, fields: Fields, partial: PartialAnswer, limit_byt
         return "structured_output"
     if partial.reasoning_open or (partial.reasoning and not partial.text.strip()) or _has_thoughts(partial.text):
         return "reasoning"
-    if value(fields, "include_reasoning") is False:  # there may have been reasoning that the client does not get
+    if value(fields, "include_reasoning") is False:  # the engine may have reasoned without showing it
         return "reasoning"
     if _has_value(fields, _UNSUPPORTED):
         return "not_supported"
@@ -141,7 +141,7 @@ def _is_half_character(partial: PartialAnswer) -> bool:
 
 
 def _has_thoughts(text: str) -> bool:
-    """Return whether the text has thoughts in it: chat templates would put others, or none, before the continuation."""
+    """Return whether the text contains thoughts: chat templates would replace or remove them before a continuation."""
     return text.lstrip().startswith(THOUGHTS_BEGIN) or THOUGHTS_END in text
 
 
@@ -158,12 +158,12 @@ def _is_structured(fields: Fields) -> bool:
 
 
 def _kind(choice: Any) -> Any:
-    """Return the type of an object such as `{"type": "auto"}`, or the value itself if it is no object."""
+    """Return the type of an object such as `{"type": "auto"}`; return any other value unchanged."""
     return choice.get("type", choice) if isinstance(choice, dict) else choice
 
 
 def _has_prompt(dialect: Dialect, fields: Fields, partial: PartialAnswer) -> bool:
-    """Return whether the prompt is of a form that the text can be added to."""
+    """Return whether the text of the answer can be appended to the request's prompt or messages."""
     if dialect is Dialect.COMPLETIONS:
         return prompt_text(fields) is not None
     last = last_message(fields)

@@ -1,4 +1,4 @@
-"""The end of an answer of which only the end is missing, so that no instance has to be asked. Pure.
+"""The end of an answer that is complete but for its last events, so that no instance has to be asked. Pure.
 
 events = ending(dialect, body, partial)   # empty: the answer is not complete
 """
@@ -16,7 +16,7 @@ _DONE = b"data: [DONE]\n\n"
 
 
 def ending(dialect: Dialect, body: bytes, partial: PartialAnswer, prompt_tokens: int = 0) -> bytes:
-    """Return the events that are missing at the end of an answer; empty if more than its end is missing.
+    """Return the missing last events of an answer that is otherwise complete; empty if it is not.
 
     An answer is complete once its reason to finish has come, or if it has all the tokens that the request allows.
     `body`: the request as it was sent to the instance; if that asks for the usage, the end contains it.

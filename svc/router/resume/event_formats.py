@@ -1,8 +1,8 @@
 """The fields of streamed events that matter for a continuation, and how they are read. Pure.
 
-The usual event is read by msgspec, which refuses unknown fields of a delta: they may be a part of the answer that would
-be lost. An event that msgspec refuses is read again leniently: unknown fields without a value do not matter, and
-Python's `json` also reads half a surrogate pair, which an engine may write at the end of an event.
+msgspec reads an event first. It refuses unknown fields of a delta, because they may contain a part of the answer that
+would be lost. An event that msgspec refuses is read again leniently: unknown fields are accepted if they have no value,
+and Python's `json` also reads half a surrogate pair, which an engine may write at the end of an event.
 """
 
 import json
@@ -31,7 +31,7 @@ class Usage(msgspec.Struct, gc=False):
 
 
 class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    """What an event adds to a chat's answer. A field without a type is only checked for a value."""
+    """The part of a chat's answer in one event. A field of type Any is only checked for a value."""
 
     role: str | None = None
     content: str | None = None
@@ -46,7 +46,7 @@ class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
 
 class Choice(msgspec.Struct, gc=False):
-    """One choice in an event of OpenAI's form: of a chat it has a `delta`, of a completion a `text`."""
+    """One choice in an event of OpenAI's form: with a `delta` in a chat, with a `text` in a completion."""
 
     index: int = 0
     delta: Delta | None = None
@@ -97,7 +97,7 @@ class Block(msgspec.Struct, gc=False):
 
 
 class MessageDelta(msgspec.Struct, gc=False):
-    """What an event adds to a content block, or the end of the whole message."""
+    """The part of a content block in one event, or the end of the whole message."""
 
     type: str = ""
     text: str = ""
@@ -160,7 +160,7 @@ def written(fields: dict[str, Any]) -> bytes:
     """Return an event of OpenAI's form with these fields."""
     try:
         return b"data: %b\n\n" % msgspec.json.encode(fields)
-    except UnicodeEncodeError:  # half a surrogate pair, as an escape
+    except UnicodeEncodeError:  # half a surrogate pair is written as an escape
         return b"data: %b\n\n" % json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -170,7 +170,7 @@ def written_message(fields: dict[str, Any]) -> bytes:
 
 
 def join_surrogates(text: str) -> str:
-    """Return the text with one character for both halves of a surrogate pair; raise ValueError for a single half."""
+    """Return the text with each surrogate pair joined to one character; raise ValueError for a single half."""
     if text.isascii():
         return text
     try:

@@ -1,13 +1,13 @@
-"""What a client has received of a streamed answer. Pure.
+"""The part of a streamed answer that the client has received. Pure.
 
     partial = PartialAnswer(dialect)   # one for each stream, for as long as the stream lasts
     partial.feed(data)                 # the bytes that were passed on, cut anywhere, without HTTP's chunk framing
 
-`feed` may be called late and with many events at once. If the answer is continued, feed also the rewritten events, so
-that the state is always what the client has. The beginning of an event at the end of the data is kept until the rest
-comes; `drop_unended` forgets it, if the router has not passed it on.
+`feed` may be called late and with many events at once. While an answer is continued, feed the rewritten events, so that
+the state is always that of the client. An incomplete event at the end of the data is kept until its rest comes. If the
+router has not passed it on, `drop_unended` forgets it.
 
-The events are read strictly: what is not understood becomes an `obstacle`, and the answer is not continued.
+The events are read strictly: anything unknown in them becomes the `obstacle`, and the answer is not continued.
 """
 
 from svc.router.http.sse import last_end, split
@@ -45,10 +45,10 @@ OBSTACLES = {
 
 
 class PartialAnswer:
-    """The part of an answer that the client has, folded from the events of its stream.
+    """The part of an answer that the client has, summed up from the events of its stream.
 
     `obstacle` is the reason (of `eligibility.REASONS`) why the stream itself cannot be continued, empty if it can. Once
-    there is one, the text is dropped, and only the end of the stream is still noticed.
+    there is an obstacle, the text is dropped, and only the end of the stream is still recorded.
     """
 
     __slots__ = (
@@ -111,15 +111,15 @@ class PartialAnswer:
         return bool(self._pieces or self._reasoning or self.obstacle or self.finish_reason)
 
     def blank_tail_tokens(self) -> int:
-        """Return how many of the last tokens are white space alone."""
+        """Return how many tokens at the end of the text consist of white space only."""
         return next((n for n, token in enumerate(reversed(self._tail)) if token.strip()), len(self._tail))
 
     def drop_unended(self) -> None:
-        """Forget the beginning of an event, which was not passed on."""
+        """Forget the incomplete event at the end, because it was not passed on."""
         self._unended = b""
 
     def feed(self, data: bytes) -> None:
-        """Fold the next bytes of the stream, which may be cut anywhere."""
+        """Add the next bytes of the stream, which may be cut anywhere."""
         if self._unended:
             data = self._unended + data
         end = last_end(data)
@@ -145,14 +145,14 @@ class PartialAnswer:
             pieces.append(text)
 
     def _hinder(self, reason: str) -> None:
-        """Note the first reason why the answer cannot be continued, and drop its text."""
+        """Record why the answer cannot be continued, unless a reason is recorded already, and drop its text."""
         self.obstacle = self.obstacle or reason
         self._pieces, self._reasoning, self._tail, self.size = [], [], [], 0
 
     # OpenAI's events.
 
     def _fold_completion(self, data: bytes, tokens: list[str]) -> None:
-        """Fold one event of a chat or a completion; append its text to `tokens`."""
+        """Add one event of a chat or a completion; append its text to `tokens`."""
         try:
             event = decode_completion(data) if self.started else self._first_completion(data)
         except DECODE_ERRORS:
@@ -200,13 +200,13 @@ class PartialAnswer:
         return event
 
     def _note_first(self, event: FirstCompletion) -> None:
-        """Note what all events of the answer have in common."""
+        """Record the fields that are the same in all events of the answer."""
         if event.choices and not self.started:
             self.started = True
             self.id, self.model, self.created = event.id, event.model, event.created
 
     def _fold_delta(self, delta: Delta, tokens: list[str]) -> str | None:
-        """Fold what an event adds to a chat's answer; return its text."""
+        """Add the delta of a chat's event; return its text."""
         if reasoning := delta.reasoning_content or delta.reasoning:
             self.tokens += not delta.content
             self.reasoning_open = True
@@ -221,7 +221,7 @@ class PartialAnswer:
         return delta.content
 
     def _fold_usage(self, usage: Usage) -> None:
-        """Note the tokens that an event reports: those of its own completion are what was counted so far."""
+        """Record the numbers of tokens that an event reports. The one of the completion replaces the count so far."""
         if usage.prompt_tokens is not None:
             self.prompt_tokens = usage.prompt_tokens
         if usage.prompt_tokens_details is not None:
@@ -232,7 +232,7 @@ class PartialAnswer:
     # Anthropic's events.
 
     def _fold_message(self, data: bytes, tokens: list[str]) -> None:
-        """Fold one event of a message; append its text to `tokens`."""
+        """Add one event of a message; append its text to `tokens`."""
         try:
             event = decode_message(data)
         except DECODE_ERRORS:
@@ -274,7 +274,7 @@ class PartialAnswer:
             self.prompt_tokens = usage.input_tokens
 
     def _fold_block(self, block: Block, index: int, tokens: list[str]) -> None:
-        """Fold the beginning of a content block."""
+        """Add the event that begins a content block."""
         if block.type != "text" or self.block is not None or index != self.next_block:
             self._hinder(OBSTACLES.get(block.type, "unreadable"))
         elif block.text:

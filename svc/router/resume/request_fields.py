@@ -33,7 +33,7 @@ def value(fields: Fields, name: str) -> Any:
 
 
 def messages(fields: Fields) -> list[msgspec.Raw]:
-    """Return the messages of a chat or of Anthropic's form; raise one of DECODE_ERRORS if it has no list of them."""
+    """Return the messages of a chat or of Anthropic's form; raise one of DECODE_ERRORS if they are not a list."""
     return _decode_list(fields["messages"]) if "messages" in fields else []
 
 
@@ -50,7 +50,7 @@ def token_limit(fields: Fields) -> int | None:
 
 
 def prompt_text(fields: Fields) -> str | None:
-    """Return the prompt of a completion if it is one text, None if it is several or tokens."""
+    """Return the prompt of a completion if it is one text; None if it consists of several texts or of tokens."""
     prompt = value(fields, "prompt")
     if isinstance(prompt, list) and len(prompt) == 1:
         prompt = prompt[0]

@@ -4,7 +4,7 @@ import msgspec
 
 
 class TextEnd(msgspec.Struct, frozen=True):
-    """The end of the text that the client has, as far as it matters for the continuation.
+    """The properties of the text's end at the client that matter for a continuation.
 
     `left_out`: the white space at the end that the request for the continuation does not contain.
     `tail`: the last characters, in which one of the request's `stops` may have begun. `keeps_stop`: whether the answer
@@ -18,7 +18,7 @@ class TextEnd(msgspec.Struct, frozen=True):
 
 
 def text_end(text: str, left_out: str, stops: tuple[str, ...], keeps_stop: bool) -> TextEnd:
-    """Return the end of a text; without tail and stops if it ends with no part of a stop."""
+    """Return the end of a text. If the text does not end with the beginning of a stop, `tail` and `stops` are empty."""
     size = max(map(len, stops), default=0) - 1
     tail = text[-size:] if size > 0 else ""
     begun = tuple(stop for stop in stops if any(tail.endswith(stop[:end]) for end in range(1, len(stop))))
@@ -26,22 +26,22 @@ def text_end(text: str, left_out: str, stops: tuple[str, ...], keeps_stop: bool)
 
 
 class TextJoin:
-    """Removes from the pieces of a continuation what the client has, and ends it at a stop that began before it.
+    """Joins a continuation to the client's text: drops repeated white space, and ends at a stop that began before it.
 
-    The instance usually generates again the white space that was left out: characters are removed from the start as
-    long as they are the same. And it cannot notice a stop text of which the client has the beginning.
+    The instance usually generates the white space that was left out once more, so equal characters are removed from the
+    beginning. The instance cannot notice a stop text whose beginning the client has already, so the join does that.
     """
 
     __slots__ = ("_left_out", "_new", "_text_end", "stop")
 
     def __init__(self, text_end: TextEnd) -> None:
-        self.stop = ""  # the stop text that ends the answer; nothing more belongs to it
+        self.stop = ""  # the stop text at which the answer has ended; later text is dropped
         self._text_end: TextEnd | None = text_end if text_end.stops else None
         self._left_out = text_end.left_out
         self._new = ""
 
     def add(self, text: str) -> str:
-        """Return what the client gets of the next piece."""
+        """Return the part of the next piece that the client gets."""
         if self.stop:
             return ""
         if self._left_out:
@@ -56,7 +56,7 @@ class TextJoin:
         return text[size:]
 
     def _until_stop(self, text: str, text_end: TextEnd) -> str:
-        """Return the piece up to the end of a stop that begins in the text before it."""
+        """Return the piece; if a stop that began in the client's text ends here, only the rest of this stop, or ""."""
         tail, passed = len(text_end.tail), len(self._new)
         self._new += text
         joined = text_end.tail + self._new

@@ -1,4 +1,4 @@
-"""The events about answers that another instance has continued, or could not continue: a few, however many answers."""
+"""The events about answers that instances have broken off: few events, even if there are many such answers."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable
@@ -10,22 +10,22 @@ MAX_NAMES = 5  # limit for the names of instances in one event
 
 
 class ResumptionEvents:
-    """Collects what has become of the answers that instances have broken off, for one event for each instance."""
+    """Counts the answers that instances have broken off, continued or not, for one event about each instance."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._due = 0.0  # when the collected events are to be reported; 0: there are none
         self._resumed: defaultdict[str, Counter[str]] = defaultdict(
             Counter
-        )  # instance -> those that continue -> number
-        self._failed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # instance -> reasons -> number
+        )  # instance -> instance that continues -> number of answers
+        self._failed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # instance -> reason -> number of answers
 
     def resumed(self, instance: str, other: str) -> None:
         """Record that `other` continues an answer which `instance` has begun; empty if only its end was missing."""
         self._add(self._resumed, instance, other)
 
     def failed(self, instance: str, reason: str) -> None:
-        """Record that no instance continues an answer which `instance` has begun."""
+        """Record that no instance continues an answer that `instance` has begun."""
         self._add(self._failed, instance, reason)
 
     def _add(self, counts: defaultdict[str, Counter[str]], instance: str, name: str) -> None:
