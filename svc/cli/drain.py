@@ -41,6 +41,8 @@ def command(
     are still in flight after --timeout. With --handover 30s, streams that still run after 30 seconds move
     to other instances, which continue their answers.
     """
+    if handover is not None and handover >= timeout:
+        raise click.UsageError("--handover must be less than --timeout, after which the command ends")
     drained = drain(access.client(), names)
     for name in drained:
         echo(f"{name} is drained: it gets nothing new")

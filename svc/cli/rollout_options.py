@@ -63,6 +63,8 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         dry_run: bool,
         **more: Any,
     ) -> Any:
+        if handover is not None and handover >= drain_timeout:
+            raise click.UsageError("--handover must be less than --drain-timeout, after which requests are cut")
         limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime, handover)
         return function(
             options=RolloutOptions(access.site_settings(router_url), limits, dry_run, delay_reasons), **more

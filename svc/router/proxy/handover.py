@@ -12,8 +12,9 @@ from typing import Protocol
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.target import Target
 from svc.router.proxy.attempt import Attempt
+from svc.router.proxy.exchange import HANDOVER
+from svc.router.proxy.resumption import PASSING_REASONS
 
-HANDOVER = "handover"  # the reason of the interruption
 # A moved stream makes its new instance read the whole conversation, which delays the streams that are there already.
 MAX_MOVING_STREAMS = 20  # in one process at the same time
 MOVING = "moving"
@@ -21,7 +22,6 @@ MOVING = "moving"
 NOT_STREAMED = "not_streamed"  # or no head of a response has come yet
 NO_ENGINE = "engine"  # no other instance of the model continues answers
 NO_ROOM = "instance"  # each of those has as many requests as it may have
-REASONS_THAT_PASS = (NO_ENGINE, NO_ROOM, "reasoning", "unreadable")  # with others, a request is not judged again
 
 
 class RelayedRequest(Protocol):
@@ -77,7 +77,7 @@ class Handover:
         if not places.has_instance(exchange.model):
             return NO_ENGINE
         reason = exchange.why_not_resumable()
-        if reason and reason not in REASONS_THAT_PASS:
+        if reason not in (NO_ENGINE, NO_ROOM, *PASSING_REASONS):
             self._reasons[exchange] = reason
         return reason or ("" if places.has_place(exchange.model) else NO_ROOM)
 

@@ -2,7 +2,9 @@
 
 import click
 import pytest
+from click.testing import CliRunner
 
+from svc.cli.main import svc
 from svc.cli.options import Seconds
 
 
@@ -17,3 +19,19 @@ def test_a_time_is_in_seconds_or_has_a_unit(text: object, seconds: float):
 def test_any_other_text_is_no_time(text: str):
     with pytest.raises(click.BadParameter, match="is no time; give seconds, or 30s, 5m, 1h"):
         Seconds().convert(text, None, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["rollout", "restart", "a", "--handover", "60", "--drain-timeout", "60"], "less than --drain-timeout"),
+        (["apply", "--handover", "1h"], "less than --drain-timeout"),
+        (["drain", "a", "--handover", "10m"], "less than --timeout"),
+        (["drain", "a", "--handover", "soon"], "is no time"),
+    ],
+)
+def test_a_handover_that_would_come_too_late_is_refused(arguments: list[str], problem: str, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = CliRunner().invoke(svc, arguments)
+    assert result.exit_code == 2
+    assert problem in result.output
