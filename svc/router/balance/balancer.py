@@ -103,16 +103,17 @@ class Balancer:
     def choose_or_wait(self, request: RoutingRequest, on_wait: OnWait) -> Target:
         """Return the instance for a request; wait up to `queue_timeout` for one, behind requests that wait already.
 
-        `on_wait` is called with the waiter before and after each wait, and may raise.
-        Raise RateLimited if no instance becomes free in time, Unavailable if no instance can serve the request.
+        `on_wait` is called with the waiter before and after each wait, and may raise. Raise RateLimited if no instance
+        becomes free in time, Unavailable if no instance can serve the request.
         """
-        charge, queue = request.charge, self.queue
+        queue, account = self.queue, request.account
+        is_charged = queue.waiting or (account is not None and account.priority < 0)
+        charge = queue.charge(request, self._clock) if is_charged else None
         if not (queue.waiting and queue.must_wait(request.model, charge)) and (target := self.pick(request)):
             if charge is not None:
                 queue.begin(charge, self.work.expected_tokens(request) if queue.waiting else 0)
             return target
-        target = self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request))
-        if target is not None:
+        if target := self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request)):
             return target
         if self.table.serves(request.model):
             message = f"all instances are busy: none was free within {self._settings.queue_timeout:g} s"
@@ -131,8 +132,8 @@ class Balancer:
 
         Return None after `seconds`. A request that is not `ordered` neither waits behind others nor delays them.
         """
-        queue, charge = self.queue, request.charge
-        if charge is not None:
+        queue = self.queue
+        if (charge := queue.charge(request, self._clock)) is not None:
             charge.expected = self.work.expected_tokens(request)
         waiter = queue.join(request.model, self._clock() + seconds, self.statistics.retry_after(), ordered, charge)
         try:
@@ -150,8 +151,7 @@ class Balancer:
         self, request: RoutingRequest, waiter: Waiter, choose: Callable[[], Target | None]
     ) -> Target | None:
         """Return what `choose` returns. If that is an instance, the request leaves the queue."""
-        target = choose()
-        if target is not None:
+        if (target := choose()) is not None:
             self.queue.serve(request.model, waiter)
         return target
 

@@ -20,11 +20,13 @@ AGING_SECONDS in which an account waits and is not served raise its next request
 ever.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 import msgspec
+
+from svc.router.balance.account import Account
 
 UNITS_PER_TOKEN = 1000  # counters are integers, so that charges and corrections cancel exactly
 AGING_SECONDS = 5.0
@@ -87,6 +89,7 @@ class FairOrder:
         """
         self.counters = Counters() if counters is None else counters
         self.now = 0.0
+        self.group: Callable[[str | None], str] = lambda model: ""  # returns the group of a model
         self._lock = nullcontext() if lock is None else lock
         self._processes = processes
         self._waiting: dict[CounterKey, int] = {}  # account -> its waiting requests
@@ -95,12 +98,22 @@ class FairOrder:
         # What has happened since the last `flush`: to change a counter costs too much for each request.
         self._begun: dict[CounterKey, None] = {}
         self._units: dict[CounterKey, int] = {}
+        # Tokens of ended requests without a charge, by model, account, priority and share: `flush` charges them.
+        self._uncharged: dict[tuple[str | None, str, int, float], int] = {}
 
     # Requests that get a place.
 
     def begin(self, charge: Charge) -> None:
         """Record a request that gets a place while no request waits. It is charged when its tokens are known."""
         self._begun[charge.key] = None
+
+    def use(self, account: Account, model: str | None, tokens: int) -> None:
+        """Count the tokens of a request that has ended, and had no charge because it got its place while none waited.
+
+        Most requests do, so this only adds; a charge for each of them would cost 2 us.
+        """
+        place = (model, account.name, account.priority, account.share)
+        self._uncharged[place] = self._uncharged.get(place, 0) + tokens
 
     def serve(self, charge: Charge) -> None:
         """Charge its expected tokens to a request that gets a place while others wait, unless it is charged already."""
@@ -137,9 +150,14 @@ class FairOrder:
 
     def flush(self) -> None:
         """Enter into the counters what has happened since the last call."""
-        if not self._begun and not self._units:
+        if not self._begun and not self._units and not self._uncharged:
             return
-        counters = self.counters
+        counters, units_of = self.counters, self._units
+        for (model, name, priority, share), tokens in self._uncharged.items():
+            key = (self.group(model), priority, name)
+            self._begun[key] = None
+            units_of[key] = units_of.get(key, 0) + int(tokens * UNITS_PER_TOKEN / share)
+        self._uncharged.clear()
         with self._lock:
             for key in self._begun:
                 if key not in self._waiting:
@@ -147,7 +165,7 @@ class FairOrder:
                     units = max(counters.value(key), counters.value(base))
                     counters.set(base, units)
                     counters.set(key, units)
-            for key, units in self._units.items():
+            for key, units in units_of.items():
                 counters.set(key, counters.value(key) + units)
         self._begun.clear()
         self._units.clear()

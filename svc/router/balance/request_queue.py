@@ -12,9 +12,12 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
+import msgspec
+
 from svc.base.errors import RateLimited
 from svc.router.balance.account import Account
 from svc.router.balance.fair_order import NO_ACCOUNT, Charge, CounterKey, FairOrder, Rank, in_order
+from svc.router.balance.routing_request import RoutingRequest
 
 QUEUE_FULL = "all instances are busy and the queue is full; try again later"
 QUEUE_FULL_OF_ACCOUNT = "all instances are busy and too many of your requests wait already; try again later"
@@ -94,6 +97,7 @@ class RequestQueue:
     def __init__(self, size: int, order: FairOrder | None = None) -> None:
         self.size = size
         self.order = FairOrder() if order is None else order
+        self.order.group = self.group
         self.groups: Mapping[str, str] = {}  # model -> group of models that share instances
         self.waiting = 0
         self._numbers = itertools.count()
@@ -108,6 +112,16 @@ class RequestQueue:
         """Return the charge of a request that arrives: nothing so far."""
         key = (self.group(model), account.priority, account.name)
         return Charge(key, account.share, since, body_bytes, account.priority < 0)
+
+    def charge(self, request: RoutingRequest, clock: Callable[[], float]) -> Charge | None:
+        """Return the charge of a request, None if it has no account.
+
+        It is made when it is first needed: most requests get a place at once while none waits, and need none.
+        """
+        if request.charge is None and request.account is not None:
+            charge = self.new_charge(request.account, request.model, clock(), len(request.body))
+            msgspec.structs.force_setattr(request, "charge", charge)  # a copy of the request would cost more
+        return request.charge
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
         """Return whether a new request for this model has to wait behind others."""

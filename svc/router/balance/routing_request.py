@@ -5,6 +5,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from svc.base.errors import BadRequest, UnsupportedMedia, UpgradeRequired
+from svc.router.balance.account import Account
 from svc.router.balance.fair_order import Charge
 from svc.router.balance.target import Target
 from svc.router.http.json_body import ABSENT, MAX_MODEL_CHARS, MAX_RAW_BYTES, Fields, JsonBody, read_body, user_id
@@ -18,7 +19,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """The model in a request (None: any model), the session of the request (empty: none), and its body.
 
     `owner`: the instance that has the object which the request is about; None for most requests.
-    `charge`: the tokens that its account is charged with; None if it has no account.
+    `account`: the account that it counts for where requests wait; None if it counts for none.
+    `charge`: the tokens that the account is charged with; None until that matters (`RequestQueue.charge`).
     `json`: the fields that were read from a JSON body; None if none were, or if the body was rewritten since.
     """
 
@@ -27,6 +29,7 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     body: bytes = b""
     owner: Target | None = None
     json: JsonBody | None = None
+    account: Account | None = None
     charge: Charge | None = None
 
 

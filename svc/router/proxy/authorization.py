@@ -21,12 +21,8 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     cannot probe for open paths.
     """
     state, head = exchange.state, exchange.request.head
-    if head.loops:
-        raise LoopDetected(
-            "the request came back to the router that sent it on: one of its instances is, or leads to, this router; "
-            "correct that instance's address"
-        )
-    _check_origin(exchange, peer)
+    if head.needs_authorization:
+        _check_loop_and_origin(exchange, peer)
     key = None
     asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send such requests
     if state.keys is not None and not asks_for_options:
@@ -37,7 +33,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
         if key is not None and not is_operator:
             raise Forbidden("only an operator's key may ask for routes (svc keys add NAME --operator)")
         key = None  # the request counts for no limit
-    elif not head.passes and not is_operator:
+    elif head.needs_authorization and not head.passes and not is_operator:
         raise not_relayed(head, keyed=key is not None)
     if key is not None:
         limits: KeyLimits = key
@@ -64,13 +60,18 @@ def _limits_of_special_key(exchange: Exchange, key: ApiKey, peer: bytes) -> KeyL
     return UserLimits(key, exchange.account, state.users) if user and key.is_limited else key
 
 
-def _check_origin(exchange: Exchange, peer: bytes) -> None:
-    """Raise SvcError for a foreign Host, and for a write from a page whose origin is not allowed.
+def _check_loop_and_origin(exchange: Exchange, peer: bytes) -> None:
+    """Raise SvcError for a forwarding loop, a foreign Host, and a write from a page whose origin is not allowed.
 
     If clients need keys, the origin of a write is not checked: a page of another origin cannot send a key without a
     preflight, and programs that are not pages (browser extensions, desktop programs) may send any Origin.
     """
     head = exchange.request.head
+    if head.loops:
+        raise LoopDetected(
+            "the request came back to the router that sent it on: one of its instances is, or leads to, this router; "
+            "correct that instance's address"
+        )
     rules, decision = head.rules.browsers, head.origin_decision
     host = head.special.get(b"host", b"").decode("latin-1")
     if decision.host_refused and not rules.admits_host(host, is_among(peer.decode(), exchange.state.trusted)):

@@ -23,13 +23,8 @@ def report_end(exchange: "Exchange", now: float) -> None:
     stream, record, label = exchange.stream, _record(exchange, now), _model_label(exchange)
     first_token = stream.first_token_at - exchange.started if stream is not None and stream.first_token_at else None
     usage = exchange.state.statistics.record_request(record, first_token, _usage_excerpt(exchange), label)
-    limits = exchange.limits if exchange.limits is not None and exchange.limits.tokens else None
-    if limits is not None or exchange.state.usage is not None:
-        used = used_tokens(exchange, usage)
-        if limits is not None:
-            limits.use_tokens(used.total, now)
-        if exchange.state.usage is not None:
-            count_used(exchange, label, used, now)
+    if exchange.account is not None or exchange.state.usage is not None:
+        count_used(exchange, label, used_tokens(exchange, usage), now)
     if exchange.state.access_log is not None:
         exchange.state.access_log.add(record)
     tokens = record.completion_tokens
@@ -95,12 +90,23 @@ def count_running_stream(exchange: "Exchange") -> None:
         _count_tokens(exchange, stream, attempt.target.name, label, stream.settled_tokens())
         if exchange.work is not None:
             exchange.work.progress(stream.settled_tokens())
-        if (charge := exchange.charge) is not None:
+        if (charge := _charge(exchange)) is not None:
             balancer = exchange.state.balancer
             used = balancer.work.means(exchange.model).prompt(charge.body_bytes) + stream.settled_tokens()
             balancer.queue.order.charge(charge, max(charge.tokens, used))
         if exchange.state.usage is not None:
             count_running(exchange, stream, label)
+
+
+def _charge(exchange: "Exchange") -> "Charge | None":
+    """Return what the account of a running stream is charged with; begin a charge if it got its place at once."""
+    account, charge = exchange.account, exchange.charge
+    if charge is None and account is not None and exchange.request.head.is_inference:
+        queue = exchange.state.balancer.queue
+        charge = queue.new_charge(account, exchange.model, exchange.state.now, len(exchange.request.body))
+        exchange.charge = charge
+        queue.order.begin(charge)
+    return charge
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:

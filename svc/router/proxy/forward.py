@@ -84,9 +84,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
     if exchange.account is not None and head.is_inference:
-        charge = state.balancer.queue.new_charge(exchange.account, routing.model, state.now, len(routing.body))
-        exchange.charge = charge
-        msgspec.structs.force_setattr(routing, "charge", charge)  # a copy of the request would cost more
+        msgspec.structs.force_setattr(routing, "account", exchange.account)  # a copy would cost more
     stored = StoredObject(exchange, routing) if head.object_path is not None else None
     if stored is not None and stored.owner is not None:
         routing = msgspec.structs.replace(routing, owner=stored.owner)
@@ -94,6 +92,8 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
         target = choose_owner_or_wait(state.balancer, routing, exchange.on_wait, seconds, head.is_inference)
     else:
         target = state.balancer.choose_or_wait(routing, exchange.on_wait)
+    if routing.charge is not None:
+        exchange.charge = routing.charge
     if state.settings.stream_usage:
         request_usage(exchange)
     exchange.attempts = 1

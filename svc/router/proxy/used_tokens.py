@@ -28,9 +28,9 @@ UNANSWERED_ENDS = ("client", "timeout", "stopping")  # with these, the instance 
 
 def used_tokens(exchange: "Exchange", usage: Usage) -> RequestTokens:
     """Return the tokens that an exchange has used when it ends. `usage`: what its response reports."""
-    stream, head = exchange.stream, exchange.request.head
-    if usage.prompt is not None and usage.completion is not None and head.method == b"POST":
-        return request_tokens(usage, 0, 0)
+    stream, head, prompt = exchange.stream, exchange.request.head, usage.prompt
+    if prompt is not None and usage.completion is not None and head.method == b"POST":
+        return RequestTokens(prompt, min(usage.cached, prompt) if usage.cached else 0, usage.completion)
     if head.method != b"POST" or not _has_used(exchange) or _is_free(head.uri):
         return NO_TOKENS
     events = stream.tokens.total() if stream is not None else 0
@@ -47,19 +47,30 @@ def prompt_tokens(exchange: "Exchange") -> int:
 
 
 def count_used(exchange: "Exchange", model: str, tokens: RequestTokens, now: float) -> None:
-    """Count an exchange that has ended in the ledger. `model`: its label; `now`: the time by the state's clock."""
-    row = _row(exchange, model)
+    """Count the tokens of an exchange that has ended: for its account, for the limits of its key, and in the ledger.
+
+    `model`: its label; `now`: the time by the state's clock.
+    """
+    state, account, limits = exchange.state, exchange.account, exchange.limits
+    if limits is not None and limits.tokens:
+        limits.use_tokens(tokens.prompt + tokens.completion, now)
+    if account is not None and exchange.charge is None and exchange.attempts and exchange.request.head.is_inference:
+        state.balancer.queue.order.use(account, exchange.model, tokens.prompt + tokens.completion)
+    if state.usage is None:
+        return
+    row = state.usage.row(exchange.key_name, account.user if account is not None else "", model)
     row.requests += 1
     if exchange.status >= 400 or exchange.end in BROKEN_ENDS:
         row.failed += 1
-    queued = exchange.queue_seconds
-    if exchange.waiting_since:
-        queued += now - exchange.waiting_since
-    row.queue_seconds += queued
-    if exchange.stream is None:
-        row.add_tokens(tokens, NO_TOKENS, 0.0)
-    else:
+    if exchange.queue_seconds or exchange.waiting_since:
+        row.queue_seconds += exchange.queue_seconds + (now - exchange.waiting_since if exchange.waiting_since else 0.0)
+    if exchange.stream is not None:
         _count_progress(exchange, exchange.stream, row, tokens, now)
+    else:
+        row.prompt += tokens.prompt
+        row.cached += tokens.cached
+        row.completion += tokens.completion
+        row.estimated += tokens.estimated
 
 
 def count_running(exchange: "Exchange", stream: "ResponseStream", model: str) -> None:
@@ -70,15 +81,10 @@ def count_running(exchange: "Exchange", stream: "ResponseStream", model: str) ->
     prompt = prompt_tokens(exchange)
     completion = max(stream.settled_tokens(), stream.accounted_tokens.completion)
     tokens = RequestTokens(prompt, 0, completion, prompt + completion)
-    _count_progress(exchange, stream, _row(exchange, model), tokens, exchange.state.clock())
-
-
-def _row(exchange: "Exchange", model: str) -> "UsageEntry":
     account, sums = exchange.account, exchange.state.usage
     assert sums is not None
-    if account is None:
-        return sums.row(exchange.key_name, "", model)
-    return sums.row(account.key, account.user, model)
+    row = sums.row(exchange.key_name, account.user if account is not None else "", model)
+    _count_progress(exchange, stream, row, tokens, exchange.state.clock())
 
 
 def _count_progress(

@@ -6,15 +6,15 @@ stream, a prompt by the bytes of the request.
 """
 
 import re
-from typing import NamedTuple
+from typing import Annotated
+
+import msgspec
 
 BYTES_PER_TOKEN = 4  # for a prompt in JSON, whose punctuation makes up for the tokens that a chat template adds
 MAX_REQUEST_TOKENS = 100_000_000  # limit for a prompt or a completion, so that sums fit into 64 bits
 # Before a picture or sound in base64, whose bytes say nothing about its tokens: in a data URL, or in a field `data`.
 MEDIA_MARKS = (b";base64,", b'"data":"', b'"data": "')
 _MEDIA = re.compile(rb"[A-Za-z0-9+/=_\\-]*")  # base64 in JSON; a text that follows such a mark has blanks as well
-PLAIN_NAMES = {b"prompt_tokens", b"completion_tokens", b"total_tokens", b"cached_tokens"}
-PLAIN_DIGITS = len(str(MAX_REQUEST_TOKENS)) - 1  # numbers of at most this many digits are below the maximum
 
 _USAGE_NAMES = (
     b"prompt_tokens",
@@ -41,7 +41,10 @@ _NATIVE = re.compile(rb'"(%b)" ?: ?(\d{1,12})' % b"|".join(_NATIVE_NAMES))
 _MAX_NAME_START_CHARS = 1 + max(map(len, _USAGE_NAMES))  # 1: the opening quotation mark
 
 
-class Usage(NamedTuple):
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_REQUEST_TOKENS)]
+
+
+class Usage(msgspec.Struct, frozen=True, gc=False):
     """The tokens that a response reports; None for a number that it does not report."""
 
     prompt: int | None = None  # with those that were cached
@@ -49,7 +52,30 @@ class Usage(NamedTuple):
     completion: int | None = None
 
 
-class RequestTokens(NamedTuple):
+class _PromptDetails(msgspec.Struct, gc=False):
+    cached_tokens: Tokens | None = None
+
+
+class _ChatUsage(msgspec.Struct, gc=False):
+    """The usage in OpenAI's Chat Completions. Names of other formats fail to decode: all numbers count then."""
+
+    prompt_tokens: Tokens
+    completion_tokens: Tokens | None = None
+    prompt_tokens_details: _PromptDetails | None = None
+    cached_tokens: None = None
+    input_tokens: None = None
+    output_tokens: None = None
+    prompt_cache_hit_tokens: None = None
+
+
+class _ChatResponse(msgspec.Struct, gc=False):
+    usage: _ChatUsage
+
+
+_decode_chat_response = msgspec.json.Decoder(_ChatResponse).decode
+
+
+class RequestTokens(msgspec.Struct, frozen=True, gc=False):
     """The tokens that a request has used."""
 
     prompt: int = 0  # with those that were cached
@@ -73,24 +99,29 @@ def read_usage(excerpt: bytes) -> Usage:
     """
     if not excerpt:
         return NO_USAGE
+    start = excerpt.rfind(b'"usage"')
+    if start >= 0 and (usage := _chat_usage(excerpt, start)) is not None:
+        return usage
     start = excerpt.find(b"_tokens")
     if start >= 0 and (found := _USAGE.findall(excerpt, max(0, start - _MAX_NAME_START_CHARS))):
-        return _plain_usage(found) or _usage(_largest(found))
+        return _usage(_largest(found))
     if start >= 0 or b'"timings"' in excerpt or b"eval_count" in excerpt:
         return _native_usage(_largest(_NATIVE.findall(excerpt)))
     return NO_USAGE
 
 
-def _plain_usage(found: list[tuple[bytes, bytes]]) -> Usage | None:
-    """Return the usage if it is one of OpenAI's, reported once: most are, and this takes half the time."""
-    digits = dict(found)
-    prompt, completion = digits.get(b"prompt_tokens"), digits.get(b"completion_tokens")
-    if prompt is None or completion is None or len(digits) < len(found) or not digits.keys() <= PLAIN_NAMES:
+def _chat_usage(excerpt: bytes, start: int) -> Usage | None:
+    """Return the usage if its last field is one of OpenAI's Chat Completions: most are, and this takes a fifth.
+
+    `start`: where the field begins. With a brace before it, the rest of the response, or of its event, is an object.
+    """
+    end = excerpt.find(b"\n", start)
+    try:
+        usage = _decode_chat_response(b"{" + (excerpt[start:] if end < 0 else excerpt[start:end])).usage
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if len(prompt) > PLAIN_DIGITS or len(completion) > PLAIN_DIGITS:
-        return None
-    cached = digits.get(b"cached_tokens")
-    return Usage(int(prompt), None if cached is None else min(int(cached), MAX_REQUEST_TOKENS), int(completion))
+    details = usage.prompt_tokens_details
+    return Usage(usage.prompt_tokens, None if details is None else details.cached_tokens, usage.completion_tokens)
 
 
 def request_tokens(usage: Usage, events: int, prompt: int) -> RequestTokens:

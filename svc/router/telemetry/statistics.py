@@ -6,13 +6,12 @@ from typing import TypeVar
 
 import msgspec
 
-from svc.router.telemetry.request_tokens import Usage, read_usage
+from svc.router.telemetry.request_tokens import NO_USAGE, Usage, read_usage
 
 _BUCKETS_UP_TO_A_SECOND = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0)
 DURATION_BUCKETS_SECONDS = (*_BUCKETS_UP_TO_A_SECOND, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 TOKEN_BUCKETS_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
 USAGE_TAIL_BYTES = 1024  # the usage is searched in this many bytes at the end of a response
-TOKEN_KINDS = ("prompt", "cached", "completion")  # the fields of Usage
 MAX_RETRY_AFTER_SECONDS = 60
 DEFAULT_REQUEST_SECONDS = 1.0  # the assumed duration until the first request has ended
 MAX_UNKNOWN_MODELS = 100  # the number of names in `unknown_models`
@@ -213,9 +212,8 @@ class Statistics:
             self.keys[record.key] += 1
         usage = read_usage(tail)
         record.prompt_tokens, record.completion_tokens = usage.prompt, usage.completion
-        for kind, count in zip(TOKEN_KINDS, usage, strict=True):
-            if count is not None:
-                model.tokens[kind] += count
+        if usage is not NO_USAGE:
+            _count_tokens(model.tokens, usage)
         if first_token is not None and record.completion_tokens and record.completion_tokens > 1:
             model.time_per_token.observe((record.duration - first_token) / (record.completion_tokens - 1))
         return usage
@@ -234,6 +232,15 @@ class Statistics:
         if len(self.unknown_models) >= MAX_UNKNOWN_MODELS:
             del self.unknown_models[next(iter(self.unknown_models))]
         self.unknown_models[name] = count + requests
+
+
+def _count_tokens(tokens: defaultdict[str, int], usage: Usage) -> None:
+    if usage.prompt is not None:
+        tokens["prompt"] += usage.prompt
+    if usage.cached is not None:
+        tokens["cached"] += usage.cached
+    if usage.completion is not None:
+        tokens["completion"] += usage.completion
 
 
 def _add_counts(counts: dict[K, int], other: dict[K, int]) -> None:

@@ -149,6 +149,19 @@ def test_an_account_pays_for_what_it_used_while_none_waited():
     assert router.next_turn().key[2] == "b"
 
 
+def test_requests_that_had_no_charge_count_as_those_that_had_one():
+    """A request has no charge if it gets a place at once and ends while none waits."""
+    charged, uncharged = Router(1), Router(1)
+    half = Account("half", share=0.5)
+    for account, tokens in ((A, 300), (B, 100), (A, 50), (half, 10), (A, 7)):
+        charged.ends(charged.arrives(account), tokens)
+        charged.sweeps(charged.now + 1)
+        uncharged.order.use(account, "m", tokens)
+        uncharged.sweeps(uncharged.now + 1)
+    assert charged.order.counters == uncharged.order.counters
+    assert uncharged.tokens(A) > uncharged.tokens(B)
+
+
 def test_a_cancelled_request_costs_what_it_used():
     router = Router(1)
     first = router.arrives(A)
@@ -253,7 +266,7 @@ ACCOUNTS = [
 Step = tuple[str, int, int]
 STEPS = st.lists(
     st.tuples(
-        st.sampled_from(("arrive", "arrive", "end", "cancel", "progress", "sweep")),
+        st.sampled_from(("arrive", "arrive", "end", "cancel", "progress", "sweep", "pass")),
         st.integers(0, 99),
         st.integers(0, 5000),
     ),
@@ -262,7 +275,10 @@ STEPS = st.lists(
 
 
 def play(router: Router, used: dict[str, float], steps: list[Step]) -> None:
-    """Let requests arrive, run, end, fail and be cancelled; after each step serve all that can be served."""
+    """Let requests arrive, run, end, fail and be cancelled; after each step serve all that can be served.
+
+    Some requests get no charge, because they begin and end while none waits.
+    """
     for kind, choice, tokens in steps:
         if kind == "arrive":
             router.arrives(ACCOUNTS[choice % len(ACCOUNTS)], expected=max(1, tokens))
@@ -278,6 +294,8 @@ def play(router: Router, used: dict[str, float], steps: list[Step]) -> None:
             router.order.charge(charge, max(charge.tokens, tokens))
         elif kind == "sweep":
             router.sweeps(router.now + tokens / 1000)
+        elif kind == "pass" and not router.waiting:
+            router.order.use(ACCOUNTS[choice % len(ACCOUNTS)], "m", tokens)
         while router.next_turn():
             pass
         assert not router.waiting or len(router.running) >= router.places, "a place is free while a request waits"
@@ -343,7 +361,7 @@ def test_a_million_arrivals_cancellations_and_failures_leave_no_drift():
     draw, router = random.Random(1), Router(8)
     used = dict.fromkeys((account.name for account in ACCOUNTS), 0.0)
     charged = watched(router)
-    kinds = ("arrive", "arrive", "arrive", "end", "end", "cancel", "progress")
+    kinds = ("arrive", "arrive", "arrive", "end", "end", "cancel", "progress", "pass")
     for _ in range(2000):
         steps = [(draw.choice(kinds), draw.randrange(100), draw.randrange(5000)) for _ in range(500)]
         while len(router.waiting) > 200:

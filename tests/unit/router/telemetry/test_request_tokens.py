@@ -69,13 +69,13 @@ def test_usage_is_read_in_the_formats_of_all_engines(excerpt: bytes, usage: Usag
 
 def test_usage_that_no_engine_can_have_is_limited():
     usage = read_usage(b'{"prompt_tokens":999999999999999999999,"completion_tokens":99999999999}')
-    assert usage == (MAX_REQUEST_TOKENS, None, MAX_REQUEST_TOKENS)
+    assert usage == Usage(MAX_REQUEST_TOKENS, None, MAX_REQUEST_TOKENS)
 
 
 @given(st.binary(max_size=200), st.sampled_from([excerpt for excerpt, _ in USAGE.values()]), st.integers(0, 200))
 def test_no_bytes_of_an_instance_fail_or_report_too_much(noise: bytes, excerpt: bytes, cut: int):
     usage = read_usage(noise + excerpt[cut:] + noise)
-    assert all(number is None or 0 <= number <= 3 * MAX_REQUEST_TOKENS for number in usage)
+    assert all(number is None or 0 <= number <= 3 * MAX_REQUEST_TOKENS for number in msgspec.structs.astuple(usage))
 
 
 @pytest.mark.parametrize(
