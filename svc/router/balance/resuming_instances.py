@@ -18,7 +18,7 @@ def may_resume(table: RoutingTable, model: str | None, names: Container[str], pr
     it only repeats an earlier one.
     """
     return any(
-        _has_proof(target, proof) and target.name not in names and (model is None or model in target.models)
+        has_proof(target, proof) and target.name not in names and (model is None or model in target.models)
         for target in table.targets
     )
 
@@ -76,8 +76,9 @@ def _excluded(table: RoutingTable, model: str | None, left: tuple[Target, ...], 
     names, pool = table.unchanged_names(left), table.pool(model)
     if not proof or pool is None:
         return names
-    return (*names, *[member.name for member in pool.members if not _has_proof(member.target, proof)])
+    return (*names, *[member.name for member in pool.members if not has_proof(member.target, proof)])
 
 
-def _has_proof(target: Target, proof: str) -> bool:
+def has_proof(target: Target, proof: str) -> bool:
+    """Return whether an instance is proven to continue answers; see `may_resume` for `proof`."""
     return not proof or target.metadata.get(proof) is True

@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from svc.protocol.service import CONTINUES, CONTINUES_MESSAGES
 from svc.router.balance.balancer import Balancer
+from svc.router.balance.resuming_instances import has_proof
 from svc.router.balance.target import Target
 from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.exchange import HANDOVER
@@ -18,10 +20,18 @@ from svc.router.proxy.resumption import PASSING_REASONS
 # A moved stream makes its new instance read the whole conversation, which delays the streams that are there already.
 MAX_MOVING_STREAMS = 20  # in one process at the same time
 MOVING = "moving"
+PROOFS = (CONTINUES, CONTINUES_MESSAGES)
 # Why a request stays, in addition to the reasons of `Exchange.why_not_resumable`.
 NOT_STREAMED = "not_streamed"  # or no head of a response has come yet
 NO_ENGINE = "engine"  # no other instance of the model continues answers
 NO_ROOM = "instance"  # each of those has as many requests as it may have
+
+
+class Proven(Protocol):
+    """`resumption.Resumption` implements it."""
+
+    @property
+    def proof(self) -> str: ...
 
 
 class RelayedRequest(Protocol):
@@ -35,6 +45,9 @@ class RelayedRequest(Protocol):
 
     @property
     def stream(self) -> object | None: ...
+
+    @property
+    def resumption(self) -> Proven | None: ...
 
     def why_not_resumable(self) -> str: ...
 
@@ -64,7 +77,8 @@ class Handover:
                 continue
             reason = self._reasons.get(exchange) or (self._judge(exchange, places) if remaining else "")
             if not reason and remaining:
-                places.take(exchange.model)
+                if exchange.resumption is not None:
+                    places.take(exchange.model, exchange.resumption.proof)
                 remaining -= 1
                 exchange.interrupt(HANDOVER)
             counts[exchange.instance, reason or MOVING] += 1
@@ -74,12 +88,14 @@ class Handover:
         """Return why a request stays at its instance; "" if it may be moved."""
         if exchange.stream is None:
             return NOT_STREAMED
-        if not places.has_instance(exchange.model):
-            return NO_ENGINE
+        if not any(places.has_instance(exchange.model, proof) for proof in PROOFS):
+            return NO_ENGINE  # without the cost of reading the request
         reason = exchange.why_not_resumable()
         if reason not in (NO_ENGINE, NO_ROOM, *PASSING_REASONS):
             self._reasons[exchange] = reason
-        return reason or ("" if places.has_place(exchange.model) else NO_ROOM)
+        if reason or exchange.resumption is None:
+            return reason or "not_supported"
+        return "" if places.has_place(exchange.model, exchange.resumption.proof) else NO_ROOM
 
 
 class FreePlaces:
@@ -93,23 +109,26 @@ class FreePlaces:
         self._balancer = balancer
         self._places: dict[str, float] = {}  # instance -> its places
 
-    def has_instance(self, model: str | None) -> bool:
-        """Return whether an instance continues answers of the model, even if it has no place now."""
-        return any(True for _ in self._instances(model))
+    def has_instance(self, model: str | None, proof: str) -> bool:
+        """Return whether an instance continues answers of the model, even if it has no place now.
 
-    def has_place(self, model: str | None) -> bool:
-        return any(self._free(target) > 0 for target in self._instances(model))
+        `proof`: the key in its metadata that says so.
+        """
+        return any(True for _ in self._instances(model, proof))
 
-    def take(self, model: str | None) -> None:
+    def has_place(self, model: str | None, proof: str) -> bool:
+        return any(self._free(target) > 0 for target in self._instances(model, proof))
+
+    def take(self, model: str | None, proof: str) -> None:
         """Take one of the model's places."""
-        target = max(self._instances(model), key=self._free)
+        target = max(self._instances(model, proof), key=self._free)
         self._places[target.name] = self._free(target) - 1
 
-    def _instances(self, model: str | None) -> Iterator[Target]:
+    def _instances(self, model: str | None, proof: str) -> Iterator[Target]:
         table = self._balancer.table
         pool = table.pool(model)
         for member in pool.members if pool is not None else ():
-            if member.target.continues and member.name in table.candidates:
+            if has_proof(member.target, proof) and member.name in table.candidates:
                 yield member.target
 
     def _free(self, target: Target) -> float:

@@ -61,6 +61,11 @@ class Resumption:
         self._left: tuple[Target, ...] = ()  # the instances that have failed while they served the answer
         stream.record = AnswerRecord(dialect)
 
+    @property
+    def proof(self) -> str:
+        """The key in the metadata of the instances that can continue the answer, if it can be continued at all."""
+        return self._dialect.proof
+
     def fold(self, exchange: "Exchange") -> None:
         """Fold the stream's record, and drop it if the answer can never be continued."""
         stream = exchange.stream

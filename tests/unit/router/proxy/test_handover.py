@@ -14,16 +14,24 @@ A = target("a", "m", drained=True, handover=True)
 B = target("b", "m", metadata=CONTINUES)
 
 
+class FakeResumption:
+    def __init__(self, proof: str) -> None:
+        self.proof = proof
+
+
 class FakeExchange:
     """A request at an instance, which records that it was interrupted."""
 
-    def __init__(self, instance: Any = A, reason: str = "", stream: object = "stream", model: str = "m") -> None:
+    def __init__(
+        self, instance: Any = A, reason: str = "", stream: object = "stream", proof: str = "continues"
+    ) -> None:
         self.attempt: Attempt | None = Attempt(instance, 0.0, False)
         self.instance = instance.name
-        self.model: str | None = model
+        self.model: str | None = "m"
         self.stream = stream
         self.interruption = ""
         self.closed = False
+        self.resumption: FakeResumption | None = FakeResumption(proof)
         self.reason = reason
         self.judgements = 0
 
@@ -141,3 +149,12 @@ def test_no_more_streams_are_judged_than_may_move():
     exchanges = [FakeExchange() for _ in range(MAX_MOVING_STREAMS + 5)]
     run(exchanges)
     assert sum(exchange.judgements for exchange in exchanges) == MAX_MOVING_STREAMS
+
+
+def test_the_places_are_those_of_instances_that_continue_this_kind_of_answer():
+    chat = target("b", "m", metadata={"continues": True, "max_concurrency": 1})
+    both = target("c", "m", metadata={"continues": True, "continues_messages": True, "max_concurrency": 1})
+    exchanges = [FakeExchange(proof="continues_messages") for _ in range(2)]
+    assert run(exchanges, A, chat, both) == {("a", "moving"): 1, ("a", "instance"): 1}
+    only_messages = target("b", "m", metadata={"continues_messages": True})
+    assert run([FakeExchange(proof="continues_messages")], A, only_messages) == {("a", "moving"): 1}
