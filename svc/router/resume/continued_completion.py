@@ -88,8 +88,7 @@ class ContinuedCompletion:
         delta = choice.get("delta")
         if delta is None:
             return False
-        had_role = self._has_role
-        is_second_role = "role" in delta and had_role
+        is_second_role = "role" in delta and self._has_role
         if is_second_role:
             del delta["role"]
         self._has_role = True
@@ -100,7 +99,7 @@ class ContinuedCompletion:
         has_more = any(item not in NO_VALUE for name, item in delta.items() if name != "content")
         if is_second_role and delta.get("content") is None:
             delta.pop("content", None)
-        return has_text or has_more or not had_role
+        return has_text or has_more
 
     def _rewrite_text(self, parent: dict[str, Any], name: str) -> bool:
         """Remove the part that the client has from the text `parent[name]`; return whether any text is left."""

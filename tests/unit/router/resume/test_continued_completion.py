@@ -45,7 +45,9 @@ def deltas(*events: bytes, **more: Any) -> list[Any]:
 
 def failure(*events: bytes, **request: Any) -> str:
     stream = ContinuedEvents(begun(), Continuation(b"", **{"tokens": 1, **request}))
-    assert stream.add(chat({"content": "x"}) + b"".join(events) + chat({"content": "y"})).count(b"data:") == 1
+    result = stream.add(chat({"content": "x"}) + b"".join(events) + chat({"content": "y"}) + b":\n\n")
+    assert (result.count(b"data:"), result.count(b"\n\n")) == (1, 1)
+    assert stream.add(chat({"content": "z"})) == b""
     return stream.failure
 
 

@@ -79,6 +79,14 @@ def test_a_message_ends_with_what_is_missing():
     assert b'"stop_reason":"max_tokens"' in end_of(Dialect.MESSAGES, begun, max_tokens=2)
 
 
+def test_a_message_whose_reason_to_stop_has_come_only_stops():
+    whole = LlamaCppMessages().stream(["a"])
+    stop = whole[whole.index(b"event: message_stop") :]
+    before, _, after = whole.removesuffix(stop).partition(b"event: content_block_stop")
+    without_block_stop = before + after[after.index(b"\n\n") + 2 :]
+    assert end_of(Dialect.MESSAGES, without_block_stop) == stop
+
+
 def test_a_request_that_cannot_be_read_has_no_end():
     begun = events_before(Vllm().stream(["a", "b"]), b'"stop"')
     assert end_of(Dialect.CHAT, begun, max_tokens="x") == b""

@@ -84,6 +84,23 @@ def test_reasoning_is_kept_apart():
     assert not partial.reasoning_open
 
 
+def test_reasoning_after_the_text_has_begun_is_an_obstacle():
+    for parts in ([{"content": "a"}, {"reasoning": "Hm"}], [{"content": "a", "reasoning": "H"}, {"reasoning": "m"}]):
+        assert fed(Dialect.CHAT, chat(*parts)).obstacle == "reasoning"
+        assert fed(Dialect.CHAT, *map(chat, parts)).obstacle == "reasoning"
+
+
+def test_blocks_of_a_message_come_one_after_the_other():
+    begun = recorded.MESSAGE[: recorded.MESSAGE.index(b"event: content_block_stop")]
+    second = b'data: {"type":"content_block_start","index":1,"content_block":{"type":"text"}}\n\n'
+    stop = b'data: {"type":"content_block_stop","index":0}\n\n'
+    partial = fed(Dialect.MESSAGES, begun, stop, second)
+    assert (partial.obstacle, partial.block, partial.next_block) == ("", 1, 2)
+    assert fed(Dialect.MESSAGES, begun, second).obstacle == "unreadable"
+    assert fed(Dialect.MESSAGES, begun, stop, second.replace(b'"index":1', b'"index":2')).obstacle == "unreadable"
+    assert fed(Dialect.MESSAGES, begun.replace(b'"index":0,"delta"', b'"index":1,"delta"')).obstacle == "unreadable"
+
+
 def test_reported_tokens_replace_the_count():
     usage = {"prompt_tokens": 5, "completion_tokens": 7}
     event = {"choices": [{"delta": {"content": "b"}}], "usage": usage}
