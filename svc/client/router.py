@@ -59,7 +59,10 @@ class RouterClient:
             return None
 
     def requests_in_flight(self) -> RouterRequests | None:
-        """Return the requests in flight, and what becomes of those that are handed over; None without an answer."""
+        """Return the requests in flight, and how many of them move in a handover, or stay and why;
+
+        None without an answer.
+        """
         try:
             return router_metrics.router_requests(self._get(METRICS_PATH).text)
         except (requests.RequestException, ValueError):

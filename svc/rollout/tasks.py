@@ -87,7 +87,7 @@ class Step:
     stage: RolloutStage = RolloutStage.WAITING
     since: float = 0.0  # when `stage` began, in seconds of the clock of the observations
     owns_drain: bool = False
-    handover_since: float | None = None  # time of the observations' clock
+    handover_since: float | None = None  # when the handover began, by the clock of the observations
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:

@@ -90,7 +90,7 @@ class RouterState:
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
         self.poison_counts: defaultdict[str, int] = defaultdict(int)  # API key -> requests that killed two instances
-        pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # random, so that two routers never share one
+        pseudonym = b"svc-router-%08x" % random.getrandbits(32)  # random: two routers must have different ones
         self.head_cache = RequestHeadCache(
             keys is not None,
             HeadRules(
@@ -120,7 +120,7 @@ class RouterState:
         self._adaptive_limits = AdaptiveLimits()
         self.upstream_keys = upstream_keys or UpstreamKeys()  # API keys for instances, by instance name or model
         self.discoveries: dict[str, Discovery] = {}  # name of a static service -> its discovered properties
-        self._has_new_discovery = False  # whether `discoveries` has something that the table does not have
+        self._has_new_discovery = False  # whether `discoveries` was changed after the table was composed
         self._composed_at = float("-inf")  # when the table was replaced last
         self._table_lock = threading.RLock()  # held while a new table is composed and put in place
         self._ids = itertools.count(random.getrandbits(40))

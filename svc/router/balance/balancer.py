@@ -246,7 +246,7 @@ class Balancer:
         self.full = {target.name for target in self.table.targets if self.is_full(target)}
 
     def use_view(self, view: EngineView) -> None:
-        """Take account of new loads of engines, and of the limits that follow from them."""
+        """Use new loads of engines, and the limits that follow from them, from now on."""
         limits = self.work.view.limits
         self.work.use_view(view)
         if view.limits != limits:

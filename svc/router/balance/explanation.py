@@ -184,7 +184,7 @@ def _affinity(key_name: str, key_hash: int, pool: Pool, context: PickContext, ch
 
 
 def _preferences(pool: Pool, key_hash: int, context: PickContext) -> list[str]:
-    """Return the members in the order of `rendezvous`: the order in which it returns them if none has any load."""
+    """Return the names of the members in the order in which `rendezvous` chooses them while none has any load."""
     idle = msgspec.structs.replace(context, loads={})
     excluded = [member.name for member in pool.members if member.name in context.excluded]
     order: list[str] = []

@@ -55,7 +55,7 @@ class Charge(msgspec.Struct, gc=False, eq=False):
     share: float
     since: float  # when the request arrived
     body_bytes: int
-    is_background: bool = False  # whether it leaves some places of each instance to others
+    is_background: bool = False  # whether the request leaves some places of each instance to others
     expected: int = 0  # tokens, once the request has begun to wait
     tokens: int = 0  # what the request is charged with at present
     units: int = 0  # `tokens` in counter units, divided by the account's share

@@ -1,7 +1,7 @@
 """Chooses the instance for a request about an object that one instance has: its owner, as long as it runs.
 
 1. An owner that is drained, ejected or fails its checks gets the request all the same: no other instance can answer it,
-and a client would believe the 404 of another instance.
+   and a client would believe the 404 of another instance.
 2. If the owner is full, a request for inference (with `previous_response_id`) waits for a place at it, and delays no
    other request. A request that reads, cancels or deletes does not wait: it generates nothing, and a cancellation frees
    a place.

@@ -72,7 +72,7 @@ def choose_resuming_or_wait(
 
 
 def _excluded(table: RoutingTable, model: str | None, left: tuple[Target, ...], proof: str) -> tuple[str, ...]:
-    """Return the names of the instances that must not be asked."""
+    """Return the names of the instances that must not be asked to continue the answer."""
     names, pool = table.unchanged_names(left), table.pool(model)
     if not proof or pool is None:
         return names

@@ -105,7 +105,7 @@ class Work:
         self.view = EMPTY_VIEW
         self.is_tracked = self._always_tracked = always_tracked
         self._models: dict[str | None, ModelMeans] = {}
-        self._request_tokens = DEFAULT_REQUEST_TOKENS  # mean of this router's requests
+        self._request_tokens = DEFAULT_REQUEST_TOKENS  # mean number of tokens of this router's requests
 
     def use_view(self, view: EngineView) -> None:
         """Use these loads of the engines from now on."""
@@ -151,7 +151,7 @@ class Work:
 
 
 class AttemptWork:
-    """The tokens of one attempt that are still in flight."""
+    """The expected tokens of one attempt that the engine has not processed or generated yet."""
 
     __slots__ = ("_body_bytes", "_completion", "_instance", "_left", "_means", "_work")
 
@@ -166,7 +166,7 @@ class AttemptWork:
         self._completion = completion  # expected tokens
 
     def progress(self, generated: int) -> None:
-        """Count only the tokens still to come, after the engine has generated some: the prompt is processed."""
+        """Count only the tokens still to come: the engine has processed the prompt, and generated this many tokens."""
         if generated > 0:
             self._reduce_to(max(0, self._completion - generated))
 

@@ -5,7 +5,7 @@ is searched only if quotes are rare in a sample, and only as long as they stay r
 """
 
 LONG_STRING_BYTES = 4 << 10
-SAMPLE_BYTES = 4 << 10  # number of bytes from the middle of the text
+SAMPLE_BYTES = 4 << 10  # size of the sample, which is taken from the middle of the text
 MAX_SAMPLE_QUOTES = 4
 MIN_SEARCHES = 32  # a request has about 15 quotes before its first prompt
 BYTES_PER_SEARCH = 1 << 10  # after that, quotes must be this far apart on average for the search to go on

@@ -50,7 +50,7 @@ class Exchange:
     head: ResponseHead | None = None  # the head of the response that is passed on
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
-    resumption: "Resumption | None" = None  # what continues the response at another instance, if it is an event stream
+    resumption: "Resumption | None" = None  # continues an event stream at another instance; None for any other response
     failures: "tuple[FailedAttempt, ...]" = ()  # the failed attempts at instances, except a last one
     interruption = ""  # why the exchange was interrupted: "client", "timeout", "stopping" or HANDOVER
     end = "done"  # how the exchange ended, for the access log

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
 
 NO_RESUME_HEADER = b"x-no-resume"
-PASSING_REASONS = ("", "reasoning", "unreadable")  # an answer that cannot be continued now may be continued later
+PASSING_REASONS = ("", "reasoning", "unreadable")  # reasons that may pass: ask again later
 MAX_FOLDS_PER_SWEEP = 16  # a fold takes 0.3 ms; a stream that the sweep does not reach folds its record itself
 
 
@@ -123,7 +123,7 @@ class Resumption:
         assert stream is not None
         interruption = exchange.interruption
         if stream.rewriter is not None and stream.rewriter.failure and not interruption:
-            exchange.fail_attempt()  # that it does not continue answers is no reason to eject it
+            exchange.fail_attempt()  # an instance is not ejected because it does not continue answers
             _count(exchange, "failed", "failed", exchange.instances[0])
             return BadGateway(f"the answer broke off, and {exchange.instance} does not continue it: {error}")
         if interruption == "handover":

@@ -1,4 +1,4 @@
-"""Requests the usage of streams from engines in place of clients that do not, and removes it from their streams again.
+"""Requests the usage of streams from engines if the clients do not, and removes it from these streams again.
 
 Engines send the usage of a stream only if the request has `stream_options.include_usage`: as one more event, without
 choices. Clients that have not requested it may not expect such an event.

@@ -59,7 +59,7 @@ class Rows:
         return True
 
     def forget_names(self) -> None:
-        """Find each row anew at its next use: the row of a name that is not used now may be freed."""
+        """Forget where the rows are, so that each is found anew at its next use: rows of unused names may be freed."""
         self._by_name.clear()
 
     def _row(self, number: int) -> memoryview:
