@@ -28,7 +28,7 @@ NEW_REPORT_SECONDS = 0.05  # a report is new if it is newer by more than this: a
 
 
 class AdaptiveLimit(msgspec.Struct, frozen=True):
-    """The limit of one instance. `had_queue`: requests have waited in its engine; `reported_at`: time of its last report."""
+    """An instance's limit. `had_queue`: requests have waited in its engine; `reported_at`: when it last reported."""
 
     limit: int = FIRST_LIMIT
     had_queue: bool = False
