@@ -71,7 +71,7 @@ def test_a_host_that_receives_but_cannot_send_is_ejected_and_returns(fleet, serv
 
 
 def lose_a_host(fleet: Fleet, served: list, losing) -> None:
-    """Only the streams of the lost host fail; the host is ejected and marked, and returns by itself."""
+    """The streams of the lost host go on at the other; the host is ejected and marked, and returns by itself."""
     wait_until(lambda: {name for _, name, _ in served} == {"qwen-a", "qwen-b"}, description="both answer")
     streams = start_stream(fleet, "qwen-a")
     with losing(fleet, "first"):
@@ -79,8 +79,9 @@ def lose_a_host(fleet: Fleet, served: list, losing) -> None:
             lambda: fleet.routed_instances() == {"qwen-b-server"}, DETECTION_TIMEOUT_SECONDS, "the router ejects it"
         )
         ejected = time.monotonic()
-        ends = [rest[-2:] for rest in streams.result(60)]
-        assert all('"error"' in error and done == "data: [DONE]" for error, done in ends), ends
+        for last, done in [rest[-2:] for rest in streams.result(60)]:
+            assert '"finish_reason":"' in last, last
+            assert done == "data: [DONE]"
         wait_until(lambda: fleet.healthy_services() == {"qwen-b", "qwen-b-server"}, 60, "the registry marks it")
         wait_until(lambda: len([1 for at, _, _ in served if at > ejected]) > 50, 20, "requests are served")
         late = [(name, took) for at, name, took in served if at - took > ejected]

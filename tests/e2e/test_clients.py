@@ -284,12 +284,13 @@ def test_a_cut_stream_is_an_error_to_anthropic(site, claude):
     assert caught.value.body["error"]["type"] == "api_error"
 
 
-def test_a_cut_body_is_a_connection_error(site, client, claude):
+def test_a_cut_body_is_an_error_of_the_whole_request(site, client, claude):
     site.alpha.behave(cut_bytes=9)
-    with pytest.raises(openai.APIConnectionError):
+    with pytest.raises(openai.InternalServerError, match="in the middle of its answer") as failure:
         client.chat.completions.create(**CHAT)
-    with pytest.raises(anthropic.APIConnectionError):
+    with pytest.raises(anthropic.InternalServerError, match="in the middle of its answer") as refusal:
         claude.messages.create(**MESSAGE)
+    assert (failure.value.status_code, refusal.value.status_code) == (502, 502)
 
 
 def test_a_client_without_a_key_is_refused(site):

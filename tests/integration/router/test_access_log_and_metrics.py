@@ -38,6 +38,7 @@ FIELDS = [
     "completion_tokens",
     "end",
 ]
+TEXT_FIELDS = [*FIELDS, "resumed", "instances"]  # a line of JSON has the last two only if an answer was resumed
 USAGE = {"prompt_tokens": 7, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 3}}
 
 
@@ -253,11 +254,12 @@ def test_text_lines_have_a_word_a_field_whatever_clients_say(tmp_path: Path):
         client.send(post({"model": "m"}, b"x-request-id: plain")).answer()
         client.send(post({"model": 'a b\n"c" é'}, b'x-request-id: odd;"id"')).answer()
         lines = wait_until(lambda: own.log.exists() and len(found := own.log.read_text().splitlines()) == 2 and found)
-        plain, odd = (dict(zip(FIELDS, line.split(" "), strict=True)) for line in lines)
+        plain, odd = (dict(zip(TEXT_FIELDS, line.split(" "), strict=True)) for line in lines)
         assert (plain["id"], plain["key"], plain["status"], plain["end"]) == ("plain", "-", "200", "done")
         assert float(plain["duration"]) > 0
         assert (json.loads(odd["id"]), json.loads(odd["model"])) == ('odd;"id"', 'a b\n"c" é')
         assert (odd["first_byte"], odd["end"]) == ("-", "refused")
+        assert (plain["resumed"], plain["instances"]) == ("-", "-")
 
 
 def test_a_dash_is_stdout(tmp_path: Path):

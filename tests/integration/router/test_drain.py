@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from svc.router.proxy.send_request import MAX_HELD_BYTES
 from tests.integration.router.client import Client, get, post
 from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
@@ -102,14 +103,15 @@ def test_a_stream_ends_with_an_error_event_after_the_grace_period(streams: Strea
         with own.client() as unsized, own.client() as half:
             stream.send(ASK).head()
             half.send(ASK[:-3])
+            begun = b"x" * (MAX_HELD_BYTES + 1)  # so much that the router passes it on before it has the rest
             streams.instance.script = lambda peer, received: peer.send(
-                b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"
+                b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(begun) + 1, begun)
             )
             unsized.send(ASK).head()
             own.process.send_signal(signal.SIGTERM)
             *_, last_event = iter(stream.chunk, b"")
             assert last_error(last_event)["message"].startswith("the router is stopping")
-            assert unsized.all() == b"abc"
+            assert unsized.all() == begun
             assert half.all() == b""
         assert own.process.wait(5) == 0
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from svc.router.balance.ejection import BASE_EJECTION_SECONDS, EJECTION_JITTER_RATIO
+from svc.router.resume.eligibility import REASONS
 from tests.integration.router.client import get
 from tests.integration.router.event_streams import CHUNKED, chunk, last_error
 from tests.integration.router.failing_scripts import closes, resets
@@ -272,7 +273,10 @@ def test_a_stream_that_pauses_too_long_ends_with_the_error_event(site: Listed, a
     site.tell(at(a, "a", "m"))
     told = site.answer("m").body
     assert told.startswith(b"data: 1\n\n")
-    assert last_error(told)["message"] == "the answer paused for 0.3 s"
+    assert (
+        last_error(told)["message"]
+        == f"the answer paused for 0.3 s; it could not be continued: {REASONS['unreadable']}"
+    )
 
 
 def test_a_stream_may_take_longer_than_its_pauses(site: Listed, a: Instance):
