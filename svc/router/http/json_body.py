@@ -82,7 +82,7 @@ def read_body(body: bytes) -> JsonBody:
         if removed:
             with suppress(BadRequest):  # reading the whole body reports the position of the error
                 fields = _read(text)
-                if fields.model and bytes(fields.prompt_cache_key) != b'""':  # an empty one may have been long
+                if fields.model and bytes(fields.prompt_cache_key) != b'""':  # else the key may have been emptied
                     return JsonBody(fields, text, removed)
     return JsonBody(_read(body), body)
 
@@ -229,7 +229,7 @@ def _position(field: msgspec.Raw, text: bytes) -> int:
     position = text.find(content)
     if text.find(content, position + 1) < 0:
         return position
-    return _address(field) - _address(text)  # a Raw is a view into the text; finding this out costs more
+    return _address(field) - _address(text)  # a Raw is a view into the text; this way costs more
 
 
 def _address(data: bytes | msgspec.Raw) -> int:

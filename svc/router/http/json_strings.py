@@ -53,7 +53,7 @@ def empty_long_strings(text: bytes) -> tuple[bytes, Removed]:
 
 
 def original_position(position: int, removed: Removed) -> int:
-    """Return where the character before a position of the emptied text ends in the original text.
+    """For a position in the emptied text, return where the character before it ends in the original text.
 
     For the start of a JSON value this is its start, because a value follows no removed string directly.
     """

@@ -65,7 +65,7 @@ class Exchange:
     limits: "KeyLimits | None" = None  # the limits that the request counts for
     restricted_key: "ApiKey | None" = None  # the client's API key, if that may use only some models
     hides_model = False  # whether the model does not exist for that key
-    charge: "Charge | None" = None  # the tokens that the account is charged with; None while none waits
+    charge: "Charge | None" = None  # what the account is charged with; None as long as no request waits
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again

@@ -22,9 +22,9 @@ MAX_MOVING_STREAMS = 20  # in one process at the same time
 MOVING = "moving"
 PROOFS = (CONTINUES, CONTINUES_MESSAGES)
 # Why a request stays, in addition to the reasons of `Exchange.why_not_resumable`.
-NOT_STREAMED = "not_streamed"  # or no head of a response has come yet
+NOT_STREAMED = "not_streamed"  # it is no event stream, or has not begun to be answered
 NO_ENGINE = "engine"  # no other instance of the model continues answers
-NO_ROOM = "instance"  # each of those has as many requests as it may have
+NO_ROOM = "instance"  # those that continue answers have no free place
 
 
 class Proven(Protocol):

@@ -37,7 +37,7 @@ class EventReporter:
         self.on_added()
 
     def ejected(self, name: str, after: InstanceHealth, reason: str, seconds: float) -> None:
-        """Add the event that an instance was ejected for this time."""
+        """Add the event that an instance was ejected for `seconds`."""
         repeated = f", {after.ejections} times in a row" if after.ejections > 1 else ""
         self.add("ejected", name, f"{reason}; nothing new for {seconds:.0f} s{repeated}")
 

@@ -57,7 +57,7 @@ class _PromptDetails(msgspec.Struct, gc=False):
 
 
 class _ChatUsage(msgspec.Struct, gc=False):
-    """The usage in OpenAI's Chat Completions. Names of other formats fail to decode: all numbers count then."""
+    """The usage in OpenAI's Chat Completions. One with names of other formats is not decoded; `_usage` reads it."""
 
     prompt_tokens: Tokens
     completion_tokens: Tokens | None = None
@@ -111,7 +111,7 @@ def read_usage(excerpt: bytes) -> Usage:
 
 
 def _chat_usage(excerpt: bytes, start: int) -> Usage | None:
-    """Return the usage if its last field is one of OpenAI's Chat Completions: most are, and this takes a fifth.
+    """Return the usage if it is one of OpenAI's Chat Completions: most are, and this takes a fifth of the time.
 
     `start`: where the field begins. With a brace before it, the rest of the response, or of its event, is an object.
     """

@@ -1,7 +1,7 @@
 """Frees the shared rows of instances and models that have left the table, so that they do not fill the memory.
 
-Only the control process frees rows. By the time it does, every process has used a table without the name, has forgotten
-the row, and has no request in flight at the instance: it would be in the row.
+Only the control process frees rows. By then every process has used a table without the name, has forgotten the row, and
+has ended its requests at the instance, which the row counted.
 """
 
 from collections.abc import Iterable

@@ -57,7 +57,7 @@ class Publisher:
         self._state = state
         self._composed_at = float("-inf")
         self._encoded = b""
-        self._syncs = itertools.count(time.time_ns())  # no late answer to an earlier control process matches one
+        self._syncs = itertools.count(time.time_ns())  # a late answer to an earlier process matches none
 
     def run_round(self) -> None:
         """Wait for a change for CHECK_INTERVAL_SECONDS at most, and publish a new snapshot if there is one."""

@@ -14,9 +14,9 @@ Each process has its own waiters in its own lines. What the others need to know 
 The smallest triple of rank, counter and ticket has its turn: here the waiter of slot 1. Without accounts that is the
 smallest ticket, and tickets ascend over all processes. The counters themselves are in a table (`shared_accounts.py`).
 
-A process writes its first waiter when one joins or leaves, when it is woken, and ten times a second. In between, what
-the others read may be out of date, because the counter has risen. So a process that is woken writes first, and if it
-does not have the turn any more, it wakes the process that has it.
+A process writes its first waiter when a waiter joins or leaves, when the process is woken, and ten times a second. In
+between, what the others read may be out of date, because the counter has risen. So a process that is woken writes
+first, and if it does not have the turn any more, it wakes the process that has it.
 """
 
 from collections.abc import Callable, Iterable

@@ -98,7 +98,7 @@ class Rows:
         return numbers.get(digest)
 
     def _unused(self, limit: int) -> int | None:
-        """Return the number of a row without a name below `limit`: a new one if possible. Return None if none is."""
+        """Return the number, below `limit`, of a new row or else of a free one; None if there is neither."""
         if self._cells[COUNT] < limit:
             return int(self._cells[COUNT])
         digests = self._cells[DIGESTS : DIGESTS + limit].tolist()
