@@ -95,11 +95,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def is_restart_of(self, before: "Target") -> bool:
         """Return whether the instance has restarted, moved, returned or got another key since its state `before`.
 
-        If so, its earlier failures no longer count.
+        If so, its earlier failures no longer count. A babysitter also registers the same process again when its engine
+        is proven to continue answers; this does not count as a restart.
         """
         renewed = self.lease_valid and not before.lease_valid
-        identity = (self.registered, self.key)
-        return renewed or identity != (before.registered, before.key) or self.has_lost_memory_since(before)
+        is_proven = self.continues and not before.continues
+        registered_again = self.registered != before.registered and not is_proven
+        return renewed or registered_again or self.key != before.key or self.has_lost_memory_since(before)
 
     def has_lost_memory_since(self, before: "Target") -> bool:
         """Return whether the instance has restarted or moved since its state `before`.

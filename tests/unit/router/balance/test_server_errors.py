@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -127,6 +128,15 @@ def test_a_restarted_instance_has_a_clean_record(router: RouterState):
     router.replace_targets([target("a", "m", registered="later"), B])
     assert not is_failing(router, A)
     assert router.balancer.table.candidates == {"a", "b"}
+
+
+def test_an_instance_that_registers_again_because_it_continues_answers_keeps_its_record(router: RouterState):
+    answer(router, A, *[500] * MAJORITY)
+    proven = target("a", "m", registered="later", metadata={"continues": True})
+    router.replace_targets([proven, B])
+    assert is_failing(router, A)
+    router.replace_targets([msgspec.structs.replace(proven, registered="still later"), B])
+    assert not is_failing(router, A)
 
 
 def test_not_more_than_the_maximum_share_is_ejected():
