@@ -174,11 +174,13 @@ def _has_prompt(dialect: Dialect, fields: Fields, partial: PartialAnswer) -> boo
         return False  # engines differ: llama.cpp continues the message, vLLM and SGLang begin a new one
     if partial.reasoning or last.get("tool_calls") or last.get("function_call"):
         return False
-    return _is_text(last.get("content"))
+    content = last.get("content")
+    # SGLang does not continue a chat's message that consists of parts, and llama.cpp puts blank lines between them.
+    return isinstance(content, str) or (dialect is Dialect.MESSAGES and _ends_with_text(content))
 
 
-def _is_text(content: object) -> bool:
-    """Return whether a message's content is text, or ends with a block of text."""
-    if isinstance(content, list):
-        return bool(content) and isinstance(content[-1], dict) and isinstance(content[-1].get("text"), str)
-    return isinstance(content, str)
+def _ends_with_text(content: object) -> bool:
+    """Return whether a message's content consists of blocks, the last of which is a text."""
+    if not isinstance(content, list) or not content or not isinstance(content[-1], dict):
+        return False
+    return isinstance(content[-1].get("text"), str)

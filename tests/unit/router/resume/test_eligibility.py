@@ -57,7 +57,7 @@ def test_a_text_that_has_begun_may_be_continued(dialect: Dialect):
         {"tools": [{"type": "function", "function": {"name": "f"}}], "stop": ["x", "y"], "max_tokens": -1},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}], "min_tokens": 5},
         {"messages": [USER, {"role": "assistant", "content": "He"}], "continue_final_message": True},
-        {"messages": [USER, {"role": "assistant", "content": [{"type": "text", "text": "He"}]}]}
+        {"messages": [USER, {"role": "assistant", "content": "He"}]}
         | {"continue_final_message": True, "add_generation_prompt": False},
         {
             "messages": [{"role": "tool", "content": "7", "tool_call_id": "1"}],
@@ -122,6 +122,7 @@ def test_chats_that_a_continuation_would_break_are_not_continued(expected: str, 
         {"role": "assistant", "content": "He", "tool_calls": [{"id": "1"}]},
         {"role": "assistant", "content": None},
         {"role": "assistant", "content": []},
+        {"role": "assistant", "content": [{"type": "text", "text": "He"}]},
         {"role": "assistant", "content": [{"type": "image_url"}]},
         {"role": "assistant"},
     ],
