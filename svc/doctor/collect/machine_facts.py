@@ -69,7 +69,7 @@ def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]
 
 def listeners(started: Mapping[int, str], leftovers: Collection[int]) -> dict[int, PortHolder]:
     """Return a dict from each port to the process that listens on it."""
-    sockets = [row for row in procfs.tcp_sockets() if row.is_listener]
+    sockets = list(procfs.tcp_sockets(listeners_only=True))
     owners: dict[str, list[int]] = {}
     for pid, inode in procfs.socket_owners({row.inode for row in sockets}):
         owners.setdefault(inode, []).append(pid)

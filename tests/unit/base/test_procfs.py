@@ -49,7 +49,15 @@ def test_the_owner_of_a_listening_socket_is_found():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         (row,) = [row for row in procfs.tcp_sockets() if row.port == port and row.is_listener]
+        assert row in procfs.tcp_sockets(listeners_only=True)
         assert (os.getpid(), row.inode) in procfs.socket_owners({row.inode})
+
+
+def test_connections_are_left_out_of_the_listeners():
+    with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+        port = client.getsockname()[1]
+        assert [row.is_listener for row in procfs.tcp_sockets() if row.port == port] == [False]
+        assert port not in [row.port for row in procfs.tcp_sockets(listeners_only=True)]
 
 
 def test_open_files_are_counted_against_their_limit():
