@@ -20,8 +20,16 @@ PORTS = range(20000 + WORKER_NUMBER * PORTS_PER_WORKER, 20000 + (WORKER_NUMBER +
 USED_PORTS: set[int] = set()
 
 
-def wait_until(condition: Callable[[], T], timeout: float = 10, description: str = "", interval: float = 0.05) -> T:
-    """Return the first true value of `condition`; fail the test after `timeout` seconds."""
+def wait_until(
+    condition: Callable[[], T],
+    timeout: float = 10,
+    description: str | Callable[[], str] = "",
+    interval: float = 0.05,
+) -> T:
+    """Return the first true value of `condition`; fail the test after `timeout` seconds.
+
+    `description` is what is waited for. A function is called only if the test fails.
+    """
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while True:
@@ -29,7 +37,8 @@ def wait_until(condition: Callable[[], T], timeout: float = 10, description: str
         if value:
             return value
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {timeout} s: {description or condition}")
+            text = description() if callable(description) else description
+            raise AssertionError(f"not within {timeout} s: {text or condition}")
         pause.wait(interval)
 
 

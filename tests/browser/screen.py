@@ -54,7 +54,7 @@ class Screen:
 
     def live(self) -> None:
         """Wait until the link is up."""
-        wait_until(lambda: "live" in self.link(), description=f"the link to be live: {self.link()}")
+        wait_until(lambda: "live" in self.link(), description=lambda: f"the link to be live: {self.link()}")
 
     def link(self) -> str:
         return self.page.locator("[aria-label=Connection]").inner_text()
@@ -79,7 +79,7 @@ class Screen:
             notes = self.page.evaluate("shown.states")
             return [at for at, of, state in notes if of == name and at >= since and fits(state)]
 
-        return wait_until(found, timeout, description=f"{name} to show it; {self.state(name)!r} is what shows")[0]
+        return wait_until(found, timeout, lambda: f"{name} to show it; {self.state(name)!r} is what shows")[0]
 
     def event_shown_at(self, *words: str, since: float, timeout: float = 20) -> float:
         """Return when an event with all these words was first shown, in Unix seconds."""

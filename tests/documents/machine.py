@@ -115,7 +115,9 @@ class Session:
         """Run a block until it has printed `text`, then interrupt it as Ctrl-C does."""
         start = len(self.log())
         self._do("start", block.command, block.place)
-        wait_until(lambda: text in self.log()[start:], 30, f"{block.place}: no {text!r} in\n{self.log()[start:]}")
+        wait_until(
+            lambda: text in self.log()[start:], 30, lambda: f"{block.place}: no {text!r} in\n{self.log()[start:]}"
+        )
         status, _ = self._do("interrupt", "", block.place)
         assert status in (0, 130), f"{block.place}: exit code {status} after Ctrl-C\n{self.log()[start:]}"
         return self.log()[start:]

@@ -79,7 +79,7 @@ def find(
         found = everything(doctor(site, *arguments, status=None, limits=limits, user=user)).get(key)
         return found if found and fnmatchcase(found["fix"], fix) else None
 
-    return wait_until(finding, timeout, f"{key}, not {doctor(site, *arguments, status=None)}", interval=0.3)
+    return wait_until(finding, timeout, lambda: f"{key}, not {doctor(site, *arguments, status=None)}", interval=0.3)
 
 
 def run_command(site: Site, command: str, status: int | None = 0, shell: str = "bash") -> str:
@@ -125,7 +125,7 @@ def wait_until_healthy(site: Site, *arguments: str) -> None:
     def healed() -> bool:
         return not doctor(site, *arguments, status=None)
 
-    wait_until(healed, timeout=45, description=f"health, not {doctor(site, *arguments, status=None)}", interval=0.3)
+    wait_until(healed, 45, lambda: f"health, not {doctor(site, *arguments, status=None)}", interval=0.3)
     assert site.chat().status_code == 200
 
 
@@ -176,7 +176,7 @@ class Cures:
                 or (finding["severity"] == "problem" and not any(fnmatchcase(name, left) for left in leaves))
             ]
 
-        wait_until(lambda: not remaining(), 45, f"{key} to be gone, not {remaining()}", interval=0.3)
+        wait_until(lambda: not remaining(), 45, lambda: f"{key} to be gone, not {remaining()}", interval=0.3)
 
     def look(
         self, site: Site, finding: Finding, text: str = "", status: int | None = 0, changing: Collection[str] = ()

@@ -55,7 +55,7 @@ def known(own: Router) -> dict[str, str]:
 def soon(own: Router, wanted: dict[str, str]) -> float:
     """Return the seconds until the router has exactly these instances."""
     began = time.monotonic()
-    wait_until(lambda: known(own) == wanted, timeout=AT_ONCE, interval=0.002, description=f"{wanted}, not {known(own)}")
+    wait_until(lambda: known(own) == wanted, AT_ONCE, lambda: f"{wanted}, not {known(own)}", interval=0.002)
     return time.monotonic() - began
 
 
