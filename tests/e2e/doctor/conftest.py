@@ -29,8 +29,9 @@ def start_two(site: Site) -> None:
     wait_until(lambda: site.routed() == {"one-server", "two-server"}, 30, "the router to serve both instances")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared() -> Iterator[SharedSite]:
+    """One site for the files of this directory, which follow one another in each process: tests/conftest.py."""
     site = SharedSite(start_two)
     yield site
     site.end()
