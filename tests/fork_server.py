@@ -1,8 +1,12 @@
-"""Run commands of svc as forks of one process that has imported svc already.
+"""Run commands of svc as forks of processes that have imported svc already.
 
 A command as a shell starts it spends most of its time on imports: `svc status` took 0.45 s of CPU, and 0.08 s as a
 fork on the same machine. What a command does, prints and returns is the same; tests/e2e/test_scripts.py and
 tests/documents run the console script itself.
+
+A router, a registry or a mock is a fork of a process of its own, which has imported what this server imports before it
+patches the standard library or forks, and nothing else. Whatever a worker of gunicorn imports, it imports itself. In
+whole sites (tests/e2e, tests/documents, tests/browser), supervisord starts the servers as it does in production.
 
 Each command has one connection to the server. The client sends the arguments, the directory, the environment and
 three file descriptors; the server answers with the pid, and with the exit status when the command has ended.
@@ -27,16 +31,23 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, Any, NoReturn
 
 from svc import __main__ as svc_main
 from svc.cli.main import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = Path(sys.executable).parent / "svc"
+LATE_MODULES = ("prometheus_client.parser", "svc.supervision.extension")  # which commands import when they need them
 INTEGER = struct.Struct("i")
-# Servers set up the process before anything is imported, so they start as they do in a shell.
+# Servers set up the process before anything is imported, so the process of all other commands forks none of them.
 SERVER_COMMANDS = ("babysitter", "launch", "llama", "mock", "registry", "router", "run")
+# The modules that a server imports before it listens. For each of these servers there is a process that forks it.
+SERVER_MODULES = {
+    "mock": ("svc.cli.mock", "svc.mock.server"),
+    "registry": ("svc.cli.registry", "svc.registry.serve"),
+    "router": ("svc.cli.router", "svc.router.serve"),
+}
 
 
 class ForkedCommand:
@@ -47,7 +58,7 @@ class ForkedCommand:
         arguments: Sequence[str],
         cwd: Path,
         env: Mapping[str, str],
-        out: IO[str] | None = None,
+        out: IO[Any] | None = None,
         user: str = "",
     ) -> None:
         self.args = ["svc", *arguments]
@@ -57,7 +68,7 @@ class ForkedCommand:
         self._outputs: list[list[str]] = [[], []]
         self._readers: list[threading.Thread] = []
         self._connection = socket.socket(socket.AF_UNIX)
-        self._connection.connect(_server_address())
+        self._connection.connect(_server_address(arguments[0] if arguments[0] in SERVER_MODULES else ""))
         request = json.dumps({"arguments": list(arguments), "cwd": str(cwd), "env": dict(env), "user": user}).encode()
         with open(os.devnull) as stdin:
             descriptors = [stdin.fileno(), stdout, stderr]
@@ -108,6 +119,10 @@ class ForkedCommand:
         """Kill the command."""
         self.send_signal(signal.SIGKILL)
 
+    def terminate(self) -> None:
+        """Send SIGTERM to the command."""
+        self.send_signal(signal.SIGTERM)
+
     def _receive(self) -> int:
         message = self._connection.recv(INTEGER.size, socket.MSG_WAITALL)
         if not message:
@@ -125,6 +140,15 @@ def run_svc(
     return out, err
 
 
+def start_server(
+    command: str, *arguments: object, cwd: Path = ROOT, env: Mapping[str, str], out: IO[Any]
+) -> ForkedCommand:
+    """Start a router, a registry or a mock, which writes to the file `out`."""
+    if command not in SERVER_MODULES:
+        raise ValueError(command)
+    return ForkedCommand([command, *map(str, arguments)], cwd, env, out)
+
+
 def _output(out: IO[str] | None) -> tuple[IO[str] | None, int]:
     """Return the end of a pipe to read from and the descriptor to write to; without a pipe, those of a file."""
     if out is not None:
@@ -138,42 +162,61 @@ def _read(stream: IO[str], chunks: list[str]) -> None:
     stream.close()
 
 
-_address: list[str] = []
+_addresses: dict[str, str] = {}
+_lock = threading.Lock()
 
 
-def _server_address() -> str:
-    """Start the server of this process at the first call; return the path of its socket."""
-    if not _address:
-        directory = tempfile.mkdtemp(prefix="fork-", dir="/tmp")
-        path = f"{directory}/socket"
-        listener = socket.socket(socket.AF_UNIX)
-        listener.bind(path)
-        listener.listen()
-        server = subprocess.Popen(
-            [sys.executable, "-m", "tests.fork_server", str(listener.fileno())],
-            cwd=ROOT,
-            pass_fds=[listener.fileno()],
-            start_new_session=True,
-        )
-        listener.close()
+def _server_address(server: str) -> str:
+    """Return the path of the socket of the process that forks this server of svc; "": of the one for commands.
 
-        def end() -> None:
-            server.terminate()
-            server.wait()
-            os.unlink(path)
-            os.rmdir(directory)
+    The first call starts that process.
+    """
+    with _lock:
+        if server not in _addresses:
+            _addresses[server] = _start(server)
+        return _addresses[server]
 
-        atexit.register(end)
-        _address.append(path)
-    return _address[0]
+
+def _start(server: str) -> str:
+    directory = tempfile.mkdtemp(prefix="fork-", dir="/tmp")
+    path = f"{directory}/socket"
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.fork_server", str(listener.fileno()), *filter(None, [server])],
+        cwd=ROOT,
+        pass_fds=[listener.fileno()],
+        start_new_session=True,
+    )
+    listener.close()
+
+    def end() -> None:
+        process.terminate()
+        process.wait()
+        os.unlink(path)
+        os.rmdir(directory)
+
+    atexit.register(end)
+    return path
+
+
+def import_modules(server: str) -> None:
+    """Import what this server of svc imports before it listens; "": the modules of all commands."""
+    if server:
+        for name in SERVER_MODULES[server]:
+            importlib.import_module(name)
+        return
+    for name in COMMANDS:
+        if name not in SERVER_COMMANDS:
+            importlib.import_module(f"svc.cli.{name}")
+    for name in LATE_MODULES:
+        importlib.import_module(name)
+    gc.freeze()  # the forks share the imported modules
 
 
 def serve(listener: socket.socket) -> None:
     """Fork a command for each connection, and report the exit status of each that ends."""
-    for name in COMMANDS:
-        if name not in SERVER_COMMANDS:
-            importlib.import_module(f"svc.cli.{name}")
-    gc.freeze()  # the forks share the imported modules
     running: dict[int, socket.socket] = {}
     wakeup_read, wakeup_write = os.pipe()
     os.set_blocking(wakeup_write, False)
@@ -190,6 +233,10 @@ def serve(listener: socket.socket) -> None:
                 if not pid:
                     signal.set_wakeup_fd(-1)
                     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    for other in (listener, selector, *running.values()):
+                        other.close()
+                    for descriptor in (wakeup_read, wakeup_write):
+                        os.close(descriptor)
                     run(connection)
                 running[pid] = connection
             else:
@@ -214,7 +261,6 @@ def run(connection: socket.socket) -> NoReturn:
     os.environ.update(request["env"])
     if request["user"]:
         # What is imported late is imported now, because Python's own files may not be readable for that user.
-        importlib.import_module("prometheus_client.parser")
         for codec in ("utf-8-sig", "idna", "unicode-escape"):
             codecs.lookup(codec)
         entry = pwd.getpwnam(request["user"])
@@ -224,9 +270,11 @@ def run(connection: socket.socket) -> NoReturn:
     time.tzset()
     sys.argv = [str(SCRIPT), *request["arguments"]]
     connection.sendall(INTEGER.pack(os.getpid()))
+    connection.close()
     svc_main.main()
     sys.exit()
 
 
 if __name__ == "__main__":
+    import_modules("".join(sys.argv[2:]))
     serve(socket.socket(fileno=int(sys.argv[1])))

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.document import MODEL
-from tests.integration.fakes import SVC, Mock, mock
+from tests.fork_server import SCRIPT
+from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import Router, router, service, static
 
 
@@ -30,7 +31,7 @@ class Routers:
 def routers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routers]:
     root = tmp_path_factory.mktemp("routers")
     keys = root / "keys.toml"
-    command = [str(SVC), "keys", "add", "team", "--file", str(keys)]
+    command = [str(SCRIPT), "keys", "add", "team", "--file", str(keys)]
     secret = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
     with ExitStack() as stack:
         demo = stack.enter_context(mock("demo", (MODEL,)))

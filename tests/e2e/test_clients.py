@@ -19,7 +19,8 @@ import openai
 import pytest
 import requests
 
-from tests.integration.fakes import SVC, Mock, mock
+from tests.fork_server import SCRIPT
+from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
@@ -66,7 +67,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 
 def new_key(file: Path, name: str, *limits: str) -> str:
-    command = [str(SVC), "keys", "add", name, "--file", str(file), *limits]
+    command = [str(SCRIPT), "keys", "add", name, "--file", str(file), *limits]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout.strip()
 
 

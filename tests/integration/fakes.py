@@ -2,19 +2,15 @@
 
 import os
 import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import IO, Any
 
 import requests
 
+from tests.fork_server import start_server
 from tests.waiting import free_port, wait_until
-
-SVC = Path(sys.executable).parent / "svc"
 
 
 class Mock:
@@ -34,9 +30,7 @@ class Mock:
     def start(self) -> None:
         """Start it and wait until it answers; kill what remains of an earlier one first."""
         self.end()
-        self.process = subprocess.Popen(
-            self._command(), stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output, start_new_session=True
-        )
+        self.process = start_server("mock", *self._arguments(), env=os.environ, out=self._output)
         wait_until(self._answers, description=f"mock {self.name} to answer on port {self.port}")
 
     def stats(self) -> dict[str, Any]:
@@ -65,8 +59,8 @@ class Mock:
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(timeout=10)
 
-    def _command(self) -> list[str]:
-        arguments = [str(SVC), "mock", "--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]
+    def _arguments(self) -> list[str]:
+        arguments = ["--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]
         for key, value in self.flags.items():
             flag = f"--{key.replace('_', '-')}"
             arguments += [flag] if value is True else [] if value is None or value is False else [flag, str(value)]

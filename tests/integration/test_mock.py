@@ -13,7 +13,8 @@ from collections.abc import Iterator
 import openai
 import pytest
 
-from tests.integration.fakes import SVC, Mock, mock
+from tests.fork_server import SCRIPT
+from tests.integration.fakes import Mock, mock
 from tests.waiting import free_port, wait_until
 
 CHAT = "/v1/chat/completions"
@@ -310,21 +311,21 @@ def test_an_exit_that_is_set_at_run_time_has_its_exit_code():
 
 
 def test_the_mock_exits_after_its_time():
-    arguments = [SVC, "mock", "--port", str(free_port()), "--exit-after", "0.05", "--exit-code", "7"]
+    arguments = [SCRIPT, "mock", "--port", str(free_port()), "--exit-after", "0.05", "--exit-code", "7"]
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=20)
     assert (done.returncode, "Traceback" in done.stderr) == (7, False), done.stderr
 
 
 def test_a_taken_port_is_one_line_of_error():
     with mock() as backend:
-        done = subprocess.run([SVC, "mock", "--port", str(backend.port)], capture_output=True, text=True, timeout=20)
+        done = subprocess.run([SCRIPT, "mock", "--port", str(backend.port)], capture_output=True, text=True, timeout=20)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.count("\n") == 1
     assert f"cannot listen on 127.0.0.1:{backend.port}: the port is taken" in done.stderr
 
 
 def test_an_empty_list_of_models_is_refused():
-    done = subprocess.run([SVC, "mock", "--models", " , "], capture_output=True, text=True, timeout=20)
+    done = subprocess.run([SCRIPT, "mock", "--models", " , "], capture_output=True, text=True, timeout=20)
     assert done.returncode == 2
     assert "names no model" in done.stderr
 

@@ -2,13 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
 
 from svc.base.errors import Unavailable
 from svc.client.registry import RegistryClient
+from tests.fork_server import start_server
 from tests.waiting import free_port, wait_until
 
 SVC = [sys.executable, "-m", "svc"]
@@ -27,14 +27,14 @@ class Registry:
     def start(self) -> "Registry":
         """Start it, and return when it answers."""
         self.launch()
-        wait_until(self.answers, description=f"the registry answers: {self.log.read_text()}")
+        wait_until(self.answers, description=lambda: f"the registry answers: {self.log.read_text()}")
         return self
 
     def launch(self) -> None:
         with self.log.open("ab") as log:
-            command = [*SVC, "registry", "--port", str(self.port), *self.flags]
+            arguments = ["--port", self.port, *self.flags]
             environ = {**os.environ, "HOME": str(self.place), "XDG_RUNTIME_DIR": str(self.place)}
-            self.process = subprocess.Popen(command, cwd=self.place, stderr=log, env=environ, start_new_session=True)
+            self.process = start_server("registry", *arguments, cwd=self.place, env=environ, out=log)
 
     def answers(self):
         try:

@@ -13,6 +13,7 @@ from typing import Any
 
 import requests
 
+from tests.fork_server import start_server
 from tests.integration.router.client import Client
 from tests.waiting import free_port, wait_until
 
@@ -79,15 +80,18 @@ def service(name: str, port: int, *models: str, **more: Any) -> dict[str, Any]:
 @contextmanager
 def router(*flags: object, ready: bool = True, **environ: str) -> Iterator[Router]:
     port = free_port()
-    command = [str(BIN / "svc"), "router", "--host", "127.0.0.1", "--port", str(port), *map(str, flags)]
-    with running(command, port, **environ) as r:
-        if ready:
-            wait_until(r.ready, description="the router to be ready")
-        yield r
+    arguments = ["--host", "127.0.0.1", "--port", port, *flags]
+    with tempfile.TemporaryFile() as output:
+        process = start_server("router", *arguments, env={**os.environ, **environ}, out=output)
+        with _ended(Router(port, process, output)) as r:
+            if ready:
+                wait_until(r.ready, description="the router to be ready")
+            yield r
 
 
 @contextmanager
 def running(command: Sequence[str], port: int, **environ: str) -> Iterator[Router]:
+    """Run a command that starts a router, in a process group of its own."""
     with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
             command,
@@ -97,9 +101,16 @@ def running(command: Sequence[str], port: int, **environ: str) -> Iterator[Route
             start_new_session=True,
             env={**os.environ, **environ},
         )
-        try:
-            yield Router(port, process, output)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait(timeout=10)
+        with _ended(Router(port, process, output)) as r:
+            yield r
+
+
+@contextmanager
+def _ended(router: Router) -> Iterator[Router]:
+    """Kill the router's process group at the end."""
+    try:
+        yield router
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(router.process.pid, signal.SIGKILL)
+        router.process.wait(timeout=10)

@@ -11,7 +11,8 @@ import requests
 
 from svc.base.errors import NotFound
 from svc.client.route_query import ask_route
-from tests.integration.fakes import SVC, Mock, mock
+from tests.fork_server import SCRIPT
+from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
 
@@ -84,7 +85,7 @@ def test_a_page_of_another_origin_may_not_ask(services: Path):
 
 def command(own: Router, *arguments: object, body: object = None) -> subprocess.CompletedProcess[str]:
     data = None if body is None else json.dumps(body)
-    words = [str(SVC), "route", "--router-url", own.url, *map(str, arguments)]
+    words = [str(SCRIPT), "route", "--router-url", own.url, *map(str, arguments)]
     return subprocess.run(words, input=data, capture_output=True, text=True, timeout=60, check=False)
 
 
@@ -116,7 +117,7 @@ def test_what_is_no_router_is_named(mocks: list[Mock]):
 def test_the_command_sends_an_operators_key(services: Path, tmp_path: Path):
     keys, secret = tmp_path / "keys.toml", tmp_path / "secret"
     made = subprocess.run(
-        [str(SVC), "keys", "add", "admin", "--operator", "--file", str(keys)],
+        [str(SCRIPT), "keys", "add", "admin", "--operator", "--file", str(keys)],
         capture_output=True,
         text=True,
         timeout=60,

@@ -21,7 +21,7 @@ from svc.cli.main import svc
 from svc.config import router_key_entry, router_keys
 from svc.config.router_key_entry import KeyEntry
 from tests.e2e.sites import ROOT
-from tests.integration.fakes import SVC
+from tests.fork_server import SCRIPT
 
 NOON = datetime.datetime(2026, 1, 2, 12, tzinfo=datetime.timezone.utc)
 DIGEST = "ab" * 32
@@ -364,7 +364,7 @@ def test_a_missing_directory_is_reported(run):
 
 
 def test_two_concurrent_commands_both_take_effect(tmp_path):
-    arguments = [[str(SVC), "keys", "add", name, "--file", "keys.toml"] for name in ("ci", "dev")]
+    arguments = [[str(SCRIPT), "keys", "add", name, "--file", "keys.toml"] for name in ("ci", "dev")]
     running = [
         subprocess.Popen(w, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for w in arguments
     ]
@@ -381,7 +381,7 @@ def test_two_concurrent_commands_both_take_effect(tmp_path):
 def test_a_key_is_not_stored_when_its_secret_cannot_be_printed(tmp_path):
     with open("/dev/full", "w") as full:
         done = subprocess.run(
-            [str(SVC), "keys", "add", "ci"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+            [str(SCRIPT), "keys", "add", "ci"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
         )
     assert done.returncode == 1
     assert "cannot write the secret to stdout: No space left on device; no key was added" in done.stderr
