@@ -91,7 +91,7 @@ class ResourceLimits:
 
 
 class Drain:
-    """The drain of an instance before its restart. If `has_requests` is False, the caller need not wait for its end."""
+    """The drain of an instance before its restart. If `has_requests` is False, there is nothing to wait for."""
 
     def __init__(self, reason: str, now: float, has_requests: bool) -> None:
         self.reason = reason

@@ -59,9 +59,9 @@ class RouterClient:
             return None
 
     def requests_in_flight(self) -> RouterRequests | None:
-        """Return the requests in flight, and how many of them move in a handover, or stay and why;
+        """Return the requests in flight, and how many of them move in a handover, or stay and why.
 
-        None without an answer.
+        Return None if the router does not answer.
         """
         try:
             return router_metrics.router_requests(self._get(METRICS_PATH).text)

@@ -16,7 +16,7 @@ from svc.perimeter.hosts import address_of
 YOUNG_SECONDS = 1.0  # connections that entered their stage less than this ago are closed last: a request may follow
 STALLED_SECONDS = 5.0  # a client that reads nothing for this long has stopped reading, and is not just slow
 IPV6_PREFIX = 64  # one machine may use all addresses of a /64 network
-RESERVED_DESCRIPTORS = 128  # for listening sockets, logs, the store, health checks and connections to other servers
+RESERVED_DESCRIPTORS = 128  # descriptors for listening sockets, logs, the store and connections to other servers
 MAX_RESERVED_FRACTION = 1 / 4  # at most this part of the descriptor limit is reserved, if the limit is low
 CLOSE_FRACTION = 1 / 16  # the part of all connections that is closed at a time: selecting one at a time is costly
 

@@ -16,8 +16,8 @@ from svc.registry.store.contract import Store
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-UNHEALTHY_AFTER_FAILURES = 3  # number in a row
-HEALTHY_AFTER_SUCCESSES = 2  # number in a row for a service that was unhealthy
+UNHEALTHY_AFTER_FAILURES = 3  # failed checks in a row
+HEALTHY_AFTER_SUCCESSES = 2  # successful checks in a row, for a service that was unhealthy
 SHARED_ROUNDS = 3  # rounds for which other registries rely on the names that this one has reached
 MIN_SHARED_SECONDS = 5.0  # minimum time for which they rely on these names, because a busy machine may delay a round
 MAX_CONCURRENT_CHECKS = 32  # limit for one round

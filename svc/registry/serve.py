@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 MAX_CONNECTIONS = 10_000
 MAX_REQUEST_LINE_BYTES = 8190  # gunicorn's maximum
-GRACEFUL_TIMEOUT_SECONDS = 5  # that a worker that shuts down gives to requests in progress
+GRACEFUL_TIMEOUT_SECONDS = 5  # limit for the last requests of a worker that shuts down
 SHUTDOWN_POLL_INTERVAL_SECONDS = 0.5  # maximum delay until a worker that shuts down answers its long polls
 SQLITE_SCHEME = "sqlite:"
 DEFAULT_STORE = "sqlite:var/registry.db"

@@ -69,9 +69,9 @@ def after_start(count: RestartCount, requested: bool) -> RestartCount:
 def after_exit(
     count: RestartCount, limits: RestartLimits, shutting_down: bool = False, reason: str = ""
 ) -> tuple[RestartCount, float | None]:
-    """Return the count after an unrequested exit, and the seconds until the next start;
+    """Return the count after an unrequested exit, and the seconds until the next start.
 
-    None if the program is given up.
+    The seconds are None if the program is given up.
     """
     if shutting_down or count.restarts < limits.max_restarts:
         return RestartCount(count.restarts, reason=reason), limits.delay  # 3, 5, 6

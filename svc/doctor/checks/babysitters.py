@@ -12,9 +12,9 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_refused, may_open_port
 from svc.site.components import Component, shares_registry
 
-STARTUP_SECONDS = 5  # from a babysitter's start until it must answer and be registered
+STARTUP_SECONDS = 5  # time from a babysitter's start until it must answer and be registered
 MAX_MISSED_HEARTBEATS = 2.5
-MAX_LOADING_SECONDS = 900  # from an instance's start; until then, it may answer 503
+MAX_LOADING_SECONDS = 900  # time from an instance's start for which it may answer 503
 OWNED_BY_ANOTHER = re.compile(r"belongs to the babysitter on (\S+) that registered it, at (\S+),")
 REGISTRATION_ERROR = "not registered, trying again: "
 

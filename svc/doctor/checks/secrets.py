@@ -75,7 +75,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             first_step=SOURCES[secret.kind],
         )
     elif is_world_accessible(secret.mode) and (secret.reader_gid is None or not facts.files.in_foreground):
-        # Left out: in a container, a file that its user can read only because all users can is mounted from the host.
+        # No finding: a file that the host mounts into a container, and that programs read only because all users can.
         yield Finding(
             f"mode.{path}",  # not token.PATH, the cause of refused tokens: a mode does not explain these
             WARNING,

@@ -174,9 +174,9 @@ def _local(
 
 
 def _upstream_keys(site: Site, settings: Settings) -> UpstreamKeys | None:
-    """Return the upstream keys of the local router;
+    """Return the upstream keys of the local router.
 
-    None if the file is unreadable, which the check `secrets` reports.
+    Return None if the file is unreadable, which the check `secrets` reports.
     """
     if not settings.router.upstream_keys_file:
         return UpstreamKeys()

@@ -33,7 +33,7 @@ MAX_REPORTED_EVENTS = MAX_OWN_EVENTS // 2
 MAX_EVENTS_PER_REPORTER = MAX_OWN_EVENTS // 10
 MAX_AUDIT_EVENTS = 5000
 MAX_AUDIT_EVENTS_PER_ACTOR = 4000
-MAX_RECENT_AUDIT_EVENTS = MAX_OWN_EVENTS  # number of the newest ones, which a reader of all events gets
+MAX_RECENT_AUDIT_EVENTS = MAX_OWN_EVENTS  # a reader of all events gets only this many of the audit
 AUDIT_RETENTION_SECONDS = 400 * 86400
 
 

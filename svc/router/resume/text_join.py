@@ -56,7 +56,10 @@ class TextJoin:
         return text[size:]
 
     def _until_stop(self, text: str, text_end: TextEnd) -> str:
-        """Return the piece; if a stop that began in the client's text ends here, only the rest of this stop, or ""."""
+        """Return the piece, or only its part up to the end of a stop that began in the client's text.
+
+        If the answer does not keep the stop, that part is empty.
+        """
         tail, passed = len(text_end.tail), len(self._new)
         self._new += text
         joined = text_end.tail + self._new
