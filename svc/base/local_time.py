@@ -3,10 +3,16 @@
 import re
 from datetime import datetime, timedelta
 
-AGO = re.compile(r"(\d{1,6})([smhd])")  # a time in the past, such as 24h
+PERIOD = re.compile(r"(\d{1,6})([smhd])")
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 TODAY = "today"
 MAX_TIME = datetime(9999, 1, 1).timestamp()
+
+
+def parse_period(text: str) -> int | None:
+    """Return the seconds of a period, such as `24h` or `7d`; None if the text is no period."""
+    period = PERIOD.fullmatch(text)
+    return int(period[1]) * SECONDS[period[2]] if period else None
 
 
 def parse_time(text: str, now: float) -> float:
@@ -14,8 +20,8 @@ def parse_time(text: str, now: float) -> float:
 
     A time without a zone is in the zone of this machine. Raise ValueError for any other text.
     """
-    if ago := AGO.fullmatch(text):
-        return now - int(ago[1]) * SECONDS[ago[2]]
+    if (ago := parse_period(text)) is not None:
+        return now - ago
     if text == TODAY:
         return _midnight(datetime.fromtimestamp(now)).timestamp()
     try:

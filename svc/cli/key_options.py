@@ -1,12 +1,12 @@
 """The options of `svc keys add` and `svc keys set`, one for each field of a key, and the fields that they change."""
 
 import datetime
-import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
 
+from svc.base.local_time import parse_period
 from svc.config.router_key_changes import KeyChanges
 from svc.config.router_key_entry import (
     LIMITS,
@@ -20,8 +20,6 @@ from svc.config.router_key_entry import (
 )
 
 NO_VALUES = ("", "none")  # given as an option's value, these remove the field from the key
-PERIOD = re.compile(r"(\d{1,5})([dh])")
-HOURS = {"d": 24, "h": 1}
 DEFAULT_SHARE, DEFAULT_PRIORITY = 1.0, 0
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -125,8 +123,8 @@ def _checked(option: str, rule: Callable[[Any], T], value: object) -> T:
 
 def _time(text: str, now: datetime.datetime) -> datetime.datetime:
     """Return the time in `text`, such as 90d or 2027-01-31; raise ValueError if it is invalid or has passed."""
-    if (period := PERIOD.fullmatch(text)) and int(period[1]):
-        return now + datetime.timedelta(hours=int(period[1]) * HOURS[period[2]])
+    if period := parse_period(text):
+        return now + datetime.timedelta(seconds=period)
     try:
         time = datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     except ValueError:

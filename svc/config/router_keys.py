@@ -36,6 +36,11 @@ from svc.config.router_key_entry import LIMITS, NAME, NAME_RULE, READERS, REQUIR
 
 CREATE_HINT = "make it with `svc keys add NAME`"
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML accepts without quotes
+LOST = (
+    "{path}: the file of keys is gone; with a new one, the router would refuse all keys that were in it; "
+    "copy the file back, or remove {lock} to begin a new one"
+)
+WRITTEN = b"The file of keys was written.\n"  # the content of the lock file
 HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
 
 
@@ -163,16 +168,20 @@ def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
     """Yield the keys, which the caller changes in place; write them when the block ends without an error.
 
     The file is locked during the block, so a second process waits and then reads what the first process has written.
-    Raise ConfigError for an invalid file, and CommandError if the file cannot be written.
+    Raise ConfigError for an invalid file, and CommandError if the file cannot be written, or if there was a file that
+    is gone: a new one would revoke all keys of the old one.
     """
     path = Path(os.path.realpath(path))  # replace the target of a symbolic link, not the link
     with contextlib.ExitStack() as stack:
         with _write_errors(path):
-            stack.enter_context(_locked(path))
-        entries = read(path) if path.exists() else {}
+            lock = stack.enter_context(_locked(path))
+        if not (is_there := path.exists()) and os.fstat(lock).st_size:
+            raise CommandError(LOST.format(path=path, lock=_lock_path(path)))
+        entries = read(path) if is_there else {}
         yield entries
         with _write_errors(path):
             private_files.write(path, render(entries).encode(), private_files.OWNER_ONLY)
+            os.pwrite(lock, WRITTEN, 0)
 
 
 @contextlib.contextmanager
@@ -188,16 +197,22 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Lock a file beside the file of keys. The file of keys itself cannot be locked, because each write replaces it."""
-    lock = path.with_name(f".{path.name}.lock")
-    descriptor = file_owner.open_or_create(lock, os.O_RDWR | os.O_NOFOLLOW, private_files.OWNER_ONLY)
+def _locked(path: Path) -> Iterator[int]:
+    """Lock a file beside the file of keys, and yield its descriptor. It has content once a file of keys was written.
+
+    The file of keys itself cannot be locked, because each write replaces it.
+    """
+    descriptor = file_owner.open_or_create(_lock_path(path), os.O_RDWR | os.O_NOFOLLOW, private_files.OWNER_ONLY)
     try:
         private_files.tighten(descriptor, private_files.OWNER_ONLY)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def is_unapplied(configured: str, used: str) -> bool:

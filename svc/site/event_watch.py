@@ -4,8 +4,9 @@ from collections.abc import Collection, Iterable
 from typing import NoReturn
 
 from svc.base.errors import CommandError, NotFound
+from svc.base.local_time import parse_time
 from svc.base.signals import KeptInterrupt
-from svc.client.registry import RegistryClient
+from svc.client.registry import Events, RegistryClient
 from svc.client.service_names import service_named
 from svc.site.access import RegistryUnreachable, explaining_errors
 from svc.terminal.event_lines import Event, EventPrinter
@@ -14,12 +15,25 @@ from svc.terminal.output import echo
 LONG_POLL_SECONDS = 30.0
 RETRY_INTERVAL_SECONDS = 1.0  # pause between requests while no registry answers
 MAX_EVENTS = 1000  # limit for one response
+MAX_KEPT_EVENTS = 10_000  # more than a registry keeps
 NOT_FOUND = "is no registry, or one that is older than events"
 
 
 def events_of(events: Iterable[Event], service_names: Collection[str]) -> list[Event]:
     """Return the events of these services; without names, return all events."""
     return [event for event in events if not service_names or event["service"] in service_names]
+
+
+def events_since(client: RegistryClient, since: float, only: dict[str, str]) -> tuple[Events, int]:
+    """Return all kept events since a time in Unix seconds, oldest first, and the id after which new ones follow."""
+    found: Events = []
+    after = 0
+    while True:
+        events, last = client.events(after, MAX_EVENTS, 0, only)
+        if not events:
+            return found, last
+        found += [event for event in events if parse_time(event["time"], 0) >= since]
+        after = last
 
 
 def require_service(client: RegistryClient, name: str, service_names: Collection[str], follow: bool) -> None:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from svc.base.address import split_urls
@@ -11,6 +12,7 @@ from svc.client import probe
 from svc.client.babysitter import read_info
 from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
+from svc.config import router_keys
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.site import supervisord_end, supervisord_process, systemd_search
@@ -23,6 +25,7 @@ from svc.site.status import SiteSnapshot
 from svc.supervision.client import Process, SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
+MAX_CHECKED_KEYS_BYTES = 128 << 10  # some 1,000 keys, which take 50 ms
 HEALTH_TIMEOUT_SECONDS = 5.0  # limit for each health check of `svc health`
 
 
@@ -92,6 +95,7 @@ def _snapshot(site: Site, token_file: str, registry_url: str) -> SiteSnapshot:
         refused=_reported_reasons(reports, "not_registered"),
         unusable_keys=_unusable_keys(site, supervisord, components, processes),
         unapplied_keys=_unapplied_keys(site, supervisord),
+        invalid_keys=_invalid_keys(site, router, processes),
         registry=registered,
         registry_url=url,
         registry_trouble=RegistryClient(url.split(","), timeout=HTTP_TIMEOUT_SECONDS).reported_problem() or refusal,
@@ -163,6 +167,34 @@ def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
         return unapplied_keys_file(supervisord, keys_file) if supervisord else ""
     except SvcError:  # invalid settings, or a supervisord without svc's extension
         return ""
+
+
+def _invalid_keys(site: Site, router: Component | None, processes: Mapping[str, Process]) -> str:
+    """Return why the running router could not read the configured file of API keys again; "" if it could.
+
+    A file over MAX_CHECKED_KEYS_BYTES is not read, because `svc status --watch` would spend its time on it.
+    """
+    if router is None or any(name not in processes or processes[name].state != "RUNNING" for name in router.programs):
+        return ""
+    try:
+        keys_file = load_settings(site.svc_toml, os.environ).router.keys_file
+    except ConfigError:  # reported by other checks
+        return ""
+    path = site.root / keys_file
+    if not keys_file or not _may_be_checked(path):
+        return ""
+    try:
+        router_keys.read(path)
+    except ConfigError as error:
+        others = len(error.problems) - 1
+        return f"{error.problems[0]}{f' (and {others} more: svc check)' if others else ''}"
+    return ""
+
+
+def _may_be_checked(keys_file: Path) -> bool:
+    if not keys_file.exists():
+        return True
+    return os.access(keys_file, os.R_OK) and keys_file.stat().st_size <= MAX_CHECKED_KEYS_BYTES
 
 
 def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[str, NotReady]]:

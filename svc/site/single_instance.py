@@ -35,10 +35,10 @@ def run(config_file: Path, settings: Settings, environ: Mapping[str, str], conso
 
     Raise CommandError if the instance cannot be started, or if supervisord gives it up.
     """
+    config = load_one(config_file, settings)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    config = load_one(config_file, settings)
     with _temporary_directory() as directory:
         place = RenderPaths(Path.cwd(), directory / "conf.d", directory, logs_to_stdout=True)
         launch = dataclasses.replace(settings.launch, components="babysitter")

@@ -32,7 +32,8 @@ class SiteSnapshot:
     `registry` and `router` map names to the services in the list of the registry or the router; None if it does not
     answer. The next three map names of components to reasons: `not_ready`, why a component is not ready; `refused`, why
     the registry refuses it; `unusable_keys`, why a failed component cannot use a file of keys. `unapplied_keys` is the
-    configured file of API keys if the running router does not use it yet, else "".
+    configured file of API keys if the running router does not use it yet, else ""; `invalid_keys` is the problem with
+    this file if the running router cannot read it again, else "".
     """
 
     components: Sequence[Component]
@@ -44,6 +45,7 @@ class SiteSnapshot:
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     unusable_keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
     unapplied_keys: str = ""
+    invalid_keys: str = ""
     registry: Services | None = None
     registry_url: str = ""
     registry_trouble: str = ""  # the problem that the registry reports about itself
@@ -95,6 +97,11 @@ def _warnings(snapshot: SiteSnapshot) -> Iterator[str]:
         yield (
             f"router: {snapshot.unapplied_keys}: configured, and not applied yet: the running router does not ask for "
             "these keys; svc apply"
+        )
+    if snapshot.invalid_keys:
+        yield (
+            f"router: {snapshot.invalid_keys}; the running router keeps the keys that it read before, and would not "
+            "start again"
         )
 
 

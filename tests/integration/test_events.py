@@ -165,3 +165,13 @@ def test_a_server_that_is_no_registry_is_reported(registry: Registry, arguments:
 def test_a_text_that_is_no_url_is_refused(registry: Registry, arguments: tuple[str, ...], url: str):
     _, err = run(registry, *arguments, "--registry-url", url, status=1)
     assert err == f"svc: --registry-url: {url!r} is no URL; write it like http://host:18000\n"
+
+
+def test_events_since_a_time_are_all_listed(registry: Registry):
+    for number in range(12):
+        register(registry, f"e{number}-server", 8200 + 10 * number)
+    assert len(named(run(registry, "events")[0])) == 20
+    assert len(named(run(registry, "events", "--since", "1h", "--kind", "registered")[0])) == 24
+    assert len(named(run(registry, "events", "--since", "1h", "--kind", "registered", "-n", "3")[0])) == 3
+    out, error = run(registry, "events", "--since", "2999-01-01")
+    assert (out, "nothing like this" in error) == ("", True)

@@ -11,6 +11,7 @@ from svc.protocol.usage import DEFAULT_DIMENSIONS, parse_dimensions
 from svc.router.access import require_operator
 from svc.router.state import RouterState
 
+PARAMETERS = ("by", "since", "until")
 NO_LEDGER = "this router does not count usage; name a file with usage_file under [router] in config/svc.toml"
 
 
@@ -23,6 +24,8 @@ def usage_endpoint(state: RouterState) -> Blueprint:
         require_operator(state)
         if state.ledger is None:
             raise NotFound(NO_LEDGER)
+        if unknown := sorted(request.args.keys() - set(PARAMETERS)):
+            raise BadRequest(f"{unknown[0]}: unknown; there are {', '.join(PARAMETERS)}", param=unknown[0])
         now = time.time()
         by, since = _dimensions(), _time("since", TODAY, now)
         until = _time("until", "", now) if request.args.get("until") else now + 1

@@ -160,7 +160,10 @@ def test_operators_read_sums_with_all_that_was_counted(relay: Router):
     assert relay.get("/usage?since=0&until=1000").json()["rows"] == []
 
 
-@pytest.mark.parametrize(("query", "param"), [("by=week", "by"), ("since=never", "since"), ("until=-1", "until")])
+WRONG_QUERIES = [("by=week", "by"), ("since=never", "since"), ("until=-1", "until"), ("since=0&key=ci", "key")]
+
+
+@pytest.mark.parametrize(("query", "param"), WRONG_QUERIES)
 def test_a_wrong_query_is_explained(relay: Router, query: str, param: str):
     answer = relay.get(f"/usage?{query}")
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)

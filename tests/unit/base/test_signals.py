@@ -84,6 +84,10 @@ def test_a_deferred_interrupt_comes_when_the_block_has_ended():
             signal.raise_signal(signal.SIGINT)
             finished.append(True)
 
-    with pytest.raises(KeyboardInterrupt):
-        interrupted_block()
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process of a shell's background
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted_block()
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert finished

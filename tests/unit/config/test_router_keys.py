@@ -174,6 +174,29 @@ def test_a_failed_write_leaves_only_the_old_file(tmp_path, monkeypatch):
     assert {p.name for p in tmp_path.iterdir()} == {"keys.toml", ".keys.toml.lock"}
 
 
+def test_a_lost_file_is_not_replaced_by_a_new_one(tmp_path):
+    """With the lost file's keys gone, the router would refuse all of their clients."""
+    path, lock = tmp_path / "keys.toml", tmp_path / ".keys.toml.lock"
+    with router_keys.editing(path) as keys:
+        keys["ci"] = KeyEntry(DIGEST, NOON)
+    path.unlink()
+    with pytest.raises(CommandError, match=f"is gone.*copy the file back, or remove {lock}"), router_keys.editing(path):
+        pass
+    assert not path.exists()
+    lock.unlink()
+    with router_keys.editing(path) as keys:
+        assert keys == {}
+
+
+def test_the_first_file_may_be_written_after_a_failure(tmp_path, monkeypatch):
+    path = tmp_path / "keys.toml"
+    with monkeypatch.context() as patch, pytest.raises(CommandError), router_keys.editing(path):
+        patch.setattr(os, "fsync", lambda descriptor: os.close(-1))
+    with router_keys.editing(path) as keys:
+        keys["ci"] = KeyEntry(DIGEST, NOON)
+    assert router_keys.read(path).keys() == {"ci"}
+
+
 def test_an_invalid_file_is_not_overwritten(tmp_path):
     path = tmp_path / "keys.toml"
     path.write_text("[keys")

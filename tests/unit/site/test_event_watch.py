@@ -1,12 +1,13 @@
 """The events that `svc events` selects, and a name that no registered service has."""
 
+import datetime
 import io
 
 import pytest
 
 from svc.base.errors import CommandError, Unavailable
 from svc.client.service_names import possible_services
-from svc.site.event_watch import events_of, follow_events, require_service
+from svc.site.event_watch import events_of, events_since, follow_events, require_service
 from svc.terminal.console import Console
 from svc.terminal.event_lines import EventPrinter
 from tests.unit.client.listed_services import BABYSITTER, service
@@ -30,6 +31,22 @@ def test_a_babysitters_name_selects_the_events_of_its_instance_too():
 
 def test_without_a_name_all_events_are_selected():
     assert events_of(EVENTS, possible_services("")) == EVENTS
+
+
+class Pages:
+    """A client of a registry that keeps five events and returns two of them at a time."""
+
+    def events(self, after, limit, wait, only):
+        assert (wait, only) == (0, {"audit": "true"})
+        page = [{"time": f"2026-12-01T0{hour}:00:00.000Z"} for hour in range(after + 1, min(after + 3, 6))]
+        return page, after + len(page)
+
+
+def test_all_events_since_a_time_are_listed_from_several_answers():
+    since = datetime.datetime(2026, 12, 1, 2, tzinfo=datetime.timezone.utc).timestamp()
+    events, last = events_since(Pages(), since, {"audit": "true"})
+    assert [event["time"][12] for event in events] == ["2", "3", "4", "5"]
+    assert last == 5
 
 
 def test_a_registered_service_without_events_is_no_error():

@@ -206,3 +206,11 @@ def test_keys_that_are_not_applied_yet_are_a_warning():
     (warning,) = status.warnings
     assert warning.startswith("router: var/keys.toml: configured, and not applied yet: ")
     assert site_status(HEALTHY_SITE).warnings == []
+
+
+def test_keys_that_the_router_cannot_read_again_are_a_warning():
+    problem = "var/keys.toml: cannot read the keys: No such file or directory; make it with `svc keys add NAME`"
+    status = site_status(changed(invalid_keys=problem))
+    assert status.ok, "the router goes on with the keys that it has read before"
+    (warning,) = status.warnings
+    assert warning.startswith(f"router: {problem}; the running router keeps the keys")
