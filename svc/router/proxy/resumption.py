@@ -46,13 +46,14 @@ class Resumption:
     It has no reference to its exchange: that would be a cycle, which would keep the request in memory.
     """
 
-    __slots__ = ("_client_address", "_dialect", "_is_judged", "_left", "_request", "_routing", "reason")
+    __slots__ = ("_client_address", "_dialect", "_is_asking", "_is_judged", "_left", "_request", "_routing", "reason")
 
     def __init__(
         self, exchange: "Exchange", stream: ResponseStream, routing: RoutingRequest, client_address: bytes
     ) -> None:
         dialect = dialect_of(exchange.request.head.uri)
         self.reason = _first_reason(exchange, dialect)
+        self._is_asking = False  # whether another instance is being chosen or asked
         self._is_judged = False  # whether the request was found to be of a kind whose answers can be continued
         if self.reason or dialect is None:  # without a reference to the request, whose body may be large
             return
@@ -81,6 +82,8 @@ class Resumption:
         if not reason and not self._is_judged and partial.begun:
             self._is_judged, verdict = True, self._verdict(exchange, record)
             reason = "" if verdict in PASSING_REASONS else verdict
+            if not may_resume(exchange.state.balancer.table, self._routing.model, (), self.proof):
+                reason = reason or "engine"
         if stream.tokens.unended:
             reason = "too_long"  # a part of an event was passed on, because the whole event is too long
         if reason:
@@ -98,6 +101,8 @@ class Resumption:
         stream, attempt = exchange.stream, exchange.attempt
         if stream is None or attempt is None:
             return "not_supported"
+        if self._is_asking:
+            return "instance"
         reason = self.why_not(exchange)
         if reason or stream.record is None:
             return reason
@@ -138,13 +143,13 @@ class Resumption:
             return failure
         stream.held = b""
         first_byte_at = exchange.first_byte_at
-        exchange.interruption = ""
+        exchange.interruption, self._is_asking = "", True
         try:
             outcome = self._resume(exchange, stream, attempt.target, failure, cause)
         except SvcError as interruption_error:  # the router stops, or the time for the whole request is over
             return interruption_error.with_traceback(None)
         finally:
-            exchange.first_byte_at = first_byte_at
+            exchange.first_byte_at, self._is_asking = first_byte_at, False
             exchange.request = self._request if self.reason == "" else exchange.request
         if isinstance(outcome, SvcError):
             exchange.interruption = exchange.interruption or ("" if cause == "handover" else interruption)
