@@ -76,7 +76,7 @@ def create_app(
     @app.get("/metrics")
     def metrics_text() -> Response:
         """The babysitter's metrics, for Prometheus."""
-        from svc.babysitter.metrics import BabysitterMetrics  # only when needed: it takes 10 ms of the start
+        from svc.babysitter.metrics import BabysitterMetrics  # imported when first needed, because it takes 10 ms
 
         metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits)
         text, content_type = metrics.text(request.headers.get("Accept", ""))

@@ -1,4 +1,4 @@
-"""Where the CA certificates are with which clients verify a server."""
+"""The paths of the CA certificates with which clients verify a server."""
 
 import ssl
 

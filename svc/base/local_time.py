@@ -38,7 +38,7 @@ def parse_time(text: str, now: float) -> float:
 
 
 def day_around(time: float) -> tuple[int, int]:
-    """Return the beginning and the end, in Unix seconds, of the day in which a time is, in this machine's zone."""
+    """Return when the day that contains `time` begins and ends in this machine's zone, in Unix seconds."""
     start = _midnight(datetime.fromtimestamp(time))
     return int(start.timestamp()), int((start + timedelta(days=1)).timestamp())
 

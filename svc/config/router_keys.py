@@ -10,7 +10,7 @@ The file has one table for each key. `svc keys` rewrites the whole file, and the
     tokens_per_minute = 100_000
     tokens_per_day = 5_000_000
     share = 2.0                       # the key's weight when requests wait for an instance
-    priority = -1                     # of its waiting requests; higher goes first
+    priority = -1                     # among requests that wait, a higher one goes first
     models = ["qwen*"]                # other models do not exist for the key
     expires = 2027-01-01T00:00:00Z
     front = true                      # its requests may name the user for whom they are sent

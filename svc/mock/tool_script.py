@@ -30,7 +30,7 @@ class ScriptedCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolScript:
-    """The calls that the last prompt with calls dictates, and the results that have arrived since."""
+    """The calls in the last prompt that has any, and the results that have arrived since that prompt."""
 
     calls: Sequence[ScriptedCall] = ()
     results: Sequence[str] = ()

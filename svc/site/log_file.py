@@ -26,7 +26,7 @@ class LogFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.rest = b""  # the begin of a line whose line break is not written yet
+        self.rest = b""  # the beginning of a line whose line break is not written yet
         self._file: IO[bytes] | None = None
 
     def read_last(self, count: int) -> list[bytes]:

@@ -58,9 +58,10 @@ def processes_of(socket_path: Path) -> dict[int, str]:
 
 
 def leftovers(started: Iterable[int], supervisord: int | None) -> list[Leftover]:
-    """Return the processes in `started` that run although their supervisord has ended; not this command's ancestors.
+    """Return the processes in `started` that run although their supervisord has ended.
 
-    `started` contains the pids from `processes_of`, and `supervisord` is the pid of the running supervisord.
+    Ancestors of this command are left out. `started` contains the pids from `processes_of`, and `supervisord` is the
+    pid of the running supervisord.
     """
     own = set(procfs.ancestors(os.getpid()))
     pids = (pid for pid in started if pid not in own and supervisord not in set(procfs.ancestors(pid)))

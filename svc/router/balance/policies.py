@@ -200,7 +200,7 @@ def _by_affinity_or_load(pool: Pool, request: RoutingRequest, context: PickConte
 def auto_hashes(pool: Pool, request: RoutingRequest, context: PickContext) -> list[int]:
     """Return the hashes of the conversation by which `auto` chooses; empty if it does not choose by prefix.
 
-    A request of the Responses API with a session goes by session: so every router finds what instances keep for it.
+    Requests of the Responses API go by their session, so that every router finds the instance with their objects.
     """
     if not context.auto_prefix or len(request.body) < FIRST_BLOCK_BYTES:
         return []

@@ -116,7 +116,8 @@ class RequestQueue:
     def charge(self, request: RoutingRequest, clock: Callable[[], float]) -> Charge | None:
         """Return the charge of a request, None if it has no account.
 
-        It is made when it is first needed: most requests get a place at once while none waits, and need none.
+        A charge is made when it is first needed: while no request waits, most requests get a place at once and need no
+        charge.
         """
         if request.charge is None and request.account is not None:
             charge = self.new_charge(request.account, request.model, clock(), len(request.body))

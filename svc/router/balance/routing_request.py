@@ -19,8 +19,8 @@ class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
     """The model in a request (None: any model), the session of the request (empty: none), and its body.
 
     `owner`: the instance that has the object which the request is about; None for most requests.
-    `account`: the account that it counts for where requests wait; None if it counts for none.
-    `charge`: the tokens that the account is charged with; None until that matters (`RequestQueue.charge`).
+    `account`: the account for which it counts while requests wait; None if it counts for none.
+    `charge`: the tokens that the account is charged with; None until `RequestQueue.charge` has made it.
     `json`: the fields that were read from a JSON body; None if none were, or if the body was rewritten since.
     """
 

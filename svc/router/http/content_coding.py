@@ -9,7 +9,7 @@ from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
 
 INPUT_STEP_BYTES = 64 << 10
 OUTPUT_STEP_BYTES = 256 << 10  # decoded in one step; other requests have their turn between two steps
-MAX_CODINGS = 2  # applied one after the other to the same body
+MAX_CODINGS = 2  # limit for the codings that were applied to a body one after the other
 MAX_MEMBERS = 16  # limit for a gzip or zstd body, which may have several (RFC 1952, 2.2; RFC 8878, 3.1)
 
 

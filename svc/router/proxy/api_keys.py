@@ -105,7 +105,7 @@ class ApiKeys:
         self.on_replaced: Callable[[], object] = lambda: None
         self.entries: dict[str, KeyEntry] = {}  # the content of the file
         self._by_digest: dict[bytes, ApiKey] = {}
-        self._keys: dict[str, ApiKey] = {}  # also removed keys with requests in flight, which may be listed again
+        self._keys: dict[str, ApiKey] = {}  # by name; a removed key stays while it has requests in flight
 
     def __len__(self) -> int:
         return len(self._by_digest)
