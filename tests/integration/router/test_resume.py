@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from tests.integration.router.client import post
+from tests.integration.router.client import Client, post
 from tests.integration.router.event_streams import CHUNKED, HEAD, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest
+from tests.integration.router.listed import Gate
 from tests.integration.router.resumable import CHAT, TEXT, USAGE, WORDS, Engines, View, event, view
 from tests.integration.router.routers import Router, router, service, static
 from tests.waiting import wait_until
@@ -50,12 +51,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     a, b, other = instances
     proven = {"continues": True, "continues_messages": True}
     services = [
-        service("a", a.port, "m", "n", "off", metadata={"models": ["m", "n", "off"], **proven, "max_concurrency": 4}),
-        service("b", b.port, "m", "off", metadata={"models": ["m", "off"], **proven, "max_concurrency": 4}),
+        service("a", a.port, metadata={"models": ["m", "n", "off"], **proven, "max_concurrency": 4}),
+        service("b", b.port, metadata={"models": ["m", "off", "only-b"], **proven, "max_concurrency": 4}),
         service("other", other.port, "n"),
     ]
     flags = ("--max-errors", 1000, "--policy", "round_robin", "--queue-size", 4, "--queue-timeout", 20)
     flags += ("--resume-models", "off=off", "--access-log", folder / "access.log", "--resume-max-text", 4000)
+    flags += ("--stream-usage",)
     with router("--static-services", static(folder / "static.json", services), *flags) as own:
         yield Site(own, instances, folder / "access.log")
         own.assert_no_exception()
@@ -119,6 +121,7 @@ def test_the_access_log_and_the_metrics_report_it(site: Site):
     site.answer(CHAT)
     line = wait_until(lambda: (line := site.last_line()).get("resumed") and line, description="the line")
     assert (line["resumed"], sorted(line["instances"]), line["end"]) == (1, ["a", "b"], "done")
+    assert (line["attempts"], line["completion_tokens"]) == (2, len(WORDS))  # the usage, which the client did not get
     assert line["instance"] == line["instances"][-1]
     assert 'svc_router_resumed_total{outcome="resumed",reason="broken"}' in site.router.get("/metrics").text
 
@@ -139,6 +142,64 @@ def test_a_long_answer_is_folded_and_goes_on(site: Site):
     seen = site.answer(CHAT)
     assert (seen.text, seen.errors, seen.done) == ("x" * 699 + "y", [], 1)
     assert engines.received[1]["messages"][-1]["content"] == "x" * 699
+
+
+def test_events_without_text_do_not_end_the_wait_for_the_rest(site: Site):
+    """An engine may send its role, and white space that the answer has already, any number of times."""
+
+    def repeats(peer: Peer, received: ReceivedRequest) -> None:
+        peer.send(CHUNKED)
+        for _ in range(3000):
+            peer.send(chunk(event("z", {"delta": {"role": "assistant", "content": ""}})))
+        finish = event("z", {"delta": {}, "finish_reason": "stop"})
+        peer.send(chunk(event("z", {"delta": {"content": "end"}}) + finish + b"data: [DONE]\n\n") + b"0\r\n\r\n")
+
+    site.play(Engines(6, continuation=repeats))
+    seen = site.answer(CHAT)
+    assert (seen.text.split()[-1], seen.roles, seen.errors, seen.done) == ("end", 1, [], 1)
+
+
+class Busy:
+    """Requests that take all places of the instance `b`; all others go to `engines`."""
+
+    def __init__(self, site: Site, engines: Engines) -> None:
+        self.gate = Gate()
+        self.clients: list[Client] = []
+        self._site = site
+        self._engines = engines
+        site.play(self)
+        self.ask(4)
+        wait_until(lambda: self.gate.now == 4, description="all places to be taken")
+
+    def __call__(self, peer: Peer, received: ReceivedRequest) -> object:
+        return (self.gate if b"only-b" in received.body else self._engines)(peer, received)
+
+    def ask(self, count: int) -> None:
+        self.clients += [self._site.router.client().send(post({"model": "only-b"})) for _ in range(count)]
+
+    def end(self) -> None:
+        self.gate.let(len(self.clients))
+        for client in self.clients:
+            with client:
+                assert client.answer().status == 200
+
+
+def test_an_answer_waits_for_a_place_at_a_busy_instance(site: Site):
+    busy = Busy(site, Engines(6))
+    with site.router.client().send(post(CHAT)) as client:
+        wait_until(lambda: site.waiting() == 1, description="the answer to wait")
+        busy.end()
+        assert whole(view(client.answer().body))
+
+
+def test_where_the_queue_is_full_the_error_says_so(site: Site):
+    busy = Busy(site, engines := Engines(6))
+    busy.ask(4)
+    wait_until(lambda: site.waiting() == 4, description="the queue to be full")
+    seen = site.answer(CHAT)
+    assert "no other instance of the model is available" in seen.errors[0]["message"]
+    assert len(engines.received) == 1
+    busy.end()
 
 
 def _continues_with(text: str) -> Callable[[Peer, ReceivedRequest], object]:
