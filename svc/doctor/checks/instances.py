@@ -49,7 +49,7 @@ def may_remove(facts: Facts) -> bool:
 
 
 def step_before_removal(facts: Facts) -> str:
-    """Return what to do before the command that removes a name or, without the token, shows which instance owns it."""
+    """Return what the operator has to do first to free a name that another instance has."""
     return "if that one is gone for good," if may_remove(facts) else "stop that one and wait until its lease ends; see"
 
 

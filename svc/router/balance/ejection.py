@@ -58,7 +58,7 @@ def after_check(before: InstanceHealth, passed: bool, max_errors: int) -> Instan
         healthy=True if decided else before.healthy,
     )
     recovered = decided and before.healthy is False and before.ejected_until and not before.in_trial
-    return change(after, trial_due=True) if recovered else after  # the instance was down and is back: no need to wait
+    return change(after, trial_due=True) if recovered else after  # it is back: the ejection need not last
 
 
 def after_failure(

@@ -32,7 +32,7 @@ def pass_priority(exchange: Exchange, account: Account, routing: RoutingRequest)
 
 
 def with_priority(body: bytes, value: int) -> bytes:
-    """Return a JSON object with this `priority`, in which lower is earlier; return any other body as it is."""
+    """Return a JSON object with this `priority` (the lowest is served first); return any other body as it is."""
     text = utf8(body).rstrip()
     if not text.lstrip().startswith(b"{") or not text.endswith(b"}"):
         return body
