@@ -53,6 +53,7 @@ class Ledger:
         self._lock = threading.Lock()  # held while rows are written
         self._unwritten: dict[int, UsageSums] = {}  # hour -> rows that are not in the file yet
         self._recent: deque[tuple[float, dict[tuple[str, str], UsageRow]]] = deque()  # the steps of the last minute
+        self._retried_requests = 0  # requests whose rows a failure has kept from the file, while they are written again
         self._hour = 0
         self._hour_rows: set[int] = set()  # hashes of the rows of this hour
         self._condensed_hour = 0  # the hour in which old hours were condensed last
@@ -72,6 +73,7 @@ class Ledger:
             now = self._clock()
             self._collect(now)
             batch, self._unwritten = self._unwritten, {}
+            self._retried_requests = sum(map(UsageSums.requests, batch.values())) if self.problem else 0
             entries = [_at(hour, entry) for hour, sums in batch.items() for entry in sums.take()]
             try:
                 if entries:
@@ -85,6 +87,7 @@ class Ledger:
                 self._keep(entries)
             else:
                 self._note_success()
+            self._retried_requests = 0
 
     def stop(self) -> None:
         """Write the last rows and close the file."""
@@ -95,8 +98,8 @@ class Ledger:
         self._writer.run(self._file.close)
 
     def unwritten_requests(self) -> int:
-        """Return the number of requests whose rows wait for the file."""
-        return sum(sums.requests() for sums in self._unwritten.values())
+        """Return the number of requests whose rows wait for the file, with those that are being tried again now."""
+        return self._retried_requests + sum(sums.requests() for sums in self._unwritten.values())
 
     def read(self, by: Sequence[str], since: float, until: float) -> bytes:
         """Return sums by these dimensions as a JSON list of UsageRow, with all that has been counted until now.

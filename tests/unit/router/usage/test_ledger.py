@@ -1,4 +1,5 @@
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -27,9 +28,11 @@ class Disk:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.error: Exception | None = None
+        self.on_write: Callable[[], object] = lambda: None
         add = UsageFile.add
 
         def add_or_fail(file: UsageFile, entries: list[object]) -> None:
+            self.on_write()
             if self.error is not None:
                 raise self.error
             add(file, entries)  # type: ignore[arg-type]
@@ -106,6 +109,26 @@ def test_after_a_failure_the_file_is_left_alone_for_a_while(
         ledger.run_round()
         clock.now += 0.5
     assert (ledger.failures, ledger.unwritten_requests()) == (1, 5)
+
+
+def test_rows_that_are_tried_again_still_count_as_unwritten(
+    ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+):
+    """If they did not, the metric would be zero at each try, and an alert on it would begin anew."""
+    disk = Disk(monkeypatch)
+    disk.error = OSError(28, "No space left on device")
+    use(ledger)
+    ledger.run_round()
+    during: list[int] = []
+    disk.on_write = lambda: during.append(ledger.unwritten_requests())
+    clock.now += RETRY_INTERVAL_SECONDS
+    use(ledger)
+    ledger.run_round()
+    assert (during, ledger.unwritten_requests()) == ([2], 2)
+    disk.error = None
+    clock.now += RETRY_INTERVAL_SECONDS
+    ledger.run_round()
+    assert (during, ledger.unwritten_requests()) == ([2, 2], 0)
 
 
 def test_rows_of_hours_that_cannot_be_written_keep_their_hour(
