@@ -57,9 +57,9 @@ def is_drained(waited: float, running: int | None, idle: float) -> bool:
     4. If no source reports the requests in progress, it may be ended when it has generated no token for IDLE_SECONDS.
     """
     if waited < MIN_DRAIN_SECONDS:
-        return False  # 1
+        return False  # rule 1
     if waited >= MAX_DRAIN_SECONDS:
-        return True  # 2
+        return True  # rule 2
     return running == 0 if running is not None else idle >= IDLE_SECONDS  # 3, 4
 
 

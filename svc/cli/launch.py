@@ -1,4 +1,4 @@
-"""`svc launch`: only for the list of commands; `svc.__main__` runs `svc.supervision.launch` without loading click."""
+"""Declares `svc launch` for the list of commands. `svc.__main__` runs it without click: `svc.supervision.launch`."""
 
 import click
 

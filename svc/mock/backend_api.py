@@ -31,7 +31,7 @@ class BackendApi:
     """The handlers of all paths.
 
     `clock` returns Unix seconds. `tokens` is the number of tokens in each answer; None: at most NATURAL_TOKENS.
-    `final_message` is what becomes of a final assistant message.
+    `final_message` says what the mock does with a request whose last message is the assistant's.
     """
 
     def __init__(self, name: str, models: tuple[str, ...], clock: Callable[[], float]) -> None:

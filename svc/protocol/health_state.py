@@ -38,11 +38,11 @@ def state_of(service: Mapping[str, Any]) -> str:
     """
     status = service["status"]
     if service.get("drained"):
-        return "drained" if status == "running" else f"drained, {status}"  # 1
+        return "drained" if status == "running" else f"drained, {status}"  # rule 1
     if status != "running":
-        return status  # 2
+        return status  # rule 2
     if service.get("is_healthy"):
-        return "healthy"  # 3
+        return "healthy"  # rule 3
     return "unhealthy" if service.get("health_status") == "unhealthy" else "expired"
 
 

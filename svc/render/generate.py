@@ -73,7 +73,7 @@ def plan_site(
         wanted[out.parent / "supervisord.conf"] = texts["supervisord.conf"]
     sources = {paths.relative(config.source) for config in configs}
     leftover = {path: source for path, source in existing.items() if path not in wanted}
-    unwanted = [path for path, source in leftover.items() if not partial or source in sources]  # 3
+    unwanted = [path for path, source in leftover.items() if not partial or source in sources]  # rule 3
     return files.difference(wanted, unwanted, _private_files(out, configs))
 
 

@@ -71,13 +71,13 @@ class GroupChange:
         """
         babysitter = babysitter_program(self.name)
         if self.kind is not ChangeKind.CHANGED:
-            return Update.ADD if self.kind is ChangeKind.ADDED else Update.REMOVE  # 1
+            return Update.ADD if self.kind is ChangeKind.ADDED else Update.REMOVE  # rule 1
         if not self.component_kind or self.edits or any(p.kind is not ChangeKind.CHANGED for p in self.programs):
-            return Update.REPLACE  # 1
+            return Update.REPLACE  # rule 1
         if self.component_kind != "babysitter":
-            return Update.REPLACE_PROGRAM  # 2
+            return Update.REPLACE_PROGRAM  # rule 2
         if any(p.name != babysitter for p in self.programs):
-            return Update.REPLACE  # 3
+            return Update.REPLACE  # rule 3
         return Update.REPLACE_BABYSITTER if self.programs else Update.RESTART_BABYSITTER
 
     @property

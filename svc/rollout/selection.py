@@ -36,11 +36,11 @@ def select_instances(
     for argument in arguments:
         name = argument if argument in instances else instance_name(argument)
         if name in instances:
-            chosen = [instances[name]]  # 1
+            chosen = [instances[name]]  # rule 1
         elif argument in by_model:
-            chosen = by_model[argument]  # 2
+            chosen = by_model[argument]  # rule 2
         elif argument == ALL:
-            chosen = started  # 3
+            chosen = started  # rule 3
         else:
             raise CommandError(f"{argument}: {_unknown_argument_text(argument, [*instances, *by_model])}")
         selected |= {instance.name: instance for instance in chosen}

@@ -107,7 +107,7 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
     other instance lists the model.
     """
     waiting = [step for step in steps.values() if step.stage is RolloutStage.WAITING]
-    free = limits.parallel - sum(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())  # 1
+    free = limits.parallel - sum(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())  # rule 1
     begun: list[str] = []
     refusal, hopeless = "", False
     for step in waiting:
@@ -115,15 +115,15 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
             return
         task = step.task
         if any(name in steps and steps[name].stage is not RolloutStage.DONE for name in task.after):
-            continue  # 2
+            continue  # rule 2
         if task.operation.stops and task.listed and not limits.allow_downtime:
             if observation.services is None:
                 refusal = refusal or "the registry does not answer"
-                continue  # 3
+                continue  # rule 3
             if lost := lost_models(step, observation, begun):
                 refusal = refusal or f"{last_instance_text(lost)}; --allow-downtime lets it go"
                 hopeless = hopeless or not _listed_elsewhere(lost, task.service_name, observation)
-                continue  # 4
+                continue  # rule 4
         begun.append(task.service_name)
         yield Decision(task.name, RolloutAction.DRAIN if task.operation.stops else RolloutAction.CHANGE)
     waited = observation.now - max((step.since for step in steps.values()), default=observation.now)
@@ -179,10 +179,10 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
     """
     name = step.task.name
     if halted or (not limits.allow_downtime and step.owns_drain and lost_models(step, observation)):
-        return Decision(name, RolloutAction.CANCEL_DRAIN)  # 1
+        return Decision(name, RolloutAction.CANCEL_DRAIN)  # rule 1
     count = requests_in_flight(step.task.service_name, observation.routers)
     if count == 0:
-        return Decision(name, RolloutAction.STOP)  # 2
+        return Decision(name, RolloutAction.STOP)  # rule 2
     waited = observation.now - step.since
     if waited <= limits.drain_timeout:
         if (
@@ -192,11 +192,12 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
             or step.handover_since is not None
         ):
             return None
-        return Decision(name, RolloutAction.HAND_OVER, f"its streams move to other instances after {waited:.0f} s")  # 4
+        reason = f"its streams move to other instances after {waited:.0f} s"
+        return Decision(name, RolloutAction.HAND_OVER, reason)  # rule 4
     if count is None:
         reason = f"a router has not answered for {limits.drain_timeout:g} s: what is in flight?"
         return Decision(name, RolloutAction.FAIL, reason)
-    return Decision(name, RolloutAction.STOP, f"{count} requests cut after {limits.drain_timeout:g} s")  # 3
+    return Decision(name, RolloutAction.STOP, f"{count} requests cut after {limits.drain_timeout:g} s")  # rule 3
 
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:

@@ -84,7 +84,7 @@ class RouterState:
         self.accounts = AccountRules(
             settings.user_headers, parse_networks(settings.trusted_fronts, "trusted_fronts"), settings.fair == "address"
         )
-        self.users = UserRows(1, threading.Lock())  # what counts for the limits of users behind keys
+        self.users = UserRows(1, threading.Lock())  # what each user of a key has used of the limits for users
         # Whether each relayed request is authorized, and not only one whose head requires it.
         self.authorizes_all = keys is not None or self.accounts.needed_without_keys
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")

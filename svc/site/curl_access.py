@@ -53,11 +53,11 @@ def access_by_name(host: str, port: int, names: Names, ca: Sequence[str]) -> Cur
     if host in domains or host in addresses:
         return CurlAccess(f"https://{authority(host, port)}", ca)
     if is_loopback(host) and "localhost" in domains:
-        return CurlAccess(f"https://localhost:{port}", ca)  # 1
+        return CurlAccess(f"https://localhost:{port}", ca)  # rule 1
     if name := next(iter([*domains, *addresses]), ""):
         route = f"{authority(name, port)}:{authority(host, port)}"
-        return CurlAccess(f"https://{authority(name, port)}", (*ca, "--connect-to", route))  # 2
-    return CurlAccess(f"https://{authority(host, port)}", ("--insecure",))  # 3
+        return CurlAccess(f"https://{authority(name, port)}", (*ca, "--connect-to", route))  # rule 2
+    return CurlAccess(f"https://{authority(host, port)}", ("--insecure",))  # rule 3
 
 
 def _certificate_names(host: str, port: int, cafile: str | None) -> Names | None:

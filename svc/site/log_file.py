@@ -84,7 +84,7 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last log lines of that process of a program which failed last, with control characters escaped."""
+    """Return the last log lines of a program's process that failed most recently, with control characters escaped."""
     name = full_name(process)
     while True:
         positions = supervisord.log_positions().get(name, ())

@@ -67,16 +67,17 @@ def readiness(component: Component, observation: Observation, router: Component 
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():
         if state in FAILED_STATES:
-            return ReadinessStage.FAILED, name  # 1
+            return ReadinessStage.FAILED, name  # rule 1
     for name, state in states.items():
         if state != "RUNNING":
-            return ReadinessStage.STARTING, name  # 2
+            return ReadinessStage.STARTING, name  # rule 2
     if component.name not in observation.healthy:
         engine = observation.not_ready.get(component.name)
-        return (ReadinessStage.MISCONFIGURED if engine and engine.misconfigured else ReadinessStage.HEALTH), ""  # 3
+        is_misconfigured = engine is not None and engine.misconfigured
+        return (ReadinessStage.MISCONFIGURED if is_misconfigured else ReadinessStage.HEALTH), ""  # rule 3
     if refusal := observation.refused.get(component.name):
-        return (ReadinessStage.MISCONFIGURED if refusal.misconfigured else ReadinessStage.REGISTERED), ""  # 4
+        return (ReadinessStage.MISCONFIGURED if refusal.misconfigured else ReadinessStage.REGISTERED), ""  # rule 4
     expected = router is not None and component.kind == "babysitter" and shares_registry(router, component)
     if expected and not observation.routed.get(component.service_name) and component.name not in observation.drained:
-        return ReadinessStage.ROUTED, ""  # 5
+        return ReadinessStage.ROUTED, ""  # rule 5
     return ReadinessStage.READY, ""

@@ -122,10 +122,10 @@ def plan(
         )
     logs_to_stdout = allow_read_only and (not site.logs_are_writable or (runs_from_var and _root_keeps_stdout(site)))
     if options.only:
-        return _plan_single_components(site, options, site_settings, running, runs_from_var, logs_to_stdout)  # 1
+        return _plan_single_components(site, options, site_settings, running, runs_from_var, logs_to_stdout)  # rule 1
     sources = site.tomls(options.tomls, site_settings.launch.babysitter_configs)
     partial = bool(options.tomls)
-    if environ_differs or logs_to_stdout or (allow_read_only and not is_writable(site.conf_d)):  # 2
+    if environ_differs or logs_to_stdout or (allow_read_only and not is_writable(site.conf_d)):  # rule 2
         if not options.environ.get("BABYSITTER_CONFIGS"):
             sources = _with_earlier(site, sources)
         added = partial and runs_from_var
@@ -135,7 +135,7 @@ def plan(
         cause = f"{', '.join(variables)} in the environment: " if environ_differs else ""
         note = f"{cause}running from {site.var_supervisord_conf}; {site.conf_d} is left as it is"
         return StartPlan((change,), site.var_supervisord_conf, site.var_conf_d, (note, *_foreign_file_notes(site)))
-    change = plan_site(site, load_settings(site.svc_toml), sources, partial=partial)  # 3
+    change = plan_site(site, load_settings(site.svc_toml), sources, partial=partial)  # rule 3
     if not runs_from_var:
         return StartPlan((change,), site.supervisord_conf, site.conf_d)
     mirror = plan_site(

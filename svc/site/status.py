@@ -152,7 +152,7 @@ def _instance_health(snapshot: SiteSnapshot, component: Component, router: Compo
     2. If the health in the registry is good or unknown, but the router does not use the instance, its health is bad.
     3. If the health in the registry is unknown, but the router uses the instance, its health is good.
     """
-    health, ok = _registered_health(snapshot, component.service_name)  # 1
+    health, ok = _registered_health(snapshot, component.service_name)  # rule 1
     if ok and (engine := snapshot.not_ready.get(component.name)) and engine.misconfigured:
         return "misconfigured", False  # the babysitter can no longer read the engine's models
     if router is None or snapshot.router is None or not shares_registry(router, component):
@@ -161,8 +161,8 @@ def _instance_health(snapshot: SiteSnapshot, component: Component, router: Compo
         return health, ok
     routed = snapshot.router.get(component.service_name, {})
     if routed.get("failing") or not routed.get("healthy"):
-        return ", ".join(mark for mark in ("failing", "ejected") if routed.get(mark)) or "unrouted", False  # 2
-    return ("healthy" if ok else ROUTED), True  # 3
+        return ", ".join(mark for mark in ("failing", "ejected") if routed.get(mark)) or "unrouted", False  # rule 2
+    return ("healthy" if ok else ROUTED), True  # rule 3
 
 
 def _models(snapshot: SiteSnapshot, component: Component) -> Sequence[str]:
@@ -285,9 +285,10 @@ def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any])
     3. Otherwise the result is the state in the router's list, which may be a little older than the registry's.
     """
     if routed["healthy"]:
-        return "healthy"  # 1
+        return "healthy"  # rule 1
     health, _ = _registered_health(snapshot, name)
     if health not in ("healthy", "unregistered", UNKNOWN):
-        return health  # 2
-    health = "ejected" if routed.get("ejected") else state_of({"status": "running", "is_healthy": True, **routed})  # 3
+        return health  # rule 2
+    is_ejected = routed.get("ejected")  # rule 3
+    health = "ejected" if is_ejected else state_of({"status": "running", "is_healthy": True, **routed})
     return "unrouted" if health == "healthy" else health

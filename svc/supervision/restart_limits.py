@@ -62,7 +62,7 @@ def _number(environment: Mapping[str, str], key: str, kind: type[Number]) -> Num
 def after_start(count: RestartCount, requested: bool) -> RestartCount:
     """Return the count after a start."""
     if requested:
-        return RestartCount()  # 1
+        return RestartCount()  # rule 1
     return RestartCount(count.restarts + 1, reason=count.reason)  # 2, 6
 
 
@@ -75,4 +75,4 @@ def after_exit(
     """
     if shutting_down or count.restarts < limits.max_restarts:
         return RestartCount(count.restarts, reason=reason), limits.delay  # 3, 5, 6
-    return RestartCount(count.restarts, failed=True, reason=reason), None  # 4
+    return RestartCount(count.restarts, failed=True, reason=reason), None  # rule 4

@@ -78,11 +78,11 @@ class Guard:
         4. The client sends a token that is valid for this access.
         """
         if access == OPEN or (client.is_local and not self.loopback_needs_token):
-            return  # 1
+            return  # rule 1
         if (access == READ and self.read is None) or (access in (REPORT, WRITE) and self.insecure):
             return  # 2, 3
         if client.is_operator or (access != WRITE and self._is_reader(authorization)):
-            return  # 4
+            return  # rule 4
         if self.token is None and (access == WRITE or self.read is None):
             raise Unauthorized(NO_TOKEN)
         if access == WRITE and self._is_reader(authorization):

@@ -29,10 +29,10 @@ def is_mass_expiry(services: Collection[Service], now: float, listening_since: f
         if service.is_static():
             continue
         if service.expired:
-            ended += service.last_heartbeat + service.lease_seconds > now - WINDOW_SECONDS  # 1
+            ended += service.last_heartbeat + service.lease_seconds > now - WINDOW_SECONDS  # rule 1
             continue
         end = lease.expires_at(service, listening_since)
-        silent += end - service.lease_seconds / 2 <= now and end <= now + WINDOW_SECONDS  # 2
+        silent += end - service.lease_seconds / 2 <= now and end <= now + WINDOW_SECONDS  # rule 2
     lost = ended + silent
     if lost < MASS_EXPIRY_MIN_SERVICES:
         return False
@@ -84,16 +84,16 @@ class LeaseExpiry:
         3. Otherwise lapsed leases end. They also end for one window after an operator has allowed it.
         """
         if not -MAX_ROUND_GAP_SECONDS <= now - self._last_round <= MAX_ROUND_GAP_SECONDS:
-            self._restart(now)  # 1
+            self._restart(now)  # rule 1
         self._last_round = now
         live = sum(not s.expired for s in services)
         silent = [s for s in possibly_silent(services, now) if not s.expired]
         lapsed = [s for s in silent if lease.has_lapsed(s, now, self.listening_since)]
         if is_mass_expiry(services, now, self.listening_since):
-            self._kept_until = now + WINDOW_SECONDS  # 2
+            self._kept_until = now + WINDOW_SECONDS  # rule 2
         if self._endings_allowed_until <= now < self._kept_until:
             return ExpiryDecision([], lapsed, live)
-        return ExpiryDecision(lapsed, [], live)  # 3
+        return ExpiryDecision(lapsed, [], live)  # rule 3
 
     def allow_endings(self, now: float) -> None:
         """Let lapsed leases end for one window, because an operator has confirmed that these services are gone."""

@@ -157,7 +157,8 @@ return all
 """
 )
 
-# Arguments: a registry's id, seconds for which the names count, and the names, joined by newlines. Result: nil.
+# Arguments: a registry's id; for how many seconds its report is valid; the names of the services that its health
+# checks reach, joined by newlines. Result: nil.
 SHARE_REACHED = (
     COMMON
     + """

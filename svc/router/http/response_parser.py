@@ -201,7 +201,7 @@ class ResponseParser:
             self.until_close = True
 
     def on_body(self, data: bytes) -> None:
-        if self.done:  # the body of a response to HEAD
+        if self.done:  # an instance must not send a body in response to HEAD
             self.persistent = False
         else:
             self.body.append(data)

@@ -56,11 +56,11 @@ def send_request(
 
 
 def _may_resend_on_new_connection(exchange: Exchange, error: UpstreamError) -> bool:
-    """Return whether a kept connection had ended while it was idle, which is not a failure of the instance.
+    """Return whether the request may be sent again, because the kept connection had ended while it was idle.
 
-    In this case, the request was not acknowledged, or the connection was reset when the request arrived: the kernel
-    resets a connection that is closed with unread bytes. After a reset, send the request again only once, because the
-    request may also have killed the instance.
+    The instance has not failed then. The signs are that the request was never acknowledged, or that the connection was
+    reset when it arrived: the kernel resets a connection that is closed with unread bytes. But the request may also
+    have killed the instance, so after a reset it may be sent again only once.
     """
     attempt = exchange.attempt
     seconds = exchange.state.clock() - attempt.started if attempt is not None else 0.0

@@ -162,7 +162,8 @@ def _buckets(histogram: Histogram) -> list[tuple[str, float]]:
 def _usage(ledger: Ledger) -> Iterator[Metric]:
     """Yield what each key has used of each model since the start, and the requests that the ledger could not write.
 
-    The tokens of a running stream are estimates, which its end may lower; a counter never falls.
+    A running stream's tokens are estimates, which its end may lower. A counter must not fall, so it shows the highest
+    total so far.
     """
     labels = ["key", "model"]
     requests = CounterMetricFamily("svc_router_usage_requests", "Requests that ended, by key.", labels=labels)

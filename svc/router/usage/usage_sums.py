@@ -1,7 +1,8 @@
-"""The sums of what requests have used since they were last taken, by key, user and model. Pure.
+"""What requests have used since the sums were last taken, one row for each key, user and model. Pure.
 
-Clients may name any number of users. What exceeds the limit of rows is counted for the user OTHER of its key and model;
-if keys and models are too many as well, all three are OTHER.
+Clients may name any number of users, so the number of rows is limited. Beyond the limit, a request is counted in the
+row of its key, its model and the user OTHER; if there are too many of these as well, in the row with OTHER for all
+three.
 """
 
 from svc.protocol.usage import OTHER, UsageCounts
