@@ -137,6 +137,7 @@ class FakeRouter(ThreadingHTTPServer):
             "requests": requests,
             "errors": 0.4,
             "retries": 12,
+            "resumed": 3,
             "models": models,
             "instances": instances,
             "others": {"kinds": self.astray, "lately": self.astray, "names": self.unknown},

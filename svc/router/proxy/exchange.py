@@ -73,7 +73,8 @@ class Exchange:
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
     _waiter: "Waiter | None" = None
     first_byte_at = 0.0
-    waiting_since = queue_seconds = 0.0  # when the request began to wait, and for how long it has waited before
+    waiting_since = 0.0  # when the request began to wait; 0: it does not wait
+    queue_seconds = 0.0  # for how long it has waited before
     prompt_estimate: int | None = None  # the estimated tokens of the prompt, once they are known
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:

@@ -196,9 +196,10 @@ class Resumption:
         proof = "" if request.repeats else self._dialect.proof
         routing = msgspec.structs.replace(self._routing, charge=None)  # its account was charged with it before
         while True:
-            failures = exchange.failures
-            if kills(failures):
+            if kills(exchange.failures):
                 return "poisoned"
+            # An instance that refused the connection had no work with the request. Each is asked only once.
+            failures = tuple(failure for failure in exchange.failures if not failure.refused)
             if len(failures) >= MAX_ATTEMPTS:
                 return "attempts"
             counts = bool(failures) and counts_for_budget(failures)
