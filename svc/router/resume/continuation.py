@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from svc.protocol.continuation import CONTINUE_FIELDS
 from svc.router.resume.dialect import Dialect
 from svc.router.resume.partial_answer import PartialAnswer
 from svc.router.resume.request_fields import (
@@ -64,8 +65,7 @@ def continuation(dialect: Dialect, body: bytes, partial: PartialAnswer) -> Conti
     else:
         changed["messages"] = _raw(_with_answer(dialect, fields, sent, partial.reasoning))
     if dialect is Dialect.CHAT:
-        changed["continue_final_message"] = msgspec.Raw(b"true")
-        changed["add_generation_prompt"] = msgspec.Raw(b"false")
+        changed |= {name: _raw(flag) for name, flag in CONTINUE_FIELDS.items()}
     end = text_end(text, text[len(sent) :], stop_texts(fields), value(fields, "include_stop_str_in_output") is True)
     return Continuation(_encode(changed), text_end=end, tokens=max(0, tokens))
 
