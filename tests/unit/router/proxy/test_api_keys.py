@@ -207,7 +207,7 @@ def test_a_broken_file_keeps_the_last_good_keys_and_is_logged_once(keys, path, c
 
 
 def write_after_all(path: Path) -> None:
-    path.unlink()
+    path.write_text("[keys]\n")  # what is broken is not overwritten
     write(path, new=entry("svc-new"))
 
 
