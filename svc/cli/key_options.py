@@ -93,13 +93,13 @@ def policy_options(function: F) -> F:
 
 def key_changes(now: datetime.datetime, **options: Any) -> KeyChanges:
     """Return the fields that the given options change; raise UsageError for a value that a key may not have."""
-    changes = KeyChanges()
+    changes: KeyChanges = {}
     for name in LIMITS:
         if (limit := options[name]) is not None:
-            changes[name] = limit or None  # type: ignore[literal-required]
+            changes[name] = limit or None
     for name in ("share", "priority", "front", "operator"):
         if (value := options[name]) is not None:
-            changes[name] = value  # type: ignore[literal-required]  # each has a type of its own, which click checks
+            changes[name] = value
     if (note := options["note"]) is not None:
         changes["note"] = _checked("--note", check_note, note)
     if (models := options["models"]) is not None:

@@ -1,7 +1,6 @@
 """`svc keys`: add, change, show, list and revoke API keys of the router."""
 
 import contextlib
-import dataclasses
 import datetime
 import json
 import os
@@ -19,7 +18,7 @@ from svc.cli.name_completers import keys
 from svc.cli.options import HERE, keys_file_of_site, settings
 from svc.config import router_keys
 from svc.config.router_key_changes import add_key, change_key, discard_key, find_key, revoke_key
-from svc.config.router_key_entry import KeyEntry, check_name
+from svc.config.router_key_entry import FIELDS, KeyEntry, check_name
 from svc.site import supervisord_process
 from svc.site.audit import record_key_change
 from svc.site.program_groups import unapplied_keys_file
@@ -27,23 +26,8 @@ from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
 DIGEST_DIGITS = 8  # number of digits at the start of the SHA-256 that are shown
-COLUMNS = {  # field -> its heading
-    "name": "NAME",
-    "created": "CREATED",
-    "requests_per_minute": "PER MINUTE",
-    "concurrency": "AT ONCE",
-    "tokens_per_minute": "TOKENS/MIN",
-    "tokens_per_day": "TOKENS/DAY",
-    "share": "SHARE",
-    "priority": "PRIORITY",
-    "models": "MODELS",
-    "expires": "EXPIRES",
-    "front": "FRONT",
-    "operator": "OPERATOR",
-    "sha256": "SHA-256",
-    "note": "NOTE",
-}
-OPTIONAL_COLUMNS = ("tokens_per_minute", "tokens_per_day", "share", "priority", "models", "expires", "front")
+LAST_COLUMNS = ("sha256", "note")
+SHOWN_FIELDS = sorted(FIELDS, key=lambda field: LAST_COLUMNS.index(field.name) if field.name in LAST_COLUMNS else -1)
 file_option = click.option(
     "--file",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -146,8 +130,8 @@ def list_keys(as_json: bool, file: Path | None) -> None:
     if as_json:
         echo_json({"keys": rows}, indent=2)
     elif rows:
-        columns = _columns(entries.values())
-        heads = tuple(COLUMNS[field] for field in columns)
+        columns = {"name": "NAME"} | _columns(entries.values())
+        heads = tuple(columns.values())
         for row in rows:
             if (expires := entries[row["name"]].expires) and expires <= _now():
                 row["expires"] += " (expired)"
@@ -210,7 +194,7 @@ def _setting_hint(path: Path) -> str:
 
 
 def _row(name: str, entry: KeyEntry) -> dict[str, Any]:
-    return {"name": name} | {field: _value(entry, field) for field in COLUMNS if field != "name"}
+    return {"name": name} | {field.name: _value(entry, field.name) for field in SHOWN_FIELDS}
 
 
 def _value(entry: KeyEntry, field: str) -> Any:
@@ -220,11 +204,14 @@ def _value(entry: KeyEntry, field: str) -> Any:
     return value[:DIGEST_DIGITS] if field == "sha256" else value
 
 
-def _columns(entries: Iterable[KeyEntry]) -> list[str]:
-    """Return the fields that the list shows. One of OPTIONAL_COLUMNS is shown if it is set in an entry."""
-    defaults = {field.name: field.default for field in dataclasses.fields(KeyEntry)}
-    used = {name for entry in entries for name in OPTIONAL_COLUMNS if getattr(entry, name) != defaults[name]}
-    return [name for name in COLUMNS if name not in OPTIONAL_COLUMNS or name in used]
+def _columns(entries: Iterable[KeyEntry]) -> dict[str, str]:
+    """Return the fields that the list shows, with their headings; most are shown only if an entry sets them."""
+    entries = list(entries)
+    return {
+        field.name: field.metadata["heading"]
+        for field in SHOWN_FIELDS
+        if field.metadata["is_always_shown"] or any(getattr(entry, field.name) != field.default for entry in entries)
+    }
 
 
 def _cell(value: Any) -> str:

@@ -6,7 +6,7 @@ import datetime
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TypedDict
+from typing import Any
 
 from svc.base.errors import CommandError
 from svc.base.similar_names import did_you_mean
@@ -17,20 +17,7 @@ SECRET_PREFIX = "svc-"
 SECRET_BYTES = 32
 
 
-class KeyChanges(TypedDict, total=False):
-    """The fields of a key that a command sets; None removes a limit or the time of expiry."""
-
-    requests_per_minute: int | None
-    concurrency: int | None
-    tokens_per_minute: int | None
-    tokens_per_day: int | None
-    share: float
-    priority: int
-    models: tuple[str, ...]
-    expires: datetime.datetime | None
-    front: bool
-    operator: bool
-    note: str
+KeyChanges = dict[str, Any]  # field of a key -> its new value; None removes a limit or the time of expiry
 
 
 def add_key(path: Path, name: str, changes: KeyChanges) -> str:

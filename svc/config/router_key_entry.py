@@ -18,26 +18,6 @@ SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 MIN_SHARE, MAX_SHARE = 0.001, 1000.0
 MAX_PRIORITY = 100
 MAX_LIMIT = 10**15  # buckets compute with floats, in which larger numbers lose single requests
-LIMITS = ("requests_per_minute", "concurrency", "tokens_per_minute", "tokens_per_day")
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class KeyEntry:
-    """One API key, without its secret. A limit of None means unlimited."""
-
-    sha256: str
-    created: datetime.datetime
-    requests_per_minute: int | None = None
-    concurrency: int | None = None
-    operator: bool = False
-    note: str = ""
-    tokens_per_minute: int | None = None
-    tokens_per_day: int | None = None
-    share: float = 1.0  # the key's weight when requests wait for an instance
-    priority: int = 0  # priority of the key's waiting requests; higher goes first
-    models: tuple[str, ...] = ()  # patterns of the names of models that the key may use; empty: all
-    expires: datetime.datetime | None = None
-    front: bool = False  # whether the key's requests may name the user for whom they are sent
 
 
 def _sha256(value: Any) -> str:
@@ -112,19 +92,35 @@ def check_note(value: Any) -> str:
     return value
 
 
-READERS: dict[str, Callable[[Any], Any]] = {
-    "sha256": _sha256,
-    "created": _time,
-    "requests_per_minute": _positive_number,
-    "concurrency": _positive_number,
-    "tokens_per_minute": _positive_number,
-    "tokens_per_day": _positive_number,
-    "share": _share,
-    "priority": _priority,
-    "models": check_models,
-    "expires": _time,
-    "front": _boolean,
-    "operator": _boolean,
-    "note": check_note,
-}
-REQUIRED = ("sha256", "created")
+def _field(read: Callable[[Any], Any], heading: str, is_always_shown: bool = False, **default: Any) -> Any:
+    """Return a field of a key.
+
+    `read` returns the field's value from what TOML has, or raises ValueError. `heading`: that of its column in
+    `svc keys list`; the column is shown if any key sets the field, or `is_always_shown`.
+    """
+    return dataclasses.field(metadata={"read": read, "heading": heading, "is_always_shown": is_always_shown}, **default)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyEntry:
+    """One API key, without its secret, and the only list of its fields. A limit of None means unlimited."""
+
+    sha256: str = _field(_sha256, "SHA-256", True)
+    created: datetime.datetime = _field(_time, "CREATED", True)
+    requests_per_minute: int | None = _field(_positive_number, "PER MINUTE", True, default=None)
+    concurrency: int | None = _field(_positive_number, "AT ONCE", True, default=None)
+    tokens_per_minute: int | None = _field(_positive_number, "TOKENS/MIN", default=None)
+    tokens_per_day: int | None = _field(_positive_number, "TOKENS/DAY", default=None)
+    share: float = _field(_share, "SHARE", default=1.0)  # the key's weight where requests wait
+    priority: int = _field(_priority, "PRIORITY", default=0)  # of its waiting requests; higher goes first
+    models: tuple[str, ...] = _field(check_models, "MODELS", default=())  # patterns of models it may use; empty: all
+    expires: datetime.datetime | None = _field(_time, "EXPIRES", default=None)
+    front: bool = _field(_boolean, "FRONT", default=False)  # its requests may name the user for whom they are sent
+    operator: bool = _field(_boolean, "OPERATOR", True, default=False)
+    note: str = _field(check_note, "NOTE", True, default="")
+
+
+FIELDS = dataclasses.fields(KeyEntry)  # in the order of the file
+READERS: dict[str, Callable[[Any], Any]] = {field.name: field.metadata["read"] for field in FIELDS}
+REQUIRED = tuple(field.name for field in FIELDS if field.default is dataclasses.MISSING)
+LIMITS = tuple(name for name, read in READERS.items() if read is _positive_number)

@@ -32,7 +32,7 @@ from typing import Any
 from svc.base import file_owner, private_files
 from svc.base.errors import CommandError, ConfigError
 from svc.base.toml import parse_toml
-from svc.config.router_key_entry import LIMITS, NAME, NAME_RULE, READERS, REQUIRED, KeyEntry
+from svc.config.router_key_entry import FIELDS, NAME, NAME_RULE, READERS, REQUIRED, KeyEntry
 
 CREATE_HINT = "make it with `svc keys add NAME`"
 BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")  # a key that TOML accepts without quotes
@@ -131,22 +131,17 @@ def render(entries: Mapping[str, KeyEntry]) -> str:
 
 
 def _table(name: str, entry: KeyEntry) -> str:
-    lines = [f"[keys.{_toml_key(name)}]", f'sha256 = "{entry.sha256}"', f"created = {_toml_time(entry.created)}"]
-    for limit in LIMITS:
-        if (value := getattr(entry, limit)) is not None:
-            lines.append(f"{limit} = {value}")
-    if entry.share != 1:
-        lines.append(f"share = {entry.share!r}")
-    if entry.priority:
-        lines.append(f"priority = {entry.priority}")
-    if entry.models:
-        lines.append(f"models = [{', '.join(map(_toml_string, entry.models))}]")
-    if entry.expires is not None:
-        lines.append(f"expires = {_toml_time(entry.expires)}")
-    lines += [f"{flag} = true" for flag in ("front", "operator") if getattr(entry, flag)]
-    if entry.note:
-        lines.append(f"note = {_toml_string(entry.note)}")
-    return "\n".join(lines) + "\n"
+    values = [(field, getattr(entry, field.name)) for field in FIELDS]
+    lines = [f"{field.name} = {_toml_value(value)}\n" for field, value in values if value != field.default]
+    return f"[keys.{_toml_key(name)}]\n{''.join(lines)}"
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, datetime.datetime):
+        return _toml_time(value)
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_string, value))}]"
+    return json.dumps(value, ensure_ascii=False)  # TOML has the same numbers, texts, true and false
 
 
 def _toml_time(time: datetime.datetime) -> str:

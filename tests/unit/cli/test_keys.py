@@ -7,8 +7,10 @@ import json
 import pytest
 from click.testing import CliRunner
 
+from svc.cli.keys import set_key
 from svc.cli.main import svc
 from svc.config import router_keys
+from svc.config.router_key_entry import FIELDS
 
 
 @pytest.fixture
@@ -150,3 +152,8 @@ def test_a_wrong_argument_is_refused_and_makes_no_file(run, tmp_path, arguments,
     assert result.exit_code == 2
     assert error in result.stderr
     assert not (tmp_path / "var/keys.toml").exists()
+
+
+def test_each_field_of_a_key_has_an_option():
+    options = {parameter.name for parameter in set_key.params}
+    assert options == {field.name for field in FIELDS} - {"sha256", "created"} | {"name", "file"}
