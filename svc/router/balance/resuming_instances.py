@@ -2,6 +2,8 @@
 
 from collections.abc import Container
 
+import msgspec
+
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.refused_requests import REGISTRY_NOTICE_SECONDS
@@ -43,8 +45,9 @@ def choose_resuming_or_wait(
     The instances in `left` are excluded until their entries in the table change. If all others are busy, or an instance
     is about to return, wait up to `queue_timeout`. If there are no others, wait REGISTRY_NOTICE_SECONDS for the table
     to show that the instance restarts. The request is not ordered, and delays no other one, because its client has a
-    part of the answer already.
+    part of the answer already. Its account is not charged: what the answer uses is counted by its first request.
     """
+    request = msgspec.structs.replace(request, account=None, charge=None)
 
     def choose() -> Target | None:
         try:

@@ -29,8 +29,13 @@ def end_broken(exchange: "Exchange", upstream: UpstreamConnection, error: Upstre
         log_failure(exchange, upstream.target, failure)
         raise TruncatedResponse(failure) from None
     if exchange.interruption in ("", "handover") and stream.is_complete():
-        upstream.done, upstream.persistent = True, False
-        return stream.take_rest(exchange.state.clock)
+        try:
+            rest = stream.take_rest(exchange.state.clock)
+        except UpstreamError as failure:  # what follows the beginning of the answer does not continue it
+            error = failure.with_traceback(None)
+        else:
+            upstream.done, upstream.persistent = True, False
+            return rest
     outcome = fail(exchange, error) if resumption is None else resumption.resume(exchange, error)
     if isinstance(outcome, bytes):
         return outcome

@@ -8,8 +8,6 @@ cannot be continued ends with an error event that says why.
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from svc.base.errors import BadGateway, SvcError
 from svc.router.balance.resuming_instances import choose_resuming_or_wait, has_place_elsewhere, may_resume
 from svc.router.balance.routing_request import RoutingRequest
@@ -194,7 +192,6 @@ class Resumption:
         state = exchange.state
         exchange.request = Request(self._request.head, request.body)
         proof = "" if request.repeats else self._dialect.proof
-        routing = msgspec.structs.replace(self._routing, charge=None)  # its account was charged with it before
         while True:
             if kills(exchange.failures):
                 return "poisoned"
@@ -205,10 +202,12 @@ class Resumption:
             counts = bool(failures) and counts_for_budget(failures)
             if counts and not state.balancer.may_retry():
                 return "attempts"
-            if not may_resume(state.balancer.table, routing.model, (), proof):
+            if not may_resume(state.balancer.table, self._routing.model, (), proof):
                 return "engine"
             seconds = state.settings.queue_timeout
-            target = choose_resuming_or_wait(state.balancer, routing, exchange.on_wait, self._left, proof, seconds)
+            target = choose_resuming_or_wait(
+                state.balancer, self._routing, exchange.on_wait, self._left, proof, seconds
+            )
             if target is None:
                 return "instance"
             exchange.attempts += 1

@@ -22,6 +22,7 @@ class ContinuedCompletion:
         "_join",
         "_prompt_tokens",
         "_tokens",
+        "ended",
         "failure",
         "finish_reason",
     )
@@ -29,6 +30,7 @@ class ContinuedCompletion:
     def __init__(self, partial: PartialAnswer, request: Continuation) -> None:
         self.failure = ""
         self.finish_reason = ""
+        self.ended = False  # whether the last event of the answer has come
         self._common = {"id": partial.id, "model": partial.model, "created": partial.created} if partial.started else {}
         self._has_role = partial.started
         self._has_content = not request.repeats
@@ -45,6 +47,7 @@ class ContinuedCompletion:
         """Rewrite the event in `data`, and append the result to `events` if the client is to get it."""
         if data.strip() == DONE:
             events.append(b"data: [DONE]\n\n")
+            self.ended = True
             return
         try:
             event = read_event(data)

@@ -2,14 +2,15 @@
 
     events = ContinuedEvents(partial, request)   # `partial` as it is now, `request` from `continuation`
     events.add(data)                             # returns the bytes to pass on; `data` may be cut anywhere
+    events.take_rest()                           # the same once the instance has ended its answer
     events.failure                               # not empty: the instance does not continue the answer
     events.stopped                               # the answer has ended, before the instance ends it
 
 The events get the answer's id, model and time. A second role or beginning of a message is dropped, and the usage
 becomes that of the whole answer. After a failure, no more events pass, and the router ends the stream with an error
-event. The answer has `stopped` at a stop text if the client had the beginning of that text already, so that the
-instance could not notice it. Then no more text passes, and the router may leave the instance and take the rest from
-`ending`.
+event. After the answer's last event, such as `[DONE]`, nothing passes and nothing fails any more. The answer has
+`stopped` at a stop text if the client had the beginning of that text already, so that the instance could not notice it.
+Then no more text passes, and the router may leave the instance and take the rest from `ending`.
 """
 
 from svc.router.http.sse import last_end, split
@@ -19,6 +20,8 @@ from svc.router.resume.continued_message import ContinuedMessage
 from svc.router.resume.dialect import Dialect
 from svc.router.resume.event_formats import payload
 from svc.router.resume.partial_answer import PartialAnswer
+
+MAX_EVENT_BYTES = 1 << 20  # limit for one event: it is kept in memory until it is whole
 
 
 class ContinuedEvents:
@@ -46,17 +49,25 @@ class ContinuedEvents:
         data = self._unended + data
         end = last_end(data)
         self._unended = data[end:]
-        return self._rewritten(data[:end])
+        events = self._rewritten(data[:end])
+        if self._form.failure or self._form.ended:
+            self._unended = b""
+        elif len(self._unended) > MAX_EVENT_BYTES:
+            self._form.failure, self._unended = "one of its events is too long", b""
+        return events
 
     def take_rest(self) -> bytes:
-        """Return the rewritten last event if the instance has not written the empty line at its end."""
+        """Return the rewritten last event, which may lack its empty line. The answer must have finished by then."""
         data, self._unended = self._unended, b""
-        return self._rewritten(data)
+        events = self._rewritten(data)
+        if not (self._form.failure or self._form.finish_reason or self._form.ended):
+            self._form.failure = "it ends its answer without a reason to finish"
+        return events
 
     def _rewritten(self, data: bytes) -> bytes:
         events: list[bytes] = []
         for event in split(data):
-            if self._form.failure:
+            if self._form.failure or self._form.ended:
                 break
             if text := payload(event):
                 self._form.rewrite(text, events)

@@ -23,6 +23,7 @@ class ContinuedMessage:
         "_next_block",
         "_prompt_tokens",
         "_tokens",
+        "ended",
         "failure",
         "finish_reason",
     )
@@ -30,6 +31,7 @@ class ContinuedMessage:
     def __init__(self, partial: PartialAnswer, request: Continuation) -> None:
         self.failure = ""
         self.finish_reason = ""
+        self.ended = False  # whether the last event of the answer has come
         self._has_start = partial.started
         self._has_text = not request.repeats
         self._block = partial.block  # the client's block that is open
@@ -75,12 +77,13 @@ class ContinuedMessage:
                 self.finish_reason = event["delta"].get("stop_reason") or self.finish_reason
                 self._add_usage(event.get("usage") or {})
                 return True
-            case "message_stop" | "ping":
+            case "message_stop" | "ping" as kind:
+                self.ended = kind == "message_stop"
                 return True
             case "error":
                 self.failure = f"it reports an error: {json.dumps(event)[:200]}"
             case kind:
-                self.failure = f"it sends an event of type {kind!r}"
+                self.failure = f"it sends an event of type {str(kind)[:100]!r}"
         return False
 
     def _start_block(self, event: dict[str, Any], events: list[bytes]) -> bool:

@@ -264,6 +264,7 @@ def test_a_client_may_refuse(site: Site):
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "it answered 200 instead of"),
         (CHUNKED + chunk(b'data: {"error": {"message": "no"}}\n\n'), "does not continue it"),
         (CHUNKED + chunk(b"data: nonsense\n\n"), "does not continue it"),
+        (CHUNKED + chunk(b"no event\n\n") + b"0\r\n\r\n", "without a reason to finish"),
     ],
 )
 def test_an_instance_that_does_not_continue_is_reported(site: Site, answer: bytes, reason: str):
@@ -273,6 +274,16 @@ def test_an_instance_that_does_not_continue_is_reported(site: Site, answer: byte
     assert (seen.text, seen.done, seen.finish_reasons) == ("".join(WORDS[:5]), 1, [])
     assert reason in seen.errors[0]["message"]
     assert len(engines.received) == 2
+
+
+@pytest.mark.parametrize("rest", [b"", b"0\r\n\r\n"])
+def test_what_an_instance_sends_after_the_end_changes_nothing(site: Site, rest: bytes):
+    """Then it breaks the connection off, or ends its answer in order."""
+    finish = event("z", {"delta": {"content": "!"}, "finish_reason": "stop"})
+    answer = CHUNKED + chunk(finish + b"data: [DONE]\n\ndata: {nonsense") + rest
+    site.play(Engines(6, continuation=lambda peer, received: peer.send(answer) or False))
+    seen = site.answer(CHAT)
+    assert (seen.finish_reasons, seen.done, seen.errors) == (["stop"], 1, [])
 
 
 def test_a_request_that_killed_two_instances_is_not_sent_on(site: Site):

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from svc.router.resume.continuation import Continuation
-from svc.router.resume.continued_events import ContinuedEvents
+from svc.router.resume.continued_events import MAX_EVENT_BYTES, ContinuedEvents
 from svc.router.resume.dialect import Dialect
 from svc.router.resume.partial_answer import PartialAnswer
 from svc.router.resume.text_join import TextEnd
@@ -170,3 +170,28 @@ def test_a_stop_that_began_before_the_break_ends_the_answer():
         "finish_reason": "stop",
     }
     assert rest == ["[DONE]"]
+
+
+def test_nothing_comes_after_the_end_whatever_the_instance_sends():
+    stream = ContinuedEvents(begun(), Continuation(b"", tokens=1))
+    end = chat({}, "stop") + b"data: [DONE]\n\n"
+    assert stream.add(end + b"data: [DONE]\n\n" + chat({"content": "x"}) + b":\n\ndata: {").count(b"\n\n") == 2
+    assert stream.add(b"data: nonsense\n\n") == stream.take_rest() == b""
+    assert not stream.failure
+
+
+@pytest.mark.parametrize("events", [b"", chat({"content": "x"}), b": a comment\n\n", b"no event at all"])
+def test_an_answer_that_ends_without_a_reason_to_finish_fails(events: bytes):
+    stream = ContinuedEvents(begun(), Continuation(b"", tokens=1))
+    stream.add(events)
+    stream.take_rest()
+    assert "without a reason to finish" in stream.failure
+
+
+def test_an_event_without_an_end_is_not_kept_for_ever():
+    stream = ContinuedEvents(begun(), Continuation(b"", tokens=1))
+    assert stream.add(b'data: {"x": "') == b""
+    for _ in range(5):
+        assert stream.add(b"x" * (MAX_EVENT_BYTES // 4)) == b""
+    assert "too long" in stream.failure
+    assert stream.take_rest() == b""

@@ -164,3 +164,26 @@ def test_a_stop_that_began_before_the_break_ends_the_answer():
     assert result == expected.replace(b": ", b":").replace(b", ", b",").replace(b"event:", b"event: ").replace(
         b"data:", b"data: "
     )
+
+
+def test_nothing_comes_after_the_end_whatever_the_instance_sends():
+    """vLLM writes `[DONE]` after message_stop."""
+    stream = stream_of()
+    result = stream.add(written(block(0), text(0, "!"), stop(0), end(), MESSAGE_STOP) + b"data: [DONE]\n\n")
+    assert result.count(b"event: message_stop") == 1
+    assert b"DONE" not in result
+    assert stream.add(b"data: nonsense\n\n") == stream.take_rest() == b""
+    assert not stream.failure
+
+
+def test_a_message_that_ends_without_a_reason_to_stop_fails():
+    stream = stream_of()
+    stream.add(written(block(0), text(0, "!"), stop(0)))
+    stream.take_rest()
+    assert "without a reason to finish" in stream.failure
+
+
+def test_a_failure_is_a_short_text():
+    stream = stream_of()
+    stream.add(written({"type": "surprise" * 1000}))
+    assert len(stream.failure) < 200
