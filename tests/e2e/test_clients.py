@@ -14,11 +14,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import anthropic
-import openai
 import pytest
 import requests
 
+from tests.client_libraries import anthropic, openai
 from tests.fork_server import SCRIPT
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import Router, router, service, static
@@ -81,22 +80,22 @@ def site(served: Site) -> Iterator[Site]:
         )
 
 
-def openai_at(router: Router, key: str = "none", **more: Any) -> openai.OpenAI:
+def openai_at(router: Router, key: str = "none", **more: Any) -> "openai.OpenAI":
     return openai.OpenAI(base_url=f"{router.url}/v1", api_key=key, **{"max_retries": 0, "timeout": 20, **more})
 
 
-def anthropic_at(router: Router, key: str = "none", **more: Any) -> anthropic.Anthropic:
+def anthropic_at(router: Router, key: str = "none", **more: Any) -> "anthropic.Anthropic":
     return anthropic.Anthropic(base_url=router.url, api_key=key, **{"max_retries": 0, "timeout": 20, **more})
 
 
 @pytest.fixture
-def client(site: Site) -> Iterator[openai.OpenAI]:
+def client(site: Site) -> "Iterator[openai.OpenAI]":
     with openai_at(site.open) as client:
         yield client
 
 
 @pytest.fixture
-def claude(site: Site) -> Iterator[anthropic.Anthropic]:
+def claude(site: Site) -> "Iterator[anthropic.Anthropic]":
     with anthropic_at(site.open) as client:
         yield client
 

@@ -9,10 +9,10 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import openai
 import pytest
 import requests
 
+from tests.client_libraries import openai
 from tests.e2e.llamas import MODEL, await_proofs, needs_llama, start_llamas
 from tests.e2e.sites import BIN, SharedSite, Site, http
 from tests.e2e.traffic import Traffic

@@ -10,9 +10,9 @@ import subprocess
 import time
 from collections.abc import Iterator
 
-import openai
 import pytest
 
+from tests.client_libraries import openai
 from tests.fork_server import SCRIPT
 from tests.integration.fakes import Mock, mock
 from tests.waiting import free_port, wait_until

@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 import requests
 
+from tests.client_libraries import anthropic, openai
 from tests.integration.router.client import Answer, post
 from tests.integration.router.event_streams import CHUNKED, chunk
 from tests.integration.router.instance import Instance, Peer, ReceivedRequest

@@ -9,9 +9,9 @@ import threading
 import time
 from collections.abc import Iterator
 
-import openai
 import pytest
 
+from tests.client_libraries import openai
 from tests.integration.router.client import post
 from tests.integration.router.disconnects import closes, half_closes
 from tests.integration.router.event_streams import CHUNKED, chunk, last_error

@@ -5,9 +5,9 @@ import socket
 import struct
 import threading
 
-import openai
 import pytest
 
+from tests.client_libraries import openai
 from tests.integration.fakes import mock
 from tests.integration.router.client import Client, post
 from tests.integration.router.event_streams import CHUNKED, HEAD, chunk, last_error, one_by_one
