@@ -12,15 +12,12 @@ import socket
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import NoReturn
 
 from svc.base import procfs, signals
 from svc.base.errors import ConfigError
 from svc.base.printable import escaped
-from svc.base.secret_file import read
 from svc.protocol import shim_variables
-from svc.protocol.engine_key import parse_key
 
 PRIVATE_VARIABLES = (  # read by supervisord's extension and this shim only, so removed from an instance's environment
     "SVC_MAX_RESTARTS",
@@ -114,6 +111,11 @@ def key_variable(name: str | None, file: str | None) -> list[tuple[str, str]]:
     """
     if not name or not file:
         return []
+    from pathlib import Path  # here, because most programs have no key, and these imports take a fifth of a start
+
+    from svc.base.secret_file import read
+    from svc.protocol.engine_key import parse_key
+
     path = Path(os.path.normpath(file))
     try:
         return [(name, read(path, parse_key, KEY_SETTING))]

@@ -72,6 +72,7 @@ def test_help_loads_no_command():
         ("svc.router.app, svc.router.router_components, svc.router.worker", {"requests", "urllib3"}),
         ("svc.babysitter.serve", {"prometheus_client"}),
         ("svc.mock.server", {"requests", "werkzeug", "gevent.monkey"}),
+        ("svc.supervision.launch", {"click", "logging", "pathlib"}),
     ],
 )
 def test_a_server_starts_without_the_libraries_that_few_need(server, unused):
