@@ -19,10 +19,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anthropic
-import openai
 import pytest
 
+from tests.client_libraries import anthropic, openai
 from tests.e2e.llamas import MODEL, await_proofs, needs_llama, start_llamas
 from tests.e2e.sites import Site, http
 from tests.waiting import wait_until
