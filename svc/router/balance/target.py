@@ -35,7 +35,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     address: tuple[str, int, bool] = ("", 0, False)  # the key of the instance's connections in the pool
     limit: int = 0  # the maximum number of its requests in flight; 0: unlimited, or adaptive
     has_adaptive_limit: bool = False  # whether the limit follows from what the engine reports
-    continues: bool = False  # whether the engine is proven to continue the beginning of an answer
     key: str = ""  # the API key that the instance requires of the router; secret
     hides_credentials: bool = False  # whether clients' credentials are withheld although `key` is empty
     authorization: bytes | None = None  # the header line that replaces clients' credentials; None: they are passed on
@@ -49,7 +48,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         limit = self.metadata.get("max_concurrency")
         force(self, "limit", limit if isinstance(limit, int) and limit > 0 and not isinstance(limit, bool) else 0)
         force(self, "has_adaptive_limit", limit == AUTO_CONCURRENCY)
-        force(self, "continues", self.metadata.get(CONTINUES) is True)
 
     def __repr__(self) -> str:
         return f"<Target {self.name}>"  # does not show the fields, because `key` is a secret
@@ -92,6 +90,13 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the registration allows requests: the instance runs and is not drained."""
         return self.status == "running" and not self.drained
 
+    def continues(self, proof: str) -> bool:
+        """Return whether the engine is proven to continue answers.
+
+        `proof`: the key in the metadata that says so, CONTINUES or CONTINUES_MESSAGES.
+        """
+        return self.metadata.get(proof) is True
+
     def is_restart_of(self, before: "Target") -> bool:
         """Return whether the instance has restarted, moved, returned or got another key since its state `before`.
 
@@ -99,7 +104,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         is proven to continue answers; this does not count as a restart.
         """
         renewed = self.lease_valid and not before.lease_valid
-        is_proven = self.continues and not before.continues
+        is_proven = self.continues(CONTINUES) and not before.continues(CONTINUES)
         registered_again = self.registered != before.registered and not is_proven
         return renewed or registered_again or self.key != before.key or self.has_lost_memory_since(before)
 

@@ -23,6 +23,7 @@ from svc.router.telemetry.statistics import USAGE_TAIL_BYTES
 
 if TYPE_CHECKING:
     from svc.router.balance.account import Account
+    from svc.router.balance.continuing_instances import FreePlaces
     from svc.router.balance.fair_order import Charge
     from svc.router.balance.request_queue import Waiter
     from svc.router.balance.work import AttemptWork
@@ -271,9 +272,9 @@ class Exchange:
         upstream, stream = self.upstream, self.stream
         return self.ended or (upstream is not None and upstream.done and (stream is None or not stream.held))
 
-    def why_not_resumable(self) -> str:
-        """Return why the response cannot go on at another instance now (of `REASONS`); empty if it can."""
-        return "not_supported" if self.resumption is None else self.resumption.why_not_moved(self)
+    def take_place(self, places: "FreePlaces") -> str:
+        """Take a place for the response at another instance; return why it cannot go on there now, empty if it can."""
+        return "not_supported" if self.resumption is None else self.resumption.take_place(self, places)
 
     def note_progress(self, size: int) -> None:
         """Count `size` bytes of the body and postpone the idle deadline, also for bytes that are not passed on yet."""

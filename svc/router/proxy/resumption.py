@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from svc.base.errors import BadGateway, SvcError
-from svc.router.balance.resuming_instances import choose_resuming_or_wait, has_place_elsewhere, may_resume
+from svc.router.balance.continuing_instances import FreePlaces, choose_continuing_or_wait, has_continuing_instance
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.http.request import Media, Request
@@ -44,7 +44,7 @@ class Resumption:
     It has no reference to its exchange: that would be a cycle, which would keep the request in memory.
     """
 
-    __slots__ = ("_client_address", "_dialect", "_is_asking", "_is_judged", "_left", "_request", "_routing", "reason")
+    __slots__ = ("_client_address", "_dialect", "_failed", "_is_asking", "_is_judged", "_request", "_routing", "reason")
 
     def __init__(
         self, exchange: "Exchange", stream: ResponseStream, routing: RoutingRequest, client_address: bytes
@@ -57,13 +57,8 @@ class Resumption:
             return
         self._dialect, self._request, self._routing = dialect, exchange.request, routing
         self._client_address = client_address
-        self._left: tuple[Target, ...] = ()  # the instances that have failed while they served the answer
+        self._failed: tuple[Target, ...] = ()  # the instances that have failed while they served the answer
         stream.record = AnswerRecord(dialect)
-
-    @property
-    def proof(self) -> str:
-        """The key in the metadata of the instances that can continue the answer, if it can be continued at all."""
-        return self._dialect.proof
 
     def fold(self, exchange: "Exchange") -> None:
         """Fold the stream's record, and drop it if the answer can never be continued."""
@@ -80,7 +75,7 @@ class Resumption:
         if not reason and not self._is_judged and partial.begun:
             self._is_judged, verdict = True, self._verdict(exchange, record)
             reason = "" if verdict in PASSING_REASONS else verdict
-            if not may_resume(exchange.state.balancer.table, self._routing.model, (), self.proof):
+            if not has_continuing_instance(exchange.state.balancer.table, self._routing.model, self._dialect.proof):
                 reason = reason or "engine"
         if stream.tokens.unended:
             reason = "too_long"  # a part of an event was passed on, because the whole event is too long
@@ -94,22 +89,17 @@ class Resumption:
         self.fold(exchange)
         return self.reason if stream.record is None else self._verdict(exchange, stream.record)
 
-    def why_not_moved(self, exchange: "Exchange") -> str:
-        """Return why the answer cannot be moved to another instance now; empty if it can."""
-        stream, attempt = exchange.stream, exchange.attempt
-        if stream is None or attempt is None:
-            return "not_supported"
+    def take_place(self, exchange: "Exchange", places: FreePlaces) -> str:
+        """Take a place for the answer at another instance; return why it cannot go on there now, empty if it can."""
         if self._is_asking:
             return "instance"
-        reason = self.why_not(exchange)
-        if reason or stream.record is None:
+        if reason := self.why_not(exchange):
             return reason
-        balancer, model = exchange.state.balancer, self._routing.model
-        proof = self._dialect.proof if stream.record.partial.begun else ""
-        left = (*balancer.table.unchanged_names(self._left), attempt.target.name)
-        if not may_resume(balancer.table, model, left, proof):
+        model, proof = self._routing.model, self._dialect.proof
+        excluded = (*exchange.state.balancer.table.unchanged_names(self._failed), exchange.instance)
+        if not places.has_instance(model, proof, excluded):
             return "engine"
-        return "" if has_place_elsewhere(balancer, model, (*self._left, attempt.target), proof) else "instance"
+        return "" if places.take(model, proof, excluded) else "instance"
 
     def _verdict(self, exchange: "Exchange", record: AnswerRecord) -> str:
         limit = exchange.state.settings.resume_max_text
@@ -171,7 +161,7 @@ class Resumption:
         prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
         exchange.end_attempt()
         if cause != "handover":  # an instance that handed over may continue the answer later, such as after its restart
-            self._left = (*self._left, target)
+            self._failed = (*self._failed, target)
             died = cause == "broken" and refuses_connections(target)
             exchange.failures += (FailedAttempt(target, AttemptOutcome.BEGUN, failure.message, died=died),)
         request = continuation(self._dialect, body, partial)
@@ -202,12 +192,11 @@ class Resumption:
             counts = bool(failures) and counts_for_budget(failures)
             if counts and not state.balancer.may_retry():
                 return "attempts"
-            if not may_resume(state.balancer.table, self._routing.model, (), proof):
+            balancer, routing, failed = state.balancer, self._routing, self._failed
+            if not has_continuing_instance(balancer.table, routing.model, proof):
                 return "engine"
             seconds = state.settings.queue_timeout
-            target = choose_resuming_or_wait(
-                state.balancer, self._routing, exchange.on_wait, self._left, proof, seconds
-            )
+            target = choose_continuing_or_wait(balancer, routing, exchange.on_wait, failed, proof, seconds)
             if target is None:
                 return "instance"
             exchange.attempts += 1
@@ -225,7 +214,7 @@ class Resumption:
                 result = FailedAttempt(target, AttemptOutcome.UNREADY, "it answered 503")
             exchange.end_attempt()
             exchange.failures += (result,)
-            self._left = (*self._left, target)
+            self._failed = (*self._failed, target)
 
 
 def fold_records(exchanges: "Iterable[Exchange | None]") -> None:

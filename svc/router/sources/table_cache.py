@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 FORMAT = "svc router table 1"
 FORMAT_PREFIX = b'{"format":"svc router table'
 # Fields of a target that are computed from other fields, or come from upstream_keys_file: a table's file has no secret.
-FIELDS_NOT_SAVED = ("authority", "address", "limit", "continues", "key", "hides_credentials", "authorization")
+FIELDS_NOT_SAVED = ("authority", "address", "limit", "key", "hides_credentials", "authorization")
 
 
 class CachedTable(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from svc.router.balance.continuing_instances import FreePlaces
 from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.handover import MAX_MOVING_STREAMS, Handover
 from tests.unit.router.examples import state, target
@@ -12,11 +13,6 @@ from tests.unit.router.examples import state, target
 CONTINUES = {"continues": True}
 A = target("a", "m", drained=True, handover=True)
 B = target("b", "m", metadata=CONTINUES)
-
-
-class FakeResumption:
-    def __init__(self, proof: str) -> None:
-        self.proof = proof
 
 
 class FakeExchange:
@@ -31,13 +27,13 @@ class FakeExchange:
         self.stream = stream
         self.interruption = ""
         self.closed = False
-        self.resumption: FakeResumption | None = FakeResumption(proof)
+        self.proof = proof
         self.reason = reason
         self.judgements = 0
 
-    def why_not_resumable(self) -> str:
+    def take_place(self, places: FreePlaces) -> str:
         self.judgements += 1
-        return self.reason
+        return self.reason or ("" if places.take(self.model, self.proof, (self.instance,)) else "instance")
 
     def interrupt(self, reason: str) -> None:
         assert not self.interruption
