@@ -279,4 +279,4 @@ def _babysitter_app() -> Any:
     from svc.babysitter import app
 
     unused: Any = None  # the routes are listed, not called
-    return app.create_app(unused, unused, unused, unused)
+    return app.create_app(unused, unused, unused, unused, unused)

@@ -138,9 +138,9 @@ def _write_bytes(exchange: Exchange, send: Send) -> None:
 def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: socket.socket, send: Send) -> None:
     """Send the head and a body of unknown length in chunks. `data`: the first part of the body."""
     upstream, finished = exchange.upstream, exchange.finished()
-    assert upstream is not None
     send(response_head + _chunk(data, finished))
     if exchange.stream is not None and exchange.stream.rewriter is None and not finished:
+        assert upstream is not None
         passes = partial(passes_without_usage, exchange) if exchange.hides_usage else exchange.passes
         upstream.relay = pump(upstream.sock, sock, passes, send, exchange.state.upstream_pool.stream_poll)
     while not finished:

@@ -8,7 +8,8 @@ from tests.integration.registry.stores import STORES
 
 @pytest.fixture(scope="session")
 def shared_redis(tmp_path_factory):
-    server = RedisServer(tmp_path_factory.mktemp("redis")).start()
+    # It is never killed. A sync after each write would wait for a busy disk longer than the registry waits for Redis.
+    server = RedisServer(tmp_path_factory.mktemp("redis"), "--appendfsync", "no").start()
     yield server
     server.end()
 

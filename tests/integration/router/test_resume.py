@@ -276,6 +276,14 @@ def test_an_instance_that_does_not_continue_is_reported(site: Site, answer: byte
     assert len(engines.received) == 2
 
 
+def test_answers_that_break_off_in_their_first_packet_end_with_the_error(site: Site):
+    """The client does not even have the head of the response then."""
+    site.play(lambda peer, received: peer.send(CHUNKED + chunk(b"data: {")) or False)
+    seen = site.answer(CHAT)
+    assert (seen.text, seen.done, len(seen.errors)) == ("", 1, 1)
+    site.router.assert_no_exception()
+
+
 @pytest.mark.parametrize("rest", [b"", b"0\r\n\r\n"])
 def test_what_an_instance_sends_after_the_end_changes_nothing(site: Site, rest: bytes):
     """Then it breaks the connection off, or ends its answer in order."""
