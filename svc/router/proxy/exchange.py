@@ -207,8 +207,8 @@ class Exchange:
                 if stream.held or not data.endswith(EVENT_ENDS):
                     data = stream.whole_events(data, upstream, self.note_progress)
                 data = stream.add(data, self.state.clock)
-                if stream.rewriter is not None and upstream.done:
-                    data += stream.take_unended(self.state.clock)
+                if stream.rewriter is not None and self.resumption is not None:
+                    data += self.resumption.last_events(self)
                 if (
                     stream.record is not None
                     and self.body_bytes > stream.record.fold_at

@@ -89,6 +89,31 @@ class Resumption:
         self.fold(exchange)
         return self.reason if stream.record is None else self._verdict(exchange, stream.record)
 
+    def last_events(self, exchange: "Exchange") -> bytes:
+        """Return the last events of a continued answer whose instance does not end it in order; else nothing.
+
+        An instance that does not notice a stop text would generate on, so the router leaves it at once.
+        """
+        stream, upstream = exchange.stream, exchange.upstream
+        assert stream is not None
+        assert upstream is not None
+        data = stream.take_unended(exchange.state.clock) if upstream.done else b""
+        if stream.rewriter is not None and stream.rewriter.stopped:
+            self.fold(exchange)
+            data += self._end(exchange, stream)
+        return data
+
+    def _end(self, exchange: "Exchange", stream: ResponseStream) -> bytes:
+        """End an answer that is complete but for its last events; return these.
+
+        If the answer is not recorded any more, return nothing and let the instance end it.
+        """
+        if stream.record is None:
+            return b""
+        exchange.ended, stream.rewriter = True, None
+        events = ending(self._dialect, self._request.body, stream.record.partial, prompt_tokens(exchange))
+        return stream.add(events, exchange.state.clock)
+
     def take_place(self, exchange: "Exchange", places: FreePlaces) -> str:
         """Take a place for the answer at another instance; return why it cannot go on there now, empty if it can."""
         if self._is_asking:
@@ -154,10 +179,8 @@ class Resumption:
         partial, body = record.partial, self._request.body
         partial.drop_unended()
         if partial.finish_reason or is_used_up(body, partial):
-            exchange.ended = True
             _count(exchange, "resumed", cause, target.name)
-            stream.rewriter = None
-            return stream.add(ending(self._dialect, body, partial, prompt_tokens(exchange)), exchange.state.clock)
+            return self._end(exchange, stream)
         prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
         exchange.end_attempt()
         if cause != "handover":  # an instance that handed over may continue the answer later, such as after its restart

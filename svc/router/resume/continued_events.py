@@ -4,13 +4,13 @@
     events.add(data)                             # returns the bytes to pass on; `data` may be cut anywhere
     events.take_rest()                           # the same once the instance has ended its answer
     events.failure                               # not empty: the instance does not continue the answer
-    events.stopped                               # the answer has ended, before the instance ends it
+    events.stopped                               # the answer has ended, unnoticed by the instance
 
 The events get the answer's id, model and time. A second role or beginning of a message is dropped, and the usage
 becomes that of the whole answer. After a failure, no more events pass, and the router ends the stream with an error
 event. After the answer's last event, such as `[DONE]`, nothing passes and nothing fails any more. The answer has
-`stopped` at a stop text if the client had the beginning of that text already, so that the instance could not notice it.
-Then no more text passes, and the router may leave the instance and take the rest from `ending`.
+`stopped` at a stop text if the client had the beginning of that text already, so that the instance cannot notice it.
+Then no more text passes, and the router leaves the instance and takes the last events from `ending`.
 """
 
 from svc.router.http.sse import last_end, split

@@ -159,6 +159,26 @@ def test_events_without_text_do_not_end_the_wait_for_the_rest(site: Site):
     assert (seen.text.split()[-1], seen.roles, seen.errors, seen.done) == ("end", 1, [], 1)
 
 
+@pytest.mark.parametrize("option", [{}, USAGE_OPTION])
+def test_an_instance_is_left_once_the_answer_ends_at_a_stop_that_began_before_the_break(
+    site: Site, option: dict[str, Any]
+):
+    """It would generate on, because it does not notice the stop, whose beginning is in its request."""
+    gone: list[bool] = []
+
+    def generates_on(peer: Peer, received: ReceivedRequest) -> bool:
+        peer.send(CHUNKED + chunk(event("z", {"delta": {"content": " the end"}})))
+        gone.append(peer.request() is None)
+        return False
+
+    site.play(Engines(6, continuation=generates_on))
+    seen = site.answer({**CHAT, **option, "stop": ["4 the end"]})
+    assert (seen.text, seen.finish_reasons, seen.errors, seen.done) == ("".join(WORDS[:5]), ["stop"], [], 1)
+    assert [usage["completion_tokens"] for usage in seen.usages] == [5] * bool(option)
+    wait_until(lambda: gone == [True], description="the router to leave the instance")
+    wait_until(lambda: site.last_line()["end"] == "done" and site.last_line().get("resumed"), description="the line")
+
+
 class Busy:
     """Requests that take all places of the instance `b`; all others go to `engines`."""
 
