@@ -42,7 +42,10 @@ def command(
     to other instances, which continue their answers.
     """
     if handover is not None and handover >= timeout:
-        raise click.UsageError("--handover must be less than --timeout, after which the command ends")
+        raise click.UsageError(
+            f"--handover is {handover:g} s, and must be less than --timeout ({timeout:g} s), "
+            "after which the command ends"
+        )
     drained = drain(access.client(), names)
     for name in drained:
         echo(f"{name} is drained: it gets nothing new")

@@ -64,7 +64,10 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         **more: Any,
     ) -> Any:
         if handover is not None and handover >= drain_timeout:
-            raise click.UsageError("--handover must be less than --drain-timeout, after which requests are cut")
+            raise click.UsageError(
+                f"--handover is {handover:g} s, and must be less than --drain-timeout ({drain_timeout:g} s), "
+                "after which requests are cut"
+            )
         limits = RolloutLimits(parallel, drain_timeout, timeout, allow_downtime, handover)
         return function(
             options=RolloutOptions(access.site_settings(router_url), limits, dry_run, delay_reasons), **more

@@ -192,7 +192,7 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
             or step.handover_since is not None
         ):
             return None
-        reason = f"its streams move to other instances after {waited:.0f} s"
+        reason = f"its streams move to other instances now, after {waited:.0f} s"
         return Decision(name, RolloutAction.HAND_OVER, reason)  # rule 4
     if count is None:
         reason = f"a router has not answered for {limits.drain_timeout:g} s: what is in flight?"

@@ -245,12 +245,12 @@ def _program_failure(supervisord: SupervisordClient, process: Process, console: 
     lines = last_output(supervisord, process)
     for line in lines:
         console.print_line(f"  {line}")
-    cause = process.spawnerr or process.description
+    failure = ": ".join(filter(None, (full_name(process), process.state, process.spawnerr or process.description)))
     if not is_log_file(process.logfile):
-        return CommandError(f"{full_name(process)}: {process.state}: {cause}; {STDOUT_TEXT}")
+        return CommandError(f"{failure}; {STDOUT_TEXT}")
     log = os.path.relpath(process.logfile)
     output = f"the end of its log is above, all is in {log}" if lines else f"it wrote nothing to {log}"
-    return CommandError(f"{full_name(process)}: {process.state}: {cause}; {output}")
+    return CommandError(f"{failure}; {output}")
 
 
 def _ready_site(

@@ -6,12 +6,14 @@ from typing import Any
 
 from rich.text import Text
 
+from svc.protocol.event import EVENT_KINDS
 from svc.protocol.health_state import BAD, GOOD, WARNING
 from svc.terminal.console import Console
 from svc.terminal.output import echo_json
 
 COLOURS = {GOOD: "green", WARNING: "yellow", BAD: "red"}
 MAX_SERVICE_COLUMNS = 32
+KIND_COLUMNS = max(map(len, EVENT_KINDS))
 
 Event = Mapping[str, Any]  # an event as GET /events returns it
 
@@ -38,7 +40,7 @@ class EventPrinter:
 def event_line(event: Event, service_columns: int = 0) -> Text:
     """Return an event as a line for people, with its time in the local time zone."""
     line = Text(f"{_local_time(event['time'])}  ", style="dim")
-    line.append(f"{event['kind']:12}", style=COLOURS.get(event["level"], ""))
+    line.append(f"{event['kind']:{KIND_COLUMNS}} ", style=COLOURS.get(event["level"], ""))
     line.append(f"{event['service']:{service_columns}}", style="not dim bold")
     if event["message"]:
         line.append(f"  {event['message']}", style="not dim")

@@ -283,4 +283,5 @@ def _explained(failure: SvcError, reason: str, exchange: "Exchange | None" = Non
     if reason == "failed" and exchange is not None:
         last = exchange.failures[-1]
         sentence = f"{sentence}: {last.target.name}: {last.reason}"
-    return type(failure)(f"{failure.message}; it could not be continued: {sentence}")
+    cure = "" if reason == "error" else "; send the request again"
+    return type(failure)(f"{failure.message}; it could not be continued: {sentence}{cure}")

@@ -28,7 +28,7 @@ from svc.router.resume.request_fields import (
 )
 
 REASONS = {
-    "off": "the router's settings do not allow it",
+    "off": "the router's settings do not allow it (resume, resume_models)",
     "client_refuses": "the request refuses it with X-No-Resume",
     "not_supported": "answers to requests of this kind cannot be continued",
     "several_choices": "the request asks for several answers at once",
@@ -36,12 +36,12 @@ REASONS = {
     "reasoning": "the answer was still reasoning, or reasons in a way that cannot be continued",
     "structured_output": "the answer follows a format that a continuation could break",
     "logprobs": "the request asks for log probabilities, token ids or other data of each token",
-    "too_long": "the answer had become too long",
+    "too_long": "the answer had become too long for the router to keep (resume_max_text)",
     "request_too_large": "the request is too large to be kept",
     "unreadable": "the router does not understand the answer's events",
     "error": "the instance had reported an error",
     "engine": "no other instance of the model is known to continue answers",
-    "instance": "no other instance of the model is available",
+    "instance": "no other instance of the model that can continue it was available in time",
     "attempts": "the request was tried too often",
     "poisoned": "the request may have killed its instances",
     "stopping": "the router is stopping",

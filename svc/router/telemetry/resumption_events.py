@@ -3,6 +3,7 @@
 from collections import Counter, defaultdict
 from collections.abc import Callable
 
+from svc.router.resume.eligibility import REASONS
 from svc.router.telemetry.event_reporter import EventReporter
 
 COLLECT_SECONDS = 1.0  # the answers of one instance within this time are collected into one event
@@ -39,10 +40,10 @@ class ResumptionEvents:
         self._due = 0.0
         for instance, others in self._resumed.items():
             names = [name for name, _ in others.most_common(MAX_NAMES) if name]
-            where = f" by {', '.join(names)}" if names else ": only its end was missing"
+            where = f" at {', '.join(names)}" if names else ": only its end was missing"
             reporter.add("resumed", instance, f"{_answers(others.total())} that it had begun went on{where}")
         for instance, reasons in self._failed.items():
-            causes = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common(MAX_NAMES))
+            causes = "; ".join(f"{REASONS[reason]} ({count})" for reason, count in reasons.most_common(MAX_NAMES))
             message = f"{_answers(reasons.total())} that it had begun could not be continued: {causes}"
             reporter.add("resume-failed", instance, message)
         self._resumed.clear()

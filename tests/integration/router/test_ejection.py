@@ -275,7 +275,7 @@ def test_a_stream_that_pauses_too_long_ends_with_the_error_event(site: Listed, a
     assert told.startswith(b"data: 1\n\n")
     assert (
         last_error(told)["message"]
-        == f"the answer paused for 0.3 s; it could not be continued: {REASONS['unreadable']}"
+        == f"the answer paused for 0.3 s; it could not be continued: {REASONS['unreadable']}; send the request again"
     )
 
 

@@ -217,7 +217,7 @@ def test_where_the_queue_is_full_the_error_says_so(site: Site):
     busy.ask(4)
     wait_until(lambda: site.waiting() == 4, description="the queue to be full")
     seen = site.answer(CHAT)
-    assert "no other instance of the model is available" in seen.errors[0]["message"]
+    assert "no other instance of the model that can continue it was available" in seen.errors[0]["message"]
     assert len(engines.received) == 1
     busy.end()
 
@@ -262,6 +262,7 @@ def test_what_cannot_be_continued_ends_with_the_reason(
     assert (len(seen.errors), seen.done, seen.finish_reasons) == (1, 1, [])
     assert "the instance's answer broke off" in seen.errors[0]["message"]
     assert "it could not be continued: " in seen.errors[0]["message"]
+    assert seen.errors[0]["message"].endswith("; send the request again")
     assert reason in seen.errors[0]["message"]
 
 
@@ -280,7 +281,10 @@ def test_a_client_may_refuse(site: Site):
     [
         (b"HTTP/1.1 400 X\r\nContent-Length: 2\r\n\r\n{}", "it answered 400"),
         (b"HTTP/1.1 500 X\r\nContent-Length: 2\r\n\r\n{}", "it answered 500"),
-        (b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n{}", "no other instance of the model is available"),
+        (
+            b"HTTP/1.1 503 X\r\nContent-Length: 2\r\n\r\n{}",
+            "no other instance of the model that can continue it was available",
+        ),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "it answered 200 instead of"),
         (CHUNKED + chunk(b'data: {"error": {"message": "no"}}\n\n'), "does not continue it"),
         (CHUNKED + chunk(b"data: nonsense\n\n"), "does not continue it"),

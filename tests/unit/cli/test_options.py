@@ -24,9 +24,12 @@ def test_any_other_text_is_no_time(text: str):
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        (["rollout", "restart", "a", "--handover", "60", "--drain-timeout", "60"], "less than --drain-timeout"),
-        (["apply", "--handover", "1h"], "less than --drain-timeout"),
-        (["drain", "a", "--handover", "10m"], "less than --timeout"),
+        (
+            ["rollout", "restart", "a", "--handover", "60", "--drain-timeout", "60"],
+            "is 60 s, and must be less than --drain-timeout (60 s)",
+        ),
+        (["apply", "--handover", "1h"], "is 3600 s, and must be less than --drain-timeout (1800 s)"),
+        (["drain", "a", "--handover", "10m"], "is 600 s, and must be less than --timeout (600 s)"),
         (["drain", "a", "--handover", "soon"], "is no time"),
     ],
 )

@@ -76,7 +76,7 @@ def test_streams_are_handed_over_and_what_stays_is_waited_for(engine, journal):
     engine(site, handover=5).run(restart("a"))
     assert site.calls == ["drain a", "hand over a", "stop a with 0 in flight", "restart a", "undrain a"]
     assert site.lines == [
-        "a: its streams move to other instances after 5 s",
+        "a: its streams move to other instances now, after 5 s",
         "a: 10 waited for (tool call: 10)",
         "a: back",
     ]

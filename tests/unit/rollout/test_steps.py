@@ -211,7 +211,7 @@ def test_requests_in_flight_after_the_drain_timeout_are_cut_and_counted():
 def test_streams_are_handed_over_once_and_only_from_an_own_drain():
     observation = busy(observed(now=5, a=service("m", **DRAINED), b=service("m")), a=3)
     (decision,) = decided(one_step(Stage.DRAINING), observation, handover=5)
-    assert (decision.action, decision.text) == (Action.HAND_OVER, "its streams move to other instances after 5 s")
+    assert (decision.action, decision.text) == (Action.HAND_OVER, "its streams move to other instances now, after 5 s")
     assert decided(one_step(Stage.DRAINING), observation, handover=5.1) == []
     assert decided(one_step(Stage.DRAINING), observation) == []
     assert decided(one_step(Stage.DRAINING, owns_drain=False), observation, handover=5) == []

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from svc.protocol.event import EVENT_KINDS
 from svc.terminal.console import Console
 from svc.terminal.event_lines import MAX_SERVICE_COLUMNS, EventPrinter, event_line
 
@@ -40,7 +41,12 @@ def printed(events: list[dict[str, Any]]) -> list[str]:
 
 
 def test_a_line_has_time_kind_service_and_message():
-    assert event_line(event()).plain == "01-02 03:04:05  expired     a-server  silent for 90 s"
+    assert event_line(event()).plain == "01-02 03:04:05  expired       a-server  silent for 90 s"
+
+
+def test_a_blank_follows_each_kind_and_all_services_are_aligned():
+    lines = [event_line(event(kind=kind)).plain for kind in EVENT_KINDS]
+    assert {line.index(" a-server") for line in lines} == {len("01-02 03:04:05  resume-failed")}
 
 
 def test_a_source_other_than_the_registry_is_shown():
@@ -58,7 +64,7 @@ def test_messages_are_aligned_after_the_longest_service():
 
 def test_one_very_long_name_does_not_shift_the_others():
     lines = printed([event("a"), event("x" * 200)])
-    assert lines[0].index("silent") == len("01-02 03:04:05  expired     ") + MAX_SERVICE_COLUMNS + 2
+    assert lines[0].index("silent") == len("01-02 03:04:05  expired       ") + MAX_SERVICE_COLUMNS + 2
 
 
 def test_programs_get_one_json_object_per_line(capsys):

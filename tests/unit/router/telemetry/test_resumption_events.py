@@ -20,7 +20,7 @@ def test_however_many_answers_there_is_one_event_for_each_instance():
         events.resumed("a", "b" if n % 4 else "c")
     events.resumed("d", "")
     assert reported(events, clock) == [
-        ("resumed", "a", "200 answers that it had begun went on by b, c"),
+        ("resumed", "a", "200 answers that it had begun went on at b, c"),
         ("resumed", "d", "an answer that it had begun went on: only its end was missing"),
     ]
 
@@ -31,5 +31,10 @@ def test_what_could_not_be_continued_is_reported_with_the_reasons():
     for reason in ("tool_call", "engine", "engine"):
         events.failed("a", reason)
     assert reported(events, clock) == [
-        ("resume-failed", "a", "3 answers that it had begun could not be continued: engine (2), tool_call (1)")
+        (
+            "resume-failed",
+            "a",
+            "3 answers that it had begun could not be continued: no other instance of the model is known to continue "
+            "answers (2); the answer had begun to call a tool (1)",
+        )
     ]
