@@ -92,6 +92,10 @@ class FreePlaces:
         """Return whether an instance that is not excluded continues answers of the model, even if it has no place."""
         return any(True for _ in self._instances(model, proof, excluded))
 
+    def has_place(self, model: str | None, proof: str) -> bool:
+        """Return whether an instance that continues answers of the model has a place."""
+        return any(self._free(target) > 0 for target in self._instances(model, proof, ()))
+
     def take(self, model: str | None, proof: str, excluded: Container[str] = ()) -> bool:
         """Take one place at an instance that is not excluded; return False if there is none."""
         target = max(self._instances(model, proof, excluded), key=self._free, default=None)

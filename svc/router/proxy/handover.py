@@ -77,6 +77,8 @@ class Handover:
             return NOT_STREAMED
         if not any(places.has_instance(exchange.model, proof) for proof in PROOFS):
             return NO_ENGINE  # without the cost of reading the request
+        if not any(places.has_place(exchange.model, proof) for proof in PROOFS):
+            return NO_ROOM  # as above: many streams may wait for room, and each is judged in every round
         reason = exchange.take_place(places)
         if reason not in (NO_ENGINE, NO_ROOM, *PASSING_REASONS):
             self._reasons[exchange] = reason

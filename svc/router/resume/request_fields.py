@@ -13,6 +13,9 @@ Fields = Mapping[str, msgspec.Raw]
 # Maximum of generated tokens. llama.cpp calls it `n_predict`; if a request has several, the least counts.
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "n_predict")
 TOKEN_MINIMUMS = ("min_tokens", "min_new_tokens")
+# Limits for the texts that end an answer. With a longer one, the search for its beginning would delay other requests.
+MAX_STOPS = 32
+MAX_STOP_CHARS = 500
 
 _decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_list = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -58,11 +61,13 @@ def prompt_text(fields: Fields) -> str | None:
 
 
 def stop_texts(fields: Fields) -> tuple[str, ...]:
-    """Return the texts that end the answer; raise TypeError if they are no texts."""
+    """Return the texts that end the answer; raise TypeError if they are no texts, ValueError if they are too long."""
     stops = value(fields, "stop") or value(fields, "stop_sequences") or ()
     stops = (stops,) if isinstance(stops, str) else tuple(stops)
     if not all(isinstance(stop, str) for stop in stops):
         raise TypeError("a stop is no text")
+    if len(stops) > MAX_STOPS or any(len(stop) > MAX_STOP_CHARS for stop in stops):
+        raise ValueError("the stops are too many or too long")
     return tuple(filter(None, stops))
 
 

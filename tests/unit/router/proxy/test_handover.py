@@ -147,6 +147,19 @@ def test_no_more_streams_are_judged_than_may_move():
     assert sum(exchange.judgements for exchange in exchanges) == MAX_MOVING_STREAMS
 
 
+def test_no_stream_is_judged_as_long_as_there_is_no_room():
+    """A judgement reads the whole request: 200 of them in each round would delay all other streams."""
+    full = target("b", "m", metadata={**CONTINUES, "max_concurrency": 1})
+    router = state(A, full)
+    router.balancer.begin_attempt(full)
+    exchanges = [FakeExchange() for _ in range(3)]
+    handover = Handover(router.balancer)
+    assert handover.move(exchanges) == {("a", "instance"): 3}
+    assert sum(exchange.judgements for exchange in exchanges) == 0
+    router.balancer.end_attempt(full, 1.0, False)
+    assert handover.move(exchanges) == {("a", "moving"): 1, ("a", "instance"): 2}
+
+
 def test_the_places_are_those_of_instances_that_continue_this_kind_of_answer():
     chat = target("b", "m", metadata={"continues": True, "max_concurrency": 1})
     both = target("c", "m", metadata={"continues": True, "continues_messages": True, "max_concurrency": 1})

@@ -102,6 +102,8 @@ def test_usual_chats_may_be_continued(fields: dict[str, Any]):
         ("not_supported", {"max_tokens": True}),
         ("not_supported", {"stop": [5]}),
         ("not_supported", {"stop": 5}),
+        ("not_supported", {"stop": ["x"] * 33}),
+        ("not_supported", {"stop": "x" * 501}),
         ("not_supported", {"messages": []}),
         ("not_supported", {"messages": "Hi"}),
         ("not_supported", {"messages": ["Hi"]}),
