@@ -118,9 +118,11 @@ class Resumption:
         """Take a place for the answer at another instance; return why it cannot go on there now, empty if it can."""
         if self._is_asking:
             return "instance"
-        if reason := self.why_not(exchange):
+        reason = self.why_not(exchange)
+        record = None if exchange.stream is None else exchange.stream.record
+        if reason or record is None:
             return reason
-        model, proof = self._routing.model, self._dialect.proof
+        model, proof = self._routing.model, self._dialect.proof if record.partial.begun else ""
         excluded = (*exchange.state.balancer.table.unchanged_names(self._failed), exchange.instance)
         if not places.has_instance(model, proof, excluded):
             return "engine"

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from svc.router.balance.continuing_instances import FreePlaces
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.proxy.answer_record import FOLD_BYTES, MAX_UNFOLDED_BYTES, AnswerRecord
 from svc.router.proxy.exchange import Exchange
@@ -35,6 +36,10 @@ def give(exchange: Exchange, *events: bytes) -> None:
         assert exchange.passes(b"%x\r\n%b\r\n" % (len(event), event))
 
 
+def why_it_stays(exchange: Exchange) -> str:
+    return exchange.take_place(FreePlaces(exchange.state.balancer))
+
+
 def record(exchange: Exchange) -> AnswerRecord:
     assert exchange.stream is not None
     assert exchange.stream.record is not None
@@ -55,7 +60,7 @@ def test_chunks_and_read_events_become_one_text_once():
 def test_every_event_that_passes_is_in_the_record():
     exchange = stream()
     give(exchange, ROLE, *[word(f"w{n} ") for n in range(20)])
-    assert exchange.why_not_resumable() == ""
+    assert why_it_stays(exchange) == ""
     assert record(exchange).partial.text == "".join(f"w{n} " for n in range(20))
 
 
@@ -99,7 +104,7 @@ def test_the_record_of_an_answer_that_can_never_be_continued_is_dropped(
         give(exchange, word(text[at : at + 10_000] or "w" * 10_000))
     assert exchange.stream is not None
     assert exchange.stream.record is None
-    assert exchange.why_not_resumable() == reason
+    assert why_it_stays(exchange) == reason
 
 
 def test_an_answer_without_text_may_go_on_anywhere_and_one_with_text_where_it_is_proven():
@@ -107,11 +112,11 @@ def test_an_answer_without_text_may_go_on_anywhere_and_one_with_text_where_it_is
     unproven = [target(name, "m", metadata={"models": ["m"]}) for name in ("a", "b")]
     exchange.state.replace_targets(unproven)
     give(exchange, ROLE)
-    assert exchange.why_not_resumable() == ""
+    assert why_it_stays(exchange) == ""
     give(exchange, word("w"))
-    assert exchange.why_not_resumable() == "engine"
+    assert why_it_stays(exchange) == "engine"
 
 
 def test_without_a_stream_there_is_nothing_to_move():
     exchange = Exchange(state(target("a", "m"), clock=Clock()), request(b"{}"), "127.0.0.1")
-    assert exchange.why_not_resumable() == "not_supported"
+    assert why_it_stays(exchange) == "not_supported"
