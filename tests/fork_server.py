@@ -186,13 +186,14 @@ def _start(server: str) -> str:
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.fork_server", str(listener.fileno()), *filter(None, [server])],
         cwd=ROOT,
+        stdin=subprocess.PIPE,  # the process ends at its end of file, even if this one is killed
         pass_fds=[listener.fileno()],
         start_new_session=True,
     )
     listener.close()
 
     def end() -> None:
-        process.terminate()
+        process.stdin.close()
         process.wait()
         os.unlink(path)
         os.rmdir(directory)
@@ -216,7 +217,7 @@ def import_modules(server: str) -> None:
 
 
 def serve(listener: socket.socket) -> None:
-    """Fork a command for each connection, and report the exit status of each that ends."""
+    """Fork a command for each connection, and report the exit status of each that ends; return at the end of stdin."""
     running: dict[int, socket.socket] = {}
     wakeup_read, wakeup_write = os.pipe()
     os.set_blocking(wakeup_write, False)
@@ -225,6 +226,7 @@ def serve(listener: socket.socket) -> None:
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ)
     selector.register(wakeup_read, selectors.EVENT_READ)
+    selector.register(sys.stdin, selectors.EVENT_READ)
     while True:
         for key, _ in selector.select():
             if key.fileobj is listener:
@@ -239,6 +241,8 @@ def serve(listener: socket.socket) -> None:
                         os.close(descriptor)
                     run(connection)
                 running[pid] = connection
+            elif key.fileobj is sys.stdin:
+                return
             else:
                 os.read(wakeup_read, 4096)
         for pid in list(running):

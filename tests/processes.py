@@ -3,6 +3,7 @@
 from contextlib import suppress
 
 from svc.base import procfs
+from tests.waiting import wait_until
 
 
 def members(session: int) -> list[int]:
@@ -14,3 +15,8 @@ def members(session: int) -> list[int]:
             if stat.session == session and stat.state != "Z":
                 pids.append(pid)
     return pids
+
+
+def await_end(session: int) -> None:
+    """Wait until no process of a session runs: a killed worker may hold the port a moment longer than its master."""
+    wait_until(lambda: not members(session), description=f"the end of session {session}", interval=0.01)

@@ -10,6 +10,7 @@ from typing import IO, Any
 import requests
 
 from tests.fork_server import start_server
+from tests.processes import await_end
 from tests.waiting import free_port, wait_until
 
 
@@ -58,6 +59,7 @@ class Mock:
             with suppress(ProcessLookupError):
                 os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait(timeout=10)
+            await_end(self.process.pid)
 
     def _arguments(self) -> list[str]:
         arguments = ["--name", self.name, "--port", str(self.port), "--models", ",".join(self.models)]

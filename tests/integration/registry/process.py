@@ -9,6 +9,7 @@ from pathlib import Path
 from svc.base.errors import Unavailable
 from svc.client.registry import RegistryClient
 from tests.fork_server import start_server
+from tests.processes import await_end
 from tests.waiting import free_port, wait_until
 
 SVC = [sys.executable, "-m", "svc"]
@@ -51,7 +52,10 @@ class Registry:
     def end(self, sig: signal.Signals = signal.SIGKILL) -> int:
         with suppress(ProcessLookupError):  # the whole process group, because a worker may outlive its master
             os.killpg(self.process.pid, sig)
-        return self.process.wait(15)
+        status = self.process.wait(15)
+        if sig == signal.SIGKILL:
+            await_end(self.process.pid)
+        return status
 
 
 def alive(pid: int) -> bool:
