@@ -7,7 +7,7 @@ from svc.base.errors import BadGateway, SvcError
 from svc.router.http.error_dialect import error_event
 from svc.router.http.upstream_error import UpstreamError
 from svc.router.proxy.exchange_report import log_failure
-from svc.router.proxy.response_breaks import ClientGone, TruncatedResponse
+from svc.router.proxy.response_breaks import HANDOVER, ClientGone, TruncatedResponse
 from svc.router.proxy.upstream import UpstreamConnection
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def end_broken(exchange: "Exchange", upstream: UpstreamConnection, error: Upstre
         exchange.end = exchange.interruption or "cut"
         log_failure(exchange, upstream.target, failure)
         raise TruncatedResponse(failure) from None
-    if exchange.interruption in ("", "handover") and stream.is_complete():
+    if exchange.interruption in ("", HANDOVER) and stream.is_complete():
         try:
             rest = stream.take_rest(exchange.state.clock)
         except UpstreamError as failure:  # what follows the beginning of the answer does not continue it

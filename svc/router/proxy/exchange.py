@@ -15,7 +15,7 @@ from svc.router.proxy.attempt import Attempt
 from svc.router.proxy.body_buffers import LARGE_BYTES, SMALL_BYTES, Allocation
 from svc.router.proxy.broken_response import end_broken, wrong_length
 from svc.router.proxy.exchange_report import report_end
-from svc.router.proxy.response_breaks import ClientGone
+from svc.router.proxy.response_breaks import HANDOVER, ClientGone
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.upstream import UpstreamConnection
 from svc.router.proxy.used_tokens import prompt_tokens, usage_part
@@ -33,9 +33,6 @@ if TYPE_CHECKING:
     from svc.router.proxy.retry import FailedAttempt
     from svc.router.proxy.stored_objects import ObjectIdReader
     from svc.router.state import RouterState
-
-
-HANDOVER = "handover"  # the interruption of a stream that is to go on at another instance
 
 
 class Exchange:

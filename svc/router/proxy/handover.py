@@ -13,7 +13,7 @@ from svc.protocol.service import CONTINUES, CONTINUES_MESSAGES
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.continuing_instances import FreePlaces
 from svc.router.proxy.attempt import Attempt
-from svc.router.proxy.exchange import HANDOVER
+from svc.router.proxy.response_breaks import HANDOVER
 from svc.router.proxy.resumption import PASSING_REASONS
 
 # A moved stream makes its new instance read the whole conversation, which delays the streams that are there already.
@@ -59,7 +59,9 @@ class Handover:
         names = self._balancer.table.handovers
         concerned = [exchange for exchange in exchanges if exchange.instance in names and not exchange.closed]
         counts = Counter((exchange.instance, MOVING) for exchange in concerned if exchange.interruption == HANDOVER)
-        places, remaining = FreePlaces(self._balancer), max(1, MAX_MOVING_STREAMS - counts.total())
+        places = FreePlaces(self._balancer)
+        # At least one: a stream whose client does not read is moving until the client reads on, perhaps for minutes.
+        remaining = max(1, MAX_MOVING_STREAMS - counts.total())
         self._reasons = {exchange: self._reasons[exchange] for exchange in concerned if exchange in self._reasons}
         for exchange in concerned:
             if exchange.interruption or exchange.attempt is None:

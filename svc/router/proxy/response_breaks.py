@@ -1,4 +1,6 @@
-"""The exceptions of a response that breaks off. Pure."""
+"""How a response breaks off. Pure."""
+
+HANDOVER = "handover"  # the interruption of a stream that is to go on at another instance
 
 
 class ClientGone(Exception):

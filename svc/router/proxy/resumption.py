@@ -19,6 +19,7 @@ from svc.router.proxy.answer_record import AnswerRecord
 from svc.router.proxy.body_buffers import LARGE_BYTES
 from svc.router.proxy.broken_response import fail
 from svc.router.proxy.exchange_report import report_poisoned
+from svc.router.proxy.response_breaks import HANDOVER, ClientGone
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import MAX_ATTEMPTS, FailedAttempt, counts_for_budget, kills
 from svc.router.proxy.send_request import send_request
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 NO_RESUME_HEADER = b"x-no-resume"
 PASSING_REASONS = ("", "reasoning", "unreadable")  # reasons that may pass: ask again later
+# Why no other instance continued an answer that may be continued. For any other reason, none was asked.
+FAILURES = ("engine", "instance", "attempts", "poisoned", "failed")
 MAX_FOLDS_PER_SWEEP = 16  # a fold takes 0.3 ms; a stream that the sweep does not reach folds its record itself
 
 
@@ -72,7 +75,7 @@ class Resumption:
         reason = partial.obstacle
         if partial.size > exchange.state.settings.resume_max_text:
             reason = "too_long"
-        if not reason and not self._is_judged and partial.begun:
+        if not reason and not self._is_judged and partial.has_content:
             self._is_judged, verdict = True, self._verdict(exchange, record)
             reason = "" if verdict in PASSING_REASONS else verdict
             if not has_continuing_instance(exchange.state.balancer.table, self._routing.model, self._dialect.proof):
@@ -122,7 +125,7 @@ class Resumption:
         record = None if exchange.stream is None else exchange.stream.record
         if reason or record is None:
             return reason
-        model, proof = self._routing.model, self._dialect.proof if record.partial.begun else ""
+        model, proof = self._routing.model, self._dialect.proof if record.partial.has_content else ""
         excluded = (*exchange.state.balancer.table.unchanged_names(self._failed), exchange.instance)
         if not places.has_instance(model, proof, excluded):
             return "engine"
@@ -141,20 +144,20 @@ class Resumption:
         """
         stream, attempt = exchange.stream, exchange.attempt
         assert stream is not None
-        interruption = exchange.interruption
-        if stream.rewriter is not None and stream.rewriter.failure and not interruption:
+        cause = exchange.interruption or "broken"
+        if stream.rewriter is not None and stream.rewriter.failure and cause == "broken":
             exchange.fail_attempt()  # an instance is not ejected because it does not continue answers
-            _count(exchange, "failed", "failed", exchange.instances[0])
+            _count_failed(exchange, "failed", exchange.instances[0])
             return BadGateway(f"the answer broke off, and {exchange.instance} does not continue it: {error}")
-        if interruption == "handover":
-            exchange.interruption, cause = "", "handover"
-            failure: SvcError = BadGateway("the instance is to be restarted, and its answer was broken off")
+        if cause == HANDOVER:
+            exchange.interruption = ""
+            failure: SvcError | ClientGone = BadGateway(
+                "the instance is to be restarted, and its answer was broken off"
+            )
         else:
-            cause = interruption or "broken"
-            broken = fail(exchange, error)
-            assert isinstance(broken, SvcError)
-            failure = broken
-        if interruption == "stopping" or attempt is None or exchange.state.now >= exchange.limit:
+            failure = fail(exchange, error)
+        assert isinstance(failure, SvcError)
+        if cause == "stopping" or attempt is None or exchange.state.now >= exchange.limit:
             return failure
         stream.held = b""
         first_byte_at = exchange.first_byte_at
@@ -165,9 +168,8 @@ class Resumption:
             return interruption_error.with_traceback(None)
         finally:
             exchange.first_byte_at, self._is_asking = first_byte_at, False
-            exchange.request = self._request if self.reason == "" else exchange.request
-        if isinstance(outcome, SvcError):
-            exchange.interruption = exchange.interruption or ("" if cause == "handover" else interruption)
+        if isinstance(outcome, SvcError) and cause == "timeout":
+            exchange.interruption = exchange.interruption or cause
         return outcome
 
     def _resume(
@@ -176,28 +178,31 @@ class Resumption:
         reason = self.why_not(exchange)
         record = stream.record
         if reason or record is None:
-            _count(exchange, "refused", reason, target.name)
+            _count_failed(exchange, reason, target.name)
             return _explained(failure, reason)
         partial, body = record.partial, self._request.body
         partial.drop_unended()
         if partial.finish_reason or is_used_up(body, partial):
-            _count(exchange, "resumed", cause, target.name)
+            _count_resumed(exchange, cause, target.name)
             return self._end(exchange, stream)
         prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
         exchange.end_attempt()
-        if cause != "handover":  # an instance that handed over may continue the answer later, such as after its restart
+        if cause != HANDOVER:  # an instance that handed over may continue the answer later, such as after its restart
             self._failed = (*self._failed, target)
             died = cause == "broken" and refuses_connections(target)
             exchange.failures += (FailedAttempt(target, AttemptOutcome.BEGUN, failure.message, died=died),)
         request = continuation(self._dialect, body, partial)
-        reason = self._ask_others(exchange, request)
+        try:
+            reason = self._ask_others(exchange, request)
+        finally:
+            exchange.request = self._request
         if reason == "":
             instance = exchange.instance
             stream.rewriter = ContinuedEvents(partial, request)
             exchange.instances = (*(exchange.instances or (target.name,)), instance)
-            _count(exchange, "resumed", cause, target.name, instance)
+            _count_resumed(exchange, cause, target.name, instance)
             return b""
-        _count(exchange, "failed", reason, target.name)
+        _count_failed(exchange, reason, target.name)
         if reason == "poisoned":
             return report_poisoned(exchange, self._routing.body, exchange.failures)
         return _explained(failure, reason, exchange)
@@ -269,14 +274,17 @@ def _first_reason(exchange: "Exchange", dialect: Dialect | None) -> str:
     return "request_too_large" if len(request.body) > LARGE_BYTES else ""
 
 
-def _count(exchange: "Exchange", outcome: str, reason: str, instance: str, other: str = "") -> None:
-    """Count what became of an answer that `instance` has broken off. `other`: the instance that continues it."""
-    state = exchange.state
-    state.statistics.resumptions[f"{outcome} {reason}"] += 1
-    if outcome == "resumed":
-        state.resumptions.resumed(instance, other)
-    else:
-        state.resumptions.failed(instance, reason)
+def _count_resumed(exchange: "Exchange", cause: str, instance: str, other: str = "") -> None:
+    """Count an answer of `instance` that goes on at `other`; empty if only its end was missing."""
+    exchange.state.statistics.resumptions[f"resumed {cause}"] += 1
+    exchange.state.resumptions.resumed(instance, other)
+
+
+def _count_failed(exchange: "Exchange", reason: str, instance: str) -> None:
+    """Count an answer of `instance` that does not go on."""
+    outcome = "failed" if reason in FAILURES else "refused"
+    exchange.state.statistics.resumptions[f"{outcome} {reason}"] += 1
+    exchange.state.resumptions.failed(instance, reason)
 
 
 def _explained(failure: SvcError, reason: str, exchange: "Exchange | None" = None) -> SvcError:

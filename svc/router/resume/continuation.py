@@ -74,7 +74,7 @@ def is_used_up(body: bytes, partial: PartialAnswer) -> bool:
     """Return whether the answer has all the tokens that the request allows, so that only its end is missing."""
     fields = read_fields(body)
     limit = None if fields is None else token_limit(fields)
-    return limit is not None and partial.begun and partial.tokens >= limit
+    return limit is not None and partial.has_content and partial.tokens >= limit
 
 
 def _raw(data: Any) -> msgspec.Raw:

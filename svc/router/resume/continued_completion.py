@@ -31,8 +31,10 @@ class ContinuedCompletion:
         self.failure = ""
         self.finish_reason = ""
         self.ended = False  # whether the last event of the answer has come
-        self._common = {"id": partial.id, "model": partial.model, "created": partial.created} if partial.started else {}
-        self._has_role = partial.started
+        self._common = (
+            {"id": partial.id, "model": partial.model, "created": partial.created} if partial.has_start else {}
+        )
+        self._has_role = partial.has_start
         self._has_content = not request.repeats
         self._join = TextJoin(request.text_end)
         self._tokens = request.tokens

@@ -32,7 +32,7 @@ class ContinuedMessage:
         self.failure = ""
         self.finish_reason = ""
         self.ended = False  # whether the last event of the answer has come
-        self._has_start = partial.started
+        self._has_start = partial.has_start
         self._has_text = not request.repeats
         self._block = partial.block  # the client's block that is open
         self._next_block = partial.next_block

@@ -44,7 +44,6 @@ REASONS = {
     "instance": "no other instance of the model that can continue it was available in time",
     "attempts": "the request was tried too often",
     "poisoned": "the request may have killed its instances",
-    "stopping": "the router is stopping",
     "failed": "another instance did not continue it",
 }
 
@@ -102,7 +101,7 @@ def _why_not(dialect: Dialect, fields: Fields, partial: PartialAnswer, limit_byt
         return "not_supported"
     if any(value(fields, name) not in (None, 1) for name in ("n", "best_of")) or value(fields, "use_beam_search"):
         return "several_choices"
-    if not partial.begun:
+    if not partial.has_content:
         return ""
     stop_texts(fields)
     if partial.size > limit_bytes:

@@ -62,6 +62,7 @@ class PartialAnswer:
         "dialect",
         "ended",
         "finish_reason",
+        "has_start",
         "id",
         "model",
         "next_block",
@@ -69,7 +70,6 @@ class PartialAnswer:
         "prompt_tokens",
         "reasoning_open",
         "size",
-        "started",
         "tokens",
         "usage_seen",
     )
@@ -78,7 +78,7 @@ class PartialAnswer:
         self.dialect = dialect
         self.id = self.model = ""  # id and model of the answer, from its first event
         self.created: int | None = None
-        self.started = False  # whether the client has the event with the role, or Anthropic's message_start
+        self.has_start = False  # whether the client has the event with the role, or Anthropic's message_start
         self.tokens = 0  # tokens of the completion: the events that carry a token, or what the last usage reports
         self.prompt_tokens: int | None = None  # includes cached tokens; None if no usage was seen
         self.cached_tokens: int | None = None
@@ -106,7 +106,7 @@ class PartialAnswer:
         return join_surrogates("".join(self._reasoning))
 
     @property
-    def begun(self) -> bool:
+    def has_content(self) -> bool:
         """Whether the client has any of the answer; if not, the same request can be sent again."""
         return bool(self._pieces or self._reasoning or self.obstacle or self.finish_reason)
 
@@ -154,7 +154,7 @@ class PartialAnswer:
     def _fold_completion(self, data: bytes, tokens: list[str]) -> None:
         """Add one event of a chat or a completion; append its text to `tokens`."""
         try:
-            event = decode_completion(data) if self.started else self._first_completion(data)
+            event = decode_completion(data) if self.has_start else self._first_completion(data)
         except DECODE_ERRORS:
             if data.strip() == DONE:
                 self.ended = True
@@ -201,8 +201,8 @@ class PartialAnswer:
 
     def _note_first(self, event: FirstCompletion) -> None:
         """Record the fields that are the same in all events of the answer."""
-        if event.choices and not self.started:
-            self.started = True
+        if event.choices and not self.has_start:
+            self.has_start = True
             self.id, self.model, self.created = event.id, event.model, event.created
 
     def _fold_delta(self, delta: Delta, tokens: list[str]) -> str | None:
@@ -265,7 +265,7 @@ class PartialAnswer:
             self._hinder("error" if kind == "error" else "unreadable")
 
     def _fold_start(self, message: Message) -> None:
-        self.started = True
+        self.has_start = True
         self.id, self.model = message.id, message.model
         if message.content:
             self._hinder("unreadable")

@@ -25,7 +25,7 @@ def test_a_recorded_chat_is_read():
     assert (partial.id, partial.model, partial.created) == ("chatcmpl-zn9L", "gemma", 1796124025)
     assert (partial.text, partial.finish_reason) == (" The colour of", "length")
     assert (partial.tokens, partial.prompt_tokens, partial.cached_tokens) == (3, 8, 0)
-    assert partial.started
+    assert partial.has_start
     assert partial.usage_seen
     assert partial.ended
     assert not partial.obstacle
@@ -55,7 +55,7 @@ def test_an_event_counts_once_it_is_whole(stream: bytes):
     second = stream.index(b" The")
     end = stream.index(b"data:", second)
     partial = fed(Dialect.CHAT, stream[:second])
-    assert (partial.started, partial.text) == (True, "")
+    assert (partial.has_start, partial.text) == (True, "")
     partial.feed(stream[second:end])
     assert partial.text == " The"
 
@@ -78,7 +78,7 @@ def test_tokens_without_text_are_counted_and_roles_are_not():
 def test_reasoning_is_kept_apart():
     partial = fed(Dialect.CHAT, chat({"reasoning": "H"}), chat({"reasoning_content": "m"}))
     assert partial.reasoning_open
-    assert partial.begun
+    assert partial.has_content
     partial.feed(chat({"content": "a"}))
     assert (partial.reasoning, partial.text, partial.tokens, partial.size) == ("Hm", "a", 3, 3)
     assert not partial.reasoning_open
