@@ -51,6 +51,10 @@ def command(
         echo(f"{name} is drained: it gets nothing new")
     if wait or handover is not None:
         url = site_router_url(settings(launch={"router_url": router_url}))
-        with KeptInterrupt() as interrupt, waiting(console()) as progress:
-            begin = partial(hand_over, access.client())
-            wait_until_idle(drained, url, timeout, progress, interrupt.sleep, handover, begin)
+        begin = partial(hand_over, access.client())
+        try:
+            with KeptInterrupt() as interrupt, waiting(console()) as progress:
+                wait_until_idle(drained, url, timeout, progress, interrupt.sleep, handover, begin)
+        except KeyboardInterrupt:
+            echo(f"interrupted: {', '.join(drained)}: still drained; `svc undrain {' '.join(drained)}` ends that")
+            raise

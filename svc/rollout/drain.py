@@ -4,7 +4,7 @@ A drained instance has a drain mark in the registry: routers send it no new requ
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from svc.base.errors import CommandError
@@ -86,23 +86,26 @@ def wait_until_idle(
     handover_at = float("inf") if handover is None else time.monotonic() + handover
     if RouterClient(router_url).instance_loads() is None:
         raise CommandError(f"the router does not answer at {router_url}; give its address with --router-url")
-    busy = list(names)
+    busy = dict.fromkeys(names, "")
     while busy := _busy(busy, router_url, progress):
         if time.monotonic() >= handover_at:
             handover_at = float("inf")
-            known = hand_over(busy)
+            known = hand_over(list(busy))
             progress.note(f"{', '.join(busy)}: {'streams move to other instances' if known else UNKNOWN_TO_REGISTRY}")
         if time.monotonic() > end:
             raise CommandError(
-                f"{', '.join(busy)}: requests in flight after {timeout:g} s, and it stays drained; "
-                "wait again, or stop it and cut them"
+                f"{', '.join(busy)}: requests in flight after {timeout:g} s ({'; '.join(busy.values())}), "
+                "and it stays drained; wait again, or stop it and cut them"
             )
         sleep(POLL_INTERVAL_SECONDS)
 
 
-def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]:
-    """Return the instances that have requests in flight or may still get some, or all if the router does not answer."""
-    requests, busy = RouterClient(router_url).requests_in_flight(), []
+def _busy(names: Iterable[str], router_url: str, progress: Waiting) -> dict[str, str]:
+    """Return the instances that have requests in flight or may still get some, each with a text about these requests.
+
+    If the router does not answer, all instances are returned.
+    """
+    requests, busy = RouterClient(router_url).requests_in_flight(), {}
     for name in names:
         count = requests_in_flight(name, [requests and requests.loads])
         if count == 0:
@@ -110,6 +113,6 @@ def _busy(names: Sequence[str], router_url: str, progress: Waiting) -> list[str]
         else:
             handover = counts_text(requests.handovers.get(name, {})) if requests else ""
             in_flight = "no answer" if count is None else f"{count} in flight"
-            progress.show(name, "; ".join(filter(None, (in_flight, handover))))
-            busy.append(name)
+            busy[name] = "; ".join(filter(None, (in_flight, handover)))
+            progress.show(name, busy[name])
     return busy

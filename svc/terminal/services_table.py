@@ -51,6 +51,8 @@ def service_details(service: Service, now: float) -> Iterator[tuple[str, str]]:
     yield "name", service["name"]
     yield "type", type_of(service)
     yield "state", state_of(service)
+    if service.get("handover"):
+        yield "handover", "routers move its streams to other instances"
     yield "heard", f"{_age(service, now)} ago"
     for key in DETAIL_FIELDS:
         if service.get(key) not in (None, ""):

@@ -109,6 +109,12 @@ def test_streams_are_handed_over_after_the_given_time(router):
     ]
 
 
+def test_the_error_names_the_requests_that_are_still_waited_for(router):
+    router.pages["/metrics"] = (200, router.metrics(1, 1))
+    with pytest.raises(CommandError, match=r"^a: requests in flight after 0 s \(1 in flight; 1 waited for \(tool call"):
+        wait_until_idle(["a"], router.url, 0, router, lambda _: None)
+
+
 def test_a_registry_that_knows_no_handover_lets_all_be_waited_for(router):
     registry = ListedServices()
     registry.knows_handovers = False

@@ -40,6 +40,13 @@ def test_a_row_has_the_colour_of_its_state():
     ]
 
 
+def test_details_say_whether_a_drained_instance_hands_over_its_streams():
+    drained = {"drained": True, "is_healthy": False}
+    moving = dict(services_table.service_details(service(**drained, handover=True), NOW))
+    assert (moving["state"], moving["handover"]) == ("drained", "routers move its streams to other instances")
+    assert "handover" not in dict(services_table.service_details(service(**drained), NOW))
+
+
 def test_details_omit_only_what_is_for_programs():
     output = dict(
         services_table.service_details(service(metadata={"cache_type": "paged", "models_list": [{"id": "m"}]}), NOW)
