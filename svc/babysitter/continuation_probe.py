@@ -151,7 +151,7 @@ def streamed_text(body: str) -> str:
             continue
         try:
             event = msgspec.json.decode(line.removeprefix("data:").strip(), type=_Event)
-        except msgspec.DecodeError:  # raised also for [DONE]
+        except (msgspec.DecodeError, RecursionError):  # raised also for [DONE], and for data that is nested too deeply
             continue
         texts += [choice.delta.content for choice in event.choices if choice.delta.content]
         texts.append(event.delta.text or "")

@@ -169,3 +169,8 @@ def test_white_space_is_part_of_a_continuation():
 def test_comments_crlf_and_other_events_are_skipped():
     lines = [": ping", "", "event: x", 'data: {"choices": [{"delta": {"content": "a"}}]}', "", "data: 1"]
     assert streamed_text("\r\n".join([*lines, 'data:{"choices": [{"delta": {"content": "b"}}]}', ""])) == "ab"
+
+
+@pytest.mark.parametrize("data", ["[" * 100_000 + "]" * 100_000, '{"choices": null}', '{"choices": 5}', '"', "\ufffd"])
+def test_what_cannot_be_read_is_skipped(data: str):
+    assert streamed_text(f'data: {data}\n\ndata: {{"choices": [{{"delta": {{"content": "a"}}}}]}}\n\n') == "a"
