@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from svc.base.errors import PoisonedRequest, SvcError
 from svc.router.balance.target import Target
 from svc.router.proxy.used_tokens import count_running, count_used, used_tokens
+from svc.router.resume.eligibility import FAILURES, REASONS
 from svc.router.telemetry.statistics import UNKNOWN_MODEL, USAGE_TAIL_BYTES, RequestRecord
 
 if TYPE_CHECKING:
@@ -43,6 +44,29 @@ def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = 
     """Log why an attempt at an instance failed."""
     request_id = exchange.request_id.decode("latin-1")
     log.log(level, "%s %s: %s", request_id, target.name, reason, extra={"request_id": request_id})
+
+
+def report_resumed(exchange: "Exchange", cause: str, instance: str, other: str = "") -> None:
+    """Count an answer that `instance` has broken off, and `other` continues; empty if only its end was missing."""
+    exchange.state.statistics.resumptions[f"resumed {cause}"] += 1
+    exchange.state.resumptions.resumed(instance, other)
+
+
+def report_not_resumed(exchange: "Exchange", reason: str, instance: str) -> None:
+    """Count an answer that `instance` has broken off, and no other continues. `reason`: a key of REASONS."""
+    outcome = "failed" if reason in FAILURES else "refused"
+    exchange.state.statistics.resumptions[f"{outcome} {reason}"] += 1
+    exchange.state.resumptions.failed(instance, reason)
+
+
+def unresumed_error(exchange: "Exchange", failure: SvcError, reason: str) -> SvcError:
+    """Return the client's error for an answer that does not go on: how it broke off, and why it does not go on."""
+    sentence = REASONS[reason]
+    if reason == "failed":
+        last = exchange.failures[-1]
+        sentence = f"{sentence}: {last.target.name}: {last.reason}"
+    cure = "" if reason == "error" else "; send the request again"
+    return type(failure)(f"{failure.message}; it could not be continued: {sentence}{cure}")
 
 
 def report_poisoned(exchange: "Exchange", body: bytes, failures: "tuple[FailedAttempt, ...]") -> PoisonedRequest:

@@ -18,7 +18,7 @@ from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.answer_record import AnswerRecord
 from svc.router.proxy.body_buffers import LARGE_BYTES
 from svc.router.proxy.broken_response import fail
-from svc.router.proxy.exchange_report import report_poisoned
+from svc.router.proxy.exchange_report import report_not_resumed, report_poisoned, report_resumed, unresumed_error
 from svc.router.proxy.response_breaks import HANDOVER, ClientGone
 from svc.router.proxy.response_stream import ResponseStream
 from svc.router.proxy.retry import MAX_ATTEMPTS, FailedAttempt, counts_for_budget, kills
@@ -28,7 +28,7 @@ from svc.router.proxy.used_tokens import prompt_tokens
 from svc.router.resume.continuation import Continuation, continuation, is_used_up
 from svc.router.resume.continued_events import ContinuedEvents
 from svc.router.resume.dialect import Dialect, dialect_of
-from svc.router.resume.eligibility import REASONS, why_not
+from svc.router.resume.eligibility import why_not
 from svc.router.resume.ending import ending
 
 if TYPE_CHECKING:
@@ -36,8 +36,6 @@ if TYPE_CHECKING:
 
 NO_RESUME_HEADER = b"x-no-resume"
 PASSING_REASONS = ("", "reasoning", "unreadable")  # reasons that may pass: ask again later
-# Why no other instance continued an answer that may be continued. For any other reason, none was asked.
-FAILURES = ("engine", "instance", "attempts", "poisoned", "failed")
 MAX_FOLDS_PER_SWEEP = 16  # a fold takes 0.3 ms; a stream that the sweep does not reach folds its record itself
 
 
@@ -147,7 +145,7 @@ class Resumption:
         cause = exchange.interruption or "broken"
         if stream.rewriter is not None and stream.rewriter.failure and cause == "broken":
             exchange.fail_attempt()  # an instance is not ejected because it does not continue answers
-            _count_failed(exchange, "failed", exchange.instances[0])
+            report_not_resumed(exchange, "failed", exchange.instances[0])
             return BadGateway(f"the answer broke off, and {exchange.instance} does not continue it: {error}")
         if cause == HANDOVER:
             exchange.interruption = ""
@@ -163,7 +161,7 @@ class Resumption:
         first_byte_at = exchange.first_byte_at
         exchange.interruption, self._is_asking = "", True
         try:
-            outcome = self._resume(exchange, stream, attempt.target, failure, cause)
+            outcome = self._resume_elsewhere(exchange, stream, attempt.target, failure, cause)
         except SvcError as interruption_error:  # the router stops, or the time for the whole request is over
             return interruption_error.with_traceback(None)
         finally:
@@ -172,18 +170,22 @@ class Resumption:
             exchange.interruption = exchange.interruption or cause
         return outcome
 
-    def _resume(
+    def _resume_elsewhere(
         self, exchange: "Exchange", stream: ResponseStream, target: Target, failure: SvcError, cause: str
     ) -> bytes | SvcError:
+        """Continue the answer that `target` has broken off, and return what `resume` returns.
+
+        `failure`: the client's error if the answer cannot go on; `cause`: why it broke off, a label of metrics.
+        """
         reason = self.why_not(exchange)
         record = stream.record
         if reason or record is None:
-            _count_failed(exchange, reason, target.name)
-            return _explained(failure, reason)
+            report_not_resumed(exchange, reason, target.name)
+            return unresumed_error(exchange, failure, reason)
         partial, body = record.partial, self._request.body
         partial.drop_unended()
         if partial.finish_reason or is_used_up(body, partial):
-            _count_resumed(exchange, cause, target.name)
+            report_resumed(exchange, cause, target.name)
             return self._end(exchange, stream)
         prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
         exchange.end_attempt()
@@ -200,12 +202,12 @@ class Resumption:
             instance = exchange.instance
             stream.rewriter = ContinuedEvents(partial, request)
             exchange.instances = (*(exchange.instances or (target.name,)), instance)
-            _count_resumed(exchange, cause, target.name, instance)
+            report_resumed(exchange, cause, target.name, instance)
             return b""
-        _count_failed(exchange, reason, target.name)
+        report_not_resumed(exchange, reason, target.name)
         if reason == "poisoned":
             return report_poisoned(exchange, self._routing.body, exchange.failures)
-        return _explained(failure, reason, exchange)
+        return unresumed_error(exchange, failure, reason)
 
     def _ask_others(self, exchange: "Exchange", request: Continuation) -> str:
         """Ask other instances, one after the other, until one continues; return why none does, empty if one does."""
@@ -272,26 +274,3 @@ def _first_reason(exchange: "Exchange", dialect: Dialect | None) -> str:
     if head.special.get(NO_RESUME_HEADER, b"0") != b"0":
         return "client_refuses"
     return "request_too_large" if len(request.body) > LARGE_BYTES else ""
-
-
-def _count_resumed(exchange: "Exchange", cause: str, instance: str, other: str = "") -> None:
-    """Count an answer of `instance` that goes on at `other`; empty if only its end was missing."""
-    exchange.state.statistics.resumptions[f"resumed {cause}"] += 1
-    exchange.state.resumptions.resumed(instance, other)
-
-
-def _count_failed(exchange: "Exchange", reason: str, instance: str) -> None:
-    """Count an answer of `instance` that does not go on."""
-    outcome = "failed" if reason in FAILURES else "refused"
-    exchange.state.statistics.resumptions[f"{outcome} {reason}"] += 1
-    exchange.state.resumptions.failed(instance, reason)
-
-
-def _explained(failure: SvcError, reason: str, exchange: "Exchange | None" = None) -> SvcError:
-    """Return the error with the reason why the answer was not continued."""
-    sentence = REASONS[reason]
-    if reason == "failed" and exchange is not None:
-        last = exchange.failures[-1]
-        sentence = f"{sentence}: {last.target.name}: {last.reason}"
-    cure = "" if reason == "error" else "; send the request again"
-    return type(failure)(f"{failure.message}; it could not be continued: {sentence}{cure}")

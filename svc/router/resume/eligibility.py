@@ -46,6 +46,8 @@ REASONS = {
     "poisoned": "the request may have killed its instances",
     "failed": "another instance did not continue it",
 }
+# The reasons why no other instance continued an answer that may go on. For any other reason, none was asked.
+FAILURES = ("engine", "instance", "attempts", "poisoned", "failed")
 
 THOUGHTS_BEGIN = ("<think>", "[THINK]")
 THOUGHTS_END = "</think>"
