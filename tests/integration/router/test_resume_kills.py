@@ -138,8 +138,9 @@ def test_streams_survive_with_one_process_and_with_three(tmp_path: Path, workers
 
 
 @pytest.mark.long
+@pytest.mark.timeout(3600)
 def test_200_streams_survive_1000_deaths(tmp_path: Path):
-    run(tmp_path, instances=4, clients=200, kills=1000, interval=1.5, workers=1)
+    run(tmp_path, instances=4, clients=200, kills=1000, interval=0.8, workers=1)
 
 
 class Requests:
