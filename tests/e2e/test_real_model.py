@@ -150,9 +150,11 @@ def test_a_suspended_server_is_detected_by_a_probe_of_one_token(site):
         text = http.get(f"http://127.0.0.1:{port + 1}/metrics", timeout=30).text
         return int(float(re.search(r'svc_babysitter_probes_total{result="generated"} (\S+)', text)[1]))
 
-    wait_until(lambda: probes() >= 2, timeout=60, description="probes are answered")
-    before, between, after = probes(), predicted(), probes()
-    assert before <= between <= after + 1  # a token each
+    wait_until(lambda: info()["continues"], timeout=60, description="the continuation probe, of more tokens, has ended")
+    answered, tokens = probes(), predicted()
+    wait_until(lambda: probes() >= answered + 2, timeout=60, description="probes are answered")
+    before, between, after = probes() - answered, predicted() - tokens, probes() - answered
+    assert before - 1 <= between <= after + 1  # a token each
     assert site.chat(MODEL, max_tokens=8).ok
     killed = site.pid("q:server")
     os.kill(killed, signal.SIGSTOP)
