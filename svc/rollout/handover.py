@@ -15,6 +15,7 @@ REASON_TEXTS = {
     "instance": "no other instance has room",
     "off": "switched off for the model",
     "client_refuses": "refused by the client",
+    "failed": "another instance refused to continue",
 }
 
 

@@ -17,7 +17,7 @@ from svc.router.proxy.body_buffers import keep_freed_memory, select_stalled
 from svc.router.proxy.client_connection import ClientConnection
 from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.handover import Handover
-from svc.router.proxy.resumption import fold_records
+from svc.router.proxy.record_folding import fold_records
 from svc.router.proxy.trusted_proxies import peer_address
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 

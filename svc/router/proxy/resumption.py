@@ -5,7 +5,6 @@ rewritten so that they belong to the same stream (`svc/router/resume/` has the r
 cannot be continued ends with an error event that says why.
 """
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from svc.base.errors import BadGateway, SvcError
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 NO_RESUME_HEADER = b"x-no-resume"
 PASSING_REASONS = ("", "reasoning", "unreadable")  # reasons that may pass: ask again later
-MAX_FOLDS_PER_SWEEP = 16  # a fold takes 0.3 ms; a stream that the sweep does not reach folds its record itself
 
 
 class Resumption:
@@ -119,7 +117,8 @@ class Resumption:
         """Take a place for the answer at another instance; return why it cannot go on there now, empty if it can."""
         if self._is_asking:
             return "instance"
-        reason = self.why_not(exchange)
+        has_gone_back = exchange.instances[-2:] == (exchange.instance,) * 2  # because no other instance continued it
+        reason = "failed" if has_gone_back else self.why_not(exchange)
         record = None if exchange.stream is None else exchange.stream.record
         if reason or record is None:
             return reason
@@ -196,6 +195,8 @@ class Resumption:
         request = continuation(self._dialect, body, partial)
         try:
             reason = self._ask_others(exchange, request)
+            if reason and cause == HANDOVER and self._goes_back(exchange, target, request.repeats):
+                reason = ""
         finally:
             exchange.request = self._request
         if reason == "":
@@ -208,6 +209,17 @@ class Resumption:
         if reason == "poisoned":
             return report_poisoned(exchange, self._routing.body, exchange.failures)
         return unresumed_error(exchange, failure, reason)
+
+    def _goes_back(self, exchange: "Exchange", target: Target, repeats: bool) -> bool:
+        """Return whether the instance that hands over continues the answer itself, because no other one does."""
+        if not (repeats or target.continues(self._dialect.proof)):
+            return False
+        exchange.attempts += 1
+        result = send_request(exchange, target, self._client_address)
+        if isinstance(result, ResponseHead) and result.status == 200 and result.events:
+            return True
+        exchange.end_attempt()
+        return False
 
     def _ask_others(self, exchange: "Exchange", request: Continuation) -> str:
         """Ask other instances, one after the other, until one continues; return why none does, empty if one does."""
@@ -247,20 +259,6 @@ class Resumption:
             exchange.end_attempt()
             exchange.failures += (result,)
             self._failed = (*self._failed, target)
-
-
-def fold_records(exchanges: "Iterable[Exchange | None]") -> None:
-    """Fold the long records of streams, of a limited number of streams at once. Call this in the worker's sweep."""
-    folds = 0
-    for exchange in exchanges:
-        if exchange is None or exchange.stream is None or exchange.resumption is None:
-            continue
-        record = exchange.stream.record
-        if record is not None and record.is_long(exchange.body_bytes):
-            exchange.resumption.fold(exchange)
-            folds += 1
-            if folds >= MAX_FOLDS_PER_SWEEP:
-                return
 
 
 def _first_reason(exchange: "Exchange", dialect: Dialect | None) -> str:

@@ -34,10 +34,10 @@ def fast() -> Iterator[Mock]:
         yield made
 
 
-def tell(site: Listed, slow: Mock, fast: Mock, handover: bool, continues: bool) -> None:
+def tell(site: Listed, slow: Mock, fast: Mock, handover: bool, continues: bool, proven: bool = False) -> None:
     mark = {"drained": True, "handover": True, "is_healthy": False} if handover else {}
     site.tell(
-        instance("slow", slow.port, "m", metadata={"babysitter": slow.url}, **mark),
+        instance("slow", slow.port, "m", metadata={"babysitter": slow.url, "continues": proven}, **mark),
         instance("fast", fast.port, "m", metadata={"babysitter": fast.url, "continues": continues}),
     )
 
@@ -164,3 +164,20 @@ def test_streams_wait_for_a_place_at_an_instance_that_is_full(slow: Mock, fast: 
         expected = echo_prompt(NAME, PROMPT, TOKENS, None, []).text
         with ThreadPoolExecutor() as clients:
             assert list(clients.map(text_of, streams)) == [expected] * 3
+
+
+def test_a_stream_that_no_other_instance_continues_goes_back_and_stays(slow: Mock):
+    """The other instance is registered as one that continues answers, but refuses this one."""
+    with mock("refusing", ["m"], final_message="refuse") as refusing, listed() as site:
+        site.tell(instance("slow", slow.port, "m", metadata={"babysitter": slow.url, "continues": True}))
+        stream = open_stream(site)
+        lines = stream.iter_lines()
+        next(lines)
+        tell(site, slow, refusing, handover=True, continues=True, proven=True)
+        client = RouterClient(site.router.url)
+        wait_until(
+            lambda: client.requests_in_flight().handovers == {"slow": {"failed": 1}}, description="the stream to stay"
+        )
+        later = [next(lines) for _ in range(40)]
+        assert not [line for line in later if b"error" in line]
+        stream.close()

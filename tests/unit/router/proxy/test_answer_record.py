@@ -8,8 +8,9 @@ from svc.router.balance.continuing_instances import FreePlaces
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.proxy.answer_record import FOLD_BYTES, MAX_UNFOLDED_BYTES, AnswerRecord
 from svc.router.proxy.exchange import Exchange
+from svc.router.proxy.record_folding import MAX_FOLDS_PER_SWEEP, fold_records
 from svc.router.proxy.response_stream import ResponseStream
-from svc.router.proxy.resumption import MAX_FOLDS_PER_SWEEP, Resumption, fold_records
+from svc.router.proxy.resumption import Resumption
 from svc.router.resume.dialect import Dialect
 from tests.unit.router.examples import Clock, request, state, target
 
