@@ -195,7 +195,8 @@ class Resumption:
         request = continuation(self._dialect, body, partial)
         try:
             reason = self._ask_others(exchange, request)
-            if reason and cause == HANDOVER and self._goes_back(exchange, target, request.repeats):
+            refused = reason not in ("", "poisoned")
+            if refused and cause == HANDOVER and self._goes_back(exchange, target, request.repeats):
                 reason = ""
         finally:
             exchange.request = self._request
