@@ -25,8 +25,8 @@ PATH = "/v1/chat/completions"
 MESSAGES_PATH = "/v1/messages"
 TIMEOUT_SECONDS = 30.0  # for all requests of one probe
 MAX_TOKENS = 16
-PROOF_CHARACTERS = 12  # only this much of the second half is compared, because the rest may differ in another batch
-MIN_PROOF_CHARACTERS = 5
+COMPARED_CHARACTERS = 12  # only this much of the second half is compared, because the rest may differ in another batch
+MIN_COMPARED_CHARACTERS = 5
 QUESTION: Message = {"role": "user", "content": "Write the numbers from one to twenty as words, separated by commas."}
 KNOWN_ANSWER = ("one, two, three, four, five,", " six, seven")  # used if the engine's own answer has too little text
 BLANKS_BETWEEN_WORDS = re.compile(r"(?<=\S)\s+(?=\S)")
@@ -113,20 +113,20 @@ def split_answer(text: str) -> tuple[str, str] | None:
     """
     positions = [match.start() for match in BLANKS_BETWEEN_WORDS.finditer(text)]
     for position in sorted(positions, key=lambda position: abs(position - len(text) // 2)):
-        proof = proof_of(text[position:]).strip()
-        if len(proof) >= MIN_PROOF_CHARACTERS and not text.lstrip().startswith(proof):
+        compared = compared_part(text[position:]).strip()
+        if len(compared) >= MIN_COMPARED_CHARACTERS and not text.lstrip().startswith(compared):
             return text[:position], text[position:]
     return None
 
 
 def goes_on(rest: str, answer: str) -> bool:
     """Return whether the answer begins like the rest, with the same white space."""
-    return answer.startswith(proof_of(rest))
+    return answer.startswith(compared_part(rest))
 
 
-def proof_of(rest: str) -> str:
+def compared_part(rest: str) -> str:
     """Return the part of the rest that an engine must repeat."""
-    return rest[:PROOF_CHARACTERS].rstrip()
+    return rest[:COMPARED_CHARACTERS].rstrip()
 
 
 class _Delta(msgspec.Struct):

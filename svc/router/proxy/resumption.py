@@ -72,8 +72,8 @@ class Resumption:
         if partial.size > exchange.state.settings.resume_max_text:
             reason = "too_long"
         if not reason and not self._is_judged and partial.has_content:
-            self._is_judged, verdict = True, self._verdict(exchange, record)
-            reason = "" if verdict in PASSING_REASONS else verdict
+            self._is_judged, judged = True, self._judge(exchange, record)
+            reason = "" if judged in PASSING_REASONS else judged
             if not has_continuing_instance(exchange.state.balancer.table, self._routing.model, self._dialect.proof):
                 reason = reason or "engine"
         if stream.tokens.unended:
@@ -86,7 +86,7 @@ class Resumption:
         stream = exchange.stream
         assert stream is not None
         self.fold(exchange)
-        return self.reason if stream.record is None else self._verdict(exchange, stream.record)
+        return self.reason if stream.record is None else self._judge(exchange, stream.record)
 
     def last_events(self, exchange: "Exchange") -> bytes:
         """Return the last events of a continued answer whose instance does not end it in order; else nothing.
@@ -128,7 +128,7 @@ class Resumption:
             return "engine"
         return "" if places.take(model, proof, excluded) else "instance"
 
-    def _verdict(self, exchange: "Exchange", record: AnswerRecord) -> str:
+    def _judge(self, exchange: "Exchange", record: AnswerRecord) -> str:
         limit = exchange.state.settings.resume_max_text
         return why_not(self._dialect, self._request.body, record.partial, limit)
 
