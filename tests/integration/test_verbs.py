@@ -176,7 +176,7 @@ def test_drain_waits_until_nothing_is_in_flight_at_the_router(registry: Registry
         client.send(post({"model": "m"}))
         wait_until(lambda: gate.now)
         _, err = run(registry, "drain", "a", "--wait", "--timeout", "0.5", "--router-url", own.url, status=1)
-        assert err.startswith("svc: a-server: requests in flight after 0.5 s, and it stays drained")
+        assert err.startswith("svc: a-server: requests in flight after 0.5 s (1 in flight), and it stays drained")
         arguments = ("drain", "a", "--wait", "--router-url", own.url)
         with running(registry, *arguments) as process:
             assert process.stdout.readline() == "a-server is drained: it gets nothing new\n"

@@ -55,9 +55,9 @@ def test_the_owner_of_a_listening_socket_is_found():
 
 def test_connections_are_left_out_of_the_listeners():
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
-        port = client.getsockname()[1]
-        assert [row.is_listener for row in procfs.tcp_sockets() if row.port == port] == [False]
-        assert port not in [row.port for row in procfs.tcp_sockets(listeners_only=True)]
+        inode = os.fstat(client.fileno()).st_ino
+        assert [row.is_listener for row in procfs.tcp_sockets() if row.inode == inode] == [False]
+        assert inode not in [row.inode for row in procfs.tcp_sockets(listeners_only=True)]
 
 
 def test_open_files_are_counted_against_their_limit():
