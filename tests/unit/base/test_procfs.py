@@ -55,7 +55,7 @@ def test_the_owner_of_a_listening_socket_is_found():
 
 def test_connections_are_left_out_of_the_listeners():
     with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
-        inode = os.fstat(client.fileno()).st_ino
+        inode = str(os.fstat(client.fileno()).st_ino)
         assert [row.is_listener for row in procfs.tcp_sockets() if row.inode == inode] == [False]
         assert inode not in [row.inode for row in procfs.tcp_sockets(listeners_only=True)]
 
