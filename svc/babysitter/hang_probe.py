@@ -49,7 +49,7 @@ class HangProbe:
         self.page_age = page_age
         self.threshold = monitor.config.probe_threshold
         self.last = ProbeResult()
-        self.in_progress = False  # whether the engine is asked for a token now
+        self.in_progress = False  # whether a request for a token is in flight
         self.counts: Counter[ProbeOutcome] = Counter()
         self._process_stage: int | None = None
         self._load = UNKNOWN_LOAD

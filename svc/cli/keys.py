@@ -63,7 +63,7 @@ def add(name: str, file: Path | None, **options: Any) -> None:
     secret = add_key(path, name, changes)
     try:
         echo(secret)
-    except OSError as error:  # the secret was not printed, so nobody can use the key
+    except OSError as error:  # the secret was not printed, so the key cannot be used
         discard_key(path, name)
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that no flush fails at exit
         raise CommandError(f"cannot write the secret to stdout: {error.strerror}; no key was added") from None

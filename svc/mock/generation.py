@@ -12,7 +12,7 @@ TOKEN_PATTERN = re.compile(r"\s{0,8}\S{1,16}|\s{1,8}")
 CHARS_PER_TOKEN = 4  # assumed for a prompt
 CACHE_BLOCK_CHARS = 16 * CHARS_PER_TOKEN  # prefixes are cached in blocks of 16 tokens, as vLLM does
 MAX_CACHED_BLOCKS = 100_000
-NAME_END = " heard:"  # what follows the mock's name in a text
+NAME_END = " heard:"  # follows the mock's name in each text
 
 
 @dataclass(frozen=True, slots=True)

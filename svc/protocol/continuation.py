@@ -1,4 +1,4 @@
-"""How an engine is asked to continue the beginning of an answer, and how babysitters ask whether it can."""
+"""The fields of a request to continue an answer, and the user agent with which babysitters probe for it."""
 
 # Fields of a chat whose last message is the beginning of the answer. vLLM and SGLang need both. llama.cpp continues
 # such a message anyway, and refuses the first field without the second.
