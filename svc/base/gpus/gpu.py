@@ -1,0 +1,56 @@
+"""What a machine reports about its GPUs. Pure.
+
+The limits apply to reports that are decoded (svc.protocol.gpu): a registry accepts no more from a stranger.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+MAX_GPUS = 128  # of one machine
+MAX_GPU_PROCESSES = 64  # of one GPU
+MAX_TEXT_LENGTH = 128
+MAX_COMMAND_LENGTH = 200
+MAX_BYTES = 1 << 50
+MAX_PID = (1 << 31) - 1
+Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
+Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_LENGTH)]
+
+
+class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process that uses a GPU."""
+
+    pid: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]
+    memory: Bytes | None = None  # of this GPU; None if the tool does not report it
+    instance: Text = ""  # whose server, or one of whose child processes, it is; "" for none
+    command: Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_LENGTH)] = ""  # "" if this machine's /proc lacks it
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """One GPU. A value is None if the tool does not report it."""
+
+    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]  # as in CUDA_VISIBLE_DEVICES, if the tool counts like it
+    uuid: Text = ""
+    name: Text = ""
+    memory_total: Bytes = 0  # 0: unknown
+    memory_used: Bytes = 0
+    utilization: Annotated[float, msgspec.Meta(ge=0, le=1)] | None = None
+    temperature: Annotated[float, msgspec.Meta(ge=-300, le=10_000)] | None = None  # degrees Celsius
+    power: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None  # watts
+    errors: Count | None = None  # errors that the hardware could not correct, such as uncorrected ECC errors
+    processes: Annotated[tuple[GpuProcess, ...], msgspec.Meta(max_length=MAX_GPU_PROCESSES)] = ()
+
+    @property
+    def memory_free(self) -> int:
+        return max(0, self.memory_total - self.memory_used)
+
+
+class HostGpus(msgspec.Struct, frozen=True, kw_only=True):
+    """A reading of all GPUs of a machine."""
+
+    tool: Text  # for example nvidia-smi
+    gpus: Annotated[tuple[Gpu, ...], msgspec.Meta(max_length=MAX_GPUS)] = ()
+    problem: Annotated[str, msgspec.Meta(max_length=2 * MAX_TEXT_LENGTH)] = (
+        ""  # why the tool cannot be read; then `gpus` is empty
+    )

@@ -1,0 +1,34 @@
+"""The GPUs of a host: a babysitter reports them to the registry, which lists them. Pure.
+
+A reading is out of date after seconds, so it is not part of a registration.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from svc.base.gpus.gpu import Gpu, GpuProcess, HostGpus
+
+__all__ = ["GPU_INTERVAL_SECONDS", "Gpu", "GpuProcess", "GpuReport", "HostGpus", "ListedHost"]
+
+GPU_INTERVAL_SECONDS = 5.0
+MAX_AGE_INTERVALS = 3  # intervals between two reports after which a report is ignored
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 3600.0
+
+
+class GpuReport(HostGpus, frozen=True, kw_only=True):
+    """What a babysitter sends for its host: POST /services/NAME/gpus."""
+
+    hostname: Annotated[str, msgspec.Meta(min_length=1, max_length=253)]
+    interval: Annotated[float, msgspec.Meta(ge=MIN_INTERVAL_SECONDS, le=MAX_INTERVAL_SECONDS)] = GPU_INTERVAL_SECONDS
+
+    def is_current(self, age: float) -> bool:
+        """Return whether the report still counts, `age` seconds after it arrived."""
+        return age <= MAX_AGE_INTERVALS * self.interval
+
+
+class ListedHost(GpuReport, frozen=True, kw_only=True):
+    """An entry of the registry's list of hosts with GPUs: GET /gpus."""
+
+    service: str  # the babysitter that reports the host
+    age: float  # seconds since the report arrived
