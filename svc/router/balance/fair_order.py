@@ -20,6 +20,7 @@ AGING_SECONDS in which an account waits and is not served raise its next request
 ever.
 """
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
@@ -99,7 +100,7 @@ class FairOrder:
         self._begun: dict[CounterKey, None] = {}
         self._units: dict[CounterKey, int] = {}
         # Tokens of ended requests without a charge, by model, account, priority and share: `flush` charges them.
-        self._uncharged: dict[tuple[str | None, str, int, float], int] = {}
+        self._uncharged: defaultdict[tuple[str | None, str, int, float], int] = defaultdict(int)
 
     # Requests that get a place.
 
@@ -112,8 +113,7 @@ class FairOrder:
 
         Most requests do, so this only adds; a charge for each of them would cost 2 us.
         """
-        place = (model, account.name, account.priority, account.share)
-        self._uncharged[place] = self._uncharged.get(place, 0) + tokens
+        self._uncharged[model, account.name, account.priority, account.share] += tokens
 
     def serve(self, charge: Charge) -> None:
         """Charge its expected tokens to a request that gets a place while others wait, unless it is charged already."""

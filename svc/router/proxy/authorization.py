@@ -24,8 +24,8 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     if head.needs_authorization:
         _check_loop_and_origin(exchange, peer)
     key = None
-    asks_for_options = head.method == b"OPTIONS" and not head.key_digests  # browsers and probes send such requests
-    if state.keys is not None and not asks_for_options:
+    # Browsers and probes ask for the options without a key.
+    if state.keys is not None and (head.key_digests or head.method != b"OPTIONS"):
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name
     is_operator = key is not None and key.operator
