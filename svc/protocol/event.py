@@ -5,10 +5,9 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from svc.protocol.health_state import BAD, GOOD, WARNING
+from svc.protocol.health_state import BAD, GOOD, INFO, WARNING
 from svc.protocol.service import STATUSES, Service, iso
 
-INFO = "info"
 MAX_MESSAGE_LENGTH = 500
 REGISTRY_SOURCE = "registry"  # only the registry itself may use this source
 BABYSITTER_SOURCE = "babysitter"

@@ -3,18 +3,19 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-GOOD, WARNING, BAD = "good", "warning", "bad"
+GOOD, INFO, WARNING, BAD = "good", "info", "warning", "bad"
 
 
 class HealthState(NamedTuple):
     """A health state; the documents and the registry's page show its meaning."""
 
-    level: str  # good; warning: temporary or intended; bad: an operator should look
+    level: str  # good; info: serves nothing, as it should; warning: temporary or intended; bad: look at it
     meaning: str
 
 
 HEALTH_STATES = {
     "healthy": HealthState(GOOD, "it gets requests"),
+    "asleep": HealthState(INFO, "its engine is stopped, or sleeps: a request for one of its models wakes it"),
     "starting": HealthState(WARNING, "its model loads, or supervisord is about to restart it"),
     "draining": HealthState(WARNING, "it gets no new requests: it hangs, or is about to stop"),
     "stopping": HealthState(WARNING, "it is being stopped"),

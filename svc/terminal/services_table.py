@@ -7,7 +7,7 @@ from typing import Any
 from rich.text import Text
 
 from svc.base.errors import CommandError
-from svc.protocol.health_state import BAD, GOOD, WARNING, level_of, state_of
+from svc.protocol.health_state import BAD, GOOD, INFO, WARNING, level_of, state_of
 from svc.protocol.service import INSTANCE_TYPE, listed_models
 from svc.terminal.table import TableRow, crop, duration, table_blocks
 
@@ -15,7 +15,7 @@ Service = Mapping[str, Any]  # an entry of the registry's list
 HEAD = ("NAME", "TYPE", "STATE", "HEARD", "ADDRESS")
 MAX_ADDRESS_COLUMNS = 30
 WIDE_COLUMNS = 200  # a wider terminal has room for any address
-STYLES = {GOOD: "", WARNING: "yellow", BAD: "red"}
+STYLES = {GOOD: "", INFO: "dim", WARNING: "yellow", BAD: "red"}
 REGISTRY_FIELDS = {"name", "host", "port", "url", "status", "is_healthy"}  # a router's list lacks some of these
 TYPE_NAMES = {INSTANCE_TYPE: "instance"}
 DETAIL_FIELDS = ("url", "host", "hostname", "weight", "health_status", "lease_seconds", "timestamp")

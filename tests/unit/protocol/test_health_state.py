@@ -25,7 +25,14 @@ def test_the_state_is_the_first_reason_against_requests(more, state):
 
 @pytest.mark.parametrize(
     ("state", "level"),
-    [("healthy", "good"), ("starting", "warning"), ("drained, failed", "warning"), ("expired", "bad"), ("?", "bad")],
+    [
+        ("healthy", "good"),
+        ("asleep", "info"),
+        ("starting", "warning"),
+        ("drained, failed", "warning"),
+        ("expired", "bad"),
+        ("?", "bad"),
+    ],
 )
 def test_a_state_has_a_level(state, level):
     assert level_of(state) == level
