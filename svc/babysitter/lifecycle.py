@@ -6,6 +6,9 @@
 
     RUNNING --SILENT--> HUNG --GENERATES--> RUNNING: only with `probe = "generate"`
 
+    RUNNING --RELEASED--> RELEASING --SLEEPS--> ASLEEP --SPAWNED/WAKES--> STARTING: only an instance on demand.
+                  RELEASING --KEPT--> RUNNING: it is needed again before it sleeps
+
 supervisord owns the process. The babysitter polls it twice a second, so it can miss a
 state between two polls (a stop and a start, for example). The table has transitions for
 such jumps. `step` raises ValueError for an event that is not in the table.
@@ -21,6 +24,8 @@ class LifecycleState(Enum):
     STARTING = "starting"  # the engine is not ready yet, or the process waits for its next restart
     RUNNING = "running"
     HUNG = "hung"  # the process runs and may list models, but generates no tokens
+    RELEASING = "releasing"  # it gets no new requests, and sleeps once those in progress have ended
+    ASLEEP = "asleep"  # on demand: its process is stopped, or its engine has released the memory of the GPUs
     DRAINING = "draining"
     STOPPED = "stopped"
     FAILED = "failed"
@@ -28,8 +33,11 @@ class LifecycleState(Enum):
 
     @property
     def status(self) -> str:
-        """Return the status to report to the registry: `draining` for a hung instance, so that it gets no requests."""
-        return "draining" if self is LifecycleState.HUNG else self.value
+        """Return the status to report to the registry: `draining` for states that the registry does not know.
+
+        With it, the instance gets no new requests.
+        """
+        return "draining" if self in (LifecycleState.HUNG, LifecycleState.RELEASING) else self.value
 
 
 class LifecycleEvent(Enum):
@@ -38,6 +46,10 @@ class LifecycleEvent(Enum):
     SILENT = "it generates nothing"
     GENERATES = "it generates again"
     RESTART_PENDING = "it is to be restarted once it is idle"
+    RELEASED = "it is to sleep once it is idle"
+    KEPT = "it is not to sleep after all"
+    SLEEPS = "it sleeps"
+    WAKES = "its engine wakes"
     EXITED = "there is no process, for now"
     STOPPING = "it was told to stop"
     STOPPED = "it was stopped by hand"
@@ -45,8 +57,14 @@ class LifecycleEvent(Enum):
     BABYSITTER_ENDS = "the babysitter ends"
 
 
-# Every other event (a start, a stop, an exit, a pending restart) begins a new stage of the process.
-SAME_STAGE_EVENTS = (LifecycleEvent.READY, LifecycleEvent.SILENT, LifecycleEvent.GENERATES)
+# Every other event (a start, a stop, an exit, a pending restart, sleep) begins a new stage of the process.
+SAME_STAGE_EVENTS = (
+    LifecycleEvent.READY,
+    LifecycleEvent.SILENT,
+    LifecycleEvent.GENERATES,
+    LifecycleEvent.RELEASED,
+    LifecycleEvent.KEPT,
+)
 
 
 class Action(Enum):
@@ -64,6 +82,7 @@ def _from_any(state: LifecycleState) -> dict[LifecycleEvent, tuple[LifecycleStat
         LifecycleEvent.EXITED: (LifecycleState.STARTING, () if starting else report),
         LifecycleEvent.STOPPING: (LifecycleState.DRAINING, () if state is LifecycleState.DRAINING else report),
         LifecycleEvent.STOPPED: (LifecycleState.STOPPED, () if state is LifecycleState.STOPPED else report),
+        LifecycleEvent.SLEEPS: (LifecycleState.ASLEEP, () if state is LifecycleState.ASLEEP else report),
         LifecycleEvent.GAVE_UP: (LifecycleState.FAILED, () if state is LifecycleState.FAILED else report),
         LifecycleEvent.BABYSITTER_ENDS: (LifecycleState.GONE, (Action.DEREGISTER,)),
     }
@@ -82,6 +101,7 @@ TABLE: dict[LifecycleState, dict[LifecycleEvent, tuple[LifecycleState, tuple[Act
         LifecycleEvent.SILENT: (LifecycleState.HUNG, (Action.REPORT,)),
         LifecycleEvent.GENERATES: (LifecycleState.RUNNING, ()),
         LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),
+        LifecycleEvent.RELEASED: (LifecycleState.RELEASING, (Action.REPORT,)),
     },
     LifecycleState.HUNG: {
         **_from_any(LifecycleState.HUNG),
@@ -89,6 +109,19 @@ TABLE: dict[LifecycleState, dict[LifecycleEvent, tuple[LifecycleState, tuple[Act
         LifecycleEvent.SILENT: (LifecycleState.HUNG, ()),
         LifecycleEvent.GENERATES: (LifecycleState.RUNNING, (Action.REPORT,)),
         LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),
+    },
+    LifecycleState.RELEASING: {
+        **_from_any(LifecycleState.RELEASING),
+        LifecycleEvent.READY: (LifecycleState.RELEASING, ()),  # the models of a check that began before the release
+        LifecycleEvent.SILENT: (LifecycleState.HUNG, (Action.REPORT,)),
+        LifecycleEvent.GENERATES: (LifecycleState.RELEASING, ()),
+        LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),
+        LifecycleEvent.RELEASED: (LifecycleState.RELEASING, ()),
+        LifecycleEvent.KEPT: (LifecycleState.RUNNING, (Action.REPORT,)),
+    },
+    LifecycleState.ASLEEP: {
+        **_from_any(LifecycleState.ASLEEP),
+        LifecycleEvent.WAKES: (LifecycleState.STARTING, (Action.REPORT, Action.CHECK_ENGINE)),
     },
     LifecycleState.DRAINING: _from_any(LifecycleState.DRAINING),
     LifecycleState.STOPPED: _from_any(LifecycleState.STOPPED),

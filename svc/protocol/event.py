@@ -42,6 +42,7 @@ EVENT_KINDS = {
     "draining": EventKind(WARNING, "registry", "it reports that it takes no new requests"),
     "stopping": EventKind(INFO, "registry", "it reports that it is stopping"),
     "stopped": EventKind(INFO, "registry", "it reports that it was stopped"),
+    "asleep": EventKind(INFO, "registry", "it reports that it sleeps until a request needs it"),
     "failed": EventKind(
         BAD, "registry", "it is not restarted any more, after too many restarts; the message says why it ended last"
     ),
@@ -54,6 +55,10 @@ EVENT_KINDS = {
     "unhealthy": EventKind(BAD, "registry", "it fails the registry's health checks"),
     "healthy": EventKind(GOOD, "registry", "it passes these health checks again"),
     "restarted": EventKind(WARNING, "babysitter", "its process ended and was restarted; the message says why"),
+    "woken": EventKind(
+        INFO, "babysitter", "it was asleep and serves again; the message says for whom and how long it took"
+    ),
+    "slept": EventKind(INFO, "babysitter", "it was put to sleep; the message says why and how long that took"),
     "ejected": EventKind(BAD, "router", "requests to it failed: the router sends it none for a while"),
     "poisoned": EventKind(BAD, "router", "it died while it served a request that had killed another instance before"),
     "resumed": EventKind(INFO, "router", "it broke off answers, which other instances have continued"),

@@ -10,6 +10,7 @@ STATUS_AFTER = {
     LifecycleEvent.EXITED: "starting",
     LifecycleEvent.STOPPING: "draining",
     LifecycleEvent.STOPPED: "stopped",
+    LifecycleEvent.SLEEPS: "asleep",
     LifecycleEvent.GAVE_UP: "failed",
 }
 
@@ -41,7 +42,14 @@ def test_events_of_supervisord_are_possible_in_every_state(state, event):
 
 
 @pytest.mark.parametrize(
-    "state", [LifecycleState.UNSEEN, LifecycleState.DRAINING, LifecycleState.STOPPED, LifecycleState.FAILED]
+    "state",
+    [
+        LifecycleState.UNSEEN,
+        LifecycleState.DRAINING,
+        LifecycleState.STOPPED,
+        LifecycleState.FAILED,
+        LifecycleState.ASLEEP,
+    ],
 )
 def test_an_instance_without_a_process_cannot_become_ready(state):
     with pytest.raises(ValueError, match=f"{state.name} cannot have READY"):
@@ -129,3 +137,40 @@ def test_an_instance_with_a_pending_restart_drains():
         LifecycleEvent.READY,
     )
     assert walk(*life) == ["starting", "running", "draining", "starting", "running"]
+
+
+def test_an_instance_on_demand_drains_before_it_sleeps_and_starts_when_it_is_woken():
+    life = (
+        LifecycleEvent.SLEEPS,
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.RELEASED,
+        LifecycleEvent.STOPPING,
+        LifecycleEvent.SLEEPS,
+        LifecycleEvent.SPAWNED,
+    )
+    assert walk(*life) == ["asleep", "starting", "running", "releasing", "draining", "asleep", "starting"]
+    assert LifecycleState.RELEASING.status == "draining"
+
+
+def test_an_instance_that_is_needed_again_before_it_sleeps_runs_on():
+    life = (
+        LifecycleEvent.SPAWNED,
+        LifecycleEvent.READY,
+        LifecycleEvent.RELEASED,
+        LifecycleEvent.READY,
+        LifecycleEvent.RELEASED,
+        LifecycleEvent.KEPT,
+    )
+    assert walk(*life) == ["starting", "running", "releasing", "running"]
+
+
+def test_an_engine_that_sleeps_and_wakes_in_the_same_process_is_checked_before_it_runs():
+    life = (LifecycleEvent.SPAWNED, LifecycleEvent.READY, LifecycleEvent.RELEASED, LifecycleEvent.SLEEPS)
+    assert walk(*life, LifecycleEvent.WAKES, LifecycleEvent.READY)[-3:] == ["asleep", "starting", "running"]
+    assert Action.CHECK_ENGINE in step(LifecycleState.ASLEEP, LifecycleEvent.WAKES)[1]
+
+
+def test_an_instance_that_hangs_while_it_drains_is_not_put_to_sleep():
+    life = (LifecycleEvent.SPAWNED, LifecycleEvent.READY, LifecycleEvent.RELEASED, LifecycleEvent.SILENT)
+    assert walk(*life)[-1] == "hung"
