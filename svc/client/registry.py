@@ -5,33 +5,24 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import requests
 
-from svc.base.errors import (
-    BadRequest,
-    Forbidden,
-    NotFound,
-    RateLimited,
-    SvcError,
-    Unauthorized,
-    Unavailable,
-    message_of,
-)
+from svc.base.errors import BadRequest, SvcError, Unavailable
 from svc.base.http import fetch
 from svc.base.token_file import first_token
+from svc.client.registry_answers import connection_problem, failure_of, is_event, is_service, result_of
+from svc.protocol.gpu import ListedHost
 from svc.protocol.instance_load import ListedLoad
 
 log = logging.getLogger(__name__)
-ERRORS_BY_STATUS = {401: Unauthorized, 403: Forbidden, 404: NotFound}
 LIST_CONNECT_TIMEOUT_SECONDS = 1.0  # short, so that the client retries soon after a broken link is restored
-
-EVENT_TEXT_FIELDS = ("time", "kind", "service", "level", "message", "source")
 
 Query = Mapping[str, str]
 Events = list[dict[str, Any]]
+Body = TypeVar("Body")
 
 
 class RegistryFailed(Unavailable):
@@ -50,7 +41,7 @@ class ServiceList:
     def services(self) -> list[dict[str, Any]]:
         """Return the decoded entries; raise SvcError if an entry has no name."""
         services = [msgspec.json.decode(entry) for entry in self.entries]
-        if not all(_is_service(service) for service in services):
+        if not all(is_service(service) for service in services):
             raise SvcError(f"{self.url}: not a registry: it lists services that have no name")
         return services
 
@@ -61,6 +52,10 @@ class _Body(msgspec.Struct):
 
 class _Loads(msgspec.Struct):
     loads: list[ListedLoad]
+
+
+class _Hosts(msgspec.Struct):
+    hosts: list[ListedHost]
 
 
 class RegistryClient:
@@ -116,7 +111,7 @@ class RegistryClient:
         try:
             entries = msgspec.json.decode(answer.content if answer.ok else b"", type=_Body).services
         except (msgspec.DecodeError, UnicodeDecodeError):
-            _result(answer)  # if the answer is an error, this raises it
+            result_of(answer)  # if the answer is an error, this raises it
             raise SvcError(f"{answer.url}: not a registry: it lists no services") from None
         index_header = answer.headers.get("X-Registry-Index", "")
         self._list_url = url
@@ -124,12 +119,11 @@ class RegistryClient:
 
     def loads(self) -> list[ListedLoad]:
         """Return the loads that engines have reported; raise NotFound for an older registry, which has none."""
-        answer, url = self._send("GET", "/loads")
-        try:
-            return msgspec.json.decode(answer.content if answer.ok else b"", type=_Loads).loads
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            _result(answer)  # if the answer is an error, this raises it
-            raise SvcError(f"{url}: not a registry: it lists no loads") from None
+        return self._list("/loads", _Loads, "loads").loads
+
+    def gpus(self) -> list[ListedHost]:
+        """Return the GPUs of all hosts that report them; raise NotFound for an older registry, which lists none."""
+        return self._list("/gpus", _Hosts, "GPUs").hosts
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         """Register a service, or replace its registration; return the service as the registry stores it."""
@@ -171,9 +165,9 @@ class RegistryClient:
         if after is not None:
             query |= {"after": str(after), "wait": f"{wait:g}"}
         answer, url = self._send("GET", "/events", query=lambda url: query, wait=wait)
-        payload = _result(answer)
+        payload = result_of(answer)
         events, last = payload.get("events"), payload.get("last")
-        if not isinstance(events, list) or not isinstance(last, int) or not all(_is_event(event) for event in events):
+        if not isinstance(events, list) or not isinstance(last, int) or not all(is_event(event) for event in events):
             raise SvcError(f"{url}: not a registry: it lists no events")
         return events, last
 
@@ -193,8 +187,17 @@ class RegistryClient:
         """End the lapsed leases that the registry keeps after a mass expiry; return the names of their services."""
         return self._call("POST", "/expire")["expired"]
 
+    def _list(self, path: str, body: type[Body], content: str) -> Body:
+        """Return the decoded answer to GET `path`; raise SvcError if it does not have the form of `body`."""
+        answer, url = self._send("GET", path)
+        try:
+            return msgspec.json.decode(answer.content if answer.ok else b"", type=body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            result_of(answer)  # if the answer is an error, this raises it
+            raise SvcError(f"{url}: not a registry: it lists no {content}") from None
+
     def _call(self, method: str, path: str, json: dict[str, Any] | None = None) -> dict[str, Any]:
-        return _result(self._send(method, path, json)[0])
+        return result_of(self._send(method, path, json)[0])
 
     def _send(
         self,
@@ -225,10 +228,10 @@ class RegistryClient:
                     headers=self.request_headers(),
                 )
             except requests.RequestException as error:
-                reason = f"{url}: {_reason(error)}"
+                reason = f"{url}: {connection_problem(error)}"
                 continue
             if answer.status_code >= 500:
-                failure = failure or _failure(url, answer)
+                failure = failure or failure_of(url, answer)
                 continue
             if self.urls[0] != url:
                 log.info("now using the registry at %s", url)
@@ -249,49 +252,3 @@ class RegistryClient:
         except OSError as error:
             raise SvcError(f"{self.token_file}: cannot read the registry's token: {error.strerror}") from None
         return {**headers, "Authorization": f"Bearer {token}"}
-
-
-def _failure(url: str, answer: requests.Response) -> str:
-    """Return the failure that a registry reports, with its own message if the answer has one."""
-    try:
-        message = message_of(answer.json())
-    except ValueError:
-        message = ""
-    return f"the registry at {url} answered {answer.status_code}{f': {message}' if message else ''}"
-
-
-def _result(answer: requests.Response) -> dict[str, Any]:
-    if not answer.content and answer.status_code in ERRORS_BY_STATUS:  # the original's registry sends no body
-        raise ERRORS_BY_STATUS[answer.status_code](f"{answer.url}: answered {answer.status_code}")
-    try:
-        result = answer.json()
-    except ValueError:
-        raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not JSON") from None
-    if not isinstance(result, dict):
-        raise SvcError(f"{answer.url}: not a registry: its answer {answer.status_code} is not an object")
-    if answer.ok:
-        return result
-    message = message_of(result)
-    if answer.status_code == RateLimited.status:
-        seconds = answer.headers.get("Retry-After", "")
-        raise RateLimited(message, float(seconds) if seconds.isdecimal() and len(seconds) < 10 else 1)
-    raise ERRORS_BY_STATUS.get(answer.status_code, BadRequest)(
-        message or f"{answer.url}: answered {answer.status_code}"
-    )
-
-
-def _is_service(entry: object) -> bool:
-    return (
-        isinstance(entry, dict) and isinstance(entry.get("name"), str) and isinstance(entry.get("metadata", {}), dict)
-    )
-
-
-def _is_event(entry: object) -> bool:
-    return isinstance(entry, dict) and all(isinstance(entry.get(field), str) for field in EVENT_TEXT_FIELDS)
-
-
-def _reason(error: requests.RequestException) -> str:
-    """Return a short reason for the error, because the error's text contains memory addresses of urllib3's objects."""
-    if isinstance(error, requests.Timeout):
-        return "it does not answer in time"
-    return "connection refused" if "refused" in str(error) else type(error).__name__

@@ -26,6 +26,7 @@ from svc.router.sources.table_sync import TableSync
 from svc.router.state import RouterState
 from svc.router.telemetry.event_reporter import SEND_INTERVAL_SECONDS, EventForwarder
 from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
+from svc.router.ui.host_gpus import GpuFollower
 from svc.router.ui.unapplied_keys import UnappliedKeys
 from svc.router.usage.ledger import WRITE_INTERVAL_SECONDS, Ledger
 from svc.router.workers.control_state import ControlState
@@ -122,7 +123,8 @@ def build(
         Loop("checks", checks.run_round, min(MAX_CHECK_INTERVAL_SECONDS, settings.health_interval)),
         Loop("save", cache.run_round, SAVE_INTERVAL_SECONDS),
         Loop("page feed", feed.update, UPDATE_INTERVAL_SECONDS),
-        *(_registry_event_loops(state, feed) if settings.registry_url else ()),
+        *(_registry_page_loops(state, feed) if settings.registry_url else ()),
+        *(_event_report_loops(state) if settings.registry_url else ()),
         *_load_loops(state),
         *_key_loops(state, feed, upstream_keys),
         *_ledger_loops(state),
@@ -146,16 +148,30 @@ def _site_directory_name() -> str:
     return here.name if (here / "config").is_dir() else ""
 
 
-def _registry_event_loops(state: RouterState, feed: Feed) -> list[Loop]:
-    """Return two loops: one follows the registry's events, the other sends the router's own events to the registry."""
-    follower = EventFollower(feed, _registry_client(state.settings))
-    following = Loop("registry events", follower.run_round, RETRY_INTERVAL_SECONDS)
-    feed.on_open = following.wake
+def _registry_page_loops(state: RouterState, feed: Feed) -> list[Loop]:
+    """Return the loops that read for an open page what only the registry has: the events, and the GPUs of the hosts."""
+    events = EventFollower(feed, _registry_client(state.settings))
+    gpus = GpuFollower(feed, _registry_client(state.settings), time.monotonic)
+    loops = [
+        Loop("registry events", events.run_round, RETRY_INTERVAL_SECONDS),
+        Loop("GPUs", gpus.run_round, RETRY_INTERVAL_SECONDS),
+    ]
+
+    def wake() -> None:
+        for loop in loops:
+            loop.wake()
+
+    feed.on_open = wake
+    return loops
+
+
+def _event_report_loops(state: RouterState) -> list[Loop]:
+    """Return the loop that sends the router's own events to the registry."""
     forwarder = EventForwarder(state.event_reporter, _registry_client(state.settings))
     reporting = Loop("event reports", forwarder.run_round, SEND_INTERVAL_SECONDS)
     state.event_reporter.on_added = reporting.wake
     state.event_reporter.add("started", "router")
-    return [following, reporting]
+    return [reporting]
 
 
 def _load_loops(state: RouterState) -> list[Loop]:

@@ -62,6 +62,7 @@ class Feed:
         self._events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         self._site: dict[str, Any] = {}  # the result of `view.site` that was sent last
         self._instances: dict[str, Any] = {}  # the result of `view.instances` that was sent last
+        self._gpus: dict[str, Any] | None = None  # host -> its GPUs, as sent last; None: they were not read
 
     def open(self) -> Subscriber:
         """Return a new subscriber that first receives all data; raise RateLimited if too many pages are open."""
@@ -74,6 +75,8 @@ class Feed:
                 sse_message("events", {"events": list(self._events)}),
                 self._tick_message(everything=True),
             ]
+            if self._gpus is not None:
+                first.append(_gpus_message(self._gpus, {}))
             subscriber = self.subscribers.add(first)
         self.on_open()
         return subscriber
@@ -103,6 +106,13 @@ class Feed:
         with self._lock:
             self._events.clear()
             self.subscribers.end()
+
+    def set_gpus(self, hosts: dict[str, Any] | None) -> None:
+        """Send the GPUs of the hosts on which something has changed; None: they are not read, so they are unknown."""
+        with self._lock:
+            before, self._gpus = self._gpus, hosts
+            if hosts is not None and hosts != before:
+                self.subscribers.send(_gpus_message(hosts, before or {}))
 
     def _sample(self) -> None:
         state = self._state
@@ -199,6 +209,12 @@ class EventFollower:
         if events:
             self._feed.add_events(events)
         return 0.0
+
+
+def _gpus_message(hosts: dict[str, Any], before: dict[str, Any]) -> bytes:
+    """Return a message with the names of all hosts that have GPUs, and with the GPUs that differ from `before`."""
+    changed = {name: host for name, host in hosts.items() if before.get(name) != host}
+    return sse_message("gpus", {"hosts": list(hosts), "changed": changed})
 
 
 def sse_message(name: str, data: dict[str, Any]) -> bytes:

@@ -13,6 +13,7 @@ import requests
 
 from svc.base.errors import Forbidden, NotFound, RateLimited, SvcError, Unauthorized, Unavailable
 from svc.client.registry import RegistryClient, RegistryFailed, ServiceList
+from tests.unit.client.page_server import PageServer
 
 
 class Server:
@@ -187,3 +188,16 @@ def test_a_token_that_no_header_can_contain_is_named_by_its_file(tmp_path, token
         RegistryClient("http://127.0.0.1:9", str(path)).services()
     assert not isinstance(error.value, Unavailable)
     assert token not in str(error.value)
+
+
+def test_the_gpus_of_all_hosts_are_read():
+    listed = {"service": "a", "hostname": "gpu1", "age": 1.5, "tool": "nvidia-smi", "gpus": [{"index": 0}]}
+    server = PageServer({"/gpus": (200, json.dumps({"hosts": [listed]}))})
+    try:
+        (host,) = RegistryClient(server.url).gpus()
+        assert (host.hostname, host.age, [gpu.index for gpu in host.gpus]) == ("gpu1", 1.5, [0])
+        del server.pages["/gpus"]
+        with pytest.raises(NotFound):
+            RegistryClient(server.url).gpus()
+    finally:
+        server.close()
