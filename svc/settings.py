@@ -6,16 +6,8 @@
 
 import dataclasses
 
+from svc.base import text_patterns as patterns
 from svc.base.setting import NameTable, TextList, UrlList, rules_of, setting
-from svc.base.text_patterns import (
-    ACCOUNT_PATTERN,
-    DIRECTORY_PATTERN,
-    HEADER_PATTERN,
-    HOST_PATTERN,
-    ORIGIN_PATTERN,
-    PATH_PATTERN,
-    SIZE_PATTERN,
-)
 
 ON_OFF = ("on", "off")
 COMPONENTS = ("registry", "router", "babysitter")
@@ -48,7 +40,7 @@ class RegistrySettings:
     allowed_hosts: TextList = setting(
         (),
         "REGISTRY_ALLOWED_HOSTS",
-        pattern=HOST_PATTERN,
+        pattern=patterns.HOST,
         help="values of Host that requests may have, in addition to this machine's own names; *: any",
     )
     max_services: int = setting(MAX_SERVICES, minimum=1, help="services that may be registered")
@@ -90,7 +82,7 @@ class RouterSettings:
         32 << 20, minimum=1 << 20, help="bytes of memory in each process for what is known of prefixes"
     )
     session_headers: TextList = setting(
-        (), pattern=HEADER_PATTERN, help="headers that name a request's session, in addition to those of known clients"
+        (), pattern=patterns.HEADER, help="headers that name a request's session, in addition to those of known clients"
     )
     aliases: NameTable = setting((), help="another name for a model: NAME=MODEL")
     fallbacks: NameTable = setting((), help="the model to use when no instance has the requested one: MODEL=OTHER")
@@ -118,6 +110,7 @@ class RouterSettings:
     poison_timeout: float = setting(
         600.0, minimum=0, help="seconds for which a request that killed two instances is refused; 0: never"
     )
+    awake_rules_file: str = setting("", help="file with [[model]] and [[schedule]]; empty: config/svc.toml, if any")
     load_interval: float = setting(2.0, minimum=0, help="seconds between two reads of engines' loads; 0: none")
     max_kv_cache: float = setting(0.95, minimum=0, maximum=1, help="KV cache usage above which auto avoids an engine")
     max_queue_ratio: float = setting(4.0, minimum=1, help="multiple of peers' queues above which auto avoids an engine")
@@ -132,7 +125,7 @@ class RouterSettings:
         1 << 30, minimum=1 << 20, help="bytes that the bodies of all requests may have together; beyond it they wait"
     )
     allow_paths: TextList = setting(
-        (), pattern=PATH_PATTERN, help="paths to relay in addition to the table, such as /v1/files*; *: all"
+        (), pattern=patterns.PATH, help="paths to relay in addition to the table, such as /v1/files*; *: all"
     )
     keys_file: str = setting("", "ROUTER_KEYS_FILE", help="file of API keys that clients need (svc keys)")
     upstream_keys_file: str = setting(
@@ -143,7 +136,7 @@ class RouterSettings:
         "", help="networks of programs that may name the user for whom they send a request, separated by commas"
     )
     user_headers: TextList = setting(
-        (), pattern=HEADER_PATTERN, help="headers in which fronts name the user, in addition to X-OpenWebUI-User-Id"
+        (), pattern=patterns.HEADER, help="headers in which fronts name the user, in addition to X-OpenWebUI-User-Id"
     )
     fair: str = setting(
         "off",
@@ -154,11 +147,11 @@ class RouterSettings:
     allowed_hosts: TextList = setting(
         (),
         "ROUTER_ALLOWED_HOSTS",
-        pattern=HOST_PATTERN,
+        pattern=patterns.HOST,
         help="values of Host that requests may have, in addition to this machine's own names; *: any",
     )
     cors_origins: TextList = setting(
-        (), "ROUTER_CORS_ORIGINS", pattern=ORIGIN_PATTERN, help="origins whose web pages may use the router; *: any"
+        (), "ROUTER_CORS_ORIGINS", pattern=patterns.ORIGIN, help="origins whose web pages may use the router; *: any"
     )
     metrics_networks: str = setting(
         "", help="networks that may read /metrics without a key, separated by commas; empty: all"
@@ -231,7 +224,7 @@ class NginxSettings:
 class LogSettings:
     """The settings of the log files in logs/: their format, and the program that rotates them."""
 
-    max_size: str = setting("50MB", pattern=SIZE_PATTERN, help="size at which a log is rotated (KB, MB or GB)")
+    max_size: str = setting("50MB", pattern=patterns.SIZE, help="size at which a log is rotated (KB, MB or GB)")
     backups: int = setting(5, minimum=0, maximum=1000, help="number of rotated files to keep of each log")
     rotate: str = setting("supervisord", choices=("supervisord", "logrotate"), help="program that rotates the logs")
     format: str = setting(
@@ -243,15 +236,25 @@ class LogSettings:
 class SystemdSettings:
     """The directories of the site and of svc on a host, and the user that runs them."""
 
-    user: str = setting("infinilm", pattern=ACCOUNT_PATTERN, help="user that everything runs as")
+    user: str = setting("infinilm", pattern=patterns.ACCOUNT, help="user that everything runs as")
     group: str = setting(
         "",
-        pattern=ACCOUNT_PATTERN,
+        pattern=patterns.ACCOUNT,
         help="group whose members may also use supervisorctl; empty: the user's own group, without that right",
     )
-    site: str = setting("/var/lib/infinilm", pattern=DIRECTORY_PATTERN, help="the site's directory on the host")
+    site: str = setting("/var/lib/infinilm", pattern=patterns.DIRECTORY, help="the site's directory on the host")
     prefix: str = setting(
-        "/opt/infinilm-svc", pattern=DIRECTORY_PATTERN, help="the virtual environment that svc is installed in"
+        "/opt/infinilm-svc", pattern=patterns.DIRECTORY, help="the virtual environment that svc is installed in"
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OnDemandSettings:
+    """How the on-demand instances of a host share its GPUs."""
+
+    parallel_loads: int = setting(1, minimum=1, maximum=64, help="instances that may load at once on a host")
+    stay_factor: float = setting(
+        1.0, minimum=0, help="how long an instance with requests stays while others wait: larger means longer"
     )
 
 
@@ -263,6 +266,7 @@ class Settings:
     nginx: NginxSettings
     logs: LogSettings
     systemd: SystemdSettings
+    on_demand: OnDemandSettings = OnDemandSettings()
     other_components: tuple[str, ...] = ()  # with --only: all components of this host, running or configured
 
     def has_own(self, component: str) -> bool:
@@ -285,6 +289,7 @@ SECTIONS: dict[str, type] = {
     "nginx": NginxSettings,
     "logs": LogSettings,
     "systemd": SystemdSettings,
+    "on_demand": OnDemandSettings,
 }
 _RULES = [rules_of(field) for section in SECTIONS.values() for field in dataclasses.fields(section)]
 _VARIABLES = [rules.variable for rules in _RULES if rules.variable]

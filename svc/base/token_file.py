@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from svc.base.errors import ConfigError
-from svc.base.text_patterns import CREDENTIAL_NAME_PATTERN
+from svc.base.text_patterns import CREDENTIAL_NAME
 from svc.base.toml import parse_toml
 
 TABLE = "tokens"
 TABLE_LINE = f"[{TABLE}]"
 UNNAMED = "operator"  # the name of the token in a file of one line
-NAME = re.compile(CREDENTIAL_NAME_PATTERN[0])
+NAME = re.compile(CREDENTIAL_NAME[0])
 WORD_PATTERN = re.compile(r"[!-~]+")  # printable ASCII characters without blanks
 FORM = f'write one token on one line, or {TABLE_LINE} on a line and below it a line NAME = "TOKEN" for each'
 
@@ -73,7 +73,7 @@ def _problems(tokens: dict[str, object]) -> Iterator[str]:
     names: dict[object, str] = {}
     for number, (name, token) in enumerate(tokens.items(), 1):
         if not NAME.fullmatch(name):
-            yield f"{TABLE}: the name of entry {number} must begin with {CREDENTIAL_NAME_PATTERN[1]}; rename it"
+            yield f"{TABLE}: the name of entry {number} must begin with {CREDENTIAL_NAME[1]}; rename it"
         elif not isinstance(token, str) or not WORD_PATTERN.fullmatch(token):
             yield f'{TABLE}.{name}: must be one word of ASCII characters in quotes; write {name} = "TOKEN"'
         elif (other := names.setdefault(token, name)) != name:

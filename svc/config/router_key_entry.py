@@ -7,11 +7,11 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
-from svc.base.text_patterns import CREDENTIAL_NAME_PATTERN
+from svc.base.text_patterns import CREDENTIAL_NAME
 from svc.config.readers import quoted
 
-NAME = re.compile(CREDENTIAL_NAME_PATTERN[0])
-NAME_RULE = f"begin with {CREDENTIAL_NAME_PATTERN[1]}"
+NAME = re.compile(CREDENTIAL_NAME[0])
+NAME_RULE = f"begin with {CREDENTIAL_NAME[1]}"
 MAX_NOTE_CHARACTERS = 200
 CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrogates, line and paragraph separators
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")

@@ -15,6 +15,8 @@ from svc.base.errors import ConfigError
 from svc.base.setting import NameTable, SettingRules, TextList, UrlList, rules_of
 from svc.base.text_patterns import Pattern
 from svc.base.toml import parse_toml
+from svc.config import awake_rules
+from svc.config.awake_rules import AwakeRules
 from svc.config.components import components_of_variables, normalized_components
 from svc.config.instance.fields import urls as read_urls
 from svc.settings import (
@@ -25,6 +27,7 @@ from svc.settings import (
 
 Field = dataclasses.Field[Any]
 COMPONENTS_FIELD = "components"  # a field of LaunchSettings
+AWAKE_RULES_FIELD = "awake_rules_file"  # a field of RouterSettings
 Tables = Mapping[str, Mapping[str, Any]]  # section -> name of the setting -> value
 
 
@@ -36,8 +39,11 @@ def load_settings(
     Without `environ`, environment variables are ignored. A flag whose value is None or () was not given.
     """
     problems: list[str] = []
-    tables = _read(toml, problems)
+    document = _read(toml, problems)
+    tables = {section: table for section, table in document.items() if section in SECTIONS and isinstance(table, dict)}
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
+    if toml is not None and any(section in document for section in awake_rules.SECTIONS):
+        values["router"][AWAKE_RULES_FIELD] = f"{toml.parent.name}/{toml.name}"  # from the site's directory
     for section, cls in SECTIONS.items():
         for field in dataclasses.fields(cls):
             for source, raw in _sources(section, field, tables, toml, environ or {}, flags or {}):
@@ -51,8 +57,17 @@ def load_settings(
     return Settings(*(cls(**values[section]) for section, cls in SECTIONS.items()))
 
 
-def _read(toml: Path | None, problems: list[str]) -> Tables:
-    """Return the file's known sections; append the problems of unknown sections and keys to `problems`."""
+def load_awake_rules(toml: Path) -> AwakeRules:
+    """Return the sections [[model]] and [[schedule]] of a site's svc.toml; raise ConfigError with every problem."""
+    problems: list[str] = []
+    document = _read(toml, problems)
+    if problems:
+        raise ConfigError(*problems)
+    return awake_rules.read_rules(document)[0]
+
+
+def _read(toml: Path | None, problems: list[str]) -> Mapping[str, Any]:
+    """Return the file's tables; append the problems of rules, of unknown sections and of unknown keys to `problems`."""
     if toml is None or not toml.exists():
         return {}
     try:
@@ -66,13 +81,16 @@ def _read(toml: Path | None, problems: list[str]) -> Tables:
     problems += [
         f"{toml}: {problem}" for section, table in tables.items() for problem in _section_problems(section, table)
     ]
-    return {section: table for section, table in tables.items() if section in SECTIONS and isinstance(table, dict)}
+    problems += [f"{toml}: {problem}" for problem in awake_rules.read_rules(tables)[1]]
+    return tables
 
 
 def _section_problems(section: str, table: Any) -> Iterator[str]:
     """Yield an error message for an unknown section, or for each unknown key in a known section."""
+    if section in awake_rules.SECTIONS:
+        return  # `awake_rules` checks it
     if section not in SECTIONS:
-        yield f"unknown section [{section}]; there are {', '.join(SECTIONS)}"
+        yield f"unknown section [{section}]; there are {', '.join((*SECTIONS, *awake_rules.SECTIONS))}"
     elif not isinstance(table, dict):
         yield f"{section} must be a section, [{section}]"
     else:

@@ -9,8 +9,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from svc.base.address import has_credentials, is_ipv6, without_brackets
-from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text
-from svc.protocol import shim_variables
+from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text, whole_number
+from svc.protocol import resources, shim_variables
 from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, CONTINUES_MESSAGES
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -37,8 +37,18 @@ OWN_VARIABLES = {  # variable that svc itself sets or reads -> what the operator
     "SVC_PATH": "set PATH",
     "SVC_SUPERVISOR_PID": "choose another name",
     "SVC_UMASK": "choose another name",
+    resources.GPUS_VARIABLE: "use [resources] gpus",
+    resources.GPU_COUNT_VARIABLE: "use [resources] gpus",
+    resources.GPU_MEMORY_VARIABLE: "use [resources] gpu_memory",
+    resources.ON_DEMAND_VARIABLE: "use [babysitter] on_demand",
+    resources.KEEP_VARIABLE: "use [babysitter] keep",
+    resources.MIN_AWAKE_VARIABLE: "use [babysitter] min_awake",
+    resources.SLEEP_VARIABLE: "use [babysitter] sleep",
 }
-OWN_METADATA = ("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason")
+OWN_METADATA = (
+    *("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason"),
+    *("on_demand", "wake_timeout", "load_seconds", "resources"),
+)
 MAX_NAME_CHARACTERS = 128  # the log file's name contains the instance's name, and file names are limited
 MAX_METADATA_BYTES = 16 << 10  # limit for the metadata as JSON, which is part of every registration
 
@@ -122,6 +132,27 @@ def size(value: Any) -> int:
     if size_bytes and size_bytes < MIN_SIZE_BYTES:
         raise ValueError(f'{quoted(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
     return size_bytes
+
+
+def gpus(value: Any) -> tuple[int, ...] | int:
+    """Read the GPUs of an instance: a list of their indexes, or the number of any GPUs."""
+    if type(value) is int:
+        return int(whole_number(1, resources.MAX_GPU_COUNT)(value))
+    if not isinstance(value, list):
+        raise ValueError(f"must be indexes or a number, not {quoted(value)}; write [0, 1] for these two, or 2 for any")
+    if not value:
+        raise ValueError("must not be empty; name a GPU, such as [0], or remove [resources]")
+    indexes: tuple[int, ...] = list_of(whole_number(0, resources.MAX_GPU_INDEX))(value)
+    if repeated := [index for index in dict.fromkeys(indexes) if indexes.count(index) > 1]:
+        raise ValueError(f"names GPU {repeated[0]} twice; name it once")
+    return indexes
+
+
+def gpu_memory(value: Any) -> int:
+    """Read the memory that an instance needs on each of its GPUs, and return it in bytes."""
+    if type(value) is int and value == 0:
+        raise ValueError("must not be 0; remove the key if the instance needs the whole GPU")
+    return size(value)
 
 
 def load_interval(value: Any) -> float:

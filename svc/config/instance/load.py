@@ -16,10 +16,12 @@ from svc.config.instance import collisions, schema, site_values
 from svc.config.instance.fields import Field
 from svc.config.instance.model import Backend, InfinilmBackend, InstanceConfig
 from svc.config.readers import MultipleErrors, quoted
+from svc.protocol.resources import SLEEP_BY_VLLM, Resources
 from svc.settings import Settings
 
 STORE_WITH_PASSWORD = re.compile(r"(rediss?|unix)://.*:.*@")
-SECTIONS = ("babysitter", "backend", "metadata")
+SECTIONS = ("babysitter", "backend", "resources", "metadata")
+TYPES_WITH_SLEEP_MODE = ("vllm", "command", "mock")
 LAUNCH_SCRIPTS = ("launch_server.py", "scripts/launch_server.py", "InfiniLM/scripts/launch_server.py")
 Report = Callable[[str, str], None]  # called with the key and the message of each problem
 
@@ -77,10 +79,12 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
     """Return every valid value of the file, with the defaults; report the invalid values."""
     unused = site_values.unused_registries(document, settings)
     document |= {key: value for key, value in site_values.overrides(document, settings).items() if value}
-    sections = {name: _section(document, name, report) for name in ("babysitter", "backend")}
+    sections = {name: _section(document, name, report) for name in ("babysitter", "backend", "resources")}
     top = {key: value for key, value in document.items() if key not in sections}
     values = _validate_table(top, schema.TOP_LEVEL, "", report)
     values |= _validate_table(sections["babysitter"], schema.BABYSITTER, "babysitter.", report)
+    if isinstance(document.get("resources"), dict):
+        values["resources"] = _resources(sections["resources"], report)
     values |= _backend(sections["backend"], "backend" in document, report)
     if "registry_url" in values and values["registry_url"] is None:
         values["registry_url"] = tuple(split_urls(settings.registry_url()))
@@ -88,6 +92,7 @@ def _values(document: dict[str, Any], settings: Settings, report: Report) -> dic
         values["name"] = f"{values['type']}-{values['port']}" if {"type", "port"} <= values.keys() else None
     values |= {"registry_setting": site_values.registry_setting(settings.launch), "unused_registry_urls": unused}
     _check_reachable(values, report)
+    _check_sleep(values, report)
     uses_own_registry = bool({*split_urls(settings.registry_url())} & {*(values.get("registry_url") or ())})
     if uses_own_registry and settings.registry.loopback_needs_token and not values.get("token_file", "?"):
         report("token_file", "missing; the site's registry needs a token from this machine too (loopback_needs_token)")
@@ -134,11 +139,24 @@ def _cure(key: str, known: Mapping[str, Field], prefix: str) -> str:
         "": list(schema.TOP_LEVEL),
         "babysitter.": list(schema.BABYSITTER),
         "backend.": [*schema.EVERY_BACKEND, "type", "command"],
+        "resources.": list(schema.RESOURCES),
     }
     for home, known_keys in homes.items():
         if home != prefix and key in known_keys:
             return f"it belongs {f'in [{home[:-1]}]' if home else 'at the top, before any section'}"
     return f"there are {', '.join(known)}"
+
+
+def _resources(table: Mapping[str, Any], report: Report) -> Resources:
+    values = _validate_table(table, schema.RESOURCES, "resources.", report)
+    gpus, memory = values.get("gpus", ()), values.get("gpu_memory", 0)
+    return Resources(count=gpus, memory=memory) if isinstance(gpus, int) else Resources(gpus=gpus, memory=memory)
+
+
+def _check_sleep(values: Mapping[str, Any], report: Report) -> None:
+    """Report vLLM's sleep mode for a type of server that does not have it."""
+    if values.get("sleep") == SLEEP_BY_VLLM and values.get("type", "vllm") not in TYPES_WITH_SLEEP_MODE:
+        report("babysitter.sleep", f"a server of type {values['type']} has no sleep mode; remove the key")
 
 
 def _backend(table: dict[str, Any], is_given: bool, report: Report) -> dict[str, Any]:
@@ -209,6 +227,7 @@ def _instance_config(values: dict[str, Any], path: Path, report: Report) -> Inst
         registry_setting=values["registry_setting"],
         unused_registry_urls=values["unused_registry_urls"],
         backend=backend,
+        resources=values.get("resources", Resources()),
         metadata=values["metadata"],
         source=path,
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from svc.base.address import authority, bind_host
+from svc.protocol.resources import SLEEP_BY_STOP, Resources
 
 NOT_IN_DIGEST = ("source", "host", "registry_urls", "registry_setting", "unused_registry_urls", "router_url", "backend")
 DEFAULT_HEALTH_PATH = "/health"  # the path of vLLM, SGLang, llama.cpp, TGI and InfiniLM
@@ -107,6 +108,13 @@ class InstanceConfig:
     continuation_probe: bool = True  # whether to find out if the engine continues the beginning of an answer
     startup_timeout: float = 0  # 0: no limit
     max_memory: int = 0  # bytes; 0: no limit
+    resources: Resources = Resources()
+    on_demand: bool = False  # whether the instance sleeps until a request needs it
+    idle_after: float = 900  # time without requests after which it is put to sleep; 0: never
+    min_awake: float = 60  # time after it woke in which it does not make room for others
+    wake_timeout: float = 600  # time that a request waits at most for the instance to wake
+    sleep: str = SLEEP_BY_STOP  # stop | vllm: how it is put to sleep
+    keep: bool = False  # once awake, it neither makes room for others nor sleeps because it is idle
     registry_setting: str = ""  # setting under [launch] from which `registry_urls` comes; "": TOML or default
     unused_registry_urls: tuple[str, ...] = ()  # registries in the TOML that this setting replaces
     allowed_hosts: tuple[str, ...] = ()  # allowed in the Host header, besides this machine's hosts
@@ -171,6 +179,7 @@ class InstanceConfig:
             for field in dataclasses.fields(self)
             if field.name not in NOT_IN_DIGEST
         }
+        values["resources"] = self.resources.to_json()
         values["type"] = self.backend.type
         if self.backend.api_key_file:
             values["api_key_file"] = self.backend.api_key_file

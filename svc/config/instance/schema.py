@@ -7,6 +7,8 @@ from svc.config.instance.fields import (
     allowed_host,
     command,
     env,
+    gpu_memory,
+    gpus,
     health_path,
     host,
     load_interval,
@@ -29,6 +31,7 @@ from svc.config.instance.model import (
     VllmBackend,
 )
 from svc.config.readers import boolean, choice, list_of, nonempty_text, number, text, whole_number
+from svc.protocol.resources import SLEEP_BY_STOP, SLEEP_BY_VLLM
 
 TOP_LEVEL: dict[str, Field] = {
     "name": Field(
@@ -112,6 +115,48 @@ BABYSITTER: dict[str, Field] = {
         size,
         DEFAULTS["max_memory"],
         help="memory of all its processes, such as 40GiB, above which it is drained and restarted; 0: no limit",
+    ),
+    "on_demand": Field(
+        boolean,
+        DEFAULTS["on_demand"],
+        help="whether the instance sleeps until a request needs it, and makes room for others when it is idle",
+    ),
+    "idle_after": Field(
+        number(0, 31_536_000),
+        DEFAULTS["idle_after"],
+        help="seconds without requests after which an on-demand instance is put to sleep; 0: never",
+    ),
+    "min_awake": Field(
+        number(0, 86400),
+        DEFAULTS["min_awake"],
+        help="seconds after its start in which an on-demand instance does not make room for others",
+    ),
+    "wake_timeout": Field(
+        number(1, 86400),
+        DEFAULTS["wake_timeout"],
+        help="seconds that a request waits at most for an on-demand instance to wake",
+    ),
+    "sleep": Field(
+        choice(SLEEP_BY_STOP, SLEEP_BY_VLLM),
+        DEFAULTS["sleep"],
+        help="how an on-demand instance is put to sleep: its server is stopped, or vLLM's sleep mode frees the GPUs",
+    ),
+    "keep": Field(
+        boolean,
+        DEFAULTS["keep"],
+        help="whether an on-demand instance that is awake stays so: it neither makes room for others nor sleeps when "
+        "idle",
+    ),
+}
+RESOURCES: dict[str, Field] = {
+    "gpus": Field(
+        gpus,
+        required="give the GPUs, such as gpus = [0], or their number, such as gpus = 1",
+        help="indexes of the GPUs that the instance uses, such as [0, 1], or the number of GPUs, such as 2: these are "
+        "chosen at each start",
+    ),
+    "gpu_memory": Field(
+        gpu_memory, 0, help="memory that it needs on each of these GPUs, such as 38GB; left out: the whole GPU"
     ),
 }
 EVERY_PROCESS: dict[str, Field] = {
