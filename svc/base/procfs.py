@@ -119,6 +119,18 @@ def ancestors(pid: int) -> Iterator[int]:
             return
 
 
+def descendants(pid: int) -> set[int]:
+    """Return the pids of all processes that a process has started, and that those have started, while they run."""
+    parents: dict[int, int] = {}
+    for other in process_ids():
+        with suppress(OSError):  # the process has ended
+            parents[other] = stat(other).parent
+    found: set[int] = set()
+    while children := {other for other, parent in parents.items() if parent in found | {pid}} - found:
+        found |= children
+    return found
+
+
 def environment(pid: int) -> list[bytes]:
     """Return the environment with which a process was started, as KEY=VALUE."""
     return [pair for pair in read(pid, "environ").split(b"\0") if pair]

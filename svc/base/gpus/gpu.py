@@ -11,6 +11,7 @@ MAX_GPUS = 128  # of one machine
 MAX_GPU_PROCESSES = 64  # of one GPU
 MAX_TEXT_LENGTH = 128
 MAX_COMMAND_LENGTH = 200
+MAX_PROBLEM_LENGTH = 300
 MAX_BYTES = 1 << 50
 MAX_PID = (1 << 31) - 1
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
@@ -39,6 +40,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     temperature: Annotated[float, msgspec.Meta(ge=-300, le=10_000)] | None = None  # degrees Celsius
     power: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None  # watts
     errors: Count | None = None  # errors that the hardware could not correct, such as uncorrected ECC errors
+    fault: Text = ""  # what the tool says of a GPU that does not work, such as "GPU requires reset"
     processes: Annotated[tuple[GpuProcess, ...], msgspec.Meta(max_length=MAX_GPU_PROCESSES)] = ()
 
     @property
@@ -47,10 +49,8 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HostGpus(msgspec.Struct, frozen=True, kw_only=True):
-    """A reading of all GPUs of a machine."""
+    """A reading of all GPUs of a machine. `problem` says why the tool reports no GPU, or what it complains about."""
 
     tool: Text  # for example nvidia-smi
     gpus: Annotated[tuple[Gpu, ...], msgspec.Meta(max_length=MAX_GPUS)] = ()
-    problem: Annotated[str, msgspec.Meta(max_length=2 * MAX_TEXT_LENGTH)] = (
-        ""  # why the tool cannot be read; then `gpus` is empty
-    )
+    problem: Annotated[str, msgspec.Meta(max_length=MAX_PROBLEM_LENGTH)] = ""
