@@ -148,6 +148,18 @@ def site(path: Path, places: int, keys: dict[str, str], engine: Script) -> Itera
     """Run a router with these keys, whose secrets are their names, each with its policy in TOML, and with an engine."""
     instance = Instance()
     instance.play(engine)
+    services = [service("a", instance.port, "m", metadata={"max_concurrency": places})]
+    flags = ("--static-services", static(path / "static.json", services), "--keys-file", keys_file(path, keys))
+    try:
+        with router(*flags, "--queue-size", 2000, "--policy", "round_robin") as own:
+            yield Site(own)
+            own.assert_no_exception()
+    finally:
+        instance.close()
+
+
+def keys_file(path: Path, keys: dict[str, str]) -> Path:
+    """Write a file of these keys, whose secrets are their names, each with its policy in TOML; return its path."""
     entries = [
         f'{name} = {{ sha256 = "{hashlib.sha256(name.encode()).hexdigest()}", created = 2026-01-01T00:00:00Z{policy} }}'
         for name, policy in keys.items()
@@ -155,11 +167,4 @@ def site(path: Path, places: int, keys: dict[str, str], engine: Script) -> Itera
     file = path / "keys.toml"
     file.write_text("[keys]\n" + "\n".join(entries) + "\n")
     file.chmod(0o600)
-    services = [service("a", instance.port, "m", metadata={"max_concurrency": places})]
-    flags = ("--static-services", static(path / "static.json", services), "--keys-file", file)
-    try:
-        with router(*flags, "--queue-size", 2000, "--policy", "round_robin") as own:
-            yield Site(own)
-            own.assert_no_exception()
-    finally:
-        instance.close()
+    return file

@@ -51,6 +51,12 @@ def test_requests_of_other_routers_leave_each_its_part():
     assert adaptive.limit == 50 - (43 - 3) * 50 // 83
 
 
+def test_requests_that_ended_since_the_report_do_not_raise_the_limit():
+    """Of short requests, many end between two reports."""
+    adaptive = AdaptiveLimit(limit=11).next(load(running=4, waiting=7), own=11 + 6, is_reached=True)
+    assert adaptive.limit == 5
+
+
 @given(st.integers(1, 300), st.integers(0, 500), st.integers(0, 500), st.integers(0, 900), st.booleans())
 def test_a_limit_is_at_least_one(limit: int, running: int, waiting: int, own: int, reached: bool):
     assert AdaptiveLimit(limit=limit).next(load(running, waiting), own, reached).limit >= 1
