@@ -210,7 +210,7 @@ def import_modules(server: str) -> None:
         return
     for name in COMMANDS:
         if name not in SERVER_COMMANDS:
-            importlib.import_module(f"svc.cli.{name}")
+            importlib.import_module(f"svc.cli.{name.replace('-', '_')}")
     for name in LATE_MODULES:
         importlib.import_module(name)
     gc.freeze()  # the forks share the imported modules

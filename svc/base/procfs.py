@@ -85,6 +85,14 @@ def stat(pid: int) -> ProcessStat:
     return ProcessStat(state.decode(), int(parent), int(group), int(session))
 
 
+def start_ticks(pid: int) -> int:
+    """Return when a process was started, in clock ticks since the start of the machine.
+
+    Together with the pid this identifies a process: the kernel gives the pid of an ended process to a new one.
+    """
+    return int(read(pid, "stat").rpartition(b")")[2].split()[19])
+
+
 def arguments(pid: int) -> list[str]:
     """Return the command line of a process, beginning with the program; empty for a zombie."""
     command = read(pid, "cmdline").removesuffix(b"\0")

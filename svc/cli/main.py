@@ -19,9 +19,9 @@ from svc.terminal.output import echo
 
 INTERRUPTED_EXIT_CODE = 130  # the exit code that shells use for Ctrl-C
 
-# The command NAME is the function `command` in svc/cli/NAME.py. The file is loaded only when its command is used, so
-# that a command does not wait for the imports of all other commands. The summary is the first sentence of the
-# command's help. It is repeated here, so that `svc --help` need not load the files.
+# The command NAME is the function `command` in svc/cli/NAME.py, with _ for -. The file is loaded only when its command
+# is used, so that a command does not wait for the imports of all other commands. The summary is the first sentence of
+# the command's help. It is repeated here, so that `svc --help` need not load the files.
 COMMANDS = {
     "apply": "Update what runs to match the files, without failing a request.",
     "babysitter": "Run a babysitter alone, for an instance that svc does not run.",
@@ -38,6 +38,7 @@ COMMANDS = {
     "llama": "Serve a small real model on the CPU.",
     "logs": "Show the last lines of log files, and follow them.",
     "mock": "Run a fake OpenAI backend, for trying things out and for tests.",
+    "mock-gpus": "Create simulated GPUs, for trying out models on demand.",
     "plan": "Show what `svc apply` would do to what runs here.",
     "prepare": "Make the site ready for the supervisord that its systemd unit starts.",
     "registry": "Run the registry in the foreground.",
@@ -69,7 +70,7 @@ class CommandTable(CommandGroup):
         """Return the command `name`."""
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"svc.cli.{name}").command
+        command: click.Command = importlib.import_module(f"svc.cli.{name.replace('-', '_')}").command
         return command
 
     def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:

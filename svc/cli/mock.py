@@ -1,14 +1,37 @@
 """`svc mock`: run a simulated OpenAI backend."""
 
+import os
 from typing import Any, get_args
 
 import click
 
 from svc.base import logging
-from svc.mock.behaviour import Behaviour, FinalMessage, MockOptions
+from svc.base.byte_size import parse_size
+from svc.mock.behaviour import Behaviour, FinalMessage, GpuOptions, MockOptions
 
 SECONDS = click.FloatRange(min=0)
 COUNT = click.IntRange(min=0)
+
+
+class Size(click.ParamType):
+    """A number of bytes, written like 38GB."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the number of bytes."""
+        size = value if isinstance(value, int) else int(value) if value.isdigit() else parse_size(value)
+        if size is None:
+            self.fail(f"{value!r} is no size; write it like 38GB or 24GiB", param, ctx)
+        return size
+
+
+def _gpus(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
+    """Read a list of GPUs; without it, use those of CUDA_VISIBLE_DEVICES as an engine does, or the first one."""
+    devices = (os.environ.get("CUDA_VISIBLE_DEVICES") if value is None else value) or "0"
+    if not all(device.strip().isdigit() for device in devices.split(",")):
+        raise click.BadParameter(f"{devices!r} is no list of GPUs; write it like 0,1")
+    return tuple(map(int, devices.split(",")))
 
 
 def _models(context: click.Context, option: click.Parameter, value: str) -> tuple[str, ...]:
@@ -78,8 +101,43 @@ def _models(context: click.Context, option: click.Parameter, value: str) -> tupl
     show_default=False,
     help="Require this API key under /v1, as vLLM does.",
 )
+@click.option("--gpu-memory", type=Size(), metavar="SIZE", default=0, help="Memory that it takes on each GPU, as 38GB.")
+@click.option(
+    "--gpus",
+    callback=_gpus,
+    metavar="N,M",
+    help="The simulated GPUs that it uses.  [CUDA_VISIBLE_DEVICES, else 0]",
+)
+@click.option(
+    "--gpu-state",
+    metavar="FILE",
+    default="",
+    envvar="SVC_MOCK_GPUS",
+    show_envvar=True,
+    show_default=False,
+    help="The file of simulated GPUs, which `svc mock-gpus` creates; without it, every mock fits.",
+)
+@click.option("--load-time", type=SECONDS, metavar="S", default=0, help="Seconds before it listens.")
+@click.option("--load-rate", type=SECONDS, metavar="GB/S", default=0, help="Add the time for loading --gpu-memory.")
+@click.option("--sleep-memory", type=Size(), metavar="SIZE", default=0, help="Memory that it keeps while it sleeps.")
+@click.option("--wake-time", type=SECONDS, metavar="S", default=0, help="Seconds that POST /wake_up takes.")
 @click.option("--child", is_flag=True, help="Fork a child that holds the port too, as a server's workers may.")
-def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: str, child: bool, **flags: Any) -> None:
+def command(
+    name: str,
+    port: int,
+    models: tuple[str, ...],
+    host: str,
+    api_key: str,
+    child: bool,
+    gpu_state: str,
+    gpu_memory: int,
+    gpus: tuple[int, ...],
+    sleep_memory: int,
+    load_time: float,
+    load_rate: float,
+    wake_time: float,
+    **flags: Any,
+) -> None:
     """Run a fake OpenAI backend, for trying things out and for tests.
 
     It answers as the clients of OpenAI and Anthropic expect: chat, responses and
@@ -103,10 +161,16 @@ def command(name: str, port: int, models: tuple[str, ...], host: str, api_key: s
         curl localhost:8100/mock/behave -d '{"cut_after": null}'
         curl localhost:8100/mock/stats
 
+    With --gpu-memory and --gpu-state it takes memory on simulated GPUs, which are created by `svc mock-gpus`. What does
+    not fit ends it with an error of CUDA and the code 1. As with vLLM, POST /sleep?level=1 gives the memory back and
+    aborts what is in flight, POST /wake_up takes it again, and GET /is_sleeping tells; a mock that sleeps refuses
+    requests.
+
     /metrics counts the tokens that it has generated and the requests that it serves.
     /echo returns the request that reached it: method, headers, length and digest of the body.
     """
     from svc.mock.server import serve  # here, so that --help does not load gevent
 
     logging.configure()
-    serve(MockOptions(name, port, models, host, child, api_key, Behaviour(**flags)))
+    gpu = GpuOptions(gpu_state, gpu_memory, gpus, sleep_memory, load_time, load_rate, wake_time)
+    serve(MockOptions(name, port, models, host, child, api_key, Behaviour(**flags), gpu))

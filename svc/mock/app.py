@@ -12,6 +12,7 @@ from svc.base.errors import SvcError, Unauthorized
 from svc.mock import request_bodies
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour
+from svc.mock.engine_sleep import SLEEP_ROUTES, EngineSleep
 from svc.mock.request_reply import (
     ClientLeft,
     Connection,
@@ -25,7 +26,7 @@ from svc.mock.request_reply import (
     read_body,
     read_head,
 )
-from svc.mock.statistics import MockStatistics, is_probe
+from svc.mock.statistics import PROBE_PATHS, MockStatistics, is_probe
 
 LOADING_BODY = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 
@@ -50,6 +51,7 @@ class MockApplication:
         random: Callable[[], float],
         exit_later: Callable[[float | None, int], None],
         about: dict[str, Any],
+        sleep: EngineSleep,
         api_key: str = "",
     ) -> None:
         self.api = api
@@ -57,6 +59,7 @@ class MockApplication:
         self.random = random
         self.exit_later = exit_later
         self.about = about
+        self.sleep = sleep
         self.api_key = api_key
         self.statistics = MockStatistics()
         self._requests = 0  # number of requests to which Behaviour.fails applies
@@ -101,7 +104,8 @@ class MockApplication:
             streams = int(reply.events is not None)
             statistics.open_streams += streams
             count_tokens = _ignore_tokens if is_probe(request) else statistics.count_tokens
-            yield from self._send(request, reply, self.behaviour, start_response, count_tokens)
+            parts = self._send(request, reply, self.behaviour, start_response, count_tokens)
+            yield from parts if is_probe(request) else self._until_sleep(parts, request)
             statistics.finished += 1
         except CutByMock:
             statistics.cut_by_mock += 1
@@ -131,7 +135,19 @@ class MockApplication:
             head_only=request.is_head,
         )
 
+    def _until_sleep(self, parts: Iterator[bytes], request: MockRequest) -> Iterator[bytes]:
+        """Yield the parts of a reply, and close the connection when the engine goes to sleep meanwhile."""
+        sleeps = self.sleep.sleeps
+        for part in parts:
+            if self.sleep.sleeps != sleeps:
+                request.connection.abort(self.behaviour.reset)
+            yield part
+
     def _reply(self, request: MockRequest) -> Reply:
+        if request.path in SLEEP_ROUTES:
+            return dispatch(SLEEP_ROUTES, self.sleep, request)
+        if request.path not in PROBE_PATHS:
+            self.sleep.refuse_request()
         if self.api_key and request.path.startswith("/v1/"):
             self._check_key(request.headers.get("authorization", ""))
         return dispatch(METRICS_ROUTES, self, request) if request.path in METRICS_ROUTES else self.api.reply(request)

@@ -52,6 +52,19 @@ class Behaviour(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @dataclass(frozen=True, slots=True)
+class GpuOptions:
+    """The simulated GPUs that a mock uses. Sizes are bytes on each GPU."""
+
+    state: str = ""  # path of the file of GPUs; empty: there are none
+    memory: int = 0
+    gpus: tuple[int, ...] = (0,)
+    sleep_memory: int = 0  # what an engine keeps while it sleeps
+    load_time: float = 0  # seconds
+    load_rate: float = 0  # GB a second; 0: the size costs no time
+    wake_time: float = 0  # seconds
+
+
+@dataclass(frozen=True, slots=True)
 class MockOptions:
     """The command-line options of one mock."""
 
@@ -62,3 +75,4 @@ class MockOptions:
     child: bool = False
     api_key: str = ""  # the key that clients must send; empty: none
     behaviour: Behaviour = field(default_factory=Behaviour)
+    gpu: GpuOptions = field(default_factory=GpuOptions)

@@ -10,8 +10,10 @@ import random
 import signal
 import socket
 import struct
+import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any, NoReturn
 
 import gevent
@@ -24,6 +26,9 @@ from svc.base.errors import CommandError
 from svc.mock.app import MockApplication
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import MockOptions
+from svc.mock.engine_memory import EngineMemory, load_seconds
+from svc.mock.engine_sleep import EngineSleep
+from svc.mock.gpu_state import GpuStateFile, OutOfMemory
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
 
 log = logging.getLogger(__name__)
@@ -34,14 +39,18 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def serve(options: MockOptions) -> None:
-    """Serve until SIGTERM or Ctrl-C; raise CommandError if the port cannot be opened."""
+    """Load, and serve until SIGTERM or Ctrl-C; raise CommandError if the port cannot be opened.
+
+    While it loads, nothing listens, as with vLLM. A SIGTERM ends the process at once then.
+    """
+    memory = _load(options)
     listener = _listen(options.host, options.port)
     # Fork before gevent starts: the child must not share its parent's event loop.
     child = _fork_holder() if options.child else None
     stop = gevent.event.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         gevent.signal_handler(number, stop.set)
-    app = _create_app(options, {"pid": os.getpid(), "child": child})
+    app = _create_app(options, memory, {"pid": os.getpid(), "child": child})
     host, port = listener.getsockname()[:2]
     server = WSGIServer(gevent.socket.socket(fileno=listener.detach()), app, log=None, handler_class=_Handler)
     server.start()
@@ -50,14 +59,31 @@ def serve(options: MockOptions) -> None:
         stop.wait()
     finally:
         server.close()
+        memory.free()
         if child:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
 
 
-def _create_app(options: MockOptions, about: dict[str, Any]) -> MockApplication:
+def _load(options: MockOptions) -> EngineMemory:
+    """Take the GPU memory, and the time that loading takes; exit with 1 if the memory does not fit."""
+    file = GpuStateFile(Path(options.gpu.state)) if options.gpu.state else None
+    memory = EngineMemory(options.gpu, options.name, os.getpid(), file)
+    try:
+        memory.take("load")
+    except OutOfMemory as error:
+        print(error, file=sys.stderr, flush=True)
+        sys.exit(1)
+    time.sleep(load_seconds(options.gpu))
+    memory.report("ready")
+    return memory
+
+
+def _create_app(options: MockOptions, memory: EngineMemory, about: dict[str, Any]) -> MockApplication:
     api = BackendApi(options.name, options.models, time.time)
-    app = MockApplication(api, options.behaviour, time.time, random.random, _exit_timer(), about, options.api_key)
+    exit_later = _exit_timer()
+    sleep = EngineSleep(memory, options.gpu.wake_time, time.time, lambda: exit_later(0, 1))
+    app = MockApplication(api, options.behaviour, time.time, random.random, exit_later, about, sleep, options.api_key)
     app.adopt(options.behaviour, "loading", "memory", "exit_after")
     return app
 

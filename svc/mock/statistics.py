@@ -3,7 +3,7 @@
 from svc.mock.request_reply import MockRequest
 from svc.protocol.continuation import PROBE_USER_AGENT
 
-PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics"}
+PROBE_PATHS = {"/health", "/models", "/v1/models", "/metrics", "/sleep", "/wake_up", "/is_sleeping"}
 
 METRICS = (
     b"mock:generation_tokens_total %d\nmock:num_requests_running %d\n"
@@ -12,7 +12,7 @@ METRICS = (
 
 
 def is_probe(request: MockRequest) -> bool:
-    """Return whether the request is one for health, models or metrics, or a babysitter's continuation probe."""
+    """Return whether the request is a babysitter's: for health, models, metrics or sleep, or its continuation probe."""
     return request.path in PROBE_PATHS or request.headers.get("user-agent") == PROBE_USER_AGENT
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from svc.base.address import has_credentials, is_ipv6, without_brackets
+from svc.base.byte_size import parse_size
 from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text, whole_number
 from svc.protocol import resources, shim_variables
 from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, CONTINUES_MESSAGES
@@ -17,17 +18,6 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?")
 HEALTH_PATH = re.compile(r'/[!"$-~]*')  # printable ASCII without #
-SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]i?B)")
-UNITS = {
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KiB": 2**10,
-    "MiB": 2**20,
-    "GiB": 2**30,
-    "TiB": 2**40,
-}
 MIN_SIZE_BYTES = 2**20
 MIN_LOAD_INTERVAL_SECONDS = 0.1
 RESERVED_NAMES = ("registry", "router", "svc")
@@ -125,10 +115,9 @@ def urls(value: Any) -> tuple[str, ...]:
 
 def size(value: Any) -> int:
     """Read a size, a whole number of bytes or a text with a unit, and return it in bytes; 0 means no limit."""
-    match = SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None and type(value) is not int:
+    size_bytes = parse_size(value) if isinstance(value, str) else value if type(value) is int else None
+    if size_bytes is None:
         raise ValueError(f'{quoted(value)} is no size; write it like "24GiB", or as a whole number of bytes')
-    size_bytes = int(float(match[1]) * UNITS[match[2]]) if match else int(value)
     if size_bytes and size_bytes < MIN_SIZE_BYTES:
         raise ValueError(f'{quoted(value)} is less than any server needs; write it like "24GiB", or 0 for no limit')
     return size_bytes

@@ -2,13 +2,18 @@
 
 import io
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, NoReturn
 
 from svc.mock.app import MockApplication
 from svc.mock.backend_api import BackendApi
-from svc.mock.behaviour import Behaviour
+from svc.mock.behaviour import Behaviour, GpuOptions
+from svc.mock.engine_memory import EngineMemory
+from svc.mock.engine_sleep import EngineSleep
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
+
+NO_GPU = EngineMemory(GpuOptions(), "m", 1, None)
 
 
 class FakeConnection:
@@ -36,7 +41,7 @@ class FakeConnection:
 class InProcessMock:
     """A mock with a clock that stands still, and the parts of its last answer."""
 
-    def __init__(self, **behaviour: Any) -> None:
+    def __init__(self, memory: EngineMemory = NO_GPU, wake_seconds: float = 0, **behaviour: Any) -> None:
         self.now = 1000.0
         self.chance = 0.5
         self.exits: list[tuple[float | None, int]] = []
@@ -51,26 +56,31 @@ class InProcessMock:
             lambda: self.chance,
             lambda seconds, code: self.exits.append((seconds, code)),
             {"pid": 1},
+            EngineSleep(memory, wake_seconds, lambda: self.now, lambda: self.exits.append((0, 1))),
         )
 
-    def call(self, method: str, path: str, body: Any = None) -> bytes:
+    def call(self, method: str, target: str, body: Any = None) -> bytes:
         """Send a request and return the bytes that were sent, also those of an answer that was cut."""
+        self.parts = []
+        for part in self.begin(method, target, body):
+            self.parts.append(part)
+        return b"".join(self.parts)
+
+    def begin(self, method: str, target: str, body: Any = None) -> Iterator[bytes]:
+        """Send a request and return the parts of the answer, which ends where it was cut."""
+        path, _, query = target.partition("?")
         raw = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         environ = {
             "REQUEST_METHOD": method,
             "PATH_INFO": path,
-            "QUERY_STRING": "",
+            "QUERY_STRING": query,
             "CONTENT_LENGTH": str(len(raw)),
             "wsgi.input": io.BytesIO(raw),
             CONNECTION_KEY: self.connection,
         }
-        self.status, self.headers, self.parts = "", {}, []
-        try:
-            for part in self.app(environ, self._start_response):
-                self.parts.append(part)
-        except (ClientLeft, CutByMock):
-            pass
-        return b"".join(self.parts)
+        self.status, self.headers = "", {}
+        with suppress(ClientLeft, CutByMock):
+            yield from self.app(environ, self._start_response)
 
     def json(self, method: str, path: str, body: Any = None) -> Any:
         return json.loads(self.call(method, path, body))

@@ -11,6 +11,7 @@ from svc.mock.behaviour import Behaviour
 def test_every_behaviour_is_a_flag_with_the_same_default():
     flags = {option.name: option.default for option in command.params}
     started_with = {"name", "port", "models", "host", "child", "api_key"}
+    started_with |= {"gpu_memory", "gpus", "gpu_state", "load_time", "load_rate", "sleep_memory", "wake_time"}
     context = command.make_context("mock", [])
     assert set(flags) - started_with == set(Behaviour.__struct_fields__)
     assert Behaviour(**{name: context.params[name] for name in Behaviour.__struct_fields__}) == Behaviour()

@@ -1,0 +1,21 @@
+"""Sizes as people write them, such as "24GiB". Pure."""
+
+import re
+
+SIZE = re.compile(r"(\d{1,12}(?:\.\d{1,6})?) ?([KMGT]i?B)")
+UNITS = {
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KiB": 2**10,
+    "MiB": 2**20,
+    "GiB": 2**30,
+    "TiB": 2**40,
+}
+
+
+def parse_size(text: str) -> int | None:
+    """Return the number of bytes; None if the text is not a number with a unit."""
+    match = SIZE.fullmatch(text)
+    return int(float(match[1]) * UNITS[match[2]]) if match else None
