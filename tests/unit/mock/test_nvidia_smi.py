@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from svc.base.gpus import nvidia
 from svc.mock import nvidia_smi
 from svc.mock.gpu_state import GpuStateFile
 
@@ -50,6 +51,13 @@ def test_the_processes_that_hold_memory(smi):
 
 def test_the_list_of_gpus(smi):
     assert smi("-L")[1] == "GPU 1: Mock GPU (UUID: GPU-00000000-0000-4000-8000-000000000001)"
+
+
+def test_the_reader_of_babysitters_understands_it(smi):
+    first, second = nvidia.TOOL.parse(["\n".join(smi(*query.arguments)) for query in nvidia.TOOL.queries])
+    assert (first.memory_used, first.processes) == (0, ())
+    assert (second.name, second.memory_total, second.memory_used) == ("Mock GPU", 76293 * 2**20, 1000 * 2**20)
+    assert [(process.pid, process.memory) for process in second.processes] == [(PID, 1000 * 2**20)]
 
 
 def test_an_unknown_field_is_refused(smi):
