@@ -15,6 +15,8 @@ from svc.config.instance.load import store_problems
 from svc.config.instance.model import InstanceConfig
 from svc.config.readers import why_unusable
 from svc.config.site import USAGE_FILE
+from svc.protocol import on_demand_variables, shim_variables
+from svc.protocol.resources import SLEEP_BY_STOP
 from svc.render import ini
 from svc.render.paths import RenderPaths
 from svc.settings import LogSettings, Settings
@@ -65,8 +67,22 @@ def _supervisord(settings: Settings, paths: RenderPaths) -> str:
         locations["log"] = "/dev/null"
     mode = SHARED_SOCKET_MODE if settings.systemd.group else SOCKET_MODE
     return render_template(
-        "supervisord.conf.j2", source=SETTINGS_SOURCE, socket_mode=mode, **locations, **_rotation(settings.logs, paths)
+        "supervisord.conf.j2",
+        source=SETTINGS_SOURCE,
+        socket_mode=mode,
+        on_demand=_changed_values(settings.on_demand),
+        **locations,
+        **_rotation(settings.logs, paths),
     )
+
+
+def _changed_values(section: Any) -> dict[str, str]:
+    """Return the settings of a section that differ from the defaults, as text."""
+    fields_of_section = dataclasses.fields(section)
+    values = {field.name: getattr(section, field.name) for field in fields_of_section}
+    return {
+        field.name: _number(values[field.name]) for field in fields_of_section if values[field.name] != field.default
+    }
 
 
 def _registry(settings: Settings, paths: RenderPaths) -> str:
@@ -108,12 +124,44 @@ def _instance(config: InstanceConfig, settings: Settings, paths: RenderPaths) ->
     shim = ["svc", "launch", "--port", str(config.port), *_ipv6_flags(config)]
     command = f"{ini.arguments(shim)}{_key_flags(config, paths)} {ini.arguments(['--', *config.argv])}"
     server = _program(settings, paths, command, {}, f"server_{config.name}", STOP_WAIT_SECONDS)
-    server |= {"environment": ini.environment({**limits, **config.env}), "directory": paths.work_dir(config.work_dir)}
+    variables = {**limits, **_on_demand_variables(config), **_own_environment(config)}
+    server |= {"environment": ini.environment(variables), "directory": paths.work_dir(config.work_dir)}
     babysitter = _program(
         settings, paths, _babysitter_command(config, paths), _own_variables(settings), f"babysitter_{config.name}"
     )
     source = paths.relative(config.source)
-    return render_template("instance.conf.j2", source=source, name=config.name, server=server, babysitter=babysitter)
+    return render_template(
+        "instance.conf.j2",
+        source=source,
+        name=config.name,
+        server=server,
+        babysitter=babysitter,
+        on_demand=config.on_demand,
+    )
+
+
+def _own_environment(config: InstanceConfig) -> dict[str, str]:
+    """Return the TOML's variables. Encoded ones win over those that `svc launch` sets for an instance's GPUs."""
+    own = config.env
+    return dict(shim_variables.encoded(*item) for item in own.items()) if config.resources else own
+
+
+def _on_demand_variables(config: InstanceConfig) -> dict[str, str]:
+    """Return the variables from which supervisord's extension reads what an instance needs, and when it may sleep."""
+    needs = config.resources
+    variables = {
+        on_demand_variables.GPUS_VARIABLE: ",".join(map(str, needs.gpus)),
+        on_demand_variables.GPU_COUNT_VARIABLE: str(needs.count or ""),
+        on_demand_variables.GPU_MEMORY_VARIABLE: str(needs.memory or ""),
+    }
+    if config.on_demand:
+        variables |= {
+            on_demand_variables.ON_DEMAND_VARIABLE: "1",
+            on_demand_variables.KEEP_VARIABLE: "1" if config.keep else "",
+            on_demand_variables.MIN_AWAKE_VARIABLE: _number(config.min_awake),
+            on_demand_variables.SLEEP_VARIABLE: config.sleep if config.sleep != SLEEP_BY_STOP else "",
+        }
+    return {key: value for key, value in variables.items() if value}
 
 
 def _key_flags(config: InstanceConfig, paths: RenderPaths) -> str:

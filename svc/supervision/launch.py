@@ -17,7 +17,7 @@ from typing import NoReturn
 from svc.base import procfs, signals
 from svc.base.errors import ConfigError
 from svc.base.printable import escaped
-from svc.protocol import shim_variables
+from svc.protocol import on_demand_variables, shim_variables
 
 PRIVATE_VARIABLES = (  # read by supervisord's extension and this shim only, so removed from an instance's environment
     "SVC_MAX_RESTARTS",
@@ -25,6 +25,13 @@ PRIVATE_VARIABLES = (  # read by supervisord's extension and this shim only, so 
     "SVC_SUPERVISOR_PID",
     "SVC_PATH",
     "SVC_UMASK",
+    *on_demand_variables.EXTENSION_VARIABLES,
+)
+VISIBLE_DEVICES_VARIABLES = (  # of NVIDIA, AMD, Ascend and MetaX
+    "CUDA_VISIBLE_DEVICES",
+    "HIP_VISIBLE_DEVICES",
+    "ASCEND_RT_VISIBLE_DEVICES",
+    "MACA_VISIBLE_DEVICES",
 )
 KEY_SETTING = "[backend] api_key_file"
 PORT_TIMEOUT_SECONDS = 1.0  # time that the last worker of a killed server may need to release its port
@@ -138,6 +145,7 @@ def environment(
 
     svc's own programs get every variable. An instance gets none of the PRIVATE_VARIABLES. Its PATH begins with the
     operator's PATH, so that it runs the operator's `python3`, and ends with `directory`, so that `svc mock` is found.
+    It sees only its own GPUs, unless the variables in its TOML say otherwise.
     """
     variables = dict(environ)
     if not own:
@@ -145,9 +153,18 @@ def environment(
         for key in PRIVATE_VARIABLES:
             variables.pop(key, None)
         variables["PATH"] = os.pathsep.join([path, directory])
+        variables.update(_visible_devices(environ.get(on_demand_variables.GPUS_VARIABLE, "")))
         variables = shim_variables.decoded(variables)
     variables.update(env)
     return variables
+
+
+def _visible_devices(gpus: str) -> dict[str, str]:
+    """Return the variables that make only these GPUs visible; none if it is not known which GPUs they are."""
+    if not gpus:
+        return {}
+    # CUDA numbers GPUs by their speed unless this variable is set; nvidia-smi numbers them by their bus.
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", **dict.fromkeys(VISIBLE_DEVICES_VARIABLES, gpus)}
 
 
 def find_command(command: str, path: Sequence[str]) -> str:

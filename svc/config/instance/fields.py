@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 from svc.base.address import has_credentials, is_ipv6, without_brackets
 from svc.base.byte_size import parse_size
 from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, read_each, text, whole_number
-from svc.protocol import resources, shim_variables
+from svc.protocol import on_demand_variables, shim_variables
+from svc.protocol.resources import MAX_GPU_COUNT, MAX_GPU_INDEX
 from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, CONTINUES_MESSAGES
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -27,13 +28,13 @@ OWN_VARIABLES = {  # variable that svc itself sets or reads -> what the operator
     "SVC_PATH": "set PATH",
     "SVC_SUPERVISOR_PID": "choose another name",
     "SVC_UMASK": "choose another name",
-    resources.GPUS_VARIABLE: "use [resources] gpus",
-    resources.GPU_COUNT_VARIABLE: "use [resources] gpus",
-    resources.GPU_MEMORY_VARIABLE: "use [resources] gpu_memory",
-    resources.ON_DEMAND_VARIABLE: "use [babysitter] on_demand",
-    resources.KEEP_VARIABLE: "use [babysitter] keep",
-    resources.MIN_AWAKE_VARIABLE: "use [babysitter] min_awake",
-    resources.SLEEP_VARIABLE: "use [babysitter] sleep",
+    on_demand_variables.GPUS_VARIABLE: "use [resources] gpus",
+    on_demand_variables.GPU_COUNT_VARIABLE: "use [resources] gpus",
+    on_demand_variables.GPU_MEMORY_VARIABLE: "use [resources] gpu_memory",
+    on_demand_variables.ON_DEMAND_VARIABLE: "use [babysitter] on_demand",
+    on_demand_variables.KEEP_VARIABLE: "use [babysitter] keep",
+    on_demand_variables.MIN_AWAKE_VARIABLE: "use [babysitter] min_awake",
+    on_demand_variables.SLEEP_VARIABLE: "use [babysitter] sleep",
 }
 OWN_METADATA = (
     *("type", "parent_service", "babysitter", "models_list", "restarts", "restart_reason"),
@@ -126,12 +127,12 @@ def size(value: Any) -> int:
 def gpus(value: Any) -> tuple[int, ...] | int:
     """Read the GPUs of an instance: a list of their indexes, or the number of any GPUs."""
     if type(value) is int:
-        return int(whole_number(1, resources.MAX_GPU_COUNT)(value))
+        return int(whole_number(1, MAX_GPU_COUNT)(value))
     if not isinstance(value, list):
         raise ValueError(f"must be indexes or a number, not {quoted(value)}; write [0, 1] for these two, or 2 for any")
     if not value:
         raise ValueError("must not be empty; name a GPU, such as [0], or remove [resources]")
-    indexes: tuple[int, ...] = list_of(whole_number(0, resources.MAX_GPU_INDEX))(value)
+    indexes: tuple[int, ...] = list_of(whole_number(0, MAX_GPU_INDEX))(value)
     if repeated := [index for index in dict.fromkeys(indexes) if indexes.count(index) > 1]:
         raise ValueError(f"names GPU {repeated[0]} twice; name it once")
     return indexes

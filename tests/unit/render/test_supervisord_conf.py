@@ -187,6 +187,31 @@ def test_files_of_svc_run_use_the_site_and_keep_state_elsewhere(tmp_path):
     assert f"sqlite:{state}/conf.d/../var/registry.db" in supervisord.arguments(programs["registry:registry"])
 
 
+def test_only_an_on_demand_instance_has_the_variables_of_one(tmp_path):
+    variables = [line for line in rendered(PAIRS / "command.toml").splitlines() if "environment=" in line]
+    assert not any(name in text for text in variables for name in ("SVC_GPU", "SVC_ON_DEMAND", "SVC_MIN_AWAKE"))
+    toml = tmp_path / "a.toml"
+    toml.write_text('name = "a"\nport = 8100\n[resources]\ngpus = [3]\n[backend]\ntype = "mock"\nmodels = ["m"]\n')
+    assert 'SVC_RESTART_DELAY="5",SVC_GPUS="3"\n' in rendered(toml)  # always on, beside others on this GPU
+
+
+def test_the_variables_of_an_instance_with_gpus_win_over_those_of_svc_launch(tmp_path):
+    toml = tmp_path / "a.toml"
+    text = (
+        'name = "a"\nport = 8100\n[backend]\ntype = "mock"\nmodels = ["m"]\nenv = { CUDA_VISIBLE_DEVICES = "MIG-1" }\n'
+    )
+    toml.write_text(text)
+    assert 'SVC_RESTART_DELAY="5",CUDA_VISIBLE_DEVICES="MIG-1"\n' in rendered(toml)
+    toml.write_text(f"{text}[resources]\ngpus = [3]\n")
+    assert 'SVC_GPUS="3",SVC_ENV_CUDA_VISIBLE_DEVICES="MIG-1"\n' in rendered(toml)
+
+
+def test_the_extension_gets_only_settings_that_differ_from_its_own_defaults(tmp_path):
+    assert "parallel_loads" not in texts(tmp_path)["supervisord.conf"]
+    changed = texts(tmp_path, flags={"on_demand": {"parallel_loads": 3, "stay_factor": 0.5}})["supervisord.conf"]
+    assert "svc.supervision.policy:make\nparallel_loads=3\nstay_factor=0.5\n\n[supervisorctl]" in changed
+
+
 if __name__ == "__main__":
     for toml in TOMLS:
         toml.with_suffix(".conf").write_text(rendered(toml))

@@ -46,6 +46,33 @@ def test_variables_of_env_win_and_arrive_unchanged():
     assert {k: variables[k] for k, _ in odd} == dict(odd)
 
 
+def test_an_instance_sees_only_its_gpus_and_not_what_the_extension_reads():
+    variables = {"SVC_GPUS": "2,0", "SVC_GPU_COUNT": "2", "SVC_GPU_MEMORY": "38", "CUDA_VISIBLE_DEVICES": "7"}
+    variables |= {"SVC_ON_DEMAND": "1", "SVC_KEEP": "1", "SVC_MIN_AWAKE": "60", "SVC_SLEEP": "vllm"}
+    assert environment(variables, "/bin") == {
+        "PATH": f"{os.defpath}:/bin",
+        "SVC_GPUS": "2,0",
+        "SVC_GPU_MEMORY": "38",
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",  # the order of nvidia-smi
+        "CUDA_VISIBLE_DEVICES": "2,0",
+        "HIP_VISIBLE_DEVICES": "2,0",
+        "ASCEND_RT_VISIBLE_DEVICES": "2,0",
+        "MACA_VISIBLE_DEVICES": "2,0",
+    }
+
+
+def test_the_toml_may_choose_other_visible_devices():
+    variables = {"SVC_GPUS": "1", "SVC_ENV_CUDA_VISIBLE_DEVICES": "MIG-1", "SVC_ENV_CUDA_DEVICE_ORDER": "FASTEST_FIRST"}
+    seen = environment(variables, "/bin")
+    assert (seen["CUDA_VISIBLE_DEVICES"], seen["CUDA_DEVICE_ORDER"]) == ("MIG-1", "FASTEST_FIRST")
+    assert seen["HIP_VISIBLE_DEVICES"] == "1"
+
+
+def test_without_known_gpus_the_visible_devices_stay():
+    assert environment({"CUDA_VISIBLE_DEVICES": "7", "SVC_GPU_COUNT": "2"}, "/bin")["CUDA_VISIBLE_DEVICES"] == "7"
+    assert "HIP_VISIBLE_DEVICES" not in environment({}, "/bin")
+
+
 def test_the_api_key_in_a_file_becomes_a_variable(tmp_path):
     (tmp_path / "q.key").write_text("the-key\n")
     assert key_variable("VLLM_API_KEY", f"{tmp_path}/conf.d/../q.key") == [("VLLM_API_KEY", "the-key")]
