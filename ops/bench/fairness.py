@@ -7,7 +7,7 @@ The router runs with keys, in front of mocks or of engines that run already (--u
   fair        the same, while the flood comes from another key
   equal       five keys flood the router for some seconds
   1:2:4       three keys with these shares do
-  batch       `chat` again, while a batch of priority -20 keeps all places busy that it may have
+  batch       `chat` again, until a batch of priority -20 is answered, which keeps all places busy that it may have
 
 The table shows the milliseconds until the first token of the requests of `chat`, how they compare with `alone`, the
 tokens per second of all, and Jain's index of the tokens of the keys by their shares (1: each has its share).
@@ -20,6 +20,7 @@ tokens per second of all, and Jain's index of the tokens of the keys by their sh
 import argparse
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 import resource
@@ -29,7 +30,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -50,6 +51,7 @@ class Outcome:
     """What a scenario has shown. `first`: seconds until the first token; `tokens`: completion tokens of each key."""
 
     first: list[float] = field(default_factory=list)
+    answered: int = 0  # requests of the batch
     tokens: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -105,9 +107,9 @@ class Callers:
             writer.close()
         return first
 
-    async def chat(self) -> None:
-        """Send short requests at regular intervals."""
-        for _ in range(self._options.requests):
+    async def chat(self, count: int | None = None) -> None:
+        """Send so many short requests at regular intervals; None: until it is cancelled."""
+        for _ in itertools.count() if count is None else range(count):
             began = time.perf_counter()
             self.outcome.first.append(await self.ask("chat", self._options.short))
             await asyncio.sleep(max(0.0, self._options.interval - (time.perf_counter() - began)))
@@ -124,6 +126,17 @@ class Callers:
 
         await asyncio.gather(*(send_on() for _ in range(self._options.flood)))
 
+    async def batch(self) -> None:
+        """Send the whole batch, at most as many requests at once as a flood, and read every answer."""
+        at_once = asyncio.Semaphore(self._options.flood)
+
+        async def send() -> None:
+            async with at_once:
+                await self.ask("batch", self._long())
+                self.outcome.answered += 1
+
+        await asyncio.gather(*(send() for _ in range(self._options.batch)))
+
 
 async def run_scenario(name: str, callers: Callers, options: argparse.Namespace) -> Outcome:
     keys = {
@@ -132,13 +145,19 @@ async def run_scenario(name: str, callers: Callers, options: argparse.Namespace)
         "fair": ["flood"],
         "equal": [key for key in KEYS if key.startswith("equal")],
         "1:2:4": [key for key in KEYS if key.startswith("share")],
-        "batch": ["batch"],
+        "batch": [],
     }[name]
     floods = [asyncio.create_task(callers.flood(key)) for key in keys]
-    await asyncio.sleep(options.warm_up if floods else 0)
+    if name == "batch":
+        floods.append(asyncio.create_task(callers.chat()))
+        work = callers.batch()
+    elif len(keys) > 1:
+        work = asyncio.sleep(options.seconds)
+    else:
+        work = callers.chat(options.requests)
+    await asyncio.sleep(options.warm_up if keys else 0)
     callers.outcome.tokens.clear()
     began = time.perf_counter()
-    work = asyncio.sleep(options.seconds) if len(keys) > 1 else callers.chat()
     main = asyncio.create_task(work)
     done, _ = await asyncio.wait([main, *floods], return_when=asyncio.FIRST_COMPLETED, timeout=ANSWER_TIMEOUT_SECONDS)
     callers.outcome.seconds = time.perf_counter() - began
@@ -237,11 +256,10 @@ def main() -> None:
             except OSError as error:
                 sys.exit(f"fairness.py: {name}: {error}")
     print("\n".join(aligned([HEAD, *(row(name, each, outcomes.get("alone")) for name, each in outcomes.items())])))
+    if "batch" in outcomes:
+        print(f"{outcomes['batch'].answered} requests of the batch were answered in {outcomes['batch'].seconds:.0f} s")
     if options.json:
-        report = {
-            name: {"first": each.first, "tokens": each.tokens, "seconds": each.seconds, "jain": each.jain()}
-            for name, each in outcomes.items()
-        }
+        report = {name: {**asdict(each), "jain": each.jain()} for name, each in outcomes.items()}
         options.json.parent.mkdir(parents=True, exist_ok=True)
         options.json.write_text(json.dumps(report, indent=1) + "\n")
 
@@ -267,6 +285,7 @@ def parse_arguments() -> argparse.Namespace:
     add("--short", type=int, default=8, help="tokens of their answers (default: %(default)s)")
     add("--flood", type=int, default=200, help="streams that each key that floods keeps open (default: %(default)s)")
     add("--long", type=int, default=50, help="tokens of their answers, on average (default: %(default)s)")
+    add("--batch", type=int, default=1000, help="requests of `batch` (default: %(default)s)")
     add("--warm-up", type=float, default=3.0, help="seconds of flood before the measurement (default: %(default)s)")
     add("--seconds", type=float, default=15.0, help="of `equal` and `1:2:4` (default: %(default)s)")
     add("--json", type=Path, metavar="FILE", help="write all figures")
