@@ -25,6 +25,7 @@ import dataclasses
 import glob
 import math
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -39,19 +40,24 @@ from svc.base import private_files, version
 from svc.supervision import log_position, restart_limits
 from svc.supervision.exits import ExitStatuses, ForcedRestarts, kill_group
 from svc.supervision.log_position import LogPosition
+from svc.supervision.on_demand.arbiter import Arbiter
+from svc.supervision.on_demand.supervised import SupervisedInstances
 from svc.supervision.restart_limits import RestartCount, RestartLimits
 from svc.supervision.rpc import RpcInterface, full_name, loaded_group
 from svc.supervision.socket_holder import SocketHolder
 
 PRIVATE_UMASK = 0o027
+# keys of [rpcinterface:svc], with type and minimum
+ARBITER_KEYS: dict[str, tuple[type[int] | type[float], float]] = {"parallel_loads": (int, 1), "stay_factor": (float, 0)}
 STOPPED_OR_GIVEN_UP = (ProcessStates.STOPPED, ProcessStates.FATAL)  # only a start on request leads out of these states
 
 
 class Extension:
     """Handles supervisord's events: counts the restarts of the managed programs, holds sockets and kills orphans."""
 
-    def __init__(self, supervisord: Any) -> None:
+    def __init__(self, supervisord: Any, arbiter: Arbiter | None = None) -> None:
         self.supervisord = supervisord
+        self.instances = SupervisedInstances(supervisord, arbiter or Arbiter(socket.gethostname()))
         self.logger = supervisord.options.logger
         self.counts: dict[str, RestartCount] = {}
         self.log_positions: dict[str, tuple[LogPosition, ...]] = {}  # see `rpc.getLogPositions`
@@ -60,6 +66,7 @@ class Extension:
         self.forced_restarts = ForcedRestarts()
         self.exit_statuses = ExitStatuses(supervisord.options)
         for event, handler in {
+            events.ProcessStateStartingEvent: self.instances.starting,
             events.ProcessStateEvent: self.state_changed,
             events.ProcessGroupAddedEvent: self.group_added,
             events.ProcessGroupRemovedEvent: self.group_removed,
@@ -239,15 +246,29 @@ def _tighten_logs(path: Any) -> None:
             private_files.tighten(name)
 
 
+def _arbiter(config: Mapping[str, str]) -> Arbiter:
+    """Return the arbiter of instances on demand with the keys of [rpcinterface:svc]; raise ValueError for others."""
+    if unknown := sorted(config.keys() - ARBITER_KEYS):
+        raise ValueError(f"[rpcinterface:svc] {', '.join(unknown)}: unknown key; there are {', '.join(ARBITER_KEYS)}")
+    values = {}
+    for key, (kind, minimum) in ARBITER_KEYS.items():
+        try:
+            values[key] = kind(config.get(key, "1"))
+        except ValueError:
+            values[key] = kind(-1)
+        if not minimum <= values[key] < math.inf:
+            raise ValueError(f"[rpcinterface:svc] {key}={config[key]!r} must be a number of at least {minimum}")
+    return Arbiter(socket.gethostname(), int(values["parallel_loads"]), values["stay_factor"])
+
+
 def make(supervisord: Any, **config: Any) -> RpcInterface:
     """Return the RPC interface; supervisord calls this factory once for each of its HTTP servers."""
-    if config:
-        raise ValueError(f"[rpcinterface:svc] {', '.join(config)}: unknown key; there are none")
+    arbiter = _arbiter(config)
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
         os.environ.pop("SVC_SUPERVISOR_PID", None)  # set if another supervisord has started this one
         version.running()  # cache the version of the running code, because an upgrade may replace the files
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         _keep_logs_private(supervisord.options)
-        interface = supervisord.svc_interface = RpcInterface(Extension(supervisord))
+        interface = supervisord.svc_interface = RpcInterface(Extension(supervisord, arbiter))
     return interface

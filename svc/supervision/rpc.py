@@ -12,6 +12,7 @@ from supervisor.xmlrpc import Faults, RPCError
 from svc.base import version
 from svc.supervision import restart_limits
 from svc.supervision.config_serializer import serialize
+from svc.supervision.on_demand.supervised import encode
 from svc.supervision.restart_limits import RestartCount
 
 if TYPE_CHECKING:
@@ -99,6 +100,44 @@ class RpcInterface:
         self._extension.forced_restarts.begin(process, reason, time.monotonic())
         self._extension.logger.info(f"svc: {name}: ending it: {reason}")
         return True
+
+    def onDemand(self, name: str, facts: str) -> str:  # noqa: N802
+        """Report the facts about an instance that runs on demand; start its program if its time has come
+
+        @param string name   Name of the instance's program ('qwen:server')
+        @param string facts  JSON, see svc.supervision.on_demand.facts.Facts
+        @return string       JSON {action, reason}: the order for the babysitter, see Order there
+        """
+        self._refuse_when_shutting_down()
+        return encode(self._extension.instances.report(name, facts))
+
+    def putToSleep(self, name: str) -> bool:  # noqa: N802
+        """Stop a program that has the order to release its place, drains and has nothing in flight
+
+        A program whose engine sleeps by itself is not stopped; true then means that the engine may be put to sleep.
+
+        @param string name  Name of the instance's program ('qwen:server')
+        @return boolean     False if it has to stay, for example because nobody waits for its place any more
+        """
+        self._refuse_when_shutting_down()
+        return self._extension.instances.put_to_sleep(name)
+
+    def getOffer(self, name: str) -> str:  # noqa: N802
+        """Return what it would cost to wake an instance; nothing changes
+
+        @param string name  Name of the instance's program ('qwen:server')
+        @return string      JSON {possible, now, victims, seconds, idle_seconds, reason}
+        """
+        self._refuse_when_shutting_down()
+        return encode(self._extension.instances.offer(name))
+
+    def getOnDemand(self) -> str:  # noqa: N802
+        """Return what is reserved on each GPU, and what each instance with resources or on demand waits for
+
+        @return string  JSON {hostname, gpus, instances, parallel_loads}
+        """
+        self._refuse_when_shutting_down()
+        return encode(self._extension.instances.state())
 
     def _groups(self) -> Any:
         return self._extension.supervisord.process_groups

@@ -3,12 +3,20 @@
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Literal
 
+from svc.protocol.resources import (
+    GPU_COUNT_VARIABLE,
+    GPU_MEMORY_VARIABLE,
+    GPUS_VARIABLE,
+    KEEP_VARIABLE,
+    MIN_AWAKE_VARIABLE,
+    ON_DEMAND_VARIABLE,
+    SLEEP_BY_STOP,
+    SLEEP_BY_VLLM,
+    SLEEP_VARIABLE,
+)
 from svc.supervision.on_demand.facts import MAX_BYTES, MAX_GPUS
 
-GPUS, GPU_COUNT, GPU_MEMORY = "SVC_GPUS", "SVC_GPU_COUNT", "SVC_GPU_MEMORY"
-ON_DEMAND, KEEP, MIN_AWAKE, SLEEP = "SVC_ON_DEMAND", "SVC_KEEP", "SVC_MIN_AWAKE", "SVC_SLEEP"
 DEFAULT_MIN_AWAKE_SECONDS = 60.0
 
 
@@ -26,7 +34,12 @@ class Program:
     on_demand: bool = False
     keep: bool = False
     min_awake: float = DEFAULT_MIN_AWAKE_SECONDS
-    sleep: Literal["stop", "vllm"] = "stop"
+    sleep: str = SLEEP_BY_STOP
+
+    @property
+    def sleeps_running(self) -> bool:
+        """Whether its process runs on while it is asleep."""
+        return self.sleep == SLEEP_BY_VLLM
 
     @property
     def has_resources(self) -> bool:
@@ -40,28 +53,28 @@ def read_program(name: str, environment: Mapping[str, str] | None) -> Program | 
     Raise ValueError with the variable's name if a value is invalid.
     """
     variables = environment or {}
-    if not variables.keys() & {GPUS, GPU_COUNT, ON_DEMAND}:
+    if not variables.keys() & {GPUS_VARIABLE, GPU_COUNT_VARIABLE, ON_DEMAND_VARIABLE}:
         return None
-    sleep = variables.get(SLEEP, "stop")
-    if sleep not in ("stop", "vllm"):
-        raise ValueError(f"{SLEEP}={sleep!r} must be stop or vllm")
-    gpus = _gpus(variables.get(GPUS, ""))
+    sleep = variables.get(SLEEP_VARIABLE, SLEEP_BY_STOP)
+    if sleep not in (SLEEP_BY_STOP, SLEEP_BY_VLLM):
+        raise ValueError(f"{SLEEP_VARIABLE}={sleep!r} must be {SLEEP_BY_STOP} or {SLEEP_BY_VLLM}")
+    gpus = _gpus(variables.get(GPUS_VARIABLE, ""))
     return Program(
         name,
         gpus,
-        0 if gpus else _integer(variables, GPU_COUNT, MAX_GPUS),
-        _integer(variables, GPU_MEMORY, MAX_BYTES),
-        variables.get(ON_DEMAND, "0") == "1",
-        variables.get(KEEP, "0") == "1",
-        _seconds(variables, MIN_AWAKE, DEFAULT_MIN_AWAKE_SECONDS),
-        "vllm" if sleep == "vllm" else "stop",
+        0 if gpus else _integer(variables, GPU_COUNT_VARIABLE, MAX_GPUS),
+        _integer(variables, GPU_MEMORY_VARIABLE, MAX_BYTES),
+        variables.get(ON_DEMAND_VARIABLE, "0") == "1",
+        variables.get(KEEP_VARIABLE, "0") == "1",
+        _seconds(variables, MIN_AWAKE_VARIABLE, DEFAULT_MIN_AWAKE_SECONDS),
+        sleep,
     )
 
 
 def _gpus(text: str) -> tuple[int, ...]:
     parts = [part.strip() for part in text.split(",")] if text else []
     if any(not part.isdecimal() for part in parts) or len(parts) > MAX_GPUS:
-        raise ValueError(f"{GPUS}={text!r} must be numbers of GPUs, such as 0,1")
+        raise ValueError(f"{GPUS_VARIABLE}={text!r} must be numbers of GPUs, such as 0,1")
     return tuple(sorted({int(part) for part in parts}))
 
 

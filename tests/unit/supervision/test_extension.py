@@ -147,9 +147,13 @@ def test_the_rpc_interface_has_only_these_methods(extension):
     assert [name for name in dir(RpcInterface(extension)) if not name.startswith("_")] == [
         "endProcess",
         "getLogPositions",
+        "getOffer",
+        "getOnDemand",
         "getPrograms",
         "getRestarts",
         "getVersion",
+        "onDemand",
+        "putToSleep",
         "replaceProgram",
     ]
 

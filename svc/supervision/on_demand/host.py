@@ -1,0 +1,92 @@
+"""A host at one moment: its GPUs, and the instances with resources or on demand. Pure."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal
+
+from svc.supervision.on_demand.facts import Demand, Facts
+from svc.supervision.on_demand.program import Program
+
+DEFAULT_LOAD_SECONDS = 60.0  # of an instance that has never been loaded
+NO_DEMAND = Demand()
+
+# stopped: no process. loading: a process that is not ready yet, or an engine that wakes. asleep: the engine sleeps, its
+# process runs. restarting: the process has ended and starts again after a delay. stopping: the process is ending.
+Phase = Literal["stopped", "loading", "awake", "asleep", "restarting", "stopping"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Instance:
+    """An instance. `facts` is None if its babysitter has not reported lately.
+
+    `gpus` are those that it uses, or, while it is stopped, those that its configuration fixes. `phase_seconds` is the
+    time since it became awake, or since its load began. `wanted_seconds` is the time for which it has been wanted, but
+    not awake. `pause_seconds` remain until it may be started again after
+    the `failure` of its last start. `releasing_for` is the instance for which it is giving way.
+    """
+
+    program: Program
+    phase: Phase = "stopped"
+    facts: Facts | None = None
+    gpus: tuple[int, ...] = ()
+    wanted_seconds: float = 0.0
+    phase_seconds: float = 0.0
+    load_seconds: float = DEFAULT_LOAD_SECONDS
+    pause_seconds: float = 0.0
+    failure: str = ""
+    releasing_for: str = ""
+    measuring_seconds: float = 0.0  # time for which a reading of the GPUs has been asked for in vain
+
+    @property
+    def name(self) -> str:
+        """Its program's name."""
+        return self.program.name
+
+    @property
+    def holds_memory(self) -> bool:
+        """Whether it has memory on its GPUs, or is about to take it."""
+        return self.phase not in ("stopped", "asleep")
+
+    @property
+    def demand(self) -> Demand:
+        """What routers want of it."""
+        return self.facts.demand if self.facts and self.facts.demand else NO_DEMAND
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether requests wait for it, or it is to be awake for another reason."""
+        return self.demand.waiting > 0 or self.demand.hold > 0
+
+    @property
+    def waited_seconds(self) -> float:
+        """How long it has been waited for."""
+        return max(self.demand.oldest, self.wanted_seconds)
+
+    @property
+    def queue(self) -> int:
+        """The number of its requests: in flight, and waiting at routers."""
+        return ((self.facts.in_flight or 0) if self.facts else 0) + self.demand.waiting
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GpuMemory:
+    """The memory of a GPU in bytes. `total` is None if it is unknown: such a GPU holds one instance at a time.
+
+    `foreign` is what is used beyond the memory that instances hold, when this was last measured.
+    """
+
+    total: int | None = None
+    foreign: int = 0
+    measured_seconds: float = 0.0  # time since the measurement
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Host:
+    """A host. If `measured`, `gpus` are all GPUs that it has; if not, those that configurations name."""
+
+    name: str
+    instances: Mapping[str, Instance]
+    gpus: Mapping[int, GpuMemory]
+    measured: bool = False
+    parallel_loads: int = 1
+    stay_factor: float = 1.0

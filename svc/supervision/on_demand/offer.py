@@ -1,0 +1,61 @@
+"""What it would cost to wake an instance, for the routers that choose among several hosts. Pure."""
+
+from svc.supervision.on_demand.facts import Offer
+from svc.supervision.on_demand.host import Host, Instance
+from svc.supervision.on_demand.memory import Room
+from svc.supervision.on_demand.placement import Placer
+from svc.supervision.on_demand.plan import candidates
+from svc.supervision.on_demand.victims import Readiness
+
+
+def make_offer(host: Host, name: str) -> Offer:
+    """Return the offer for an instance, behind those that have been waited for longer."""
+    instance = host.instances[name]
+    if not instance.program.on_demand:
+        return Offer(False, reason="it does not run on demand")
+    if instance.phase == "awake":
+        return Offer(True, True, reason="it is awake")
+    ready_in = _seconds_until_loads_end(host)
+    if instance.phase == "loading":
+        return Offer(True, True, seconds=_remaining_load(instance), reason="it loads")
+    if instance.pause_seconds > 0:
+        return Offer(False, reason=f"{instance.failure}; another try in {instance.pause_seconds:.0f} s")
+    room = Room(host)
+    for earlier in candidates(host):
+        if earlier.name == name or earlier.waited_seconds < instance.waited_seconds:
+            continue
+        place = Placer(host, room, earlier).place()
+        for victim in place.victims:
+            room.remove(victim)
+        room.add(earlier, place.gpus)
+        ready_in += earlier.load_seconds
+    place = Placer(host, room, instance).place()
+    if place.readiness == Readiness.NEVER:
+        return Offer(False, reason=place.reason)
+    victims = [victim for victim in place.victims if victim.phase != "stopping"]
+    seconds = ready_in + instance.load_seconds + sum(v.load_seconds + _seconds_until_free(v) for v in victims)
+    return Offer(
+        True,
+        not victims,
+        tuple(victim.name for victim in victims),
+        round(seconds, 3),
+        min((v.facts.idle_seconds for v in victims if v.facts and not v.queue), default=0.0),
+        place.reason,
+    )
+
+
+def _seconds_until_loads_end(host: Host) -> float:
+    """Return the time until a place to load is free."""
+    loading = sorted(_remaining_load(i) for i in host.instances.values() if i.phase == "loading")
+    return loading[-host.parallel_loads] if len(loading) >= host.parallel_loads else 0.0
+
+
+def _seconds_until_free(victim: Instance) -> float:
+    """Return the time that a victim stays at least, because it loads or has not been awake for long."""
+    if victim.phase == "loading":
+        return _remaining_load(victim) + victim.program.min_awake
+    return max(0.0, victim.program.min_awake - victim.phase_seconds)
+
+
+def _remaining_load(instance: Instance) -> float:
+    return max(0.0, instance.load_seconds - instance.phase_seconds)

@@ -1,0 +1,154 @@
+"""The GPUs for an instance, and the instances that have to give way to it there. Pure."""
+
+import dataclasses
+from collections.abc import Iterable
+
+from svc.protocol.instance_names import SERVER_SUFFIX
+from svc.supervision.on_demand.host import Host, Instance
+from svc.supervision.on_demand.memory import Room, gigabytes, held
+from svc.supervision.on_demand.victims import Answer, Readiness, gives_way, preference
+
+MAX_NAMED_HOLDERS = 4  # of a GPU in a reason
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Placement:
+    """A place for an instance. `readiness` is that of the victim that gives way last; LEAVING if there is none.
+
+    With NEVER, there is no place, and `reason` says what is missing. With LATER, it says what is waited for.
+    """
+
+    gpus: tuple[int, ...]
+    victims: tuple[Instance, ...]
+    readiness: Readiness
+    reason: str = ""
+
+
+class Placer:
+    """Finds the place of one candidate in a room."""
+
+    def __init__(self, host: Host, room: Room, candidate: Instance) -> None:
+        self.host = host
+        self.room = room
+        self.candidate = candidate
+        self.answers: dict[str, Answer] = {}
+
+    def place(self) -> Placement:
+        """Return the place with the fewest victims; among several, the one where the memory fits best."""
+        program = self.candidate.program
+        if not program.has_resources:
+            return Placement((), (), Readiness.LEAVING)
+        gpus = self.candidate.gpus or program.gpus
+        if missing := [gpu for gpu in gpus if self.host.measured and gpu not in self.host.gpus]:
+            return self._impossible(f"GPU {missing[0]} is not there: {self.host.name} has {_list(self.host.gpus)}")
+        victims: list[Instance] = []
+        if gpus:
+            for gpu in gpus:
+                more = self._victims_on(gpu, victims)
+                if more is None:
+                    return self._no_place(gpus)
+                victims += more
+        else:
+            if program.count > len(self.host.gpus):
+                return self._impossible(f"needs {program.count} GPUs; {self.host.name} has {len(self.host.gpus)}")
+            gpus, victims = self._best_gpus(program.count)
+            if len(gpus) < program.count:
+                return self._no_place(self.host.gpus)
+        return self._placement(tuple(gpus), self._without_spare(gpus, victims))
+
+    def _best_gpus(self, count: int) -> tuple[tuple[int, ...], list[Instance]]:
+        gpus: list[int] = []
+        victims: list[Instance] = []
+        for _ in range(count):
+            options = []
+            for gpu in self.host.gpus:
+                if gpu not in gpus and (more := self._victims_on(gpu, victims)) is not None:
+                    options.append((self._cost(gpu, more), gpu, more))
+            if not options:
+                break
+            _, gpu, more = min(options, key=lambda option: option[:2])
+            gpus.append(gpu)
+            victims += more
+        return tuple(sorted(gpus)), victims
+
+    def _cost(self, gpu: int, victims: list[Instance]) -> tuple[float, ...]:
+        readiness = max((self._answer(v).readiness for v in victims), default=Readiness.LEAVING)
+        active = [v for v in victims if self._answer(v).readiness > Readiness.LEAVING]
+        idle_seconds = min((v.facts.idle_seconds for v in active if v.facts and v.queue == 0), default=0.0)
+        released = sum(held(v.program, self.room.total(gpu)) for v in victims)
+        return (readiness, len(active), -idle_seconds, released - self.room.shortfall(self.candidate.program, gpu))
+
+    def _victims_on(self, gpu: int, chosen: Iterable[Instance]) -> list[Instance] | None:
+        """Return who else has to leave a GPU when `chosen` have left, or None if that does not make enough room."""
+        total = self.room.total(gpu)
+        names = {victim.name for victim in chosen}
+        holders = self.room.holders.get(gpu, {})
+        shortfall = self.room.shortfall(self.candidate.program, gpu)
+        shortfall -= sum(held(holders[name].program, total) for name in names if name in holders)
+        victims: list[Instance] = []
+        if shortfall <= 0:
+            return victims
+        willing = [h for h in holders.values() if h.name not in names and self._answer(h).readiness < Readiness.NEVER]
+        for victim in sorted(willing, key=self._preference):
+            victims.append(victim)
+            shortfall -= held(victim.program, total)
+            if shortfall <= 0:
+                return victims
+        return None
+
+    def _without_spare(self, gpus: Iterable[int], victims: list[Instance]) -> tuple[Instance, ...]:
+        """Return the victims without those that need not leave because others make enough room."""
+        needed = sorted(victims, key=self._preference)
+        for victim in reversed(list(needed)):
+            others = [other for other in needed if other is not victim]
+            if all(self._victims_on(gpu, others) == [] for gpu in gpus):
+                needed = others
+        return tuple(needed)
+
+    def _placement(self, gpus: tuple[int, ...], victims: tuple[Instance, ...]) -> Placement:
+        readiness = max((self._answer(v).readiness for v in victims), default=Readiness.LEAVING)
+        reason = self._shortage(gpus) if victims else ""
+        return Placement(gpus, victims, readiness, reason)
+
+    def _no_place(self, gpus: Iterable[int]) -> Placement:
+        return self._impossible(self._shortage(gpus))
+
+    def _impossible(self, reason: str) -> Placement:
+        return Placement((), (), Readiness.NEVER, reason)
+
+    def _shortage(self, gpus: Iterable[int]) -> str:
+        """Return what the candidate needs and who holds it."""
+        program, room = self.candidate.program, self.room
+        short = [gpu for gpu in gpus if room.shortfall(program, gpu) > 0]
+        gpu = max(short, key=room.free)
+        total = room.total(gpu)
+        number = len(program.gpus) or program.count
+        wanted = "a whole GPU" if total is None or not program.memory else gigabytes(program.memory)
+        parts = [f"needs {wanted} on {number} GPU{'s' if number > 1 else ''}; {self.host.name} GPU {gpu}"]
+        if total is not None:
+            parts.append(f"has {gigabytes(max(room.free(gpu), 0))} of {gigabytes(total)} free")
+        else:
+            parts.append("is taken, and its size is unknown")
+        held_by = [
+            f"{h.name.removesuffix(SERVER_SUFFIX)} ({self._answer(h).reason})"
+            for h in room.holders.get(gpu, {}).values()
+        ]
+        foreign = room.gpus[gpu].foreign if gpu in room.gpus else 0
+        if foreign:
+            held_by.append(f"other processes ({gigabytes(foreign)})")
+        if held_by:
+            parts.append("held by " + ", ".join(held_by[:MAX_NAMED_HOLDERS]))
+        return ", ".join([" ".join(parts[:2]), *parts[2:]])
+
+    def _answer(self, resident: Instance) -> Answer:
+        if resident.name not in self.answers:
+            self.answers[resident.name] = gives_way(resident, self.candidate, self.host.stay_factor)
+        return self.answers[resident.name]
+
+    def _preference(self, resident: Instance) -> tuple[float | str | bool, ...]:
+        return preference(resident, self._answer(resident).readiness, self.candidate)
+
+
+def _list(gpus: Iterable[int]) -> str:
+    numbers = ", ".join(map(str, sorted(gpus)))
+    return f"GPU {numbers}" if numbers else "none"

@@ -1,0 +1,176 @@
+"""What each instance of a host has to do now. Pure.
+
+1. Candidates are the instances that are wanted and not awake. The one that has been waited for longest comes first.
+2. At most `parallel_loads` instances load at once.
+3. A candidate claims the memory of its place, so that those behind it do not take what becomes free for it. One that
+   has no place at all claims nothing.
+4. It starts when nothing holds its memory any more, and a reading of the GPUs, made now, shows that it is really free.
+"""
+
+import dataclasses
+from collections.abc import Iterable
+from typing import Literal
+
+from svc.protocol.instance_names import SERVER_SUFFIX
+from svc.supervision.on_demand.facts import GpuReading
+from svc.supervision.on_demand.host import Host, Instance
+from svc.supervision.on_demand.memory import Room, gigabytes, needed
+from svc.supervision.on_demand.placement import Placement, Placer
+from svc.supervision.on_demand.victims import Readiness, is_put_to_sleep
+
+READING_TIMEOUT_SECONDS = 15.0  # without a reading for so long, an instance starts as if there were no vendor's tool
+FOREIGN_MEMORY_VALID_SECONDS = 5.0  # before others give way because of foreign memory, it is measured again
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    """The order for an instance (see `facts.Order`), or `start`: its program has to be started on `gpus`."""
+
+    action: Literal["stay", "wait", "measure", "release", "wake", "start"]
+    reason: str = ""
+    gpus: tuple[int, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """The decisions for all instances, and which instance gives way to which."""
+
+    decisions: dict[str, Decision]
+    releasing: dict[str, str]
+
+
+class Planner:
+    """Makes the plan of a host, one candidate after the other."""
+
+    def __init__(self, host: Host) -> None:
+        self.host = host
+        self.now = Room(host)  # what is held now
+        self.next = Room(host)  # what will be held when those that give way have left
+        self.decisions = {name: _default_decision(instance) for name, instance in host.instances.items()}
+        self.releasing: dict[str, str] = {}
+        loading = [i for i in host.instances.values() if i.phase == "loading" and i.program.on_demand]
+        self.slots = host.parallel_loads - len(loading)
+        self.first = ", ".join(short_name(i) for i in loading)  # what loads before the next candidate
+
+    def plan(self) -> Plan:
+        """Return the plan."""
+        for candidate in candidates(self.host):
+            self.decisions[candidate.name] = self._decide(candidate)
+        return Plan(self.decisions, self.releasing)
+
+    def _decide(self, candidate: Instance) -> Decision:
+        if candidate.pause_seconds > 0:
+            return Decision("wait", f"{candidate.failure}; another try in {candidate.pause_seconds:.0f} s")
+        can_measure = _can_measure(candidate) and candidate.program.has_resources
+        if can_measure and not self.host.measured:
+            return self._measure(candidate, "reads the memory of the GPUs")
+        placement = Placer(self.host, self.next, candidate).place()
+        if can_measure and self._depends_on_old_reading(placement):
+            return self._measure(candidate, placement.reason)
+        if placement.readiness == Readiness.NEVER:
+            return Decision("wait", placement.reason)
+        for victim in placement.victims:
+            self.next.remove(victim)
+        self.next.add(candidate, placement.gpus)
+        if placement.readiness == Readiness.LATER:
+            return Decision("wait", placement.reason)
+        if placement.victims:
+            return self._make_room(candidate, placement)
+        return self._start(candidate, placement.gpus)
+
+    def _make_room(self, candidate: Instance, placement: Placement) -> Decision:
+        victims = [victim for victim in placement.victims if victim.phase != "stopping"]
+        is_quick = not any(victim.queue for victim in victims)
+        has_begun = any(victim.releasing_for == candidate.name for victim in victims)
+        if self.slots <= 0 and is_quick and not has_begun:
+            return Decision("wait", f"{self.first} loads first")
+        for victim in victims:
+            self.decisions[victim.name] = Decision("release", f"gives way to {short_name(candidate)}")
+            self.releasing[victim.name] = candidate.name
+        if is_quick:
+            self._take_slot(candidate)
+        names = ", ".join(short_name(victim) for victim in placement.victims)
+        return Decision("wait", f"{names} gives way; {placement.reason}")
+
+    def _start(self, candidate: Instance, gpus: tuple[int, ...]) -> Decision:
+        if self.slots <= 0:
+            return Decision("wait", f"{self.first} loads first")
+        self._take_slot(candidate)
+        if not self.now.has_room(candidate.program, gpus):
+            return Decision("wait", "others give way to it")
+        if gpus and _can_measure(candidate):
+            if candidate.facts is None or candidate.facts.gpus is None:
+                return Decision("measure", "reads the memory of the GPUs")
+            if shortage := _measured_shortage(candidate, candidate.facts.gpus, gpus):
+                return Decision("measure", shortage)
+        self.now.add(candidate, gpus)
+        return Decision("wake" if candidate.phase == "asleep" else "start", "", gpus)
+
+    def _measure(self, candidate: Instance, reason: str) -> Decision:
+        if self.slots <= 0:
+            return Decision("wait", f"{self.first} loads first")
+        self._take_slot(candidate)
+        return Decision("measure", reason)
+
+    def _take_slot(self, candidate: Instance) -> None:
+        self.slots -= 1
+        self.first = ", ".join(filter(None, (self.first, short_name(candidate))))
+
+    def _depends_on_old_reading(self, placement: Placement) -> bool:
+        """Return whether foreign memory that was measured earlier is among the reasons why others must give way."""
+        if placement.readiness == Readiness.LEAVING:
+            return False
+        gpus = placement.gpus or tuple(self.host.gpus)
+        return any(
+            memory.foreign and memory.measured_seconds > FOREIGN_MEMORY_VALID_SECONDS
+            for memory in (self.host.gpus[gpu] for gpu in gpus if gpu in self.host.gpus)
+        )
+
+
+def candidates(host: Host) -> list[Instance]:
+    """Return the instances that are wanted and can be started, the one that has been waited for longest first."""
+    wanted = [i for i in host.instances.values() if is_candidate(i)]
+    return sorted(wanted, key=lambda i: (-i.waited_seconds, i.name))
+
+
+def is_candidate(instance: Instance) -> bool:
+    """Return whether an instance is wanted and can be started."""
+    return instance.program.on_demand and instance.is_wanted and instance.phase in ("stopped", "asleep")
+
+
+def short_name(instance: Instance) -> str:
+    """Return the instance's name without the part that its program adds."""
+    return instance.name.removesuffix(SERVER_SUFFIX)
+
+
+def make_plan(host: Host) -> Plan:
+    """Return what each instance of the host has to do now."""
+    return Planner(host).plan()
+
+
+def _default_decision(instance: Instance) -> Decision:
+    if is_put_to_sleep(instance):
+        return Decision("release", "is put to sleep")
+    if instance.is_wanted and instance.phase == "restarting":
+        return Decision("wait", instance.failure or "it has ended and starts again")
+    if instance.is_wanted and instance.phase == "stopping":
+        return Decision("wait", "it is stopping")
+    return Decision("stay")
+
+
+def _can_measure(candidate: Instance) -> bool:
+    has_tool = candidate.facts is not None and candidate.facts.has_tool
+    return has_tool and candidate.measuring_seconds < READING_TIMEOUT_SECONDS
+
+
+def _measured_shortage(candidate: Instance, readings: Iterable[GpuReading], gpus: tuple[int, ...]) -> str:
+    """Return what the reading lacks that the candidate's babysitter has just made, or an empty text."""
+    for reading in readings:
+        wanted = needed(candidate.program, reading.memory_total)
+        free = max(0, reading.memory_total - reading.memory_used)
+        if reading.index in gpus and free < wanted:
+            return (
+                f"GPU {reading.index}: {gigabytes(free)} of {gigabytes(reading.memory_total)} are free, "
+                f"needs {gigabytes(wanted)}; a process that has just ended may still have the rest"
+            )
+    return ""

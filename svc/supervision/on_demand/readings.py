@@ -1,0 +1,42 @@
+"""The memory of a host's GPUs as the vendor's tool has shown it last. Pure."""
+
+from collections.abc import Callable, Iterable
+
+from svc.supervision.on_demand.facts import GpuReading
+from svc.supervision.on_demand.host import GpuMemory
+
+SETTLE_SECONDS = 15.0  # so long after a process has ended, its memory may still be in use
+
+
+class Readings:
+    """The readings of a host's GPUs. Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._gpus: dict[int, tuple[int, int, float]] = {}  # GPU -> total, foreign memory, time of the reading
+        self._left_at: dict[int, float] = {}  # GPU -> when a process left it last
+
+    def __bool__(self) -> bool:
+        return bool(self._gpus)
+
+    def left(self, gpus: Iterable[int], now: float) -> None:
+        """Note that a process on these GPUs has ended."""
+        for gpu in gpus:
+            self._left_at[gpu] = now
+
+    def take(self, readings: Iterable[GpuReading], reserved: Callable[[int, int], int], now: float) -> None:
+        """Take a reading of all GPUs; `reserved(gpu, total)` returns what instances hold.
+
+        What is used beyond that is foreign. While it may be memory of a process that has just ended, it only shrinks.
+        """
+        known = self._gpus
+        self._gpus = {}
+        for reading in readings:
+            gpu, total = reading.index, reading.memory_total
+            foreign = max(0, reading.memory_used - reserved(gpu, total))
+            if now - self._left_at.get(gpu, -SETTLE_SECONDS) < SETTLE_SECONDS:
+                foreign = min(foreign, known[gpu][1] if gpu in known else 0)
+            self._gpus[gpu] = (total, foreign, now)
+
+    def memory(self, now: float) -> dict[int, GpuMemory]:
+        """Return the memory of each GPU."""
+        return {gpu: GpuMemory(total, foreign, now - at) for gpu, (total, foreign, at) in self._gpus.items()}

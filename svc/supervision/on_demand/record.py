@@ -1,0 +1,139 @@
+"""What the arbiter remembers of a program: its babysitter's facts, its process, and how its starts went. Pure."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
+
+from svc.supervision.on_demand.facts import Facts
+from svc.supervision.on_demand.host import DEFAULT_LOAD_SECONDS, Instance, Phase
+from svc.supervision.on_demand.life import Life
+from svc.supervision.on_demand.plan import Decision
+from svc.supervision.on_demand.program import Program
+
+FACTS_VALID_SECONDS = 5.0  # older facts mean that the babysitter is gone
+MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 10.0, 300.0  # before the next start of an instance that failed to load
+PROVEN_SECONDS = 60.0  # an instance that was awake for so long has loaded well
+
+
+class Process(NamedTuple):
+    """A program with its state in supervisord. `reason` says why its last process ended; `pid` is 0 without one."""
+
+    program: Program
+    state: Literal["stopped", "running", "restarting", "stopping", "failed"] = "stopped"
+    pid: int = 0
+    reason: str = ""
+
+
+Processes = Mapping[str, Process]
+
+
+@dataclasses.dataclass(slots=True)
+class Record:
+    """What the arbiter remembers of a program. Times are monotonic seconds."""
+
+    facts: Facts | None = None
+    facts_at: float = 0.0
+    life: Life | None = None
+    gpus: tuple[int, ...] = ()  # chosen for a program that only counts its GPUs
+    state: str = "stopped"
+    wanted_since: float | None = None
+    measuring_since: float | None = None
+    load_seconds: float | None = None
+    failures: int = 0
+    failed_at: float = 0.0
+    failure: str = ""
+    releasing_for: str = ""
+    decision: Decision = Decision("stay")
+    decision_since: float = 0.0
+
+    def observe(self, process: Process, now: float) -> tuple[int, ...]:
+        """Compare the process with what is known of it; return the GPUs that a process has left since."""
+        left: tuple[int, ...] = ()
+        failed = process.state == "failed" and self.state != "failed"
+        if self.life and self.life.pid != process.pid:
+            failed = failed or (self.life.mode == "loading" and process.state == "restarting")
+            left = process.program.gpus or self.gpus
+            self.life, self.releasing_for = None, ""
+        if failed:
+            self._fail(process.reason, now)
+        if process.pid and self.life is None:
+            self.life = Life(process.pid, now)
+        if self.life and self.life.mode == "awake" and now - self.life.since >= PROVEN_SECONDS:
+            self.failures, self.failure = 0, ""
+        if process.state in ("stopped", "failed"):
+            self.gpus = ()
+        self.state = process.state
+        return left
+
+    def report(self, facts: Facts, process: Process, now: float) -> None:
+        """Take what the babysitter reports."""
+        self.facts, self.facts_at = facts, now
+        if self.life:
+            self.load_seconds = self.life.report(facts, process.program.sleeps_running, now) or self.load_seconds
+        if facts.gpus is not None:
+            self.measuring_since = None
+        instance = self.instance(process, now)
+        if not instance.is_wanted or instance.phase in ("awake", "loading"):
+            self.wanted_since = None
+        elif self.wanted_since is None:
+            self.wanted_since = now
+
+    def obey(self, decision: Decision, now: float) -> None:
+        """Note what the babysitter is told to do, or that its program starts."""
+        if decision.action != self.decision.action:
+            self.decision_since = now
+        self.decision = decision
+        if decision.action != "measure":
+            self.measuring_since = None
+        elif self.measuring_since is None:
+            self.measuring_since = now
+        if decision.action == "start":
+            self.gpus = decision.gpus
+        if decision.action == "wake" and self.life:
+            self.life.wake(now)
+
+    def phase(self, process: Process, now: float) -> Phase:
+        """Return the phase of the program."""
+        if process.state in ("stopping", "restarting"):
+            return process.state
+        if self.life is None:
+            return "stopped"
+        return self.life.phase(now) if process.program.on_demand else "awake"
+
+    def instance(self, process: Process, now: float) -> Instance:
+        """Return the program as decisions see it."""
+        phase = self.phase(process, now)
+        is_fresh = self.facts is not None and now - self.facts_at <= FACTS_VALID_SECONDS
+        facts = self.facts if is_fresh else None
+        return Instance(
+            process.program,
+            phase,
+            facts,
+            process.program.gpus or self.gpus,
+            _elapsed(self.wanted_since, now),
+            now - self.life.since if self.life else 0.0,
+            self._load_seconds(facts),
+            self._pause_seconds(now) if phase == "stopped" else 0.0,
+            self.failure,
+            self.releasing_for,
+            _elapsed(self.measuring_since, now),
+        )
+
+    def _fail(self, reason: str, now: float) -> None:
+        self.failures += 1
+        self.failed_at, self.failure = now, f"it failed to load: {reason}" if reason else "it failed to load"
+
+    def _pause_seconds(self, now: float) -> float:
+        if not self.failures:
+            return 0.0
+        delay = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2 ** min(self.failures - 1, 10))
+        return max(0.0, self.failed_at + delay - now)
+
+    def _load_seconds(self, facts: Facts | None) -> float:
+        if facts and facts.load_seconds is not None:
+            return facts.load_seconds
+        return DEFAULT_LOAD_SECONDS if self.load_seconds is None else self.load_seconds
+
+
+def _elapsed(since: float | None, now: float) -> float:
+    return 0.0 if since is None else now - since
