@@ -4,17 +4,16 @@ import dataclasses
 import math
 from collections.abc import Mapping
 
-from svc.protocol.resources import (
+from svc.protocol.on_demand_variables import (
     GPU_COUNT_VARIABLE,
     GPU_MEMORY_VARIABLE,
     GPUS_VARIABLE,
     KEEP_VARIABLE,
     MIN_AWAKE_VARIABLE,
     ON_DEMAND_VARIABLE,
-    SLEEP_BY_STOP,
-    SLEEP_BY_VLLM,
     SLEEP_VARIABLE,
 )
+from svc.protocol.resources import SLEEP_BY_STOP, SLEEP_BY_VLLM
 from svc.supervision.on_demand.facts import MAX_BYTES, MAX_GPUS
 
 DEFAULT_MIN_AWAKE_SECONDS = 60.0

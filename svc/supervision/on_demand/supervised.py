@@ -10,7 +10,7 @@ from supervisor.options import make_namespec, split_namespec
 from supervisor.states import ProcessStates
 from supervisor.xmlrpc import Faults, RPCError
 
-from svc.protocol.resources import GPUS_VARIABLE
+from svc.protocol.on_demand_variables import GPUS_VARIABLE
 from svc.supervision.on_demand.arbiter import Arbiter
 from svc.supervision.on_demand.facts import Offer, Order, read_facts
 from svc.supervision.on_demand.program import Program, read_program
