@@ -19,8 +19,8 @@ from svc.perimeter import local_machine
 from svc.router.balance.object_owners import ObjectOwners
 from svc.router.settings_check import check_settings, tls_context
 from svc.router.workers.lock_watch import LockWatch
-from svc.router.workers.process_group import CONTROL_SLOT, ProcessGroup
-from svc.router.workers.shared_counts import ProcessLock
+from svc.router.workers.process_group import ProcessGroup
+from svc.router.workers.shared_counts import CONTROL_SLOT, ProcessLock
 from svc.settings import RouterSettings
 
 if TYPE_CHECKING:  # imported in the worker only, after gevent has patched the standard library

@@ -6,7 +6,7 @@ import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
-from svc.base.errors import RateLimited, Unavailable
+from svc.base.errors import Unavailable
 from svc.router.balance import model_aliases
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.policies import POLICIES, PickContext, uses_policy
@@ -17,6 +17,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.routing_table import RoutingTable, build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.balance.unserved import DepartedModels, unserved_error
+from svc.router.balance.wakes import Wakes, WakeStates
 from svc.router.balance.work import EngineView, Work
 from svc.router.telemetry.statistics import Statistics
 from svc.settings import RouterSettings
@@ -25,7 +26,7 @@ MIN_CONCURRENT_RETRIES = 3  # always allowed by the retry budget: a percentage o
 
 
 class Balancer:
-    """The load balancer. `pick` decides at once; `choose_or_wait` waits in the request queue if necessary.
+    """The load balancer. `pick` decides at once; `wait` waits in the request queue until it is a request's turn.
 
     The routing table is an immutable snapshot: one writer at a time replaces it, under a lock that readers do not take.
     """
@@ -37,6 +38,7 @@ class Balancer:
         self.health = health
         self.statistics = statistics
         self.queue = RequestQueue(settings.queue_size)
+        self.queue_timeout = settings.queue_timeout
         self.loads: dict[str, int] = {}  # instance -> requests in flight
         self.full: set[str] = set()  # names of the instances with as many requests in flight as they may have
         self.in_flight = 0
@@ -46,7 +48,7 @@ class Balancer:
         self.unlisted_model_requested = False
         self.aliases, self.fallbacks = dict(settings.aliases), dict(settings.fallbacks)
         self._settings = settings
-        self._clock = clock
+        self.clock = clock
         self._choose_by_model = {model: POLICIES[policy] for model, policy in settings.policies}
         self._choose = POLICIES[settings.policy]
         self.prefixes = PrefixMap(settings.prefix_map_bytes)
@@ -54,6 +56,7 @@ class Balancer:
         self.work = Work(uses_policy(settings, "least_load"))
         self._first_attempt = self.context(())  # for all first attempts; built once, as it refers to the live counts
         self._departed = DepartedModels()
+        self.wakes = Wakes(clock)
         self._lock = threading.RLock()  # held while the table is replaced
 
     # Choosing an instance.
@@ -70,13 +73,13 @@ class Balancer:
         return PickContext(*arguments, self.work, settings.auto_prefix)
 
     def pick(self, request: RoutingRequest, excluded: tuple[str, ...] = ()) -> Target | None:
-        """Return the instance for a request; None if the request has to wait for a busy or returning instance.
+        """Return the instance for a request; None if it has to wait for a busy, returning or sleeping instance.
 
-        Raise Unavailable if there is nothing to wait for: no candidate, and no instance that is about to return.
+        Raise Unavailable if there is nothing to wait for: no candidate, and no instance that returns or can be woken.
         """
         pool = self.table.pool(request.model)
         if pool is None or not pool.members:
-            if request.model in self.table.returning:
+            if self.wakes.may_wait(request.model, self.table):
                 return None
             self.unlisted_model_requested |= request.model is not None and request.model not in self.table.models
             raise self.unserved_error(request.model)
@@ -98,27 +101,7 @@ class Balancer:
             return None
 
     def unserved_error(self, model: str | None) -> Unavailable:
-        return unserved_error(model, self.table, self._departed, self._clock())
-
-    def choose_or_wait(self, request: RoutingRequest, on_wait: OnWait) -> Target:
-        """Return the instance for a request; wait up to `queue_timeout` for one, behind requests that wait already.
-
-        `on_wait` is called with the waiter before and after each wait, and may raise. Raise RateLimited if no instance
-        becomes free in time, Unavailable if no instance can serve the request.
-        """
-        queue, account = self.queue, request.account
-        is_charged = queue.waiting or (account is not None and account.priority < 0)
-        charge = queue.charge(request, self._clock) if is_charged else None
-        if not (queue.waiting and queue.must_wait(request.model, charge)) and (target := self.pick(request)):
-            if charge is not None:
-                queue.begin(charge, self.work.expected_tokens(request) if queue.waiting else 0)
-            return target
-        if target := self.wait(request, on_wait, self._settings.queue_timeout, lambda: self.pick(request)):
-            return target
-        if self.table.serves(request.model):
-            message = f"all instances are busy: none was free within {self._settings.queue_timeout:g} s"
-            raise RateLimited(message, self.statistics.retry_after())
-        raise self.unserved_error(request.model)
+        return unserved_error(model, self.table, self._departed, self.clock(), self.wakes)
 
     def wait(
         self,
@@ -127,17 +110,23 @@ class Balancer:
         seconds: float,
         choose: Callable[[], Target | None],
         ordered: bool = True,
+        may_wake: bool = True,
     ) -> Target | None:
         """Wait until this request is the first in its queue and `choose` returns an instance; return that instance.
 
-        Return None after `seconds`. A request that is not `ordered` neither waits behind others nor delays them.
+        Return None after `seconds`; with `may_wake`, after those of `Wakes.deadline`. A request that is not `ordered`
+        neither waits behind others nor delays them.
         """
         queue = self.queue
-        if (charge := queue.charge(request, self._clock)) is not None:
+        if (charge := queue.charge(request, self.clock)) is not None:
             charge.expected = self.work.expected_tokens(request)
-        waiter = queue.join(request.model, self._clock() + seconds, self.statistics.retry_after(), ordered, charge)
+        since = self.clock()
+        waiter = queue.join(request.model, since + seconds, self.statistics.retry_after(), ordered, charge)
+        waiter.since = since
         try:
-            while not waiter.expired:
+            if may_wake:
+                self.wakes.begin(request.model, self.table, waiter, seconds)
+            while not waiter.expired or (may_wake and self.wakes.extend(request.model, self.table, waiter, seconds)):
                 on_wait(waiter)
                 waiter.wait()
                 on_wait(waiter)
@@ -270,6 +259,13 @@ class Balancer:
             with self._lock:
                 self._rebuild_if(self.health.make_trials_due(names, now, self.table.targets))
 
+    def use_wake_states(self, states: WakeStates) -> None:
+        """Use what is known now about the models that are asleep, and end the waits for those that cannot be woken."""
+        changed = [model for model, state in states.items() if state != self.wakes.states.get(model)]
+        self.wakes.states = states
+        if self.queue.waiting:
+            self.queue.wake(changed)
+
     def _rebuild_if(self, changed: bool) -> None:
         if changed:
             self.replace(self.table.targets)
@@ -280,14 +276,18 @@ class Balancer:
             targets = tuple(targets)
             self.health.forget_restarted(self.table.targets, targets)
             forget_lost_caches(self.prefixes, self.table.targets, targets)
-            models = self.table.models
-            self.table = build(targets, self.health.is_usable)
+            before, self.table = self.table, build(targets, self.health.is_usable)
             self.queue.groups = self.table.groups
-            self._departed.replace_table(models, self.table.models, self._clock())
+            self._note_changes(before)
             self._find_full()
             self._forget_absent({target.name for target in targets})
         if self.queue.waiting:
             self.queue.wake_all()
+
+    def _note_changes(self, before: RoutingTable) -> None:
+        """Note which models have left the table, and which have woken."""
+        self._departed.replace_table(before.models, self.table.models, self.clock())
+        self.wakes.replace_table(before, self.table)
 
     def _forget_absent(self, names: set[str]) -> None:
         """Drop the counts of absent instances without requests in flight, and the turns of models without instances."""

@@ -51,16 +51,19 @@ def choose_continuing_or_wait(
         excluded = _excluded(table, request.model, failed, proof)
         return request.model in table.returning or table.has_other_members(request.model, excluded)
 
+    def wait(seconds: float) -> Target | None:
+        return balancer.wait(request, on_wait, seconds, choose, ordered=False, may_wake=False)
+
     if target := choose():
         return target
     try:
         if not may_come():
             if all(target.static for target in failed):
                 return None
-            target = balancer.wait(request, on_wait, min(REGISTRY_NOTICE_SECONDS, queue_timeout), choose, ordered=False)
+            target = wait(min(REGISTRY_NOTICE_SECONDS, queue_timeout))
             if target is not None or not may_come():
                 return target
-        return balancer.wait(request, on_wait, queue_timeout, choose, ordered=False)
+        return wait(queue_timeout)
     except RateLimited:  # the queue is full
         return None
 

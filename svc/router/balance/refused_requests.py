@@ -34,6 +34,6 @@ def choose_again_or_wait(
     if target is not None:
         return target
     excluded = (*balancer.table.unchanged_names(refused), *taken)
-    if request.model in balancer.table.returning or balancer.table.has_other_members(request.model, excluded):
+    if balancer.table.may_wait(request.model) or balancer.table.has_other_members(request.model, excluded):
         return balancer.wait(request, on_wait, queue_timeout, lambda: balancer.pick(request, taken))
     return balancer.pick(request, taken)  # an instance may have been away too briefly for the registry to notice

@@ -27,10 +27,11 @@ LAST = sys.maxsize  # the ticket of a request that has not waited: it is behind 
 class Waiter:
     """One request in a queue. `wait` returns when it may be the request's turn, or when the wait must end."""
 
-    __slots__ = ("_event", "charge", "deadline", "expired", "number")
+    __slots__ = ("_event", "charge", "deadline", "expired", "number", "since")
 
     def __init__(self, deadline: float, number: int, charge: Charge | None = None) -> None:
         self.deadline = deadline
+        self.since = 0.0  # when the wait began, in monotonic seconds; 0: it begins now
         self.number = number  # ascending in the order of arrival
         self.charge = charge  # None: the request has no account
         self.expired = False
@@ -262,6 +263,15 @@ class RequestQueue:
             if waiter.deadline <= now:
                 waiter.expired = True
                 waiter.wake()
+
+    def oldest(self) -> dict[str | None, float]:
+        """Return for each model the time at which the request that waits longest began to wait."""
+        oldest: dict[str | None, float] = {}
+        waiters = [(model, waiter) for model, line in self._lines.items() for waiter in line]
+        for model, waiter in (*waiters, *((model, waiter) for waiter, model in self._unordered.items())):
+            if waiter.since:
+                oldest[model] = min(waiter.since, oldest.get(model, waiter.since))
+        return oldest
 
     def lengths(self) -> dict[str | None, int]:
         """Return the number of waiters for each model."""

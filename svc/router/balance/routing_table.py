@@ -4,11 +4,13 @@ from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
+from svc.protocol.service import ASLEEP
 from svc.router.balance.pool import Member, Pool
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.target import Target, with_lost_memory
 
 RETURNING_STATUSES = ("starting", "stopping", "draining")  # statuses of an instance that is expected to run again
+WAKING_STATUSES = (ASLEEP, *RETURNING_STATUSES)  # statuses of an on-demand instance that a request may wait for
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -31,6 +33,8 @@ class RoutingTable(msgspec.Struct, frozen=True):
     models: frozenset[str] = frozenset()  # the models of all instances, including those that may not get requests
     groups: dict[str, str] = {}  # model -> the first name among the models that share instances with it
     handovers: frozenset[str] = frozenset()  # names of the instances whose streams are moved to others
+    # Models without a candidate that have an on-demand instance -> seconds that a request may wait until one is awake.
+    asleep: dict[str, float] = {}
 
     def pool(self, model: str | None) -> Pool | None:
         """Return the pool of candidates for a model (None: any model); None or an empty pool if there are none."""
@@ -42,8 +46,12 @@ class RoutingTable(msgspec.Struct, frozen=True):
         return pool is not None and bool(pool.members)
 
     def can_serve(self, model: str) -> bool:
-        """Return whether a request for this model has a candidate, or may wait for an instance about to return."""
-        return self.serves(model) or model in self.returning
+        """Return whether a request for this model has a candidate, or may wait until an instance returns or wakes."""
+        return self.serves(model) or self.may_wait(model)
+
+    def may_wait(self, model: str | None) -> bool:
+        """Return whether a model without a candidate has an instance that is about to return, or that can be woken."""
+        return model in self.returning or model in self.asleep
 
     def unchanged_names(self, failed: tuple[Target, ...]) -> tuple[str, ...]:
         """Return the names of the failed instances whose entry in the table has not changed since the failure."""
@@ -75,6 +83,11 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
         if target.status in RETURNING_STATUSES and not target.drained
         for model in target.models
     }
+    asleep: dict[str, float] = {}
+    for target in ordered:
+        if target.is_on_demand and target.status in WAKING_STATUSES and not target.drained:
+            for model in target.models:
+                asleep[model] = max(target.wake_timeout, asleep.get(model, 0.0))
     return RoutingTable(
         ordered,
         usable,
@@ -84,6 +97,7 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
         frozenset(model for target in ordered for model in target.models),
         groups_of(ordered),
         frozenset(target.name for target in ordered if target.handover),
+        {model: seconds for model, seconds in asleep.items() if model not in by_model},
     )
 
 

@@ -9,6 +9,8 @@ from svc.base.address import authority
 from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, Service, babysitter_of, models_of, named_babysitter
 from svc.protocol.service_url import is_service_url, parse_service_url
 
+DEFAULT_WAKE_TIMEOUT, MAX_WAKE_TIMEOUT = 600.0, 86_400.0  # seconds, for registrations without a usable value
+
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
     """One instance: its address, its models, and its state in the registry."""
@@ -85,6 +87,19 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def cache_type(self) -> str:
         cache_type = self.metadata.get("cache_type")
         return cache_type if isinstance(cache_type, str) else ""
+
+    @property
+    def is_on_demand(self) -> bool:
+        """Whether the instance sleeps while no request needs it, and its babysitter wakes it."""
+        return self.metadata.get("on_demand") is True
+
+    @property
+    def wake_timeout(self) -> float:
+        """The seconds that a request may wait until the on-demand instance is awake."""
+        seconds = self.metadata.get("wake_timeout")
+        if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= MAX_WAKE_TIMEOUT:
+            return float(seconds)
+        return DEFAULT_WAKE_TIMEOUT
 
     def accepts_requests(self) -> bool:
         """Return whether the registration allows requests: the instance runs and is not drained."""

@@ -4,7 +4,8 @@ from collections.abc import Callable, Collection, Mapping
 
 from svc.base.errors import NotFound, SvcError, Unavailable
 from svc.base.similar_names import abbreviated_list, similar_names
-from svc.router.balance.routing_table import RETURNING_STATUSES, RoutingTable
+from svc.router.balance.routing_table import WAKING_STATUSES, RoutingTable
+from svc.router.balance.wakes import Wakes
 
 MODEL_DOWN_RETRY_SECONDS = 5  # a stopped or restarted instance may be back after this time
 MODEL_MEMORY_SECONDS = 600.0
@@ -71,10 +72,15 @@ def no_services(model: str | None) -> str:
     return f"No healthy services available for model '{model}'" if model else "No healthy services available"
 
 
-def unserved_error(model: str | None, table: RoutingTable, departed: DepartedModels, now: float) -> Unavailable:
+def unserved_error(
+    model: str | None, table: RoutingTable, departed: DepartedModels, now: float, wakes: Wakes
+) -> Unavailable:
     """Return the error for a request whose model has no candidate and no instance that is about to return."""
+    if model is not None and model in table.asleep:
+        return wakes.error(model, table.asleep[model])
     if model is None or model in table.models or departed.contains(model, now) or may_be_unlisted(table):
-        return ModelDown(no_services(model))
+        reason = wakes.reason(model)
+        return ModelDown(f"{no_services(model)}: {reason}" if reason else no_services(model))
     return UnknownModel(model)
 
 
@@ -89,11 +95,11 @@ def may_be_unlisted(table: RoutingTable) -> bool:
     That is the case in three situations.
 
     1. The table has no models at all, because the site is starting.
-    2. An instance is starting. It lists its models once it is ready.
+    2. An instance is starting or asleep. It lists its models once it is ready.
     3. The router has not read the models of a static service yet.
     """
     return not table.models or any(
-        not target.models and not target.drained and (target.status in RETURNING_STATUSES or target.discovers_models)
+        not target.models and not target.drained and (target.status in WAKING_STATUSES or target.discovers_models)
         for target in table.targets
     )
 
@@ -113,6 +119,6 @@ def client_error(
     """
     if setting == "503" or (setting == "auto" and not uri.startswith(PATHS_ANSWERED_404)):
         return error
-    served = {model for model, pool in table.by_model.items() if pool.members}
+    served = {model for model, pool in table.by_model.items() if pool.members} | table.asleep.keys()
     known = served | {alias for alias, model in aliases.items() if model in served}
     return ModelNotFound(error.model, known if allows is None else set(filter(allows, known)))

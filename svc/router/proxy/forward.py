@@ -7,6 +7,7 @@ import msgspec
 
 from svc.base.errors import BadGateway, GatewayTimeout, PoisonedRequest, RateLimited, SvcError
 from svc.router.balance.owned_requests import choose_owner_or_wait
+from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.refused_requests import choose_again_or_wait
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -91,7 +92,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
         seconds = state.settings.queue_timeout
         target = choose_owner_or_wait(state.balancer, routing, exchange.on_wait, seconds, head.is_inference)
     else:
-        target = state.balancer.choose_or_wait(routing, exchange.on_wait)
+        target = choose_or_wait(state.balancer, routing, exchange.on_wait)
     if routing.charge is not None:
         exchange.charge = routing.charge
     if state.settings.stream_usage:

@@ -117,6 +117,7 @@ class ModelStatistics:
         "time_per_token",
         "time_to_first_token",
         "tokens",
+        "wake_wait",
     )
 
     def __init__(self) -> None:
@@ -129,12 +130,13 @@ class ModelStatistics:
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
         self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
         self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # for streams, without the first token
+        self.wake_wait = Histogram(DURATION_BUCKETS_SECONDS)  # of requests that waited until an instance was awake
 
     def add(self, other: "ModelStatistics") -> None:
         self.produced_tokens += other.produced_tokens
         for name in ("statuses", "failures", "broken", "tokens"):
             _add_counts(getattr(self, name), getattr(other, name))
-        for name in ("duration", "time_to_first_token", "time_per_token"):
+        for name in ("duration", "time_to_first_token", "time_per_token", "wake_wait"):
             getattr(self, name).add(getattr(other, name))
 
 

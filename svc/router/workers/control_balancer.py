@@ -8,6 +8,7 @@ from svc.router.balance.balancer import Balancer
 from svc.router.balance.health_tracker import HealthTracker
 from svc.router.balance.request_queue import RequestQueue
 from svc.router.balance.target import Target
+from svc.router.balance.wakes import WakeStates
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers import shared_queue
 from svc.router.workers.departed_rows import DepartedRows
@@ -100,8 +101,13 @@ class ControlBalancer(Balancer):
             self._counts.forget_names()
             self._shared_loads.rows.clear()
             self._suspicions.clear()
-            self._departed_rows.replace_table(self.table.targets, self._clock())
+            self._departed_rows.replace_table(self.table.targets, self.clock())
         self._on_change()
+
+    def use_wake_states(self, states: WakeStates) -> None:
+        if states != self.wakes.states:
+            super().use_wake_states(states)
+            self._on_change()
 
     def expire(self, now: float) -> None:
         super().expire(now)
@@ -129,6 +135,9 @@ class QueueLengths(RequestQueue):
 
     def expire(self, now: float) -> None:
         """Do nothing: each process that relays ends its own waits."""
+
+    def oldest(self) -> dict[str | None, float]:
+        return shared_queue.oldest(self._counts, self._models())
 
     def lengths(self) -> dict[str | None, int]:
         return shared_queue.lengths(self._counts, self._models())

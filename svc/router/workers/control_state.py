@@ -108,4 +108,5 @@ class ControlState(RouterState):
             poisoned=tuple(self.poison.entries.values()),
             view=balancer.work.view,
             retry_after=self.statistics.retry_after(),
+            wakes=dict(balancer.wakes.states),
         )

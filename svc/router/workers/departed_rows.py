@@ -45,7 +45,7 @@ def row_names(targets: Iterable[Target]) -> set[str]:
     for target in targets:
         names.update(f"{kind} {target.name}" for kind in ("instance", "suspicion", "tokens", "trial"))
         for model in target.models:
-            names.update(f"{kind} {model}" for kind in ("line", "rank", "counter", "length", "turn"))
+            names.update(f"{kind} {model}" for kind in ("line", "rank", "counter", "length", "since", "turn"))
             if target.cache_type:
                 names.add(f"turn {model}{CACHE_KEY_SEPARATOR}{target.cache_type}")
     return names

@@ -19,6 +19,7 @@ import msgspec
 
 from svc.config.router_key_entry import KeyEntry
 from svc.router.balance.target import Target
+from svc.router.balance.wakes import WakeState
 from svc.router.balance.work import EMPTY_VIEW, EngineView
 from svc.router.proxy.poison_list import PoisonedBody
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics, ModelStatistics, Statistics
@@ -83,6 +84,7 @@ class Snapshot(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     poisoned: tuple[PoisonedBody, ...] = ()
     view: EngineView = EMPTY_VIEW  # what follows from the engines' loads
     retry_after: int = 1  # seconds after which an instance may be free
+    wakes: dict[str, WakeState] = {}  # model that is asleep -> why none of its instances is awake yet
 
 
 class Sync(msgspec.Struct, frozen=True, tag=True):

@@ -14,8 +14,6 @@ from svc.router.workers.shared_counts import SharedCounts
 if TYPE_CHECKING:
     from gunicorn.workers.base import Worker
 
-CONTROL_SLOT = 0
-
 
 class ProcessGroup:
     """The slots of a group's processes. The master assigns them before each fork, and frees them after each end."""

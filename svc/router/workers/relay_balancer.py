@@ -18,7 +18,7 @@ from svc.router.balance.routing_table import build, forget_lost_caches
 from svc.router.balance.target import Target
 from svc.router.telemetry.statistics import Statistics
 from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, decode
-from svc.router.workers.shared_counts import TOTAL, SharedCounts, count_below
+from svc.router.workers.shared_counts import CONTROL_SLOT, TOTAL, SharedCounts, count_below
 from svc.router.workers.shared_loads import SharedLoads, SharedTurns, SharedWork, suspicions
 from svc.router.workers.shared_prefixes import SharedPrefixes
 from svc.router.workers.shared_queue import SharedQueue
@@ -62,6 +62,7 @@ class RelayBalancer(Balancer):
         self.prefixes = SharedPrefixes(settings.prefix_map_bytes, counts.prefix_rings, counts.slot, self._names)
         self.work = SharedWork(counts, self.work.is_tracked)
         self._first_attempt = self.context(())
+        self.wakes.on_wait = lambda: counts.wake([CONTROL_SLOT])  # the control process has instances woken
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Use the table, the trials and the loads that the control process has decided on."""
@@ -71,10 +72,11 @@ class RelayBalancer(Balancer):
         if snapshot.table_number != self._table_number:
             self._table_number = snapshot.table_number
             self._adopt_table(decode(snapshot.table, PublishedTable))
+        self.wakes.states = snapshot.wakes
         self.queue.wake_own()
 
     def _adopt_table(self, published: PublishedTable) -> None:
-        models = self.table.models
+        before = self.table
         if published.targets != self.table.targets:
             self._counts.forget_names()
             self._rows.clear()
@@ -85,7 +87,7 @@ class RelayBalancer(Balancer):
         self.table = build(published.targets, lambda target: target.name in published.usable)
         self.prefixes.forget_names()
         self.queue.models, self.queue.groups = self.table.models, self.table.groups
-        self._departed.replace_table(models, self.table.models, self._clock())
+        self._note_changes(before)
 
     def _names(self) -> Iterator[str]:
         return (target.name for target in self.table.targets)

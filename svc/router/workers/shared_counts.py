@@ -29,6 +29,7 @@ from svc.router.workers.prefix_rings import PrefixRings
 from svc.router.workers.shared_accounts import AccountTable
 from svc.router.workers.shared_rows import Rows
 
+CONTROL_SLOT = 0  # the slot of the control process
 COMMON_CELLS = 2  # number of cells in a common row
 TOTAL, LAST_TICKET = 0, 1  # the cells of the common row "queue"
 HOLDER = 0  # the cell of the common row "reserve"

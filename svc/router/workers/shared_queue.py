@@ -7,6 +7,7 @@ Each process has its own waiters in its own lines. What the others need to know 
     "rank MODEL"            0          0         0      its level and the priority of its account, in one number
     "counter MODEL"         0        850       900      the counter of its account; without accounts 0
     "length MODEL"          0         3         1       how many requests for the model wait
+    "since MODEL"           0      5120      4870       since when its oldest request waits, in monotonic ms
     "waiting"               0         3         1       how many requests wait
     "unordered"             0         1         0       how many waiters stand in no line
     common "queue"        total: 5   last ticket: 21
@@ -42,6 +43,7 @@ class SharedQueue(RequestQueue):
         self._common = counts.queue
         self._waiting = counts.waiting
         self._without_line = counts.row("unordered")
+        self._with_oldest: set[str | None] = set()  # the models whose oldest request was published last
 
     @property
     def waiting(self) -> int:
@@ -193,10 +195,18 @@ class SharedQueue(RequestQueue):
 
     def expire(self, now: float) -> None:
         super().expire(now)
+        self._publish_oldest()
         with self._counts.lock:
             for model in self._lines:
                 self._publish(model)
         self.wake_own()  # ten times a second, so that the turn of a killed process passes on
+
+    def _publish_oldest(self) -> None:
+        """Write since when the oldest requests wait. A request for a model that no instance has does not wait."""
+        slot, oldest = self._counts.slot, self.oldest()
+        for model in {*oldest, *self._with_oldest}:
+            self._row("since", model)[slot] = int(1000 * oldest.get(model, 0.0))
+        self._with_oldest = set(oldest)
 
     def _tickets(self, model: str | None) -> memoryview:
         return self._row("line", model)
@@ -222,3 +232,9 @@ def lengths(counts: SharedCounts, models: Iterable[str]) -> dict[str | None, int
     """Return the number of waiting requests for each of these models, and under None for requests without a model."""
     lengths: dict[str | None, int] = {model: sum(counts.row(f"length {model}")) for model in models}
     return {model: count for model, count in {None: sum(counts.row("length")), **lengths}.items() if count}
+
+
+def oldest(counts: SharedCounts, models: Iterable[str]) -> dict[str | None, float]:
+    """Return since when the oldest request for each of these models waits, in monotonic seconds."""
+    times = {model: [since for since in counts.row(f"since {model}") if since] for model in models}
+    return {model: min(row) / 1000 for model, row in times.items() if row}

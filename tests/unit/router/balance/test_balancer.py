@@ -6,6 +6,7 @@ import pytest
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.balancer import Balancer
 from svc.router.balance.conversation import block_hashes, conversation_of
+from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -230,7 +231,7 @@ def taken(balancer: Balancer, *requests: RoutingRequest) -> list[str]:
     """Return the instances of these requests, none of which ends."""
     names = []
     for request in requests:
-        instance = balancer.choose_or_wait(request, never)
+        instance = choose_or_wait(balancer, request, never)
         balancer.begin_attempt(instance)
         names.append(instance.name)
     return names
@@ -256,7 +257,7 @@ def test_no_policy_exceeds_a_limit(policy: str):
     router = state(*instances, policy=policy)
     for n in range(40):
         request = RoutingRequest("m", session=b"s%d" % n, body=b'{"messages": "%d"}' % n)
-        instance = router.balancer.choose_or_wait(request, never)
+        instance = choose_or_wait(router.balancer, request, never)
         router.balancer.begin_attempt(instance)
         assert router.balancer.loads.get("a", 0) <= 1
         assert router.balancer.loads.get("b", 0) <= 2
@@ -273,8 +274,8 @@ def test_a_full_cache_type_spills_to_the_other():
 def test_a_waiting_request_is_served_when_an_instance_is_free():
     router = state(limited())
     taken(router.balancer, M)
-    instance = router.balancer.choose_or_wait(
-        M, once(lambda: router.balancer.end_attempt(limited(), 1.0, failed=False))
+    instance = choose_or_wait(
+        router.balancer, M, once(lambda: router.balancer.end_attempt(limited(), 1.0, failed=False))
     )
     assert instance.name == "a"
     assert router.balancer.queue.waiting == 0
@@ -286,7 +287,7 @@ def test_a_new_request_does_not_pass_those_that_wait():
     before = router.balancer.queue.join("m", router.now + 9, 1)
     router.balancer.end_attempt(limited(), 1.0, failed=False)  # free, but another request is first
     with pytest.raises(RateLimited):
-        router.balancer.choose_or_wait(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
+        choose_or_wait(router.balancer, M, once(lambda: router.balancer.queue.expire(router.now + 99)))
     assert router.balancer.queue.is_first("m", before)
 
 
@@ -294,20 +295,20 @@ def test_waiting_too_long_for_a_busy_instance_is_429():
     router = state(limited(), queue_timeout=5)
     taken(router.balancer, M)
     with pytest.raises(RateLimited, match="none was free within 5 s"):
-        router.balancer.choose_or_wait(M, once(lambda: router.balancer.queue.expire(router.now + 5)))
+        choose_or_wait(router.balancer, M, once(lambda: router.balancer.queue.expire(router.now + 5)))
     assert router.balancer.queue.waiting == 0
 
 
 @pytest.mark.parametrize("status", ["starting", "draining", "stopping"])
 def test_a_request_waits_for_a_model_that_is_about_to_return(status: str):
     router = state(target("a", "m", status=status), target("b", "other"))
-    instance = router.balancer.choose_or_wait(
-        M, once(lambda: router.replace_targets([target("a", "m"), target("b", "other")]))
+    instance = choose_or_wait(
+        router.balancer, M, once(lambda: router.replace_targets([target("a", "m"), target("b", "other")]))
     )
     assert instance.name == "a"
     router.replace_targets([target("a", "m", status=status)])
     with pytest.raises(Unavailable, match="for model 'm'"):
-        router.balancer.choose_or_wait(M, once(lambda: router.balancer.queue.expire(router.now + 99)))
+        choose_or_wait(router.balancer, M, once(lambda: router.balancer.queue.expire(router.now + 99)))
 
 
 @pytest.mark.parametrize(
@@ -315,15 +316,15 @@ def test_a_request_waits_for_a_model_that_is_about_to_return(status: str):
 )
 def test_a_request_does_not_wait_for_a_model_that_will_not_return(changes: dict[str, object]):
     with pytest.raises(Unavailable, match="for model 'm'"):
-        state(target("a", "m", **changes)).balancer.choose_or_wait(M, never)
+        choose_or_wait(state(target("a", "m", **changes)).balancer, M, never)
     with pytest.raises(Unavailable, match="for model 'unknown'"):
-        state(target("a", "m")).balancer.choose_or_wait(RoutingRequest("unknown"), never)
+        choose_or_wait(state(target("a", "m")).balancer, RoutingRequest("unknown"), never)
 
 
 def test_the_wait_ends_at_once_when_the_model_is_deleted():
     router = state(target("a", "m", status="starting"))
     with pytest.raises(Unavailable):
-        router.balancer.choose_or_wait(M, once(lambda: router.replace_targets([])))
+        choose_or_wait(router.balancer, M, once(lambda: router.replace_targets([])))
     assert router.balancer.queue.waiting == 0
 
 
@@ -337,7 +338,7 @@ def test_a_request_that_gives_up_leaves_the_queue():
     router = state(limited())
     taken(router.balancer, M)
     with pytest.raises(Gone):
-        router.balancer.choose_or_wait(M, once(leave))
+        choose_or_wait(router.balancer, M, once(leave))
     assert router.balancer.queue.lengths() == {}
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from svc.router.balance.explanation import Choice, explain
 from svc.router.balance.policies import POLICIES
+from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -99,7 +100,7 @@ def test_a_process_of_several_explains_with_the_turns_of_all(policy: str, counts
         choice = explain(process.balancer, process.settings, M)
         other = (second, first)[number % 2]
         assert explain(other.balancer, other.settings, M).instance == choice.instance
-        chosen = process.balancer.choose_or_wait(M, never)
+        chosen = choose_or_wait(process.balancer, M, never)
         assert choice.instance == chosen.name
         process.balancer.begin_attempt(chosen)
 

@@ -4,6 +4,7 @@ import pytest
 
 from svc.base.errors import RateLimited
 from svc.router.balance.owned_requests import choose_owner_or_wait
+from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -47,7 +48,7 @@ def full(router: RouterState) -> bool:
 
 def test_inference_that_waits_delays_no_other_request(router: RouterState):
     router.balancer.queue.join("m", 1e9, 1, ordered=False)
-    assert router.balancer.choose_or_wait(RoutingRequest("m"), never) is FREE
+    assert choose_or_wait(router.balancer, RoutingRequest("m"), never) is FREE
 
 
 def test_after_the_wait_the_error_names_the_instance(router: RouterState):

@@ -12,6 +12,7 @@ from svc.router.balance.unserved import (
     hidden_error,
     unserved_error,
 )
+from svc.router.balance.wakes import Wakes
 from tests.unit.router.examples import target
 
 SERVED, DRAINED = target("a", "demo-small"), target("b", "demo-large", drained=True)
@@ -22,7 +23,7 @@ def table(*targets):
 
 
 def error(model, *targets, departed=None):
-    return unserved_error(model, table(*targets), departed or DepartedModels(), 0.0)
+    return unserved_error(model, table(*targets), departed or DepartedModels(), 0.0, Wakes(lambda: 0.0))
 
 
 def test_a_model_that_no_instance_lists_is_unknown():

@@ -6,6 +6,7 @@ import pytest
 from svc.base.errors import RateLimited, Unavailable
 from svc.router.balance.balancer import MIN_CONCURRENT_RETRIES
 from svc.router.balance.conversation import block_hashes, conversation_of
+from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
@@ -56,7 +57,7 @@ class WaitingRequest:
 
     def _choose(self) -> None:
         try:
-            chosen = self._own.balancer.choose_or_wait(self._request, self._on_wait)
+            chosen = choose_or_wait(self._own.balancer, self._request, self._on_wait)
             self._own.balancer.begin_attempt(chosen)
             self.chosen = chosen
         except Exception as error:  # noqa: BLE001 - the test looks at it

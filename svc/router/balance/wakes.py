@@ -1,0 +1,101 @@
+"""Requests that wait until an on-demand instance is awake: how long they may wait, and their errors. Pure."""
+
+from collections.abc import Callable, Mapping
+
+import msgspec
+
+from svc.base.errors import Unavailable
+from svc.router.balance.request_queue import Waiter
+from svc.router.balance.routing_table import RoutingTable
+
+ASLEEP_RETRY_SECONDS = 10  # a wake goes on for a moment after the last request that waits for it has ended
+IMPOSSIBLE_RETRY_SECONDS = 60  # what makes a wake impossible changes only if an operator, or another model, does
+
+
+class WakeState(msgspec.Struct, frozen=True):
+    """Why no instance of a model is awake yet. `impossible`: it makes no sense to wait."""
+
+    reason: str
+    impossible: bool = False
+
+
+WakeStates = Mapping[str, WakeState]  # by model
+
+
+class ModelAsleep(Unavailable):
+    """All instances of the model are asleep, and none has woken in time, or none can."""
+
+    code = "model_asleep"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+    def headers(self) -> dict[str, str]:
+        return {"Retry-After": str(self.retry_after)}
+
+
+class Wakes:
+    """What the balancer knows about the models whose instances are asleep, and about those that have woken.
+
+    `on_wait` is called when a request begins to wait for a model that is asleep.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.states: WakeStates = {}  # replaced as a whole
+        self.on_wait: Callable[[], object] = lambda: None
+        self._clock = clock
+        self._woken_at: dict[str, float] = {}  # model -> monotonic seconds at which a table last showed that it woke
+
+    def replace_table(self, before: RoutingTable, after: RoutingTable) -> None:
+        """Note which models have woken between two tables."""
+        for model in before.asleep.keys() - after.asleep.keys():
+            self._woken_at[model] = self._clock()
+        if len(self._woken_at) > len(after.models):
+            self._woken_at = {model: at for model, at in self._woken_at.items() if model in after.models}
+
+    def may_wait(self, model: str | None, table: RoutingTable) -> bool:
+        """Return whether a model without a candidate has an instance that is about to return, or that can be woken."""
+        return model in table.returning or (model in table.asleep and not self._is_impossible(model))
+
+    def _is_impossible(self, model: str | None) -> bool:
+        state = self.states.get(model or "")
+        return state is not None and state.impossible
+
+    def begin(self, model: str | None, table: RoutingTable, waiter: Waiter, seconds: float) -> None:
+        """Begin the wait of a request that may otherwise wait for `seconds`: it is longer if the model is asleep."""
+        if model in table.asleep:
+            waiter.deadline = self._deadline(model, table, waiter.since, seconds)
+            self.on_wait()
+
+    def extend(self, model: str | None, table: RoutingTable, waiter: Waiter, seconds: float) -> bool:
+        """Extend a wait that is over if the model has fallen asleep, or woken, meanwhile; return whether it goes on."""
+        deadline = self._deadline(model, table, waiter.since, seconds)
+        if deadline <= max(waiter.deadline, self._clock()):
+            return False
+        waiter.deadline, waiter.expired = deadline, False
+        return True
+
+    def _deadline(self, model: str | None, table: RoutingTable, since: float, seconds: float) -> float:
+        """Return the time until which a request may wait that began to wait at `since`.
+
+        While the model is asleep, it may wait until the `wake_timeout` of its instances is over. Otherwise it may wait
+        for `seconds`, as any other request; if the model has woken meanwhile, they count from then on.
+        """
+        if model is not None and model in table.asleep:
+            return since + max(seconds, table.asleep[model])
+        return seconds + max(since, self._woken_at.get(model or "", since))
+
+    def reason(self, model: str | None) -> str:
+        """Return why no instance of the model is awake; empty if nothing is known about that."""
+        state = self.states.get(model or "")
+        return state.reason if state is not None else ""
+
+    def error(self, model: str, seconds: float) -> ModelAsleep:
+        """Return the error for a request whose model is asleep. `seconds`: how long it may have waited."""
+        because = f": {self.reason(model)}" if self.reason(model) else ""
+        if self._is_impossible(model):
+            message = f"model '{model}' is asleep, and none of its instances can be woken{because}"
+            return ModelAsleep(message, IMPOSSIBLE_RETRY_SECONDS)
+        message = f"model '{model}' is asleep, and no instance of it was awake within {seconds:g} s{because}"
+        return ModelAsleep(message, ASLEEP_RETRY_SECONDS)
