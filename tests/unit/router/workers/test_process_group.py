@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from svc.router.workers.process_group import CONTROL_SLOT, ProcessGroup
+from svc.router.workers.process_group import ProcessGroup
+from svc.router.workers.shared_counts import CONTROL_SLOT
 
 
 @dataclass
