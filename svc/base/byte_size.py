@@ -19,3 +19,11 @@ def parse_size(text: str) -> int | None:
     """Return the number of bytes; None if the text is not a number with a unit."""
     match = SIZE.fullmatch(text)
     return int(float(match[1]) * UNITS[match[2]]) if match else None
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people read it, such as "38 GB"."""
+    for unit in ("TB", "GB", "MB"):
+        if size >= UNITS[unit]:
+            return f"{size / UNITS[unit]:.3g} {unit}" if size < 1000 * UNITS[unit] else f"{size // UNITS[unit]} {unit}"
+    return f"{size} bytes"

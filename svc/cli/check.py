@@ -7,6 +7,7 @@ import click
 
 from svc.base.errors import ConfigError
 from svc.cli.options import HERE, settings, tomls_argument
+from svc.config.instance.gpu_shares import gpu_share_warnings
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
 from svc.config.instance.model import InstanceConfig
@@ -17,6 +18,8 @@ from svc.settings import RouterSettings, Settings
 from svc.site.new_site import first_instance_command, require_site
 from svc.terminal.output import echo
 
+GPU_TIMEOUT_SECONDS = 5.0
+
 
 @click.command("check")
 @tomls_argument
@@ -24,7 +27,8 @@ def command(tomls: tuple[str, ...]) -> None:
     """Validate the TOML files.
 
     Reports every error of every file, and names and ports that collide. Paths of models that are not on
-    this machine are warnings, because the files may be for another machine. Unless the instances use
+    this machine are warnings, because the files may be for another machine; so are instances with
+    [resources] that this machine's GPUs cannot hold, or not together. Unless the instances use
     this site's registry alone, a line shows the registries that they use.
     """
     site_settings, problems = _settings()
@@ -35,7 +39,11 @@ def command(tomls: tuple[str, ...]) -> None:
     configs = _load(paths, site_settings, problems)
     for use in registry_uses(configs, site_settings):
         echo(use_line(use))
-    warnings = [*_settings_warnings(site_settings.router), *(line for config in configs for line in _warnings(config))]
+    warnings = [
+        *_settings_warnings(site_settings.router),
+        *(line for config in configs for line in _warnings(config)),
+        *gpu_share_warnings(configs, _gpu_memory(configs)),
+    ]
     for line in warnings:
         echo(f"svc: warning: {line}", err=True)
     if not configs and launch.runs("babysitter"):
@@ -54,6 +62,16 @@ def _warnings(config: InstanceConfig) -> Iterator[str]:
     yield from unusual_values(config)
     for line in missing_paths(config, HERE.root):
         yield f"{line}; correct it, unless the instance runs on another machine"
+
+
+def _gpu_memory(configs: Sequence[InstanceConfig]) -> dict[int, int]:
+    """Return the memory of each of this machine's GPUs; {} if no instance needs any, or if no vendor's tool answers."""
+    if not any(config.resources for config in configs):
+        return {}
+    from svc.base.gpus.reading import read_gpus  # here, because few sites need it
+
+    reading = read_gpus(GPU_TIMEOUT_SECONDS)
+    return {gpu.index: gpu.memory_total for gpu in reading.gpus} if reading else {}
 
 
 def _settings() -> tuple[Settings, Sequence[str]]:

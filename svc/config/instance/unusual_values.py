@@ -1,12 +1,18 @@
 """Warn of values in a babysitter TOML that are valid, but probably mistakes. Pure."""
 
+import dataclasses
 from collections.abc import Iterator
 
 from svc.base.address import is_wildcard
 from svc.config.instance.model import InstanceConfig
+from svc.protocol.resources import SLEEP_BY_VLLM
 from svc.protocol.service import AUTO_CONCURRENCY
 
 ENGINES_WITHOUT_LOAD = frozenset(("infinilm", "infinilm-rust"))  # svc finds no load in their /metrics
+TYPES_WITHOUT_MODEL_NAMES = frozenset(("command", "infinilm", "infinilm-rust"))  # their keys do not name a model
+ON_DEMAND_KEYS = ("idle_after", "min_awake", "wake_timeout", "sleep", "keep")
+DEFAULTS = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}
+VLLM_SLEEP_FLAG, VLLM_SLEEP_VARIABLE = "--enable-sleep-mode", "VLLM_SERVER_DEV_MODE"
 
 
 def unusual_values(config: InstanceConfig) -> Iterator[str]:
@@ -18,6 +24,39 @@ def unusual_values(config: InstanceConfig) -> Iterator[str]:
             f'{config.source}: metadata.max_concurrency: "auto" sets no limit here, because {reason}; '
             "write a number, or remove it"
         )
+
+    for key, reason in _ineffective_keys(config):
+        yield f"{config.source}: babysitter.{key}: {reason}"
+    if config.on_demand:
+        yield from (f"{config.source}: {text}" for text in _on_demand_oddities(config))
+
+
+def _ineffective_keys(config: InstanceConfig) -> Iterator[tuple[str, str]]:
+    """Yield the keys of an on-demand instance that have no effect here, and why."""
+    if not config.on_demand:
+        for key in ON_DEMAND_KEYS:
+            if getattr(config, key) != DEFAULTS[key]:
+                yield key, "has no effect without on_demand = true; add that, or remove the key"
+    elif config.keep and config.idle_after != DEFAULTS["idle_after"]:
+        yield "idle_after", "has no effect beside keep = true; remove one of them"
+
+
+def _on_demand_oddities(config: InstanceConfig) -> Iterator[str]:
+    if config.startup_timeout > config.wake_timeout:
+        yield (
+            f"babysitter.wake_timeout: requests wait {config.wake_timeout:g} s for an instance that may take "
+            f"{config.startup_timeout:g} s (startup_timeout) to start; make it as long"
+        )
+    if config.backend.type in TYPES_WITHOUT_MODEL_NAMES and not config.models:
+        yield (
+            "metadata.models: missing, so that its models are unknown before its first start; name them, or run "
+            f"`svc wake {config.name}` once"
+        )
+    if config.sleep == SLEEP_BY_VLLM and config.backend.type == "vllm":
+        if VLLM_SLEEP_FLAG not in config.backend.args:
+            yield f'backend.args: missing "{VLLM_SLEEP_FLAG}", without which vLLM cannot sleep; add it'
+        if VLLM_SLEEP_VARIABLE not in config.env:
+            yield f'backend.env: missing {VLLM_SLEEP_VARIABLE} = "1", without which vLLM has no /sleep; add it'
 
 
 def _reports_no_load(config: InstanceConfig) -> str:
