@@ -13,7 +13,10 @@ __all__ = ["GPU_INTERVAL_SECONDS", "Gpu", "GpuProcess", "GpuReport", "HostGpus",
 
 GPU_INTERVAL_SECONDS = 5.0
 MAX_AGE_INTERVALS = 3  # intervals between two reports after which a report is ignored
-MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 3600.0
+MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 600.0
+MAX_REPORT_AGE_SECONDS = MAX_AGE_INTERVALS * MAX_INTERVAL_SECONDS
+MAX_REPORT_BYTES = 64 << 10
+MAX_HOSTS = 500  # the hosts whose reports a registry keeps
 
 
 class GpuReport(HostGpus, frozen=True, kw_only=True):
@@ -32,3 +35,13 @@ class ListedHost(GpuReport, frozen=True, kw_only=True):
 
     service: str  # the babysitter that reports the host
     age: float  # seconds since the report arrived
+
+
+def fitted(report: GpuReport) -> GpuReport:
+    """Return the report with as many processes of each GPU as a registry accepts; those with the most memory stay."""
+    most = max((len(gpu.processes) for gpu in report.gpus), default=0)
+    while most and len(msgspec.json.encode(report)) > MAX_REPORT_BYTES:
+        most //= 2
+        gpus = tuple(msgspec.structs.replace(gpu, processes=gpu.processes[:most]) for gpu in report.gpus)
+        report = msgspec.structs.replace(report, gpus=gpus)
+    return report

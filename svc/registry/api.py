@@ -14,6 +14,7 @@ from svc.client.probe import USER_AGENT
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.protocol.event import REGISTRY_SOURCE, Actor, Event
+from svc.protocol.gpu import MAX_HOSTS
 from svc.protocol.service import Service, iso
 from svc.registry import discovery, event_query, validation
 from svc.registry.access.actor import actor_of
@@ -153,6 +154,19 @@ class RegistryApi:
 
     def loads(self, client: Client, now: float) -> Response:
         return _json({"loads": self.store.loads(now), "timestamp": iso(now)})
+
+    def report_gpus(self, client: Client, now: float, name: str) -> dict[str, Any]:
+        report = validation.parse_gpus(request.get_data(cache=False))
+        if not self.store.put_gpus(name, report, client.caller, now):
+            service = self.store.get(name)
+            if service is None or service.expired:
+                raise validation.unknown_service(name)
+            owner.check_heartbeat(service, client.caller)
+            raise RateLimited(f"{MAX_HOSTS} hosts report GPUs, as many as may", retry_after=FULL_RETRY_SECONDS)
+        return {"message": f"the GPUs of {report.hostname} are known", "timestamp": iso(now)}
+
+    def gpus(self, client: Client, now: float) -> Response:
+        return _json({"hosts": self.store.gpus(now), "timestamp": iso(now)})
 
     def check(self, client: Client, now: float, name: str) -> dict[str, Any]:
         """Check the service now.

@@ -102,6 +102,8 @@ OPERATIONS = {
         request="Load",
         errors=(403,),
     ),
+    "report_gpus": Operation("Reports the GPUs of a babysitter's host", "Done", request="HostGpus", errors=(403, 429)),
+    "gpus": Operation("The GPUs of all hosts, as they were reported last, without those that are too old", "Hosts"),
     "loads": Operation("The loads that were reported last, without those that are too old", "Loads"),
     "check": Operation("Checks the health of a service now", "Check", errors=(429,)),
     "drain": Operation(

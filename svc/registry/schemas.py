@@ -14,7 +14,7 @@ from svc.protocol.openapi import (
     ref,
 )
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODELS, STATUSES
-from svc.registry import validation
+from svc.registry import gpu_schemas, validation
 from svc.registry.event_reports import MAX_EVENTS_PER_REQUEST, SOURCE_PATTERN
 
 SECONDS: Schema = {"type": "number", "description": "Unix seconds"}
@@ -219,5 +219,6 @@ SCHEMAS: Schema = {
             }
         ),
     },
+    **gpu_schemas.SCHEMAS,
     **ERROR_SCHEMAS,
 }

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from svc.base.errors import BadRequest, NotFound
+from svc.protocol.gpu import MAX_REPORT_BYTES, GpuReport
 from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.service import (
     DEFAULT_LEASE_SECONDS,
@@ -19,6 +20,7 @@ from svc.protocol.service import (
 )
 from svc.protocol.service_url import is_service_host, is_service_url
 
+T = TypeVar("T")
 NAME_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 INTEGER_PATTERN = re.compile(r"-?[0-9]{1,18}")
 SECONDS_PATTERN = re.compile(r"[0-9]{1,9}(\.[0-9]{0,9})?")
@@ -30,6 +32,7 @@ MAX_QUOTED_LENGTH = 80
 MAX_STATUS_LENGTH = 64
 FILTERS = ("status", "healthy", "type")
 decode_load = msgspec.json.Decoder(InstanceLoad).decode
+decode_gpus = msgspec.json.Decoder(GpuReport).decode
 REQUIRED_FIELDS = ("name", "host", "port", "hostname", "url", "status")
 
 
@@ -86,8 +89,19 @@ def parse_handover(payload: dict[str, Any]) -> bool:
 
 def parse_load(body: bytes) -> InstanceLoad:
     """Return the load in the body of a report. Unknown fields are ignored; raise BadRequest for any other problem."""
+    return _decoded(decode_load, body)
+
+
+def parse_gpus(body: bytes) -> GpuReport:
+    """Return the report about the GPUs of a host in a body, as `parse_load` does."""
+    if len(body) > MAX_REPORT_BYTES:
+        raise BadRequest(f"gpus: a report may have {MAX_REPORT_BYTES >> 10} KB", param="gpus")
+    return _decoded(decode_gpus, body)
+
+
+def _decoded(decode: Callable[[bytes], T], body: bytes) -> T:
     try:
-        return decode_load(body)
+        return decode(body)
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$.")
         raise BadRequest(f"{message}{' in ' + place.rstrip('`') if place else ''}", param=place.rstrip("`")) from None

@@ -32,11 +32,13 @@ REGISTRY_BY_DEFAULT = """
 GET    /health                 yes     blind no
 GET    /services               yes     blind no
 GET    /loads                  yes     blind no
+GET    /gpus                   yes     blind no
 POST   /services               yes     no    no
 GET    /services/a             yes     blind no
 PUT    /services/a             yes     no    no
 POST   /services/a/heartbeat   yes     no    no
 POST   /services/a/load        yes     no    no
+POST   /services/a/gpus        yes     no    no
 GET    /services/a/health      yes     blind no
 POST   /services/a/drain       yes     no    no
 POST   /services/a/undrain     yes     no    no
@@ -54,11 +56,13 @@ REGISTRY_WITH_TOKENS = """
 GET    /health                 yes     yes  yes  yes   yes   blind
 GET    /services               yes     no   yes  yes   yes   no
 GET    /loads                  yes     no   yes  yes   yes   no
+GET    /gpus                   yes     no   yes  yes   yes   no
 POST   /services               yes     no   no   yes   yes   no
 GET    /services/a             yes     no   yes  yes   yes   no
 PUT    /services/a             yes     no   no   yes   yes   no
 POST   /services/a/heartbeat   yes     no   no   yes   yes   no
 POST   /services/a/load        yes     no   no   yes   yes   no
+POST   /services/a/gpus        yes     no   no   yes   yes   no
 GET    /services/a/health      yes     no   yes  yes   yes   no
 POST   /services/a/drain       yes     no   no   yes   yes   no
 POST   /services/a/undrain     yes     no   no   yes   yes   no
@@ -182,6 +186,7 @@ def bodies(host: str) -> dict[str, bytes]:
         "/services": json.dumps(registration("a", host=host)).encode(),
         "/services/a": b'{"weight": 2}',
         "/services/a/load": b'{"running": 1, "waiting": 0, "interval": 2}',
+        "/services/a/gpus": b'{"hostname": "gpu7", "tool": "nvidia-smi"}',
         "/events": json.dumps({"events": [event]}).encode(),
     }
 

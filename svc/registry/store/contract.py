@@ -21,6 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from svc.protocol.event import Actor, Event
+from svc.protocol.gpu import GpuReport, ListedHost
 from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases.lease import LeaseRenewal
@@ -85,6 +86,15 @@ class Store(Protocol):
 
     def loads(self, now: float) -> list[ListedLoad]:
         """Return the loads that are current (InstanceLoad.is_current), sorted by name."""
+
+    def put_gpus(self, name: str, report: GpuReport, caller: Caller, now: float) -> bool:
+        """Keep what the service `name` reports about the GPUs of its host, as `put_loads` does; return whether it is.
+
+        The report of a further service is not kept while there are MAX_HOSTS current ones.
+        """
+
+    def gpus(self, now: float) -> list[ListedHost]:
+        """Return the reports about GPUs that are current (GpuReport.is_current), sorted by name."""
 
     def drain(self, name: str, drained: bool, actor: Actor | None = None, handover: bool = False) -> Service | None:
         """Drain the service or end its drain, and return the service; return None for an unknown name.

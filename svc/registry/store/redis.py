@@ -12,23 +12,23 @@ from msgspec.structs import replace
 from svc.base.errors import Unavailable
 from svc.protocol import event
 from svc.protocol.event import Actor, Event
-from svc.protocol.instance_load import MAX_LOAD_AGE_SECONDS, InstanceLoad, ListedLoad
+from svc.protocol.gpu import MAX_HOSTS, MAX_REPORT_AGE_SECONDS, GpuReport, ListedHost
+from svc.protocol.instance_load import MAX_LOAD_AGE_SECONDS, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.lease import LeaseRenewal
-from svc.registry.leases.owner import OPERATOR
-from svc.registry.store import redis_scripts
+from svc.registry.leases.owner import OPERATOR, Caller
+from svc.registry.store import redis_reports, redis_scripts
 from svc.registry.store.contract import Change, Condition, LoadReport
-from svc.registry.store.load_table import current_loads
 from svc.registry.store.redis_address import RedisAddress
 from svc.registry.store.redis_connection import RedisConnection
+from svc.registry.store.report_table import current_hosts, current_loads
 from svc.registry.store.revision_watch import UNKNOWN
 
 # A service's JSON, its last heartbeat, and its mark: 1 if it is drained, 2 if with a handover, else 0. The first two
 # are empty for an unknown name.
 Record = tuple[bytes, bytes, int]
 _decoder = msgspec.json.Decoder(Service)
-_load_decoder = msgspec.json.Decoder(InstanceLoad)
 _event_decoder = msgspec.json.Decoder(Event)
 
 
@@ -122,7 +122,17 @@ class RedisStore:
 
     def loads(self, now: float) -> list[ListedLoad]:
         joined = self._connection.run(redis_scripts.LOADS, repr(now - MAX_LOAD_AGE_SECONDS))
-        return current_loads(map(_decode_load, sorted(_pairs(joined).items())), now)
+        return current_loads(redis_reports.loads(_pairs(joined)), now)
+
+    def put_gpus(self, name: str, report: GpuReport, caller: Caller, now: float) -> bool:
+        sender = redis_scripts.ANY_OWNER if caller is OPERATOR else caller
+        oldest = repr(now - MAX_REPORT_AGE_SECONDS)
+        arguments = (repr(now), name, sender, msgspec.json.encode(report), str(MAX_HOSTS), oldest)
+        return bool(self._connection.run(redis_scripts.PUT_GPUS, *arguments))
+
+    def gpus(self, now: float) -> list[ListedHost]:
+        joined = self._connection.run(redis_scripts.GPUS, repr(now - MAX_REPORT_AGE_SECONDS))
+        return current_hosts(redis_reports.gpus(_pairs(joined)), now)
 
     def drain(self, name: str, drained: bool, actor: Actor | None = None, handover: bool = False) -> Service | None:
         kind = event.drain_kind(drained, handover)
@@ -271,12 +281,6 @@ def _decode_event(entry: bytes) -> Event:
     """Return the event in an entry of the list `events`, `reports` or `audit` (see redis_keys)."""
     number, _, rest = entry.partition(b" ")
     return replace(_event_decoder.decode(rest[rest.index(b"{") :]), id=int(number))
-
-
-def _decode_load(entry: tuple[bytes, bytes]) -> tuple[str, InstanceLoad, float]:
-    """Return the name, the load and its time in an entry of `loads` (see redis_keys)."""
-    at, _, load = entry[1].partition(b" ")
-    return entry[0].decode(), _load_decoder.decode(load), float(at)
 
 
 def _plain_heartbeat(service: Service) -> str:

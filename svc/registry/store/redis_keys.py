@@ -16,6 +16,7 @@ told        channel: the id of each new event
 reached     hash: a registry's id -> Unix seconds until which this counts, and the names that its health checks reach,
             each on a line
 loads       hash: name -> Unix seconds of the report, a space, the load as JSON; removed when the owner changes
+gpus        hash: name -> as in `loads`, with a report about the GPUs of a host
 """
 
 from svc.protocol.event import ACTOR_PREFIX, REGISTRY_SOURCE
@@ -35,11 +36,30 @@ KEYS = (
     "loads",
     "audit",
     "handovers",
+    "gpus",
 )
 
 COMMON = """
-local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads, audit, handovers =
-  unpack(KEYS)
+local services, heartbeats, calm, drained, index, changes, events, told, reports, reached, loads, audit, handovers,
+  gpus = unpack(KEYS)
+
+local function may_report(name, sender)
+  local owner = string.match(redis.call('HGET', calm, name) or '', '^%S+ ?(%S*)$')
+  return owner and (owner == '' or sender == owner or sender == '*')
+end
+
+local function current_reports(key, oldest)
+  local entries, kept = redis.call('HGETALL', key), {}
+  for at = 1, #entries, 2 do
+    if tonumber(string.match(entries[at + 1], '^%S+')) < oldest then
+      redis.call('HDEL', key, entries[at])
+    else
+      kept[#kept + 1] = entries[at]
+      kept[#kept + 1] = entries[at + 1]
+    end
+  end
+  return kept
+end
 
 local function mark_of(name)
   local mark = redis.call('SISMEMBER', drained, name)

@@ -22,11 +22,14 @@ local function put(key, value)
   if value == '' then redis.call('HDEL', key, name) else redis.call('HSET', key, name, value) end
 end
 local function owner_in(entry) return string.match(entry or '', '^%S+ ?(%S*)$') end
-local loses_load = ARGV[5] == '' or owner_in(redis.call('HGET', calm, name) or '') ~= owner_in(ARGV[7])
+local loses_reports = ARGV[5] == '' or owner_in(redis.call('HGET', calm, name) or '') ~= owner_in(ARGV[7])
 put(services, ARGV[5])  -- the first write: Redis refuses a script for lack of memory only before it has written
 put(heartbeats, ARGV[6])
 put(calm, ARGV[7])
-if loses_load then redis.call('HDEL', loads, name) end
+if loses_reports then
+  redis.call('HDEL', loads, name)
+  redis.call('HDEL', gpus, name)
+end
 add_events(ARGV[9])
 return {1, count_write(ARGV[8] == '1')}
 """
@@ -58,8 +61,7 @@ PUT_LOADS = (
     COMMON
     + """
 local function put(name, sender, load)
-  local owner = string.match(redis.call('HGET', calm, name) or '', '^%S+ ?(%S*)$')
-  if not owner or (owner ~= '' and sender ~= owner and sender ~= '*') then return 0 end
+  if not may_report(name, sender) then return 0 end
   redis.call('HSET', loads, name, ARGV[1] .. ' ' .. load)
   return 1
 end
@@ -72,21 +74,25 @@ return results
 )
 
 # Argument: a time; loads that were reported before are removed. Result: the other names and loads, joined by newlines.
-LOADS = (
+LOADS = COMMON + "return table.concat(current_reports(loads, tonumber(ARGV[1])), '\\n')"
+
+# Arguments: time; name, digest of the sender's secret or ANY_OWNER, and the report as JSON; the number of reports to
+# keep, and the time before which a report is too old. Result: 1 if the report is stored, else 0.
+PUT_GPUS = (
     COMMON
     + """
-local entries, kept, oldest = redis.call('HGETALL', loads), {}, tonumber(ARGV[1])
-for at = 1, #entries, 2 do
-  if tonumber(string.match(entries[at + 1], '^%S+')) < oldest then
-    redis.call('HDEL', loads, entries[at])
-  else
-    kept[#kept + 1] = entries[at]
-    kept[#kept + 1] = entries[at + 1]
-  end
+local name = ARGV[2]
+if not may_report(name, ARGV[3]) then return 0 end
+if redis.call('HEXISTS', gpus, name) == 0 and redis.call('HLEN', gpus) >= tonumber(ARGV[5]) then
+  if #current_reports(gpus, tonumber(ARGV[6])) / 2 >= tonumber(ARGV[5]) then return 0 end
 end
-return table.concat(kept, '\\n')
+redis.call('HSET', gpus, name, ARGV[1] .. ' ' .. ARGV[4])
+return 1
 """
 )
+
+# Argument: a time; reports that arrived before are removed. Result: as in LOADS.
+GPUS = COMMON + "return table.concat(current_reports(gpus, tonumber(ARGV[1])), '\\n')"
 
 # Arguments: name, its new mark (1: drained; 2: with a handover; 0 ends the drain), event.
 # Result: the record, the revision, and 1 if this changed anything, else 0. For a name that is not registered, the

@@ -15,13 +15,15 @@ from svc.base import sqlite_file
 from svc.base.errors import ConfigError, Unavailable
 from svc.protocol import event
 from svc.protocol.event import Actor, Event
-from svc.protocol.instance_load import ListedLoad
+from svc.protocol.gpu import MAX_HOSTS, GpuReport, ListedHost
+from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease
 from svc.registry.leases.lease import LeaseRenewal
+from svc.registry.leases.owner import Caller
 from svc.registry.store import store_file
 from svc.registry.store.contract import Change, Condition, LoadReport
-from svc.registry.store.load_table import LoadTable
+from svc.registry.store.report_table import ReportTable, current_hosts, current_loads
 from svc.registry.store.sqlite_cache import (
     SELECT_AUDIT_AFTER,
     SELECT_EVENTS_AFTER,
@@ -52,7 +54,8 @@ class SqliteStore:
         self._events_added = threading.Event()  # set when an event is added, then replaced
         self._cache = SqliteCache()
         self.event_counts: Counter[str] = Counter()
-        self._loads = LoadTable()
+        self._loads: ReportTable[InstanceLoad] = ReportTable()
+        self._gpus: ReportTable[GpuReport] = ReportTable(MAX_HOSTS)
         self._file_id = 0
         self._closed = False
         self._db: sqlite3.Connection | None = None
@@ -87,7 +90,7 @@ class SqliteStore:
             if lease.is_visible_change(old, new):
                 self._raise_revision(db)
             if old is None or new.expired or old.owner != new.owner:
-                self._loads.forget(name)
+                self._forget_reports(name)
             return new
 
     def remove(self, name: str, when: Condition | None = None, why: str = "", actor: Actor | None = None) -> bool:
@@ -97,7 +100,7 @@ class SqliteStore:
                 return False
             db.execute("DELETE FROM services WHERE name = ?", (name,))
             self._cache.put(name, None)
-            self._loads.forget(name)
+            self._forget_reports(name)
             self._cache.add_events(db, event.events_between(old, None, time.time(), why, actor))
             self._raise_revision(db)
             return True
@@ -117,10 +120,19 @@ class SqliteStore:
     def put_loads(self, reports: Sequence[LoadReport], now: float) -> list[bool]:
         with self._transaction("BEGIN"):
             services = [self._cache.services.get(report.name) for report in reports]
-        return self._loads.put(reports, services, now)
+        return [
+            self._loads.put(report.name, report.load, service, report.caller, now)
+            for report, service in zip(reports, services, strict=True)
+        ]
 
     def loads(self, now: float) -> list[ListedLoad]:
-        return self._loads.current(now)
+        return current_loads(self._loads.current(now), now)
+
+    def put_gpus(self, name: str, report: GpuReport, caller: Caller, now: float) -> bool:
+        return self._gpus.put(name, report, self.get(name), caller, now)
+
+    def gpus(self, now: float) -> list[ListedHost]:
+        return current_hosts(self._gpus.current(now), now)
 
     def drain(self, name: str, drained: bool, actor: Actor | None = None, handover: bool = False) -> Service | None:
         with self._transaction() as db:
@@ -206,6 +218,10 @@ class SqliteStore:
     def _raise_revision(self, db: sqlite3.Connection) -> None:
         db.execute("UPDATE revision SET value = value + 1")
         self._cache.raises_revision = True
+
+    def _forget_reports(self, name: str) -> None:
+        self._loads.forget(name)
+        self._gpus.forget(name)
 
     @contextmanager
     def _transaction(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[sqlite3.Connection]:

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Forbidden, NotFound, Unavailable
+from svc.protocol.gpu import Gpu, GpuProcess, GpuReport
 from svc.protocol.instance_load import InstanceLoad
 from svc.registry.heartbeats import renew_lease
 from svc.registry.leases import lease, owner
@@ -333,3 +334,40 @@ def test_the_next_owner_of_a_name_does_not_have_its_load(store):
     assert store.put_loads([LoadReport("a", load(interval=3600.0), owner.OPERATOR)], NOW) == [True]
     put(owner="one", expired=True)
     assert store.loads(NOW) == []
+
+
+def gpus(used=7, interval=5.0):
+    process = GpuProcess(pid=12, memory=5, instance="qwen", command="python3 -m vllm \N{SNOWMAN}")
+    gpu = Gpu(index=0, name="H100", memory_total=80, memory_used=used, utilization=0.5, errors=0, processes=(process,))
+    return GpuReport(hostname="gpu7", tool="nvidia-smi", gpus=(gpu,), interval=interval)
+
+
+def test_gpus_are_listed_by_service_until_they_are_too_old(store):
+    put(store, service("b"))
+    put(store, service("a"))
+    before = revision(store)
+    assert store.put_gpus("b", gpus(2), owner.ANONYMOUS, NOW)
+    assert store.put_gpus("a", gpus(1, interval=60.0), owner.ANONYMOUS, NOW)
+    assert revision(store) == before
+    listed = store.gpus(NOW + 1.5)
+    assert [(host.service, host.age, host.hostname, host.gpus) for host in listed] == [
+        ("a", 1.5, "gpu7", gpus(1).gpus),
+        ("b", 1.5, "gpu7", gpus(2).gpus),
+    ]
+    assert [host.service for host in store.gpus(NOW + 16)] == ["a"]
+    assert store.put_gpus("a", gpus(9), owner.ANONYMOUS, NOW + 17)
+    assert [host.gpus[0].memory_used for host in store.gpus(NOW + 17)] == [9]
+    assert store.gpus(NOW + 100_000) == []
+
+
+def test_only_the_owner_of_a_name_reports_gpus_and_the_next_owner_does_not_have_them(store):
+    put(store, service("owned", owner=owner.digest("s" * 40)))
+    callers = (owner.ANONYMOUS, owner.digest("t" * 40), owner.digest("s" * 40), owner.OPERATOR)
+    assert [store.put_gpus("owned", gpus(), caller, NOW) for caller in callers] == [False, False, True, True]
+    assert not store.put_gpus("unknown", gpus(), owner.OPERATOR, NOW)
+    assert [host.service for host in store.gpus(NOW)] == ["owned"]
+    store.change("owned", lambda old: replace(old, owner="two"))
+    assert store.gpus(NOW) == []
+    assert store.put_gpus("owned", gpus(), owner.OPERATOR, NOW)
+    assert store.remove("owned")
+    assert store.gpus(NOW) == []
