@@ -28,6 +28,7 @@ class Component:
     source: str = ""  # an instance's TOML file, relative to the directory of the rendered file
     certfile: str = ""  # certificate for TLS, relative to the site's root; "": no TLS
     token_file: str = ""  # file with the router's token for the registry, relative to the site's root
+    on_demand: bool = False  # whether an instance sleeps until a request needs it, so that supervisord may not run it
 
     @property
     def toml(self) -> str:
@@ -150,7 +151,8 @@ def _component(path: Path, text: str) -> Component:
                 token_file=flags.get("--registry-token-file", ""),
             )
         name = next(section for section in ini.sections() if section.startswith("group:")).removeprefix("group:")
-        shim = _flags(ini[f"program:{instance_service(name)}"]["command"], shim=True)
+        server = ini[f"program:{instance_service(name)}"]
+        shim = _flags(server["command"], shim=True)
         flags = _flags(ini[f"program:{name}-babysitter"]["command"])
     except (KeyError, ValueError, StopIteration):
         raise CommandError(f"{path}: not as svc render writes it; run svc render") from None
@@ -158,7 +160,14 @@ def _component(path: Path, text: str) -> Component:
     programs = (server_program(name), babysitter_program(name))
     source = text.partition("\n")[0].removeprefix(MADE_BY)
     return Component(
-        name, "babysitter", flags["--host"], (port, port + 1), programs, flags.get("--registry-url", ""), source
+        name,
+        "babysitter",
+        flags["--host"],
+        (port, port + 1),
+        programs,
+        flags.get("--registry-url", ""),
+        source,
+        on_demand=server.get("autostart") == "false",
     )
 
 

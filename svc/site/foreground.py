@@ -21,7 +21,7 @@ from svc.site.log_file import LogFile
 from svc.site.log_files import log_files
 from svc.site.observe import observe
 from svc.site.ports import refuse_taken
-from svc.site.readiness import ReadinessStage, readiness
+from svc.site.readiness import ReadinessStage, readiness, ready_text
 from svc.site.shutdown import kill_leftovers, stop_in_phases, stop_phases
 from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
 from svc.supervision.client import SupervisordClient, full_name
@@ -100,7 +100,7 @@ class ReadinessReporter:
             state, program = readiness(component, observation, self.router)
             if state is ReadinessStage.READY and component.name not in self.ready:
                 self.ready.add(component.name)
-                self.progress.done(component.name, f"ready at {component.url}")
+                self.progress.done(component.name, ready_text(component, observation))
             elif state is ReadinessStage.FAILED and component.name not in self.reported:
                 self._failed(component, supervisord, program)
             elif component.name not in self.ready | self.reported and time.monotonic() > self.deadline:

@@ -21,7 +21,7 @@ from svc.site.program_groups import unapplied_keys_file
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
 from svc.site.registry_access import connected_registries
 from svc.site.secret_files import key_file_problems
-from svc.site.status import SiteSnapshot
+from svc.site.site_snapshot import SiteSnapshot
 from svc.supervision.client import Process, SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
@@ -52,6 +52,9 @@ def observe(
     )
     models = {service["name"]: service["models"] for service in routed or [] if service["healthy"]}
     unrouted = [c for c in components if c.kind == "babysitter" and c.name in healthy and c.service_name not in models]
+    on_demand = {
+        c.name: str(reports[c.name].get("state", "")) for c in components if c.on_demand and reports.get(c.name)
+    }
     router_waits = router in components and router.name not in healthy and states.get(router.name) == "RUNNING"
     listed, reason = _router_source(router) if router and (unrouted or router_waits) else ({}, {})
     return Observation(
@@ -61,6 +64,8 @@ def observe(
         _reported_reasons(reports, "not_ready") | (reason if router_waits else {}),
         _reported_reasons(reports, "not_registered"),
         {c.name for c in unrouted if listed.get(c.service_name, {}).get("drained")},
+        on_demand,
+        {service["name"] for service in routed or []},
     )
 
 
@@ -125,8 +130,12 @@ def _answers_health_check(component: Component) -> bool:
 
 
 def _babysitter_reports(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
-    """Return a dict from each instance whose server and babysitter run to the content of the babysitter's /info."""
-    running = [p for p in components if p.kind == "babysitter" and all(states.get(n) == "RUNNING" for n in p.programs)]
+    """Return a dict from each instance whose server and babysitter run to the content of the babysitter's /info.
+
+    Of an on-demand instance, the babysitter is enough.
+    """
+    needed = {c: (c.babysitter_program,) if c.on_demand else c.programs for c in components if c.kind == "babysitter"}
+    running = [c for c, programs in needed.items() if all(states.get(name) == "RUNNING" for name in programs)]
     return {c.name: read_info(c.babysitter_url, HTTP_TIMEOUT_SECONDS) or {} for c in running}
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from svc.site.components import Component, shares_registry
 
 FAILED_STATES = ("BACKOFF", "FATAL")  # states in supervisord
+UNSEEN = "unknown"  # the state that a babysitter reports before it has seen its instance
 
 
 class ReadinessStage(enum.Enum):
@@ -38,7 +39,7 @@ class Observation:
 
     `not_ready` maps the names of components that are not ready for a known reason, such as an engine that still loads,
     to the reason. `refused` does so for components that the registry refuses. `drained` has the names of components
-    that an operator has drained.
+    that an operator has drained. `on_demand` maps on-demand instances whose babysitters answer to their states.
     """
 
     states: Mapping[str, str]  # full name of a program -> its state in supervisord
@@ -47,10 +48,13 @@ class Observation:
     not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
     drained: Collection[str] = ()
+    on_demand: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    listed: Collection[str] = ()  # service names of all instances in the router's list
 
     def reason(self, component: Component) -> str:
         """Return the reported reason why a component is not ready; "" if none is known."""
-        reasons = self.refused if component.name in self.healthy else self.not_ready
+        is_refused = component.name in self.healthy or component.on_demand
+        reasons = self.refused if is_refused else self.not_ready
         return reasons[component.name].reason if component.name in reasons else ""
 
 
@@ -63,7 +67,11 @@ def readiness(component: Component, observation: Observation, router: Component 
     3. The health check must pass, which is impossible while the component is misconfigured.
     4. The registry must accept the registration.
     5. If the router uses the same registry and the instance is not drained, the router must send requests to it.
+
+    For an instance on demand, see `_on_demand_readiness`.
     """
+    if component.on_demand:
+        return _on_demand_readiness(component, observation, router)
     states = {name: observation.states.get(name, "missing") for name in component.programs}
     for name, state in states.items():
         if state in FAILED_STATES:
@@ -81,3 +89,37 @@ def readiness(component: Component, observation: Observation, router: Component 
     if expected and not observation.routed.get(component.service_name) and component.name not in observation.drained:
         return ReadinessStage.ROUTED, ""  # rule 5
     return ReadinessStage.READY, ""
+
+
+def _on_demand_readiness(
+    component: Component, observation: Observation, router: Component | None
+) -> tuple[ReadinessStage, str]:
+    """Return the stage of an on-demand instance: it is ready when a request can wake it, so that nothing is loaded.
+
+    1. Its babysitter must run and answer. Whether its server runs does not matter, nor how its last start ended.
+    2. The registry must accept the registration.
+    3. If the router uses the same registry, it must list the instance.
+    """
+    state = observation.states.get(component.babysitter_program, "missing")
+    if state in FAILED_STATES:
+        return ReadinessStage.FAILED, component.babysitter_program  # rule 1
+    if state != "RUNNING":
+        return ReadinessStage.STARTING, component.babysitter_program  # rule 1
+    is_seen = observation.on_demand.get(component.name, UNSEEN) != UNSEEN
+    if not is_seen and component.name not in observation.healthy:
+        return ReadinessStage.HEALTH, ""  # rule 1
+    if refusal := observation.refused.get(component.name):
+        return (ReadinessStage.MISCONFIGURED if refusal.misconfigured else ReadinessStage.REGISTERED), ""  # rule 2
+    if router is not None and shares_registry(router, component) and component.service_name not in observation.listed:
+        return ReadinessStage.ROUTED, ""  # rule 3
+    return ReadinessStage.READY, ""
+
+
+def ready_text(component: Component, observation: Observation) -> str:
+    """Return what is shown of a component that is ready."""
+    state = observation.on_demand.get(component.name, "running")
+    if component.on_demand and state != "running":
+        return f"{state}: a request wakes it, at {component.url}"
+    is_drained = component.name in observation.drained
+    drained = f", drained: no requests until `svc undrain {component.name}`" if is_drained else ""
+    return f"ready at {component.url}{drained}"

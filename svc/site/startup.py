@@ -23,7 +23,7 @@ from svc.site.log_files import STDOUT_TEXT
 from svc.site.observe import HTTP_TIMEOUT_SECONDS, observe
 from svc.site.ports import refuse_taken
 from svc.site.program_groups import stale_babysitters
-from svc.site.readiness import ReadinessStage, readiness
+from svc.site.readiness import ReadinessStage, readiness, ready_text
 from svc.site.secret_files import secret_file_problems
 from svc.site.shutdown import ENDED_STATES, down, leave_to_supervisord
 from svc.site.start_plan import NOTHING_TO_RUN, StartOptions, StartPlan, plan, wildcard_notes
@@ -174,13 +174,18 @@ def _start_or_update(
     stale, _ = stale_babysitters(chosen, supervisord, start_plan.conf_d, load_settings(site.svc_toml, options.environ))
     _replace_babysitters(supervisord, [babysitter_program(name) for name in stale])
     processes = supervisord.processes()
-    for name in (name for component in chosen for name in component.programs):
+    for name in (name for component in chosen for name in _started_programs(component)):
         state = processes[name].state if name in processes else ""
         if state == "BACKOFF":
             supervisord.stop(name)  # stopped, so that it starts now and not after its delay
         if state in (*ENDED_STATES, "BACKOFF"):
             supervisord.start(name, wait=False)
     return supervisord
+
+
+def _started_programs(component: Component) -> tuple[str, ...]:
+    """Return the programs that `svc up` starts if they do not run; the server of an on-demand instance may sleep."""
+    return (component.babysitter_program,) if component.on_demand else component.programs
 
 
 def _pids(supervisord: SupervisordClient | None) -> dict[str, int]:
@@ -229,9 +234,7 @@ def wait_until_ready(
                 progress.show(component.name, state.value)
             elif component.name not in ready:
                 ready.add(component.name)
-                drained = f", drained: no requests until `svc undrain {component.name}`"
-                is_drained = component.name in observation.drained
-                progress.done(component.name, f"ready at {component.url}{drained if is_drained else ''}")
+                progress.done(component.name, ready_text(component, observation))
         if not late:
             return
         delay.update([component.name for component in chosen if component.name not in ready])
@@ -263,6 +266,7 @@ def _ready_site(
         return ReadySite(seconds, command_name(), foreign_files=foreign)
     services = RouterClient(router.own_url).services() or []
     routed = {service["name"]: service["models"] for service in services if service["healthy"]}
+    routed = routed or {s["name"]: s["models"] for s in services if s.get("status") == "asleep" and s["models"]}
     keyed = needs_key(routed)
     instances = instances_to_try(components, started, routed)
     models = (

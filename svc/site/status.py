@@ -5,12 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from svc.protocol.health_state import BAD, HEALTH_STATES, level_of, state_of
+from svc.protocol.service import ASLEEP
 from svc.site.components import Component, find_router, shares_registry
-from svc.site.readiness import FAILED_STATES, NotReady
-from svc.site.systemd_unit import SystemdUnit
-from svc.supervision.client import Process, Restarts
+from svc.site.readiness import FAILED_STATES
+from svc.site.site_snapshot import SiteSnapshot
+from svc.supervision.client import Process
 
-Services = Mapping[str, Mapping[str, Any]]
 FAILING_MEANING = HEALTH_STATES["failing"].meaning
 NO_ANSWER = "no answer"
 UNKNOWN = "unknown"
@@ -23,34 +23,6 @@ HEALTH_OF_STATE = {  # state in supervisord other than RUNNING -> health
     "STOPPED": "stopped",
     "FATAL": "failed",
 }
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class SiteSnapshot:
-    """The state of supervisord, the registry, the router and the babysitters at one moment.
-
-    `registry` and `router` map names to the services in the list of the registry or the router; None if it does not
-    answer. The next three map names of components to reasons: `not_ready`, why a component is not ready; `refused`, why
-    the registry refuses it; `unusable_keys`, why a failed component cannot use a file of keys. `unapplied_keys` is the
-    configured file of API keys if the running router does not use it yet, else ""; `invalid_keys` is the problem with
-    this file if the running router cannot read it again, else "".
-    """
-
-    components: Sequence[Component]
-    supervisord: int | None = None  # supervisord's pid; None: it does not run
-    unit: SystemdUnit | None = None  # the systemd unit that runs the site, or would start it
-    processes: Mapping[str, Process] = dataclasses.field(default_factory=dict)
-    restarts: Mapping[str, Restarts] = dataclasses.field(default_factory=dict)
-    not_ready: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
-    refused: Mapping[str, NotReady] = dataclasses.field(default_factory=dict)
-    unusable_keys: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    unapplied_keys: str = ""
-    invalid_keys: str = ""
-    registry: Services | None = None
-    registry_url: str = ""
-    registry_trouble: str = ""  # the problem that the registry reports about itself
-    router: Services | None = None
-    routing: bool = False  # whether the router reports that it is ready
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -118,7 +90,21 @@ def _rendered_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
             else:
                 health, ok = _instance_health(snapshot, component, router)
             models = _models(snapshot, component) if name == component.server_program else ()
-            yield _program(snapshot, name, health, ok, models, component.address_of(name))
+            program = _program(snapshot, name, health, ok, models, component.address_of(name))
+            yield _asleep(program) if _sleeps(snapshot, component, program) else program
+
+
+def _sleeps(snapshot: SiteSnapshot, component: Component, program: ProgramStatus) -> bool:
+    """Return whether a program is the server of an instance that is asleep: it is stopped, or its engine sleeps."""
+    if not component.on_demand or program.name != component.server_program:
+        return False
+    service = (snapshot.registry or {}).get(component.service_name) or {}
+    return program.state in ("STOPPED", "EXITED") or (program.state == "RUNNING" and service.get("status") == ASLEEP)
+
+
+def _asleep(program: ProgramStatus) -> ProgramStatus:
+    health = f"drained, {ASLEEP}" if program.health.startswith("drained") else ASLEEP
+    return dataclasses.replace(program, health=health, ok=health == ASLEEP)
 
 
 def _registry_health(snapshot: SiteSnapshot) -> tuple[str, bool]:

@@ -1,7 +1,7 @@
 """A snapshot of a site in which everything is healthy, and processes as supervisord reports them."""
 
 from svc.site.components import Component
-from svc.site.status import SiteSnapshot
+from svc.site.site_snapshot import SiteSnapshot
 from svc.supervision.client import Process, Restarts
 
 COMPONENTS = [

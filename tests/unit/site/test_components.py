@@ -106,3 +106,10 @@ def test_only_an_instance_on_ipv6_listens_on_ipv6(components):
 )
 def test_the_toml_of_an_instance_is_named_from_the_sites_root(source, toml):
     assert Component("a", "babysitter", "localhost", (1, 2), (), source=source).toml == toml
+
+
+@pytest.mark.parametrize(("name", "on_demand"), [("on-demand", True), ("vllm", False)])
+def test_an_instance_whose_server_supervisord_does_not_start_is_on_demand(name, on_demand):
+    path = Path(__file__).parents[1] / "render" / "expected" / f"{name}.conf"
+    (instance,) = parse_components({path: path.read_text()})
+    assert instance.on_demand is on_demand

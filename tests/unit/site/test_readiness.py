@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from svc.site.components import Component
-from svc.site.readiness import NotReady, Observation, ReadinessStage, readiness
+from svc.site.readiness import NotReady, Observation, ReadinessStage, readiness, ready_text
 
 QWEN = Component("qwen", "babysitter", "localhost", (8100, 8101), ("qwen:server", "qwen:babysitter"))
 HEALTHY = {"qwen"}
@@ -86,3 +86,38 @@ def test_an_instance_that_its_registry_refuses_is_not_ready():
         observation = Observation(states, HEALTHY, {}, refused={"qwen": NotReady("it wants a token", misconfigured)})
         assert readiness(QWEN, observation, None)[0] is state
         assert observation.reason(QWEN) == "it wants a token"
+
+
+VISION = dataclasses.replace(QWEN, on_demand=True)
+ASLEEP = {"qwen:server": "STOPPED", "qwen:babysitter": "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    ("states", "more", "stage"),
+    [
+        (ASLEEP, {}, ReadinessStage.READY),
+        ({**ASLEEP, "qwen:server": "RUNNING"}, {"on_demand": {"qwen": "starting"}}, ReadinessStage.READY),
+        ({**ASLEEP, "qwen:server": "FATAL"}, {"on_demand": {"qwen": "failed"}}, ReadinessStage.READY),
+        (ASLEEP, {"on_demand": {}}, ReadinessStage.HEALTH),
+        (ASLEEP, {"on_demand": {"qwen": "unknown"}}, ReadinessStage.HEALTH),
+        (ASLEEP, {"on_demand": {}, "healthy": HEALTHY}, ReadinessStage.READY),  # it was ready before
+        (ASLEEP, {"listed": ()}, ReadinessStage.ROUTED),
+        (ASLEEP, {"refused": {"qwen": NotReady("no token", misconfigured=True)}}, ReadinessStage.MISCONFIGURED),
+        (ASLEEP, {"refused": {"qwen": NotReady("it is full")}}, ReadinessStage.REGISTERED),
+        ({**ASLEEP, "qwen:babysitter": "STARTING"}, {}, ReadinessStage.STARTING),
+        ({**ASLEEP, "qwen:babysitter": "FATAL"}, {}, ReadinessStage.FAILED),
+    ],
+)
+def test_an_instance_on_demand_is_ready_when_a_request_can_wake_it(states, more, stage):
+    reported = {"healthy": (), "on_demand": {"qwen": "asleep"}, "listed": {"qwen-server"}, **more}
+    observation = Observation(states, routed={}, **reported)
+    assert readiness(VISION, observation, ROUTER)[0] is stage
+    assert readiness(QWEN, observation, ROUTER)[0] is not ReadinessStage.READY
+
+
+def test_what_is_ready_is_shown_as_what_it_is():
+    asleep = Observation(ASLEEP, (), {}, on_demand={"qwen": "asleep"})
+    assert ready_text(VISION, asleep) == "asleep: a request wakes it, at http://localhost:8100"
+    awake = Observation(ASLEEP, HEALTHY, ROUTED, on_demand={"qwen": "running"})
+    assert ready_text(VISION, awake) == "ready at http://localhost:8100"
+    assert "no requests until `svc undrain qwen`" in ready_text(QWEN, Observation({}, HEALTHY, {}, drained={"qwen"}))

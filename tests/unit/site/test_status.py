@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from svc.site.readiness import NotReady
-from svc.site.status import SiteSnapshot, site_status
+from svc.site.site_snapshot import SiteSnapshot
+from svc.site.status import site_status
 from tests.unit.site.snapshots import COMPONENTS, HEALTHY_SITE, SERVICE, process
 
 
@@ -214,3 +215,31 @@ def test_keys_that_the_router_cannot_read_again_are_a_warning():
     assert status.ok, "the router goes on with the keys that it has read before"
     (warning,) = status.warnings
     assert warning.startswith(f"router: {problem}; the running router keeps the keys")
+
+
+@pytest.mark.parametrize(
+    ("state", "service", "health", "ok"),
+    [
+        ("STOPPED", {"status": "asleep"}, "asleep", True),
+        ("STOPPED", {"status": "starting"}, "asleep", True),  # the registry does not know it yet
+        ("RUNNING", {"status": "asleep"}, "asleep", True),  # the engine sleeps, its process runs
+        ("RUNNING", {"status": "starting"}, "starting", False),
+        ("STOPPED", {"status": "asleep", "drained": True}, "drained, asleep", False),
+        ("FATAL", {"status": "failed"}, "failed", False),
+    ],
+)
+def test_an_instance_on_demand_is_in_order_while_it_is_asleep(state, service, health, ok):
+    snapshot = with_process("qwen:server", state, pid=0)
+    snapshot = dataclasses.replace(
+        snapshot,
+        components=[dataclasses.replace(c, on_demand=c.kind == "babysitter") for c in COMPONENTS],
+        registry={"qwen": SERVICE, "qwen-server": {**SERVICE, "is_healthy": False, **service}},
+        router={"qwen-server": {"healthy": False, "models": ["m"], "status": service["status"]}},
+    )
+    assert (row(snapshot).health, row(snapshot).ok, row(snapshot).models) == (health, ok, ["m"])
+    assert site_status(snapshot).ok is ok
+
+
+def test_a_stopped_instance_that_is_not_on_demand_is_not_asleep():
+    assert row(with_process("qwen:server", "STOPPED", pid=0)).health == "stopped"
+    assert not row(with_process("qwen:server", "STOPPED", pid=0)).ok
