@@ -53,6 +53,8 @@ class FakeRouter(ThreadingHTTPServer):
         self.unknown: dict[str, int] = {}  # failed requests by the name of a model that no instance has
         self.idle: set[str] = set()  # models without requests
         self.place = {"name": "prod", "host": "ops1"}
+        self.on_demand: set[str] = set()  # instances that can be put to sleep
+        self.gpus: dict[str, dict[str, Any]] | None = None  # host -> its GPUs; None: no message about GPUs
         self.fates: dict[str, dict[str, str]] = {}  # of models that are not served
         self.name = "0.1.0"
         self.late = 0.0  # seconds that its clock is behind
@@ -110,6 +112,8 @@ class FakeRouter(ThreadingHTTPServer):
             "meaning": health_state.HEALTH_STATES[word].meaning,
             "command": f"supervisorctl start {name.removesuffix('-server')}:server" if word == "stopped" else "",
             "drained": word == "drained",
+            "on_demand": name in self.on_demand,
+            "load_seconds": 38.4 if name in self.on_demand else None,
             "restarts": at % 3 or None,
             "restart_reason": "exit code 1",
         }
@@ -162,6 +166,32 @@ class FakeRouter(ThreadingHTTPServer):
         return {"every": 2.0, "end": now, "models": models}
 
 
+def gpu(index: int, used: float, held: dict[str, float], **more: Any) -> dict[str, Any]:
+    """Return a GPU of 80 GB as the router sends it; `used` and `held` are in GB."""
+    return {
+        "index": index,
+        "name": "NVIDIA H100 80GB HBM3",
+        "total": 80_000_000_000,
+        "used": round(used * 1e9),
+        "utilization": 0.53,
+        "temperature": 61,
+        "power": 412,
+        "errors": 0,
+        "held": {name: round(size * 1e9) for name, size in held.items()},
+        "strangers": [],
+        **more,
+    }
+
+
+def gpus_of(router: FakeRouter, host: str) -> dict[str, Any]:
+    """Return eight GPUs of a host, one for each of its instances."""
+    names = [name for name, of in router.host_of.items() if of == host and router.states[name] != "asleep"]
+    stranger = {"pid": 4711, "command": "python train.py", "memory": 3_000_000_000}
+    gpus = [gpu(at, 7.5 + 9 * at, {name.removesuffix("-server"): 4 + 9 * at}) for at, name in enumerate(names)]
+    gpus += [gpu(at, 3.4, {}, utilization=0.0, power=71, strangers=[stranger]) for at in range(len(names), 8)]
+    return {"problem": "", "gpus": gpus}
+
+
 class Handler(BaseHTTPRequestHandler):
     server: FakeRouter
 
@@ -187,11 +217,12 @@ class Handler(BaseHTTPRequestHandler):
             return self._complete(json.loads(body))
         if self.server.slow is not None:
             self.server.slow.wait()
-        _, _, verb, name = self.path.split("/")
+        parts = self.path.strip("/").split("/")
+        verb, name = (parts[2], parts[1]) if parts[0] == "instances" else parts[1:]
         if self.headers["X-Operator-Token"] != self.server.token:
             return self._error(403, "This token may not drain")
         self.server.operated.append(f"{verb} {name}")
-        self.server.become(name, "drained" if verb == "drain" else "healthy")
+        self.server.become(name, {"drain": "drained", "sleep": "asleep"}.get(verb, "healthy"))
         return self._answer(200, b"{}", "application/json")
 
     def _keyed(self) -> bool:
@@ -199,6 +230,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self) -> None:
         router, sent_version, last = self.server, -1, 0
+        gpus: dict[str, Any] | None = None
         while router.silent.is_set() and not router.cut.is_set():
             router.cut.wait(0.1)
         if router.cut.is_set():
@@ -217,6 +249,10 @@ class Handler(BaseHTTPRequestHandler):
                 self._event("events", {"events": new})
             last, first = max([last, *(e["id"] for e in new)]), False
             self._event("tick", router.tick())
+            if router.gpus is not None and router.gpus != gpus:
+                changed = {host: entry for host, entry in router.gpus.items() if (gpus or {}).get(host) != entry}
+                self._event("gpus", {"hosts": list(router.gpus), "changed": changed})
+                gpus = dict(router.gpus)
             router.cut.wait(router.every)
             while router.silent.is_set() and not router.cut.is_set():
                 router.cut.wait(0.1)
@@ -264,6 +300,9 @@ class Handler(BaseHTTPRequestHandler):
 
 if __name__ == "__main__":
     served = FakeRouter(int(sys.argv[1]) if sys.argv[1:] else 12, 8123)
-    served.states |= {served.names[0]: "ejected", served.names[-1]: "drained"}
+    served.states |= {served.names[0]: "ejected", served.names[-1]: "drained", served.names[2]: "asleep"}
+    served.on_demand = set(served.names[::2])
+    served.gpus = {host: gpus_of(served, host) for host in dict.fromkeys(served.host_of.values())}
+    served.gpus["gpu1"]["gpus"][2]["errors"] = 3
     print(served.url + "/ui")
     Event().wait()

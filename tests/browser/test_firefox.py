@@ -31,8 +31,8 @@ def test_the_page_works_in_firefox(fake, tmp_path):
         browser.shows("tr[data-instance='node7-server']", "supervisorctl start node7:server")
 
         browser.click("tr[data-instance='node3-server'] [data-cell='act'] button")
-        browser.shows("#drain", "It finishes its 2 requests, and accepts no new requests until it is undrained.")
-        browser.click("#drain-do")
+        browser.shows("#action", "It finishes its 2 requests, and accepts no new requests until it is undrained.")
+        browser.click("#action-do")
         browser.shows("tr[data-instance='node3-server'] [data-cell='state']", "drained")
 
         browser.click("#send")

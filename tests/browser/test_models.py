@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from tests.browser.alone import expect, open_page
+from tests.browser.alone import expect, open_page, verdict
 
 
 @pytest.fixture
@@ -103,3 +103,58 @@ def test_scales_end_at_round_numbers(page, fake):
         return [0, 0.03, 1, 1.1, 4.9, 7, 10, 99, 410].map(ceiling);
     }""")
     assert ends == [1, pytest.approx(0.05), 1, 2, 5, 10, 10, 100, 500]
+
+
+def test_an_instance_that_is_asleep_is_no_problem(page, fake):
+    fake.models["phi"] = ["node3-server"]
+    fake.states |= {"node3-server": "asleep", "node4-server": "asleep"}
+    fake.on_demand = {"node3-server", "node4-server"}
+    fake.fates = {"phi": {"fate": "asleep", "reason": "gpu1: needs 38 GB, 12 GB free"}}
+    open_page(page, fake)
+    expect(verdict(page)).to_have_text(["10 instances healthy, 2 asleep: a request wakes them"])
+    expect(page.locator("html")).to_have_attribute("data-verdict", "good")
+    card = page.get_by_role("region", name="phi")
+    expect(card).to_contain_text("asleep")
+    expect(card).to_contain_text("requests wait until an instance is awake (gpu1: needs 38 GB, 12 GB free)")
+    expect(page.get_by_role("region", name="qwen")).to_contain_text("5 of 6 healthy, 1 asleep")
+    assert [page.locator(".model").nth(at).get_attribute("data-level") for at in range(3)] == ["good", "good", "info"]
+    row = page.locator("tr[data-instance='node3-server']")
+    expect(row).to_contain_text("a request for one of its models wakes it, in about 38 s")
+    expect(page.locator("tr.group").first).to_have_text(re.compile("gpu1.*6 healthy, 2 asleep"))
+
+
+def test_a_model_that_cannot_be_woken_is_a_problem(page, fake):
+    fake.models["phi"], fake.states["node3-server"] = ["node3-server"], "asleep"
+    fake.fates = {"phi": {"fate": "refused", "reason": "gpu1: needs 38 GB, has 24 GB"}}
+    open_page(page, fake)
+    expect(verdict(page)).to_have_text(["No healthy instance serves phi: node3-server asleep"])
+    card = page.get_by_role("region", name="phi")
+    expect(card).to_have_attribute("data-level", "bad")
+    expect(card).to_contain_text("requests get 503 (gpu1: needs 38 GB, has 24 GB)")
+
+
+def test_an_operator_wakes_an_instance_and_puts_it_to_sleep(page, fake):
+    fake.token, fake.every, fake.on_demand = "t", 0.1, {"node3-server"}
+    open_page(page, fake, operator_token="t")
+    expect(page.locator("tr[data-instance='node4-server'] button:visible")).to_have_text(["Drain"])
+    page.get_by_role("button", name="Put node3-server to sleep").click()
+    dialog = page.get_by_role("dialog", name="Put node3-server to sleep?")
+    expect(dialog).to_contain_text("It finishes its 2 requests; then it gives its GPU memory back.")
+    expect(dialog).to_contain_text("A request for qwen wakes it again, which takes about 38 s.")
+    dialog.get_by_role("button", name="Sleep", exact=True).click()
+    wake = page.get_by_role("button", name="Wake node3-server")
+    expect(wake).to_be_focused()
+    wake.click()
+    page.get_by_role("dialog", name="Wake node3-server?").get_by_role("button", name="Wake", exact=True).click()
+    expect(page.locator("tr[data-instance='node3-server'] [data-state='healthy']")).to_be_visible()
+    assert fake.operated == ["sleep node3-server", "wake node3-server"]
+
+
+def test_a_drain_says_that_requests_wait_for_an_instance_that_is_asleep(page, fake):
+    fake.models["phi"] = ["node1-server", "node2-server"]
+    fake.states["node2-server"] = "asleep"
+    open_page(page, fake, operator_token="t")
+    page.get_by_role("button", name="Drain node1-server").click()
+    expect(page.locator("#action-what")).to_contain_text(
+        "Requests for phi wait until another of its instances is awake."
+    )

@@ -5,7 +5,7 @@ from threading import Event
 import pytest
 
 from tests.browser.alone import DEADLINE, connection, expect, open_page
-from tests.browser.fake_stream import FakeRouter
+from tests.browser.fake_stream import FakeRouter, gpus_of
 from tests.waiting import wait_until
 
 
@@ -60,19 +60,19 @@ def test_the_effect_of_a_drain_is_updated_while_the_dialog_is_open(page, fake):
     fake.models = {"qwen": fake.names, "solo": ["node1-server", "node2-server"]}
     open_page(page, fake, operator_token="t")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
-    what = page.locator("#drain-what")
+    what = page.locator("#action-what")
     expect(what).to_have_text("It accepts no new requests until it is undrained.")
-    expect(page.locator("#drain-do")).to_have_attribute("data-level", "")
+    expect(page.locator("#action-do")).to_have_attribute("data-level", "")
     fake.become("node2-server", "failed")
     loss = what.locator("p[data-level=bad]")
     expect(loss).to_have_text("No other healthy instance serves solo: requests for it will fail.")
-    expect(page.locator("#drain-do")).to_have_attribute("data-level", "bad")
-    red = "getComputedStyle(document.querySelector('#drain-what p[data-level=bad]')).color"
-    assert page.evaluate(red) == page.evaluate("getComputedStyle(document.getElementById('drain-do')).backgroundColor")
+    expect(page.locator("#action-do")).to_have_attribute("data-level", "bad")
+    red = "getComputedStyle(document.querySelector('#action-what p[data-level=bad]')).color"
+    assert page.evaluate(red) == page.evaluate("getComputedStyle(document.getElementById('action-do')).backgroundColor")
     fake.names.remove("node1-server")
     fake.version += 1
     expect(what).to_have_text("It is not registered any more.")
-    expect(page.locator("#drain-do")).to_be_disabled()
+    expect(page.locator("#action-do")).to_be_disabled()
     page.keyboard.press("Escape")
     expect(page.get_by_role("table", name="Instances")).to_be_focused()
 
@@ -81,7 +81,7 @@ def test_a_fallback_is_shown_before_its_model_is_drained(page, fake):
     fake.models = {"qwen": fake.names[1:], "llama-3": ["node1-server"]}
     open_page(page, fake, operator_token="t")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
-    expect(page.locator("#drain-what")).to_contain_text("Requests for llama-3 go to its fallback qwen.")
+    expect(page.locator("#action-what")).to_contain_text("Requests for llama-3 go to its fallback qwen.")
 
 
 def test_an_error_of_a_drain_is_shown_after_its_dialog_was_closed(page, fake):
@@ -89,10 +89,10 @@ def test_an_error_of_a_drain_is_shown_after_its_dialog_was_closed(page, fake):
     open_page(page, fake, operator_token="wrong")
     page.get_by_role("button", name="Drain node1-server", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Drain", exact=True).click()
-    expect(page.locator("#drain-do")).to_be_disabled()
+    expect(page.locator("#action-do")).to_be_disabled()
     page.keyboard.press("Escape")
     page.get_by_role("button", name="Drain node2-server", exact=True).click()
-    expect(page.locator("#drain-do")).to_be_enabled()
+    expect(page.locator("#action-do")).to_be_enabled()
     fake.slow.set()
     expect(page.get_by_role("alert")).to_have_text("Drain node1-server: This token may not drain")
 
@@ -215,12 +215,16 @@ def test_a_tick_touches_only_changed_cells(page, fake):
 def test_nothing_overflows_and_axe_finds_nothing(browser, fake, scheme, width):
     fake.token = "t"
     fake.states |= {"node1-server": "ejected", "node2-server": "starting", "node3-server": "drained"}
+    fake.states["node4-server"], fake.on_demand = "asleep", {"node4-server", "node5-server"}
+    fake.gpus = {host: gpus_of(fake, host) for host in ("gpu1", "gpu2")}
+    fake.gpus["gpu1"]["gpus"][1]["errors"] = 1
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe
     context = browser.new_context(color_scheme=scheme, viewport={"width": width, "height": 900})
     page = context.new_page()
     page.set_default_timeout(DEADLINE)
     open_page(page, fake, operator_token="t")
     expect(page.locator("tr[data-instance]")).to_have_count(12)
+    expect(page.get_by_role("meter")).to_have_count(16)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
     assert [found["id"] for found in axe().run(page).response["violations"]] == []
     page.get_by_role("button", name="Drain node1-server").click()

@@ -30,6 +30,11 @@ const narrow = new Intl.NumberFormat("en", { notation: "compact", maximumFractio
 // Returns a number for a table cell, such as 12.3K.
 export const short = (value) => (value < 10_000 ? whole(value) : value ? narrow.format(value) : NONE);
 
+// Returns bytes in decimal gigabytes, as gpu_memory in the settings has them.
+export const gigabytes = (bytes) => (bytes < 9.95e9 ? (bytes / 1e9).toFixed(1).replace(".0", "") : whole(bytes / 1e9));
+
+export const percent = (share) => `${Math.round(100 * share)} %`;
+
 export const count = (number, noun) => `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });

@@ -4,7 +4,7 @@
 import { arrange, byId, go, make, mark, put, set } from "./dom.js";
 import { byName, count, whole, when } from "./figures.js";
 import { Plots } from "./plots.js";
-import { failedShare, hasTooManyFailures, rank } from "./verdict.js";
+import { CALM, failedShare, hasTooManyFailures, rank } from "./verdict.js";
 
 const MAX_CARDS = 6; // up to this number of models, each has a card
 const MAX_UNKNOWN_NAMES = 5;
@@ -40,7 +40,7 @@ export class Models {
 
   #place() {
     const all = [...this.#models.values()].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
-    const quiet = all.length > MAX_CARDS ? all.filter(({ level, idle }) => level === "good" && idle) : [];
+    const quiet = all.length > MAX_CARDS ? all.filter(({ level, idle }) => CALM.includes(level) && idle) : [];
     const cards = quiet.length ? all.filter((model) => !quiet.includes(model)) : all;
     arrange(byId("models"), cards.map(({ node }) => node));
     arrange(byId("idle-models"), quiet.map(({ line }) => line));
@@ -76,12 +76,20 @@ const isOfClient = (kind) => /^4\d\d$/.test(kind);
 const NO_REQUESTS = { requests: 0, failed: 0 };
 // What happens to requests for a model that no healthy instance serves.
 const FATES = {
-  refused: () => "no healthy instance: requests get 503",
+  refused: ({ reason }) => `no healthy instance: requests get 503${because(reason)}`,
   tried: () => "no healthy instance: requests are sent to unhealthy ones",
   waits: () => "requests wait for an instance that is starting",
-  replaced: (by) => `served by its fallback ${by}`,
+  replaced: ({ by }) => `served by its fallback ${by}`,
+  asleep: ({ reason }) => `requests wait until an instance is awake${because(reason)}`,
 };
-const MENDED = ["waits", "replaced"]; // the fates with which requests get an answer all the same
+const because = (reason) => (reason ? ` (${reason})` : "");
+const MENDED = ["waits", "replaced", "asleep"]; // the fates with which requests get an answer all the same
+
+// How many of a model's instances are healthy and asleep.
+function ableOf(able, asleep, total) {
+  if (asleep === total) return total === 1 ? "asleep" : `all ${total} asleep`;
+  return `${able} of ${total} healthy${asleep ? `, ${asleep} asleep` : ""}`;
+}
 
 let made = 0;
 
@@ -98,6 +106,7 @@ class Model {
   #ever = make("span", { class: "ever" });
   #lineAliases = make("span", { class: "muted" });
   #lineAble = make("span", { class: "able" });
+  #lineMark = mark("good");
   #since = "";
   #health = "good";
   #fate = "";
@@ -116,22 +125,25 @@ class Model {
       plots,
       make("div", { class: "foot" }, this.#load, this.#kinds, this.#ever),
     );
-    this.line = make("li", { "data-model": name, "data-level": "good", tabindex: "-1" }, mark("good"), make("b", {}, name), this.#lineAliases, this.#lineAble);
+    this.line = make("li", { "data-model": name, "data-level": "good", tabindex: "-1" }, this.#lineMark, make("b", {}, name), this.#lineAliases, this.#lineAble);
     this.#plots = new Plots(plots, name);
   }
 
-  site({ aliases, instances, fate, by }, levels, since) {
+  site({ aliases, instances, fate, by, reason }, levels, since) {
     this.#since = since;
-    const able = instances.filter((name) => levels.get(name) === "good").length;
-    this.#health = able === instances.length ? "good" : able || MENDED.includes(fate) ? "warning" : "bad";
-    this.#fate = FATES[fate]?.(by) ?? "";
-    const [also, healthy] = [aliases.length ? `also ${aliases.join(", ")}` : "", `${able} of ${instances.length} healthy`];
+    const [able, asleep] = ["good", "info"].map((level) => instances.filter((name) => levels.get(name) === level).length);
+    const calm = able + asleep === instances.length && (able || fate === "asleep");
+    this.#health = calm ? (able ? "good" : "info") : able || MENDED.includes(fate) ? "warning" : "bad";
+    this.#fate = FATES[fate]?.({ by, reason }) ?? "";
+    const [also, healthy] = [aliases.length ? `also ${aliases.join(", ")}` : "", ableOf(able, asleep, instances.length)];
     put(this.#aliases, also);
     put(this.#lineAliases, also);
     put(this.#able, healthy);
     put(this.#lineAble, healthy);
     set(this.#state, "data-level", this.#health);
     set(this.#mark, "data-level", this.#health);
+    set(this.line, "data-level", this.#health);
+    set(this.#lineMark, "data-level", this.#health);
     this.#judge();
   }
 

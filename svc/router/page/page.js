@@ -1,6 +1,7 @@
 // The start of the page: stores each message of the event stream in `site`, and draws what has changed once a frame.
 
-import { Drain } from "./drain.js";
+import { Actions } from "./actions.js";
+import { Gpus } from "./gpus.js";
 import { Head } from "./head.js";
 import { Keys, apiKey, operatorToken } from "./keys.js";
 import { Models } from "./models.js";
@@ -12,12 +13,13 @@ import { TryIt } from "./tryit.js";
 import { Usage } from "./usage.js";
 
 const site = new Site();
-const drain = new Drain(site);
-const table = new Table(drain.ask);
+const actions = new Actions(site);
+const table = new Table(actions.ask);
 const models = new Models();
 const head = new Head(table.show, models.show);
 const timeline = new Timeline(table);
 const tryIt = new TryIt();
+const gpus = new Gpus(table);
 const usage = new Usage();
 const keys = new Keys(() => {
   if (site.snapshot) usage.site(site.snapshot, true);
@@ -63,7 +65,8 @@ function show() {
   }
   table.tick(names, site.numbers);
   if (parts.has("events") || parts.has("site")) timeline.show(site.events, site.snapshot?.registry);
-  drain.refresh();
+  if (parts.has("gpus") || parts.has("site")) gpus.show(site.gpus); // a name leads to a row only if there is one
+  actions.refresh();
   parts.clear();
   names.clear();
 }

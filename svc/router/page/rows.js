@@ -1,6 +1,6 @@
 // One instance's row in the table. Only cells whose text has changed are updated.
 
-import { copies, make, mark, put, set } from "./dom.js";
+import { arrange, copies, make, mark, put, set } from "./dom.js";
 import { rate, seconds, short } from "./figures.js";
 
 export const COLUMNS = [
@@ -14,7 +14,7 @@ export const COLUMNS = [
   ["errors", "errors"],
   ["restarts", "restarts"],
   ["ejections", "ejections"],
-  ["act", "drain"],
+  ["act", "action"],
 ];
 
 const LOOPBACK = ["localhost", "127.0.0.1", "::1"]; // a command there needs no host
@@ -30,10 +30,10 @@ export class Row {
   #copy = make("button", { type: "button", class: "small" }, "Copy");
   #cure = make("span", { class: "cure" }, this.#where, this.#command, this.#copy);
   #explanation = make("td", { role: "cell", "data-cell": "meaning" }, this.#meaning, this.#cure);
-  #button = make("button", { type: "button", class: "small" });
+  #buttons = [1, 2].map(() => make("button", { type: "button", class: "small" }));
   #info;
 
-  // act(instance) is called when the button is pressed.
+  // act(verb, instance) is called when the button of an action is pressed.
   constructor(name, act) {
     this.node = make("tr", { role: "row", "data-instance": name, tabindex: "-1" });
     for (const [column, label] of COLUMNS) {
@@ -44,7 +44,7 @@ export class Row {
     }
     this.#cells.name.append(make("b", {}, name), this.#models);
     this.#cells.state.append(make("span", { class: "state" }, this.#mark, this.#word));
-    this.#button.addEventListener("click", () => act(this.#info));
+    for (const button of this.#buttons) button.addEventListener("click", () => act(button.textContent, this.#info));
     copies(this.#copy, this.#command);
     this.node.append(...Object.values(this.#cells), this.#explanation);
   }
@@ -79,20 +79,24 @@ export class Row {
   }
 
   // Shows what the state means, and the command that ends it.
-  #explain({ level, meaning, command, host }) {
+  #explain({ level, state, meaning, command, host, load_seconds: load }) {
     this.#explanation.hidden = level === "good";
-    put(this.#meaning, meaning.replaceAll("`", ""));
+    put(this.#meaning, meaning.replaceAll("`", "") + (state === "asleep" && load ? `, in about ${seconds(load)}` : ""));
     put(this.#where, LOOPBACK.includes(host) ? "" : `on ${host}:`);
     put(this.#command, command ?? "");
     set(this.#copy, "aria-label", `Copy ${command}`);
     this.#cure.hidden = !command;
   }
 
-  #offer({ name, drained }, acts) {
-    if (!acts) return this.#button.remove();
-    const verb = drained ? "Undrain" : "Drain";
-    put(this.#button, verb);
-    set(this.#button, "aria-label", `${verb} ${name}`);
-    if (!this.#button.isConnected) this.#cells.act.append(this.#button);
+  // Shows the actions that are possible now. Each button stays the same element, so that it keeps the focus when the state
+  // changes and with it the action.
+  #offer({ name, drained, state, on_demand: onDemand }, acts) {
+    const verbs = [drained ? "Undrain" : "Drain", ...(onDemand ? [state.endsWith("asleep") ? "Wake" : "Sleep"] : [])];
+    const shown = this.#buttons.slice(0, acts ? verbs.length : 0);
+    shown.forEach((button, at) => {
+      put(button, verbs[at]);
+      set(button, "aria-label", verbs[at] === "Sleep" ? `Put ${name} to sleep` : `${verbs[at]} ${name}`);
+    });
+    arrange(this.#cells.act, shown);
   }
 }

@@ -10,6 +10,7 @@ export class Site {
   numbers = new Map(); // instance -> its numbers
   history = new Map(); // model -> {time: [], requests: [], ...}
   events = []; // oldest first
+  gpus = new Map(); // host -> its GPUs
   version = ""; // of the router that served this page
   #fresh = true;
 
@@ -24,6 +25,7 @@ export class Site {
     if (name === "tick") return this.#tick(data);
     if (name === "history") this.#history(data);
     if (name === "events") this.#events(data.events);
+    if (name === "gpus") this.#gpus(data);
     return [];
   }
 
@@ -66,6 +68,11 @@ export class Site {
       const time = Array.from({ length }, (_, at) => end - (length - 1 - at) * every);
       this.history.set(name, { time, ...empty(), ...structuredClone(series) });
     }
+  }
+
+  // Stores the hosts that have changed, and drops those that are not listed any more.
+  #gpus({ hosts, changed }) {
+    this.gpus = new Map(hosts.map((host) => [host, changed[host] ?? this.gpus.get(host)]).filter(([, gpus]) => gpus));
   }
 
   #events(events) {

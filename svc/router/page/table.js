@@ -1,9 +1,10 @@
-// The table of instances. First come those that are not healthy, the worst first, then the healthy ones of each host.
+// The table of instances. First come those that are not healthy, the worst first, then the others of each host: those that
+// are healthy, and those that are asleep.
 
 import { arrange, byId, go, keepFocus, make, put, set } from "./dom.js";
 import { byName, count } from "./figures.js";
 import { COLUMNS, Row } from "./rows.js";
-import { rank } from "./verdict.js";
+import { CALM, rank } from "./verdict.js";
 
 const NOT_HEALTHY = ""; // the key of the group of all unhealthy instances: no host has this name
 
@@ -101,12 +102,13 @@ const wanted = ({ name, host, port, models, state }, sought) =>
   !sought || [name, `${host}:${port}`, state, ...models].some((text) => text.toLowerCase().includes(sought));
 
 // Returns pairs of a group's key and its instances. First comes the group of the unhealthy instances, the worst first, then
-// a group for each host. Within the same level, instances are sorted by name.
+// a group for each host, which has those that are healthy before those that are asleep. Within the same level, instances
+// are sorted by name.
 export function grouped(instances) {
   const sorted = [...instances].sort((one, other) => rank(one.level) - rank(other.level) || byName(one.name, other.name));
   const groups = new Map();
   for (const instance of sorted) {
-    const key = instance.level === "good" ? instance.host : NOT_HEALTHY;
+    const key = CALM.includes(instance.level) ? instance.host : NOT_HEALTHY;
     if (!groups.has(key)) groups.set(key, []);
     groups.get(key).push(instance);
   }

@@ -7,6 +7,8 @@ const MAX_MODEL_STATEMENTS = 3; // of one kind: if it concerns more models, they
 const MIN_FAILING_RATIO = 0.05; // with this share of failed requests within a minute, a model gets a statement
 const WORST_FIRST = ["bad", "warning", "good", "info"];
 
+export const CALM = ["good", "info"]; // the levels of what is healthy or asleep
+
 export const rank = (level) => WORST_FIRST.indexOf(level);
 
 // Whether so many of a model's requests failed in the last minute that an operator should look.
@@ -23,7 +25,7 @@ export const wordsOf = ({ lead }) => lead.map((part) => part.model ?? part).join
 export function verdictOf(site, tick, version) {
   const models = ofModels(site);
   const statements = [...models, ...ofRequests(tick), ...ofInstances(site.instances, models), ...aside(site, version)];
-  if (!statements.some(({ level }) => rank(level) < rank("good"))) statements.push(allWell(site.instances.length));
+  if (!statements.some(({ level }) => rank(level) < rank("good"))) statements.push(allWell(site.instances));
   return statements.sort((one, other) => rank(one.level) - rank(other.level));
 }
 
@@ -31,7 +33,13 @@ function statement(level, lead, all = []) {
   return { level, lead: [lead].flat(), all, names: all.slice(0, MAX_NAMES), more: Math.max(0, all.length - MAX_NAMES) };
 }
 
-const allWell = (total) => statement("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`);
+// The statement if nothing is wrong: all instances are healthy or asleep.
+function allWell(instances) {
+  const [total, asleep] = [instances.length, instances.filter(({ level }) => level === "info").length];
+  if (asleep === 0) return statement("good", total === 1 ? "The one instance is healthy" : `All ${total} instances healthy`);
+  const rest = asleep === total ? `${count(total, "instance")} asleep` : `${count(total - asleep, "instance")} healthy, ${asleep} asleep`;
+  return statement("good", `${rest}: a request wakes ${asleep === 1 ? "it" : "them"}`);
+}
 
 const withState = ({ name, state, level }) => ({ name, level, note: state === "stopped" ? "stopped by an operator" : state });
 

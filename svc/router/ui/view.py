@@ -56,22 +56,27 @@ def _availability(state: RouterState, model: str) -> dict[str, str]:
     """Return what `Balancer.choose_or_wait` would do now with a request for the model, as `fate`.
 
     `served`: an instance serves it; `tried`: all instances are unhealthy or ejected, and get requests all the same;
-    `waits`: requests wait for an instance that is about to return; `replaced`: the model in `by` serves it;
-    `refused`: the router answers 503.
+    `waits`: requests wait for an instance that is about to return; `asleep`: they wait until an instance is awake;
+    `replaced`: the model in `by` serves it; `refused`: the router answers 503. `reason`: why none is awake yet.
     """
-    table, resolved = state.balancer.table, state.balancer.resolve_model(model)
+    balancer = state.balancer
+    table, resolved = balancer.table, balancer.resolve_model(model)
     if resolved is not None and resolved != model:
         return {"fate": "replaced", "by": resolved}
     pool = table.pool(model)
     if pool is not None and pool.members:
         served = any(member.name in table.candidates for member in pool.members)
         return {"fate": "served" if served else "tried"}
-    return {"fate": "waits" if model in table.returning else "refused"}
+    if model in table.returning:
+        return {"fate": "waits"}
+    fate = "asleep" if balancer.wakes.may_wait(model, table) else "refused"
+    return {"fate": fate, "reason": balancer.wakes.reason(model)}
 
 
 def _instance(state: RouterState, target: Target) -> dict[str, Any]:
     current = instance_state(state, target)
     restarts, reason = target.metadata.get("restarts"), target.metadata.get("restart_reason")
+    load_seconds = target.metadata.get("load_seconds")
     known = HEALTH_STATES.get(current.partition(",")[0])
     return {
         "name": target.name,
@@ -84,6 +89,8 @@ def _instance(state: RouterState, target: Target) -> dict[str, Any]:
         "meaning": known.meaning if known else "",
         "command": _command(target, current),
         "drained": target.drained,
+        "on_demand": target.metadata.get("on_demand") is True,
+        "load_seconds": load_seconds if type(load_seconds) in (int, float) else None,
         "restarts": restarts if type(restarts) is int else None,
         "restart_reason": reason[:MAX_REASON_CHARS] if isinstance(reason, str) else "",
     }

@@ -6,6 +6,7 @@ import pytest
 
 from svc.base.counter_rates import RateWindow, RecentCounts
 from svc.base.errors import RateLimited
+from svc.router.balance.wakes import WakeState
 from svc.router.telemetry.statistics import ModelStatistics
 from svc.router.ui import subscribers, view
 from svc.router.ui.app import INDEX, page_files
@@ -85,6 +86,9 @@ def test_the_availability_of_each_model_is_shown():
         target("soon", "waits", status="starting"),
         target("off", "refused", drained=True),
         target("gone", "replaced", drained=True),
+        target("sleeps", "asleep", status="asleep", metadata={"on_demand": True}),
+        target("kept out", "drained", status="asleep", drained=True, metadata={"on_demand": True}),
+        target("sleeps too", "waits", status="asleep", metadata={"on_demand": True}),
         max_errors=1,
         max_ejected=1.0,
         fallbacks=(("replaced", "served"),),
@@ -97,7 +101,19 @@ def test_the_availability_of_each_model_is_shown():
         "waits": ("waits", None),
         "refused": ("refused", None),
         "replaced": ("replaced", "served"),
+        "asleep": ("asleep", None),
+        "drained": ("refused", None),
     }
+
+
+def test_the_reason_why_a_model_is_not_awake_yet_is_shown():
+    router = state(target("a", "m", status="asleep", metadata={"on_demand": True}))
+    router.balancer.wakes.states = {"m": WakeState("gpu1: needs 38 GB, 12 GB free")}
+    (model,) = view.site(router)["models"]
+    assert (model["fate"], model["reason"]) == ("asleep", "gpu1: needs 38 GB, 12 GB free")
+    router.balancer.wakes.states = {"m": WakeState("gpu1: needs 38 GB, has 24 GB", impossible=True)}
+    (model,) = view.site(router)["models"]
+    assert (model["fate"], model["reason"]) == ("refused", "gpu1: needs 38 GB, has 24 GB")
 
 
 def test_errors_for_no_model_are_shown_together_and_unknown_names_by_name():
@@ -111,6 +127,18 @@ def test_errors_for_no_model_are_shown_together_and_unknown_names_by_name():
     for _ in range(200):
         lately.add({view.UNKNOWN_MODELS: {"gema": 2}})
     assert view.unserved(router, lately)["names"] == {}, "long ago"
+
+
+def test_an_instance_on_demand_shows_how_long_it_loads():
+    metadata = {"on_demand": True, "load_seconds": 38.5}
+    shown = view.site(state(target("a", "m", status="asleep", metadata=metadata), target("b", "m")))["instances"]
+    assert [(i["state"], i["level"], i["on_demand"], i["load_seconds"]) for i in shown] == [
+        ("asleep", "info", True, 38.5),
+        ("healthy", "good", False, None),
+    ]
+    odd = target("a", "m", metadata={"on_demand": "yes", "load_seconds": True})
+    (shown,) = view.site(state(odd))["instances"]
+    assert (shown["on_demand"], shown["load_seconds"]) == (False, None)
 
 
 @pytest.mark.parametrize(
