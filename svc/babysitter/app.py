@@ -1,4 +1,4 @@
-"""The babysitter's HTTP endpoints: /health, /models, /models/refresh, /info, /metrics, /openapi.json."""
+"""The babysitter's HTTP endpoints. Those of an instance on demand are in `on_demand/endpoints.py`."""
 
 import os
 import time
@@ -10,7 +10,10 @@ from flask import Flask, Response, jsonify, request
 from svc.babysitter import openapi
 from svc.babysitter.continuation_check import ContinuationCheck
 from svc.babysitter.hang_probe import HangProbe
+from svc.babysitter.lifecycle import LifecycleState
 from svc.babysitter.monitor import Monitor, model_ids
+from svc.babysitter.on_demand import endpoints
+from svc.babysitter.on_demand.loop import OnDemand
 from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
@@ -19,7 +22,7 @@ from svc.base.flask_app import install_errors, install_version, routes
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
-from svc.protocol.service import babysitter_url, iso
+from svc.protocol.service import ASLEEP, babysitter_url, iso
 
 SETTING_NAMES = SettingNames("allowed_hosts (under [babysitter] in its TOML)")
 
@@ -32,8 +35,14 @@ def create_app(
     continuation: ContinuationCheck,
     clock: Callable[[], float] = time.time,
     hosts: Hosts | None = None,
+    on_demand: OnDemand | None = None,
+    begin_round: Callable[[], object] = lambda: None,
+    key: Callable[[], str] = lambda: "",
 ) -> Flask:
-    """Return the application. Without `hosts`, a request may have any Host header."""
+    """Return the application. Without `hosts`, a request may have any Host header.
+
+    `begin_round` starts a round of `on_demand` at once. `key` returns the API key of the instance.
+    """
     app = Flask(__name__, static_folder=None)
     install_errors(app)
     install_version(app)
@@ -42,7 +51,7 @@ def create_app(
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
-        """200 while the instance runs and its engine is ready, else 503."""
+        """200 while the instance runs and its engine is ready, else 503, also while it is asleep."""
         healthy = monitor.is_healthy()
         return jsonify(describe_health(monitor, healthy, clock())), 200 if healthy else 503
 
@@ -71,14 +80,15 @@ def create_app(
     def info() -> Response:
         """Everything that the babysitter knows about its instance, the registrations and the checks."""
         checks = describe_checks(hang_probe, limits, continuation)
-        return jsonify(describe_instance(monitor, registrar, clock()) | checks)
+        sleep = {"on_demand": on_demand.describe() if on_demand and monitor.config.on_demand else None}
+        return jsonify(describe_instance(monitor, registrar, clock()) | checks | sleep)
 
     @app.get("/metrics")
     def metrics_text() -> Response:
         """The babysitter's metrics, for Prometheus."""
         from svc.babysitter.metrics import BabysitterMetrics  # imported when first needed, because it takes 10 ms
 
-        metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits)
+        metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits, on_demand)
         text, content_type = metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 
@@ -87,13 +97,15 @@ def create_app(
         """This document (OpenAPI 3.1)."""
         return jsonify(openapi.document(routes(app)))
 
+    endpoints.install(app, monitor, on_demand, begin_round, key)
     return app
 
 
 def describe_health(monitor: Monitor, healthy: bool, now: float) -> dict[str, Any]:
     """Return the content of /health."""
+    is_asleep = monitor.snapshot.state is LifecycleState.ASLEEP
     return {
-        "status": "healthy" if healthy else "unhealthy",
+        "status": "healthy" if healthy else ASLEEP if is_asleep else "unhealthy",
         "service": monitor.config.name,
         "babysitter": "running",
         "infinilm_server_running": healthy,

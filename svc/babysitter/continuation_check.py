@@ -26,6 +26,8 @@ class ContinuationCheck:
         self.is_busy = is_busy
         self.configured: bool | None = monitor.config.metadata.get(CONTINUES)
         self.enabled = monitor.config.continuation_probe and self.configured is None
+        self.in_progress = False  # whether a probe is in flight
+        self.sent = 0  # number of probes
         self._process_stage: int | None = None
         self._verdict: Verdict | None = None  # the verdict of the last probe in that stage
         self._probes = 0
@@ -56,7 +58,11 @@ class ContinuationCheck:
         if self._probes == MAX_PROBES or (self._verdict is not None and self._verdict.final):
             return None
         self._probes += 1
-        verdict = self.send(snapshot.models[0]["id"])
+        self.in_progress, self.sent = True, self.sent + 1
+        try:
+            verdict = self.send(snapshot.models[0]["id"])
+        finally:
+            self.in_progress = False
         if self.monitor.snapshot.process_stage != snapshot.process_stage:
             return None
         self._verdict = verdict

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from time import monotonic
 
+import gevent
+
 from svc.babysitter.engine_client import key_setting
 from svc.babysitter.engine_status import NO_ANSWER, Readiness
 from svc.client import probe
@@ -81,3 +83,14 @@ class EngineCheck:
 def model_object(name: str, owner: str) -> dict[str, object]:
     """Return the entry in OpenAI's model list for a model from the TOML."""
     return {"id": name, "object": "model", "created": 0, "owned_by": owner}
+
+
+def with_deadline(check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
+    """Return a function like `check` that ends after at most twice the timeout, even if a response arrives slowly."""
+
+    def limited(url: str, timeout: float) -> Readiness:
+        with gevent.Timeout(2 * timeout, False):
+            return check(url, timeout)
+        return Readiness(reason=NO_ANSWER)
+
+    return limited

@@ -71,5 +71,13 @@ class EngineClient:
         answer = self._post(url, body, timeout, {"User-Agent": PROBE_USER_AGENT})
         return answer.status_code, answer.content.decode("utf-8", "replace")
 
+    def request(self, method: str, url: str, timeout: float) -> tuple[int, str]:
+        """Send a request without a body; return the status code, 0 without an answer in `timeout` s, and the body."""
+        try:
+            answer = fetch(method, url, timeout, total=timeout, verify=False, headers=bearer(self.key))
+        except requests.RequestException:
+            return 0, ""
+        return answer.status_code, answer.content.decode("utf-8", "replace")
+
     def _post(self, url: str, body: dict[str, Any], timeout: float, headers: dict[str, str]) -> requests.Response:
         return fetch("POST", url, timeout, total=timeout, json=body, headers={**headers, **bearer(self.key)})

@@ -14,12 +14,14 @@ NO_ANSWER = "it does not answer"
 class Readiness:
     """The result of one check: the engine's models if it is ready for requests, else the reason why it is not.
 
-    `misconfigured` means that the engine becomes ready only after a setting has been changed.
+    `misconfigured` means that the engine becomes ready only after a setting has been changed, `sleeping` that it does
+    so only when it is woken.
     """
 
     models: Models = dataclasses.field(default_factory=list)
     reason: str = ""
     misconfigured: bool = False
+    sleeping: bool = False
 
 
 class EngineStatus:
@@ -56,6 +58,11 @@ class EngineStatus:
     def misconfigured(self) -> bool:
         """Return whether the last check found that a setting must be changed before the engine can become ready."""
         return self._readiness.misconfigured and not self._stale
+
+    @property
+    def sleeping(self) -> bool:
+        """Return whether the last check found that the engine sleeps."""
+        return self._readiness.sleeping and not self._stale
 
     def models(self) -> Models:
         """Return the engine's models; [] if it is not ready. A check older than `max_age` is repeated first."""

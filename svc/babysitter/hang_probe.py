@@ -50,6 +50,7 @@ class HangProbe:
         self.threshold = monitor.config.probe_threshold
         self.last = ProbeResult()
         self.in_progress = False  # whether a request for a token is in flight
+        self.sent = 0  # number of requests for a token
         self.counts: Counter[ProbeOutcome] = Counter()
         self._process_stage: int | None = None
         self._load = UNKNOWN_LOAD
@@ -70,7 +71,7 @@ class HangProbe:
         if health_rules.generated_between(before, self._load):
             return ProbeOutcome.MOVED, ""
         before = self._load
-        self.in_progress = True
+        self.in_progress, self.sent = True, self.sent + 1
         try:
             outcome, reason = self.request_token(snapshot.models[0]["id"])
         finally:

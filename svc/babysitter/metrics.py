@@ -11,6 +11,7 @@ from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.health_rules import ProbeOutcome
 from svc.babysitter.lifecycle import LifecycleState
 from svc.babysitter.monitor import Monitor
+from svc.babysitter.on_demand.loop import OnDemand
 from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
@@ -19,11 +20,19 @@ from svc.babysitter.restarter import KINDS
 class BabysitterMetrics(Collector):
     """The babysitter's metrics, whose names begin with svc_babysitter_."""
 
-    def __init__(self, monitor: Monitor, registrar: Registrar, hang_probe: HangProbe, limits: ResourceLimits) -> None:
+    def __init__(
+        self,
+        monitor: Monitor,
+        registrar: Registrar,
+        hang_probe: HangProbe,
+        limits: ResourceLimits,
+        on_demand: OnDemand | None = None,
+    ) -> None:
         self.monitor = monitor
         self.registrar = registrar
         self.hang_probe = hang_probe
         self.limits = limits
+        self.on_demand = on_demand
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -68,6 +77,21 @@ class BabysitterMetrics(Collector):
                 self.monitor.engine_status.check_seconds,
             )
         yield from self._checks()
+        if self.on_demand is not None and self.monitor.config.on_demand:
+            yield from self._sleep(self.on_demand)
+
+    def _sleep(self, on_demand: OnDemand) -> Iterator[Metric]:
+        """Yield the metrics of an instance on demand."""
+        history, is_asleep = on_demand.history, self.monitor.snapshot.state is LifecycleState.ASLEEP
+        yield GaugeMetricFamily("svc_babysitter_asleep", "1 while the instance is asleep", is_asleep)
+        yield CounterMetricFamily(
+            "svc_babysitter_loads", "Times that the instance became ready after a start or a wake", history.loads
+        )
+        yield CounterMetricFamily("svc_babysitter_sleeps", "Times that the instance fell asleep", history.sleeps)
+        if history.load_seconds is not None:
+            yield GaugeMetricFamily(
+                "svc_babysitter_load_seconds", "How long the last start or wake took", history.load_seconds
+            )
 
     def _checks(self) -> Iterator[Metric]:
         """Yield the metrics of the checks that the TOML enables."""

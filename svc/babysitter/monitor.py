@@ -15,8 +15,8 @@ from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
 MODEL_LIST_INTERVAL_SECONDS = 5.0  # time between two reads of a running engine's model list
-# The model list is read in these states.
-LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG)
+# The model list is read in these states. An engine that sleeps may be woken by another program.
+LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG, LifecycleState.ASLEEP)
 # Only these fields of a model are compared, because other fields contain times and random numbers (vLLM's `created` and
 # `permission`).
 MODEL_FIELDS = ("id", "root", "parent", "max_model_len")
@@ -40,7 +40,9 @@ class InstanceSnapshot:
 class Monitor:
     """Keeps `snapshot` up to date as its only writer, and carries out the actions of the lifecycle table.
 
-    `effects` maps each action to the function that carries it out; only the one for DEREGISTER may block.
+    `effects` maps each action to the function that carries it out; only the one for DEREGISTER may block. `observe` is
+    called with each event of the lifecycle, before its actions. `models` are expected of an instance on demand that has
+    not run yet. With `on_demand`, an instance whose process was stopped is asleep.
     """
 
     def __init__(
@@ -50,6 +52,9 @@ class Monitor:
         engine_status: EngineStatus,
         effects: Mapping[Action, Callable[[], object]],
         clock: Callable[[], float] = time.time,
+        observe: Callable[[LifecycleState, LifecycleEvent, LifecycleState], None] = lambda before, event, after: None,
+        models: Models | None = None,
+        on_demand: bool = False,
     ) -> None:
         self.config = config
         self.watch = watch
@@ -57,7 +62,9 @@ class Monitor:
         self.effects = effects
         self.clock = clock
         self.started = clock()
-        self.snapshot = InstanceSnapshot()
+        self.observe = observe
+        self.on_demand = on_demand
+        self.snapshot = InstanceSnapshot(models=tuple(models or ()))
         self._models_read = float("-inf")  # time of the last read of the model list
         self._reason = NO_ANSWER  # the reason at the previous check, so that only a new reason is logged
         self._lock = threading.Lock()
@@ -74,14 +81,15 @@ class Monitor:
             self.snapshot = dataclasses.replace(self.snapshot, process=now)
         else:
             self.engine_status.invalidate()
-            self._apply(event, process=now)
+            sleeps = self.on_demand and event is LifecycleEvent.STOPPED
+            self._apply(LifecycleEvent.SLEEPS if sleeps else event, process=now)
 
     def check_engine(self) -> None:
         """Check whether a starting engine is ready; read the model list of a running engine again at intervals."""
         state = self.snapshot.state
         interval = min(MODEL_LIST_INTERVAL_SECONDS, self.config.heartbeat_interval)
         due = self.clock() >= self._models_read + interval
-        if state is LifecycleState.STARTING or (state is LifecycleState.RUNNING and due):
+        if state is LifecycleState.STARTING or (state in (LifecycleState.RUNNING, LifecycleState.ASLEEP) and due):
             self._read_models()
 
     def _read_models(self) -> None:
@@ -91,10 +99,21 @@ class Monitor:
                 return  # without a running process, another engine may answer at the URL
             self._models_read = self.clock()
             models = self.engine_status.check_now()
-            self._log_reason(before.state)
+            if before.state is not LifecycleState.ASLEEP:
+                self._log_reason(before.state)
             starts = before.state is LifecycleState.STARTING
-            if models and (starts or comparable_fields(models) != comparable_fields(before.models)):
+            if before.state is LifecycleState.ASLEEP or self.engine_status.sleeping:
+                self._apply_sleep(before)
+            elif models and (starts or comparable_fields(models) != comparable_fields(before.models)):
                 self._apply(LifecycleEvent.READY, process_stage=before.process_stage, models=tuple(models))
+
+    def _apply_sleep(self, before: InstanceSnapshot) -> None:
+        """Apply the event if the engine sleeps or has been woken, without an order of this babysitter."""
+        asleep = before.state is LifecycleState.ASLEEP
+        if self.engine_status.sleeping and not asleep:
+            self._apply(LifecycleEvent.SLEEPS, process_stage=before.process_stage)
+        elif asleep and not self.engine_status.reason:
+            self._apply(LifecycleEvent.WAKES, process_stage=before.process_stage)
 
     def apply(self, event: LifecycleEvent, process_stage: int) -> None:
         """Apply an event observed in `process_stage`; do nothing if another stage of the process has begun since."""
@@ -134,6 +153,7 @@ class Monitor:
             self.snapshot = dataclasses.replace(before, state=state, process_stage=after, **changes)
         if state is not before.state:
             log.info("%s: %s: %s", self.config.name, state.value, event.value)
+        self.observe(before.state, event, state)
         for action in actions:
             self.effects[action]()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from svc.babysitter.health_rules import ProbeOutcome
 from svc.babysitter.lifecycle import LifecycleState
+from svc.babysitter.on_demand.demands import MAX_SENDER_LENGTH
 from svc.base.flask_app import Route
 from svc.protocol import openapi
 from svc.protocol.openapi import (
@@ -22,10 +23,15 @@ from svc.protocol.openapi import (
     ref,
 )
 
+SECONDS: Schema = {"type": "number", "minimum": 0}
+STATUS: Schema = {"type": "string", "enum": [*dict.fromkeys(s.status for s in LifecycleState if s.value), "unknown"]}
 PORT: Schema = {"type": "integer", "minimum": 1, "maximum": 65535}
 ERRORS = ErrorResponses(
     {
+        400: ("bad-request", "The body is not as described"),
+        401: ("unauthorized", "The instance's API key is missing or wrong"),
         403: ("forbidden", "The request is of a web page of another origin"),
+        409: ("conflict", "The instance is not on demand, or no supervisord runs it"),
         429: ("too-many", "16 requests wait for a read of the models already"),
         503: ("unavailable", "The engine is not ready; the message has the reason"),
     }
@@ -33,7 +39,7 @@ ERRORS = ErrorResponses(
 SCHEMAS: Schema = {
     "Health": open_object(
         {
-            "status": {"type": "string", "enum": ["healthy", "unhealthy"]},
+            "status": {"type": "string", "enum": ["healthy", "unhealthy", "asleep"]},
             "service": TEXT,
             "babysitter": {"const": "running"},
             "infinilm_server_running": FLAG,
@@ -81,6 +87,7 @@ SCHEMAS: Schema = {
             "memory": {**nullable(COUNT), "description": "bytes"},
             "max_memory": {**nullable(COUNT), "description": "bytes"},
             "restarts_asked": {"type": "object", "additionalProperties": COUNT},
+            "on_demand": {**nullable(ref("OnDemand")), "description": "null for an instance that never sleeps"},
             "config": {**TEXT, "description": "a digest of the TOML that it has read"},
             "registry_url": nullable(TEXT),
             "registry_urls": list_of(TEXT),
@@ -91,6 +98,57 @@ SCHEMAS: Schema = {
             "timestamp": TIMESTAMP,
         }
     ),
+    "SleepChange": open_object({"reason": TEXT, "seconds": nullable(SECONDS), "time": TIMESTAMP}),
+    "OnDemand": open_object(
+        {
+            "reason": {**nullable(TEXT), "description": "what it waits for, or why it is to sleep"},
+            "demand": {**nullable({"type": "object"}), "description": "what routers and operators want now"},
+            "in_flight": {**nullable(COUNT), "description": "requests; null: not known"},
+            "idle_seconds": SECONDS,
+            "idle_after": SECONDS,
+            "min_awake": SECONDS,
+            "wake_timeout": SECONDS,
+            "sleep": {"type": "string", "enum": ["stop", "vllm"]},
+            "keep": FLAG,
+            "load_seconds": {**nullable(SECONDS), "description": "how long the last start or wake took"},
+            "loads": COUNT,
+            "sleeps": COUNT,
+            "woken": {**nullable(ref("SleepChange")), "description": "when it woke last, why, and how long it took"},
+            "slept": nullable(ref("SleepChange")),
+        }
+    ),
+    "Demand": {
+        "type": "object",
+        "description": "what is left out stays as the same sender sent it before; an empty object keeps it awake for "
+        "its wake_timeout",
+        "properties": {
+            "waiting": {**COUNT, "description": "requests that wait; it ends after three seconds"},
+            "oldest": {**SECONDS, "description": "seconds that the oldest of them has waited"},
+            "hold": {**SECONDS, "description": "seconds for which the instance is to be awake"},
+            "by": {**TEXT, "maxLength": MAX_SENDER_LENGTH, "description": "the sender"},
+        },
+    },
+    "Offer": open_object(
+        {
+            "name": TEXT,
+            "status": STATUS,
+            "possible": FLAG,
+            "now": {**FLAG, "description": "no other instance has to give way"},
+            "victims": {**list_of(TEXT), "description": "the programs that have to give way"},
+            "seconds": {**SECONDS, "description": "until it is ready, and until the victims are ready again later"},
+            "idle_seconds": {**SECONDS, "description": "of the victim that has been idle for the shortest time"},
+            "reason": TEXT,
+        }
+    ),
+    "Woken": open_object(
+        {
+            "status": STATUS,
+            "reason": TEXT,
+            "wake_timeout": {**SECONDS, "description": "how long a request should wait for it"},
+            "load_seconds": {**nullable(SECONDS), "description": "how long its last start took; null: not known"},
+        }
+    ),
+    "Slept": open_object({"status": STATUS, "reason": TEXT}),
     **ERROR_SCHEMAS,
 }
 # The keys are Flask's endpoint names. The docstring of an endpoint's function is the summary of its operation.
@@ -101,6 +159,9 @@ OPERATIONS = {
     "info": Operation("", "Info"),
     "metrics_text": Operation("", ("text/plain", "application/openmetrics-text")),
     "openapi_document": Operation("", (JSON_TYPE,)),
+    "offer": Operation("", "Offer"),
+    "wake": Operation("", "Woken", 202, "Demand", False, (400, 401, 403, 409)),
+    "sleep": Operation("", "Slept", 202, errors=(401, 403, 409)),
 }
 
 

@@ -45,6 +45,7 @@ class Registrar:
         self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
         self.refusal: SvcError | None = None  # why a registry refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
+        self._statuses: dict[str, str] = {}  # name -> the status that the registry has accepted last
         self._sent: dict[str, None] = {}  # names of all registrations that were sent, whatever the answer
         self._lock = threading.Lock()  # held by rounds and by `deregister`, so that no round registers a name after it
         self._ended = False
@@ -88,6 +89,10 @@ class Registrar:
         """Return whether the registry has accepted all registrations."""
         return not self._ended and all(registration.name in self._accepted for registration in self.wanted())
 
+    def accepted_status(self, name: str) -> str:
+        """Return the status of a name that the registry has accepted last; "" if it has accepted none."""
+        return self._statuses.get(name, "")
+
     def deregister(self, timeout: float = DEREGISTER_TIMEOUT_SECONDS) -> None:
         """Remove the registrations within `timeout` seconds, the instance's first; later rounds send nothing."""
         self._ended = True
@@ -109,6 +114,7 @@ class Registrar:
                 self._sent.pop(registration.name, None)  # another babysitter owns the name now
                 raise
             else:
+                self._statuses[registration.name] = registration.status
                 return
         self._register(registration)
 
@@ -126,6 +132,7 @@ class Registrar:
                 del self._sent[name]  # the refusal shows that a registration under this name is not this babysitter's
             raise
         self._accepted[name] = registration.fields
+        self._statuses[name] = registration.status
         log.info("%s %s (%s)", "registered" if new else "renewed", name, registration.status)
 
     def _deregister_all(self, lock_timeout: float) -> None:

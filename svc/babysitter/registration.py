@@ -1,7 +1,7 @@
 """Build the registrations of a babysitter and its instance, within the size limits of a registry. Pure."""
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -48,11 +48,12 @@ def registrations(
     process: ProcessSnapshot | None = None,
     continues: bool | None = None,
     continues_messages: bool = False,
+    on_demand: Mapping[str, Any] | None = None,
 ) -> list[Registration]:
     """Return the current registrations: the babysitter's, and also the instance's while its state is known.
 
     `continues` says whether the engine continues the beginning of an answer, and `continues_messages` whether it does
-    so on /v1/messages. Only a proof is registered.
+    so on /v1/messages. Only a proof is registered. `on_demand` is the metadata of an instance on demand.
     """
     url = babysitter_url(config.url)
     shared = {
@@ -77,6 +78,7 @@ def registrations(
             "babysitter": url,
             "restarts": process.restarts if process else 0,
             "restart_reason": process.reason if process else "",
+            **(on_demand or {}),
             **({CONTINUES: True} if continues else {}),
             **({CONTINUES_MESSAGES: True} if continues_messages else {}),
         }

@@ -43,7 +43,7 @@ class ResourceLimits:
         self.clock = clock
         self.memory: int | None = None  # used bytes at the last measurement
         self._identity: tuple[int, float] | None = None  # pid and start time of the checked process
-        self._first_seen = 0.0  # when `run_round` first saw this process
+        self._first_seen = 0.0  # when `run_round` first saw this process in this start
         self._samples_over_limit = 0
         self._next_measurement = 0.0
         self._drain: Drain | None = None
@@ -56,7 +56,10 @@ class ResourceLimits:
         if identity != self._identity:
             self._identity, self._first_seen, self._next_measurement = identity, now, now
             self._samples_over_limit, self._drain, self.memory = 0, None, None
-        if process is None or identity is None:
+        state = self.monitor.snapshot.state
+        if state is not LifecycleState.STARTING:
+            self._first_seen = now  # a process whose engine sleeps is starting again when it is woken
+        if process is None or identity is None or state is LifecycleState.ASLEEP:
             return
         if self._drain is not None:
             self._restart_when_drained(process, self._drain, now)

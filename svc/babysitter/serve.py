@@ -1,11 +1,10 @@
 """Run the babysitter in the foreground: build its components, start its loops, and end them in order."""
 
-import dataclasses
 import logging
 import os
 import signal
-import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 import gevent
@@ -13,18 +12,22 @@ import gevent
 from svc.babysitter.app import create_app
 from svc.babysitter.continuation_check import ContinuationCheck
 from svc.babysitter.continuation_probe import ContinuationProbe
-from svc.babysitter.engine_check import EngineCheck
+from svc.babysitter.current_registrations import CurrentRegistrations
+from svc.babysitter.engine_check import EngineCheck, with_deadline
 from svc.babysitter.engine_client import EngineClient, get_text
 from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
-from svc.babysitter.engine_status import NO_ANSWER, EngineStatus, Readiness
+from svc.babysitter.engine_status import EngineStatus
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.http_server import SWEEP_INTERVAL_SECONDS, BabysitterServer
 from svc.babysitter.instance_watch import InstanceWatch, PortWatch, SupervisordWatch
 from svc.babysitter.lifecycle import Action, LifecycleState
 from svc.babysitter.load_reporter import LoadReporter
 from svc.babysitter.monitor import Monitor
+from svc.babysitter.on_demand.assembly import Assembly
+from svc.babysitter.on_demand.endpoints import UNSUPERVISED
+from svc.babysitter.on_demand.loop import INTERVAL_SECONDS as ON_DEMAND_INTERVAL_SECONDS
+from svc.babysitter.on_demand.loop import OnDemand
 from svc.babysitter.registrar import Registrar, load_or_create_secret, state_directory
-from svc.babysitter.registration import Registration, registrations
 from svc.babysitter.registration_host import RegistrationHost
 from svc.babysitter.resource_limits import ResourceLimits, memory_used
 from svc.babysitter.restarter import Restarter, RestartReporter
@@ -32,19 +35,20 @@ from svc.babysitter.token_probe import TokenProbe
 from svc.base.address import authority, is_loopback, local_host
 from svc.base.errors import CommandError
 from svc.base.loop import Loop
+from svc.client.event_sender import EventSender
 from svc.client.load_sender import LoadSender
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter import local_machine
 from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.instance_names import instance_service, server_program
-from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS
 from svc.supervision.client import SupervisordClient
 from svc.supervision.orphans import kill_instance, parent_died
 
 log = logging.getLogger(__name__)
 LIMITS_INTERVAL_SECONDS = 1.0
 CONTINUATION_INTERVAL_SECONDS = 1.0  # maximum delay until a new process of the engine is probed
+WAKING_INTERVAL_SECONDS = 0.2
 POLL_INTERVAL_SECONDS = 0.5  # maximum delay until an exit is noticed
 FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # the first registration waits at most this long for the first engine check
 REPORTS_ONLY = (
@@ -81,15 +85,20 @@ class Babysitter:
         self.engine_checked = threading.Event()
         urls = [f"http://{authority(local_host(config.host), config.port)}", config.url]
         engine = EngineClient(config)
-        engine_status = EngineStatus(urls, with_deadline(EngineCheck(config, engine.status, engine.list_models)))
+        directory = state_directory(self.server_url)
+        self.on_demand: OnDemand | None = None
+        sleeper = Assembly(config, directory, urls, engine.request)
+        check = sleeper.check(EngineCheck(config, engine.status, engine.list_models))
+        engine_status = EngineStatus(urls, with_deadline(check))
         effects: dict[Action, Callable[[], object]] = {}
-        self.monitor = Monitor(config, self._watch(), engine_status, effects)
-        hostname = socket.gethostname()
-        secret = load_or_create_secret(state_directory(self.server_url) / f"{config.name}.secret")
+        sleeps = config.on_demand and self.supervised
+        models, watch = sleeper.models if sleeps else [], self._watch()
+        self.monitor = Monitor(config, watch, engine_status, effects, time.time, sleeper.observe, models, sleeps)
+        secret = load_or_create_secret(directory / f"{config.name}.secret")
         self.registration_host = RegistrationHost(config.host, config.registry_urls)
         registry = RegistryClient(config.registry_urls, config.token_file, secret=secret)
-        self.registrar = Registrar(registry, lambda: self._registrations(hostname), config.heartbeat_interval)
-        self._models_warned_of = 0
+        self.registrar = Registrar(registry, lambda: current_registrations(), config.heartbeat_interval)
+        self.event_sender = EventSender(registry)
         self.restart_reporter = RestartReporter(registry, instance_service(config.name))
         self.restarter = Restarter(config.name, self._end_process())
         page = MetricsPage(urls, engine.get_text)
@@ -100,6 +109,9 @@ class Babysitter:
         )
         probe = ContinuationProbe(urls, engine.probe_continuation)
         self.continuation = ContinuationCheck(self.monitor, probe.send, lambda: self.hang_probe.in_progress)
+        current_registrations = CurrentRegistrations(
+            self.monitor, self.continuation, self.registration_host, lambda: self.on_demand
+        )
         self.load_sender = LoadSender(registry)
         load_reporter = LoadReporter(self.monitor, page, self._send_load)
         self.limits = ResourceLimits(self.monitor, load.read, self.restarter, memory_used)
@@ -117,11 +129,29 @@ class Babysitter:
             self.loops.append(Loop("continuation", self.continuation.run_round, CONTINUATION_INTERVAL_SECONDS))
         if has_limits:
             self.loops.append(Loop("limits", self.limits.run_round, LIMITS_INTERVAL_SECONDS))
-        effects[Action.REPORT] = self.heartbeat_loop.wake
+        self.on_demand_loop: Loop | None = None
+        if self.supervised and (config.on_demand or config.resources):
+            probes, is_draining_known = (self.hang_probe, self.continuation), self._is_draining_known
+            self.on_demand = sleeper.build(
+                self.monitor, load, probes, self.server_url, is_draining_known, self.process_loop.wake
+            )
+            self.on_demand_loop = Loop("on demand", self.on_demand.run_round, ON_DEMAND_INTERVAL_SECONDS)
+            self.loops.append(self.on_demand_loop)
+        effects[Action.REPORT] = self._report
         effects[Action.CHECK_ENGINE] = self.engine_loop.wake
         effects[Action.DEREGISTER] = self.registrar.deregister
         hosts = local_machine.hosts(config.allowed_hosts, config.host, is_loopback(config.bind_host))
-        app = create_app(self.monitor, self.registrar, self.hang_probe, self.limits, self.continuation, hosts=hosts)
+        app = create_app(
+            self.monitor,
+            self.registrar,
+            self.hang_probe,
+            self.limits,
+            self.continuation,
+            hosts=hosts,
+            on_demand=self.on_demand,
+            begin_round=self._begin_on_demand_round,
+            key=lambda: engine.key,
+        )
         self.http = BabysitterServer((config.bind_host, config.babysitter_port), app)
         self.loops.append(Loop("connections", self.http.sweep, SWEEP_INTERVAL_SECONDS))
 
@@ -139,6 +169,8 @@ class Babysitter:
         log.info("%s: watching %s, on port %d", self.config.name, self._watched(), self.config.babysitter_port)
         if self.reports_only:
             log.warning(REPORTS_ONLY, self.config.name)
+        if self.config.on_demand and not self.supervised:
+            log.warning("%s: on_demand has no effect: %s", self.config.name, UNSUPERVISED)
         for loop in self.loops:
             loop.start()
 
@@ -172,11 +204,25 @@ class Babysitter:
         if not self.engine_checked.is_set():
             self.engine_loop.wake()
 
-    def _check_engine(self) -> None:
+    def _report(self) -> None:
+        """Have the registry and supervisord's extension learn the new state at once."""
+        self.heartbeat_loop.wake()
+        self._begin_on_demand_round()
+
+    def _begin_on_demand_round(self) -> None:
+        if self.on_demand_loop is not None:
+            self.on_demand_loop.wake()
+
+    def _is_draining_known(self) -> bool:
+        return self.registrar.accepted_status(instance_service(self.config.name)) == "draining"
+
+    def _check_engine(self) -> float | None:
         polled = self.monitor.snapshot.state is not LifecycleState.UNSEEN
         self.monitor.check_engine()
         if polled:
             self.engine_checked.set()
+        is_awaited = self.config.on_demand and self.monitor.snapshot.state is LifecycleState.STARTING
+        return WAKING_INTERVAL_SECONDS if is_awaited else None  # requests wait for an instance on demand
 
     def _send_heartbeat(self) -> float:
         # Wait, because a babysitter that was killed and restarted must not report a running instance as `starting`.
@@ -184,36 +230,14 @@ class Babysitter:
         self.registration_host.refresh()
         self.registrar.run_round()
         self.restart_reporter.run_round(self.monitor.snapshot.process)
+        if self.on_demand:
+            self.on_demand.history.report(self.event_sender)
         return self.registrar.pause()
 
     def _send_load(self, load: InstanceLoad) -> bool | None:
         if not self.registrar.registered:
             return None
         return self.load_sender.send(instance_service(self.config.name), load)
-
-    def _registrations(self, hostname: str) -> list[Registration]:
-        snapshot = self.monitor.snapshot
-        config = dataclasses.replace(self.config, host=self.registration_host.value)
-        proofs = self.continuation.continues, self.continuation.continues_messages
-        wanted = registrations(config, snapshot.state, snapshot.models, hostname, snapshot.process, *proofs)
-        registered = wanted[-1].fields["metadata"].get("models", snapshot.models)
-        self._warn_of_models(len(snapshot.models), len(registered))
-        return wanted
-
-    def _warn_of_models(self, count: int, registered: int) -> None:
-        """Log, once for each `count`, that the registration omits models, for which the router then has no instance."""
-        if registered < count != self._models_warned_of:
-            self._models_warned_of = count
-            log.warning(
-                "%s: it has %d models, of which %d are registered: a registration may have %d, with ids of at most %d "
-                "printable characters, and %d KB of metadata; spread the models over several instances",
-                self.config.name,
-                count,
-                registered,
-                MAX_MODELS,
-                MAX_MODEL_ID_LENGTH,
-                MAX_METADATA_BYTES >> 10,
-            )
 
     def _watch(self) -> InstanceWatch:
         if self.supervised:
@@ -231,14 +255,3 @@ class Babysitter:
         return (
             f"{server_program(self.config.name)} through supervisord" if self.supervised else f"port {self.config.port}"
         )
-
-
-def with_deadline(check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-    """Return a function like `check` that ends after at most twice the timeout, even if a response arrives slowly."""
-
-    def limited(url: str, timeout: float) -> Readiness:
-        with gevent.Timeout(2 * timeout, False):
-            return check(url, timeout)
-        return Readiness(reason=NO_ANSWER)
-
-    return limited

@@ -51,6 +51,10 @@ class RequestTimeout(SvcError):
     status, type, code = 408, "invalid_request_error", "request_timeout"
 
 
+class Conflict(SvcError):
+    status, type, code = 409, "invalid_request_error", "conflict"
+
+
 class LengthRequired(SvcError):
     status, type, code = 411, "invalid_request_error", "length_required"
 

@@ -140,6 +140,9 @@ GET    /info                   yes     blind no
 GET    /metrics                yes     blind no
 GET    /openapi.json           yes     blind no
 POST   /models/refresh         yes     no    no
+GET    /wake                   yes     blind no
+POST   /wake                   yes     no    no
+POST   /sleep                  yes     no    no
 """
 BABYSITTER_ON_A_NETWORK = """
                                program lan  page
@@ -150,6 +153,9 @@ GET    /info                   yes     yes  blind
 GET    /metrics                yes     yes  blind
 GET    /openapi.json           yes     yes  blind
 POST   /models/refresh         yes     yes  no
+GET    /wake                   yes     yes  blind
+POST   /wake                   yes     yes  no
+POST   /sleep                  yes     yes  no
 """
 CREATED = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
 BY_DEFAULT = {"program": Caller(), "page": Caller(headers=PAGE), "rebound": Caller(headers=REBOUND)}

@@ -6,21 +6,27 @@ from svc.babysitter.engine_status import NO_ANSWER, EngineStatus, Readiness
 from svc.babysitter.instance_watch import ProcessSnapshot
 from svc.babysitter.lifecycle import Action, LifecycleState
 from svc.babysitter.monitor import Monitor
+from svc.config.instance.model import InstanceConfig
 from tests.unit.instance_configs import instance_config
 
 
 class FakeInstance:
-    """`process` and `models` are what the next poll and check report; `during_check` runs inside the check."""
+    """`process` and `models` are what the next poll and check report; `during_check` runs inside the check.
 
-    def __init__(self) -> None:
+    `options` are those of the Monitor, and `config` replaces its configuration.
+    """
+
+    def __init__(self, config: InstanceConfig | None = None, **options: Any) -> None:
         self.process: ProcessSnapshot | None = ProcessSnapshot("RUNNING", 7)
         self.models: list[dict[str, Any]] = []
         self.reason = NO_ANSWER  # why the engine is not ready while it has no models
+        self.sleeping = False
         self.now, self.checks, self.actions = 0.0, 0, []
         self.during_check = lambda: None
         engine_status = EngineStatus(["http://here"], self.check, clock=lambda: self.now)
         effects = {action: lambda action=action: self.actions.append(action.name) for action in Action}
-        self.monitor = Monitor(instance_config(), self, engine_status, effects, clock=lambda: self.now)
+        config = config or instance_config()
+        self.monitor = Monitor(config, self, engine_status, effects, clock=lambda: self.now, **options)
 
     def poll(self) -> ProcessSnapshot | None:
         return self.process
@@ -28,6 +34,8 @@ class FakeInstance:
     def check(self, url: str, timeout: float) -> Readiness:
         self.checks += 1
         readiness = Readiness(list(self.models), "" if self.models else self.reason)
+        if self.sleeping:
+            readiness = Readiness(reason="it sleeps", sleeping=True)
         self.during_check()
         return readiness
 

@@ -122,6 +122,7 @@ def test_info_of_a_running_instance(instance, client):
         "memory": None,
         "max_memory": None,
         "restarts_asked": {"hung": 0, "startup": 0, "memory": 0},
+        "on_demand": None,
         "config": instance.monitor.config.digest(),
         "registry_url": "http://localhost:18000",
         "registry_urls": ["http://localhost:18000"],

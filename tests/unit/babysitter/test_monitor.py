@@ -3,7 +3,7 @@
 import pytest
 
 from svc.babysitter.instance_watch import ProcessSnapshot
-from svc.babysitter.lifecycle import LifecycleState
+from svc.babysitter.lifecycle import LifecycleEvent, LifecycleState
 from tests.unit.babysitter.fake_instance import FakeInstance, models
 
 
@@ -191,3 +191,40 @@ def test_the_reason_why_an_engine_is_not_ready_is_logged_once(instance, caplog):
     instance.advance(3)
     assert instance.monitor.is_healthy()
     assert logged() == ["qwen: its engine is ready again"]
+
+
+@pytest.fixture
+def on_demand():
+    return FakeInstance(on_demand=True, models=models("a"))
+
+
+def test_a_stopped_instance_on_demand_is_asleep_with_the_models_that_are_expected(on_demand):
+    on_demand.process = ProcessSnapshot("STOPPED")
+    assert on_demand.advance() is LifecycleState.ASLEEP
+    assert [m["id"] for m in on_demand.monitor.snapshot.models] == ["a"]
+    assert on_demand.checks == 0
+    assert not on_demand.monitor.is_healthy()
+
+
+def test_the_models_of_its_life_replace_the_expected_ones_and_outlast_its_sleep(on_demand):
+    on_demand.models = models("b")
+    assert on_demand.advance() is LifecycleState.RUNNING
+    on_demand.process, on_demand.models = ProcessSnapshot("STOPPED"), []
+    assert on_demand.advance() is LifecycleState.ASLEEP
+    assert [m["id"] for m in on_demand.monitor.snapshot.models] == ["b"]
+
+
+def test_another_instance_that_was_stopped_is_not_asleep(running):
+    running.process = ProcessSnapshot("STOPPED")
+    assert running.advance() is LifecycleState.STOPPED
+
+
+def test_events_are_observed_with_the_states_before_and_after():
+    seen = []
+    instance = FakeInstance(observe=lambda *event: seen.append(event))
+    instance.models = models("a")
+    instance.advance()
+    assert seen == [
+        (LifecycleState.UNSEEN, LifecycleEvent.SPAWNED, LifecycleState.STARTING),
+        (LifecycleState.STARTING, LifecycleEvent.READY, LifecycleState.RUNNING),
+    ]

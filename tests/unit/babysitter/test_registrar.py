@@ -302,3 +302,16 @@ def test_a_failed_write_of_the_secret_leaves_no_file(tmp_path, monkeypatch):
 )
 def test_the_secret_is_stored_in_the_var_of_its_supervisord(server_url, directory):
     assert state_directory(server_url) == Path(directory)
+
+
+def test_the_status_that_the_registry_knows_is_the_one_that_it_accepted_last(registry, registrar, wanted):
+    assert registrar.accepted_status("qwen-server") == ""
+    registrar.run_round()
+    assert registrar.accepted_status("qwen-server") == "starting"
+    wanted[1] = Registration("qwen-server", "draining", {"port": 8100})
+    registry.away = True
+    registrar.run_round()
+    assert registrar.accepted_status("qwen-server") == "starting"
+    registry.away = False
+    registrar.run_round()
+    assert registrar.accepted_status("qwen-server") == "draining"

@@ -120,3 +120,10 @@ def test_neither_too_many_models_nor_invalid_ids_are_registered():
 def test_metadata_that_is_too_large_alone_leaves_room_for_no_model():
     others = {"note": "n" * MAX_METADATA_BYTES}
     assert model_metadata([model("a")], others) == {"models": [], "models_list": []}
+
+
+def test_an_instance_on_demand_is_registered_with_what_routers_need_to_wake_it():
+    on_demand = {"on_demand": True, "wake_timeout": 600, "resources": {"gpus": [0]}}
+    (_, instance) = registrations(instance_config(), LifecycleState.ASLEEP, [{"id": "a"}], "h", on_demand=on_demand)
+    assert instance.status == "asleep"
+    assert instance.fields["metadata"].items() >= {**on_demand, "models": ["a"]}.items()

@@ -8,7 +8,7 @@ import pytest
 
 from svc.babysitter.health_rules import UNKNOWN_LOAD, EngineLoad
 from svc.babysitter.instance_watch import ProcessSnapshot
-from svc.babysitter.lifecycle import LifecycleState
+from svc.babysitter.lifecycle import LifecycleEvent, LifecycleState
 from svc.babysitter.resource_limits import MEMORY_INTERVAL_SECONDS, ResourceLimits, memory_used
 from svc.babysitter.restarter import Restarter
 from tests.unit.babysitter.fake_instance import FakeInstance, models
@@ -162,3 +162,19 @@ def test_a_process_that_has_ended_uses_no_memory():
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     assert memory_used(process.pid, limit=1) == 0
+
+
+def test_an_engine_that_sleeps_is_left_alone_and_has_its_whole_time_to_wake(running):
+    running.live(100)
+    running.used, running.sleeping, running.models = 2 * GIB, True, []  # its weights are in the host's memory
+    running.live(200)
+    assert running.monitor.snapshot.state is LifecycleState.ASLEEP
+    assert running.ended == []
+    running.used = GIB // 2
+    stage = running.monitor.snapshot.process_stage
+    running.sleeping = False
+    running.monitor.apply(LifecycleEvent.WAKES, stage)
+    running.live(59)
+    assert running.ended == []
+    running.live(5)
+    assert "not ready within 60 s" in running.ended[0][2]

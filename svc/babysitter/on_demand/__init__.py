@@ -1,0 +1,1 @@
+"""An instance on demand: what routers want of it, its orders from supervisord's extension, and how it falls asleep."""

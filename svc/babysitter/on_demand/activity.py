@@ -1,0 +1,57 @@
+"""The requests in flight at an instance on demand, and how long it has had none.
+
+The babysitter's own probes do not count: they would keep an idle instance awake.
+"""
+
+from collections.abc import Callable
+
+from svc.babysitter.engine_load import EngineLoadReader
+from svc.babysitter.health_rules import UNKNOWN_LOAD, generated_between
+from svc.babysitter.load_metrics import parse_load
+
+
+class Activity:
+    """Reads what the engine (else the router) reports: call `read` again and again while the instance runs.
+
+    `probes` returns the number of probes that the babysitter has sent, and whether one is in flight.
+    """
+
+    def __init__(
+        self, reader: EngineLoadReader, probes: Callable[[], tuple[int, bool]], clock: Callable[[], float]
+    ) -> None:
+        self._reader = reader
+        self._probes = probes
+        self._clock = clock
+        self._load = UNKNOWN_LOAD
+        self._sent = 0
+        self._last_active = clock()
+        self.in_flight: int | None = None  # at the last reading; None: not known
+
+    @property
+    def idle_seconds(self) -> float:
+        """Return for how long no request has been noticed."""
+        return self._clock() - self._last_active
+
+    def restart(self) -> None:
+        """Forget the last reading, because another process runs, or none."""
+        self._load, self._last_active, self.in_flight = UNKNOWN_LOAD, self._clock(), None
+
+    def read(self, max_age: float = 0.0) -> int | None:
+        """Return the number of requests in flight, or None if neither the engine nor the router reports it.
+
+        The engine's metrics may be `max_age` seconds old.
+        """
+        load = self._reader.read(max_age)
+        running = load.running if load.running is not None else self._in_metrics(max_age)
+        sent, is_probed = self._probes()
+        is_own = is_probed or sent != self._sent
+        if running is None or (not is_own and (running or generated_between(self._load, load))):
+            self._last_active = self._clock()
+        self._load, self._sent, self.in_flight = load, sent, running
+        return running
+
+    def _in_metrics(self, max_age: float) -> int | None:
+        """Return the number of requests by the metrics of engines that have no counter of tokens, such as TGI."""
+        page = self._reader.page.read(max_age)
+        sample = parse_load(page[1]) if page else None
+        return sample.running + sample.waiting if sample else None

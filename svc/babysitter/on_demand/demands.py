@@ -1,0 +1,85 @@
+"""What routers and operators want of an instance on demand, as leases that end by themselves. Pure.
+
+A router sends its demand again every second while requests wait, so a babysitter that was restarted learns it again.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Annotated
+
+import msgspec
+
+from svc.supervision.on_demand.facts import Demand
+
+LEASE_SECONDS = 3.0
+MAX_SENDERS = 64  # further ones replace the sender whose lease ends first: anyone may choose a name
+MAX_SENDER_LENGTH = 128
+MAX_WAITING = 10**6
+MAX_SECONDS = 10.0**6
+
+
+class WakeRequest(msgspec.Struct, frozen=True):
+    """The body of POST /wake: `waiting` requests, the oldest since `oldest` s, and `hold` s to stay awake.
+
+    `by` names the sender. What a sender leaves out stays as it sent it before.
+    """
+
+    waiting: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAITING)] | None = None
+    oldest: Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)] = 0.0
+    hold: Annotated[float, msgspec.Meta(ge=0, le=MAX_SECONDS)] | None = None
+    by: Annotated[str, msgspec.Meta(max_length=MAX_SENDER_LENGTH)] = ""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Lease:
+    """The demand of one sender. Times are of the clock of `Demands`."""
+
+    waiting: int = 0
+    oldest_since: float = 0.0
+    waiting_until: float = float("-inf")  # when the demand ends, unless the sender renews it
+    held_until: float = float("-inf")
+
+    def ends(self) -> float:
+        return max(self.waiting_until, self.held_until)
+
+
+class Demands:
+    """The demands for one instance, by sender. `clock` is monotonic."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._leases: dict[str, Lease] = {}
+
+    def renew(self, request: WakeRequest) -> None:
+        """Replace what the sender has sent before, if the request has a new value for it."""
+        now = self._clock()
+        lease = self._leases.pop(request.by, Lease())
+        if request.waiting is not None:
+            lease = dataclasses.replace(
+                lease, waiting=request.waiting, oldest_since=now - request.oldest, waiting_until=now + LEASE_SECONDS
+            )
+        if request.hold is not None:
+            lease = dataclasses.replace(lease, held_until=now + request.hold)
+        self._forget_ended(now)
+        if len(self._leases) >= MAX_SENDERS:
+            del self._leases[min(self._leases, key=lambda sender: self._leases[sender].ends())]
+        self._leases[request.by] = lease
+
+    def current(self) -> Demand | None:
+        """Return the sum of what waits, the age of the oldest request and the longest hold; None without a demand."""
+        now = self._clock()
+        self._forget_ended(now)
+        leases = self._leases.values()
+        waiting = [lease for lease in leases if lease.waiting and lease.waiting_until > now]
+        hold = max((lease.held_until - now for lease in leases), default=0.0)
+        if not waiting and hold <= 0:
+            return None
+        oldest = max((now - lease.oldest_since for lease in waiting), default=0.0)
+        return Demand(sum(lease.waiting for lease in waiting), oldest, max(0.0, hold))
+
+    def clear(self) -> None:
+        """Forget all demands, because the instance is to sleep. Routers with waiting requests ask again."""
+        self._leases.clear()
+
+    def _forget_ended(self, now: float) -> None:
+        self._leases = {sender: lease for sender, lease in self._leases.items() if lease.ends() > now}

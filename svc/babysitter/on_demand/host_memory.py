@@ -1,0 +1,55 @@
+"""The memory of this host's GPUs, as supervisord's extension needs it to decide whether an instance fits."""
+
+import logging
+from collections.abc import Callable
+from time import monotonic
+
+from svc.base.gpus.gpu import HostGpus
+from svc.base.gpus.reading import TOOLS, find_tool
+from svc.supervision.on_demand.facts import MAX_BYTES, GpuReading
+
+log = logging.getLogger(__name__)
+RETRY_SECONDS = 30.0  # a tool that failed is tried again after this time
+
+
+def is_tool_installed() -> bool:
+    """Return whether a vendor's tool for GPUs is installed."""
+    return any(find_tool(tool.program) for tool in TOOLS)
+
+
+class HostMemory:
+    """Reads the GPUs with `read`. A tool that is installed counts as working until it has failed."""
+
+    def __init__(
+        self,
+        read: Callable[[], HostGpus | None],
+        is_installed: Callable[[], bool] = is_tool_installed,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
+        self._read = read
+        self._is_installed = is_installed
+        self._clock = clock
+        self._failed_at = float("-inf")
+        self._problem = ""
+
+    def has_tool(self) -> bool:
+        """Return whether the memory can be measured, as far as it is known."""
+        return self._clock() >= self._failed_at + RETRY_SECONDS and self._is_installed()
+
+    def measure(self) -> tuple[GpuReading, ...] | None:
+        """Return the memory of each GPU now, or None without a reading. Equal failures of the tool are logged once."""
+        gpus = self._read()
+        if gpus is None or not gpus.gpus:
+            self._failed_at = self._clock()
+            self._log(f"{gpus.problem or f'{gpus.tool} lists no GPU'}" if gpus else "no vendor's tool is installed")
+            return None
+        self._problem = ""
+        return tuple(
+            GpuReading(gpu.index, min(gpu.memory_total, MAX_BYTES), min(gpu.memory_used, MAX_BYTES))
+            for gpu in gpus.gpus
+        )
+
+    def _log(self, problem: str) -> None:
+        if problem != self._problem:
+            log.warning("the memory of the GPUs is not measured before a start: %s", problem)
+        self._problem = problem

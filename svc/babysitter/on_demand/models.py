@@ -1,0 +1,57 @@
+"""The models of an instance that has not listed any in this life of its babysitter. Pure."""
+
+import hashlib
+import json
+from typing import Any
+
+from svc.babysitter.engine_check import model_object
+from svc.babysitter.on_demand.last_models import LastLife
+from svc.config.instance.model import InstanceConfig, MockBackend, VllmBackend
+
+# With these flags, servers list other names than that of the model file: of vLLM and SGLang, and of llama.cpp.
+SERVED_NAME_FLAGS = ("--served-model-name", "--alias")
+
+
+def command_digest(config: InstanceConfig) -> str:
+    """Return a digest of the instance's command, which decides about its models."""
+    return hashlib.sha256(json.dumps([config.argv, config.models]).encode()).hexdigest()[:16]
+
+
+def expected_models(config: InstanceConfig, last: LastLife) -> tuple[dict[str, Any], ...]:
+    """Return the models that the instance has once it runs, as far as they can be known.
+
+    1. Models in the TOML's metadata are always those of the instance.
+    2. Otherwise it has the models of its last life, if that had the same command.
+    3. Otherwise the models in the command.
+    4. If that has none, the models of its last life, with whatever command.
+    """
+    if config.models:
+        return _objects(config.models, config)
+    if last.models and last.command == command_digest(config):
+        return last.models
+    return _objects(models_in_command(config), config) or last.models
+
+
+def models_in_command(config: InstanceConfig) -> tuple[str, ...]:
+    """Return the models that the instance's command names; () if they are not known."""
+    backend = config.backend
+    if isinstance(backend, MockBackend):
+        return backend.models
+    return _served_names(config.argv) or ((backend.model,) if isinstance(backend, VllmBackend) else ())
+
+
+def _served_names(argv: list[str]) -> tuple[str, ...]:
+    """Return the values of such a flag, which may take several names and may be written with `=`."""
+    for index, argument in enumerate(argv):
+        flag, _, value = argument.partition("=")
+        if argument in SERVED_NAME_FLAGS:
+            rest = argv[index + 1 :]
+            end = next((n for n, value in enumerate(rest) if value.startswith("-")), len(rest))
+            return tuple(rest[:end])
+        if flag in SERVED_NAME_FLAGS and value:
+            return (value,)
+    return ()
+
+
+def _objects(names: tuple[str, ...], config: InstanceConfig) -> tuple[dict[str, Any], ...]:
+    return tuple(model_object(name, config.name) for name in names)
