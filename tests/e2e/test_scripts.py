@@ -15,6 +15,7 @@ case "$*" in
     *ensurepip*) exit {ensurepip} ;;
     *version_info*) exit {old} ;;
     "-m venv"*) mkdir -p .venv/bin && cp "$0" .venv/bin/python ;;
+    "-m uv"*) exit {uv} ;;
 esac
 """
 
@@ -30,9 +31,9 @@ class Checkout:
             shutil.copy(ROOT / name, self.root / name)
         self.python()
 
-    def python(self, ensurepip: int = 0, old: int = 0) -> None:
+    def python(self, ensurepip: int = 0, old: int = 0, uv: int = 0) -> None:
         script = self.path / "python3"
-        script.write_text(PYTHON.format(log=self.log, ensurepip=ensurepip, old=old))
+        script.write_text(PYTHON.format(log=self.log, ensurepip=ensurepip, old=old, uv=uv))
         script.chmod(0o755)
 
     def run(self, *extras: str, **environ: str) -> tuple[str, str, int]:
@@ -89,11 +90,20 @@ def test_pip_shows_its_progress_on_a_terminal_only(checkout):
 def test_extras_are_installed_when_they_are_first_needed(checkout):
     checkout.run()
     checkout.installed()
-    checkout.run("test,dev")
-    assert checkout.installed() == [".[test,dev]"]
+    checkout.run("test")
+    assert checkout.installed() == [".[test]"]
     checkout.run()
-    checkout.run("test,dev")
+    checkout.run("test")
     assert checkout.installed() == []
+
+
+def test_a_developers_packages_are_installed_by_uv_if_it_can(checkout):
+    checkout.run("test,dev")
+    assert checkout.installed() == ["uv", ".[test,dev]"]
+    checkout.python(uv=2)
+    checkout.root = checkout.root.rename(checkout.root.with_name("moved"))
+    checkout.run("test,dev")
+    assert checkout.installed() == ["uv", ".[test,dev]", ".[test,dev]"]
 
 
 def test_a_changed_setup_cfg_is_installed_again(checkout):
