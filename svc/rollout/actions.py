@@ -1,12 +1,19 @@
 """The actions of a rollout on an instance, in supervisord and in the registry."""
 
 import dataclasses
+from collections.abc import Callable
 
 from svc.base.errors import CommandError, NotFound
+from svc.client.babysitter import post_wake
 from svc.client.registry import RegistryClient
+from svc.protocol.instance_names import babysitter_program
 from svc.rollout.tasks import InstanceOperation, Task
 from svc.site.access import RegistryUnreachable, explaining_errors
+from svc.site.components import Component
 from svc.supervision.client import SupervisordClient
+
+WAKE_HOLD_SECONDS = 10.0
+HTTP_TIMEOUT_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -18,6 +25,7 @@ class InstanceActions:
 
     supervisord: SupervisordClient
     registry: RegistryClient | None
+    api_key: Callable[[Component], str] = lambda component: ""  # the key that an instance requires of its callers
 
     def stop(self, task: Task) -> None:
         """Stop an instance's programs without waiting for their end."""
@@ -38,7 +46,12 @@ class InstanceActions:
             self.supervisord.changes()  # makes supervisord read the files
             if task.name not in self.supervisord.groups():
                 self.supervisord.add(task.name)
-        self.supervisord.start(f"{task.name}:*", wait=False)
+        self.supervisord.start(babysitter_program(task.name) if task.on_demand else f"{task.name}:*", wait=False)
+
+    def wake(self, component: Component) -> None:
+        """Ask the babysitter of an instance to wake it, and to keep it awake for WAKE_HOLD_SECONDS."""
+        demand = {"hold": WAKE_HOLD_SECONDS, "by": "a rollout"}
+        post_wake(component.babysitter_url, demand, self.api_key(component), HTTP_TIMEOUT_SECONDS)
 
     def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
         """Set or clear an instance's drain mark; return False if no registry answers.

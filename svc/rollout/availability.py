@@ -7,7 +7,7 @@ same rule to a new observation before they stop an instance.
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from svc.rollout.observation import RolloutObservation, is_healthy, is_serving
+from svc.rollout.observation import RolloutObservation, is_asleep, is_healthy, is_serving
 from svc.rollout.tasks import InstanceOperation, RolloutStage, Step
 
 
@@ -25,16 +25,20 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 
     The other instances may be on any host, but must be healthy in the registry and used by every router that answers,
     and so not ejected. The services in `without` do not count, because they stop as well.
+
+    An instance that is asleep serves nothing until it has loaded, so it does not take the place of one that serves. The
+    restart of one that is asleep loses nothing. If it is removed, its models must be left somewhere, at least asleep.
     """
     service_name = step.task.service_name
     service = observation.service(service_name)
-    if service is None or not (is_healthy(service_name, observation) or step.owns_drain):
+    wakes = step.task.operation is InstanceOperation.REMOVE and is_asleep(service_name, observation)
+    if service is None or not (is_healthy(service_name, observation) or step.owns_drain or wakes):
         return []  # an unhealthy instance counts as serving nothing, even if a router uses it
     stopped = {service_name, *without}
     served = {
         model
         for name in observation.services or {}
-        if name not in stopped and is_serving(name, observation)
+        if name not in stopped and (is_serving(name, observation) or (wakes and is_asleep(name, observation)))
         for model in observation.models(name)
     }
     return [model for model in observation.models(service_name) if model not in served]

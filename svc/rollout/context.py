@@ -4,10 +4,15 @@ import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from svc.base.errors import CommandError, ConfigError
+from svc.base.errors import CommandError, ConfigError, SvcError
+from svc.base.secret_file import read
 from svc.base.signals import KeptInterrupt, deferred_interrupts
 from svc.client.registry import RegistryClient
+from svc.config.instance.load import load_one
 from svc.config.site import Site
+from svc.protocol.engine_key import parse_key
+from svc.protocol.instance_names import instance_name, instance_service, server_program
+from svc.protocol.service import ASLEEP
 from svc.rollout.actions import InstanceActions
 from svc.rollout.availability import last_instance_text, refused_losses
 from svc.rollout.engine import RolloutEngine, RolloutStopped
@@ -66,8 +71,11 @@ class RolloutContext:
         registry would send it requests in spite of a drain in this command's registry.
         """
         component = self.components.get(name)
-        task = Task(name, operation, self.is_listed(component), frozenset(after))
-        runs = self.observation.program_states.get(task.programs[0]) == "RUNNING"
+        service = self.observation.service(instance_service(name)) or {}
+        runs = self.observation.program_states.get(server_program(name)) == "RUNNING"
+        on_demand = component is not None and component.on_demand
+        wakes = on_demand and runs and operation.stops and service.get("status") != ASLEEP
+        task = Task(name, operation, self.is_listed(component), frozenset(after), on_demand, wakes)
         if component and not task.listed and runs and operation.stops and not self.options.limits.allow_downtime:
             raise CommandError(
                 f"{name}: it registers at {component.registry_url}, which is not the registry of this command; "
@@ -97,8 +105,17 @@ class RolloutContext:
         for loss in refused_losses(steps, self.observation):
             models.setdefault(loss.instance, []).append(loss.model)
         if models:
-            cure = "start another first, or give --allow-downtime"
-            raise ConfigError(*(f"{name}: {last_instance_text(lost)}; {cure}" for name, lost in models.items()))
+            raise ConfigError(
+                *(f"{name}: {last_instance_text(lost)}; {self._cure(lost)}" for name, lost in models.items())
+            )
+
+    def _cure(self, models: Collection[str]) -> str:
+        """Return what keeps these models available: an instance of them may be asleep."""
+        services = self.observation.services or {}
+        asleep = [name for name in services if services[name].get("status") == ASLEEP]
+        name = next((name for name in asleep if {*models} & {*self.observation.models(name)}), "")
+        first = f"wake another first (`svc wake {instance_name(name)} --wait`)" if name else "start another first"
+        return f"{first}, or give --allow-downtime"
 
     def require_listing_routers(self, tasks: Sequence[Task]) -> None:
         """Raise CommandError for a router that lists none of the instances that have to stop.
@@ -123,7 +140,7 @@ class RolloutContext:
         On Ctrl-C, print which instances are not done.
         """
         complete, lines = False, list[str]()
-        actions = InstanceActions(self.supervisord, self.observer.registry)
+        actions = InstanceActions(self.supervisord, self.observer.registry, self._api_key)
         try:
             with KeptInterrupt() as interrupt, waiting(self.console) as progress:
                 limits = self.options.limits
@@ -145,6 +162,15 @@ class RolloutContext:
             journal.end(complete)
             for line in lines:
                 self.print_line(line)
+
+    def _api_key(self, component: Component) -> str:
+        """Return the API key that an instance requires of its callers; "" if there is none that this user can read."""
+        try:
+            config = load_one(self.conf_d / component.source, self.options.settings)
+            file = config.backend.api_key_file
+            return read(self.site.root / file, parse_key, "[backend] api_key_file") if file else ""
+        except SvcError:
+            return ""
 
     def print_line(self, line: str) -> None:
         self.console.print_line(line)

@@ -5,6 +5,7 @@ import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.protocol.instance_names import babysitter_program, server_program
+from svc.protocol.on_demand_variables import ON_DEMAND_VARIABLE
 from svc.protocol.shim_variables import decoded
 from svc.supervision.program_config import AUTO, GroupConfig, ProgramConfig
 
@@ -23,6 +24,7 @@ class Update(enum.Enum):
     REPLACE = "replace"  # the whole group, as `supervisorctl update` does: an instance's server and babysitter restart
     REPLACE_PROGRAM = "replace the program"  # SupervisordClient.replace: the router keeps its socket
     REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over: the server keeps running and serving
+    REPLACE_ASLEEP = "replace what is asleep"  # an instance's server gets its new configuration without being started
     RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: the new process reads the TOML again
 
 
@@ -59,6 +61,7 @@ class GroupChange:
     programs: tuple[ProgramChange, ...] = ()
     stale_config: bool = False  # whether the babysitter has loaded an old version of its TOML
     members: tuple[str, ...] = ()  # names of all programs in the old or the new group
+    asleep: bool = False  # whether it is an instance on demand, before and after the change, and asleep now
 
     @property
     def update(self) -> Update:
@@ -67,7 +70,8 @@ class GroupChange:
         1. The whole group is updated if it is added, removed or foreign, or if its own keys or the set of its programs
            changed.
         2. For the registry and the router, their only program is replaced.
-        3. An instance is replaced whole if its server has changed; otherwise only its babysitter is replaced.
+        3. If only the server of an instance has changed, and it is asleep, it need not be drained.
+        4. Otherwise an instance is replaced whole if its server has changed, and if not, only its babysitter is.
         """
         babysitter = babysitter_program(self.name)
         if self.kind is not ChangeKind.CHANGED:
@@ -76,8 +80,10 @@ class GroupChange:
             return Update.REPLACE  # rule 1
         if self.component_kind != "babysitter":
             return Update.REPLACE_PROGRAM  # rule 2
+        if self.asleep and [p.name for p in self.programs] == [server_program(self.name)]:
+            return Update.REPLACE_ASLEEP  # rule 3
         if any(p.name != babysitter for p in self.programs):
-            return Update.REPLACE  # rule 3
+            return Update.REPLACE  # rule 4
         return Update.REPLACE_BABYSITTER if self.programs else Update.RESTART_BABYSITTER
 
     @property
@@ -87,16 +93,20 @@ class GroupChange:
 
 
 def difference(
-    running: Mapping[str, GroupConfig], wanted: Mapping[str, GroupConfig], stale_configs: Collection[str] = ()
+    running: Mapping[str, GroupConfig],
+    wanted: Mapping[str, GroupConfig],
+    stale_configs: Collection[str] = (),
+    asleep: Collection[str] = (),
 ) -> list[GroupChange]:
     """Return a change for each group that differs, sorted by name.
 
-    `stale_configs` are the instances whose babysitters have not loaded the current TOML.
+    `stale_configs` are the instances whose babysitters have not loaded the current TOML. `asleep` are those that sleep.
     """
+    changes = [_group_change(name, running, wanted, stale_configs) for name in sorted({*running, *wanted})]
     return [
-        change
-        for name in sorted({*running, *wanted})
-        if (change := _group_change(name, running, wanted, stale_configs))
+        dataclasses.replace(change, asleep=change.name in asleep and _stays_on_demand(change.name, running, wanted))
+        for change in changes
+        if change
     ]
 
 
@@ -105,6 +115,13 @@ def component_kind(group: GroupConfig) -> str:
     if {server_program(group.name), babysitter_program(group.name)} <= group.programs.keys():
         return "babysitter"
     return group.name if group.name in ("registry", "router") else ""
+
+
+def _stays_on_demand(name: str, running: Mapping[str, GroupConfig], wanted: Mapping[str, GroupConfig]) -> bool:
+    """Return whether an instance is on demand before and after the change."""
+    groups = [groups[name] for groups in (running, wanted) if name in groups]
+    programs = [group.programs.get(server_program(name)) for group in groups]
+    return all(program is not None and ON_DEMAND_VARIABLE in program.environment for program in programs)
 
 
 def _group_change(

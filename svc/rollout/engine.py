@@ -16,6 +16,7 @@ from svc.terminal.delay_report import DelayReport
 from svc.terminal.progress import Waiting
 
 POLL_INTERVAL_SECONDS = 0.2
+WAKE_INTERVAL_SECONDS = 1.0
 STAGES_THAT_END_SOON = (RolloutStage.STOPPING, RolloutStage.RETURNING, RolloutStage.ROUTING)
 STAGES_WHEN_HALTED = (RolloutStage.WAITING, RolloutStage.DONE, RolloutStage.FAILED)
 
@@ -36,6 +37,8 @@ class Acting(Protocol):
     def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool: ...
 
     def deregister(self, task: Task) -> bool: ...
+
+    def wake(self, component: Component) -> None: ...
 
 
 class RolloutStopped(CommandError):
@@ -78,6 +81,7 @@ class RolloutEngine:
         self._sleep = sleep
         self._steps: dict[str, Step] = {}
         self._waited_for: set[str] = set()  # the instances for which it was printed why requests are waited for
+        self._next_wake = 0.0
         self._failure: Decision | None = None
         self._handlers: dict[RolloutAction, Callable[[Step, Decision, RolloutObservation], None]] = {
             RolloutAction.DRAIN: self._drain,
@@ -99,6 +103,7 @@ class RolloutEngine:
             before = dict(self._steps)
             for decision in decide(self._steps, observation, self._limits, halted=self._failure is not None):
                 self._handlers[decision.action](self._steps[decision.name], decision, observation)
+            self._wake(observation)
             self._show_progress(observation)
             if self._is_over():
                 break
@@ -122,6 +127,16 @@ class RolloutEngine:
                 yield f"{name}: {state}" + (f", and drained: {_cure(name)}" if step.owns_drain else "")
             elif step.stage is RolloutStage.WAITING:
                 yield f"{name}: not begun"
+
+    def _wake(self, observation: RolloutObservation) -> None:
+        """Ask again, once a second, for each instance on demand that has to be awake after its operation."""
+        if self._clock() < self._next_wake:
+            return
+        self._next_wake = self._clock() + WAKE_INTERVAL_SECONDS
+        for component in self._awaited():
+            babysitter = observation.program_states.get(component.babysitter_program)
+            if self._steps[component.name].task.wakes and babysitter == "RUNNING":
+                self._actions.wake(component)
 
     def _awaited(self) -> list[Component]:
         names = [name for name, step in self._steps.items() if step.stage is RolloutStage.RETURNING]
@@ -228,7 +243,8 @@ class RolloutEngine:
         self._journal.done.add(step.task.name)
         self._journal.write()
         self._enter(step, RolloutStage.DONE)
-        self._progress.done(step.task.name, "answers, and stays drained by the operator" if drained else "back")
+        back = "asleep" if step.task.sleeps else "back"
+        self._progress.done(step.task.name, "answers, and stays drained by the operator" if drained else back)
 
     def _fail(self, step: Step, decision: Decision) -> None:
         if step.stage is RolloutStage.DRAINING:

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from svc.protocol.service import listed_models
+from svc.protocol.service import ASLEEP, listed_models
 
 # Service name -> whether the router uses the instance, and how many requests the router has in flight there.
 RouterInstances = Mapping[str, tuple[bool, int]]
@@ -40,6 +40,12 @@ class RolloutObservation:
 def is_healthy(service_name: str, observation: RolloutObservation) -> bool:
     """Return whether the registry lists a service as healthy."""
     return bool((observation.service(service_name) or {}).get("is_healthy"))
+
+
+def is_asleep(service_name: str, observation: RolloutObservation) -> bool:
+    """Return whether the registry lists an instance as asleep, and no operator has drained it."""
+    service = observation.service(service_name) or {}
+    return service.get("status") == ASLEEP and not service.get("drained")
 
 
 def is_used(service_name: str, observation: RolloutObservation) -> bool:

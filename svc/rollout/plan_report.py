@@ -24,7 +24,7 @@ class FileRow:
 @dataclasses.dataclass(frozen=True, slots=True)
 class ProgramRow:
     name: str
-    effect: str  # starts, stops, restarts
+    effect: str  # starts, stops, restarts, stays asleep
     edits: list[Edit]
 
 
@@ -111,12 +111,16 @@ def _program_effects(change: GroupChange, program_states: Mapping[str, str]) -> 
             and name not in _restarted_programs(change)
         ):
             continue
+        if change.update is Update.REPLACE_ASLEEP and name == server_program(change.name):
+            yield name, "stays asleep"
+            continue
         starts = kind is ChangeKind.ADDED or (kind is ChangeKind.CHANGED and program_states.get(name) in STATES_ENDED)
         yield name, "starts" if starts else "stops" if kind is ChangeKind.REMOVED else "restarts"
 
 
 def _restarted_programs(change: GroupChange) -> set[str]:
-    return {p.name for p in change.programs} | ({babysitter_program(change.name)} if change.stale_config else set())
+    renews_babysitter = change.stale_config or change.update is Update.REPLACE_ASLEEP
+    return {p.name for p in change.programs} | ({babysitter_program(change.name)} if renews_babysitter else set())
 
 
 def _program_edits(change: GroupChange, name: str) -> list[Edit]:
@@ -164,6 +168,8 @@ def _registry_effect(change: GroupChange) -> str:
 
 def _instance_effect(change: GroupChange) -> str:
     server = server_program(change.name)
+    if change.update is Update.REPLACE_ASLEEP:
+        return "; the new configuration counts when it wakes"
     if change.update is Update.REPLACE:
         return ", drained first: what it has begun, it finishes"
     if change.update is Update.REMOVE:

@@ -73,7 +73,8 @@ def propose(site: Site, settings: Settings, environ: Mapping[str, str], tomls: S
         if component.name in running.groups and (not tomls or absolute(source.conf_d / component.source) in given)
     ]
     stale_configs, silent = program_groups.stale_babysitters(checked, supervisord, source.conf_d, source.settings)
-    changes = tuple(difference(running.groups, wanted, stale_configs))
+    asleep = program_groups.asleep_instances(checked, supervisord)
+    changes = tuple(difference(running.groups, wanted, stale_configs, asleep))
     return Proposal(source, change, tuple(components), changes, supervisord, foreign, tuple(silent))
 
 

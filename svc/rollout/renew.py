@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 from svc.base.errors import CommandError
 from svc.client import probe
-from svc.protocol.instance_names import babysitter_program
+from svc.protocol.instance_names import babysitter_program, server_program
 from svc.rollout.diff import GroupChange, Update
 from svc.site import observe
 from svc.site.components import Component
-from svc.site.program_groups import loaded_config_digest
+from svc.site.program_groups import asleep_instances, loaded_config_digest
 from svc.supervision.client import SupervisordClient
 from svc.terminal.delay_report import DelayReport, Explain
 from svc.terminal.progress import Waiting
@@ -34,7 +34,10 @@ def renew(
     """
     for change in sorted(changes, key=lambda change: (ORDER.get(change.component_kind, 3), change.name)):
         progress.show(change.name, change.update.value)
-        ready = _readiness(change, components.get(change.name), supervisord)
+        component = components.get(change.name)
+        ready = _readiness(change, component, supervisord)
+        if component and change.update is Update.REPLACE_ASLEEP:
+            _require_asleep(component, supervisord)
         _carry_out(change, supervisord)
         delay = DelayReport(explain, progress.note)
         hint = "; the rest is not begun; `svc status` and logs/ tell more"
@@ -53,6 +56,21 @@ def restart_registry(component: Component, supervisord: SupervisordClient, timeo
     wait_until_ready("registry", _answers(component), timeout, delay=delay)
 
 
+def restart_asleep(component: Component, supervisord: SupervisordClient, timeout: float, delay: DelayReport) -> None:
+    """Replace the babysitter of an instance that is asleep, and stop its sleeping engine; the instance stays asleep."""
+    _require_asleep(component, supervisord)
+    ready = _taken_over(component, supervisord)
+    supervisord.stop(component.server_program)
+    supervisord.hand_over(component.babysitter_program)
+    wait_until_ready(component.name, ready, timeout, delay=delay)
+
+
+def _require_asleep(component: Component, supervisord: SupervisordClient) -> None:
+    """Raise CommandError for an instance that a request has woken since it was observed: it must be drained now."""
+    if not asleep_instances([component], supervisord):
+        raise CommandError(f"{component.name}: it has woken meanwhile; run this again, which drains it first")
+
+
 def wait_until_ready(
     name: str, ready: Ready, timeout: float, hint: str = "; see `svc status`", delay: DelayReport | None = None
 ) -> None:
@@ -68,6 +86,9 @@ def wait_until_ready(
 
 def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
     if change.update in (Update.REPLACE_BABYSITTER, Update.RESTART_BABYSITTER):
+        supervisord.hand_over(babysitter_program(change.name))
+    elif change.update is Update.REPLACE_ASLEEP:
+        supervisord.replace(server_program(change.name))  # supervisord does not start it
         supervisord.hand_over(babysitter_program(change.name))
     elif change.update is Update.REPLACE_PROGRAM:
         supervisord.replace(change.name)

@@ -24,10 +24,15 @@ def select_instances(
     2. A model selects the instances that list it.
     3. `all` selects all instances.
 
-    Only rule 1 selects an instance that was stopped by hand. Raise CommandError for an unknown argument.
+    Only rule 1 selects an instance that was stopped by hand; one on demand is asleep then, not stopped. Raise
+    CommandError for an unknown argument.
     """
     instances = {component.name: component for component in components if component.kind == "babysitter"}
-    started = [i for name, i in instances.items() if program_states.get(server_program(name), "STOPPED") != "STOPPED"]
+    started = [
+        instance
+        for name, instance in instances.items()
+        if instance.on_demand or program_states.get(server_program(name), "STOPPED") != "STOPPED"
+    ]
     by_model: dict[str, list[Component]] = {}
     for instance in started:
         for model in listed_models(services.get(instance.service_name, {})):

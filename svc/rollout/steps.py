@@ -14,6 +14,7 @@ import dataclasses
 import enum
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
+from svc.protocol.service import ASLEEP
 from svc.rollout.availability import last_instance_text, lost_models
 from svc.rollout.handover import handover_text
 from svc.rollout.observation import RolloutObservation, is_serving, requests_in_flight
@@ -154,7 +155,7 @@ def _decide_step(step: Step, observation: RolloutObservation, limits: RolloutLim
         late = f"it does not stop within {limits.timeout:g} s"
         return Decision(name, RolloutAction.FAIL, late) if seconds > limits.timeout else None
     if step.stage in (RolloutStage.RETURNING, RolloutStage.ROUTING):
-        for program in step.task.programs:
+        for program in step.task.started_programs:
             if observation.program_states.get(program) in STATES_FAILED:
                 return Decision(name, RolloutAction.FAIL, "it does not come back", program)
         if step.stage is RolloutStage.RETURNING and _answers(step, observation):
@@ -202,12 +203,15 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:
     """Return whether an instance answers, according to its babysitter and, if it is listed there, to the registry."""
-    running = all(observation.program_states.get(program) == "RUNNING" for program in step.task.programs)
-    if not running or step.task.name not in observation.answering:
-        return False
-    if not step.task.listed:
+    task = step.task
+    service = observation.service(task.service_name) or {}
+    running = all(observation.program_states.get(program) == "RUNNING" for program in task.started_programs)
+    if running and task.sleeps and (not task.listed or service.get("status") == ASLEEP):
         return True
-    service = observation.service(step.task.service_name) or {}
+    if not running or task.name not in observation.answering:
+        return False
+    if not task.listed:
+        return True
     listed = bool(observation.models(step.task.service_name))
     return service.get("status") == "running" and service.get("health_status") != "unhealthy" and listed
 
@@ -215,12 +219,14 @@ def _answers(step: Step, observation: RolloutObservation) -> bool:
 def _is_routed(step: Step, observation: RolloutObservation) -> bool:
     """Return whether every router uses an instance.
 
-    Also return True if no router will use it: the operator has drained it, or the command's registry does not list it.
+    Also return True if no router will use it: the operator has drained it, it is asleep, or the command's registry does
+    not list it.
     """
     if not step.task.listed:
         return True
     if observation.services is None:
         return False
-    if (observation.service(step.task.service_name) or {}).get("drained"):
+    service = observation.service(step.task.service_name) or {}
+    if service.get("drained") or (step.task.sleeps and service.get("status") == ASLEEP):
         return True
     return None not in observation.routers and is_serving(step.task.service_name, observation)

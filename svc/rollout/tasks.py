@@ -58,12 +58,28 @@ class RolloutLimits:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Task:
-    """An operation on an instance. It begins after the tasks of the instances in `after`, which use its ports."""
+    """An operation on an instance. It begins after the tasks of the instances in `after`, which use its ports.
+
+    An instance on demand is never started by the rollout: if it was awake, its babysitter is asked to wake it, so that
+    supervisord's extension finds room for it.
+    """
 
     name: str
     operation: InstanceOperation
     listed: bool = True  # whether the command's registry lists the instance
     after: frozenset[str] = frozenset()
+    on_demand: bool = False  # whether the instance is on demand after the operation
+    wakes: bool = False  # whether an instance on demand is awake before the operation, and so after it
+
+    @property
+    def sleeps(self) -> bool:
+        """Whether the instance is asleep after the operation."""
+        return self.on_demand and not self.wakes
+
+    @property
+    def started_programs(self) -> tuple[str, ...]:
+        """The full names of the programs that must run after the operation."""
+        return (babysitter_program(self.name),) if self.sleeps else self.programs
 
     @property
     def service_name(self) -> str:

@@ -16,6 +16,7 @@ from svc.client.babysitter import read_info
 from svc.config import router_keys
 from svc.config.instance.load import load
 from svc.config.site import Site
+from svc.protocol.service import ASLEEP
 from svc.render.files import MADE_BY, Change
 from svc.settings import Settings
 from svc.site.components import Component, keys_file_of, parse_components
@@ -151,6 +152,19 @@ def stale_babysitters(
         name for name, config in loaded.items() if None not in (config, expected[name]) and config != expected[name]
     }
     return stale, [name for name, config in loaded.items() if config is None]
+
+
+def asleep_instances(components: Iterable[Component], supervisord: SupervisordClient) -> set[str]:
+    """Return the instances on demand that are asleep: their server does not run, or their engine sleeps."""
+    states = {name: process.state for name, process in supervisord.processes().items()}
+    return {c.name for c in components if c.on_demand and _is_asleep(c, states.get(c.server_program, ""))}
+
+
+def _is_asleep(component: Component, server_state: str) -> bool:
+    if server_state != "RUNNING":
+        return server_state in ("STOPPED", "EXITED", "FATAL")
+    info = read_info(component.babysitter_url, HTTP_TIMEOUT_SECONDS)
+    return info is not None and info.get("state") == ASLEEP
 
 
 def loaded_config_digest(component: Component) -> str | None:

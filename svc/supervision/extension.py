@@ -37,6 +37,7 @@ from supervisor.states import SIGNALLABLE_STATES, STOPPED_STATES, ProcessStates,
 from supervisor.xmlrpc import Faults, RPCError
 
 from svc.base import private_files, version
+from svc.protocol.on_demand_variables import ON_DEMAND_VARIABLE
 from svc.supervision import log_position, restart_limits
 from svc.supervision.exits import ExitStatuses, ForcedRestarts, kill_group
 from svc.supervision.log_position import LogPosition
@@ -139,6 +140,8 @@ class Extension:
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
         """Give a program a new configuration. Start a program that has ended; end a running program with the signal.
 
+        An instance on demand that has ended stays asleep; if its last start had failed, that is forgotten.
+
         When the running process has ended, the program starts with the new configuration, even if the caller has died
         meanwhile. Raise RPCError for a process that is stopping, and for a running process if `signal_name` is empty or
         the program is not managed.
@@ -156,8 +159,10 @@ class Extension:
         if is_running:
             self.replaced.add(full_name(process))
             os.kill(process.pid, number)
-        else:
+        elif ON_DEMAND_VARIABLE not in config.environment:
             process.spawn()
+        elif process.get_state() == ProcessStates.FATAL:
+            process.change_state(ProcessStates.STOPPED)
 
     def shutdown_began(self, _event: Any) -> None:
         """Release every socket: supervisord ends, or reloads and then binds every socket again."""

@@ -140,3 +140,20 @@ def test_a_refused_replacement_is_reported_and_changes_nothing(supervisord):
     with pytest.raises(CommandError, match="qwen:server: there is no such program"):
         client.hand_over("qwen:server")
     assert client.process("qwen:server").state == "RUNNING"
+
+
+def test_an_instance_on_demand_is_replaced_without_being_started(supervisord):
+    environment = 'SVC_MAX_RESTARTS="0",SVC_RESTART_DELAY="0",SVC_ON_DEMAND="1"'
+    more = {"group": "qwen", "autostart": "false", "environment": environment}
+    supervisord.program("q", "sh -c 'exit 3'", **more)
+    client = supervisord.start().client
+    client.start("qwen:server", wait=False)
+    supervisord.await_state("qwen:server", "FATAL")
+    supervisord.program("q", "sleep 2000", **more)
+    client.changes()
+    client.replace("qwen:server")
+    assert client.process("qwen:server").state == "STOPPED", "its failed start counts no more"
+    assert not client.changes()
+    client.start("qwen:server", wait=False)
+    pid = client.process("qwen:server").pid
+    wait_until(lambda: b"2000" in Path(f"/proc/{pid}/cmdline").read_bytes())

@@ -19,6 +19,8 @@ class SimulatedInstance:
         self.in_flight = 0
         self.broken = False  # it does not come back after its next start
         self.starts = 0
+        self.on_demand = False  # it is started only by `wake`
+        self.wakes_needed = 0  # how often it must be asked to wake
 
 
 class SimulatedSite:
@@ -59,6 +61,7 @@ class SimulatedSite:
             for name, instance in self.instances.items()
             for program in ("server", "babysitter")
         }
+        states |= {f"{name}:babysitter": "RUNNING" for name, i in self.instances.items() if i.on_demand and i.starts}
         handovers = {instance_service(name): self._handover(i) for name, i in self.instances.items() if i.hands_over}
         listed = services if self.registry_answers else None
         return RolloutObservation(self.now, listed, [router], states, answering, [handovers])
@@ -69,7 +72,7 @@ class SimulatedSite:
 
     def _service(self, instance: SimulatedInstance) -> dict[str, Any]:
         return {
-            "status": "running" if instance.runs else "stopped",
+            "status": "running" if instance.runs else "asleep" if instance.on_demand and instance.starts else "stopped",
             "drained": instance.drained,
             **({"handover": True} if instance.hands_over else {}),
             "is_healthy": self._is_healthy(instance),
@@ -97,7 +100,13 @@ class SimulatedSite:
             return
         instance = self.instances.setdefault(task.name, SimulatedInstance("m"))
         instance.starts += 1
-        instance.runs = not instance.broken
+        instance.runs = not instance.broken and not instance.on_demand
+
+    def wake(self, component: Component) -> None:
+        self.calls.append(f"wake {component.name}")
+        instance = self.instances[component.name]
+        instance.wakes_needed -= 1
+        instance.runs = instance.wakes_needed <= 0
 
     def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
         if not self.registry_answers:

@@ -133,3 +133,10 @@ def test_a_service_that_its_babysitter_has_deregistered_is_no_failure():
 def test_a_registry_that_refuses_a_removal_is_reported():
     registry = RecordingRegistry("a", "a-server", error=Forbidden("read only"))
     assert not InstanceActions(RecordingSupervisord(), registry).deregister(RESTART)
+
+
+@pytest.mark.parametrize("operation", [InstanceOperation.REPLACE, InstanceOperation.ADD, InstanceOperation.RESTART])
+def test_only_the_babysitter_of_an_instance_on_demand_is_started(operation):
+    supervisord = RecordingSupervisord("a")
+    InstanceActions(supervisord, None).change(Task("a", operation, on_demand=True, wakes=True))
+    assert supervisord.calls[-1] == "start a:babysitter"

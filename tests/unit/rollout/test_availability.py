@@ -82,3 +82,24 @@ def test_an_unhealthy_instance_that_restarts_first_counts_with_its_models():
     assert losses(plan, observed(service("a", "m"), unhealthy)) == []
     drained = service("b", "m", healthy=False, drained=True)
     assert losses(plan, observed(service("a", "m"), drained)) == [Loss("m", "a", False)], "the operator's drain stays"
+
+
+def test_an_instance_that_is_asleep_does_not_take_the_place_of_one_that_serves():
+    running, wanted = [instance("a")], [instance("a", "new")]
+    asleep = service("b", "m", healthy=False, status="asleep")
+    assert lost(running, wanted, service("a", "m"), asleep) == [Loss("m", "a", False)]
+
+
+def test_the_restart_of_an_instance_that_is_asleep_loses_nothing():
+    running, wanted = [instance("a")], [instance("a", "new")]
+    assert lost(running, wanted, service("a", "m", healthy=False, status="asleep")) == []
+
+
+def test_a_removed_instance_that_is_asleep_must_not_be_the_last_of_its_model():
+    asleep = service("a", "m", healthy=False, status="asleep")
+    assert lost([instance("a")], [], asleep) == [Loss("m", "a", True)]
+    assert lost([instance("a")], [], asleep, service("b", "m", healthy=False, status="asleep")) == []
+    assert lost([instance("a")], [], asleep, service("b", "m")) == []
+    assert lost([instance("a")], [], asleep, service("b", "m", healthy=False, status="stopped")) == [
+        Loss("m", "a", True)
+    ]

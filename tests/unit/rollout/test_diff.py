@@ -84,3 +84,30 @@ def test_a_log_that_supervisord_names_itself_is_equal_to_any():
     named = group("cron", program("cron", stdout_logfile="/tmp/cron-stdout---supervisor-x.log"))
     assert changes([named], [auto]) == []
     assert changes([named], [group("cron", program("cron"))]) != []
+
+
+ON_DEMAND = {"SVC_ON_DEMAND": "1"}
+
+
+def sleeping(server="run", babysitter="watch", **environment):
+    return instance("a", server, babysitter, {**ON_DEMAND, **environment})
+
+
+def update(before, after, asleep=("a",)):
+    (change,) = difference({"a": before}, {"a": after}, asleep=asleep)
+    return change.update
+
+
+def test_the_server_of_an_instance_that_is_asleep_is_replaced_without_a_start():
+    assert update(sleeping(), sleeping("run new")) is Update.REPLACE_ASLEEP
+    assert update(sleeping(SVC_KEEP="1"), sleeping()) is Update.REPLACE_ASLEEP
+    assert update(sleeping(), sleeping("run new"), asleep=()) is Update.REPLACE, "it is awake"
+    change = difference({"a": sleeping()}, {"a": sleeping("run new")}, asleep={"a"})[0]
+    assert not change.interrupts
+
+
+def test_other_changes_of_an_instance_that_is_asleep_are_made_as_usual():
+    assert update(sleeping(), sleeping(babysitter="watch new")) is Update.REPLACE_BABYSITTER
+    assert update(sleeping(), sleeping("run new", "watch new")) is Update.REPLACE, "it may have another port"
+    assert update(sleeping(), instance("a", "run new")) is Update.REPLACE, "it is always on from now on"
+    assert update(instance("a"), sleeping("run new")) is Update.REPLACE

@@ -263,3 +263,22 @@ def test_the_reason_is_looked_for_when_an_instance_is_not_back_after_a_while(eng
     with pytest.raises(RolloutStopped):
         engine(site, DelayReport(explain, late.append, site.clock)).run(restart("a", "b"))
     wait_until(lambda: late == [["a"]], description="the thread of the report")
+
+
+def test_an_instance_on_demand_that_was_awake_is_asked_to_wake_until_it_does(engine):
+    site = SimulatedSite(a=SimulatedInstance("m"), b=SimulatedInstance("m"))
+    site.instances["a"].on_demand, site.instances["a"].wakes_needed = True, 3
+    began = site.now
+    engine(site).run([Task("a", InstanceOperation.RESTART, on_demand=True, wakes=True)])
+    assert site.calls == ["drain a", "stop a with 0 in flight", "restart a", *["wake a"] * 3, "undrain a"]
+    assert site.now - began >= 2, "once a second"
+    assert site.lines == ["a: back"]
+
+
+def test_a_new_instance_on_demand_stays_asleep(engine):
+    site = SimulatedSite(b=SimulatedInstance("m"))
+    site.instances["a"] = SimulatedInstance("n")
+    site.instances["a"].on_demand, site.instances["a"].runs = True, False
+    engine(site).run([Task("a", InstanceOperation.ADD, on_demand=True)])
+    assert site.calls == ["add a"]
+    assert site.lines == ["a: asleep"]

@@ -124,3 +124,14 @@ def test_a_report_is_json_and_holds_no_secret():
     for report in (reported([old], [new]), reported([], [new]), reported([old], [])):
         assert "hunter" not in json.dumps(dataclasses.asdict(report)) + "".join(text(report))
     assert "(another value)" in "".join(text(reported([old], [new])))
+
+
+def test_an_instance_that_is_asleep_stays_so():
+    on_demand = {"SVC_ON_DEMAND": "1"}
+    before, after = instance("a", "run", environment=on_demand), instance("a", "run new", environment=on_demand)
+    changes = difference({"a": before}, {"a": after}, asleep={"a"})
+    report = plan_report(changes, [], 7, {"a:server": "STOPPED", "a:babysitter": "RUNNING"}, [], [], [], [])
+    assert text(report)[0] == (
+        "~ a: changed: a:server stays asleep, a:babysitter restarts; the new configuration counts when it wakes"
+    )
+    assert text(report)[-1] == "0 added, 1 changed, 0 removed; 0 instances to restart. `svc apply` does it."

@@ -1,10 +1,14 @@
 """Programs that need no drain are updated in a fixed order, each by the smallest change of supervisord."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from svc.base.errors import CommandError
 from svc.rollout.diff import ChangeKind, Edit, GroupChange, ProgramChange
-from svc.rollout.renew import renew, wait_until_ready
+from svc.rollout.renew import renew, restart_asleep, wait_until_ready
+from svc.site.components import Component
+from svc.terminal.delay_report import DelayReport
 
 
 class RecordingSupervisord:
@@ -70,3 +74,59 @@ def test_waiting_ends_as_soon_as_the_component_is_ready():
     answers = iter([False, True])
     wait_until_ready("router", lambda: next(answers), timeout=10)
     assert next(answers, None) is None
+
+
+class SleepingSupervisord(RecordingSupervisord):
+    """The server of `qwen` is in the state `state`; its babysitter is replaced at once."""
+
+    def __init__(self, state):
+        super().__init__()
+        self.state = state
+        self.pid = 1
+
+    def processes(self):
+        return {"qwen:server": SimpleNamespace(state=self.state)}
+
+    def process(self, name):
+        return SimpleNamespace(state="RUNNING", pid=self.pid)
+
+    def hand_over(self, name):
+        self.calls.append(("hand_over", name))
+        self.pid += 1
+
+
+ON_DEMAND = Component("qwen", "babysitter", "127.0.0.1", (1, 1), ("qwen:server", "qwen:babysitter"), on_demand=True)
+
+
+@pytest.fixture
+def answering(monkeypatch):
+    monkeypatch.setattr("svc.rollout.renew.loaded_config_digest", lambda component: "digest")
+
+
+def sleeping_change():
+    server = ProgramChange("qwen:server", ChangeKind.CHANGED, (Edit("command", "a", "b"),))
+    return GroupChange("qwen", ChangeKind.CHANGED, "babysitter", programs=(server,), asleep=True)
+
+
+@pytest.mark.usefixtures("answering")
+@pytest.mark.parametrize("state", ["STOPPED", "FATAL"])
+def test_what_is_asleep_gets_its_configuration_and_a_new_babysitter(state):
+    supervisord, progress = SleepingSupervisord(state), SilentProgress()
+    renew([sleeping_change()], {"qwen": ON_DEMAND}, supervisord, progress, timeout=1)
+    assert supervisord.calls == [("replace", "qwen:server"), ("hand_over", "qwen:babysitter")]
+    assert progress.lines == ["qwen: done: replace what is asleep"]
+
+
+@pytest.mark.usefixtures("answering")
+def test_what_has_woken_since_the_plan_is_left_alone():
+    supervisord = SleepingSupervisord("STARTING")
+    with pytest.raises(CommandError, match="qwen: it has woken meanwhile; run this again"):
+        renew([sleeping_change()], {"qwen": ON_DEMAND}, supervisord, SilentProgress(), timeout=1)
+    assert supervisord.calls == []
+
+
+@pytest.mark.usefixtures("answering")
+def test_the_restart_of_what_is_asleep_leaves_it_asleep():
+    supervisord = SleepingSupervisord("STOPPED")
+    restart_asleep(ON_DEMAND, supervisord, 1, DelayReport(None, lambda line: None))
+    assert supervisord.calls == [("stop", "qwen:server"), ("hand_over", "qwen:babysitter")]

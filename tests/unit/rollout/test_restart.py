@@ -39,11 +39,11 @@ def write(context: RolloutContext, port: object) -> None:
 def test_several_routers_of_the_command_are_no_error_of_the_toml(context: RolloutContext) -> None:
     write(context, 8100)
 
-    _require_valid_configs(context, [TASK])
+    _require_valid_configs(context, [TASK.name])
 
 
 def test_a_toml_that_its_babysitter_would_refuse_is_refused(context: RolloutContext) -> None:
     write(context, '"x"')
 
     with pytest.raises(ConfigError, match="port"):
-        _require_valid_configs(context, [TASK])
+        _require_valid_configs(context, [TASK.name])

@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from svc.base.errors import CommandError
@@ -31,3 +33,10 @@ def test_an_argument_is_an_instance_a_model_or_all_that_are_started(arguments: l
 def test_an_unknown_argument_is_an_error(argument: str):
     with pytest.raises(CommandError, match="no instance of this host has this name or model; "):
         select_instances(["a", argument], PARTS, SERVICES, STATES)
+
+
+def test_an_instance_that_is_asleep_is_selected_with_its_model_and_with_all():
+    on_demand = [dataclasses.replace(component, on_demand=True) for component in PARTS]
+    services = {**SERVICES, "c-server": {"metadata": {"models": ["m"]}}}
+    assert [c.name for c in select_instances(["all"], on_demand[1:], services, STATES)] == ["a", "b", "c"]
+    assert [c.name for c in select_instances(["m"], on_demand[1:], services, STATES)] == ["a", "b", "c"]

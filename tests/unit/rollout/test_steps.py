@@ -329,3 +329,35 @@ def test_an_instance_of_another_registry_is_back_when_it_answers():
     assert decided(own, observed(states=RUNNING, answering=("a",))) == [Decision("a", Action.UNDRAIN)]
     own = steps(Step(task("a", listed=False), Stage.ROUTING))
     assert decided(own, observed(states=RUNNING)) == [Decision("a", Action.FINISH)]
+
+
+ASLEEP = {"a:server": "STOPPED", "a:babysitter": "RUNNING"}
+
+
+def asleep(**more: Any) -> dict[str, Any]:
+    return service("m", healthy=False, status="asleep", **more)
+
+
+@pytest.mark.parametrize("stage", [Stage.RETURNING, Stage.ROUTING])
+def test_an_instance_on_demand_is_done_when_it_is_registered_as_asleep(stage):
+    step = Step(task("a", on_demand=True), stage)
+    done = Action.UNDRAIN if stage is Stage.RETURNING else Action.FINISH
+    assert [d.action for d in decide(steps(step), observed(1, ASLEEP, a=asleep()), LIMITS)] == [done]
+    starting = observed(1, {**ASLEEP, "a:babysitter": "STARTING"}, a=service("m", healthy=False, status="stopped"))
+    assert decide(steps(step), starting, LIMITS) == []
+
+
+def test_an_instance_on_demand_that_was_awake_is_done_when_it_is_awake_again():
+    step = Step(task("a", on_demand=True, wakes=True), Stage.RETURNING)
+    assert decide(steps(step), observed(1, ASLEEP, a=asleep()), LIMITS) == []
+    running = dict.fromkeys(ASLEEP, "RUNNING")
+    back = decide(steps(step), observed(1, running, ("a",), a=service("m")), LIMITS)
+    assert [decision.action for decision in back] == [Action.UNDRAIN]
+
+
+def test_a_failed_start_of_long_ago_does_not_stop_the_rollout_of_an_instance_that_stays_asleep():
+    step = Step(task("a", on_demand=True), Stage.RETURNING)
+    failed = {**ASLEEP, "a:server": "FATAL"}
+    assert decide(steps(step), observed(1, failed, a=service("m", healthy=False, status="starting")), LIMITS) == []
+    awake = Step(task("a", on_demand=True, wakes=True), Stage.RETURNING)
+    assert [d.action for d in decide(steps(awake), observed(1, failed, a=asleep()), LIMITS)] == [Action.FAIL]
