@@ -47,8 +47,14 @@ class RouterClient:
         except (requests.RequestException, ValueError, KeyError, TypeError):
             return None
         return [
-            {"name": name, "healthy": up, "ejected": ejected, "failing": failing, "models": [UNKNOWN_MODEL]}
-            for name, (up, ejected, failing) in marks.items()
+            {
+                "name": name,
+                "healthy": mark.is_up,
+                "ejected": mark.is_ejected,
+                "failing": mark.is_failing,
+                "models": [UNKNOWN_MODEL],
+            }
+            for name, mark in marks.items()
         ]
 
     def instance_loads(self) -> dict[str, InstanceLoad] | None:

@@ -9,9 +9,9 @@ from svc.base.counter_rates import Counts
 PREFIX = "svc_router_"
 STATUS_CLIENT_CLOSED_REQUEST = "499"  # not an error: the client closed the connection
 FAILURES_WITHOUT_STATUS = ("cut",)  # the stream broke after the status was sent
-UP, FAILING, EJECTED = "up", "failing", "ejected"
+UP, FAILING, EJECTED, ASLEEP = "up", "failing", "ejected", "asleep"
 UNUSED = "unused"  # state of an instance that is not up; the metrics do not show the reason
-MARK_METRICS = tuple(f"svc_router_instance_{mark}" for mark in ("up", "ejected", "failing"))
+MARK_METRICS = tuple(f"svc_router_instance_{mark}" for mark in ("up", "ejected", "failing", "asleep"))
 
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
@@ -34,11 +34,12 @@ class RouterRequests(NamedTuple):
 
 
 class InstanceMarks(NamedTuple):
-    """What the metrics show of an instance's state: whether it gets new requests, is ejected, or is failing."""
+    """What the metrics show of an instance's state: whether it gets requests, is ejected, failing, or asleep."""
 
     is_up: bool
     is_ejected: bool
     is_failing: bool
+    is_asleep: bool = False  # an older router does not report it
 
 
 class RouterScrape(NamedTuple):
@@ -50,7 +51,8 @@ class RouterScrape(NamedTuple):
     queue: Mapping[str, int]  # model -> number of queued requests; "" stands for requests for any model
     serving: Mapping[str, int]  # model -> number of instances
     in_flight: Mapping[str, int]  # instance -> number of requests in flight
-    states: Mapping[str, str]  # instance -> state: up, failing, ejected, unused
+    states: Mapping[str, str]  # instance -> state: up, failing, ejected, asleep, unused
+    asleep: Mapping[str, int]  # model that has on-demand instances -> 1 while requests wait until one is awake
 
 
 def parse_metrics(text: str, now: float) -> RouterScrape:
@@ -66,6 +68,7 @@ def parse_metrics(text: str, now: float) -> RouterScrape:
         _counts(samples, "svc_router_model_instances", "model"),
         _counts(samples, "svc_router_requests_in_flight"),
         {name: _state(marks) for name, marks in _marks(samples).items()},
+        _counts(samples, "svc_router_model_asleep", "model"),
     )
 
 
@@ -179,14 +182,14 @@ def _loads(samples: Samples) -> dict[str, InstanceLoad]:
 
 
 def _marks(samples: Samples) -> dict[str, InstanceMarks]:
-    up, ejected, failing = (_by_label(samples, metric) for metric in MARK_METRICS)
-    return {name: InstanceMarks(bool(up[name]), bool(ejected.get(name)), bool(failing.get(name))) for name in up}
+    up, *others = (_by_label(samples, metric) for metric in MARK_METRICS)
+    return {name: InstanceMarks(bool(up[name]), *(bool(other.get(name)) for other in others)) for name in up}
 
 
 def _state(marks: InstanceMarks) -> str:
     if marks.is_up:
         return FAILING if marks.is_failing else UP
-    return EJECTED if marks.is_ejected else UNUSED
+    return ASLEEP if marks.is_asleep else EJECTED if marks.is_ejected else UNUSED
 
 
 def _by_label(samples: Samples, metric: str, label: str = "instance") -> dict[str, float]:

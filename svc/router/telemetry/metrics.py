@@ -16,6 +16,7 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from svc.protocol.service import ASLEEP
 from svc.router.state import RouterState
 from svc.router.telemetry.statistics import Histogram, InstanceStatistics
 from svc.router.usage.ledger import Ledger
@@ -121,6 +122,8 @@ class RouterMetrics(Collector):
         ejected = GaugeMetricFamily("svc_router_instance_ejected", "1 while it is ejected.", labels=INSTANCE)
         failing = GaugeMetricFamily("svc_router_instance_failing", "1 while most answers are 500.", labels=INSTANCE)
         serving = GaugeMetricFamily("svc_router_model_instances", "Instances that get its requests.", labels=MODEL)
+        asleep = GaugeMetricFamily("svc_router_instance_asleep", "1 while it is asleep.", labels=INSTANCE)
+        waking = GaugeMetricFamily("svc_router_model_asleep", "1 while requests wait until one is awake.", labels=MODEL)
         instances_by_model: Counter[str] = Counter()
         for target in table.targets:
             instances_by_model.update(dict.fromkeys(target.models, target.name in table.candidates))
@@ -137,11 +140,13 @@ class RouterMetrics(Collector):
             up.add_metric(label, int(target.name in table.candidates))
             ejected.add_metric(label, int(state.health.is_ejected(target.name)))
             failing.add_metric(label, int(state.health.is_failing(target, table)))
+            asleep.add_metric(label, int(target.status == ASLEEP))
         for model, count in instances_by_model.items():
             serving.add_metric([model], count)
+            waking.add_metric([model], int(model in table.asleep and state.balancer.wakes.may_wait(model, table)))
         yield self._handovers()
         yield from (attempts, errors, answered, seconds, ejections, tokens, first, in_flight)
-        yield from (up, ejected, failing, serving)
+        yield from (up, ejected, failing, asleep, serving, waking)
 
     def _handovers(self) -> Metric:
         """Return the requests at the instances that hand over; those of other instances may be past counts."""

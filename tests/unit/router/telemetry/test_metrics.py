@@ -2,6 +2,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from svc.router.balance.routing_table import Origin
+from svc.router.balance.wakes import WakeState
 from svc.router.state import RouterState
 from svc.router.telemetry.metrics import RouterMetrics
 from tests.unit.router.examples import state, target
@@ -35,6 +36,22 @@ def test_instances_that_get_requests_are_counted_by_model():
     assert metrics["svc_router_model_instances", "gone"] == 0, "known, and served by no instance"
     assert metrics["svc_router_queue_limit",] == 7
     assert metrics["svc_router_queue", "m"] == 0
+
+
+def test_instances_that_are_asleep_and_their_models_are_marked():
+    on_demand = {"on_demand": True}
+    router = state(
+        target("a", "m", status="asleep", metadata=on_demand),
+        target("b", "awake", metadata=on_demand),
+        target("c", "lost", status="asleep", metadata=on_demand),
+        target("d", "other"),
+    )
+    router.balancer.wakes.states = {"lost": WakeState("needs 38 GB, has 24 GB", impossible=True)}
+    metrics = samples(router)
+    marks = {key[1]: value for key, value in metrics.items() if key[0] == "svc_router_instance_asleep"}
+    assert marks == {"a": 1, "b": 0, "c": 1, "d": 0}
+    models = {key[1]: value for key, value in metrics.items() if key[0] == "svc_router_model_asleep"}
+    assert models == {"m": 1, "awake": 0, "lost": 0, "other": 0}, "a model that cannot be woken is an alert"
 
 
 def test_attempts_errors_and_retries_are_counted():
