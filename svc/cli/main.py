@@ -49,12 +49,14 @@ COMMANDS = {
     "router": "Run the router in the foreground.",
     "run": "Run one instance with its babysitter, without a site.",
     "services": "Show the services that the registry lists.",
+    "sleep": "Put an instance on demand to sleep, so that its GPUs are free.",
     "status": "Show every program of the site and its health.",
     "top": "Show what the router does now, by model and by instance.",
     "undrain": "Send requests to a drained instance again.",
     "up": "Start the site, or bring a running one up to date.",
     "usage": "Show what keys, users and models have used.",
     "version": "Show the versions of svc, of Python and of the packages it uses.",
+    "wake": "Wake an instance that is asleep, as a request for its model would.",
 }
 HIDDEN_COMMANDS = ("launch", "prepare")
 

@@ -55,6 +55,12 @@ def models(context: click.Context, _parameter: click.Parameter, incomplete: str)
     return _items(sorted(names), incomplete, MODEL)
 
 
+def services_and_models(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what `services` and `models` return."""
+    items = [*services(context, parameter, incomplete), *models(context, parameter, incomplete)]
+    return list({item.value: item for item in items}.values())
+
+
 def keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of the API keys in the file of keys that the command would use."""
     with suppress(SvcError, OSError):

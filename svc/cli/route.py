@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from svc.base.errors import CommandError
-from svc.cli.options import complete_files, console, settings
+from svc.cli.operator_options import operator_options, router_operator
+from svc.cli.options import complete_files, console
 from svc.client.route_query import ask_route
-from svc.site.access import router_url as site_router_url
 from svc.terminal.output import echo_json
 from svc.terminal.route_lines import route_lines
 from svc.terminal.screen import width_of
@@ -41,13 +41,6 @@ def _read_body(file: str | None, method: str) -> bytes:
         raise CommandError(f"{file}: cannot read it: {error.strerror}") from None
 
 
-def _read_key(file: str) -> str:
-    try:
-        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError as error:
-        raise CommandError(f"{file}: cannot read the key: {error.strerror}; correct --key-file") from None
-
-
 def _cure(route: Mapping[str, Any]) -> str:
     """Return what to do if the router has no instance for the model; empty for any other error."""
     if route["model"] is None or route["error"]["code"] not in NO_INSTANCE_CODES:
@@ -61,13 +54,7 @@ def _cure(route: Mapping[str, Any]) -> str:
 @click.option("--path", default="/v1/chat/completions", show_default=True, help="the path of the request")
 @click.option("-X", "--method", default="POST", show_default=True, help="the method of the request")
 @click.option("--json", "as_json", is_flag=True, help="for programs: the router's answer")
-@click.option(
-    "--key-file",
-    metavar="FILE",
-    help="file with an operator's key, if the router wants keys",
-    shell_complete=complete_files,
-)
-@click.option("--router-url", metavar="URL", help="the router  [ROUTER_URL; default: the site's]")
+@operator_options
 def command(
     file: str | None,
     headers: dict[str, str],
@@ -103,10 +90,8 @@ def command(
                                    excluded (why it cannot get the request, or "")
       error                        that the request would get: status, message, type, param, code; or null
     """
-    url = site_router_url(settings(launch={"router_url": router_url})).split(",")[0]
-    if key_file is not None:
-        headers = {**headers, "Authorization": f"Bearer {_read_key(key_file)}"}
-    route = ask_route(url, method.upper(), path, {**DEFAULT_HEADERS, **headers}, _read_body(file, method.upper()))
+    router, body = router_operator(router_url, key_file), _read_body(file, method.upper())
+    route = ask_route(router, method.upper(), path, {**DEFAULT_HEADERS, **headers}, body)
     if as_json:
         echo_json(route, indent=2)
     else:

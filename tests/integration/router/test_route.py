@@ -11,6 +11,7 @@ import requests
 
 from svc.base.errors import NotFound
 from svc.client.route_query import ask_route
+from svc.client.router_operator import RouterOperator
 from tests.fork_server import SCRIPT
 from tests.integration.fakes import Mock, mock
 from tests.integration.router.routers import Router, router, service, static
@@ -111,7 +112,7 @@ def test_the_command(services: Path, tmp_path: Path):
 
 def test_what_is_no_router_is_named(mocks: list[Mock]):
     with pytest.raises(NotFound, match="is no router, or is older than this command: no /route; correct --router-url"):
-        ask_route(mocks[0].url, "POST", "/v1/chat/completions", {}, b"{}")
+        ask_route(RouterOperator(mocks[0].url), "POST", "/v1/chat/completions", {}, b"{}")
 
 
 def test_the_command_sends_an_operators_key(services: Path, tmp_path: Path):
