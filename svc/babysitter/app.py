@@ -9,6 +9,7 @@ from flask import Flask, Response, jsonify, request
 
 from svc.babysitter import openapi
 from svc.babysitter.continuation_check import ContinuationCheck
+from svc.babysitter.gpu_reporter import GpuReporter
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.lifecycle import LifecycleState
 from svc.babysitter.monitor import Monitor, model_ids
@@ -38,6 +39,7 @@ def create_app(
     on_demand: OnDemand | None = None,
     begin_round: Callable[[], object] = lambda: None,
     key: Callable[[], str] = lambda: "",
+    gpu_reporter: GpuReporter | None = None,
 ) -> Flask:
     """Return the application. Without `hosts`, a request may have any Host header.
 
@@ -88,7 +90,7 @@ def create_app(
         """The babysitter's metrics, for Prometheus."""
         from svc.babysitter.metrics import BabysitterMetrics  # imported when first needed, because it takes 10 ms
 
-        metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits, on_demand)
+        metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits, on_demand, gpu_reporter)
         text, content_type = metrics.text(request.headers.get("Accept", ""))
         return Response(text, content_type=content_type)
 

@@ -7,6 +7,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from svc.babysitter.gpu_metrics import gpu_metrics
+from svc.babysitter.gpu_reporter import GpuReporter
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.health_rules import ProbeOutcome
 from svc.babysitter.lifecycle import LifecycleState
@@ -27,12 +29,14 @@ class BabysitterMetrics(Collector):
         hang_probe: HangProbe,
         limits: ResourceLimits,
         on_demand: OnDemand | None = None,
+        gpu_reporter: GpuReporter | None = None,
     ) -> None:
         self.monitor = monitor
         self.registrar = registrar
         self.hang_probe = hang_probe
         self.limits = limits
         self.on_demand = on_demand
+        self.gpu_reporter = gpu_reporter
         self.registry = CollectorRegistry()
         self.registry.register(self)
 
@@ -79,6 +83,8 @@ class BabysitterMetrics(Collector):
         yield from self._checks()
         if self.on_demand is not None and self.monitor.config.on_demand:
             yield from self._sleep(self.on_demand)
+        if self.gpu_reporter is not None and self.gpu_reporter.latest is not None:
+            yield from gpu_metrics(self.gpu_reporter.latest)
 
     def _sleep(self, on_demand: OnDemand) -> Iterator[Metric]:
         """Yield the metrics of an instance on demand."""

@@ -17,6 +17,7 @@ from svc.babysitter.engine_check import EngineCheck, with_deadline
 from svc.babysitter.engine_client import EngineClient, get_text
 from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
 from svc.babysitter.engine_status import EngineStatus
+from svc.babysitter.gpu_reporter import gpu_reporter
 from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.http_server import SWEEP_INTERVAL_SECONDS, BabysitterServer
 from svc.babysitter.instance_watch import InstanceWatch, PortWatch, SupervisordWatch
@@ -40,6 +41,7 @@ from svc.client.load_sender import LoadSender
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter import local_machine
+from svc.protocol.gpu import GPU_INTERVAL_SECONDS
 from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.instance_names import instance_service, server_program
 from svc.supervision.client import SupervisordClient
@@ -114,11 +116,13 @@ class Babysitter:
         )
         self.load_sender = LoadSender(registry)
         load_reporter = LoadReporter(self.monitor, page, self._send_load)
+        reporter = gpu_reporter(config, directory, self.registrar)
         self.limits = ResourceLimits(self.monitor, load.read, self.restarter, memory_used)
         self.process_loop = Loop("process", self._poll_process, POLL_INTERVAL_SECONDS)
         self.engine_loop = Loop("engine", self._check_engine, POLL_INTERVAL_SECONDS)
         self.heartbeat_loop = Loop("heartbeat", self._send_heartbeat, config.heartbeat_interval)
         self.loops = [self.process_loop, self.engine_loop, self.heartbeat_loop]
+        self.loops.append(Loop("GPUs", reporter.run_round, GPU_INTERVAL_SECONDS))
         has_probe, has_limits = config.probe == "generate", bool(config.startup_timeout or config.max_memory)
         self.reports_only = not self.supervised and (has_probe or has_limits)
         if config.load_interval and config.registry_urls:
@@ -151,6 +155,7 @@ class Babysitter:
             on_demand=self.on_demand,
             begin_round=self._begin_on_demand_round,
             key=lambda: engine.key,
+            gpu_reporter=reporter,
         )
         self.http = BabysitterServer((config.bind_host, config.babysitter_port), app)
         self.loops.append(Loop("connections", self.http.sweep, SWEEP_INTERVAL_SECONDS))

@@ -14,7 +14,7 @@ from svc.base.errors import BadRequest, SvcError, Unavailable
 from svc.base.http import fetch
 from svc.base.token_file import first_token
 from svc.client.registry_answers import connection_problem, failure_of, is_event, is_service, result_of
-from svc.protocol.gpu import ListedHost
+from svc.protocol.gpu import GpuReport, ListedHost
 from svc.protocol.instance_load import ListedLoad
 
 log = logging.getLogger(__name__)
@@ -124,6 +124,10 @@ class RegistryClient:
     def gpus(self) -> list[ListedHost]:
         """Return the GPUs of all hosts that report them; raise NotFound for an older registry, which lists none."""
         return self._list("/gpus", _Hosts, "GPUs").hosts
+
+    def report_gpus(self, name: str, report: GpuReport) -> None:
+        """Report the GPUs of the host of the service `name`; raise NotFound for an older registry."""
+        self._call("POST", f"/services/{name}/gpus", msgspec.to_builtins(report))
 
     def register(self, service: dict[str, Any]) -> dict[str, Any]:
         """Register a service, or replace its registration; return the service as the registry stores it."""

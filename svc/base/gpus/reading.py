@@ -46,6 +46,10 @@ class GpuReader:
         self._chosen: VendorTool | None = None
         self._constant: dict[tuple[str, ...], str] = {}  # arguments of a constant query of the chosen tool -> output
 
+    def is_installed(self) -> bool:
+        """Return whether a vendor's tool is installed."""
+        return any(self._find(tool.program) for tool in self._tools)
+
     def read(self, timeout: float = TIMEOUT_SECONDS) -> HostGpus | None:
         """Read the GPUs now; return None if no vendor's tool is installed.
 

@@ -1,0 +1,150 @@
+"""Reads the GPUs of this host and reports them: one babysitter of a site does this, the others see that it is done."""
+
+import fcntl
+import logging
+import os
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from svc.babysitter.registrar import Registrar
+from svc.base import atomic_file, private_files
+from svc.base.errors import SvcError, Unavailable
+from svc.base.gpus.gpu import Gpu, HostGpus
+from svc.base.gpus.reading import GpuReader
+from svc.config.instance.model import InstanceConfig
+from svc.protocol.gpu import GPU_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, GpuReport, fitted
+
+log = logging.getLogger(__name__)
+LOCK_FILE, READING_FILE = "gpus.lock", "gpus.json"
+READ_TIMEOUT_SECONDS = 20.0  # nothing waits for this reading; nvidia-smi without persistence mode takes many seconds
+SEARCH_INTERVAL_SECONDS = 60.0  # pause while no vendor's tool is installed
+IDLE_SHARE = 4  # pause, in multiples of the time that the reading took
+MAX_SENT_COMMAND_LENGTH = 60
+Send = Callable[[GpuReport], object]
+
+
+def gpu_reporter(config: InstanceConfig, directory: Path, registrar: Registrar) -> "GpuReporter":
+    """Return the reporter of a babysitter; it sends nothing while the registry does not know the babysitter."""
+
+    def send(report: GpuReport) -> None:
+        if registrar.registered:
+            registrar.client.report_gpus(config.name, report)
+
+    return GpuReporter(directory, socket.gethostname(), send if config.registry_urls else None)
+
+
+class GpuReporter:
+    """Call `run_round` again and again; it returns the seconds to pause before the next call.
+
+    `directory` is the site's state directory. `send` sends a report to the registry, and is None without a registry.
+    `latest` is the last reading while this babysitter is the one that reads, else None.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        hostname: str,
+        send: Send | None,
+        reader: GpuReader | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.latest: HostGpus | None = None
+        self._directory = directory
+        self._hostname = hostname
+        self._send = send
+        self._reader = reader or GpuReader()
+        self._clock = clock
+        self._lock: int | None = None  # the descriptor of the lock file, while this babysitter is the one that reads
+        self._complaint: str | None = None  # the problem that was logged last; None before the first reading
+
+    def run_round(self) -> float:
+        """Read the GPUs, write them to the file and send them, unless another babysitter of the site does."""
+        if not self._reader.is_installed():
+            self._end()
+            return SEARCH_INTERVAL_SECONDS
+        if not self._is_reader():
+            return GPU_INTERVAL_SECONDS
+        begun = self._clock()
+        reading = self._reader.read(READ_TIMEOUT_SECONDS)
+        took = self._clock() - begun
+        if reading is None:
+            self._end()
+            return SEARCH_INTERVAL_SECONDS
+        self.latest = reading
+        self._log_change(reading)
+        pause = max(GPU_INTERVAL_SECONDS, IDLE_SHARE * took)
+        self._report(reading, min(MAX_INTERVAL_SECONDS, pause + took))
+        return pause
+
+    def _is_reader(self) -> bool:
+        """Return whether this babysitter holds the lock, or takes it now; the kernel frees it when its holder ends."""
+        if self._lock is not None:
+            return True
+        descriptor = -1
+        try:
+            private_files.make_directory(self._directory)
+            descriptor = os.open(self._directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if descriptor >= 0:
+                os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                log.debug("%s: %s", self._directory / LOCK_FILE, error.strerror)
+            return False
+        self._lock = descriptor
+        return True
+
+    def _end(self) -> None:
+        """Let another babysitter read."""
+        self.latest = None
+        if self._lock is not None:
+            with suppress(OSError):
+                (self._directory / READING_FILE).unlink(missing_ok=True)
+            os.close(self._lock)
+            self._lock = None
+
+    def _report(self, reading: HostGpus, interval: float) -> None:
+        gpus = tuple(map(_with_short_commands, reading.gpus))
+        report = GpuReport(
+            hostname=self._hostname, tool=reading.tool, gpus=gpus, problem=reading.problem, interval=round(interval, 1)
+        )
+        try:
+            content = msgspec.json.encode(report)
+            atomic_file.write(self._directory / READING_FILE, content + b"\n", 0o644, durable=False)
+        except OSError as error:
+            log.debug("%s: %s", self._directory / READING_FILE, error.strerror)
+        if self._send is not None:
+            try:
+                self._send(fitted(report))
+            except Unavailable:
+                pass  # the heartbeats log that no registry answers
+            except SvcError as error:  # for example an older registry, which does not know the path
+                log.debug("the registry refuses the GPUs: %s", error.message)
+
+    def _log_change(self, reading: HostGpus) -> None:
+        """Log the first reading, and each new problem and its end, once."""
+        if reading.problem == self._complaint:
+            return
+        if reading.problem:
+            log.warning("GPUs: %s", reading.problem)
+        else:
+            log.info("GPUs: %s lists %d", reading.tool, len(reading.gpus))
+        self._complaint = reading.problem
+
+
+def _with_short_commands(gpu: Gpu) -> Gpu:
+    """Return the GPU without the arguments of its processes: everybody who may read the registry sees the report."""
+    processes = [msgspec.structs.replace(process, command=short_command(process.command)) for process in gpu.processes]
+    return msgspec.structs.replace(gpu, processes=tuple(processes))
+
+
+def short_command(command: str) -> str:
+    """Return the program of a command line and, for an interpreter, the script or module that it runs."""
+    words = command.split()
+    script = words[2:3] if words[1:2] == ["-m"] else [word for word in words[1:2] if not word.startswith("-")]
+    return " ".join(map(os.path.basename, words[:1] + script))[:MAX_SENT_COMMAND_LENGTH]
