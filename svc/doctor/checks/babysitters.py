@@ -10,6 +10,7 @@ from svc.doctor.checks.instances import may_remove, registered_names, step_befor
 from svc.doctor.facts import Facts, InstanceProbe
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_refused, may_open_port
+from svc.protocol.service import ASLEEP
 from svc.site.components import Component, shares_registry
 
 STARTUP_SECONDS = 5  # time from a babysitter's start until it must answer and be registered
@@ -29,7 +30,8 @@ def check(facts: Facts) -> Iterator[Finding]:
             continue
         if facts.uptime(babysitter) > STARTUP_SECONDS:
             yield from _babysitter(facts, component, probe)
-        if facts.uptime(server) > STARTUP_SECONDS and component.ports[0] in facts.listeners:
+        is_asleep = probe.info.get("state") == ASLEEP  # its process may run
+        if facts.uptime(server) > STARTUP_SECONDS and component.ports[0] in facts.listeners and not is_asleep:
             yield from _instance(facts, component, probe)
             yield from _upstream_key(facts, component, probe)
 

@@ -9,7 +9,7 @@ from svc.doctor.facts import Facts, RegistryFacts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.start_phase import is_starting
 from svc.protocol.health_state import state_of
-from svc.protocol.service import INSTANCE_TYPE, listed_models
+from svc.protocol.service import ASLEEP, INSTANCE_TYPE, listed_models
 from svc.site.components import Component
 
 ServiceEntry = Mapping[str, Any]  # an entry in the registry's list
@@ -81,7 +81,7 @@ def _instance(
             fix=f"svc undrain {name}",
             causes=causes,
         )
-    elif not service["is_healthy"]:
+    elif not service["is_healthy"] and service["status"] != ASLEEP:
         yield _unhealthy(facts, registry, service, component, severity)
     if (
         not registry.is_local

@@ -8,7 +8,7 @@ from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
-from svc.protocol.service import INSTANCE_TYPE, listed_models
+from svc.protocol.service import ASLEEP, INSTANCE_TYPE, listed_models
 
 MAX_MODELS_SHOWN = 8
 
@@ -65,11 +65,16 @@ def _model_of_keyed_router(facts: Facts, name: str) -> Iterator[Finding]:
 
 
 def _served_by_registry(facts: Facts) -> list[str]:
-    """Return the models that the router should serve, according to the registry: those of its usable instances."""
+    """Return the models that the router should serve, according to the registry: those of its usable instances.
+
+    An instance that is asleep is usable, because a request wakes it.
+    """
     usable = (
         service
         for service in facts.registered_services().values()
-        if service.get("metadata", {}).get("type") == INSTANCE_TYPE and service["is_healthy"] and not service["drained"]
+        if service.get("metadata", {}).get("type") == INSTANCE_TYPE
+        and (service["is_healthy"] or service["status"] == ASLEEP)
+        and not service["drained"]
     )
     return sorted({model for service in usable for model in listed_models(service)})
 
@@ -107,10 +112,10 @@ def _list_command(facts: Facts) -> str:
 
 
 def served_by(facts: Facts) -> dict[str, list[str]]:
-    """Return a dict from each model to the instances that the router uses for it."""
+    """Return a dict from each model to the instances that the router uses for it, or would wake for it."""
     instances: dict[str, list[str]] = {}
     for name, entry in (facts.router.instances() if facts.router else {}).items():
-        if entry.get("healthy"):
+        if entry.get("healthy") or (entry.get("status") == ASLEEP and not entry.get("drained")):
             for model in entry.get("models", ()):
                 instances.setdefault(model, []).append(name)
     return instances

@@ -34,6 +34,8 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
             causes=("files.wrong.*",),
         )
     elif process.state == "STOPPED":
+        if component.on_demand and name == component.server_program:
+            return  # it is asleep
         since = f"; stopped {process.now - process.stop} s ago" if process.stop else ""
         yield Finding(
             key,

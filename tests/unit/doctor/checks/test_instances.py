@@ -4,14 +4,18 @@ import dataclasses
 
 from svc.doctor.findings import PROBLEM, WARNING
 from tests.unit.doctor.sample_site import (
+    COMPONENTS,
     NOW,
     answer,
+    facts,
     findings,
     registry,
     roots,
     routed,
     router,
     service,
+    sidecar,
+    states,
 )
 
 CONTROL = "http://control:18000"
@@ -66,3 +70,38 @@ def test_a_loopback_address_in_a_remote_registry_s_list():
 def test_an_instance_that_is_not_registered():
     result = findings(registries=[registry([service("a", 8100)])])
     assert result["instance.b-server"].severity == PROBLEM
+
+
+def test_a_site_whose_instances_are_all_asleep_is_in_order():
+    asleep = {"status": "asleep", "is_healthy": False}
+    on_demand = tuple(dataclasses.replace(c, on_demand=c.kind == "babysitter") for c in COMPONENTS)
+    more = {
+        "components": on_demand,
+        "supervisord": states(a_server="STOPPED"),  # the engine of b sleeps, and its process runs
+        "instance_probes": {
+            "a": sidecar("a", state="asleep"),
+            "b": sidecar("b", state="asleep", not_ready="it sleeps"),
+        },
+        "listeners": {port: holder for port, holder in facts().listeners.items() if port != 8100},
+        "registries": [registry([service("a", 8100, ("m",), **asleep), service("b", 8110, ("n",), **asleep)])],
+        "router": router(
+            [
+                routed("a", 8100, ("m",), healthy=False, status="asleep"),
+                routed("b", 8110, ("n",), healthy=False, status="asleep"),
+            ]
+        ),
+    }
+    assert findings(**more) == {}
+    keyed = router(services=None)
+    assert findings(**{**more, "router": dataclasses.replace(keyed, services=answer({}, 401))}, model="n") == {}
+
+
+def test_a_drained_instance_that_is_asleep_serves_no_model():
+    drained = service("a", 8100, ("x",), status="asleep", is_healthy=False, drained=True)
+    entry = routed("a", 8100, ("x",), healthy=False, status="asleep", drained=True)
+    more = {
+        "registries": [registry([drained, service("b", 8110)])],
+        "router": router([entry, routed("b", 8110)]),
+    }
+    assert roots(**more) == ["instance.a-server"]
+    assert "model.x" in findings(**more)

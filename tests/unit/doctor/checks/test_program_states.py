@@ -80,3 +80,11 @@ def test_the_output_of_a_program_without_a_log_file_is_in_docker_logs():
     result = findings(supervisord=states(a_server=waiting))["program.a:server"]
     assert result.evidence.endswith("; `docker logs` has its output")
     assert result.first_step == "look for the reason in `docker logs`; then"
+
+
+def test_an_instance_on_demand_that_is_asleep_was_not_stopped_by_hand():
+    on_demand = tuple(dataclasses.replace(c, on_demand=c.kind == "babysitter") for c in sample_site.COMPONENTS)
+    asleep = {"a:server": "STOPPED", "a:babysitter": "STOPPED"}
+    found = findings(components=on_demand, supervisord=states(**{k.replace(":", "_"): v for k, v in asleep.items()}))
+    assert "program.a:server" not in found
+    assert found["program.a:babysitter"].summary == "a:babysitter: was stopped by hand"
