@@ -1,21 +1,25 @@
 """The tables of `svc top`: a router's traffic between two scrapes of its metrics. Pure."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from rich.text import Text
 
 from svc.base.counter_rates import Counts, Rates, rates
-from svc.client.router_metrics import EJECTED, FAILING, UNUSED, RouterScrape
+from svc.client.router_metrics import ASLEEP, EJECTED, FAILING, UNUSED, RouterScrape
+from svc.protocol.gpu_use import HostUse
 from svc.terminal.table import Block, TableRow, crop, table_blocks
+from svc.terminal.traffic_gpus import gpu_lines
 
 SORTS = ("name", "requests", "errors", "tokens", "first", "load")
 NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # model label in the router's metrics -> shown text
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
 OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order on a narrow terminal
+MIN_GPU_LINES = 3  # of the table of GPUs, with its head
 LINES_WITHOUT_ROWS = 6  # headline, totals, heads and empty lines
-STYLES = {EJECTED: "red", FAILING: "red", UNUSED: "yellow", "0": "red"}  # last cell of a row -> colour of the row
+# Last cell of a row -> colour of the row
+STYLES = {EJECTED: "red", FAILING: "red", UNUSED: "yellow", ASLEEP: "dim", "0": "red"}
 
 
 class TrafficRow(NamedTuple):
@@ -27,15 +31,19 @@ class TrafficRow(NamedTuple):
     name: str
     rates: Rates
     load: int  # requests: queued for a model, or in flight at an instance
-    last: str  # the last cell: number of instances, or state
+    last: str  # the last cell: number of instances, or state; also of a model, if its instances are asleep
 
 
 class Traffic(NamedTuple):
-    """A router's traffic between two scrapes; `time` is the time of the second scrape."""
+    """A router's traffic between two scrapes; `time` is the time of the second scrape.
+
+    `gpus`: host -> its GPUs, as a registry lists them.
+    """
 
     time: float
     models: Sequence[TrafficRow]
     instances: Sequence[TrafficRow]
+    gpus: Mapping[str, HostUse] = {}
 
 
 def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
@@ -49,7 +57,7 @@ def traffic(before: RouterScrape, now: RouterScrape) -> Traffic:
             name,
             rates(before.models.get(name, Counts()), now.models.get(name, Counts()), seconds),
             now.queue.get(name, 0),
-            str(now.serving.get(name, 0)),
+            ASLEEP if now.asleep.get(name) else str(now.serving.get(name, 0)),
         )
         for name in _model_names(before, now)
     ]
@@ -73,10 +81,13 @@ def _model_names(before: RouterScrape, now: RouterScrape) -> list[str]:
 
 
 def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height: int | None = None) -> Iterator[Text]:
-    """Yield the headline, the totals and two tables.
+    """Yield the headline, the totals and two tables, and a table of GPUs if there are any.
 
-    If the tables do not fit `height`, they contain only their least healthy rows.
+    If the tables do not fit `height`, they contain only their least healthy rows. The GPUs get a third of the height.
     """
+    gpus = gpu_lines(traffic.gpus, width, None if height is None else max(MIN_GPU_LINES, height // 3))
+    if height is not None and gpus:
+        height -= len(gpus) + 1
     total = [sum(getattr(row.rates, name) for row in traffic.models) for name in ("requests", "errors", "tokens")]
     in_flight, queued = sum(row.load for row in traffic.instances), sum(row.load for row in traffic.models)
     yield Text(headline, style="dim")
@@ -93,6 +104,9 @@ def traffic_lines(traffic: Traffic, headline: str, sort: str, width: int, height
     yield Text()
     yield from instances_head.lines
     yield from crop(instances, heights[1])
+    if gpus:
+        yield Text()
+        yield from gpus
 
 
 def _heights(models: Sequence[Block], instances: Sequence[Block], height: int | None) -> tuple[int | None, int | None]:

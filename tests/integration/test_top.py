@@ -12,6 +12,7 @@ import requests
 
 from tests.integration.fakes import mock
 from tests.integration.router.routers import BIN, router, service, static
+from tests.unit.client.page_server import PageServer
 from tests.waiting import free_port, wait_until
 
 CHAT = {"model": "m", "messages": [{"role": "user", "content": "Hi"}]}
@@ -39,7 +40,7 @@ def test_json_has_the_rates(own, tmp_path):
         second = json.loads(process.stdout.readline())
         assert process.wait(10) == 0
     assert first["url"] == own.url
-    assert set(second["models"]["m"]) == {"requests", "errors", "tokens", "first_token", "queue", "instances"}
+    assert set(second["models"]["m"]) == {"requests", "errors", "tokens", "first_token", "queue", "instances", "asleep"}
     assert set(second["instances"]["one"]) == {
         "requests",
         "errors",
@@ -50,6 +51,24 @@ def test_json_has_the_rates(own, tmp_path):
     }
     assert second["models"]["m"]["requests"] > 0
     assert second["instances"]["one"]["state"] == "up"
+    assert second["gpus"] == {}, "this router's registry is not known"
+
+
+def test_gpus_come_from_the_registry(own, tmp_path):
+    gpu = {
+        "index": 0,
+        "memory_total": 80,
+        "memory_used": 71,
+        "processes": [{"pid": 7, "memory": 71, "instance": "one"}],
+    }
+    host = {"service": "one", "hostname": "gpu1", "age": 1.0, "tool": "nvidia-smi", "gpus": [gpu]}
+    registry = PageServer({"/gpus": (200, json.dumps({"hosts": [host]}))})
+    try:
+        completed = once(own.url, tmp_path, "--json", "--registry-url", registry.url)
+    finally:
+        registry.close()
+    ((name, (shown,)),) = json.loads(completed.stdout)["gpus"].items()
+    assert (name, shown["memory_used"], shown["held"], shown["strangers"]) == ("gpu1", 71, {"one": 71}, [])
 
 
 def once(url: str, place, *arguments: str) -> subprocess.CompletedProcess[str]:

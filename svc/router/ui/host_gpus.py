@@ -1,11 +1,12 @@
 """The GPUs of all hosts, for the page: they are read from the registry while a page is open, and at no other time."""
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from svc.base.errors import SvcError, Unavailable
-from svc.protocol.gpu import Gpu, ListedHost
+from svc.protocol.gpu import ListedHost
+from svc.protocol.gpu_use import GpuUse, use_by_host
 from svc.router.ui.feed import Feed
 
 if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
@@ -50,36 +51,16 @@ class GpuFollower:
 
 
 def hosts_of(reports: Iterable[ListedHost]) -> dict[str, dict[str, Any]]:
-    """Return what the page shows of each host, by the host's name.
-
-    If the babysitters of several sites report one host, the newest report counts. Each site knows its own instances
-    only, so the owner of a process may be in any of the reports.
-    """
-    owners: dict[tuple[str, int], str] = {}
-    newest: dict[str, ListedHost] = {}
-    for report in sorted(reports, key=lambda report: -report.age):
-        newest[report.hostname] = report
-        for process in (process for gpu in report.gpus for process in gpu.processes if process.instance):
-            owners[report.hostname, process.pid] = process.instance
+    """Return what the page shows of each host, by the host's name."""
     return {
-        name: {"problem": report.problem, "gpus": [_gpu(gpu, name, owners) for gpu in report.gpus]}
-        for name, report in sorted(newest.items())
+        name: {"problem": host.problem, "gpus": [_gpu(use) for use in host.gpus]}
+        for name, host in use_by_host(reports).items()
     }
 
 
-def _gpu(gpu: Gpu, host: str, owners: Mapping[tuple[str, int], str]) -> dict[str, Any]:
-    """Return one GPU. `held` has the bytes of each instance, null if the vendor's tool does not report them.
-
-    `strangers` are the processes of no instance.
-    """
-    held: dict[str, int | None] = {}
-    strangers = []
-    for process in gpu.processes:
-        if owner := owners.get((host, process.pid), ""):
-            before = held.get(owner, 0)
-            held[owner] = None if process.memory is None or before is None else before + process.memory
-        else:
-            strangers.append({"pid": process.pid, "command": process.command, "memory": process.memory})
+def _gpu(use: GpuUse) -> dict[str, Any]:
+    """Return one GPU as JSON. Values are rounded, because each change is sent to all pages."""
+    gpu = use.gpu
     return {
         "index": gpu.index,
         "name": gpu.name,
@@ -89,6 +70,6 @@ def _gpu(gpu: Gpu, host: str, owners: Mapping[tuple[str, int], str]) -> dict[str
         "temperature": None if gpu.temperature is None else round(gpu.temperature),
         "power": None if gpu.power is None else round(gpu.power),
         "errors": gpu.errors,
-        "held": held,
-        "strangers": strangers,
+        "held": use.held,
+        "strangers": [{"pid": p.pid, "command": p.command, "memory": p.memory} for p in use.strangers],
     }

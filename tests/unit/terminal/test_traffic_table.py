@@ -6,6 +6,8 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from svc.client import router_metrics
+from svc.protocol.gpu import Gpu
+from svc.protocol.gpu_use import GpuUse, HostUse
 from svc.router.telemetry.metrics import RouterMetrics
 from svc.terminal import traffic_table
 from tests.unit.router.examples import state, target
@@ -118,12 +120,31 @@ def test_the_headline_counts_requests_and_not_attempts():
 
 def test_an_ejected_instance_is_red_and_an_unused_one_is_not():
     styles = {}
-    for instance_state in ("up", "unused", "ejected"):
+    for instance_state in ("up", "unused", "ejected", "asleep"):
         traffic = traffic_table.Traffic(
             0.0, [], [traffic_table.TrafficRow("x", traffic_table.Rates(), 0, instance_state)]
         )
         styles[instance_state] = list(traffic_table.traffic_lines(traffic, "", "name", 80))[-1].style
-    assert styles == {"up": "", "unused": "yellow", "ejected": "red"}
+    assert styles == {"up": "", "unused": "yellow", "ejected": "red", "asleep": "dim"}
+
+
+def test_an_instance_and_a_model_that_are_asleep_are_shown_as_such():
+    router = Router()
+    router.state.replace_targets([target("a", "m", status="asleep", metadata={"on_demand": True}), target("b", "n")])
+    now = router.scrape(100.0)
+    traffic = traffic_table.traffic(now, now)
+    assert {row.name: row.last for row in traffic.models} == {"m": "asleep", "n": "1"}
+    assert {row.name: row.last for row in traffic.instances} == {"a": "asleep", "b": "up"}
+
+
+def test_gpus_are_below_the_tables_and_get_a_third_of_the_height():
+    gpus = {f"gpu{at}": HostUse("", [GpuUse(Gpu(index=0), {}, [])]) for at in range(40)}
+    rows = [traffic_table.TrafficRow(f"i{at}", traffic_table.Rates(), 0, "up") for at in range(40)]
+    lines = list(traffic_table.traffic_lines(traffic_table.Traffic(0.0, rows, rows, gpus), "", "name", 80, 24))
+    assert len(lines) <= 24
+    heads = [at for at, line in enumerate(lines) if line.plain.startswith(("MODEL", "INSTANCE", "GPU"))]
+    assert len(heads) == 3
+    assert len(lines) - heads[2] == 8
 
 
 def test_the_tables_fit_80_columns_and_are_sorted():

@@ -120,28 +120,6 @@ def test_a_registry_without_gpus_is_seldom_asked_again(site: Site):
     assert site.follower.run_round() == RETRY_INTERVAL_SECONDS
 
 
-def test_memory_is_added_up_for_each_instance_and_strangers_are_listed():
-    processes = [process(1, 3 * GB, "qwen"), process(2, GB, "qwen"), process(3, 2 * GB, command="train.py")]
-    (shown,) = hosts_of([host("a", gpu(0, 7 * GB, *processes))])["a"]["gpus"]
-    assert shown["held"] == {"qwen": 4 * GB}
-    assert shown["strangers"] == [{"pid": 3, "command": "train.py", "memory": 2 * GB}]
-
-
-def test_memory_that_the_tool_does_not_report_is_unknown_not_zero():
-    (shown,) = hosts_of([host("a", gpu(0, GB, process(1, None, "qwen"), process(2, GB, "qwen")))])["a"]["gpus"]
-    assert shown["held"] == {"qwen": None}
-
-
-def test_two_sites_of_one_host_share_its_entry():
-    one = host("a", gpu(0, GB, process(1, GB, "qwen"), process(2)), age=4, service="one")
-    other = host("a", gpu(0, 2 * GB, process(1), process(2, GB, "chat")), age=1, service="other")
-    for reports in ([one, other], [other, one]):
-        (shown,) = hosts_of(reports)["a"]["gpus"]
-        assert shown["used"] == 2 * GB, "the newest report"
-        assert shown["held"] == {"qwen": GB, "chat": GB}
-        assert shown["strangers"] == []
-
-
 def test_numbers_are_rounded_so_that_noise_sends_nothing():
     noisy = gpu(0, utilization=0.52345, temperature=61.4, power=412.7)
     (shown,) = hosts_of([host("a", noisy)])["a"]["gpus"]
