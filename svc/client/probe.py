@@ -56,8 +56,12 @@ def answer(
     key: str = "",
     rejection_reason: AddressCheck | None = None,
     limit_total: bool = False,
+    method: str = "GET",
+    body: bytes | None = None,
 ) -> tuple[int, bytes]:
-    """Send a GET and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
+    """Send a request and return the status code and at most `max_body` bytes of the body; (0, b"") without an answer.
+
+    `body` is the JSON that is sent, None if the request has no body.
 
     `timeout` (seconds) limits the connection and each read. With `limit_total`, it also limits the time from the
     connection to the end of the answer. Without it, a server could extend that time by sending single bytes; but it
@@ -74,9 +78,9 @@ def answer(
             sock = dial(target.host, target.port, timeout, rejection_reason)
             with _limit(sock, timeout) if limit_total else nullcontext():
                 connection.sock = _secured(sock, target, verify)
-                connection.request(
-                    "GET", (target.path or "/") + target.query, headers={"User-Agent": USER_AGENT, **bearer(key)}
-                )
+                content_type = {} if body is None else {"Content-Type": "application/json"}
+                headers = {"User-Agent": USER_AGENT, **content_type, **bearer(key)}
+                connection.request(method, (target.path or "/") + target.query, body, headers)
                 response = connection.getresponse()
                 return response.status, response.read(max_body) if max_body else b""
         finally:

@@ -63,6 +63,10 @@ EVENT_KINDS = {
     "poisoned": EventKind(BAD, "router", "it died while it served a request that had killed another instance before"),
     "resumed": EventKind(INFO, "router", "it broke off answers, which other instances have continued"),
     "resume-failed": EventKind(BAD, "router", "it broke off answers that could not be continued; the message says why"),
+    "wake": EventKind(
+        INFO, "router, operator", "a router asks its babysitter to wake it, for requests, by a rule or for an operator"
+    ),
+    "sleep": EventKind(INFO, "router, operator", "an operator has asked its babysitter to put it to sleep"),
     "readmitted": EventKind(GOOD, "router", "a trial request succeeded: it gets requests again"),
     "failing": EventKind(BAD, "router", "it fails the router's own health checks"),
     "passing": EventKind(GOOD, "router", "it passes these health checks again"),

@@ -16,7 +16,7 @@ from svc.base import flask_app
 from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, NotFound
 from svc.perimeter.proxy_headers import names_proxy
-from svc.protocol.service import iso
+from svc.protocol.service import ASLEEP, iso
 from svc.router.access import identify, identify_unrestricted
 from svc.router.balance.target import Target
 from svc.router.http.allowed_paths import is_own
@@ -28,6 +28,7 @@ from svc.router.state import RouterState
 from svc.router.ui.app import PAGE_PATH, page
 from svc.router.ui.feed import Feed
 from svc.router.usage.endpoint import usage_endpoint
+from svc.router.waking.endpoint import wake_endpoints
 from svc.router.wsgi import uri_of
 
 # Probes and Prometheus read these paths without a key.
@@ -61,6 +62,7 @@ def create_app(state: RouterState, open_exchanges: OpenExchanges | None = None, 
     app.register_blueprint(endpoints(state))
     app.register_blueprint(page(state, feed or Feed(state)))
     app.register_blueprint(usage_endpoint(state))
+    app.register_blueprint(wake_endpoints(state))
 
     @app.get("/")
     def root() -> WerkzeugResponse:
@@ -150,7 +152,7 @@ def endpoints(state: RouterState) -> Blueprint:
         table, origin, age = state.balancer.table, state.origin, state.table_age()
         known, usable = len(table.targets), len(table.candidates)
         return {
-            "status": "healthy" if usable else "degraded",
+            "status": "healthy" if usable or table.asleep else "degraded",
             "router": "draining" if state.draining else "running",
             "healthy_services": f"{usable}/{known}",
             "registry_url": state.settings.registry_url or None,
@@ -163,7 +165,7 @@ def endpoints(state: RouterState) -> Blueprint:
     @own.get("/models")
     @own.get("/v1/models")
     def models() -> dict[str, Any]:
-        """The models of all instances that can be used, each once."""
+        """The models of all instances that can be used, or that a request wakes (`asleep`), each once."""
         return {"object": "list", "data": list(_models(state, g.key).values())}
 
     @own.get("/v1/models/<id:model>")
@@ -187,6 +189,7 @@ def endpoints(state: RouterState) -> Blueprint:
         return {
             "total_services": len(services),
             "healthy_services": len(state.balancer.table.candidates),
+            "asleep": sum(s["status"] == ASLEEP for s in services),
             "total_requests": sum(s["request_count"] for s in services),
             "total_errors": sum(s["error_count"] for s in services),
             "in_flight": sum(s["in_flight"] for s in services),
@@ -235,12 +238,17 @@ def _may_read_metrics(state: RouterState) -> bool:
 def _models(state: RouterState, key: ApiKey | None) -> dict[str, dict[str, Any]]:
     """Return a dict from the name of each model and alias to its entry in /v1/models.
 
-    It contains only names for which a request with this key would get an instance now.
+    It contains only names for which a request with this key would get an instance now, or have one woken.
     """
     models: dict[str, dict[str, Any]] = {}
-    for name, pool in state.balancer.table.by_model.items():
+    table = state.balancer.table
+    for name, pool in table.by_model.items():
         if pool.members:
             models[name] = _model(name, pool.members[0].target)
+    for target in table.targets if table.asleep else ():
+        for name in target.models if target.is_on_demand and not target.drained else ():
+            if name in table.asleep and name not in models:
+                models[name] = _model(name, target) | {"asleep": True}
     for alias, model in state.balancer.aliases.items():
         if model in models:
             models.setdefault(alias, models[model] | {"id": alias})

@@ -41,7 +41,8 @@ ERRORS = ErrorResponses(
         400: ("wrong-request", "The body cannot be read, or names no valid model"),
         401: ("no-key", "The API key is missing, wrong or expired; or the operator's token is"),
         403: ("forbidden", "The key may use only some models, or the request is of a web page of another origin"),
-        404: ("unknown", "No such path, file or model"),
+        404: ("unknown", "No such path, file, instance or model"),
+        409: ("conflict", "The instance is not on demand, or its babysitter refuses; the message says why"),
         413: ("too-large", "The body is larger than `max_body`"),
         415: ("unreadable", "The model cannot be read from a body of this type or coding"),
         429: ("too-many", "A limit is reached; Retry-After says when to try again"),
@@ -108,7 +109,7 @@ SCHEMAS: Schema = {
     "Model": {
         "type": "object",
         "description": "with whatever the engine adds",
-        "properties": {"id": TEXT, "object": TEXT, "created": {"type": "number"}, "owned_by": TEXT},
+        "properties": {"id": TEXT, "object": TEXT, "created": {"type": "number"}, "owned_by": TEXT, "asleep": FLAG},
         "required": ["id", "object", "created", "owned_by"],
     },
     "Models": open_object({"object": {"const": "list"}, "data": list_of(ref("Model"))}),
@@ -118,6 +119,7 @@ SCHEMAS: Schema = {
         {
             "total_services": COUNT,
             "healthy_services": COUNT,
+            "asleep": {**COUNT, "description": "instances on demand that a request wakes"},
             "total_requests": COUNT,
             "total_errors": COUNT,
             "in_flight": COUNT,
@@ -167,6 +169,22 @@ SCHEMAS: Schema = {
             "error": nullable({"type": "object", "description": "that the request would get"}),
         }
     ),
+    "WakeOptions": {
+        "type": "object",
+        "properties": {
+            "hold": {**SECONDS, "description": "to keep the instance awake; by default as long as its wake may take"}
+        },
+        "additionalProperties": False,
+    },
+    "Woken": open_object(
+        {
+            "instance": TEXT,
+            "status": {**TEXT, "description": "the instance's at present"},
+            "reason": {**TEXT, "description": "why it is not awake yet; empty if nothing is in its way"},
+            "wake_timeout": nullable(SECONDS),
+            "load_seconds": nullable(SECONDS),
+        }
+    ),
     "Drained": open_object({"service": {"type": "object", "description": "the service, as the registry has it"}}),
     "Relayed": {
         "type": "object",
@@ -175,6 +193,7 @@ SCHEMAS: Schema = {
     },
     **ERROR_SCHEMAS,
 }
+WAKE = Operation("", "Woken", 202, request="WakeOptions", request_required=False, errors=(400, 401, 403, 404, 409, 503))
 # Flask endpoint -> its description. The summary of an endpoint is the docstring of its function.
 OPERATIONS = {
     "own.livez": Operation("", "Probe"),
@@ -201,6 +220,9 @@ OPERATIONS = {
     "ui.slash": Operation("", (), 308, description="The page is at /ui"),
     "ui.file": Operation("", ("text/javascript", "text/css", "text/html"), errors=(404,)),
     "ui.stream": Operation("", ("text/event-stream",), errors=(401, 403, 429, 503)),
+    "waking.wake_instance": WAKE,
+    "waking.put_to_sleep": Operation("", "Woken", 202, errors=(401, 403, 404, 409, 503)),
+    "waking.wake_model": WAKE,
     "ui.drain": Operation("", "Drained", errors=(401, 403, 404, 503)),
     "ui.undrain": Operation("", "Drained", errors=(401, 403, 404, 503)),
 }
@@ -230,7 +252,8 @@ def document(routes: Iterable[Route]) -> Schema:
 def _own(routes: Iterable[Route]) -> Iterator[tuple[str, str, Schema]]:
     for route in routes:
         operation, path = OPERATIONS[route.endpoint], openapi.path_template(route.path)
-        security = OPERATOR if route.method == "POST" else KEY if 401 in operation.errors else None
+        by_key = 401 in operation.errors and (route.method != "POST" or route.endpoint.startswith("waking."))
+        security = KEY if by_key else OPERATOR if route.method == "POST" else None
         described = openapi.operation_object(operation, ERRORS, (), _path_parameters(path), security)
         yield route.method, path, {**described, "summary": route.summary, "tags": ["router"]}
 

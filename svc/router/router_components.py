@@ -29,6 +29,9 @@ from svc.router.ui.feed import UPDATE_INTERVAL_SECONDS, EventFollower, Feed
 from svc.router.ui.host_gpus import GpuFollower
 from svc.router.ui.unapplied_keys import UnappliedKeys
 from svc.router.usage.ledger import WRITE_INTERVAL_SECONDS, Ledger
+from svc.router.waking.babysitters import Babysitters
+from svc.router.waking.rules_file import RulesFile
+from svc.router.waking.waker import Waker
 from svc.router.workers.control_state import ControlState
 from svc.router.workers.shared_counts import SharedCounts
 from svc.router.workers.shared_keys import SharedApiKey
@@ -126,6 +129,7 @@ def build(
         *(_registry_page_loops(state, feed) if settings.registry_url else ()),
         *(_event_report_loops(state) if settings.registry_url else ()),
         *_load_loops(state),
+        _waker_loop(state),
         *_key_loops(state, feed, upstream_keys),
         *_ledger_loops(state),
     ]
@@ -180,6 +184,16 @@ def _load_loops(state: RouterState) -> list[Loop]:
         return []
     client = _registry_client(state.settings)
     return [Loop("loads", LoadSync(state, client, time.monotonic).run_round, state.settings.load_interval)]
+
+
+def _waker_loop(state: RouterState) -> Loop:
+    """Return the loop that has instances on demand woken. It begins a round when a request begins to wait for one."""
+    path = Path(state.settings.awake_rules_file) if state.settings.awake_rules_file else Site(Path()).svc_toml
+    rules = RulesFile(path, time.monotonic)
+    waker = Waker(state, Babysitters(state.settings.upstream_ca), rules.rules_of, time.monotonic)
+    loop = Loop("waker", waker.run_round, RETRY_INTERVAL_SECONDS)
+    state.balancer.wakes.on_wait = loop.wake
+    return loop
 
 
 def _key_loops(state: RouterState, feed: Feed, upstream_keys: SecretFile[UpstreamKeys] | None) -> list[Loop]:

@@ -19,6 +19,7 @@ from svc.router.proxy.exchange_report import count_running_stream
 from svc.router.proxy.handover import Handover
 from svc.router.proxy.record_folding import fold_records
 from svc.router.proxy.trusted_proxies import peer_address
+from svc.router.proxy.waiting_stream import keep_waiting_streams
 from svc.router.serve import DESCRIPTORS_PER_CLIENT
 
 SWEEP_INTERVAL_SECONDS = 0.1  # time between two sweeps of all connections
@@ -113,6 +114,8 @@ class RelayWorker(GeventWorker):
                 if connection.exchange is not None:
                     count_running_stream(connection.exchange)
                 connection.limit_unread(state.now)
+            if state.balancer.queue.waiting:
+                keep_waiting_streams(self._open.values())
             self._hand_over()
             state.upstream_pool.prune(state.now)
             self.notify()

@@ -97,6 +97,10 @@ GET    /ui/stream              yes     blind no
 POST   /route                  yes     no    no
 POST   /ui/drain/a             yes     no    no
 POST   /ui/undrain/a           yes     no    no
+POST   /instances/a/wake       yes     no    no
+POST   /instances/a/sleep      yes     no    no
+POST   /models/m/wake          yes     no    no
+POST   /models/load            no      no    no
 POST   /v1/chat/completions    yes     no    no
 POST   /chat/completions       yes     no    no
 POST   /sleep                  no      no    no
@@ -125,6 +129,10 @@ GET    /ui/stream              no      no   yes    yes      no
 POST   /route                  no      no   no     yes      no
 POST   /ui/drain/a             no      no   yes    yes      no
 POST   /ui/undrain/a           no      no   yes    yes      no
+POST   /instances/a/wake       no      no   no     yes      no
+POST   /instances/a/sleep      no      no   no     yes      no
+POST   /models/m/wake          no      no   no     yes      no
+POST   /models/load            no      no   no     yes      no
 POST   /v1/chat/completions    no      no   yes    yes      no
 POST   /chat/completions       no      no   yes    yes      no
 POST   /sleep                  no      no   no     yes      no

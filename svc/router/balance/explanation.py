@@ -83,8 +83,8 @@ def explain(balancer: Balancer, settings: RouterSettings, request: RoutingReques
     candidates = tuple(_candidate(balancer, target) for target in balancer.table.targets if _has_model(target, request))
     full = tuple(member.name for member in pool.members if balancer.is_full(member.target))
     if not pool.members:
-        waits = request.model in balancer.table.returning
-        return Choice(name, candidates, (_without_members(request, candidates, waits),), waits=waits)
+        waits = balancer.wakes.may_wait(request.model, balancer.table)
+        return Choice(name, candidates, (_without_members(balancer, request, bool(candidates), waits),), waits=waits)
     if balancer.queue.waiting and balancer.queue.must_wait(request.model):
         return Choice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
     member, context = _pick(balancer, POLICIES[name], pool, request, full)
@@ -93,10 +93,12 @@ def explain(balancer: Balancer, settings: RouterSettings, request: RoutingReques
     return Choice(name, candidates, tuple(REASONS[name](pool, request, context, member)), member.name)
 
 
-def _without_members(request: RoutingRequest, candidates: tuple[Candidate, ...], waits: bool) -> str:
+def _without_members(balancer: Balancer, request: RoutingRequest, is_listed: bool, waits: bool) -> str:
     if waits:
+        if request.model in balancer.table.asleep:
+            return balancer.wakes.explanation(request.model, balancer.table.asleep[request.model])
         return "its instances are about to return: it would wait for one"
-    return "no instance lists the model" if request.model and not candidates else "no instance gets requests"
+    return "no instance lists the model" if request.model and not is_listed else "no instance gets requests"
 
 
 def _pick(

@@ -67,6 +67,17 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         except ValueError:
             return ""
 
+    def key_for_host(self, url: str) -> str:
+        """Return the instance's API key if the URL is on the instance's own host, such as that of its babysitter.
+
+        Return "" for other hosts, and for a URL without TLS if the instance's own URL has TLS.
+        """
+        try:
+            host, _, secure = endpoint(url)
+        except ValueError:
+            return ""
+        return self.key if host == self.host.lower() and secure >= self.secure else ""
+
     @property
     def babysitter_url(self) -> str | None:
         """The URL of the instance's babysitter; None for a static service that has none."""

@@ -1,5 +1,6 @@
 """Requests that wait until an on-demand instance is awake: how long they may wait, and their errors. Pure."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -43,12 +44,15 @@ class Wakes:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.states: WakeStates = {}  # replaced as a whole
+        self.asked: Counter[str] = Counter()  # model -> how often an instance of it was chosen to be woken
         self.on_wait: Callable[[], object] = lambda: None
         self._clock = clock
         self._woken_at: dict[str, float] = {}  # model -> monotonic seconds at which a table last showed that it woke
 
     def replace_table(self, before: RoutingTable, after: RoutingTable) -> None:
-        """Note which models have woken between two tables."""
+        """Note which models have woken between two tables. What made a wake impossible may have changed."""
+        if self.states and before.targets != after.targets:
+            self.states = {}
         for model in before.asleep.keys() - after.asleep.keys():
             self._woken_at[model] = self._clock()
         if len(self._woken_at) > len(after.models):
@@ -90,6 +94,11 @@ class Wakes:
         """Return why no instance of the model is awake; empty if nothing is known about that."""
         state = self.states.get(model or "")
         return state.reason if state is not None else ""
+
+    def explanation(self, model: str, seconds: float) -> str:
+        """Return what would happen to a request whose model is asleep. `seconds`: how long it may wait."""
+        because = f"; none is awake yet: {self.reason(model)}" if self.reason(model) else ""
+        return f"its instances are asleep: one would be woken, and it would wait up to {seconds:g} s{because}"
 
     def error(self, model: str, seconds: float) -> ModelAsleep:
         """Return the error for a request whose model is asleep. `seconds`: how long it may have waited."""

@@ -49,6 +49,7 @@ OWN_PATHS = frozenset(
 )
 ROUTE_PATH = b"/route"  # path of requests that ask which instance another request would get
 OWN_POST_PREFIXES = (b"/ui/drain/", b"/ui/undrain/")
+OWN_POST = re.compile(rb"/instances/[^?]+/(wake|sleep)|/models/[^?]+/wake")  # paths of operators' requests
 
 
 def _with_and_without_v1(path: str) -> tuple[str, ...]:
@@ -90,7 +91,7 @@ def is_inference(method: bytes, uri: bytes) -> bool:
 def is_own(method: bytes, uri: bytes) -> bool:
     """Return whether the router answers a request itself; all other requests are for instances."""
     if method == b"POST":
-        return uri.startswith(OWN_POST_PREFIXES)
+        return uri.startswith(OWN_POST_PREFIXES) or OWN_POST.fullmatch(uri.partition(b"?")[0]) is not None
     if method not in (b"GET", b"HEAD"):
         return False
     path = uri.partition(b"?")[0]

@@ -21,6 +21,7 @@ from svc.router.proxy.response_writer import write_response
 from svc.router.proxy.route_query import answer_route_query
 from svc.router.proxy.swept_connection import IDLE_TIMEOUT_SECONDS, SweptConnection
 from svc.router.proxy.trusted_proxies import client_of
+from svc.router.proxy.waiting_stream import WaitingStream, may_wait_long
 from svc.router.state import RouterState
 from svc.router.wsgi import Answer, WsgiResponse
 
@@ -148,9 +149,13 @@ class ClientConnection(SweptConnection):
             forward(exchange, self._address)
             exchange.drop_body()
             keep = self._keeps(request)
+            if (waiting := exchange.waiting_stream) is not None and waiting.begun:
+                return waiting.join(exchange, keep, self.sock)
             return write_response(exchange, request.head, keep, self.sock, self._send, self._reader)
         except SvcError as error:
             keep = self._keeps(request)
+            if (waiting := exchange.waiting_stream) is not None and waiting.begun:
+                return waiting.end(error, request.head.uri, keep)
             self._send_error(error, exchange.request_id, request, keep)
             return keep
         except (TruncatedResponse, ClientGone):
@@ -165,6 +170,16 @@ class ClientConnection(SweptConnection):
         finally:
             self.exchange = None
             exchange.close()
+
+    def keep_waiting(self) -> None:
+        """Have the greenlet of a waiting request send what keeps the connection alive, if that is due."""
+        exchange = self.exchange
+        if exchange is None or exchange.waiter is None:
+            return
+        if exchange.waiting_stream is None and may_wait_long(exchange):
+            exchange.waiting_stream = WaitingStream(exchange, self._send, self._keeps(exchange.request))
+        if exchange.waiting_stream is not None and exchange.waiting_stream.due <= self._state.now:
+            exchange.waiter.wake()
 
     def _answer_route_query(self, exchange: Exchange, request: Request) -> bool:
         keep = self._keeps(request)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from svc.router.proxy.resumption import Resumption
     from svc.router.proxy.retry import FailedAttempt
     from svc.router.proxy.stored_objects import ObjectIdReader
+    from svc.router.proxy.waiting_stream import WaitingStream
     from svc.router.state import RouterState
 
 
@@ -69,7 +70,8 @@ class Exchange:
     reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
     instances: tuple[str, ...] = ()  # the names of those that have served the response, if there were several
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
-    _waiter: "Waiter | None" = None
+    waiter: "Waiter | None" = None  # that of the present wait, or of the last one
+    waiting_stream: "WaitingStream | None" = None  # set once the request has waited for a wake for long
     first_byte_at = 0.0
     waiting_since = 0.0  # when the request began to wait; 0: it does not wait
     queue_seconds = 0.0  # for how long it has waited before
@@ -118,10 +120,12 @@ class Exchange:
     def on_wait(self, waiter: "Waiter") -> None:
         """Store the request's waiter, so that `interrupt` can wake it; raise if the exchange was interrupted."""
         self.waiting_since = self.waiting_since or self.state.clock()
-        self._waiter = waiter
+        self.waiter = waiter
         self.charge, self.deadline = waiter.charge or self.charge, self.limit
         if self.interruption:
             raise self.interruption_error()
+        if self.waiting_stream is not None:
+            self.waiting_stream.keep_alive(self)
 
     def begin_attempt(self, target: Target, counts_for_budget: bool = False) -> None:
         """Begin an attempt at an instance. `end_attempt` ends it."""
@@ -162,8 +166,8 @@ class Exchange:
         """
         if self.interruption in ("", HANDOVER):
             self.interruption = reason
-        if self._waiter is not None:
-            self._waiter.wake()
+        if self.waiter is not None:
+            self.waiter.wake()
         if self.upstream is not None:
             self.upstream.aborted = True
             with suppress(OSError):
@@ -206,11 +210,8 @@ class Exchange:
                 data = stream.add(data, self.state.clock)
                 if stream.rewriter is not None and self.resumption is not None:
                     data += self.resumption.last_events(self)
-                if (
-                    stream.record is not None
-                    and self.body_bytes > stream.record.fold_at
-                    and self.resumption is not None
-                ):
+                record = stream.record
+                if record is not None and self.body_bytes > record.fold_at and self.resumption is not None:
                     self.resumption.fold(self)
                 if data or self.finished():
                     return data

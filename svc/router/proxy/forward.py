@@ -32,6 +32,7 @@ from svc.router.proxy.stream_usage import StreamWithoutUsage, request_usage
 
 REFUSAL_STATUSES = (401, 503)  # with these, an instance may report that it has not processed the request
 WRONG_UPSTREAM_KEY = "it refuses the API key that the router's upstream_keys_file has for it (401)"
+NOT_READY = "it answered 503"
 NO_UPSTREAM_KEY = "it wants an API key (401), and the router's upstream_keys_file has none for it"
 
 
@@ -148,7 +149,7 @@ def _refusal(exchange: Exchange, target: Target, status: int) -> FailedAttempt |
     is missing or wrong.
     """
     if status == 503:
-        return FailedAttempt(target, AttemptOutcome.UNREADY, "it answered 503")
+        return FailedAttempt(target, AttemptOutcome.UNREADY, NOT_READY)
     if status != 401 or (target.authorization is None and exchange.state.keys is None):
         return None
     reason = WRONG_UPSTREAM_KEY if target.key else NO_UPSTREAM_KEY
@@ -175,20 +176,25 @@ def _target_for_retry(
         return None
     failed = tuple(failure.target for failure in failures)
     other = state.balancer.pick_other(routing, failed)
-    if other is None and failures[-1].refused:
+    if other is None and _may_have_gone(failures[-1]):
         return _wait_for_registry(exchange, routing, failures)
     return other
+
+
+def _may_have_gone(failure: FailedAttempt) -> bool:
+    """Return whether the instance may have ended, or fallen asleep, just before it got the request."""
+    return failure.refused or (failure.reason == NOT_READY and failure.target.is_on_demand)
 
 
 def _wait_for_registry(
     exchange: Exchange, routing: RoutingRequest, failures: tuple[FailedAttempt, ...]
 ) -> Target | None:
-    """Wait until the registry reports the state of the instances that refused the connection.
+    """Wait until the registry reports the state of the instances that may have ended, or fallen asleep.
 
     Return the instance for the next attempt, None if there is none in time.
     """
-    refused = tuple(failure.target for failure in failures if failure.refused)
-    taken = tuple(failure.target.name for failure in failures if not failure.refused)
+    refused = tuple(failure.target for failure in failures if _may_have_gone(failure))
+    taken = tuple(failure.target.name for failure in failures if not _may_have_gone(failure))
     if exchange.waited_for_registry or all(target.static for target in refused):
         return None
     exchange.waited_for_registry = True

@@ -43,7 +43,7 @@ def write_response(
     else:
         data = exchange.read() if upstream.available() else b""
         if chunked:
-            _write_chunks(exchange, response_head, data, sock, send)
+            write_chunks(exchange, response_head, data, sock, send)
         else:
             send(response_head + data)
             if not exchange.finished():
@@ -135,10 +135,10 @@ def _write_bytes(exchange: Exchange, send: Send) -> None:
             return
 
 
-def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: socket.socket, send: Send) -> None:
+def write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: socket.socket, send: Send) -> None:
     """Send the head and a body of unknown length in chunks. `data`: the first part of the body."""
     upstream, finished = exchange.upstream, exchange.finished()
-    send(response_head + _chunk(data, finished))
+    send(response_head + chunk(data, finished))
     if exchange.stream is not None and exchange.stream.rewriter is None and not finished:
         assert upstream is not None
         passes = partial(passes_without_usage, exchange) if exchange.hides_usage else exchange.passes
@@ -147,10 +147,11 @@ def _write_chunks(exchange: Exchange, response_head: bytes, data: bytes, sock: s
         data = exchange.read()
         finished = exchange.finished()
         if data or finished:
-            send(_chunk(data, finished))
+            send(chunk(data, finished))
 
 
-def _chunk(data: bytes, last: bool) -> bytes:
+def chunk(data: bytes, last: bool) -> bytes:
+    """Return the data as an HTTP chunk; if it is the last, with the end of the body behind it."""
     if not data:
         return b"0\r\n\r\n" if last else b""
     return b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if last else b"%x\r\n%b\r\n" % (len(data), data)

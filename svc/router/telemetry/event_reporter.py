@@ -27,13 +27,13 @@ class EventReporter:
         self.on_added: Callable[[], object] = lambda: None  # called for each new event
         self._kept: deque[dict[str, str]] = deque()
         host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:MAX_HOST_CHARS]
-        self._source = f"router-{host}-{port}"  # distinguishes several routers
+        self.source = f"router-{host}-{port}"  # distinguishes several routers
 
     def add(self, kind: str, name: str, message: str = "") -> None:
         if len(self._kept) >= MAX_KEPT_EVENTS:
             self._kept.popleft()
             self.dropped += 1
-        self._kept.append({"kind": kind, "service": name, "source": self._source, "message": message})
+        self._kept.append({"kind": kind, "service": name, "source": self.source, "message": message})
         self.on_added()
 
     def ejected(self, name: str, after: InstanceHealth, reason: str, seconds: float) -> None:

@@ -55,6 +55,7 @@ class RouterMetrics(Collector):
             help_text = "Seconds since a registry last said that the table is so."
             yield GaugeMetricFamily("svc_router_table_age_seconds", help_text, age)
         yield self._queue()
+        yield from self._wakes()
         buffered = "Bytes of request bodies over 64 KB, arriving and in flight."
         yield GaugeMetricFamily("svc_router_buffered_bytes", buffered, state.buffered_bytes())
         yield GaugeMetricFamily("svc_router_queue_limit", "Requests that may wait in all.", state.settings.queue_size)
@@ -65,6 +66,21 @@ class RouterMetrics(Collector):
             yield keys
         if state.ledger is not None:
             yield from _usage(state.ledger)
+
+    def _wakes(self) -> Iterator[Metric]:
+        """Yield what concerns instances on demand: how many are asleep, and the wakes of each model."""
+        state = self._state
+        asleep = sum(target.status == ASLEEP for target in state.balancer.table.targets)
+        yield GaugeMetricFamily("svc_router_instances_asleep", "Instances on demand that are asleep.", asleep)
+        wakes = CounterMetricFamily("svc_router_wakes", "How often it was chosen to wake an instance.", labels=MODEL)
+        for model, count in list(state.balancer.wakes.asked.items()):
+            wakes.add_metric([model], count)
+        help_text = "Of requests that waited until an instance was awake: the wait."
+        waits = HistogramMetricFamily("svc_router_wake_wait_seconds", help_text, labels=MODEL)
+        for model, statistics in list(state.statistics.models.items()):
+            if any(statistics.wake_wait.counts):
+                waits.add_metric([model], _buckets(statistics.wake_wait), statistics.wake_wait.sum)
+        yield from (wakes, waits)
 
     def _queue(self) -> Metric:
         balancer = self._state.balancer

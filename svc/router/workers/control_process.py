@@ -5,13 +5,15 @@ another sends snapshots (`publisher.py`).
 """
 
 import logging
+import os
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 import gevent
 from gevent.pool import Pool
+from gevent.socket import wait_read
 from gunicorn.workers.ggevent import GeventWorker
 
 from svc.perimeter.connection_pool import connection_limit
@@ -30,6 +32,7 @@ SWEEP_INTERVAL_SECONDS = 0.1
 STOP_MARGIN_SECONDS = 2.5  # the control process outlives those that relay by this time
 NOTIFY_INTERVAL_SECONDS = 1.0
 DESCRIPTORS_PER_CHANNEL = 2
+MIN_WAIT_INTERVAL_SECONDS = 0.02  # many requests that begin to wait at the same time are looked at together
 REQUEST_TIMEOUT_SECONDS = 10.0  # limit for a process to send the request for which it has opened a channel
 
 
@@ -46,7 +49,8 @@ class ControlWorker(GeventWorker):
         components.start()
         self._publisher = Publisher(state)
         self._answers = Pool(connection_limit(WORKER_CONNECTIONS, DESCRIPTORS_PER_CHANNEL))
-        loops = [gevent.spawn(self._forever, self._publisher.run_round), gevent.spawn(self._forever, self._accept)]
+        rounds = (self._publisher.run_round, self._accept, self._follow_waits)
+        loops = [gevent.spawn(self._forever, run_round) for run_round in rounds]
         notified = 0.0
         while self.alive:
             state.now = time.monotonic()
@@ -75,6 +79,15 @@ class ControlWorker(GeventWorker):
             channel.close()
         else:
             self._answers.spawn(self._serve, self._answer, channel)
+
+    def _follow_waits(self) -> None:
+        """Wait until a request waits for a model that is asleep, in any process, and have an instance woken."""
+        descriptor = self.app.group.counts.wakeup()
+        wait_read(descriptor)
+        with suppress(BlockingIOError):
+            os.eventfd_read(descriptor)
+        self.app.components.state.balancer.wakes.on_wait()
+        gevent.sleep(MIN_WAIT_INTERVAL_SECONDS)
 
     def _serve(self, work: Callable[[Channel], None], channel: Channel) -> None:
         with closing(channel):

@@ -51,6 +51,20 @@ def test_errors_and_single_models_are_as_described(app, described):
     openapi.check(described, "POST", "/ui/drain/{name}", client.post("/ui/drain/a"))
 
 
+def test_refused_wakes_are_as_described(app, described):
+    client = app.test_client()
+    for path, name, body in (
+        ("/instances/{name}/wake", "a", None),
+        ("/instances/{name}/wake", "none", None),
+        ("/instances/{name}/sleep", "a", None),
+        ("/models/{model}/wake", "m", {}),
+        ("/models/{model}/wake", "none/of/these", None),
+    ):
+        answer = client.post(path.replace("{name}", name).replace("{model}", name), json=body)
+        assert answer.status_code == (404 if name.startswith("none") else 409)
+        openapi.check(described, "POST", path, answer)
+
+
 def test_it_needs_no_key_and_names_the_endpoints_that_do(tmp_path, described):
     (tmp_path / "keys.toml").write_text(router_keys.render({}))
     router = state(target("a", "m"))

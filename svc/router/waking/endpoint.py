@@ -1,0 +1,139 @@
+"""The endpoints with which an operator has an instance on demand woken, or put to sleep."""
+
+import logging
+import math
+from typing import Any
+
+import msgspec
+from flask import Blueprint, request
+
+from svc.base.errors import BadRequest, NotFound, SvcError, Unavailable
+from svc.protocol.event import OPERATOR_SOURCE
+from svc.router.access import OPERATOR_TOKEN_HEADER, client_address, identify, operators_registry, require_operator
+from svc.router.balance.target import Target
+from svc.router.balance.wakes import ModelAsleep
+from svc.router.state import RouterState
+from svc.router.waking.babysitters import Acceptance, Babysitters, Refusal
+from svc.router.waking.choice import choose, why_impossible
+from svc.router.waking.need import instances_on_demand
+
+log = logging.getLogger(__name__)
+MAX_HOLD_SECONDS = 7 * 86_400.0
+RETRY_SECONDS = 60
+
+
+class NotOnDemand(SvcError):
+    """The instance does not sleep while it is not needed, or cannot do now what the operator wants."""
+
+    status, type, code = 409, "invalid_request_error", "conflict"
+
+
+class _WakeFields(msgspec.Struct, forbid_unknown_fields=True):
+    hold: float | None = None
+
+
+def wake_endpoints(state: RouterState) -> Blueprint:
+    waking = Blueprint("waking", __name__)
+    babysitters = Babysitters(state.settings.upstream_ca)
+
+    @waking.before_request
+    def require() -> None:
+        require_operator(state)
+
+    @waking.post("/instances/<name>/wake")
+    def wake_instance(name: str) -> tuple[dict[str, Any], int]:
+        """Have an instance on demand woken, and kept awake for `hold` seconds. Operators only."""
+        target = _target(state, name)
+        return _wake(state, babysitters, target, _hold(target)), 202
+
+    @waking.post("/instances/<name>/sleep")
+    def put_to_sleep(name: str) -> tuple[dict[str, Any], int]:
+        """Have an instance on demand put to sleep, once its requests have ended. Operators only."""
+        target = _target(state, name)
+        answer = babysitters.put_to_sleep(target, {"by": state.event_reporter.source})
+        result = _result(target, answer)
+        _report(state, "sleep", target.name)
+        return result, 202
+
+    @waking.post("/models/<id:model>/wake")
+    def wake_model(model: str) -> tuple[dict[str, Any], int]:
+        """Have an instance of the model woken where that costs least, and kept awake for `hold` s. Operators only."""
+        target = _cheapest(state, babysitters, model)
+        return _wake(state, babysitters, target, _hold(target)), 202
+
+    return waking
+
+
+def _target(state: RouterState, name: str) -> Target:
+    target = next((target for target in state.balancer.table.targets if target.name == name), None)
+    if target is None:
+        raise NotFound(f"there is no instance {name!r}; GET /services lists them")
+    if not target.is_on_demand:
+        raise NotOnDemand(f"{name} is always awake: set on_demand = true under [babysitter] in its TOML")
+    return target
+
+
+def _cheapest(state: RouterState, babysitters: Babysitters, model: str) -> Target:
+    """Return the instance of a model that is awake already or starts, else the one that is woken at the least cost."""
+    model = state.balancer.resolve_model(model) or model
+    instances = instances_on_demand(state.balancer.table).get(model)
+    if instances is None:
+        if model in state.balancer.table.models:
+            raise NotOnDemand(f"model {model!r} has no instance on demand that is not drained")
+        raise NotFound(f"The model '{model}' does not exist", param="model", code="model_not_found")
+    for target in (*instances.awake, *instances.starting):
+        return target
+    if not instances.asleep:
+        raise NotOnDemand(f"no instance of {model} is asleep: they have failed, or were stopped; svc status shows why")
+    offers = babysitters.offers(instances.asleep)
+    valid = {name: offer for name, offer in offers.items() if offer is not None}
+    chosen = choose(valid, (), 1)
+    if not chosen:
+        reason = why_impossible(valid) or "no babysitter answers"
+        raise ModelAsleep(f"no instance of {model} can be woken: {reason}", RETRY_SECONDS)
+    return next(target for target in instances.asleep if target.name == chosen[0])
+
+
+def _hold(target: Target) -> float:
+    """Return for how many seconds the instance is to be kept awake, by default as long as its wake may take."""
+    body = request.get_data()
+    try:
+        hold = msgspec.json.decode(body, type=_WakeFields).hold if body else None
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadRequest(f'cannot read the body: {error}; send {{"hold": SECONDS}}, or nothing') from None
+    if hold is None:
+        return target.wake_timeout
+    if not (math.isfinite(hold) and 0 <= hold <= MAX_HOLD_SECONDS):
+        raise BadRequest(f"hold: must be from 0 to {MAX_HOLD_SECONDS:g} seconds, not {hold:g}", param="hold")
+    return hold
+
+
+def _wake(state: RouterState, babysitters: Babysitters, target: Target, hold: float) -> dict[str, Any]:
+    fields = {"waiting": 0, "oldest": 0.0, "hold": hold, "by": state.event_reporter.source}
+    result = _result(target, babysitters.demand([(target, fields)])[target.name])
+    _report(state, "wake", target.name)
+    return result
+
+
+def _result(target: Target, answer: Acceptance | Refusal) -> dict[str, Any]:
+    """Return the response's body; raise SvcError if the babysitter has refused."""
+    if isinstance(answer, Refusal):
+        message = f"{target.name}: {answer.reason}"
+        raise NotOnDemand(message) if answer.status == 409 else Unavailable(message)
+    return {"instance": target.name, **msgspec.to_builtins(answer)}
+
+
+def _report(state: RouterState, kind: str, name: str) -> None:
+    """Report the operator's action, for the audit: the registry names the operator by the token."""
+    token, address = request.headers.get(OPERATOR_TOKEN_HEADER, ""), client_address(state)
+    log.info("an operator at %s: %s %s", address, kind, name)
+    if token and state.settings.registry_url:
+        event = {"kind": kind, "service": name, "source": OPERATOR_SOURCE, "message": "at a router"}
+        try:
+            operators_registry(state, token).report_events([event])
+        except SvcError as error:
+            log.warning("the registry's events do not show this: %s", error)
+        return
+    key = identify(state)
+    by = f"the operator's key {key.name}" if key is not None else "a program on the router's machine"
+    state.event_reporter.add(kind, name, f"by {by}, at {address}")

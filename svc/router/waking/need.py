@@ -1,0 +1,79 @@
+"""Which instances of a model on demand have to be awake: by its requests that wait, its rules, and what runs. Pure."""
+
+from collections.abc import Collection, Iterable
+
+import msgspec
+
+from svc.protocol.service import ASLEEP
+from svc.router.balance.routing_table import RoutingTable
+from svc.router.balance.target import Target
+
+MAX_CANDIDATES = 32  # instances of a model that are asked for offers: those with the first names
+
+
+class ModelRules(msgspec.Struct, frozen=True):
+    """How many instances of a model are kept awake, how many are awake at most, and when one more is woken."""
+
+    awake_min: int = 0
+    awake_max: int = 1 << 30
+    wake_after: float = 5.0  # seconds that the oldest request has to have waited
+
+
+class ModelInstances(msgspec.Struct, frozen=True):
+    """The instances of a model: those on demand, by what they do, and the number of others that get its requests."""
+
+    awake: tuple[Target, ...] = ()
+    starting: tuple[Target, ...] = ()
+    asleep: tuple[Target, ...] = ()  # also those that are being put to sleep: they may wake again
+    permanent: int = 0
+
+
+class Need(msgspec.Struct, frozen=True):
+    """What a model needs now. `more` is the number of sleeping instances to wake."""
+
+    more: int = 0
+    demanded: tuple[Target, ...] = ()  # awake or starting instances that are told how many requests wait
+    held: tuple[Target, ...] = ()  # awake or starting instances that are kept awake
+
+    def __bool__(self) -> bool:
+        return bool(self.more or self.demanded or self.held)
+
+
+NO_NEED = Need()
+
+
+def instances_on_demand(table: RoutingTable) -> dict[str, ModelInstances]:
+    """Return the instances of each model that has an instance on demand. Drained ones are left out."""
+    targets = [target for target in table.targets if not target.drained]
+    models = {model for target in targets if target.is_on_demand for model in target.models}
+    return {model: _instances(model, targets, table.candidates) for model in sorted(models)}
+
+
+def _instances(model: str, targets: Iterable[Target], candidates: Collection[str]) -> ModelInstances:
+    of_model = [target for target in targets if model in target.models]
+    on_demand = [target for target in of_model if target.is_on_demand]
+    return ModelInstances(
+        tuple(target for target in on_demand if target.status == "running"),
+        tuple(target for target in on_demand if target.status == "starting"),
+        tuple(target for target in on_demand if target.status in (ASLEEP, "draining", "stopping"))[:MAX_CANDIDATES],
+        sum(target.name in candidates for target in of_model if not target.is_on_demand),
+    )
+
+
+def need_of(instances: ModelInstances, waiting: int, oldest: float, unchanged: float, rules: ModelRules) -> Need:
+    """Return what a model needs.
+
+    `waiting`: the number of its requests that wait; `oldest`: the seconds that the oldest of them has waited;
+    `unchanged`: the seconds since an instance of it woke last, because the requests that waited for that instance need
+    a moment to be served.
+    """
+    awake = instances.permanent + len(instances.awake) + len(instances.starting)
+    wanted = rules.awake_min
+    if waiting and not awake:
+        wanted = max(wanted, 1)
+    elif waiting and not instances.starting and min(oldest, unchanged) >= rules.wake_after:
+        wanted = max(wanted, awake + 1)
+    more = max(0, min(wanted, max(rules.awake_max, rules.awake_min)) - awake)
+    present = (*instances.awake, *instances.starting)
+    held = present[: max(0, rules.awake_min - instances.permanent)]
+    return Need(min(more, len(instances.asleep)), present if waiting else (), held)

@@ -1,0 +1,73 @@
+"""What a babysitter answers about waking its instance. Pure.
+
+A registration may name any server as its babysitter, so its answers are checked before they are used.
+"""
+
+from typing import Annotated
+
+import msgspec
+
+from svc.protocol.event import one_line
+
+MAX_ANSWER_BYTES = 64 << 10
+MAX_REASON_CHARS = 300
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+
+
+class Offer(msgspec.Struct, frozen=True):
+    """What it would cost to wake an instance. `now`: no other instance has to give way.
+
+    `seconds` estimates the time until the instance is ready, and that which its victims need to load again;
+    `idle_seconds` is the time for which each victim has been idle at least. `name` and `status` are the instance's.
+    """
+
+    possible: bool
+    now: bool = False
+    seconds: Seconds = 0.0
+    idle_seconds: Seconds = 0.0
+    reason: str = ""
+    name: str = ""
+    status: str = ""
+
+
+class Acceptance(msgspec.Struct, frozen=True):
+    """The answer to a demand: the instance's status, and why it is not awake yet."""
+
+    status: str = ""
+    reason: str = ""
+    wake_timeout: Seconds | None = None
+    load_seconds: Seconds | None = None
+
+
+_decode_offer = msgspec.json.Decoder(Offer).decode
+_decode_acceptance = msgspec.json.Decoder(Acceptance).decode
+
+
+def read_offer(status: int, body: bytes, name: str) -> Offer | None:
+    """Return the offer in the answer of the babysitter of the instance `name`; None if the answer is no such offer."""
+    if status != 200 or len(body) > MAX_ANSWER_BYTES:
+        return None
+    try:
+        offer = _decode_offer(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    if offer.name not in ("", name):  # another babysitter has this port by now
+        return None
+    return msgspec.structs.replace(offer, reason=shown(offer.reason), status=shown(offer.status))
+
+
+def read_acceptance(status: int, body: bytes) -> Acceptance | None:
+    """Return what a babysitter has answered to a demand that it has accepted; None if it has not accepted it."""
+    if status not in (200, 202) or len(body) > MAX_ANSWER_BYTES:
+        return None
+    try:
+        acceptance = _decode_acceptance(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return msgspec.structs.replace(acceptance, reason=shown(acceptance.reason), status=shown(acceptance.status))
+
+
+def shown(text: str) -> str:
+    """Return a babysitter's text as one short line, as errors and events show it."""
+    return one_line(text[: 4 * MAX_REASON_CHARS])[:MAX_REASON_CHARS]

@@ -1,0 +1,216 @@
+"""Has instances on demand woken while requests wait for them, or rules keep them awake: one job for a whole router.
+
+A demand is a lease: it is sent again each second as long as requests wait, and lapses by itself. So nothing has to be
+remembered if the router, a babysitter or an instance is killed meanwhile.
+"""
+
+import logging
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from svc.router.balance.wakes import WakeState
+from svc.router.state import RouterState
+from svc.router.waking.babysitters import SILENT, Babysitters, Demand, Refusal
+from svc.router.waking.choice import choose, why_impossible
+from svc.router.waking.need import ModelInstances, ModelRules, Need, instances_on_demand, need_of
+
+log = logging.getLogger(__name__)
+DEMAND_INTERVAL_SECONDS = 1.0  # a babysitter forgets a demand after three of these intervals
+ROUND_INTERVAL_SECONDS = 0.25  # while requests wait
+HOLD_INTERVAL_SECONDS = 3.0  # time between two demands that only keep instances awake
+HOLD_SECONDS = 12.0
+OFFER_INTERVAL_SECONDS = 5.0  # time until other instances are asked again, while the chosen one is still asleep
+AVOID_SECONDS = 10.0  # an instance whose babysitter refuses a demand is not chosen for this time
+SILENCE_SECONDS = 30.0  # a babysitter restarts within seconds; after this time requests do not wait for it any more
+STATE_SECONDS = 5.0  # for how long it is believed that a wake is impossible
+
+Spawn = Callable[[Callable[[], None]], object]
+RulesOf = Callable[[str, datetime], ModelRules]
+
+
+def spawn(work: Callable[[], None]) -> None:
+    threading.Thread(target=work, name="wake", daemon=True).start()
+
+
+class ModelWake:
+    """The wake of one model: which instances were chosen, and what their babysitters have answered."""
+
+    def __init__(self, instances: ModelInstances, now: float) -> None:
+        self.instances = instances
+        self.chosen: tuple[str, ...] = ()
+        self.busy = False  # whether its babysitters are being asked
+        self.due = 0.0
+        self.offers_due = 0.0
+        self.avoided: dict[str, float] = {}  # instance -> time until which it is not chosen
+        self.accepted_at = now  # when a babysitter last accepted a demand; at first, when the wake began
+        self.state: WakeState | None = None
+        self.state_until = 0.0
+
+
+class Waker:
+    """The job that has instances woken. `run_round` is called each ROUND_INTERVAL_SECONDS, and when a wait begins."""
+
+    def __init__(
+        self,
+        state: RouterState,
+        babysitters: Babysitters,
+        rules_of: RulesOf,
+        clock: Callable[[], float],
+        now: Callable[[], datetime] = datetime.now,
+        spawn: Spawn = spawn,
+    ) -> None:
+        self._state = state
+        self._babysitters = babysitters
+        self._rules_of = rules_of
+        self._clock = clock
+        self._now = now
+        self._spawn = spawn
+        self._wakes: dict[str, ModelWake] = {}
+        self._changed_at: dict[str, tuple[int, float]] = {}  # model -> its awake instances, and when there was one less
+
+    def run_round(self) -> float:
+        """Begin what is due for each model; return the seconds until the next round."""
+        balancer, now = self._state.balancer, self._clock()
+        models = instances_on_demand(balancer.table)
+        self._changed_at = {model: self._change(model, instances, now) for model, instances in models.items()}
+        lengths = balancer.queue.lengths() if balancer.queue.waiting and models else {}
+        oldest = balancer.queue.oldest() if lengths else {}
+        for model, instances in models.items():
+            self._forget_if_changed(model, instances)
+            waiting, seconds = lengths.get(model, 0), max(0.0, now - oldest.get(model, now))
+            rules = self._rules_of(model, self._now())
+            need = need_of(instances, waiting, seconds, now - self._changed_at[model][1], rules)
+            if need:
+                self._begin(model, instances, need, rules, waiting, seconds)
+            elif model in self._wakes and not self._wakes[model].busy and self._wakes[model].state_until <= now:
+                del self._wakes[model]
+        for model in [model for model in self._wakes if model not in models and not self._wakes[model].busy]:
+            del self._wakes[model]
+        self._publish()
+        return ROUND_INTERVAL_SECONDS if lengths else DEMAND_INTERVAL_SECONDS
+
+    def _forget_if_changed(self, model: str, instances: ModelInstances) -> None:
+        """Forget why a model could not be woken if its instances have changed since."""
+        wake = self._wakes.get(model)
+        if wake is not None and wake.instances != instances:
+            wake.instances, wake.state, wake.offers_due = instances, None, 0.0
+
+    def _change(self, model: str, instances: ModelInstances, now: float) -> tuple[int, float]:
+        """Return the number of awake instances of a model, and the time at which one of them has woken last."""
+        awake = len(instances.awake) + instances.permanent
+        before, at = self._changed_at.get(model, (0, float("-inf")))
+        return awake, now if awake > before else at
+
+    def _begin(
+        self, model: str, instances: ModelInstances, need: Need, rules: ModelRules, waiting: int, seconds: float
+    ) -> None:
+        wake = self._wakes.get(model)
+        if wake is None:
+            wake = self._wakes[model] = ModelWake(instances, self._clock())
+        if wake.busy or self._clock() < wake.due:
+            return
+        wake.busy = True
+
+        def work() -> None:
+            try:
+                self._step(model, wake, instances, need, rules, waiting, seconds)
+            except Exception:  # noqa: BLE001 - a failure of one model must not end the wakes of others
+                log.exception("the wake of model %s failed", model)
+            finally:
+                wake.busy = False
+                interval = DEMAND_INTERVAL_SECONDS if waiting else HOLD_INTERVAL_SECONDS
+                wake.due = max(wake.due, self._clock() + interval - ROUND_INTERVAL_SECONDS / 2)
+                self._publish()
+
+        self._spawn(work)
+
+    def _step(
+        self,
+        model: str,
+        wake: ModelWake,
+        instances: ModelInstances,
+        need: Need,
+        rules: ModelRules,
+        waiting: int,
+        seconds: float,
+    ) -> None:
+        """Choose the instances to wake, if there is need of more, and send the demands."""
+        self._choose(model, wake, instances, need, waiting)
+        by_name = {target.name: target for target in instances.asleep}
+        chosen = [by_name[name] for name in wake.chosen if name in by_name]
+        missing = max(0, rules.awake_min - instances.permanent - len(instances.awake) - len(instances.starting))
+        held = {target.name for target in (*need.held, *chosen[:missing])}
+        fields = {"waiting": waiting, "oldest": round(seconds, 3), "by": self._state.event_reporter.source}
+        recipients = {target.name: target for target in (*chosen, *need.demanded, *need.held)}
+        demands = [
+            (target, {**fields, "hold": HOLD_SECONDS if name in held else 0.0}) for name, target in recipients.items()
+        ]
+        if demands:
+            self._send(wake, demands, {target.name for target in chosen})
+
+    def _choose(self, model: str, wake: ModelWake, instances: ModelInstances, need: Need, waiting: int) -> None:
+        now = self._clock()
+        wake.avoided = {name: until for name, until in wake.avoided.items() if until > now}
+        candidates = [target for target in instances.asleep if target.name not in wake.avoided]
+        kept = [target.name for target in candidates if target.name in wake.chosen]
+        if len(kept) >= need.more and now < wake.offers_due:
+            wake.chosen = tuple(kept[: need.more])
+            return
+        if not need.more:
+            wake.chosen = ()
+            return
+        offers = self._babysitters.offers(candidates)
+        wake.offers_due = self._clock() + OFFER_INTERVAL_SECONDS
+        valid = {name: offer for name, offer in offers.items() if offer is not None}
+        wake.chosen = choose(valid, kept, need.more)
+        for name in wake.chosen:
+            if name not in kept:
+                self._report(model, name, waiting)
+        if wake.chosen:
+            return
+        silent = [f"{target.name}: {SILENT}" for target in candidates if target.name not in valid]
+        reason = "; ".join(filter(None, (why_impossible(valid), *silent)))
+        is_long = self._clock() - wake.accepted_at >= SILENCE_SECONDS
+        if not candidates and wake.state is not None:  # all have refused: their reasons stay
+            reason = wake.state.reason
+        self._set_state(wake, WakeState(reason, impossible=is_long or bool(candidates and not silent)))
+
+    def _report(self, model: str, name: str, waiting: int) -> None:
+        """Count and report that an instance was chosen."""
+        self._state.balancer.wakes.asked[model] += 1
+        requests = f"{waiting} request{'s' if waiting > 1 else ''} for {model} wait" + ("s" if waiting == 1 else "")
+        cause = requests if waiting else f"the rules keep {model} awake"
+        self._state.event_reporter.add("wake", name, cause)
+        log.info("%s is woken: %s", name, cause)
+
+    def _send(self, wake: ModelWake, demands: list[Demand], chosen: set[str]) -> None:
+        answers = self._babysitters.demand(demands)
+        reasons = []
+        for name, answer in sorted(answers.items()):
+            if not isinstance(answer, Refusal):
+                wake.accepted_at = self._clock()
+                if name in chosen and answer.reason:
+                    reasons.append(answer.reason)
+            elif name in chosen:
+                reasons.append(f"{name}: {answer.reason}")
+                wake.avoided[name] = self._clock() + AVOID_SECONDS
+                wake.chosen = tuple(other for other in wake.chosen if other != name)
+                wake.offers_due = 0.0
+        if chosen:
+            self._set_state(wake, WakeState("; ".join(dict.fromkeys(reasons))) if reasons else None)
+
+    def _set_state(self, wake: ModelWake, state: WakeState | None) -> None:
+        wake.state = state
+        wake.state_until = self._clock() + STATE_SECONDS if state is not None else 0.0
+
+    def _publish(self) -> None:
+        """Have the balancer use what is known about the models that are asleep, if that has changed."""
+        now = self._clock()
+        states = {
+            model: wake.state
+            for model, wake in self._wakes.items()
+            if wake.state is not None and (wake.state_until > now or not wake.state.impossible)
+        }
+        if states != self._state.balancer.wakes.states:
+            self._state.balancer.use_wake_states(states)
