@@ -44,9 +44,11 @@ class Activity:
         load = self._reader.read(max_age)
         running = load.running if load.running is not None else self._in_metrics(max_age)
         sent, is_probed = self._probes()
-        is_own = is_probed or sent != self._sent
-        if running is None or (not is_own and (running or generated_between(self._load, load))):
+        has_probed = is_probed or sent != self._sent  # one that has just ended may still be in the metrics
+        if running is None or running > has_probed or (not has_probed and generated_between(self._load, load)):
             self._last_active = self._clock()
+        if running and is_probed:
+            running -= 1
         self._load, self._sent, self.in_flight = load, sent, running
         return running
 

@@ -15,12 +15,12 @@ from svc.babysitter.monitor import Monitor
 from svc.babysitter.on_demand.activity import Activity
 from svc.babysitter.on_demand.engine_sleep import EngineSleep, Request
 from svc.babysitter.on_demand.fact_collector import FactCollector
-from svc.babysitter.on_demand.host_memory import HostMemory
+from svc.babysitter.on_demand.host_memory import HostMemory, memory_tool
 from svc.babysitter.on_demand.last_models import LastLife, LastModelsFile
 from svc.babysitter.on_demand.loop import Effects, OnDemand
 from svc.babysitter.on_demand.models import command_digest, expected_models
 from svc.babysitter.on_demand.sleep_history import SleepHistory
-from svc.base.gpus.reading import GpuReader
+from svc.base.gpus.reading import TOOLS, GpuReader
 from svc.config.instance.model import InstanceConfig
 from svc.protocol.instance_names import instance_service, server_program
 from svc.protocol.resources import SLEEP_BY_VLLM
@@ -77,9 +77,12 @@ class Assembly:
             return sum(probe.sent for probe in probes), any(probe.in_progress for probe in probes)
 
         activity = Activity(reader, sent_probes, time.monotonic)
-        memory, extension = HostMemory(GpuReader().read), OnDemandClient(server_url)
+        memory, extension = (
+            HostMemory(GpuReader([memory_tool(tool) for tool in TOOLS]).read),
+            OnDemandClient(server_url),
+        )
         facts = FactCollector(self.config, activity, self._history, memory, is_draining_known, time.monotonic)
-        self._loop = OnDemand(monitor, extension, facts, memory, self._engine, effects)
+        self._loop = OnDemand(monitor, OnDemandClient(server_url), facts, memory, self._engine, effects)
         if self.config.on_demand and not self.models:
             log.warning(
                 "%s: its models are not known before it has run once, so no request wakes it; "

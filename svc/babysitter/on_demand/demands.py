@@ -77,6 +77,13 @@ class Demands:
         oldest = max((now - lease.oldest_since for lease in waiting), default=0.0)
         return Demand(sum(lease.waiting for lease in waiting), oldest, max(0.0, hold))
 
+    def end_waiting(self) -> None:
+        """Forget what waits, because the instance serves now: routers send the requests, or what still waits."""
+        self._leases = {
+            sender: dataclasses.replace(lease, waiting=0, waiting_until=float("-inf"))
+            for sender, lease in self._leases.items()
+        }
+
     def clear(self) -> None:
         """Forget all demands, because the instance is to sleep. Routers with waiting requests ask again."""
         self._leases.clear()

@@ -11,7 +11,7 @@ from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.config.instance.model import InstanceConfig
 from svc.supervision.on_demand.facts import Demand, Facts
 
-MAX_LOAD_AGE_SECONDS = 2.0  # of the reading of the requests in flight while the instance serves
+MAX_IDLE_LOAD_AGE_SECONDS = 2.0  # of the reading of an idle instance; a busy one is read anew: others may wait for it
 SERVING_STATES = (LifecycleState.RUNNING, LifecycleState.RELEASING, LifecycleState.HUNG)
 BY_OPERATOR = "put to sleep by an operator"
 
@@ -61,7 +61,8 @@ class FactCollector:
         self.knows_draining = state is LifecycleState.RELEASING and self._is_draining_known()
         in_flight: int | None = 0
         if state in SERVING_STATES and self.config.on_demand:
-            in_flight = self.activity.read(0.0 if state is LifecycleState.RELEASING else MAX_LOAD_AGE_SECONDS)
+            is_idle = state is LifecycleState.RUNNING and self.activity.in_flight == 0
+            in_flight = self.activity.read(MAX_IDLE_LOAD_AGE_SECONDS if is_idle else 0.0)
         self.idle_seconds = idle_seconds = self.activity.idle_seconds if state is LifecycleState.RUNNING else 0.0
         self._note_wishes(state, demand, in_flight, idle_seconds)
         return Facts(

@@ -6,10 +6,17 @@ from time import monotonic
 
 from svc.base.gpus.gpu import HostGpus
 from svc.base.gpus.reading import TOOLS, find_tool
+from svc.base.gpus.vendor_tool import VendorTool
 from svc.supervision.on_demand.facts import MAX_BYTES, GpuReading
 
 log = logging.getLogger(__name__)
 RETRY_SECONDS = 30.0  # a tool that failed is tried again after this time
+
+
+def memory_tool(tool: VendorTool) -> VendorTool:
+    """Return the tool without the queries that do not report memory, because a candidate waits for the reading."""
+    optional = [""] * (len(tool.queries) - 1)
+    return tool._replace(queries=tool.queries[:1], parse=lambda outputs: tool.parse([outputs[0], *optional]))
 
 
 def is_tool_installed() -> bool:

@@ -144,6 +144,8 @@ class OnDemand:
         supervisord would start it again, although others have the memory of its GPUs by now.
         """
         self.history.observe(before, event, after)
+        if event is LifecycleEvent.READY and before is LifecycleState.STARTING:
+            self.facts.demands.end_waiting()
         if event is LifecycleEvent.READY:
             self._effects.keep_models(self.monitor.snapshot.models)
         if before is LifecycleState.ASLEEP and event is LifecycleEvent.EXITED and self._has_process:

@@ -53,11 +53,16 @@ def test_the_babysitter_s_own_probes_do_not_end_the_idle_time(site):
     site.pages["engine/metrics"] = vllm(1, 0)
     site.read()
     site.pages["engine/metrics"], site.probes = vllm(1, 1), (1, True)
-    assert site.read() == (1, 2.0)
+    assert site.read() == (0, 2.0)
     site.pages["engine/metrics"], site.probes = vllm(2, 0), (2, False)  # ended, and another one in between
     assert site.read() == (0, 3.0)
     site.pages["engine/metrics"] = vllm(3, 0)
     assert site.read() == (0, 0.0)
+
+
+def test_requests_beside_a_probe_count(site):
+    site.pages["engine/metrics"], site.probes = vllm(1, 3), (1, True)
+    assert site.read() == (2, 0.0)
 
 
 def test_text_generation_inference_has_no_counter_of_tokens(site):

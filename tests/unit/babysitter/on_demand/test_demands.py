@@ -104,3 +104,11 @@ def test_an_operator_s_sleep_forgets_all_demands(demands):
 def test_what_is_no_demand_is_refused(body):
     with pytest.raises((ValueError, RecursionError)):
         msgspec.json.decode(body, type=WakeRequest)
+
+
+def test_what_waited_is_served_when_the_instance_is_ready_and_a_hold_goes_on(demands):
+    demands.renew(WakeRequest(waiting=5, hold=60.0, by="a"))
+    demands.end_waiting()
+    assert demands.current() == Demand(0, 0.0, 60.0)
+    demands.renew(WakeRequest(waiting=2, by="a"))
+    assert demands.current().waiting == 2

@@ -83,6 +83,13 @@ def test_a_wake_is_measured_and_its_models_are_kept(host):
     assert host.loop.metadata()["load_seconds"] == 0.0
 
 
+def test_what_waited_counts_no_more_when_the_instance_serves(host):
+    host.advance()
+    host.loop.facts.wake(WakeRequest(waiting=5))
+    host.start()
+    assert host.facts.demand is None
+
+
 def test_an_instance_that_gives_way_drains_before_it_is_stopped(running):
     running.orders = [RELEASE]
     running.in_flight = 1
