@@ -77,10 +77,7 @@ class Assembly:
             return sum(probe.sent for probe in probes), any(probe.in_progress for probe in probes)
 
         activity = Activity(reader, sent_probes, time.monotonic)
-        memory, extension = (
-            HostMemory(GpuReader([memory_tool(tool) for tool in TOOLS]).read),
-            OnDemandClient(server_url),
-        )
+        memory = HostMemory(GpuReader([memory_tool(tool) for tool in TOOLS]).read)
         facts = FactCollector(self.config, activity, self._history, memory, is_draining_known, time.monotonic)
         self._loop = OnDemand(monitor, OnDemandClient(server_url), facts, memory, self._engine, effects)
         if self.config.on_demand and not self.models:

@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import requests
@@ -27,11 +27,18 @@ SVC = [sys.executable, "-m", "svc"]
 class LoggedProcess:
     """A process in its own session, which writes to a log."""
 
-    def __init__(self, command: Sequence[object], cwd: Path, log: Path) -> None:
+    def __init__(
+        self, command: Sequence[object], cwd: Path, log: Path, environ: Mapping[str, str] | None = None
+    ) -> None:
         self.log = log
         with log.open("ab") as out:
             self.process = subprocess.Popen(
-                list(map(str, command)), cwd=cwd, stdout=out, stderr=out, start_new_session=True
+                list(map(str, command)),
+                cwd=cwd,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                env={**os.environ, **(environ or {})},
             )
 
     def output(self) -> str:
@@ -101,6 +108,9 @@ class BabysitterClient:
     def get(self, path: str) -> requests.Response:
         return requests.get(self.url + path, timeout=15)
 
+    def post(self, path: str, body: dict[str, object]) -> requests.Response:
+        return requests.post(self.url + path, json=body, timeout=15)
+
     def health(self) -> int:
         """Return the status of /health; 0 where nothing answers."""
         with contextlib.suppress(requests.ConnectionError):
@@ -109,19 +119,28 @@ class BabysitterClient:
 
 
 class SupervisordSite:
-    """A supervisord with one instance, from the same templates as those of every site."""
+    """A supervisord with one instance, or several, from the same templates as those of every site.
 
-    def __init__(self, root: Path, toml: str) -> None:
+    `environ` is added to the environment of supervisord.
+    """
+
+    def __init__(self, root: Path, *tomls: str, environ: Mapping[str, str] | None = None) -> None:
         for name in ("config", "conf.d", "logs", "var"):
             (root / name).mkdir()
-        source = root / "config" / "q.toml"
-        source.write_text(toml)
+        sources = [root / "config" / f"q{number or ''}.toml" for number in range(len(tomls))]
+        for source, toml in zip(sources, tomls, strict=True):
+            source.write_text(toml)
         self.root = root
+        self.environ = environ
         settings = load_settings(flags={"launch": {"components": "babysitter"}})
-        for name, text in render(load([source], settings), settings, RenderPaths.of(root)).items():
+        for name, text in render(load(sources, settings), settings, RenderPaths.of(root)).items():
             (root / name).write_text(text)
         self.supervisord = SupervisordClient(f"unix://{root}/var/supervisor.sock")
-        self.running = LoggedProcess([BIN / "supervisord", "-n"], root, root / "out")
+        self.start()
+
+    def start(self) -> None:
+        """Start supervisord, also after it was killed."""
+        self.running = LoggedProcess([BIN / "supervisord", "-n"], self.root, self.root / "out", self.environ)
         wait_until(self._answers, description="supervisord answers")
 
     def log(self, name: str) -> str:
