@@ -106,15 +106,20 @@ class RolloutContext:
             models.setdefault(loss.instance, []).append(loss.model)
         if models:
             raise ConfigError(
-                *(f"{name}: {last_instance_text(lost)}; {self._cure(lost)}" for name, lost in models.items())
+                *(f"{name}: {last_instance_text(lost)}; {self._cure(name, lost)}" for name, lost in models.items())
             )
 
-    def _cure(self, models: Collection[str]) -> str:
-        """Return what keeps these models available: an instance of them may be asleep."""
+    def _cure(self, name: str, models: Collection[str]) -> str:
+        """Return what keeps the models of the instance `name` available: it may sleep, or another one may wake."""
+        if (component := self.components.get(name)) and component.on_demand:
+            return (
+                f"put it to sleep first (`svc sleep {name} --wait`): requests then wait until it is awake again; or give "
+                "--allow-downtime"
+            )
         services = self.observation.services or {}
         asleep = [name for name in services if services[name].get("status") == ASLEEP]
-        name = next((name for name in asleep if {*models} & {*self.observation.models(name)}), "")
-        first = f"wake another first (`svc wake {instance_name(name)} --wait`)" if name else "start another first"
+        other = next((other for other in asleep if {*models} & {*self.observation.models(other)}), "")
+        first = f"wake another first (`svc wake {instance_name(other)} --wait`)" if other else "start another first"
         return f"{first}, or give --allow-downtime"
 
     def require_listing_routers(self, tasks: Sequence[Task]) -> None:

@@ -1,5 +1,6 @@
 """What a rollout is refused for before it begins, by what the registry and the routers report."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,34 @@ def test_a_running_instance_of_another_registry_is_not_stopped():
 
 def test_an_instance_that_will_register_at_this_registry_counts_as_listed():
     assert context(BOTH_ROUTED, listed="b", components=[component("a")]).task("a", InstanceOperation.ADD).listed
+
+
+def test_an_instance_on_demand_can_sleep_before_it_is_changed():
+    on_demand = dataclasses.replace(component("a"), on_demand=True)
+    with pytest.raises(ConfigError, match="last healthy instance of m; put it to sleep first .`svc sleep a --wait`"):
+        context(BOTH_ROUTED, healthy="a", components=[on_demand]).require_availability(RESTART_A, NO_JOURNAL)
+
+
+def test_an_instance_that_is_asleep_can_wake_before_another_is_changed():
+    site = context(BOTH_ROUTED, healthy="a")
+    site.observation.services["b-server"]["status"] = "asleep"
+    with pytest.raises(ConfigError, match="wake another first .`svc wake b --wait`., or give --allow-downtime"):
+        site.require_availability(RESTART_A, NO_JOURNAL)
+
+
+@pytest.mark.parametrize(
+    ("status", "operation", "wakes"),
+    [
+        ("running", InstanceOperation.RESTART, True),
+        ("running", InstanceOperation.REPLACE, True),
+        ("running", InstanceOperation.FINISH, False),
+        ("asleep", InstanceOperation.REPLACE, False),  # its engine sleeps, its process runs
+    ],
+)
+def test_an_instance_on_demand_is_awake_after_a_change_if_it_was_before(status, operation, wakes):
+    on_demand = dataclasses.replace(component("a"), on_demand=True)
+    site = context(BOTH_ROUTED, components=[on_demand])
+    site.observation.services["a-server"]["status"] = status
+    task = site.task("a", operation)
+    assert (task.on_demand, task.wakes) == (True, wakes)
+    assert not context(BOTH_ROUTED, components=[component("a")]).task("a", operation).on_demand
