@@ -112,10 +112,8 @@ class RolloutContext:
     def _cure(self, name: str, models: Collection[str]) -> str:
         """Return what keeps the models of the instance `name` available: it may sleep, or another one may wake."""
         if (component := self.components.get(name)) and component.on_demand:
-            return (
-                f"put it to sleep first (`svc sleep {name} --wait`): requests then wait until it is awake again; or give "
-                "--allow-downtime"
-            )
+            first = f"put it to sleep first (`svc sleep {name} --wait`)"
+            return f"{first}: requests then wait until it is awake again; or give --allow-downtime"
         services = self.observation.services or {}
         asleep = [name for name in services if services[name].get("status") == ASLEEP]
         other = next((other for other in asleep if {*models} & {*self.observation.models(other)}), "")

@@ -65,7 +65,7 @@ def put_to_sleep(router: RouterOperator, target: Target) -> str:
 
 
 def _answer_text(answer: Mapping[str, Any]) -> str:
-    name, status, reason = (str(answer.get(key) or "") for key in ("name", "status", "reason"))
+    name, status, reason = (str(answer.get(key) or "") for key in ("instance", "status", "reason"))
     return ": ".join(filter(None, (instance_name(name) if name else "", status or "accepted", reason)))
 
 

@@ -25,11 +25,11 @@ class Router:
 
     def wake_instance(self, name):
         self.calls.append(("wake instance", name))
-        return {"name": name, "status": "asleep", "reason": "a gives way"}
+        return {"instance": name, "status": "asleep", "reason": "a gives way"}
 
     def wake_model(self, model):
         self.calls.append(("wake model", model))
-        return {"name": "b-server", "status": "starting"}
+        return {"instance": "b-server", "status": "starting"}
 
     def sleep_instance(self, name):
         self.calls.append(("sleep", name))
