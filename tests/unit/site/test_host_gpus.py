@@ -1,0 +1,77 @@
+"""Where `svc gpus` gets the GPUs from: the registry, or this host."""
+
+import pytest
+
+from svc.base.errors import CommandError, NotFound, Unavailable
+from svc.base.gpus.gpu import Gpu, HostGpus
+from svc.protocol.gpu import ListedHost
+from svc.site.host_gpus import latest_by_host, overview, own_overview
+
+URL = "http://registry:18000"
+READING = HostGpus(tool="nvidia-smi", gpus=(Gpu(index=0, uuid="GPU-0"),))
+
+
+class Registry:
+    """A client whose registry lists these hosts, or raises."""
+
+    def __init__(self, answer):
+        self.answer = answer
+        self.urls = [URL]
+        self.token_file = ""
+
+    def gpus(self):
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def host(hostname="gpu7", service="qwen", age=1.0, uuid="GPU-1"):
+    return ListedHost(service=service, age=age, hostname=hostname, tool="nvidia-smi", gpus=(Gpu(index=0, uuid=uuid),))
+
+
+def unexpected():
+    raise AssertionError("this host was read")
+
+
+def test_the_registry_lists_all_hosts():
+    hosts = [host("a"), host("b")]
+    assert overview(Registry(hosts), unexpected) == (hosts, URL, "")
+
+
+def test_two_sites_of_one_host_are_shown_once():
+    reports = [host(service="old", age=7.0), host(service="new", age=1.0), host("other")]
+    assert {report.service for report in latest_by_host(reports)} == {"new", "qwen"}
+
+
+def test_hosts_of_one_name_with_other_gpus_are_two():
+    assert len(latest_by_host([host("localhost"), host("localhost", uuid="GPU-2")])) == 2
+
+
+@pytest.mark.parametrize(
+    ("answer", "note"),
+    [
+        (Unavailable("no registry answers at http://registry:18000"), "no registry answers"),
+        (NotFound("no such path"), "is older than this svc"),
+        ([], f"no babysitter reports GPUs to {URL}"),
+    ],
+)
+def test_without_an_answer_this_hosts_gpus_are_shown_and_it_is_said_why(answer, note):
+    shown = overview(Registry(answer), lambda: READING)
+    assert (shown.source, shown.hosts[0].gpus, shown.hosts[0].age) == ("this host", READING.gpus, 0)
+    assert note in shown.note
+    assert shown.note.endswith("these are the GPUs of this host, read now")
+
+
+def test_without_registry_and_tool_the_error_names_both():
+    with pytest.raises(CommandError, match="no registry answers.*no tool that lists GPUs.*nvidia-smi"):
+        overview(Registry(Unavailable("no registry answers")), lambda: None)
+
+
+def test_a_registry_without_gpus_is_no_error():
+    shown = overview(Registry([]), lambda: None)
+    assert (shown.hosts, shown.source) == ([], URL)
+    assert "this host has no tool" in shown.note
+
+
+def test_this_host_without_a_tool():
+    assert own_overview(lambda: None) is None
