@@ -19,7 +19,7 @@ class GpuUse(NamedTuple):
 
 
 class HostUse(NamedTuple):
-    """The GPUs of a host. `problem`: why they cannot be read; then there are none."""
+    """The GPUs of a host. `problem`: why the vendor's tool reports none, or what it complains about."""
 
     problem: str
     gpus: Sequence[GpuUse]

@@ -27,7 +27,10 @@ def gpu_lines(hosts: Mapping[str, HostUse], width: int, height: int | None = Non
 
 
 def _rows(name: str, host: HostUse, width: int) -> Iterable[TableRow]:
-    return [_host_row(name, host, width)] if host.problem else [_gpu_row(name, use, width) for use in host.gpus]
+    if host.problem:
+        yield TableRow((name, "-", "-", "-", "-", _cut(host.problem, width)), "red", (), ())
+    for use in host.gpus:
+        yield _gpu_row(name, use, width)
 
 
 def _gpu_row(host: str, use: GpuUse, width: int) -> TableRow:
@@ -38,9 +41,9 @@ def _gpu_row(host: str, use: GpuUse, width: int) -> TableRow:
 
 
 def _host_row(name: str, host: HostUse, width: int) -> TableRow:
-    if host.problem:
-        return TableRow((name, "-", "-", "-", "-", _cut(host.problem, width)), "red", (), ())
-    return _row(name, host.gpus, f"{len(host.gpus)} GPU{'' if len(host.gpus) == 1 else 's'}", width)
+    text = f"{len(host.gpus)} GPU{'' if len(host.gpus) == 1 else 's'}"
+    row = _row(name, host.gpus, f"{host.problem}, {text}" if host.problem else text, width)
+    return row._replace(style="red") if host.problem else row
 
 
 def _row(name: str, uses: Sequence[GpuUse], text: str, width: int) -> TableRow:
@@ -50,8 +53,9 @@ def _row(name: str, uses: Sequence[GpuUse], text: str, width: int) -> TableRow:
     busy = [gpu.utilization for gpu in gpus if gpu.utilization is not None]
     temperatures = [gpu.temperature for gpu in gpus if gpu.temperature is not None]
     powers = [gpu.power for gpu in gpus if gpu.power is not None]
-    if errors:
-        text = f"{errors} error{'' if errors == 1 else 's'}{', ' if text else ''}{text}"
+    problems = [f"{errors} error{'' if errors == 1 else 's'}"] if errors else []
+    problems += [gpu.fault for gpu in gpus if gpu.fault]
+    text = ", ".join([*problems, *([text] if text else [])])
     cells = (
         name,
         _memory(sum(gpu.memory_used for gpu in gpus), sum(gpu.memory_total for gpu in gpus)),
@@ -60,7 +64,7 @@ def _row(name: str, uses: Sequence[GpuUse], text: str, width: int) -> TableRow:
         f"{sum(powers):.0f} W" if powers else "-",
         _cut(text, width),
     )
-    return TableRow(cells, "red" if errors else "", (), ())
+    return TableRow(cells, "red" if problems else "", (), ())
 
 
 def _memory(used: int, total: int) -> str:

@@ -177,6 +177,7 @@ def gpu(index: int, used: float, held: dict[str, float], **more: Any) -> dict[st
         "temperature": 61,
         "power": 412,
         "errors": 0,
+        "fault": "",
         "held": {name: round(size * 1e9) for name, size in held.items()},
         "strangers": [],
         **more,

@@ -47,13 +47,15 @@ def test_a_gpu_shows_its_memory_its_load_and_the_instances_that_hold_it(page, ho
 
 def test_errors_and_a_tool_that_fails_are_marked_and_come_first(page, hosts):
     hosts.gpus["gpu2"]["gpus"][3]["errors"] = 2
+    hosts.gpus["gpu2"]["gpus"][4]["fault"] = "GPU requires reset"
     hosts.gpus["gpu9"] = {"problem": "nvidia-smi does not answer", "gpus": []}
     open_page(page, hosts)
     names = page.locator(".gpu-host summary b")
     expect(names).to_have_text(["gpu2", "gpu9", "gpu1"])
-    expect(host(page, "gpu2").locator("summary")).to_contain_text("2 errors")
+    expect(host(page, "gpu2").locator("summary")).to_contain_text("2 errors; 1 GPU with a fault")
+    expect(host(page, "gpu2").get_by_role("listitem").filter(has_text="requires reset")).to_contain_text("GPU 4")
     expect(host(page, "gpu2").get_by_role("listitem").filter(has_text="2 errors")).to_contain_text("GPU 3")
-    expect(host(page, "gpu9")).to_contain_text("Its GPUs cannot be read: nvidia-smi does not answer")
+    expect(host(page, "gpu9")).to_contain_text("no GPUs nvidia-smi does not answer")
     expect(host(page, "gpu1").locator("summary .mark")).to_have_count(0)
 
 

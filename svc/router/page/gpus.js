@@ -31,7 +31,7 @@ export class Gpus {
   }
 }
 
-const hasProblem = ({ gpus, problem }) => problem !== "" || gpus.some(({ errors }) => errors > 0);
+const hasProblem = ({ gpus, problem }) => problem !== "" || gpus.some(({ errors, fault }) => errors > 0 || fault);
 
 const sum = (values) => values.reduce((one, other) => one + other, 0);
 
@@ -75,10 +75,9 @@ class Host {
     this.#host = host;
     const { gpus, problem } = host;
     put(this.#kinds, this.#kindsOf().join(", "));
-    put(this.#sum, problem ? "" : summaryOf(gpus));
-    const errors = sum(gpus.map((gpu) => gpu.errors ?? 0));
-    const words = problem ? `Its GPUs cannot be read: ${problem}` : errors ? count(errors, "error") : "";
-    this.#problem.replaceChildren(...(words ? [mark("bad"), words] : []));
+    put(this.#sum, summaryOf(gpus));
+    const faulty = gpus.filter(({ fault }) => fault).length;
+    drawProblems(this.#problem, [errorsOf(gpus), faulty && `${count(faulty, "GPU")} with a fault`, problem]);
     arrange(this.#bars, gpus.map((gpu, at) => drawBar(this.#bars.children[at] ?? make("span", { class: "memory" }), gpu)));
     this.#drawTiles();
   }
@@ -97,6 +96,17 @@ class Host {
     });
     arrange(this.#list, this.#tiles.map(({ node }) => node));
   }
+}
+
+const errorsOf = (gpus) => {
+  const errors = sum(gpus.map((gpu) => gpu.errors ?? 0));
+  return errors && count(errors, "error");
+};
+
+// Shows the texts of problems, those that are not empty, after one mark; nothing if there are none.
+function drawProblems(node, texts) {
+  const words = texts.filter(Boolean).join("; ");
+  node.replaceChildren(...(words ? [mark("bad"), words] : []));
 }
 
 // Draws the memory of a GPU in use as parts of a bar, whose whole length is its total memory; returns the bar.
@@ -120,13 +130,13 @@ class Tile {
   #bar = make("div", { class: "memory", role: "meter", "aria-valuemin": "0" });
   #memory = make("span");
   #heat = make("span", { class: "muted" });
-  #errors = make("p", { class: "problem", "data-level": "bad" });
+  #problem = make("p", { class: "problem", "data-level": "bad" });
   #holders = make("ul", { class: "holders", role: "list", "aria-label": "Memory in use by" });
   #buttons = [];
 
   constructor(host) {
     this.#host = host;
-    this.node = make("li", { class: "gpu" }, make("div", { class: "line" }, this.#index, this.#busy), this.#name, this.#bar, make("div", { class: "line" }, this.#memory, this.#heat), this.#errors, this.#holders);
+    this.node = make("li", { class: "gpu" }, make("div", { class: "line" }, this.#index, this.#busy), this.#name, this.#bar, make("div", { class: "line" }, this.#memory, this.#heat), this.#problem, this.#holders);
   }
 
   show(gpu, named) {
@@ -136,9 +146,8 @@ class Tile {
     const memory = `${gigabytes(gpu.used)}${gpu.total ? ` of ${gigabytes(gpu.total)}` : ""} GB`;
     put(this.#memory, memory);
     put(this.#heat, [gpu.temperature === null ? "" : `${gpu.temperature}\u00a0°C`, gpu.power === null ? "" : `${whole(gpu.power)}\u00a0W`].filter(Boolean).join(" · "));
-    set(this.node, "data-level", gpu.errors ? "bad" : "");
-    this.#errors.hidden = !gpu.errors;
-    this.#errors.replaceChildren(mark("bad"), count(gpu.errors ?? 0, "error"));
+    set(this.node, "data-level", gpu.errors || gpu.fault ? "bad" : "");
+    drawProblems(this.#problem, [errorsOf([gpu]), gpu.fault]);
     this.#meter(gpu, memory);
     this.#list(gpu);
   }

@@ -80,7 +80,7 @@ const FATES = {
   tried: () => "no healthy instance: requests are sent to unhealthy ones",
   waits: () => "requests wait for an instance that is starting",
   replaced: ({ by }) => `served by its fallback ${by}`,
-  asleep: ({ reason }) => `requests wait until an instance is awake${because(reason)}`,
+  asleep: ({ reason, waiting }) => (reason || waiting ? `requests wait until an instance is awake${because(reason)}` : ""),
 };
 const because = (reason) => (reason ? ` (${reason})` : "");
 const MENDED = ["waits", "replaced", "asleep"]; // the fates with which requests get an answer all the same
@@ -109,7 +109,8 @@ class Model {
   #lineMark = mark("good");
   #since = "";
   #health = "good";
-  #fate = "";
+  #fate = {};
+  #waiting = 0;
   #minute = NO_REQUESTS;
   #plots;
 
@@ -134,7 +135,7 @@ class Model {
     const [able, asleep] = ["good", "info"].map((level) => instances.filter((name) => levels.get(name) === level).length);
     const calm = able + asleep === instances.length && (able || fate === "asleep");
     this.#health = calm ? (able ? "good" : "info") : able || MENDED.includes(fate) ? "warning" : "bad";
-    this.#fate = FATES[fate]?.({ by, reason }) ?? "";
+    this.#fate = { fate, by, reason };
     const [also, healthy] = [aliases.length ? `also ${aliases.join(", ")}` : "", ableOf(able, asleep, instances.length)];
     put(this.#aliases, also);
     put(this.#lineAliases, also);
@@ -150,6 +151,7 @@ class Model {
   tick(numbers, past) {
     const { in_flight = 0, waiting = 0, kinds = {}, lately = {} } = numbers ?? {};
     this.#minute = numbers?.minute ?? NO_REQUESTS;
+    this.#waiting = waiting;
     put(this.#load, `${whole(in_flight)} in flight, ${whole(waiting)} queued`);
     const [now, ever] = [lately, kinds].map(listed);
     put(this.#kinds, now ? `errors in 5 minutes: ${now}` : "no errors in 5 minutes");
@@ -168,6 +170,7 @@ class Model {
     const failing = hasTooManyFailures(this.#minute);
     this.level = failing ? "bad" : this.#health;
     set(this.node, "data-level", this.level);
-    put(this.#alarm, [this.#fate, failing ? failedShare(this.#minute) : ""].filter(Boolean).join("; "));
+    const fate = FATES[this.#fate.fate]?.({ ...this.#fate, waiting: this.#waiting }) ?? "";
+    put(this.#alarm, [fate, failing ? failedShare(this.#minute) : ""].filter(Boolean).join("; "));
   }
 }

@@ -70,6 +70,7 @@ def _gpu(use: GpuUse) -> dict[str, Any]:
         "temperature": None if gpu.temperature is None else round(gpu.temperature),
         "power": None if gpu.power is None else round(gpu.power),
         "errors": gpu.errors,
+        "fault": gpu.fault,
         "held": use.held,
         "strangers": [{"pid": p.pid, "command": p.command, "memory": p.memory} for p in use.strangers],
     }

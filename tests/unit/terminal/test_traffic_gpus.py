@@ -33,10 +33,11 @@ def test_nothing_is_shown_without_gpus():
 
 
 def test_errors_and_a_tool_that_fails_are_red():
-    lines = gpu_lines({"a": HostUse("", [use(0, errors=2)]), "b": HostUse("nvidia-smi hangs", [])}, 100)
-    assert [line.style for line in lines[1:]] == ["red", "red"]
-    assert "2 errors" in lines[1].plain
-    assert "nvidia-smi hangs" in lines[2].plain
+    broken = GpuUse(Gpu(index=1, fault="GPU requires reset"), {}, [])
+    lines = gpu_lines({"a": HostUse("", [use(0, errors=2), broken]), "b": HostUse("nvidia-smi hangs", [])}, 100)
+    assert [line.style for line in lines[1:]] == ["red", "red", "red"]
+    for line, text_ in zip(lines[1:], ("2 errors", "GPU requires reset", "nvidia-smi hangs"), strict=True):
+        assert text_ in line.plain
 
 
 def test_values_that_the_tool_does_not_report_are_left_out():
