@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from svc.protocol.event import one_line
+from svc.protocol.instance_names import instance_name
 
 MAX_ANSWER_BYTES = 64 << 10
 MAX_REASON_CHARS = 300
@@ -45,14 +46,14 @@ _decode_acceptance = msgspec.json.Decoder(Acceptance).decode
 
 
 def read_offer(status: int, body: bytes, name: str) -> Offer | None:
-    """Return the offer in the answer of the babysitter of the instance `name`; None if the answer is no such offer."""
+    """Return the offer in the answer of a babysitter whose instance is registered as `name`; None if it is none."""
     if status != 200 or len(body) > MAX_ANSWER_BYTES:
         return None
     try:
         offer = _decode_offer(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    if offer.name not in ("", name):  # another babysitter has this port by now
+    if offer.name not in ("", name, instance_name(name)):  # another babysitter has this port by now
         return None
     return msgspec.structs.replace(offer, reason=shown(offer.reason), status=shown(offer.status))
 
