@@ -178,7 +178,7 @@ SCHEMAS: Schema = {
     },
     "Woken": open_object(
         {
-            "instance": TEXT,
+            "name": {**TEXT, "description": "the instance"},
             "status": {**TEXT, "description": "the instance's at present"},
             "reason": {**TEXT, "description": "why it is not awake yet; empty if nothing is in its way"},
             "wake_timeout": nullable(SECONDS),

@@ -68,10 +68,8 @@ class RouterMetrics(Collector):
             yield from _usage(state.ledger)
 
     def _wakes(self) -> Iterator[Metric]:
-        """Yield what concerns instances on demand: how many are asleep, and the wakes of each model."""
+        """Yield the wakes of each model, and how long its requests have waited for them."""
         state = self._state
-        asleep = sum(target.status == ASLEEP for target in state.balancer.table.targets)
-        yield GaugeMetricFamily("svc_router_instances_asleep", "Instances on demand that are asleep.", asleep)
         wakes = CounterMetricFamily("svc_router_wakes", "How often it was chosen to wake an instance.", labels=MODEL)
         for model, count in list(state.balancer.wakes.asked.items()):
             wakes.add_metric([model], count)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from flask import Blueprint, request
 
-from svc.base.errors import BadRequest, NotFound, SvcError, Unavailable
+from svc.base.errors import BadRequest, Conflict, NotFound, SvcError, Unavailable
 from svc.protocol.event import OPERATOR_SOURCE
 from svc.router.access import OPERATOR_TOKEN_HEADER, client_address, identify, operators_registry, require_operator
 from svc.router.balance.target import Target
@@ -20,12 +20,6 @@ from svc.router.waking.need import instances_on_demand
 log = logging.getLogger(__name__)
 MAX_HOLD_SECONDS = 7 * 86_400.0
 RETRY_SECONDS = 60
-
-
-class NotOnDemand(SvcError):
-    """The instance does not sleep while it is not needed, or cannot do now what the operator wants."""
-
-    status, type, code = 409, "invalid_request_error", "conflict"
 
 
 class _WakeFields(msgspec.Struct, forbid_unknown_fields=True):
@@ -50,7 +44,7 @@ def wake_endpoints(state: RouterState) -> Blueprint:
     def put_to_sleep(name: str) -> tuple[dict[str, Any], int]:
         """Have an instance on demand put to sleep, once its requests have ended. Operators only."""
         target = _target(state, name)
-        answer = babysitters.put_to_sleep(target, {"by": state.event_reporter.source})
+        answer = babysitters.put_to_sleep(target, {"by": _sender(state)})
         result = _result(target, answer)
         _report(state, "sleep", target.name)
         return result, 202
@@ -67,9 +61,9 @@ def wake_endpoints(state: RouterState) -> Blueprint:
 def _target(state: RouterState, name: str) -> Target:
     target = next((target for target in state.balancer.table.targets if target.name == name), None)
     if target is None:
-        raise NotFound(f"there is no instance {name!r}; GET /services lists them")
+        raise NotFound(f"there is no instance {name!r}; GET /services lists them", code="instance_not_found")
     if not target.is_on_demand:
-        raise NotOnDemand(f"{name} is always awake: set on_demand = true under [babysitter] in its TOML")
+        raise Conflict(f"{name} is always awake: set on_demand = true under [babysitter] in its TOML")
     return target
 
 
@@ -79,12 +73,12 @@ def _cheapest(state: RouterState, babysitters: Babysitters, model: str) -> Targe
     instances = instances_on_demand(state.balancer.table).get(model)
     if instances is None:
         if model in state.balancer.table.models:
-            raise NotOnDemand(f"model {model!r} has no instance on demand that is not drained")
+            raise Conflict(f"model {model!r} has no instance on demand that is not drained")
         raise NotFound(f"The model '{model}' does not exist", param="model", code="model_not_found")
     for target in (*instances.awake, *instances.starting):
         return target
     if not instances.asleep:
-        raise NotOnDemand(f"no instance of {model} is asleep: they have failed, or were stopped; svc status shows why")
+        raise Conflict(f"no instance of {model} is asleep: they have failed, or were stopped; svc status shows why")
     offers = babysitters.offers(instances.asleep)
     valid = {name: offer for name, offer in offers.items() if offer is not None}
     chosen = choose(valid, (), 1)
@@ -109,18 +103,23 @@ def _hold(target: Target) -> float:
 
 
 def _wake(state: RouterState, babysitters: Babysitters, target: Target, hold: float) -> dict[str, Any]:
-    fields = {"waiting": 0, "oldest": 0.0, "hold": hold, "by": state.event_reporter.source}
+    fields = {"waiting": 0, "oldest": 0.0, "hold": hold, "by": _sender(state)}
     result = _result(target, babysitters.demand([(target, fields)])[target.name])
     _report(state, "wake", target.name)
     return result
+
+
+def _sender(state: RouterState) -> str:
+    """Return a name other than that of the router's own demands, which would replace what the operator wants."""
+    return f"operator-at-{state.event_reporter.source}"
 
 
 def _result(target: Target, answer: Acceptance | Refusal) -> dict[str, Any]:
     """Return the response's body; raise SvcError if the babysitter has refused."""
     if isinstance(answer, Refusal):
         message = f"{target.name}: {answer.reason}"
-        raise NotOnDemand(message) if answer.status == 409 else Unavailable(message)
-    return {"instance": target.name, **msgspec.to_builtins(answer)}
+        raise Conflict(message) if answer.status == 409 else Unavailable(message)
+    return {"name": target.name, **msgspec.to_builtins(answer)}
 
 
 def _report(state: RouterState, kind: str, name: str) -> None:

@@ -144,7 +144,7 @@ class Waker:
         fields = {"waiting": waiting, "oldest": round(seconds, 3), "by": self._state.event_reporter.source}
         recipients = {target.name: target for target in (*chosen, *need.demanded, *need.held)}
         demands = [
-            (target, {**fields, "hold": HOLD_SECONDS if name in held else 0.0}) for name, target in recipients.items()
+            (target, fields | ({"hold": HOLD_SECONDS} if name in held else {})) for name, target in recipients.items()
         ]
         if demands:
             self._send(wake, demands, {target.name for target in chosen})

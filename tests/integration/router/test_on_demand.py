@@ -54,7 +54,7 @@ def ask(relay: Router, model: str, **more: object) -> Answer:
 
 
 def test_many_requests_for_a_sleeping_model_wake_it_once(relay: Router, fake: Registry, sleepers: list[OnDemand]):
-    a, b = OnDemand(fake, "a", "m", load=0.5), OnDemand(fake, "b", "m", load=0.5)
+    a, b = OnDemand(fake, "a", "m", load=1.2), OnDemand(fake, "b", "m", load=1.2)
     sleepers += [a, b]
     b.offer = {"possible": True, "now": True, "seconds": 0.9}
     put_in_table(relay, a, b)
@@ -202,9 +202,9 @@ def test_an_operator_wakes_and_puts_to_sleep(relay: Router, fake: Registry, slee
         return requests.post(relay.url + path, json=fields or None, timeout=10)
 
     woken = do("/models/m/wake", hold=7)
-    assert (woken.status_code, woken.json()["instance"]) == (202, "a")
+    assert (woken.status_code, woken.json()["name"]) == (202, "a")
     assert (a.demands[-1][1]["hold"], a.demands[-1][1]["waiting"]) == (7, 0)
-    assert do("/instances/b/wake").json()["instance"] == "b"
+    assert do("/instances/b/wake").json()["name"] == "b"
     assert b.demands[-1][1]["hold"] == 20, "by default as long as a wake may take"
     assert do("/instances/b/sleep").status_code == 202
     assert len(b.sleeps) == 1

@@ -102,6 +102,24 @@ def test_the_listed_models_are_those_that_requests_get():
         assert router.balancer.pick(RoutingRequest(name))
 
 
+def test_models_that_are_asleep_are_listed_and_counted():
+    asleep = {"on_demand": True, "models_list": [{"id": "m", "max_model_len": 9}]}
+    router = state(
+        target("a", "m", "n", status="asleep", metadata=asleep),
+        target("b", "n"),
+        target("c", "o", status="asleep", metadata=asleep, drained=True),
+        aliases=(("alias", "m"),),
+    )
+    client = create_app(router).test_client()
+    listed = {entry["id"]: entry for entry in client.get("/v1/models").get_json()["data"]}
+    assert {name: entry.get("asleep") for name, entry in listed.items()} == {"m": True, "n": None, "alias": True}
+    assert listed["m"]["max_model_len"] == 9
+    assert client.get("/v1/models/o").status_code == 404
+    assert client.get("/stats").get_json()["asleep"] == 2
+    router.replace_targets(router.balancer.table.targets[:1])
+    assert client.get("/health").get_json()["status"] == "healthy"
+
+
 def test_services_have_their_counts(client: FlaskClient, router: RouterState):
     router.balancer.begin_attempt(target("a"))
     router.balancer.end_attempt(target("a"), 0.5, failed=True)

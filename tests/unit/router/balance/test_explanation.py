@@ -15,6 +15,7 @@ from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
+from svc.router.balance.wakes import WakeState
 from svc.router.balance.work import EngineView
 from svc.router.state import RouterState
 from svc.router.workers.shared_counts import SharedCounts
@@ -259,3 +260,14 @@ def test_auto_names_the_prefix_or_the_session():
     assert router.balancer.pick(chat).name == choice.instance
     assert explained(router, chat).why[1] == f"{choice.instance} was sent the first 4096 bytes, about 1024 tokens"
     assert explained(router, RoutingRequest("m", b"s", b"{}")).why[0].startswith("the session prefers the instances")
+
+
+def test_a_request_for_a_model_that_is_asleep_would_wait_for_a_wake():
+    metadata = {"on_demand": True, "wake_timeout": 30}
+    router = state(target("a", "m", status="asleep", metadata=metadata))
+    choice = explained(router)
+    assert (choice.instance, choice.waits) == (None, True)
+    assert choice.why == ("its instances are asleep: one would be woken, and it would wait up to 30 s",)
+    assert choice.candidates[0].excluded == "it is asleep"
+    router.balancer.use_wake_states({"m": WakeState("GPU 0 is full", impossible=True)})
+    assert not explained(router).waits

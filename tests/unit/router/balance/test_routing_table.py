@@ -39,3 +39,18 @@ def test_pools_keep_their_keys_when_the_table_changes():
     assert before.pool("m").key == after.pool("m").key == "m"
     assert before.pool("m").by_cache_type["static"].key == after.pool("m").by_cache_type["static"].key != "m"
     assert before.pool(None).key == ""
+
+
+def test_a_model_is_asleep_while_it_has_only_instances_on_demand_that_may_wake():
+    on_demand = {"on_demand": True, "wake_timeout": 30}
+    targets = [
+        target("a", "m", "n", status="asleep", metadata=on_demand),
+        target("b", "m", status="draining", metadata={**on_demand, "wake_timeout": 40}),
+        target("c", "n"),
+        target("d", "o", status="asleep", metadata=on_demand, drained=True),
+        target("e", "p", status="failed", metadata=on_demand),
+        target("f", "q", status="starting"),
+    ]
+    table = build(targets, lambda t: True)
+    assert table.asleep == {"m": 40}
+    assert [table.can_serve(model) for model in "mnopq"] == [True, True, False, False, True]

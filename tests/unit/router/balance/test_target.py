@@ -135,3 +135,24 @@ def test_memory_is_lost_by_a_restart_and_not_by_a_new_registration(before: dict,
 
 def test_memory_is_lost_with_its_instance_and_new_instances_have_none():
     assert with_lost_memory((target("a"), target("b")), (target("b"), target("c"))) == {"a"}
+
+
+@pytest.mark.parametrize(
+    ("url", "secure", "key"),
+    [
+        ("http://127.0.0.1:8101", False, "secret"),
+        ("https://127.0.0.1:9000/b", True, "secret"),
+        ("http://127.0.0.1:8101", True, ""),
+        ("http://127.0.0.2:8101", False, ""),
+        ("http://evil@127.0.0.1:8101", False, ""),
+    ],
+)
+def test_a_babysitter_gets_the_key_only_on_the_instances_own_host(url: str, secure: bool, key: str):
+    assert target("a", key="secret", secure=secure).key_for_host(url) == key
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(30, 30), (0.5, 0.5), (None, 600), (0, 600), (-1, 600), ("5", 600), (True, 600), (1e9, 600)]
+)
+def test_a_wake_timeout_that_makes_no_sense_is_replaced(value: object, seconds: float):
+    assert target("a", metadata={"wake_timeout": value}).wake_timeout == seconds

@@ -7,7 +7,7 @@ from svc.router.balance.account import Account
 from svc.router.balance.request_queue import Waiter
 from svc.router.http.sockets import readable
 from svc.router.workers.shared_counts import SharedCounts
-from svc.router.workers.shared_queue import SharedQueue, lengths
+from svc.router.workers.shared_queue import SharedQueue, lengths, oldest
 from tests.unit.router.workers.examples import process
 
 SIZE = 4
@@ -195,6 +195,18 @@ def test_the_lengths_are_those_of_all_processes(counts: SharedCounts, queues):
 
 A, B = Account("a"), Account("b")
 BATCH = Account("batch", priority=-2)
+
+
+def test_the_oldest_request_is_that_of_all_processes(counts: SharedCounts, queues):
+    first, second, refused = join(queues[0]), join(queues[1]), join(queues[1], "n", ordered=False)
+    first.since, second.since, refused.since = 120.0, 90.5, 100.0
+    for own in queues:
+        own.expire(1)
+    assert oldest(counts, MODELS) == {"m": 90.5, "n": 100.0}
+    queues[1].leave("m", second)
+    queues[1].leave("n", refused)
+    queues[1].expire(1)
+    assert oldest(counts, MODELS) == {"m": 120.0}
 
 
 def test_the_account_with_the_least_service_has_its_turn_in_whichever_process(queues):

@@ -1,0 +1,173 @@
+"""The job that has instances woken, with babysitters that answer at once."""
+
+import threading
+from typing import Any
+
+from svc.base.errors import Unavailable
+from svc.router.balance.queued_requests import choose_or_wait
+from svc.router.balance.request_queue import Waiter
+from svc.router.balance.routing_request import RoutingRequest
+from svc.router.balance.target import Target
+from svc.router.waking.babysitters import SILENT, Acceptance, Babysitters, Refusal
+from svc.router.waking.need import ModelRules
+from svc.router.waking.offer import Offer
+from svc.router.waking.waker import HOLD_SECONDS, SILENCE_SECONDS, STATE_SECONDS, Waker
+from tests.unit.router.examples import Clock, state, target
+
+FREE, NEVER = Offer(True, now=True, status="asleep"), Offer(False, reason="it needs 38 GB")
+
+
+def on_demand(name: str, status: str = "asleep") -> Target:
+    return target(name, "m", status=status, metadata={"on_demand": True, "wake_timeout": 100})
+
+
+class FakeBabysitters(Babysitters):
+    def __init__(self) -> None:
+        super().__init__()
+        self.offered: dict[str, Offer | None] = {"a": FREE, "b": FREE}
+        self.answers: dict[str, Acceptance | Refusal] = {}
+        self.asked = 0
+        self.sent: list[dict[str, dict[str, Any]]] = []
+
+    def offers(self, targets):
+        self.asked += 1
+        return {target.name: self.offered[target.name] for target in targets}
+
+    def demand(self, demands):
+        self.sent.append({target.name: fields for target, fields in demands})
+        return {target.name: self.answers.get(target.name, Acceptance("starting")) for target, _ in demands}
+
+
+class Site:
+    """A router with sleeping instances a and b of the model m, and a request that waits."""
+
+    def __init__(self, rules: ModelRules | None = None) -> None:
+        self.clock = Clock()
+        self.router = state(on_demand("a"), on_demand("b"), clock=self.clock)
+        self.babysitters = FakeBabysitters()
+        rules = rules or ModelRules()
+        self.waker = Waker(
+            self.router, self.babysitters, lambda model, now: rules, self.clock, spawn=lambda work: work()
+        )
+        self.results: list[object] = []
+        self.waiters: list[Waiter] = []
+
+    def begin_request(self) -> threading.Thread:
+        begun = threading.Event()
+
+        def on_wait(waiter: Waiter) -> None:
+            self.waiters.append(waiter)
+            begun.set()
+
+        def request() -> None:
+            try:
+                self.results.append(choose_or_wait(self.router.balancer, RoutingRequest("m"), on_wait).name)
+            except Unavailable as error:
+                self.results.append(error.message)
+
+        thread = threading.Thread(target=request, daemon=True)
+        thread.start()
+        assert begun.wait(5)
+        return thread
+
+    def round(self, seconds: float = 0) -> None:
+        self.clock.now += seconds
+        self.waker.run_round()
+
+    def end(self, thread: threading.Thread) -> object:
+        """End the request after its whole wait."""
+        self.clock.now += 1000
+        self.router.balancer.queue.expire(self.clock.now)
+        thread.join(5)
+        return self.results.pop()
+
+
+def test_one_instance_is_woken_and_demanded_each_second_as_long_as_requests_wait():
+    site = Site()
+    site.round()
+    assert (site.babysitters.asked, site.babysitters.sent) == (0, [])
+    thread = site.begin_request()
+    for _ in range(8):
+        site.round(0.25)
+    assert [list(sent) for sent in site.babysitters.sent] == [["a"], ["a"]]
+    assert site.babysitters.sent[0]["a"]["waiting"] == 1
+    assert "hold" not in site.babysitters.sent[0]["a"], "it would end what an operator wants"
+    assert site.babysitters.asked == 1
+    assert site.router.balancer.wakes.asked == {"m": 1}
+    site.router.replace_targets([on_demand("a", "running"), on_demand("b")])
+    thread.join(5)
+    assert site.results == ["a"]
+    wait = site.router.statistics.models["m"].wake_wait
+    assert (sum(wait.counts), wait.sum) == (1, 2)
+    sent = len(site.babysitters.sent)
+    site.round(1)
+    assert len(site.babysitters.sent) == sent
+
+
+def test_the_wait_goes_on_if_the_instance_falls_asleep_meanwhile():
+    site = Site()
+    site.router.replace_targets([target("a", "m", metadata={"on_demand": True, "max_concurrency": 1})])
+    site.router.balancer.begin_attempt(site.router.balancer.table.targets[0])
+    thread = site.begin_request()
+    site.router.replace_targets([on_demand("a")])
+    site.clock.now += 61
+    site.router.balancer.queue.expire(site.clock.now)
+    site.router.replace_targets([on_demand("a", "running")])
+    thread.join(5)
+    assert site.results == ["a"]
+
+
+def test_a_wake_that_is_impossible_ends_the_wait_at_once_and_is_tried_again_later():
+    site = Site()
+    site.babysitters.offered = {"a": NEVER, "b": NEVER}
+    thread = site.begin_request()
+    site.round()
+    thread.join(5)
+    assert site.results == ["model 'm' is asleep, and none of its instances can be woken: it needs 38 GB"]
+    site.round(STATE_SECONDS)
+    site.babysitters.offered["b"] = FREE
+    site.begin_request()
+    site.round(1)
+    assert list(site.babysitters.sent[-1]) == ["b"]
+
+
+def test_the_error_after_the_wait_has_the_reason_of_the_last_demand():
+    site = Site()
+    site.babysitters.answers = {"a": Acceptance("asleep", "GPU 0 is held by chat, busy")}
+    thread = site.begin_request()
+    site.round()
+    told = "model 'm' is asleep, and no instance of it was awake within 100 s: GPU 0 is held by chat, busy"
+    assert site.end(thread) == told
+
+
+def test_an_instance_whose_babysitter_refuses_is_left_out_for_a_while():
+    site = Site()
+    site.babysitters.answers = {"a": Refusal(409, "not now")}
+    site.begin_request()
+    site.round()
+    site.round(1)
+    assert [list(sent) for sent in site.babysitters.sent] == [["a"], ["b"]]
+
+
+def test_babysitters_that_stay_silent_are_not_waited_for_without_end():
+    site = Site()
+    site.babysitters.offered = {"a": None, "b": NEVER}
+    thread = site.begin_request()
+    site.round()
+    site.round(1)
+    assert thread.is_alive()
+    site.round(SILENCE_SECONDS)
+    thread.join(5)
+    assert site.results == [f"model 'm' is asleep, and none of its instances can be woken: it needs 38 GB; a: {SILENT}"]
+
+
+def test_rules_keep_instances_awake():
+    site = Site(ModelRules(awake_min=1))
+    site.round()
+    assert site.babysitters.sent == [
+        {"a": {"waiting": 0, "oldest": 0.0, "by": site.router.event_reporter.source, "hold": HOLD_SECONDS}}
+    ]
+    site.router.replace_targets([on_demand("a", "running"), on_demand("b")])
+    site.round(1)
+    site.round(3)
+    assert [sent.get("a", {}).get("hold") for sent in site.babysitters.sent] == [HOLD_SECONDS] * 2
