@@ -34,7 +34,7 @@ def command(names: tuple[str, ...], wait: bool, timeout: float, key_file: str | 
     router = router_operator(router_url, key_file)
     targets = wakes.find_targets(names, router.services(), with_models=False)
     for target in targets:
-        echo(f"{target.name}: {wakes.put_to_sleep(router, target)}")
+        echo(wakes.put_to_sleep(router, target))
     if not wait:
         return
     try:

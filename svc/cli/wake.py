@@ -28,14 +28,13 @@ def command(names: tuple[str, ...], wait: bool, timeout: float, key_file: str | 
     """Wake an instance that is asleep, as a request for its model would.
 
     NAME is the name of an instance or of its babysitter, on any host. MODEL wakes the instance of the
-    model that costs least. Others make room if they must and may. The instance stays awake for its
-    wake_timeout at least, and then as long as it gets requests. With --wait, exits with 1 if one is not
-    awake after --timeout.
+    model that costs least. Others make room if they must and may. The instance does not make room itself
+    until its wake_timeout has passed. With --wait, exits with 1 if one is not awake after --timeout.
     """
     router = router_operator(router_url, key_file)
     targets = wakes.find_targets(names, router.services(), with_models=True)
     for target in targets:
-        echo(f"{target.name}: {wakes.wake(router, target)}")
+        echo(wakes.wake(router, target))
     if not wait:
         return
     try:

@@ -56,17 +56,19 @@ def _target(name: str, services: Mapping[str, Mapping[str, Any]], with_models: b
 def wake(router: RouterOperator, target: Target) -> str:
     """Ask the router to wake an instance, or one of a model; return the line to show."""
     answer = router.wake_model(target.name) if target.is_model else router.wake_instance(target.services[0])
-    return _answer_text(answer)
+    on = f" on {instance_name(str(answer.get('instance', '')))}" if target.is_model else ""
+    return f"{target.name}: {'awake' if answer.get('status') == RUNNING else 'wakes'}{on}{_because(answer)}"
 
 
 def put_to_sleep(router: RouterOperator, target: Target) -> str:
     """Ask the router to put an instance to sleep; return the line to show."""
-    return _answer_text(router.sleep_instance(target.services[0]))
+    answer = router.sleep_instance(target.services[0])
+    text = "asleep" if answer.get("status") == ASLEEP else "sleeps when its requests have ended"
+    return f"{target.name}: {text}{_because(answer)}"
 
 
-def _answer_text(answer: Mapping[str, Any]) -> str:
-    name, status, reason = (str(answer.get(key) or "") for key in ("instance", "status", "reason"))
-    return ": ".join(filter(None, (instance_name(name) if name else "", status or "accepted", reason)))
+def _because(answer: Mapping[str, Any]) -> str:
+    return f": {answer['reason']}" if answer.get("reason") else ""
 
 
 def is_awake(service: Mapping[str, Any]) -> bool:

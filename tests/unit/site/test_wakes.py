@@ -96,9 +96,9 @@ def test_an_unknown_name_is_an_error_with_a_similar_name():
 
 def test_the_router_is_asked_for_the_instance_or_the_model():
     router = Router(SERVICES)
-    assert wake(router, Target("b", ("b-server",))) == "b: asleep: a gives way"
-    assert wake(router, Target("m", ("a-server", "b-server"), is_model=True)) == "b: starting"
-    assert put_to_sleep(router, Target("b", ("b-server",))) == "draining"
+    assert wake(router, Target("b", ("b-server",))) == "b: wakes: a gives way"
+    assert wake(router, Target("m", ("a-server", "b-server"), is_model=True)) == "m: wakes on b"
+    assert put_to_sleep(router, Target("b", ("b-server",))) == "b: sleeps when its requests have ended"
     assert router.calls == [("wake instance", "b-server"), ("wake model", "m"), ("sleep", "b-server")]
 
 
