@@ -5,9 +5,13 @@ The babysitter's own probes do not count: they would keep an idle instance awake
 
 from collections.abc import Callable
 
+import gevent
+
 from svc.babysitter.engine_load import EngineLoadReader
 from svc.babysitter.health_rules import UNKNOWN_LOAD, generated_between
 from svc.babysitter.load_metrics import parse_load
+
+READ_TIMEOUT_SECONDS = 2.0  # a babysitter that reports later than every 5 seconds counts as gone
 
 
 class Activity:
@@ -37,12 +41,14 @@ class Activity:
         self._load, self._last_active, self.in_flight = UNKNOWN_LOAD, self._clock(), None
 
     def read(self, max_age: float = 0.0) -> int | None:
-        """Return the number of requests in flight, or None if neither the engine nor the router reports it.
+        """Return the number of requests in flight, or None if neither the engine nor the router reports it in time.
 
         The engine's metrics may be `max_age` seconds old.
         """
-        load = self._reader.read(max_age)
-        running = load.running if load.running is not None else self._in_metrics(max_age)
+        load, running = UNKNOWN_LOAD, None
+        with gevent.Timeout(READ_TIMEOUT_SECONDS, False):
+            load = self._reader.read(max_age)
+            running = load.running if load.running is not None else self._in_metrics(max_age)
         sent, is_probed = self._probes()
         has_probed = is_probed or sent != self._sent  # one that has just ended may still be in the metrics
         if running is None or running > has_probed or (not has_probed and generated_between(self._load, load)):

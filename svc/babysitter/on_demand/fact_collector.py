@@ -59,7 +59,8 @@ class FactCollector:
             self.activity.restart()
         state, demand = snapshot.state, self.demands.current()
         self.knows_draining = state is LifecycleState.RELEASING and self._is_draining_known()
-        in_flight: int | None = 0
+        # Of an engine that is not ready, nothing is known: it may hang with requests that an earlier babysitter knew.
+        in_flight: int | None = None if state is LifecycleState.STARTING else 0
         if state in SERVING_STATES and self.config.on_demand:
             is_idle = state is LifecycleState.RUNNING and self.activity.in_flight == 0
             in_flight = self.activity.read(MAX_IDLE_LOAD_AGE_SECONDS if is_idle else 0.0)

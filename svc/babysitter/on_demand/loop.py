@@ -29,6 +29,7 @@ QUIET_INTERVAL_SECONDS = 2.0  # while nothing can be asked of it; POST /wake beg
 WAIT_INTERVAL_SECONDS = 0.2
 STEP_INTERVAL_SECONDS = 0.1  # between two steps of a short drain, and between two measurements
 SHORT_DRAIN_SECONDS = 2.0
+WITHDRAWAL_SECONDS = 0.5  # an order `release` that is missing for so long is withdrawn: the extension may measure first
 MAX_OFFER_AGE_SECONDS = 0.2
 ORDER_TIMEOUT_SECONDS = 5.0  # an instance that gives way serves again after this time without an order
 UNREPORTED_STATES = (LifecycleState.UNSEEN, LifecycleState.GONE)
@@ -86,6 +87,7 @@ class OnDemand:
         self._clock = clock
         self._ordered_at = clock()  # when the last order arrived
         self._release: Release | None = None
+        self._released_at = float("-inf")  # when the last order `release` arrived
         self._has_process = False
         self._sleep_began = float("-inf")  # when the last step to sleep, which cannot be taken back, was taken
         self._offer: tuple[float, Offer] | None = None  # when the last offer was made
@@ -179,6 +181,8 @@ class OnDemand:
         """Carry out an order for the facts of `snapshot`; return the seconds until the next round."""
         if order.action == "release":
             return self._make_room(order, facts, snapshot)
+        if self._clock() - self._released_at < WITHDRAWAL_SECONDS and snapshot.state is LifecycleState.RELEASING:
+            return STEP_INTERVAL_SECONDS
         self._serve_again(snapshot)
         if order.action == "wake":
             self._wake_engine(snapshot)
@@ -193,7 +197,7 @@ class OnDemand:
 
     def _make_room(self, order: Order, facts: Facts, snapshot: InstanceSnapshot) -> float:
         """Take the next step of an instance that gives way: drain; when nothing is in flight, sleep."""
-        now = self._clock()
+        self._released_at = now = self._clock()
         if snapshot.state is LifecycleState.RUNNING:
             self.history.expect_sleep(self.facts.sleep_wish or order.reason)
             self.monitor.apply(LifecycleEvent.RELEASED, snapshot.process_stage)

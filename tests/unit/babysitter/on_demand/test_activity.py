@@ -1,5 +1,6 @@
 """Requests in flight, and idle time, from what engines and the router report."""
 
+import gevent
 import pytest
 
 from svc.babysitter.engine_load import EngineLoadReader, MetricsPage
@@ -87,3 +88,9 @@ def test_another_process_begins_without_idle_time(site):
     site.activity.restart()
     assert site.activity.idle_seconds == 0
     assert site.activity.in_flight is None
+
+
+def test_an_engine_that_answers_too_late_is_not_waited_for(site, monkeypatch):
+    monkeypatch.setattr("svc.babysitter.on_demand.activity.READ_TIMEOUT_SECONDS", 0.05)
+    site.activity._reader.page.get = lambda url, timeout: gevent.sleep(5)
+    assert site.read() == (None, 0.0)

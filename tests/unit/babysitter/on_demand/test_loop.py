@@ -119,8 +119,12 @@ def test_it_does_not_sleep_before_the_registry_knows_that_it_drains(running):
 def test_an_instance_that_is_needed_again_serves_on(running):
     running.orders, running.in_flight = [RELEASE], 1
     rounds(running, 3)
+    running.orders = [STAY, RELEASE]  # the extension measures the memory before it decides again
+    running.advance(0.1)
+    assert running.state is LifecycleState.RELEASING
+    running.advance(0.1)
     running.orders = [STAY]
-    running.advance()
+    rounds(running, 2, seconds=0.4)
     assert running.state is LifecycleState.RUNNING
     assert running.loop.reason == ""
 
@@ -130,7 +134,7 @@ def test_a_void_order_is_not_carried_out(running):
     rounds(running, 10)
     assert running.state is LifecycleState.RELEASING
     running.orders = [STAY]
-    running.advance()
+    rounds(running, 2, seconds=0.5)
     assert running.state is LifecycleState.RUNNING
 
 
@@ -336,3 +340,9 @@ def test_a_program_whose_first_start_fails_is_left_to_supervisord(host):
     host.instance.process = ProcessSnapshot("BACKOFF")
     host.advance()
     assert host.stopped == 0
+
+
+def test_of_an_engine_that_is_not_ready_no_requests_are_known(host):
+    host.instance.process, host.instance.models = ProcessSnapshot("RUNNING", 7), []
+    host.advance()
+    assert (host.facts.status, host.facts.in_flight) == ("starting", None)
