@@ -95,7 +95,7 @@ class SleepHistory:
 
     def _fell_asleep(self, before: LifecycleState, now: float) -> None:
         self._was_asleep = True
-        if before is LifecycleState.UNSEEN:
+        if before is LifecycleState.UNSEEN or (before is LifecycleState.STARTING and self._loading_since is None):
             return  # it slept before this babysitter started
         self.sleeps += 1
         seconds = None if self._ending_since is None else round(now - self._ending_since, LOAD_DIGITS)

@@ -102,3 +102,10 @@ def test_events_are_kept_until_the_registry_takes_them(instance):
     instance.history.report(sender)
     instance.history.report(sender)
     assert sender.sent == [["woken"], ["woken"]]
+
+
+def test_an_engine_that_slept_before_the_babysitter_is_no_event_but_its_wake_is(instance):
+    instance.apply(LifecycleEvent.SPAWNED, LifecycleEvent.SLEEPS)
+    assert instance.events == []
+    instance.apply(LifecycleEvent.WAKES, LifecycleEvent.READY, seconds=1)
+    assert [kind for kind, _ in instance.events] == ["woken"]
