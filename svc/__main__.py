@@ -1,5 +1,6 @@
 """The entry point of `svc`. It patches the standard library for gevent before it imports the command line."""
 
+import atexit
 import gc
 import sys
 from types import TracebackType
@@ -12,6 +13,7 @@ def main() -> None:
     """Run the command line. The console script `svc` calls this function."""
     sys.excepthook = print_exception
     gc.set_threshold(GC_THRESHOLD)
+    atexit.register(gc.freeze)  # else Python collects garbage several times at exit, which takes 0.1 s of CPU
     command = sys.argv[1] if len(sys.argv) > 1 else ""
     if command == "launch":  # it delays the start of every program, so click is not imported
         from svc.supervision import launch

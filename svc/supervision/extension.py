@@ -21,7 +21,9 @@ behaviour of supervisord 4.3:
   it creates a new Supervisor, clears all subscriptions and calls `make` again.
 """
 
+import atexit
 import dataclasses
+import gc
 import glob
 import math
 import os
@@ -272,6 +274,7 @@ def make(supervisord: Any, **config: Any) -> RpcInterface:
     interface = getattr(supervisord, "svc_interface", None)
     if interface is None:
         os.environ.pop("SVC_SUPERVISOR_PID", None)  # set if another supervisord has started this one
+        atexit.register(gc.freeze)  # as in svc/__main__.py
         version.running()  # cache the version of the running code, because an upgrade may replace the files
         os.environ.update(search_paths(os.environ, os.path.dirname(sys.executable)))
         _keep_logs_private(supervisord.options)

@@ -1,5 +1,7 @@
 """The console script around a command."""
 
+import atexit
+import gc
 import sys
 
 import pytest
@@ -24,3 +26,13 @@ def test_the_console_script_escapes_uncaught_exceptions(monkeypatch):
     with pytest.raises(SystemExit):
         main()
     assert sys.excepthook is print_exception
+
+
+def test_at_its_end_a_process_collects_no_garbage(monkeypatch):
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "argv", ["svc", "launch", "--"])
+    with pytest.raises(SystemExit):
+        main()
+    assert at_exit == [gc.freeze]
