@@ -54,6 +54,7 @@ class FakeRouter(ThreadingHTTPServer):
         self.idle: set[str] = set()  # models without requests
         self.place = {"name": "prod", "host": "ops1"}
         self.on_demand: set[str] = set()  # instances that can be put to sleep
+        self.offer: dict[str, Any] = {"possible": True, "now": True, "reason": ""}  # about waking any instance
         self.gpus: dict[str, dict[str, Any]] | None = None  # host -> its GPUs; None: no message about GPUs
         self.fates: dict[str, dict[str, str]] = {}  # of models that are not served
         self.name = "0.1.0"
@@ -207,6 +208,8 @@ class Handler(BaseHTTPRequestHandler):
             if self.server.usage is None or self.headers["X-Operator-Token"] != self.server.token:
                 return self._error(403, "only operators may see this")
             return self._answer(200, json.dumps(self.server.usage).encode(), "application/json")
+        if path.startswith("/ui/wake/"):
+            return self._answer(200, json.dumps(self.server.offer).encode(), "application/json")
         file = PAGE / (path.removeprefix("/ui").strip("/") or "index.html")
         if not path.startswith("/ui") or not file.is_file():
             return self._error(404, "There is no such page")

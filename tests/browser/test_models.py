@@ -145,9 +145,21 @@ def test_an_operator_wakes_an_instance_and_puts_it_to_sleep(page, fake):
     wake = page.get_by_role("button", name="Wake node3-server")
     expect(wake).to_be_focused()
     wake.click()
-    page.get_by_role("dialog", name="Wake node3-server?").get_by_role("button", name="Wake", exact=True).click()
+    dialog = page.get_by_role("dialog", name="Wake node3-server?")
+    expect(dialog).to_contain_text("Its model is loaded, which takes about 38 s.There is room for it.")
+    dialog.get_by_role("button", name="Wake", exact=True).click()
     expect(page.locator("tr[data-instance='node3-server'] [data-state='healthy']")).to_be_visible()
     assert fake.operated == ["sleep node3-server", "wake node3-server"]
+
+
+@pytest.mark.parametrize(("possible", "level"), [(True, "warning"), (False, "bad")])
+def test_the_dialog_to_wake_shows_what_holds_the_memory(page, fake, possible, level):
+    fake.states["node3-server"], fake.on_demand = "asleep", {"node3-server"}
+    fake.offer = {"possible": possible, "now": False, "reason": "needs 38 GB on 1 GPU; gpu1 GPU 0 has 12 GB free"}
+    open_page(page, fake, operator_token="t")
+    page.get_by_role("button", name="Wake node3-server").click()
+    effect = page.locator(f"#action-what [data-level='{level}']").filter(has_text="needs 38 GB on 1 GPU")
+    expect(effect).to_be_visible()
 
 
 def test_a_drain_says_that_requests_wait_for_an_instance_that_is_asleep(page, fake):

@@ -95,6 +95,7 @@ GET    /ui/                    yes     blind no
 GET    /ui/page.js             yes     blind no
 GET    /ui/stream              yes     blind no
 POST   /route                  yes     no    no
+GET    /ui/wake/a              yes     blind no
 POST   /ui/drain/a             yes     no    no
 POST   /ui/undrain/a           yes     no    no
 POST   /instances/a/wake       yes     no    no
@@ -127,6 +128,7 @@ GET    /ui/                    yes     yes  yes    yes      blind
 GET    /ui/page.js             yes     yes  yes    yes      blind
 GET    /ui/stream              no      no   yes    yes      no
 POST   /route                  no      no   no     yes      no
+GET    /ui/wake/a              no      no   no     yes      no
 POST   /ui/drain/a             no      no   yes    yes      no
 POST   /ui/undrain/a           no      no   yes    yes      no
 POST   /instances/a/wake       no      no   no     yes      no

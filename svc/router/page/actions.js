@@ -56,6 +56,13 @@ export class Actions {
     this.#dialog.showModal();
     this.refresh();
     byId("action-cancel").focus();
+    if (request.verb === "Wake" && !request.offer) this.#askOffer(request);
+  }
+
+  // Asks the router whether there is room for the instance of a request.
+  async #askOffer(request) {
+    request.offer = await json(`/ui/wake/${encodeURIComponent(request.name)}`);
+    if (this.#request === request) this.refresh();
   }
 
   #explain(effects) {
@@ -69,7 +76,7 @@ export class Actions {
   #effects(verb, instance) {
     if (verb === "Drain") return this.#effectsOfDrain(instance.name);
     if (verb === "Sleep") return this.#effectsOfSleep(instance);
-    return [effect("", verb === "Wake" ? effectOfWake(instance) : "It gets requests again as soon as it is healthy.")];
+    return verb === "Wake" ? effectsOfWake(instance, this.#request.offer) : [effect("", "It gets requests again as soon as it is healthy.")];
   }
 
   #inFlight = (name) => this.#site.numbers.get(name)?.in_flight ?? 0;
@@ -117,14 +124,31 @@ export class Actions {
 
 const questionOf = ({ verb, name }) => (verb === "Sleep" ? `Put ${name} to sleep?` : `${verb} ${name}?`);
 
-const effectOfWake = ({ load_seconds: load }) =>
-  `Its model is loaded${load ? `, which takes about ${seconds(load)}` : ""}. If its GPUs have no room, idle instances on demand are put to sleep first.`;
+// `offer`: whether there is room, as the babysitter knows it; undefined or null while that is unknown.
+function effectsOfWake({ load_seconds: load }, offer) {
+  const loads = effect("", `Its model is loaded${load ? `, which takes about ${seconds(load)}` : ""}.`);
+  if (!offer) return [loads, effect("", "If its GPUs have no room, idle instances on demand are put to sleep first.")];
+  if (offer.now) return [loads, effect("", "There is room for it.")];
+  if (offer.possible) return [loads, effect("warning", `Others have to make room: ${offer.reason}.`)];
+  return [effect("bad", `It cannot be woken now: ${offer.reason}.`)];
+}
+
+const headers = () => ({ ...authorization(), "X-Operator-Token": operatorToken() });
+
+// Returns the JSON at a path, null if there is none.
+async function json(path) {
+  try {
+    const answer = await fetch(path, { headers: headers(), signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
 
 // Sends the request of an action; returns the error message, "" for success.
 async function ask({ verb, name }) {
   try {
-    const headers = { ...authorization(), "X-Operator-Token": operatorToken() };
-    const answer = await fetch(PATHS[verb](encodeURIComponent(name)), { method: "POST", headers, signal: AbortSignal.timeout(TIMEOUT_MS) });
+    const answer = await fetch(PATHS[verb](encodeURIComponent(name)), { method: "POST", headers: headers(), signal: AbortSignal.timeout(TIMEOUT_MS) });
     return answer.ok ? "" : await reason(answer);
   } catch {
     return "The router does not answer; try again.";

@@ -18,9 +18,12 @@ from svc.router.access import (
     identify,
     identify_unrestricted,
     operators_registry,
+    require_operator,
 )
 from svc.router.state import RouterState
 from svc.router.ui.feed import Feed
+from svc.router.waking.babysitters import SILENT, Babysitters
+from svc.router.waking.endpoint import instance_on_demand
 
 log = logging.getLogger(__name__)
 SECURITY_HEADERS = {
@@ -92,6 +95,15 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
     def undrain(name: str) -> dict[str, Any]:
         """Undrain the instance: it gets new requests again. Needs the operator's token in X-Operator-Token."""
         return _set_drained(name, False)
+
+    @ui.get("/wake/<name>")
+    def wake_offer(name: str) -> dict[str, Any]:
+        """Whether there is room to wake an instance on demand, and if not, why. Operators only; it wakes nothing."""
+        require_operator(state)
+        offer = Babysitters(state.settings.upstream_ca).offers([instance_on_demand(state, name)])[name]
+        if offer is None:
+            raise Unavailable(f"{name}: {SILENT}")
+        return {"instance": name, "possible": offer.possible, "now": offer.now, "reason": offer.reason}
 
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:
         """Drain or undrain an instance in the registry, with the operator's token and address."""

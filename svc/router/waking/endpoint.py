@@ -37,13 +37,13 @@ def wake_endpoints(state: RouterState) -> Blueprint:
     @waking.post("/instances/<name>/wake")
     def wake_instance(name: str) -> tuple[dict[str, Any], int]:
         """Have an instance on demand woken, and kept awake for `hold` seconds. Operators only."""
-        target = _target(state, name)
+        target = instance_on_demand(state, name)
         return _wake(state, babysitters, target, _hold(target)), 202
 
     @waking.post("/instances/<name>/sleep")
     def put_to_sleep(name: str) -> tuple[dict[str, Any], int]:
         """Have an instance on demand put to sleep, once its requests have ended. Operators only."""
-        target = _target(state, name)
+        target = instance_on_demand(state, name)
         answer = babysitters.put_to_sleep(target, {"by": _sender(state)})
         result = _result(target, answer)
         _report(state, "sleep", target.name)
@@ -58,7 +58,8 @@ def wake_endpoints(state: RouterState) -> Blueprint:
     return waking
 
 
-def _target(state: RouterState, name: str) -> Target:
+def instance_on_demand(state: RouterState, name: str) -> Target:
+    """Return the instance; raise NotFound if there is none, NotOnDemand if it is always awake."""
     target = next((target for target in state.balancer.table.targets if target.name == name), None)
     if target is None:
         raise NotFound(f"there is no instance {name!r}; GET /services lists them", code="instance_not_found")
