@@ -103,7 +103,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         offer = Babysitters(state.settings.upstream_ca).offers([instance_on_demand(state, name)])[name]
         if offer is None:
             raise Unavailable(f"{name}: {SILENT}")
-        return {"instance": name, "possible": offer.possible, "now": offer.now, "reason": offer.reason}
+        return {"name": name, "possible": offer.possible, "now": offer.now, "reason": offer.reason}
 
     def _set_drained(name: str, drained: bool) -> dict[str, Any]:
         """Drain or undrain an instance in the registry, with the operator's token and address."""

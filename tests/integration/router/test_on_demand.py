@@ -204,6 +204,10 @@ def test_an_operator_wakes_and_puts_to_sleep(relay: Router, fake: Registry, slee
     woken = do("/models/m/wake", hold=7)
     assert (woken.status_code, woken.json()["name"]) == (202, "a")
     assert (a.demands[-1][1]["hold"], a.demands[-1][1]["waiting"]) == (7, 0)
+    offer = relay.get("/ui/wake/b").json()  # for the page's dialog
+    assert offer == {"name": "b", "possible": True, "now": False, "reason": ""}
+    assert relay.get("/ui/wake/always").status_code == 409
+    assert not b.demands, "it wakes nothing"
     assert do("/instances/b/wake").json()["name"] == "b"
     assert b.demands[-1][1]["hold"] == 20, "by default as long as a wake may take"
     assert do("/instances/b/sleep").status_code == 202
