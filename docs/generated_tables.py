@@ -13,9 +13,13 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from reference import code, default_text, setting_description, table
+from reference import code, default_text, key_rows, setting_description, table
 
 from svc.base.setting import rules_of
+from svc.config import awake_rules
+from svc.config.instance import schema
+from svc.config.instance.fields import Field
+from svc.config.instance.unusual_values import ON_DEMAND_KEYS
 from svc.protocol.event import EVENT_KINDS
 from svc.protocol.health_state import HEALTH_STATES
 from svc.router.http.allowed_paths import AUXILIARY, INFERENCE
@@ -62,6 +66,14 @@ def section_settings(section: str) -> Iterator[str]:
     if not any(columns["variable"]):
         del columns["variable"]
     return table(tuple(columns), zip(*columns.values(), strict=True))
+
+
+def keys(where: str, known: dict[str, Field]) -> Iterator[str]:
+    return table(("key", "default", "meaning"), key_rows(where, known))
+
+
+def on_demand_keys() -> Iterator[str]:
+    return keys("babysitter", {key: schema.BABYSITTER[key] for key in ("on_demand", *ON_DEMAND_KEYS)})
 
 
 def router_paths() -> Iterator[str]:
@@ -115,6 +127,11 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "log settings": lambda: section_settings("logs"),
     "systemd settings": lambda: section_settings("systemd"),
     "nginx settings": lambda: section_settings("nginx"),
+    "on demand settings": lambda: section_settings("on_demand"),
+    "on demand keys": on_demand_keys,
+    "resources keys": lambda: keys("resources", schema.RESOURCES),
+    "model keys": lambda: keys("model", awake_rules.MODEL_KEYS),
+    "schedule keys": lambda: keys("schedule", awake_rules.SCHEDULE_KEYS),
     "event kinds": event_kinds,
     "health states": health_states,
     "clients": tested_clients,

@@ -7,7 +7,7 @@ import dataclasses
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +19,7 @@ from prometheus_client.core import Metric
 from svc.base.flask_app import routes
 from svc.base.setting import rules_of
 from svc.base.version import installed
+from svc.config import awake_rules
 from svc.config.instance import schema
 from svc.config.instance.fields import Field
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE
@@ -124,6 +125,14 @@ def settings() -> Iterator[str]:
         yield from table(
             ("key", "variable", "default", "meaning"), [_setting(section, f) for f in dataclasses.fields(cls)]
         )
+    yield from _awake_rules()
+
+
+def _awake_rules() -> Iterator[str]:
+    for section, known in (("model", awake_rules.MODEL_KEYS), ("schedule", awake_rules.SCHEDULE_KEYS)):
+        yield f"## [[{section}]]\n"
+        yield "There may be several. [Models on demand](../ON_DEMAND.md) describes them.\n"
+        yield from _keys(section, known)
 
 
 def _setting(section: str, field: "dataclasses.Field[Any]") -> Sequence[str]:
@@ -161,21 +170,32 @@ def toml() -> Iterator[str]:
     yield from _keys("", schema.TOP_LEVEL)
     yield "## [babysitter]\n"
     yield from _keys("babysitter", schema.BABYSITTER)
+    yield "## [resources]\n"
+    yield from _keys("resources", schema.RESOURCES)
     for name, (_, known) in schema.BACKENDS.items():
         yield f'## [backend], type = "{name}"\n'
         yield from _keys(f"backend {name}", known)
 
 
-def _keys(where: str, known: dict[str, Field]) -> Iterator[str]:
-    rows = [
+def _keys(where: str, known: Mapping[str, Field]) -> Iterator[str]:
+    yield from table(("key", "default", "meaning"), key_rows(where, known))
+
+
+def key_rows(where: str, known: Mapping[str, Field]) -> list[Sequence[str]]:
+    """Return a row for each key of a section of a TOML."""
+    return [
         (
             code(key),
-            "required" if f.required else code(f.default if f.default else ""),
+            "required" if f.required else code(_key_default(f.default)),
             required(f"{where} {key}", f.help),
         )
         for key, f in known.items()
     ]
-    yield from table(("key", "default", "meaning"), rows)
+
+
+def _key_default(default: object) -> str:
+    """Return the default of a key; empty where the key has none, or where its description says what it is."""
+    return "" if isinstance(default, tuple) or default in (None, 0, "", {}, awake_rules.MAX_AWAKE) else str(default)
 
 
 # Metrics.

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Any
 
 from svc.base.similar_names import did_you_mean
-from svc.config.readers import Reader, list_of, nonempty_text, number, quoted, whole_number
+from svc.config.instance.fields import Field
+from svc.config.readers import list_of, nonempty_text, number, quoted, whole_number
 
 SECTIONS = ("model", "schedule")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
@@ -111,23 +112,39 @@ def days(value: Any) -> tuple[int, ...]:
 
 
 AWAKE = whole_number(0, MAX_AWAKE)
-MODEL_KEYS: dict[str, tuple[Reader, bool]] = {  # key -> its reader, and whether it must be there
-    "name": (nonempty_text, True),
-    "awake_min": (AWAKE, False),
-    "awake_max": (whole_number(1, MAX_AWAKE), False),
-    "wake_after": (number(0, 86400), False),
+MODEL_KEYS: dict[str, Field] = {
+    "name": Field(nonempty_text, required='name the model, such as name = "qwen"', help="the model"),
+    "awake_min": Field(AWAKE, 0, help="instances that are kept awake, whether there are requests or not"),
+    "awake_max": Field(
+        whole_number(1, MAX_AWAKE),
+        MAX_AWAKE,
+        help="instances above which no more are woken, however long requests wait",
+    ),
+    "wake_after": Field(
+        number(0, 86400), 5.0, help="seconds that the oldest request waits until one more instance is woken"
+    ),
 }
-SCHEDULE_KEYS: dict[str, tuple[Reader, bool]] = {
-    "model": (nonempty_text, True),
-    "days": (days, False),
-    "from": (clock_time, True),
-    "to": (clock_time, True),
-    "awake": (AWAKE, True),
+SCHEDULE_KEYS: dict[str, Field] = {
+    "model": Field(nonempty_text, required='name the model, such as model = "qwen"', help="the model"),
+    "days": Field(
+        days, tuple(range(7)), help='the days on which it begins, such as ["mon", "fri"]; left out: every day'
+    ),
+    "from": Field(clock_time, required='write it like from = "08:00"', help="the time at which it begins"),
+    "to": Field(
+        clock_time,
+        required='write it like to = "18:00"',
+        help="the time at which it ends; if that is not after `from`, on the next day; 24:00: at midnight",
+    ),
+    "awake": Field(
+        AWAKE,
+        required="write how many instances are kept awake, such as awake = 1",
+        help="instances that are kept awake meanwhile, instead of awake_min",
+    ),
 }
 
 
 def _entries(
-    tables: Mapping[str, Any], section: str, keys: Mapping[str, tuple[Reader, bool]], problems: list[str]
+    tables: Mapping[str, Any], section: str, keys: Mapping[str, Field], problems: list[str]
 ) -> Iterator[dict[str, Any]]:
     """Yield the values of each valid entry of a section; append the problems of the others to `problems`."""
     entries = tables.get(section, [])
@@ -145,20 +162,20 @@ def _entries(
             yield values
 
 
-def _values(
-    entry: Mapping[str, Any], keys: Mapping[str, tuple[Reader, bool]], report: Callable[[str, str], None]
-) -> dict[str, Any]:
+def _values(entry: Mapping[str, Any], keys: Mapping[str, Field], report: Callable[[str, str], None]) -> dict[str, Any]:
     for key in entry:
         if key not in keys:
             report(key, f"unknown key; {did_you_mean(key, keys, 'there are ' + ', '.join(keys))}")
     values = {}
-    for key, (read, is_required) in keys.items():
+    for key, field in keys.items():
         if key not in entry:
-            if is_required:
-                report(key, "missing; add it")
+            if field.required:
+                report(key, f"missing; {field.required}")
+            else:
+                values[key] = field.default
             continue
         try:
-            values[key] = read(entry[key])
+            values[key] = field.read(entry[key])
         except ValueError as error:
             report(key, str(error))
     return values

@@ -89,7 +89,12 @@ def test_the_reference_has_every_command_setting_key_and_endpoint(site):
         assert f"[{section}]" in pages["settings"]
         for name in cls.__dataclass_fields__:
             assert name in pages["settings"]
-    for known in (schema.TOP_LEVEL, schema.BABYSITTER, *(known for _, known in schema.BACKENDS.values())):
+    for known in (
+        schema.TOP_LEVEL,
+        schema.BABYSITTER,
+        schema.RESOURCES,
+        *(known for _, known in schema.BACKENDS.values()),
+    ):
         assert all(key in pages["toml"] for key in known)
     for _, path, _, _ in ROUTES:
         assert path.replace("<", "&lt;").replace(">", "&gt;") in pages["http"]

@@ -81,7 +81,7 @@ def test_the_largest_of_overlapping_schedules_counts_and_replaces_awake_min():
     ("text", "problem"),
     [
         ('[model]\nname = "m"', "[model]: there may be several; write [[model]]"),
-        ("[[model]]\nawake_min = 1", "[[model]] 1: name: missing; add it"),
+        ("[[model]]\nawake_min = 1", "[[model]] 1: name: missing; name the model, such as"),
         ('[[model]]\nname = "m"\nawake_mim = 1', "[[model]] 1: awake_mim: unknown key; did you mean awake_min?"),
         ('[[model]]\nname = "m"\nawake_max = 0', "[[model]] 1: awake_max: must be between 1 and 10000, not 0"),
         ('[[model]]\nname = "m"\n[[model]]\nname = "m"', "[[model]]: there are 2 for 'm'; make them one"),
