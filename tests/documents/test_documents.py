@@ -31,7 +31,10 @@ FENCES = {
 NOTES = {"not run", "run by", "on", "before", "until", "exits"}
 ALL = [block for document in DOCUMENTS for block in blocks(document)]
 RUN = sorted({block.document for block in ALL if block.runs} - TRANSLATIONS.keys())
-LONG = {Path(f"docs/{name}.md") for name in ("EVENTS", "KEYS", "LOGS", "MULTI_SERVICE_README", "ON_DEMAND", "ROLLOUTS", "STATUS")}
+LONG = {
+    Path(f"docs/{name}.md")
+    for name in ("EVENTS", "KEYS", "LOGS", "MULTI_SERVICE_README", "ON_DEMAND", "ROLLOUTS", "STATUS")
+}
 
 
 @pytest.fixture(scope="module")
