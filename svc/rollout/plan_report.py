@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from svc.config.instance.registry_use import RegistryUse, use_line
 from svc.protocol.instance_names import babysitter_program, server_program
+from svc.protocol.on_demand_variables import ON_DEMAND_VARIABLE
 from svc.rollout.availability import Loss
 from svc.rollout.diff import ChangeKind, Edit, GroupChange, Update
 from svc.rollout.diff_text import masked_edits
@@ -111,11 +112,18 @@ def _program_effects(change: GroupChange, program_states: Mapping[str, str]) -> 
             and name not in _restarted_programs(change)
         ):
             continue
-        if change.update is Update.REPLACE_ASLEEP and name == server_program(change.name):
+        if name == server_program(change.name) and (change.update is Update.REPLACE_ASLEEP or _is_added_asleep(change)):
             yield name, "stays asleep"
             continue
         starts = kind is ChangeKind.ADDED or (kind is ChangeKind.CHANGED and program_states.get(name) in STATES_ENDED)
         yield name, "starts" if starts else "stops" if kind is ChangeKind.REMOVED else "restarts"
+
+
+def _is_added_asleep(change: GroupChange) -> bool:
+    """Return whether a new instance is on demand, so that it is not started."""
+    servers = [program for program in change.programs if program.name == server_program(change.name)]
+    keys = {edit.key for server in servers for edit in server.edits}
+    return change.kind is ChangeKind.ADDED and f"environment.{ON_DEMAND_VARIABLE}" in keys
 
 
 def _restarted_programs(change: GroupChange) -> set[str]:

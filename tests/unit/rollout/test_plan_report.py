@@ -135,3 +135,9 @@ def test_an_instance_that_is_asleep_stays_so():
         "~ a: changed: a:server stays asleep, a:babysitter restarts; the new configuration counts when it wakes"
     )
     assert text(report)[-1] == "0 added, 1 changed, 0 removed; 0 instances to restart. `svc apply` does it."
+
+
+def test_a_new_instance_on_demand_is_not_started():
+    report = reported(wanted=[instance("a", environment={"SVC_ON_DEMAND": "1"})])
+    assert text(report)[0] == "+ a: added: a:server stays asleep, a:babysitter starts"
+    assert text(reported(wanted=[instance("a")]))[0] == "+ a: added: a:server starts, a:babysitter starts"
