@@ -146,7 +146,7 @@ def test_an_operator_wakes_an_instance_and_puts_it_to_sleep(page, fake):
     expect(wake).to_be_focused()
     wake.click()
     dialog = page.get_by_role("dialog", name="Wake node3-server?")
-    expect(dialog).to_contain_text("Its model is loaded, which takes about 38 s.There is room for it.")
+    expect(dialog).to_contain_text("It loads its model, which takes about 38 s.There is room for it.")
     dialog.get_by_role("button", name="Wake", exact=True).click()
     expect(page.locator("tr[data-instance='node3-server'] [data-state='healthy']")).to_be_visible()
     assert fake.operated == ["sleep node3-server", "wake node3-server"]

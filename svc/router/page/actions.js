@@ -1,7 +1,7 @@
 // An operator's actions on an instance, after a confirmation and with the operator's token: drain, undrain, wake, sleep.
 
 import { arrange, byId, make, mark, put, set } from "./dom.js";
-import { count, seconds } from "./figures.js";
+import { count, roughly } from "./figures.js";
 import { authorization, operatorToken } from "./keys.js";
 import { reason } from "./stream.js";
 
@@ -84,7 +84,7 @@ export class Actions {
   #effectsOfSleep({ name, models, load_seconds: load }) {
     const flying = this.#inFlight(name);
     const finish = flying ? `It finishes its ${count(flying, "request")}; then it` : "It";
-    const again = models.length ? `A request for ${models.join(" or ")} wakes it again${load ? `, which takes about ${seconds(load)}` : ""}.` : "";
+    const again = models.length ? `A request for ${models.join(" or ")} wakes it again${load ? `, which takes about ${roughly(load)}` : ""}.` : "";
     return [effect("", `${finish} gives its GPU memory back. ${again}`)];
   }
 
@@ -126,7 +126,7 @@ const questionOf = ({ verb, name }) => (verb === "Sleep" ? `Put ${name} to sleep
 
 // `offer`: whether there is room, as the babysitter knows it; undefined or null while that is unknown.
 function effectsOfWake({ load_seconds: load }, offer) {
-  const loads = effect("", `Its model is loaded${load ? `, which takes about ${seconds(load)}` : ""}.`);
+  const loads = effect("", `It loads its model${load ? `, which takes about ${roughly(load)}` : ""}.`);
   if (!offer) return [loads, effect("", "If its GPUs have no room, idle instances on demand are put to sleep first.")];
   if (offer.now) return [loads, effect("", "There is room for it.")];
   if (offer.possible) return [loads, effect("warning", `Others have to make room: ${offer.reason}.`)];

@@ -14,6 +14,9 @@ export function seconds(value) {
   return value < 10 ? `${value.toFixed(2)} s` : value < 120 ? `${value.toFixed(0)} s` : `${Math.round(value / 60)} min`;
 }
 
+// Returns a time that is known roughly, such as that of a load.
+export const roughly = (value) => (value < 90 ? `${Math.max(1, Math.round(value))} s` : `${Math.round(value / 60)} min`);
+
 // Returns the upper end of a scale for values up to `most`: 1, 2 or 5 times a power of ten, so that it seldom changes.
 export function ceiling(most) {
   if (!(most > 0)) return 1;

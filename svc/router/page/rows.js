@@ -1,7 +1,7 @@
 // One instance's row in the table. Only cells whose text has changed are updated.
 
 import { arrange, copies, make, mark, put, set } from "./dom.js";
-import { rate, seconds, short } from "./figures.js";
+import { rate, roughly, seconds, short } from "./figures.js";
 
 export const COLUMNS = [
   ["name", "instance"],
@@ -81,7 +81,7 @@ export class Row {
   // Shows what the state means, and the command that ends it.
   #explain({ level, state, meaning, command, host, load_seconds: load }) {
     this.#explanation.hidden = level === "good";
-    put(this.#meaning, meaning.replaceAll("`", "") + (state === "asleep" && load ? `, in about ${seconds(load)}` : ""));
+    put(this.#meaning, meaning.replaceAll("`", "") + (state === "asleep" && load ? `, in about ${roughly(load)}` : ""));
     put(this.#where, LOOPBACK.includes(host) ? "" : `on ${host}:`);
     put(this.#command, command ?? "");
     set(this.#copy, "aria-label", `Copy ${command}`);
