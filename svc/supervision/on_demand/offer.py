@@ -31,6 +31,8 @@ def make_offer(host: Host, name: str) -> Offer:
         ready_in += earlier.load_seconds
     place = Placer(host, room, instance).place()
     if place.readiness == Readiness.NEVER:
+        if instance.facts and instance.facts.has_tool and not host.measured:  # the sizes of the GPUs are not read yet
+            return Offer(True, False, seconds=ready_in + instance.load_seconds, reason="reads the memory of the GPUs")
         return Offer(False, reason=place.reason)
     victims = [victim for victim in place.victims if victim.phase != "stopping"]
     seconds = ready_in + instance.load_seconds + sum(v.load_seconds + _seconds_until_free(v) for v in victims)
