@@ -72,7 +72,7 @@ class FactCollector:
             idle_seconds,
             self.history.load_seconds,
             demand,
-            has_tool=demand is not None and self._memory.has_tool(),
+            has_tool=self._memory.has_tool(),
             sleep=bool(self.sleep_wish),
         )
 

@@ -38,10 +38,15 @@ class HostMemory:
         self._clock = clock
         self._failed_at = float("-inf")
         self._problem = ""
+        self._installed = False
+        self._looked_at = float("-inf")
 
     def has_tool(self) -> bool:
-        """Return whether the memory can be measured, as far as it is known."""
-        return self._clock() >= self._failed_at + RETRY_SECONDS and self._is_installed()
+        """Return whether the memory can be measured, as far as it is known. A tool is looked for every 30 seconds."""
+        now = self._clock()
+        if now >= self._looked_at + RETRY_SECONDS:
+            self._installed, self._looked_at = self._is_installed(), now
+        return self._installed and now >= self._failed_at + RETRY_SECONDS
 
     def measure(self) -> tuple[GpuReading, ...] | None:
         """Return the memory of each GPU now, or None without a reading. Equal failures of the tool are logged once."""
