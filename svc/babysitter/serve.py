@@ -25,6 +25,9 @@ from svc.babysitter.lifecycle import Action, LifecycleState
 from svc.babysitter.load_reporter import LoadReporter
 from svc.babysitter.monitor import Monitor
 from svc.babysitter.on_demand.assembly import Assembly
+from svc.babysitter.on_demand.bell import FILE_NAME as BELL_FILE_NAME
+from svc.babysitter.on_demand.bell import WAIT_SECONDS as BELL_WAIT_SECONDS
+from svc.babysitter.on_demand.bell import Bell
 from svc.babysitter.on_demand.endpoints import UNSUPERVISED
 from svc.babysitter.on_demand.loop import INTERVAL_SECONDS as ON_DEMAND_INTERVAL_SECONDS
 from svc.babysitter.on_demand.loop import OnDemand
@@ -136,9 +139,11 @@ class Babysitter:
         self.on_demand_loop: Loop | None = None
         if self.supervised and (config.on_demand or config.resources):
             probes, is_draining_known = (self.hang_probe, self.continuation), self._is_draining_known
+            bell = Bell(directory / BELL_FILE_NAME, self._begin_on_demand_round)
             self.on_demand = sleeper.build(
-                self.monitor, load, probes, self.server_url, is_draining_known, self.process_loop.wake
+                self.monitor, load, probes, self.server_url, is_draining_known, self.process_loop.wake, bell.ring
             )
+            self.loops.append(Loop("bell", bell.wait, BELL_WAIT_SECONDS))
             self.on_demand_loop = Loop("on demand", self.on_demand.run_round, ON_DEMAND_INTERVAL_SECONDS)
             self.loops.append(self.on_demand_loop)
         effects[Action.REPORT] = self._report

@@ -68,10 +68,11 @@ class Assembly:
         server_url: str,
         is_draining_known: Callable[[], bool],
         look: Callable[[], None],
+        ring: Callable[[], None],
     ) -> OnDemand:
         """Return the loop of the instance that the supervisord at `server_url` runs."""
         program, supervisord = server_program(self.config.name), SupervisordClient(server_url)
-        effects = Effects(lambda: supervisord.stop(program, wait=False), look, self._keep_models)
+        effects = Effects(lambda: supervisord.stop(program, wait=False), look, self._keep_models, ring)
 
         def sent_probes() -> tuple[int, bool]:
             return sum(probe.sent for probe in probes), any(probe.in_progress for probe in probes)

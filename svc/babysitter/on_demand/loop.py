@@ -49,12 +49,14 @@ class Extension(Protocol):
 class Effects:
     """What the loop does beyond the extension's methods. `look` has the babysitter look at the process at once.
 
-    `keep_models` writes the models to a file, for the time after the instance has fallen asleep.
+    `keep_models` writes the models to a file, for the time after the instance has fallen asleep. `ring` has the
+    babysitters of the site begin a round.
     """
 
     stop_program: Callable[[], object]
     look: Callable[[], None]
     keep_models: Callable[[tuple[dict[str, Any], ...]], None]
+    ring: Callable[[], None]
 
 
 class OnDemand:
@@ -89,6 +91,7 @@ class OnDemand:
         self._release: Release | None = None
         self._released_at = float("-inf")  # when the last order `release` arrived
         self._has_process = False
+        self._reported_status = ""  # in the last report that was answered
         self._sleep_began = float("-inf")  # when the last step to sleep, which cannot be taken back, was taken
         self._offer: tuple[float, Offer] | None = None  # when the last offer was made
         self._offer_lock = threading.Lock()
@@ -165,12 +168,16 @@ class OnDemand:
             if order.action == "measure":
                 facts = msgspec.structs.replace(facts, gpus=self._memory.measure(), has_tool=self._memory.has_tool())
                 order = self._extension.report(self._program, facts)
-            self._ordered(order)
+            self._ordered(order, facts)
             return self._carry_out(order, facts, snapshot)
         except (SvcError, ValueError) as error:
             return self._without_order(getattr(error, "message", str(error)), snapshot)
 
-    def _ordered(self, order: Order) -> None:
+    def _ordered(self, order: Order, facts: Facts) -> None:
+        begins_to_wait = order.action == "wait" != self.order.action
+        if begins_to_wait or facts.status == "asleep" != self._reported_status:
+            self._effects.ring()  # others may have to give way to it, or may have waited for its memory
+        self._reported_status = facts.status
         if self.problem:
             log.info("%s: supervisord gives orders again", self.config.name)
         if order != self.order:

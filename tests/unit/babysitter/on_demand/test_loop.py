@@ -346,3 +346,14 @@ def test_of_an_engine_that_is_not_ready_no_requests_are_known(host):
     host.instance.process, host.instance.models = ProcessSnapshot("RUNNING", 7), []
     host.advance()
     assert (host.facts.status, host.facts.in_flight) == ("starting", None)
+
+
+def test_the_others_are_woken_when_it_begins_to_wait_and_when_it_has_fallen_asleep(running):
+    assert running.rings == 0
+    running.stop_process()
+    rounds(running, 3)
+    assert running.rings == 1
+    running.loop.facts.wake(WakeRequest(hold=60.0))
+    running.orders = [Order("wait", "chat gives way")]
+    rounds(running, 3)
+    assert running.rings == 2
