@@ -62,24 +62,39 @@ args = ["--gpu-memory", "50GB", "--gpus", "0", "--gpu-state", "{self.gpus.path}"
         body = {"waiting": waiting, "oldest": oldest, "by": "test"}
         assert self.clients[name].post("/wake", body).status_code == 202
 
-    def wake(self, name, seconds=30):
-        """Send demands, as a router does, until the instance runs; return the statuses that the other one had."""
-        statuses, begun, sent = [], time.monotonic(), float("-inf")
+    def demand_until(self, name, condition, description, seconds=30):
+        """Send demands, as a router does, until the condition holds."""
+        begun, sent = time.monotonic(), float("-inf")
 
-        def runs():
+        def holds():
             nonlocal sent
             now = time.monotonic()
             if now - sent >= 1:
                 sent = now
                 with contextlib.suppress(requests.ConnectionError):  # its babysitter is about to be restarted
-                    self.demand(name, 1, now - begun)
-            (other,) = set(NAMES) - {name}
-            statuses.append(self.registry.status(f"{other}-server"))
-            return self.registry.status(f"{name}-server") == "running"
+                    self.demand(name, 9, oldest=100 + now - begun)
+            return condition()
 
-        wait_until(runs, seconds, f"{name} runs")
+        wait_until(holds, seconds, description)
+
+    def wake(self, name, seconds=30):
+        """Wake an instance, and return the statuses that the other one had meanwhile."""
+        (other,) = set(NAMES) - {name}
+        statuses = []
+
+        def runs():
+            statuses.append(self.status(other))
+            return self.status(name) == "running"
+
+        self.demand_until(name, runs, f"{name} runs", seconds)
         self.demand(name, 0)
         return list(dict.fromkeys(statuses))
+
+    def begin_wake(self, until="draining"):
+        """Wake `a`, then demand `b` until `a` drains, or until the process of `b` runs."""
+        self.wake("a")
+        begun = {"draining": lambda: self.status("a") == "draining", "starting": lambda: self.pid("b:server")}
+        self.demand_until("b", begun[until], until)
 
     def pid(self, program):
         return self.site.supervisord.process(program).pid
@@ -140,8 +155,7 @@ def test_a_request_in_flight_is_never_cut_off(host):
     with requests.post(url, json={**BODY, "stream": True, "max_tokens": 60}, stream=True, timeout=30) as answer:
         lines = answer.iter_lines()
         next(lines)
-        host.demand("b", 99, oldest=1000)
-        host.registry.await_status("a-server", "draining")
+        host.demand_until("b", lambda: host.status("a") == "draining", "a drains")
         rest = list(lines)
     assert b"data: [DONE]" in rest
     host.wake("b")
@@ -157,12 +171,7 @@ def test_sleep_by_hand(host):
 @pytest.mark.long
 @pytest.mark.parametrize("program", ["a:babysitter", "b:babysitter", "a:server", "b:server"])
 def test_a_wake_ends_well_although_a_program_is_killed_in_the_middle_of_it(host, program):
-    host.wake("a")
-    host.demand("b", 9, oldest=100)
-    if program == "b:server":
-        wait_until(lambda: host.pid("b:server"), 20, "b starts")
-    else:
-        host.registry.await_status("a-server", "draining")
+    host.begin_wake("starting" if program == "b:server" else "draining")
     host.kill(program)
     host.wake("b", seconds=60)
     assert host.status("a") == "asleep"
@@ -171,9 +180,7 @@ def test_a_wake_ends_well_although_a_program_is_killed_in_the_middle_of_it(host,
 
 @pytest.mark.long
 def test_after_a_kill_of_supervisord_both_wake_again(host):
-    host.wake("a")
-    host.demand("b", 9, oldest=100)
-    host.registry.await_status("a-server", "draining")
+    host.begin_wake()
     os.kill(host.site.running.process.pid, signal.SIGKILL)
     host.site.running.process.wait(10)
     wait_until(lambda: not members(host.site.running.process.pid), 20, "nothing is left of its programs")
@@ -182,3 +189,28 @@ def test_after_a_kill_of_supervisord_both_wake_again(host):
     host.registry.await_status("b-server", "asleep")
     host.wake("b")
     host.wake("a")
+
+
+@pytest.fixture
+def vllm_host(running_registry, host):
+    """A host whose engines sleep by themselves. The instances have the names of `host`, which has ended."""
+    host.end()
+    it = Host(running_registry, sleep='"vllm"')
+    yield it
+    it.end()
+
+
+def test_engines_that_sleep_by_themselves_are_never_restarted(vllm_host):
+    host = vllm_host
+    host.wake("a")
+    host.wake("b")
+    pids = {name: host.pid(f"{name}:server") for name in NAMES}
+    for name in ("a", "b", "a"):
+        host.wake(name)
+    assert {name: host.pid(f"{name}:server") for name in NAMES} == pids
+    assert host.out_of_memory() == []
+    host.kill("b:server")  # while it sleeps: nothing starts it, because the other one has its memory
+    wait_until(lambda: host.site.supervisord.process("b:server").state == "STOPPED", 15, "b is stopped")
+    assert host.status("b") == "asleep"
+    host.wake("b")
+    assert host.out_of_memory() == []
