@@ -9,13 +9,15 @@ import click
 from svc.base.errors import CommandError
 from svc.cli.options import complete_files, settings
 from svc.client.router_operator import RouterOperator
+from svc.site.access import operator_user
 from svc.site.access import router_url as site_router_url
 
 
 def router_operator(router_url: str | None, key_file: str | None) -> RouterOperator:
     """Return a client of the router in these options, else of the site's first router."""
     url = site_router_url(settings(launch={"router_url": router_url})).split(",")[0]
-    return RouterOperator(url, {"Authorization": f"Bearer {_read_key(key_file)}"} if key_file is not None else {})
+    headers = {"Authorization": f"Bearer {_read_key(key_file)}"} if key_file is not None else {}
+    return RouterOperator(url, headers, operator_user())
 
 
 def operator_options(function: Callable[..., Any]) -> Callable[..., Any]:

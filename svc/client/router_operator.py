@@ -21,6 +21,7 @@ from svc.base.errors import (
 )
 from svc.base.http import fetch
 from svc.client.router import SERVICES_PATH, unreachable
+from svc.protocol.event import OPERATOR_USER_HEADER
 
 TIMEOUT_SECONDS = 30.0
 CORRECT_URL = "correct --router-url or ROUTER_URL"
@@ -37,10 +38,14 @@ ERRORS_BY_STATUS: dict[int, type[SvcError]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouterOperator:
-    """A client of the router at `url`. `headers` have an operator's key, if the router requires keys."""
+    """A client of the router at `url`. `headers` have an operator's key, if the router requires keys.
+
+    `user` is the system user who runs the command, for the audit; empty if that is not reported.
+    """
 
     url: str
     headers: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    user: str = ""
 
     def services(self) -> list[dict[str, Any]]:
         """Return the router's instances."""
@@ -69,7 +74,7 @@ class RouterOperator:
                 self.url + path,
                 TIMEOUT_SECONDS,
                 params=params,
-                headers=dict(self.headers),
+                headers={**self.headers, **({OPERATOR_USER_HEADER: self.user} if self.user else {})},
                 data=body,
                 verify=not is_loopback(urlsplit(self.url).hostname or ""),  # a certificate rarely names loopback
             )

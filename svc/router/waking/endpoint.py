@@ -2,13 +2,13 @@
 
 import logging
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from flask import Blueprint, request
 
 from svc.base.errors import BadRequest, Conflict, NotFound, SvcError, Unavailable
-from svc.protocol.event import OPERATOR_SOURCE
+from svc.protocol.event import OPERATOR_SOURCE, OPERATOR_USER_HEADER
 from svc.router.access import OPERATOR_TOKEN_HEADER, client_address, identify, operators_registry, require_operator
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import ModelAsleep
@@ -16,6 +16,9 @@ from svc.router.state import RouterState
 from svc.router.waking.babysitters import Acceptance, Babysitters, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import instances_on_demand
+
+if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+    from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
 MAX_HOLD_SECONDS = 7 * 86_400.0
@@ -124,16 +127,28 @@ def _result(target: Target, answer: Acceptance | Refusal) -> dict[str, Any]:
 
 
 def _report(state: RouterState, kind: str, name: str) -> None:
-    """Report the operator's action, for the audit: the registry names the operator by the token."""
-    token, address = request.headers.get(OPERATOR_TOKEN_HEADER, ""), client_address(state)
-    log.info("an operator at %s: %s %s", address, kind, name)
-    if token and state.settings.registry_url:
+    """Report the operator's action to the registry, for the audit."""
+    log.info("an operator at %s: %s %s", client_address(state), kind, name)
+    if state.settings.registry_url:
         event = {"kind": kind, "service": name, "source": OPERATOR_SOURCE, "message": "at a router"}
         try:
-            operators_registry(state, token).report_events([event])
+            _operators_registry(state).report_events([event])
         except SvcError as error:
             log.warning("the registry's events do not show this: %s", error)
-        return
-    key = identify(state)
-    by = f"the operator's key {key.name}" if key is not None else "a program on the router's machine"
-    state.event_reporter.add(kind, name, f"by {by}, at {address}")
+
+
+def _operators_registry(state: RouterState) -> "RegistryClient":
+    """Return a client of the registry that names the operator.
+
+    The registry names the operator's token. Without one, the router reports with its own token that it was an
+    operator's API key, or the user whom a command on the router's machine reports.
+    """
+    if token := request.headers.get(OPERATOR_TOKEN_HEADER):
+        return operators_registry(state, token)
+    from svc.client.registry import RegistryClient  # here, because a router without a registry needs no client
+
+    settings, key = state.settings, identify(state)
+    user = f"key-{key.name}" if key is not None else request.headers.get(OPERATOR_USER_HEADER, "")
+    headers = {OPERATOR_USER_HEADER: user} if user else {}
+    urls = settings.registry_url.split(",")
+    return RegistryClient(urls, settings.registry_token_file, settings.health_timeout, headers=headers)

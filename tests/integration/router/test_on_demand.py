@@ -144,7 +144,7 @@ def test_a_wake_that_is_impossible_fails_at_once(relay: Router, fake: Registry, 
 
 
 def test_hostile_answers_are_refused_and_the_error_says_why(relay: Router, fake: Registry, sleepers: list[OnDemand]):
-    a = OnDemand(fake, "a", "m", wake_timeout=2.5)
+    a = OnDemand(fake, "a", "m", wake_timeout=1.5)
     b, c = OnDemand(fake, "b", "m", wake_timeout=1), OnDemand(fake, "c", "m", wake_timeout=1)
     sleepers += [a, b, c]
     a.wakes = False
@@ -160,11 +160,11 @@ def test_hostile_answers_are_refused_and_the_error_says_why(relay: Router, fake:
     message = answer.error()["message"]
     assert answer.status == 503
     reason = "GPU 0 has 12 GB free,\ufffd held by chat, busy"
-    assert message == f"model 'm' is asleep, and no instance of it was awake within 2.5 s: {reason}"
+    assert message == f"model 'm' is asleep, and no instance of it was awake within 1.5 s: {reason}"
     assert (b.demands, c.demands) == ([], [])
     assert relay.get("/stats").json()["waiting"] == 0
     demands = len(a.demands)
-    time.sleep(1.5)
+    time.sleep(1.2)
     assert len(a.demands) == demands, "demands end with the last request"
 
 
