@@ -138,6 +138,7 @@ SCHEMAS: Schema = {
             "seconds": {**SECONDS, "description": "until it is ready, and until the victims are ready again later"},
             "idle_seconds": {**SECONDS, "description": "of the victim that has been idle for the shortest time"},
             "reason": TEXT,
+            "later": {**FLAG, "description": "not possible now, and possible by itself later"},
         }
     ),
     "Woken": open_object(

@@ -176,6 +176,14 @@ SCHEMAS: Schema = {
         },
         "additionalProperties": False,
     },
+    "WakeOffer": open_object(
+        {
+            "instance": TEXT,
+            "possible": FLAG,
+            "now": {**FLAG, "description": "no other instance has to give way"},
+            "reason": TEXT,
+        }
+    ),
     "Woken": open_object(
         {
             "name": {**TEXT, "description": "the instance"},
@@ -223,6 +231,7 @@ OPERATIONS = {
     "waking.wake_instance": WAKE,
     "waking.put_to_sleep": Operation("", "Woken", 202, errors=(401, 403, 404, 409, 503)),
     "waking.wake_model": WAKE,
+    "ui.wake_offer": Operation("", "WakeOffer", errors=(401, 403, 404, 409, 503)),
     "ui.drain": Operation("", "Drained", errors=(401, 403, 404, 503)),
     "ui.undrain": Operation("", "Drained", errors=(401, 403, 404, 503)),
 }

@@ -11,36 +11,37 @@ from svc.router.waking.offer import Offer
 BEGUN = ("starting", "running")  # statuses of an instance that another router, or an operator, has had woken
 
 
-def cost(name: str, offer: Offer) -> tuple[bool, bool, float, float, str]:
-    """Return the key by which possible offers are sorted: the smallest is the best.
+def cost(name: str, offer: Offer) -> tuple[bool, bool, bool, float, float, str]:
+    """Return the key by which offers are sorted: the smallest is the best. One that is possible now precedes others.
 
     An instance that is being woken already comes first, then one for which none has to give way, then the one that
     takes the least time, including that of loading its victims again, then the one whose victims are idle longest.
     """
-    return offer.status not in BEGUN, not offer.now, offer.seconds, -offer.idle_seconds, name
+    return not offer.possible, offer.status not in BEGUN, not offer.now, offer.seconds, -offer.idle_seconds, name
 
 
 def choose(offers: Mapping[str, Offer], kept: Iterable[str], number: int) -> tuple[str, ...]:
-    """Return the names of the `number` instances to wake, fewer if fewer are possible.
+    """Return the names of the `number` instances to wake, fewer if fewer are possible now or later.
 
     `kept`: those that were chosen before. They stay chosen, unless one waits for others to give way and another could
     be woken at once.
     """
-    possible = {name: offer for name, offer in offers.items() if offer.possible}
+    possible = {name: offer for name, offer in offers.items() if offer.possible or offer.later}
     kept = [name for name in kept if name in possible]
     order = sorted(possible, key=lambda name: cost(name, possible[name]))
     chosen = [*kept, *[name for name in order if name not in kept]][:number]
     for position, name in enumerate(chosen):
         if possible[name].now or possible[name].status != ASLEEP:
             continue
-        free = next((other for other in order if other not in chosen and possible[other].now), None)
+        better = (other for other in order if other not in chosen and possible[other].possible)
+        free = next((other for other in better if possible[other].now or not possible[name].possible), None)
         if free is not None:
             chosen[position] = free
     return tuple(chosen)
 
 
 def why_impossible(offers: Mapping[str, Offer]) -> str:
-    """Return why none of these offers is possible; empty if one is."""
-    if not offers or any(offer.possible for offer in offers.values()):
+    """Return why none of these offers is possible, not even later; empty if one is."""
+    if not offers or any(offer.possible or offer.later for offer in offers.values()):
         return ""
     return "; ".join(dict.fromkeys(offer.reason or f"{name} cannot be woken" for name, offer in sorted(offers.items())))

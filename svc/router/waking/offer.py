@@ -30,6 +30,7 @@ class Offer(msgspec.Struct, frozen=True):
     reason: str = ""
     name: str = ""
     status: str = ""
+    later: bool = False  # whether a wake that is not possible now may become possible by itself
 
 
 class Acceptance(msgspec.Struct, frozen=True):

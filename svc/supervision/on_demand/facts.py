@@ -66,6 +66,7 @@ class Order(msgspec.Struct, frozen=True):
 class Offer(msgspec.Struct, frozen=True):
     """What it would cost to wake an instance. `now` means that no other instance has to give way.
 
+    `later`: it is not possible now, and may become possible by itself, such as when another is no longer held awake.
     `seconds` is the estimated time until the instance is ready, and the time that the victims will need to load again.
     `idle_seconds` is that of the victim which has been idle for the shortest time; 0 if there is none.
     """
@@ -76,6 +77,7 @@ class Offer(msgspec.Struct, frozen=True):
     seconds: float = 0.0
     idle_seconds: float = 0.0
     reason: str = ""
+    later: bool = False
 
 
 def read_facts(text: str) -> Facts:

@@ -33,7 +33,7 @@ def make_offer(host: Host, name: str) -> Offer:
     if place.readiness == Readiness.NEVER:
         if instance.facts and instance.facts.has_tool and not host.measured:  # the sizes of the GPUs are not read yet
             return Offer(True, False, seconds=ready_in + instance.load_seconds, reason="reads the memory of the GPUs")
-        return Offer(False, reason=place.reason)
+        return Offer(False, reason=place.reason, later=_may_fit_later(host, instance))
     victims = [victim for victim in place.victims if victim.phase != "stopping"]
     seconds = ready_in + instance.load_seconds + sum(v.load_seconds + _seconds_until_free(v) for v in victims)
     return Offer(
@@ -44,6 +44,15 @@ def make_offer(host: Host, name: str) -> Offer:
         min((v.facts.idle_seconds for v in victims if v.facts and not v.queue), default=0.0),
         place.reason,
     )
+
+
+def _may_fit_later(host: Host, instance: Instance) -> bool:
+    """Return whether the instance fits when all those sleep that ever do: what prevents it now may pass."""
+    room = Room(host)
+    for other in host.instances.values():
+        if other.program.on_demand and not other.program.keep:
+            room.remove(other)
+    return Placer(host, room, instance).place().readiness < Readiness.NEVER
 
 
 def _seconds_until_loads_end(host: Host) -> float:

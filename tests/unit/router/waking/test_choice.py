@@ -23,6 +23,14 @@ def test_the_cheapest_is_chosen():
     assert choose({"a": FREE, "b": BUSY, "c": NEVER}, (), 5) == ("a", "b")
 
 
+def test_what_may_become_possible_is_chosen_if_nothing_else_is():
+    later = Offer(False, later=True, status="asleep", reason="held awake")
+    assert choose({"a": later, "b": NEVER}, (), 1) == ("a",)
+    assert choose({"a": later, "b": BUSY}, (), 1) == ("b",)
+    assert choose({"a": later, "b": BUSY}, ("a",), 1) == ("b",)
+    assert why_impossible({"a": later, "b": NEVER}) == ""
+
+
 def test_the_choice_does_not_depend_on_the_order_of_the_offers():
     draw = random.Random(7)
     for _ in range(50):

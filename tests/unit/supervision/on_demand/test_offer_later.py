@@ -1,0 +1,37 @@
+"""An offer that is not possible now says whether it may become possible by itself."""
+
+import dataclasses
+
+import pytest
+
+from svc.supervision.on_demand.facts import Demand, Facts
+from svc.supervision.on_demand.host import GpuMemory, Host, Instance
+from svc.supervision.on_demand.offer import make_offer
+from svc.supervision.on_demand.program import Program
+
+GB = 10**9
+WANTED = Instance(Program("wanted", (0,), memory=20 * GB, on_demand=True))
+RUNNING = Program("running", (0,), memory=20 * GB, on_demand=True)
+RUNS = Facts("running", in_flight=0)
+
+
+def resident(facts: Facts | None = RUNS, **changes: object) -> Instance:
+    return Instance(dataclasses.replace(RUNNING, **changes), "awake", facts, (0,), phase_seconds=1000)
+
+
+@pytest.mark.parametrize(
+    ("other", "memory", "possible", "later"),
+    [
+        (resident(), 24, True, False),
+        (resident(Facts("running", in_flight=0, demand=Demand(hold=60))), 24, False, True),
+        (resident(None), 24, False, True),
+        (resident(Facts("running")), 24, False, True),
+        (resident(keep=True), 24, False, False),
+        (resident(on_demand=False), 24, False, False),
+        (resident(), 16, False, False),
+    ],
+)
+def test_what_prevents_a_wake_may_pass(other: Instance, memory: int, possible: bool, later: bool):
+    gpus = {0: GpuMemory(memory * GB)}
+    offer = make_offer(Host("h", {"wanted": WANTED, "running": other}, gpus, measured=True), "wanted")
+    assert (offer.possible, offer.later) == (possible, later)
