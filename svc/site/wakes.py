@@ -56,7 +56,7 @@ def _target(name: str, services: Mapping[str, Mapping[str, Any]], with_models: b
 def wake(router: RouterOperator, target: Target) -> str:
     """Ask the router to wake an instance, or one of a model; return the line to show."""
     answer = router.wake_model(target.name) if target.is_model else router.wake_instance(target.services[0])
-    on = f" on {instance_name(str(answer.get('instance', '')))}" if target.is_model else ""
+    on = f" on {instance_name(str(answer.get('name', '')))}" if target.is_model else ""
     return f"{target.name}: {'awake' if answer.get('status') == RUNNING else 'wakes'}{on}{_because(answer)}"
 
 
@@ -109,7 +109,7 @@ def wait(
             progress.show(target.name, "; ".join(states))
             late.append(f"{target.name}: not {result} after {timeout:g} s: {'; '.join(states)}")
         if late and clock() > end:
-            raise CommandError(f"{late[0]}; `svc doctor` shows why, and `svc logs` how its server ended")
+            raise CommandError(f"{late[0]}; `svc doctor` and `svc logs` show more")
         if left:
             sleep(POLL_INTERVAL_SECONDS)
 

@@ -25,11 +25,11 @@ class Router:
 
     def wake_instance(self, name):
         self.calls.append(("wake instance", name))
-        return {"instance": name, "status": "asleep", "reason": "a gives way"}
+        return {"name": name, "status": "asleep", "reason": "a gives way"}
 
     def wake_model(self, model):
         self.calls.append(("wake model", model))
-        return {"instance": "b-server", "status": "starting"}
+        return {"name": "b-server", "status": "starting"}
 
     def sleep_instance(self, name):
         self.calls.append(("sleep", name))
@@ -123,5 +123,5 @@ def test_a_wait_for_sleep_shows_the_requests_in_flight():
 
 def test_a_wait_that_takes_too_long_says_what_is_missing():
     router = Router([service("a", "asleep"), service("b", "running")])
-    with pytest.raises(CommandError, match="a: not awake after 5 s: asleep; `svc doctor` shows why"):
+    with pytest.raises(CommandError, match="a: not awake after 5 s: asleep; `svc doctor` and `svc logs` show more"):
         waited(router, [Target("b", ("b-server",)), Target("a", ("a-server",))])
