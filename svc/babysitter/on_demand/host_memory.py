@@ -1,6 +1,7 @@
 """The memory of this host's GPUs, as supervisord's extension needs it to decide whether an instance fits."""
 
 import logging
+import threading
 from collections.abc import Callable
 from time import monotonic
 
@@ -10,6 +11,7 @@ from svc.base.gpus.vendor_tool import VendorTool
 from svc.supervision.on_demand.facts import MAX_BYTES, GpuReading
 
 log = logging.getLogger(__name__)
+WAIT_SECONDS = 2.0  # a reading that takes longer is used in a later round: the babysitter has to report meanwhile
 RETRY_SECONDS = 30.0  # a tool that failed is tried again after this time
 
 
@@ -24,8 +26,26 @@ def is_tool_installed() -> bool:
     return any(find_tool(tool.program) for tool in TOOLS)
 
 
+class Reading:
+    """A reading of the GPUs in the background."""
+
+    def __init__(self, read: Callable[[], HostGpus | None]) -> None:
+        self.done = threading.Event()
+        self.gpus: HostGpus | None = None
+        self._read = read
+        threading.Thread(target=self._run, name="memory of the GPUs", daemon=True).start()
+
+    def _run(self) -> None:
+        try:
+            self.gpus = self._read()
+        except Exception:  # noqa: BLE001 - a failure of the tool must not keep an instance from waking
+            log.exception("the reading of the GPUs failed")
+        finally:
+            self.done.set()
+
+
 class HostMemory:
-    """Reads the GPUs with `read`. A tool that is installed counts as working until it has failed."""
+    """Reads the GPUs with `read`, in the background. A tool that is installed counts as working until it has failed."""
 
     def __init__(
         self,
@@ -40,6 +60,7 @@ class HostMemory:
         self._problem = ""
         self._installed = False
         self._looked_at = float("-inf")
+        self._reading: Reading | None = None  # begun, but not used yet
 
     def has_tool(self) -> bool:
         """Return whether the memory can be measured, as far as it is known. A tool is looked for every 30 seconds."""
@@ -49,8 +70,15 @@ class HostMemory:
         return self._installed and now >= self._failed_at + RETRY_SECONDS
 
     def measure(self) -> tuple[GpuReading, ...] | None:
-        """Return the memory of each GPU now, or None without a reading. Equal failures of the tool are logged once."""
-        gpus = self._read()
+        """Return the memory of each GPU, in a reading that began after the last one was returned.
+
+        Return None if the reading has failed, or takes longer than WAIT_SECONDS: then a later call returns it. Equal
+        failures of the tool are logged once.
+        """
+        self._reading = self._reading or Reading(self._read)
+        if not self._reading.done.wait(WAIT_SECONDS):
+            return None
+        gpus, self._reading = self._reading.gpus, None
         if gpus is None or not gpus.gpus:
             self._failed_at = self._clock()
             self._log(f"{gpus.problem or f'{gpus.tool} lists no GPU'}" if gpus else "no vendor's tool is installed")

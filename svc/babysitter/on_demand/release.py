@@ -19,20 +19,23 @@ class Release:
         self._accepted_at: float | None = None  # when the registry was first seen to have accepted `draining`
         self._idle_since: float | None = None
         self._idle_readings = 0
+        self._is_counted = False  # whether a reading has ever shown the requests
 
     def is_over(self, accepted: bool, in_flight: int | None, now: float) -> bool:
         """Return whether the instance may sleep, given a reading of its requests that began before `now`.
 
-        `accepted` says whether the registry knew before the reading that the instance drains. If the requests cannot be
-        read (None), only an operator puts the instance to sleep; then it drains for MAX_DRAIN_SECONDS.
+        `accepted` says whether the registry knew before the reading that the instance drains. If no reading shows the
+        requests (None), only an operator puts the instance to sleep; then it drains for MAX_DRAIN_SECONDS.
         """
+        self._is_counted = self._is_counted or in_flight is not None
         if not accepted:
             self._accepted_at = self._idle_since = None
             return False
         if self._accepted_at is None:
             self._accepted_at = now
         if in_flight is None:
-            return now - self._accepted_at >= MAX_DRAIN_SECONDS
+            self._idle_since = None
+            return not self._is_counted and now - self._accepted_at >= MAX_DRAIN_SECONDS
         if in_flight:
             self._idle_since = None
             return False

@@ -200,6 +200,7 @@ def vllm_host(running_registry, host):
     it.end()
 
 
+@pytest.mark.long
 def test_engines_that_sleep_by_themselves_are_never_restarted(vllm_host):
     host = vllm_host
     host.wake("a")

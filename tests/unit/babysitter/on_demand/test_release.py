@@ -41,3 +41,7 @@ def test_an_instance_whose_requests_cannot_be_counted_drains_for_the_longest_tim
         False,
         True,
     ]
+
+
+def test_a_reading_that_fails_after_a_long_drain_does_not_end_it():
+    assert results((True, 1, 1.0), (True, None, 100.0), (True, 0, 100.5), (True, None, 101.0)) == [False] * 4
