@@ -33,8 +33,8 @@ def gpu_metrics(reading: HostGpus) -> Iterator[Metric]:
     faults = GaugeMetricFamily("svc_gpu_fault", "1 if the vendor's tool reports that the GPU is broken", labels=["gpu"])
     held = GaugeMetricFamily(
         "svc_gpu_process_memory_bytes",
-        "Memory that an instance's processes use; without an instance: that other processes use",
-        labels=["gpu", "used_by"],
+        "Memory that the processes of an instance hold, or, without an instance, all other processes",
+        labels=["gpu", "held_by"],
     )
     for gpu in reading.gpus:
         faults.add_metric([str(gpu.index)], bool(gpu.fault))

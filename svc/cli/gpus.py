@@ -1,4 +1,4 @@
-"""`svc gpus`: show the GPUs of all hosts, and which instances use their memory."""
+"""`svc gpus`: show the GPUs of all hosts, and which instances hold their memory."""
 
 import sys
 
@@ -8,6 +8,7 @@ import msgspec
 from svc.base.gpus.reading import read_gpus
 from svc.cli.options import console
 from svc.cli.registry_options import Access, registry_options
+from svc.protocol.gpu_use import use_by_host
 from svc.site import host_gpus
 from svc.terminal import gpu_table
 from svc.terminal.output import echo, echo_json
@@ -19,7 +20,7 @@ from svc.terminal.screen import width_of
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 @registry_options
 def command(access: Access, local: bool, as_json: bool) -> None:
-    """Show the GPUs of all hosts, and which instances use their memory.
+    """Show the GPUs of all hosts, and which instances hold their memory.
 
     On each host, one babysitter reads the GPUs every 5 seconds with the vendor's tool: nvidia-smi,
     amd-smi, rocm-smi, mx-smi or npu-smi. If the registry does not answer or lists none, the command
@@ -29,7 +30,7 @@ def command(access: Access, local: bool, as_json: bool) -> None:
     MEMORY    used and total; FREE is the rest
     BUSY      share of the time in which the GPU works
     ERRORS    errors that the hardware could not correct (yellow); empty: not reported
-    USED BY   the instances whose processes use memory; a process of no instance has a line
+    HELD BY   the instances whose processes hold memory; a process of no instance has a line
               with its pid
     A red row is a GPU that the tool reports as broken, or a tool that fails.
 
@@ -55,5 +56,5 @@ def command(access: Access, local: bool, as_json: bool) -> None:
         echo_json(msgspec.to_builtins(overview._asdict()), indent=2)
     elif overview.hosts:
         out = console()
-        for line in gpu_table.gpu_lines(overview.hosts, width_of(out)):
+        for line in gpu_table.gpu_lines(use_by_host(overview.hosts), width_of(out)):
             out.print_line(line)

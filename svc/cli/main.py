@@ -32,7 +32,7 @@ COMMANDS = {
     "drain": "Send an instance no new requests.",
     "engine": "Send a management request to engines, without the router.",
     "events": "Show what happened to the services, and why.",
-    "gpus": "Show the GPUs of all hosts, and which instances use their memory.",
+    "gpus": "Show the GPUs of all hosts, and which instances hold their memory.",
     "health": "Report whether everything that runs here can be used.",
     "keys": "Add, change, show, list and revoke API keys of the router.",
     "launch": "Prepare a program of conf.d, then become it.",

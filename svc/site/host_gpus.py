@@ -1,7 +1,7 @@
 """`svc gpus`: finds out which GPUs the hosts have, from the registry or, without it, from this host's own tool."""
 
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 import msgspec
@@ -20,7 +20,7 @@ Read = Callable[[], HostGpus | None]
 
 
 class Overview(NamedTuple):
-    """The hosts with GPUs. `source` is the registry's URL or THIS_HOST, and `note` says why it is this host."""
+    """The reports about GPUs. `source` is the registry's URL or THIS_HOST, and `note` says why it is this host."""
 
     hosts: list[ListedHost]
     source: str
@@ -34,7 +34,7 @@ def overview(client: RegistryClient, read: Read) -> Overview:
     """
     try:
         with explaining_errors("read the GPUs", client, "lists no GPUs: it is older than this svc"):
-            hosts = latest_by_host(client.gpus())
+            hosts = client.gpus()
     except (CommandError, NotFound) as error:
         own = own_overview(read, f"{error.message}; these are the GPUs of this host, read now")
         if own is None:
@@ -55,12 +55,3 @@ def own_overview(read: Read, note: str = "") -> Overview | None:
         return None
     host = ListedHost(service="", age=0.0, hostname=socket.gethostname(), **msgspec.structs.asdict(reading))
     return Overview([host], THIS_HOST, note)
-
-
-def latest_by_host(reports: Iterable[ListedHost]) -> list[ListedHost]:
-    """Return the latest report of each host: every site of a host reports its GPUs."""
-    latest: dict[tuple[str, ...], ListedHost] = {}
-    for report in sorted(reports, key=lambda report: -report.age):
-        key = (report.hostname, *sorted(gpu.uuid for gpu in report.gpus))
-        latest[key] = report
-    return list(latest.values())

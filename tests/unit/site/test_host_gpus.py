@@ -5,7 +5,7 @@ import pytest
 from svc.base.errors import CommandError, NotFound, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.protocol.gpu import ListedHost
-from svc.site.host_gpus import latest_by_host, overview, own_overview
+from svc.site.host_gpus import overview, own_overview
 
 URL = "http://registry:18000"
 READING = HostGpus(tool="nvidia-smi", gpus=(Gpu(index=0, uuid="GPU-0"),))
@@ -36,15 +36,6 @@ def unexpected():
 def test_the_registry_lists_all_hosts():
     hosts = [host("a"), host("b")]
     assert overview(Registry(hosts), unexpected) == (hosts, URL, "")
-
-
-def test_two_sites_of_one_host_are_shown_once():
-    reports = [host(service="old", age=7.0), host(service="new", age=1.0), host("other")]
-    assert {report.service for report in latest_by_host(reports)} == {"new", "qwen"}
-
-
-def test_hosts_of_one_name_with_other_gpus_are_two():
-    assert len(latest_by_host([host("localhost"), host("localhost", uuid="GPU-2")])) == 2
 
 
 @pytest.mark.parametrize(

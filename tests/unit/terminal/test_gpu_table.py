@@ -1,6 +1,7 @@
 """The table of `svc gpus`: rows, colours, processes of no instance, narrow terminals, hostile names."""
 
 from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
+from svc.protocol.gpu_use import use_by_host
 from svc.terminal.gpu_table import gpu_lines
 
 GB = 10**9
@@ -25,20 +26,20 @@ def host(*gpus, hostname="gpu7", problem=""):
 
 
 def lines(*hosts, width=200):
-    return [(line.plain, str(line.style)) for line in gpu_lines(hosts, width)]
+    return [(line.plain, str(line.style)) for line in gpu_lines(use_by_host(hosts), width)]
 
 
 def test_a_gpu_has_a_row_and_a_process_of_no_instance_a_line():
     assert lines(host(BUSY)) == [
-        ("HOST      GPU  NAME            MEMORY          FREE   BUSY  TEMP  POWER  ERRORS  USED BY", "bold"),
-        ("gpu7      0    H100 80GB HBM3  65 GB of 85 GB  20 GB  87%   64 C  412 W  0       qwen 62 GB", ""),
-        ("  no instance: pid 4711 uses 3 GB: python3 train.py", ""),
+        ("HOST      GPU  NAME            MEMORY          FREE   BUSY  TEMP   POWER  ERRORS  HELD BY", "bold"),
+        ("gpu7      0    H100 80GB HBM3  65 GB of 85 GB  20 GB  87%   64 °C  412 W  0       qwen 62 GB", ""),
+        ("  no instance: pid 4711 holds 3 GB: python3 train.py", ""),
     ]
 
 
 def test_what_is_not_reported_is_empty():
     _, (row, style) = lines(host(Gpu(index=3, name="NVIDIA GB10")))
-    assert (row.split(), style) == (["gpu7", "3", "GB10", "0", "bytes"], "")
+    assert (row.split(), style) == (["gpu7", "3", "GB10"], "")
 
 
 def test_hosts_are_sorted_and_their_problems_shown():
@@ -66,9 +67,9 @@ def test_of_many_other_processes_the_rest_is_counted():
     assert shown[-1] == "  no instance: 5 more processes"
 
 
-def test_a_narrow_terminal_loses_columns_and_keeps_memory_and_users():
+def test_a_narrow_terminal_loses_columns_and_keeps_memory_and_holders():
     head = lines(host(BUSY), width=50)[0][0].split()
-    assert head == ["HOST", "GPU", "MEMORY", "BUSY", "ERRORS", "USED", "BY"]
+    assert head == ["HOST", "GPU", "MEMORY", "BUSY", "ERRORS", "HELD", "BY"]
 
 
 def test_names_cannot_control_the_terminal():
