@@ -17,10 +17,10 @@ from svc.base.errors import SvcError, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.base.gpus.reading import GpuReader
 from svc.config.instance.model import InstanceConfig
-from svc.protocol.gpu import GPU_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, GpuReport, fitted
+from svc.protocol.gpu import GPU_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, READING_FILE, GpuReport, fitted
 
 log = logging.getLogger(__name__)
-LOCK_FILE, READING_FILE = "gpus.lock", "gpus.json"
+LOCK_FILE = "gpus.lock"
 READ_TIMEOUT_SECONDS = 20.0  # nothing waits for this reading; nvidia-smi without persistence mode takes many seconds
 SEARCH_INTERVAL_SECONDS = 60.0  # pause while no vendor's tool is installed
 IDLE_SHARE = 4  # pause, in multiples of the time that the reading took

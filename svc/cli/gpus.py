@@ -1,12 +1,13 @@
 """`svc gpus`: show the GPUs of all hosts, and which instances hold their memory."""
 
 import sys
+import time
 
 import click
 import msgspec
 
-from svc.base.gpus.reading import read_gpus
-from svc.cli.options import console
+from svc.base.gpus.reading import TIMEOUT_SECONDS
+from svc.cli.options import HERE, console
 from svc.cli.registry_options import Access, registry_options
 from svc.protocol.gpu_use import use_by_host
 from svc.site import host_gpus
@@ -16,7 +17,7 @@ from svc.terminal.screen import width_of
 
 
 @click.command("gpus")
-@click.option("--local", is_flag=True, help="this host's GPUs, read now, without the registry")
+@click.option("--local", is_flag=True, help="this host's GPUs, without the registry")
 @click.option("--json", "as_json", is_flag=True, help="for programs")
 @registry_options
 def command(access: Access, local: bool, as_json: bool) -> None:
@@ -24,7 +25,7 @@ def command(access: Access, local: bool, as_json: bool) -> None:
 
     On each host, one babysitter reads the GPUs every 5 seconds with the vendor's tool: nvidia-smi,
     amd-smi, rocm-smi, mx-smi or npu-smi. If the registry does not answer or lists none, the command
-    reads those of this host. It exits with 1 if it can read neither.
+    shows those of this host. It exits with 1 if it can read neither.
 
     \b
     MEMORY    used and total; FREE is the rest
@@ -43,13 +44,17 @@ def command(access: Access, local: bool, as_json: bool) -> None:
       source    the registry's URL, or "this host"
       note      why it is this host, or ""
     """
+
+    def read() -> host_gpus.Reading | None:
+        return host_gpus.read_this_host(HERE.var, TIMEOUT_SECONDS, time.time())
+
     if local:
-        overview = host_gpus.own_overview(read_gpus)
+        overview = host_gpus.own_overview(read)
         if overview is None:
             echo(f"svc: {host_gpus.NO_TOOL}", err=True)
             sys.exit(1)
     else:
-        overview = host_gpus.overview(access.client(read=True), read_gpus)
+        overview = host_gpus.overview(access.client(read=True), read)
     if overview.note:
         echo(overview.note, err=True)
     if as_json:

@@ -6,6 +6,7 @@ from typing import Any
 
 from svc.config.instance.model import InstanceConfig
 from svc.doctor.http_result import HttpResult
+from svc.doctor.machine_gpus import Gpus
 from svc.settings import Settings
 from svc.site.components import Component
 from svc.site.systemd_unit import SystemdUnit
@@ -159,15 +160,6 @@ class OpenFiles:
     program: str
     used: int
     limit: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Gpus:
-    """The indices of this machine's NVIDIA devices and, if nvidia-smi lists them, their UUIDs."""
-
-    indices: Sequence[int] = ()
-    uuids: Sequence[str] = ()
-    problem: str = ""  # the error message of nvidia-smi
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ import msgspec
 
 from svc.base.gpus.gpu import Gpu, GpuProcess, HostGpus
 
-__all__ = ["GPU_INTERVAL_SECONDS", "Gpu", "GpuProcess", "GpuReport", "HostGpus", "ListedHost"]
+__all__ = ["Gpu", "GpuProcess", "HostGpus"]  # these come from svc.base, and are part of the protocol
 
 GPU_INTERVAL_SECONDS = 5.0
+READING_FILE = "gpus.json"  # in the state directory of a site: the last report of its babysitter
 MAX_AGE_INTERVALS = 3  # intervals between two reports after which a report is ignored
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 600.0
 MAX_REPORT_AGE_SECONDS = MAX_AGE_INTERVALS * MAX_INTERVAL_SECONDS

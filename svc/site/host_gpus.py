@@ -2,21 +2,30 @@
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from svc.base.errors import CommandError, NotFound
 from svc.base.gpus.gpu import HostGpus
-from svc.base.gpus.reading import TOOLS
+from svc.base.gpus.reading import TOOLS, read_gpus
 from svc.client.registry import RegistryClient
-from svc.protocol.gpu import ListedHost
+from svc.protocol.gpu import READING_FILE, GpuReport, ListedHost
 from svc.site.access import explaining_errors
 
 THIS_HOST = "this host"
 PROGRAMS = ", ".join(tool.program for tool in TOOLS)
 NO_TOOL = f"this host has no tool that lists GPUs ({PROGRAMS})"
-Read = Callable[[], HostGpus | None]
+Read = Callable[[], "Reading | None"]
+
+
+class Reading(NamedTuple):
+    """A reading of this host's GPUs, and its age in seconds."""
+
+    gpus: HostGpus
+    age: float
 
 
 class Overview(NamedTuple):
@@ -36,7 +45,7 @@ def overview(client: RegistryClient, read: Read) -> Overview:
         with explaining_errors("read the GPUs", client, "lists no GPUs: it is older than this svc"):
             hosts = client.gpus()
     except (CommandError, NotFound) as error:
-        own = own_overview(read, f"{error.message}; these are the GPUs of this host, read now")
+        own = own_overview(read, f"{error.message}; these are the GPUs of this host")
         if own is None:
             raise CommandError(f"{error.message}; and {NO_TOOL}") from None
         return own
@@ -44,14 +53,40 @@ def overview(client: RegistryClient, read: Read) -> Overview:
     if hosts:
         return Overview(hosts, url)
     note = f"no babysitter reports GPUs to {url}"
-    own = own_overview(read, f"{note}; these are the GPUs of this host, read now")
+    own = own_overview(read, f"{note}; these are the GPUs of this host")
     return own or Overview([], url, f"{note}, and {NO_TOOL}")
 
 
 def own_overview(read: Read, note: str = "") -> Overview | None:
-    """Return this host's GPUs, read now; None if no vendor's tool is installed."""
+    """Return this host's GPUs; None if no vendor's tool is installed."""
     reading = read()
     if reading is None:
         return None
-    host = ListedHost(service="", age=0.0, hostname=socket.gethostname(), **msgspec.structs.asdict(reading))
+    gpus, age = reading
+    host = ListedHost(
+        service="",
+        age=age,
+        hostname=socket.gethostname(),
+        tool=gpus.tool,
+        gpus=gpus.gpus,
+        problem=gpus.problem,
+    )
     return Overview([host], THIS_HOST, note)
+
+
+def read_this_host(
+    var: Path, timeout: float, now: float, read: Callable[[float], HostGpus | None] = read_gpus
+) -> Reading | None:
+    """Return the last reading of the site's babysitter if it still counts, else read the GPUs within `timeout` seconds.
+
+    So a tool that hangs in the driver, and that the babysitter does not start again, is not started by each command
+    either. `var` is the site's state directory, and `now` is in Unix seconds.
+    """
+    path = var / READING_FILE
+    with suppress(OSError, msgspec.MsgspecError):
+        age = max(0.0, now - path.stat().st_mtime)
+        report = msgspec.json.decode(path.read_bytes(), type=GpuReport)
+        if report.is_current(age):
+            return Reading(report, round(age, 1))
+    reading = read(timeout)
+    return None if reading is None else Reading(reading, 0.0)

@@ -83,7 +83,7 @@ CHECKS = (
     Check("usage", usage.check, _router_answers),
     Check("models", models.check, _router_lists_instances),
     Check("LoRA adapters", adapters.check, lambda facts: bool(adapters.loaded_adapters(facts))),
-    Check("GPUs", gpus.check, lambda facts: bool(facts.gpus.indices)),
+    Check("GPUs", gpus.check, lambda facts: bool(facts.gpus.indices or facts.gpus.problem)),
     Check("versions", skew.check_versions),
     Check("clocks", skew.check_clocks, lambda facts: _is_listed(facts) or _router_answers(facts)),
     Check("what could not be seen", _check_uncollected, lambda facts: bool(facts.uncollected)),

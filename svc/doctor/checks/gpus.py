@@ -1,24 +1,44 @@
-"""Checks whether the GPUs of instances exist, and whether two instances share a GPU."""
+"""Checks whether the GPUs of instances exist and work, whether two instances share one, and who else holds memory."""
 
 from collections.abc import Iterator
 
+from svc.base.byte_size import size_text
 from svc.config.instance.model import InfinilmBackend, InstanceConfig, VllmBackend
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 CUDA, HPCC = "CUDA_VISIBLE_DEVICES", "HPCC_VISIBLE_DEVICES"
+MIN_STRANGER_BYTES = 500_000_000
 NO_DEVICES = ("", "-1", "none", "NoDevFiles", "void")
 
 
 def check(facts: Facts) -> Iterator[Finding]:
     running = [facts.configs[component.name] for component in facts.instances if component.name in facts.configs]
     given = [(config, variable, devices) for config in running for variable, devices in _given_devices(config)]
-    if facts.gpus.problem and given:
-        yield Finding("gpu.driver", WARNING, "nvidia-smi fails", facts.gpus.problem, fix="nvidia-smi")
+    needing = [config for config in running if config.resources]
+    if facts.gpus.problem and (given or needing):
+        yield _failing_tool(facts)
     for config, variable, devices in given:
         if variable == CUDA:
             yield from _absent_devices(facts, config, devices)
     yield from _shared_devices(given)
+    for config in needing:
+        yield from _absent_resources(facts, config)
+    if given or needing or any(process.instance for gpu in facts.gpus.listed for process in gpu.processes):
+        yield from _broken_gpus(facts)
+        yield from _strangers(facts)
+
+
+def _failing_tool(facts: Facts) -> Finding:
+    tool = facts.gpus.tool or "nvidia-smi"
+    return Finding(
+        "gpu.driver",
+        WARNING,
+        f"{tool} fails",
+        facts.gpus.problem,
+        first_step="the kernel's log (`dmesg`) says why the driver does not answer; if it hangs, restart the machine",
+        fix=f"{tool}",
+    )
 
 
 def _given_devices(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
@@ -55,6 +75,64 @@ def _absent_devices(facts: Facts, config: InstanceConfig, devices: list[str]) ->
             f"{CUDA} = {config.env[CUDA]!r}; this machine has {', '.join(map(str, gpus.indices))}",
             first_step=f"correct [backend] env in {config.source}",
             fix="svc up",
+        )
+
+
+def _absent_resources(facts: Facts, config: InstanceConfig) -> Iterator[Finding]:
+    """Yield a finding if [resources] names a GPU, or a number of GPUs, that the vendor's tool does not list."""
+    present = [gpu.index for gpu in facts.gpus.listed]
+    absent = [index for index in config.resources.gpus if index not in present]
+    if not present or not (absent or config.resources.gpu_count > len(present)):
+        return
+    needs = f"GPU {', '.join(map(str, absent))}" if absent else f"{config.resources.gpu_count} GPUs"
+    yield Finding(
+        f"gpu.resources.{config.name}",
+        PROBLEM,
+        f"{config.name}: needs {needs}, which this machine does not have",
+        f"{facts.gpus.tool} lists {', '.join(map(str, present))}",
+        first_step=f"correct [resources] in {config.source}",
+        fix="svc up",
+    )
+
+
+def _broken_gpus(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding for each GPU that the vendor's tool reports as broken, or that has counted errors."""
+    for gpu in facts.gpus.listed:
+        evidence = f"{facts.gpus.tool}: {gpu.name} {gpu.uuid}".rstrip()
+        if gpu.fault:
+            yield Finding(
+                f"gpu.fault.{gpu.index}",
+                PROBLEM,
+                f"GPU {gpu.index} does not work: {gpu.fault}",
+                evidence,
+                first_step="drain what uses it (svc drain NAME), and reset the GPU or restart the machine",
+                fix="svc gpus",
+            )
+        elif gpu.errors:
+            yield Finding(
+                f"gpu.errors.{gpu.index}",
+                WARNING,
+                f"GPU {gpu.index} has had {gpu.errors} errors that it could not correct",
+                evidence,
+                first_step="what runs on it may crash or answer wrongly; if the number rises, have the GPU replaced",
+                fix="svc gpus",
+            )
+
+
+def _strangers(facts: Facts) -> Iterator[Finding]:
+    """Yield a finding for each process that holds much memory of GPUs and belongs to no instance."""
+    for stranger in facts.gpus.strangers:
+        if stranger.memory is not None and stranger.memory < MIN_STRANGER_BYTES:
+            continue  # a display server or a monitor
+        indices = ", ".join(map(str, stranger.gpus))
+        amount = "memory" if stranger.memory is None else size_text(stranger.memory)
+        yield Finding(
+            f"gpu.stranger.{stranger.pid}",
+            WARNING,
+            f"pid {stranger.pid} holds {amount} of GPU {indices}, and belongs to no instance",
+            stranger.command,
+            first_step="if nobody needs it",
+            fix=f"kill {stranger.pid}",
         )
 
 

@@ -19,14 +19,13 @@ from svc.config.instance.model import InstanceConfig
 from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.config.upstream_keys import UpstreamKeys
-from svc.doctor.collect import http_probes, machine_facts, site_files, supervisord_facts
+from svc.doctor.collect import gpu_facts, http_probes, machine_facts, site_files, supervisord_facts
 from svc.doctor.facts import (
     API_KEYS,
     ENGINE_KEY,
     TOKEN,
     UPSTREAM_KEYS,
     Facts,
-    Gpus,
     HostName,
     InstanceProbe,
     PackageProblem,
@@ -37,6 +36,7 @@ from svc.doctor.facts import (
     SupervisordFacts,
     Uncollected,
 )
+from svc.doctor.machine_gpus import Gpus
 from svc.protocol.instance_names import instance_service
 from svc.settings import Settings
 from svc.site import systemd_search
@@ -161,7 +161,7 @@ def _local(
         "var": lambda: machine_facts.disk(site.var),
         "logs": lambda: machine_facts.disk(site.logs) if has_log_files else None,
         "open files": lambda: list(machine_facts.open_files(pids)),
-        "GPUs": machine_facts.gpus,
+        "GPUs": lambda: gpu_facts.gpus(site.var),
         "rollout": lambda: site_files.unfinished_rollout(site),
         "tokens": lambda: list(_secret_files(site, settings, supervisord, configs)),
         "packages": lambda: list(machine_facts.package_problems()),

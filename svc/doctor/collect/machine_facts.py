@@ -1,14 +1,11 @@
 """Reads facts of this machine: processes, sockets, disks, devices, host names, files and packages."""
 
 import dataclasses
-import glob
 import os
 import pwd
 import re
-import shutil
 import socket
 import stat
-import subprocess
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from importlib import metadata
@@ -25,7 +22,6 @@ from svc.doctor.facts import (
     TOKEN,
     UPSTREAM_KEYS,
     Disk,
-    Gpus,
     HostName,
     Leftover,
     OpenFiles,
@@ -41,7 +37,6 @@ from svc.supervision.supervisord_search import site_of
 
 MAX_LOG_BYTES = 32 << 10
 MAX_LOG_LINES = 200
-NVIDIA_SMI_TIMEOUT_SECONDS = 3.0
 
 
 def processes_of(socket_path: Path) -> dict[int, str]:
@@ -162,23 +157,6 @@ def open_files(pids: Mapping[str, int]) -> Iterator[OpenFiles]:
             limit = procfs.open_file_limit(pid)
             if limit is not None:
                 yield OpenFiles(program, procfs.open_file_count(pid), limit)
-
-
-def gpus() -> Gpus:
-    matches = (re.fullmatch(r"/dev/nvidia(\d+)", path) for path in glob.glob("/dev/nvidia*"))
-    indices = sorted(int(match[1]) for match in matches if match)
-    smi = shutil.which("nvidia-smi")
-    if smi is None:
-        return Gpus(indices)
-    try:
-        output = subprocess.run(
-            [smi, "-L"], capture_output=True, text=True, timeout=NVIDIA_SMI_TIMEOUT_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return Gpus(indices, (), f"nvidia-smi does not answer: {type(error).__name__}")
-    rows = re.findall(r"^GPU (\d+): .*?(?:\(UUID: (\S+)\))?$", output.stdout, re.M)
-    error_line = (output.stdout + output.stderr).strip().splitlines()[-1:] if output.returncode else []
-    return Gpus(sorted({*indices, *(int(n) for n, _ in rows)}), [u for _, u in rows if u], "".join(error_line))
 
 
 def host_name(host: str) -> HostName:

@@ -19,8 +19,14 @@ ONLY_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a 
 CLOCK = {"Date": "Thu, 01 Jan 2015 00:00:00 GMT"}
 SMI = """#!/bin/sh
 test -e {root}/driver-is-broken && {{ echo "NVIDIA-SMI has failed"; exit 9; }}
-echo "GPU 0: Test (UUID: GPU-aaaa)"
-echo "GPU 1: Test (UUID: GPU-bbbb)"
+case "$1" in
+--query-gpu=*) cat {root}/gpus.csv ;;
+--query-compute-apps=*)
+  while read -r gpu pid mib; do grep -q . "/proc/$pid/cmdline" && echo "$gpu, $pid, $mib"; done <{root}/uses ;;
+esac 2>/dev/null
+"""
+GPUS = """0, GPU-aaaa, 80000, 10, 0, 31, 70, 0, Test
+1, GPU-bbbb, 80000, {used}, 0, {temperature}, 70, {errors}, Test
 """
 
 
@@ -136,11 +142,20 @@ def test_a_clock_that_is_wrong(site: Site, cures: Cures) -> None:
         assert finding["key"] not in everything(doctor(site, status=None))
 
 
+def set_gpus(site: Site, used: object = 10, temperature: object = 31, errors: int = 0) -> None:
+    """Set what nvidia-smi shows of GPU 1."""
+    new = site.root / "gpus.csv.new"
+    new.write_text(GPUS.format(used=used, temperature=temperature, errors=errors))
+    new.replace(site.root / "gpus.csv")
+
+
 @pytest.fixture
 def gpus(site: Site, monkeypatch: pytest.MonkeyPatch) -> Site:
     """A site on a machine whose nvidia-smi shows two GPUs."""
     programs = site.root / "programs"
     programs.mkdir()
+    set_gpus(site)
+    (site.root / "uses").touch()
     (programs / "nvidia-smi").write_text(SMI.format(root=site.root))
     (programs / "nvidia-smi").chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
@@ -154,7 +169,7 @@ def give_gpu(site: Site, name: str, devices: str) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.cures("gpu.*: svc up", "gpu.shared.*.*: svc up", "gpu.driver: nvidia-smi")
+@pytest.mark.cures("gpu.*: svc up", "gpu.shared.*.*: svc up", "gpu.driver: *")
 def test_gpus_that_are_absent_or_shared_and_a_driver_that_fails(gpus: Site, cures: Cures) -> None:
     site = gpus
     for name, model in (("one", "m"), ("two", "n")):
@@ -173,6 +188,34 @@ def test_gpus_that_are_absent_or_shared_and_a_driver_that_fails(gpus: Site, cure
     (site.root / "driver-is-broken").touch()
     cures.look(site, find(site, "gpu.driver"), "has failed", status=9)
     (site.root / "driver-is-broken").unlink()
+    wait_until_healthy(site)
+
+
+@pytest.mark.long
+@pytest.mark.cures(
+    "gpu.resources.*: svc up", "gpu.stranger.*: kill *", "gpu.errors.*: svc gpus", "gpu.fault.*: svc gpus"
+)
+def test_gpus_that_are_needed_and_absent_held_by_others_or_broken(gpus: Site, cures: Cures) -> None:
+    site = gpus
+    site.mock("one", heartbeat_interval=1)
+    toml = site.root / "config" / "one.toml"
+    toml.write_text(f"{toml.read_text()}[resources]\ngpus = [7]\n")
+    site.svc("up")
+    finding = find(site, "gpu.resources.one")
+    assert "needs GPU 7" in finding["what"]
+    toml.write_text(toml.read_text().replace("[7]", "[1]"))
+    cures.apply(site, finding, restarts=("one:*",))
+    with subprocess.Popen(["sleep", "60"]) as stranger:
+        (site.root / "uses").write_text(f"GPU-bbbb {stranger.pid} 3000\n")
+        finding = find(site, f"gpu.stranger.{stranger.pid}")
+        assert "holds 3.15 GB of GPU 1" in finding["what"]
+        assert "sleep 60" in finding["why"]
+        cures.apply(site, finding)
+    set_gpus(site, errors=2)
+    cures.look(site, find(site, "gpu.errors.1"), "2")
+    set_gpus(site, temperature="[GPU requires reset]")
+    cures.look(site, find(site, "gpu.fault.1"), "GPU requires reset")
+    set_gpus(site)
     wait_until_healthy(site)
 
 

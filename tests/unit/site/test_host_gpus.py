@@ -1,11 +1,12 @@
 """Where `svc gpus` gets the GPUs from: the registry, or this host."""
 
+import msgspec
 import pytest
 
 from svc.base.errors import CommandError, NotFound, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
-from svc.protocol.gpu import ListedHost
-from svc.site.host_gpus import overview, own_overview
+from svc.protocol.gpu import GpuReport, ListedHost
+from svc.site.host_gpus import Reading, overview, own_overview, read_this_host
 
 URL = "http://registry:18000"
 READING = HostGpus(tool="nvidia-smi", gpus=(Gpu(index=0, uuid="GPU-0"),))
@@ -29,7 +30,7 @@ def host(hostname="gpu7", service="qwen", age=1.0, uuid="GPU-1"):
     return ListedHost(service=service, age=age, hostname=hostname, tool="nvidia-smi", gpus=(Gpu(index=0, uuid=uuid),))
 
 
-def unexpected():
+def unexpected(timeout=0):
     raise AssertionError("this host was read")
 
 
@@ -47,10 +48,10 @@ def test_the_registry_lists_all_hosts():
     ],
 )
 def test_without_an_answer_this_hosts_gpus_are_shown_and_it_is_said_why(answer, note):
-    shown = overview(Registry(answer), lambda: READING)
-    assert (shown.source, shown.hosts[0].gpus, shown.hosts[0].age) == ("this host", READING.gpus, 0)
+    shown = overview(Registry(answer), lambda: Reading(READING, 2.5))
+    assert (shown.source, shown.hosts[0].gpus, shown.hosts[0].age) == ("this host", READING.gpus, 2.5)
     assert note in shown.note
-    assert shown.note.endswith("these are the GPUs of this host, read now")
+    assert shown.note.endswith("these are the GPUs of this host")
 
 
 def test_without_registry_and_tool_the_error_names_both():
@@ -66,3 +67,19 @@ def test_a_registry_without_gpus_is_no_error():
 
 def test_this_host_without_a_tool():
     assert own_overview(lambda: None) is None
+
+
+def test_the_last_reading_of_a_babysitter_spares_a_run_of_the_tool(tmp_path):
+    report = GpuReport(hostname="gpu7", tool="nvidia-smi", gpus=READING.gpus, problem="it hangs", interval=5.0)
+    path = tmp_path / "gpus.json"
+    path.write_bytes(msgspec.json.encode(report))
+    now = path.stat().st_mtime
+    recent = read_this_host(tmp_path, 1, now + 14, unexpected)
+    assert (recent.age, recent.gpus.problem) == (14, "it hangs")
+    assert read_this_host(tmp_path, 7, now + 16, lambda timeout: READING) == (READING, 0)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"hostname": "a"}', b"\xff"])
+def test_a_file_that_cannot_be_read_is_no_reading(tmp_path, content):
+    (tmp_path / "gpus.json").write_bytes(content)
+    assert read_this_host(tmp_path, 1, 0, lambda timeout: None) is None
