@@ -17,6 +17,8 @@ from svc.supervision.on_demand.plan import Decision, Plan, make_plan
 from svc.supervision.on_demand.readings import Readings
 from svc.supervision.on_demand.record import Processes, Record
 
+USE_WEIGHT = 1 / 64  # of the latest use in the shares of uses: they depend on about the last 64 uses
+
 
 class Arbiter:
     """Decides for one host. `hostname` appears in reasons."""
@@ -35,7 +37,8 @@ class Arbiter:
         """
         self._observe(processes, now)
         record = self._records[name]
-        record.report(facts, processes[name], now)
+        if record.report(facts, processes[name], now):
+            self._count_use(record)
         if facts.gpus is not None:
             holders = Room(self._host(processes, now)).holders
             self._readings.take(
@@ -133,6 +136,11 @@ class Arbiter:
                 record = self._records[name] = Record()
             if left := record.observe(process, now):
                 self._readings.left(left, now)
+
+    def _count_use(self, used: Record) -> None:
+        for record in self._records.values():
+            record.use_share *= 1 - USE_WEIGHT
+        used.use_share += USE_WEIGHT
 
     def _plan(self, processes: Processes, now: float) -> Plan:
         plan = make_plan(self._host(processes, now))

@@ -35,6 +35,7 @@ class Instance:
     pause_seconds: float = 0.0
     failure: str = ""
     releasing_for: str = ""
+    use_share: float = 0.0  # of the last uses on the host
     measuring_seconds: float = 0.0  # time for which a reading of the GPUs has been asked for in vain
 
     @property

@@ -35,7 +35,7 @@ def make_offer(host: Host, name: str) -> Offer:
             return Offer(True, False, seconds=ready_in + instance.load_seconds, reason="reads the memory of the GPUs")
         return Offer(False, reason=place.reason, later=_may_fit_later(host, instance))
     victims = [victim for victim in place.victims if victim.phase != "stopping"]
-    seconds = ready_in + instance.load_seconds + sum(v.load_seconds + _seconds_until_free(v) for v in victims)
+    seconds = ready_in + instance.load_seconds + sum(_reload_cost(v) + _seconds_until_free(v) for v in victims)
     return Offer(
         True,
         not victims,
@@ -66,6 +66,12 @@ def _seconds_until_free(victim: Instance) -> float:
     if victim.phase == "loading":
         return _remaining_load(victim) + victim.program.min_awake
     return max(0.0, victim.program.min_awake - victim.phase_seconds)
+
+
+def _reload_cost(victim: Instance) -> float:
+    """Return the time that a victim will need to load again, less for one that has not been used for long."""
+    idle_seconds = victim.facts.idle_seconds if victim.facts and not victim.queue else 0.0
+    return victim.load_seconds**2 / (victim.load_seconds + idle_seconds) if victim.load_seconds else 0.0
 
 
 def _remaining_load(instance: Instance) -> float:

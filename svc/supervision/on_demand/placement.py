@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from svc.protocol.instance_names import SERVER_SUFFIX
 from svc.supervision.on_demand.host import Host, Instance
@@ -71,12 +72,12 @@ class Placer:
             victims += more
         return tuple(sorted(gpus)), victims
 
-    def _cost(self, gpu: int, victims: list[Instance]) -> tuple[float, ...]:
+    def _cost(self, gpu: int, victims: list[Instance]) -> tuple[Any, ...]:
         readiness = max((self._answer(v).readiness for v in victims), default=Readiness.LEAVING)
         active = [v for v in victims if self._answer(v).readiness > Readiness.LEAVING]
-        idle_seconds = min((v.facts.idle_seconds for v in active if v.facts and v.queue == 0), default=0.0)
+        preferences = tuple(sorted(map(self._preference, active)))
         released = sum(held(v.program, self.room.total(gpu)) for v in victims)
-        return (readiness, len(active), -idle_seconds, released - self.room.shortfall(self.candidate.program, gpu))
+        return (readiness, len(active), preferences, released - self.room.shortfall(self.candidate.program, gpu))
 
     def _victims_on(self, gpu: int, chosen: Iterable[Instance]) -> list[Instance] | None:
         """Return who else has to leave a GPU when `chosen` have left, or None if that does not make enough room."""

@@ -43,6 +43,8 @@ class Record:
     failed_at: float = 0.0
     failure: str = ""
     releasing_for: str = ""
+    use_share: float = 0.0  # of the last uses on the host; see `arbiter`
+    active_at: float | None = None  # when it last had requests
     decision: Decision = Decision("stay")
     decision_since: float = 0.0
 
@@ -65,8 +67,8 @@ class Record:
         self.state = process.state
         return left
 
-    def report(self, facts: Facts, process: Process, now: float) -> None:
-        """Take what the babysitter reports."""
+    def report(self, facts: Facts, process: Process, now: float) -> bool:
+        """Take what the babysitter reports; return whether a new use of the instance begins: requests after a pause."""
         self.facts, self.facts_at = facts, now
         if self.life:
             self.load_seconds = self.life.report(facts, process.program.sleeps_running, now) or self.load_seconds
@@ -77,6 +79,11 @@ class Record:
             self.wanted_since = None
         elif self.wanted_since is None:
             self.wanted_since = now
+        if not instance.queue:
+            return False
+        is_new = self.active_at is None or now - self.active_at > instance.load_seconds
+        self.active_at = now
+        return is_new
 
     def obey(self, decision: Decision, now: float) -> None:
         """Note what the babysitter is told to do, or that its program starts."""
@@ -116,6 +123,7 @@ class Record:
             self._pause_seconds(now) if phase == "stopped" else 0.0,
             self.failure,
             self.releasing_for,
+            self.use_share,
             _elapsed(self.measuring_since, now),
         )
 
