@@ -254,7 +254,10 @@ class OnDemandSettings:
 
     parallel_loads: int = setting(1, minimum=1, maximum=64, help="instances that may load at once on a host")
     stay_factor: float = setting(
-        1.0, minimum=0, help="how long an instance with requests stays while others wait: larger means longer"
+        1.0,
+        minimum=0,
+        help="an instance gives way when it has at most this number of requests for each second that others have "
+        "waited: larger means sooner; 0: never while it has requests",
     )
 
 

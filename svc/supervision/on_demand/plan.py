@@ -65,7 +65,8 @@ class Planner:
         if can_measure and not self.host.measured:
             return self._measure(candidate, "reads the memory of the GPUs")
         placement = Placer(self.host, self.next, candidate).place()
-        if can_measure and self._depends_on_old_reading(placement):
+        has_begun = any(victim.releasing_for == candidate.name for victim in placement.victims)
+        if can_measure and not has_begun and self._depends_on_old_reading(placement):
             return self._measure(candidate, placement.reason)
         if placement.readiness == Readiness.NEVER:
             return Decision("wait", placement.reason)

@@ -47,7 +47,10 @@ class SupervisedInstances:
         process = self._process(name)
         if decision.action == "start":
             return self._start(name, process)
-        if decision.action == "release" and process.get_state() == ProcessStates.BACKOFF:
+        if decision.action == "release" and (
+            process.get_state() == ProcessStates.BACKOFF or facts.status == "starting"
+        ):
+            self.logger.info(f"svc: {name}: put to sleep before it was ready: {decision.reason}")
             process.stop()
             return Order("stay", decision.reason)
         self._postpone_restarts()

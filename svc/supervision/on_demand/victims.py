@@ -75,7 +75,8 @@ def preference(resident: Instance, readiness: Readiness, candidate: Instance) ->
 
 def is_put_to_sleep(instance: Instance) -> bool:
     """Return whether an instance has to go to sleep although no other one wants its place."""
-    return bool(instance.phase == "awake" and instance.facts and instance.facts.sleep and not instance.demand.waiting)
+    wishes = instance.facts is not None and instance.facts.sleep and not instance.demand.waiting
+    return wishes and instance.program.on_demand and instance.phase in ("loading", "awake")
 
 
 def _permanent_reason(resident: Instance) -> str:
@@ -87,7 +88,7 @@ def _permanent_reason(resident: Instance) -> str:
         return "its babysitter does not report"
     if resident.demand.hold > 0:
         return "held awake"
-    if resident.facts.in_flight is None and resident.phase == "awake":
+    if resident.facts.in_flight is None and resident.phase == "awake" and resident.facts.status != "starting":
         return "its requests cannot be counted"
     return ""
 
