@@ -54,6 +54,7 @@ log = logging.getLogger(__name__)
 LIMITS_INTERVAL_SECONDS = 1.0
 CONTINUATION_INTERVAL_SECONDS = 1.0  # maximum delay until a new process of the engine is probed
 WAKING_INTERVAL_SECONDS = 0.2
+ENDING_INTERVAL_SECONDS = 0.1
 POLL_INTERVAL_SECONDS = 0.5  # maximum delay until an exit is noticed
 FIRST_CHECK_TIMEOUT_SECONDS = 1.0  # the first registration waits at most this long for the first engine check
 REPORTS_ONLY = (
@@ -204,15 +205,17 @@ class Babysitter:
         """Return whether the supervisord that started this process has ended."""
         return self.supervised and parent_died(self.environ, os.getppid())
 
-    def _poll_process(self) -> None:
+    def _poll_process(self) -> float | None:
         if self.is_orphaned():  # in case the parent-death signal did not reach this process
             self.stopping.set()
-            return
+            return None
         self.monitor.poll_process()
         if self.registrar.outdated:
             self.heartbeat_loop.wake()
         if not self.engine_checked.is_set():
             self.engine_loop.wake()
+        is_ending = self.config.on_demand and self.monitor.snapshot.state is LifecycleState.DRAINING
+        return ENDING_INTERVAL_SECONDS if is_ending else None  # another instance may wait for its memory
 
     def _report(self) -> None:
         """Have the registry and supervisord's extension learn the new state at once."""

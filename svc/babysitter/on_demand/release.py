@@ -7,7 +7,7 @@ must be without requests for SETTLE_SECONDS, in two readings at least.
 
 from svc.babysitter.health_rules import MAX_DRAIN_SECONDS
 
-SETTLE_SECONDS = 0.3
+SETTLE_SECONDS = 0.2
 MIN_IDLE_READINGS = 2
 
 
