@@ -118,7 +118,7 @@ def test_no_line_is_lost_by_supervisords_rotation(site):
 def test_a_restart_and_a_new_program_are_followed(site):
     counting(site)
     start(site)
-    with following(site) as follower:
+    with following(site, "-n", "100000") as follower:  # its first line too, however late the command starts
         wait_until(lambda: "count:server | line 0\n" in follower.text(), 30, "its lines")
         site.run("supervisorctl", "restart", "count:server")
         wait_until(lambda: follower.text().count("count:server | line 0\n") == 2, 30, "the new process's lines")
