@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from svc.base.errors import CommandError, NotFound
-from svc.client.babysitter import post_wake
+from svc.client import wake
 from svc.client.registry import RegistryClient
 from svc.protocol.instance_names import babysitter_program
 from svc.rollout.tasks import InstanceOperation, Task
@@ -13,7 +13,6 @@ from svc.site.components import Component
 from svc.supervision.client import SupervisordClient
 
 WAKE_HOLD_SECONDS = 10.0
-HTTP_TIMEOUT_SECONDS = 2.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -51,7 +50,7 @@ class InstanceActions:
     def wake(self, component: Component) -> None:
         """Ask the babysitter of an instance to wake it, and to keep it awake for WAKE_HOLD_SECONDS."""
         demand = {"hold": WAKE_HOLD_SECONDS, "by": "a rollout"}
-        post_wake(component.babysitter_url, demand, self.api_key(component), HTTP_TIMEOUT_SECONDS)
+        wake.demand(component.babysitter_url, self.api_key(component), True, None, demand)
 
     def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
         """Set or clear an instance's drain mark; return False if no registry answers.
