@@ -67,7 +67,7 @@ class Wakes:
         return state is not None and state.impossible
 
     def begin(self, model: str | None, table: RoutingTable, waiter: Waiter, seconds: float) -> None:
-        """Begin the wait of a request that may otherwise wait for `seconds`: it is longer if the model is asleep."""
+        """Begin the wait of a request that may otherwise wait for `seconds`: if the model is asleep, for its wake."""
         if model in table.asleep:
             waiter.deadline = self._deadline(model, table, waiter.since, seconds)
             self.on_wait()
@@ -87,7 +87,7 @@ class Wakes:
         for `seconds`, as any other request; if the model has woken meanwhile, they count from then on.
         """
         if model is not None and model in table.asleep:
-            return since + max(seconds, table.asleep[model])
+            return since + table.asleep[model]
         return seconds + max(since, self._woken_at.get(model or "", since))
 
     def reason(self, model: str | None) -> str:

@@ -24,12 +24,20 @@ def fake() -> Iterator[Registry]:
         yield made
 
 
-@pytest.fixture(scope="module", params=[1, 3])
-def relay(request: pytest.FixtureRequest, fake: Registry) -> Iterator[Router]:
-    quick = ("--registry-url", fake.url, "--registry-sync-interval", 0.1, "--service-removal-grace-period", 0)
-    with router(*quick, "--queue-size", 300, "--queue-timeout", 5, "--workers", request.param) as running:
-        yield running
-        running.assert_no_exception()
+@pytest.fixture(scope="module")
+def both(fake: Registry) -> Iterator[list[Router]]:
+    """Two routers of one registry; in the second, three processes relay."""
+    flags = ("--registry-url", fake.url, "--registry-sync-interval", 0.1, "--service-removal-grace-period", 0)
+    flags += ("--queue-size", 300, "--queue-timeout", 5)
+    with router(*flags, "--workers", 1) as first, router(*flags, "--workers", 3) as second:
+        yield [first, second]
+        first.assert_no_exception()
+        second.assert_no_exception()
+
+
+@pytest.fixture(params=[0, 1], ids=["one process", "three processes"])
+def relay(request: pytest.FixtureRequest, both: list[Router]) -> Router:
+    return both[request.param]
 
 
 @pytest.fixture
@@ -43,8 +51,14 @@ def sleepers(fake: Registry) -> Iterator[list[OnDemand]]:
 
 
 def put_in_table(relay: Router, *sleepers: OnDemand) -> None:
-    names = {sleeper.name for sleeper in sleepers}
-    wait_until(lambda: {s["name"] for s in relay.get("/services").json()["services"]} == names, description="the table")
+    """Wait until the router knows these instances, and no others, as the registry lists them."""
+    listed = {(sleeper.name, sleeper.engine.port, sleeper.entry["status"]) for sleeper in sleepers}
+
+    def known() -> set[tuple[str, int, str]]:
+        services = relay.get("/services").json()["services"]
+        return {(service["name"], service["port"], service["status"]) for service in services}
+
+    wait_until(lambda: known() == listed, description=lambda: f"{listed}, not {known()}")
 
 
 def ask(relay: Router, model: str, **more: object) -> Answer:
@@ -53,14 +67,17 @@ def ask(relay: Router, model: str, **more: object) -> Answer:
         return client.send(post({"model": model, **more}, b"Content-Type: application/json")).answer()
 
 
-def test_many_requests_for_a_sleeping_model_wake_it_once(relay: Router, fake: Registry, sleepers: list[OnDemand]):
+def test_two_routers_and_200_clients_wake_one_instance_once(
+    both: list[Router], fake: Registry, sleepers: list[OnDemand]
+):
     a, b = OnDemand(fake, "a", "m", load=1.2), OnDemand(fake, "b", "m", load=1.2)
     sleepers += [a, b]
     b.offer = {"possible": True, "now": True, "seconds": 0.9}
-    put_in_table(relay, a, b)
-    assert relay.get("/v1/models").json()["data"][0]["asleep"] is True
-    assert relay.get("/stats").json()["asleep"] == 2
-    clients = [Client(relay.port) for _ in range(200)]
+    for relay in both:
+        put_in_table(relay, a, b)
+        assert relay.get("/v1/models").json()["data"][0]["asleep"] is True
+        assert relay.get("/stats").json()["asleep"] == 2
+    clients = [Client(both[number % 2].port) for number in range(200)]
     sent = time.monotonic()
     for client in clients:
         client.send(post({"model": "m"}))
@@ -70,8 +87,9 @@ def test_many_requests_for_a_sleeping_model_wake_it_once(relay: Router, fake: Re
         client.sock.close()
     assert (a.starts, b.starts) == (0, 1)
     assert b.demands[0][0] - sent < 1
+    assert len({fields["by"] for _, fields in b.demands}) == 2
     assert max(fields["waiting"] for _, fields in b.demands) > 1
-    assert "asleep" not in relay.get("/v1/models").json()["data"][0]
+    assert "asleep" not in both[0].get("/v1/models").json()["data"][0]
 
 
 def stream_script(peer: Peer, received: ReceivedRequest) -> None:
@@ -87,6 +105,7 @@ def stream_script(peer: Peer, received: ReceivedRequest) -> None:
         peer.send(chunk(b"data: 2\n\n") + chunk(b"data: [DONE]\n\n") + b"0\r\n\r\n")
 
 
+UNREADY = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
 COMMENT = b": the model is being woken\n\n"
 
 
@@ -168,23 +187,29 @@ def test_hostile_answers_are_refused_and_the_error_says_why(relay: Router, fake:
     assert len(a.demands) == demands, "demands end with the last request"
 
 
+@pytest.mark.parametrize("refuses", ["the connection", "the request"])
 def test_an_instance_that_falls_asleep_under_a_request_is_woken(
-    relay: Router, fake: Registry, sleepers: list[OnDemand]
+    relay: Router, fake: Registry, sleepers: list[OnDemand], refuses: str
 ):
     a = OnDemand(fake, "a", "m", load=0.5)
     sleepers.append(a)
     a.set_status("running")
     put_in_table(relay, a)
     port = a.engine.port
-    a.engine.stop_listening()
-    a.engine.hang_up()
+    if refuses == "the connection":
+        a.engine.stop_listening()
+        a.engine.hang_up()
+    else:
+        a.engine.play(lambda peer, received: peer.send(UNREADY))
     timer = threading.Timer(0.5, a.set_status, ("asleep",))
     timer.start()
     with Client(relay.port) as client:
         client.sock.settimeout(20)
         client.send(post({"model": "m"}))
         wait_until(lambda: a.starts, description="the wake")
-        a.engine = Instance(port)
+        if refuses == "the connection":
+            a.engine = Instance(port)
+        a.engine.play()
         assert client.answer().status == 200
     timer.join()
 
@@ -196,7 +221,8 @@ def test_an_operator_wakes_and_puts_to_sleep(relay: Router, fake: Registry, slee
     fake.index += 1
     a.wakes = False
     b.offer = {"possible": True, "now": False, "seconds": 1}
-    wait_until(lambda: len(relay.get("/services").json()["services"]) == 3, description="the table")
+    ports = {a.engine.port, b.engine.port}
+    wait_until(lambda: ports == {s["port"] for s in relay.get("/services").json()["services"]}, description="the table")
 
     def do(path: str, **fields: object) -> requests.Response:
         return requests.post(relay.url + path, json=fields or None, timeout=10)
