@@ -1,5 +1,6 @@
 """The page in Firefox: its headline, its rows, its plots, a drain, an answer, and a lost link."""
 
+from tests.browser.fake_stream import gpus_of
 from tests.browser.firefox import firefox
 
 FITS = "document.documentElement.scrollWidth <= innerWidth"
@@ -10,6 +11,7 @@ DISPLAY = "getComputedStyle(document.querySelector('tr[data-instance]')).display
 
 def test_the_page_works_in_firefox(fake, tmp_path):
     fake.token = "t"
+    fake.gpus = {host: gpus_of(fake, host) for host in ("gpu1", "gpu2")}
     with firefox(tmp_path) as browser:
         browser.open(f"{fake.url}/ui")
         browser.run("sessionStorage.setItem('operator-token', 't')")
@@ -17,6 +19,8 @@ def test_the_page_works_in_firefox(fake, tmp_path):
         browser.shows("#connection", "live")
         browser.shows("#verdict", "All 12 instances healthy")
         assert browser.run("document.querySelectorAll('.plot canvas').length") == 6
+        browser.click("#gpus-link")
+        browser.shows("[data-host='gpu1'].gpu-host", "35 of 80 GB")
         for width in (500, 820, 1440):
             browser.size(width, 900)
             assert browser.run(FITS), "nothing is cut off at the side"
