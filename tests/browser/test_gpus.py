@@ -1,11 +1,13 @@
 """The GPUs of each host on the page: how full and busy they are, and which instances hold their memory."""
 
+import os
 import re
 
 import pytest
 
 from tests.browser.alone import expect, open_page
 from tests.browser.fake_stream import gpu, gpus_of
+from tests.e2e.sites import ROOT
 
 STRANGER = {"pid": 4711, "command": "/usr/bin/python train.py", "memory": 3_000_000_000}
 
@@ -105,3 +107,22 @@ def test_the_parts_of_a_bar_add_up_to_the_memory_in_use(page, fake):
         ];
     }""")
     assert parts == [["instance 4", "stranger 1", "rest 5"], ["instance 7.5", "instance 2.5"], []]
+
+
+@pytest.mark.skipif("SVC_SCREENSHOTS" not in os.environ, reason="SVC_SCREENSHOTS=1 writes docs/images")
+def test_the_screenshot_for_the_documents_is_taken(page, fake):
+    fake.gpus = {
+        "gpu1": {"problem": "", "gpus": [gpu(at, 71 - at, {f"node{1 + at}": 69 - at}, power=600) for at in range(8)]},
+        "gpu2": {
+            "problem": "",
+            "gpus": [
+                gpu(0, 79, {"node9": 40, "node10": 38}, utilization=0.97, temperature=78, power=655),
+                gpu(1, 36, {"node11": 35}, utilization=0.31, power=280),
+                gpu(2, 3.5, {}, utilization=0, temperature=35, power=71, strangers=[STRANGER]),
+                gpu(3, 0.6, {}, utilization=0, temperature=34, power=70, errors=2),
+            ],
+        },
+    }
+    page.set_viewport_size({"width": 1280, "height": 900})
+    open_page(page, fake)
+    page.locator("#gpus").screenshot(path=ROOT / "docs" / "images" / "ui-gpus.png")
