@@ -17,7 +17,7 @@ from svc.config.settings_file import load_settings
 from svc.config.site import Site
 from svc.site import supervisord_end, supervisord_process, systemd_search
 from svc.site.components import Component, find_router, read_components
-from svc.site.program_groups import is_asleep, unapplied_keys_file
+from svc.site.program_groups import unapplied_keys_file
 from svc.site.readiness import FAILED_STATES, NotReady, Observation
 from svc.site.registry_access import connected_registries
 from svc.site.secret_files import key_file_problems
@@ -26,6 +26,7 @@ from svc.supervision.client import Process, SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
 MAX_CHECKED_KEYS_BYTES = 128 << 10  # some 1,000 keys, which take 50 ms
+STATES_ON_DEMAND = ("asleep", "starting", "releasing")  # in which an instance on demand serves nothing, as it should
 HEALTH_TIMEOUT_SECONDS = 5.0  # limit for each health check of `svc health`
 
 
@@ -126,8 +127,10 @@ def check_health(site: Site) -> tuple[list[Component], list[Component]]:
 
 
 def _answers_health_check(component: Component) -> bool:
-    if component.on_demand and is_asleep(component):
-        return True
+    if component.on_demand:
+        info = read_info(component.babysitter_url, HEALTH_TIMEOUT_SECONDS)
+        if info is not None and info.get("state") in STATES_ON_DEMAND:
+            return True
     return probe.is_healthy(component.health_url, HEALTH_TIMEOUT_SECONDS, verify=False)
 
 

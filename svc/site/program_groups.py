@@ -163,11 +163,6 @@ def asleep_instances(components: Iterable[Component], supervisord: SupervisordCl
 def _is_asleep(component: Component, server_state: str) -> bool:
     if server_state != "RUNNING":
         return server_state in ("STOPPED", "EXITED", "FATAL")
-    return is_asleep(component)
-
-
-def is_asleep(component: Component) -> bool:
-    """Return whether the babysitter of an instance reports that it is asleep."""
     info = read_info(component.babysitter_url, HTTP_TIMEOUT_SECONDS)
     return info is not None and info.get("state") == ASLEEP
 

@@ -91,7 +91,11 @@ def _rendered_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
                 health, ok = _instance_health(snapshot, component, router)
             models = _models(snapshot, component) if name == component.server_program else ()
             program = _program(snapshot, name, health, ok, models, component.address_of(name))
-            yield _asleep(program) if _sleeps(snapshot, component, program) else program
+            if _sleeps(snapshot, component, program):
+                program = _asleep(program)
+            elif component.on_demand and program.state in ("STARTING", "RUNNING") and program.health == "starting":
+                program = dataclasses.replace(program, ok=True)  # it wakes
+            yield program
 
 
 def _sleeps(snapshot: SiteSnapshot, component: Component, program: ProgramStatus) -> bool:

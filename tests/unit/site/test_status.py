@@ -223,7 +223,9 @@ def test_keys_that_the_router_cannot_read_again_are_a_warning():
         ("STOPPED", {"status": "asleep"}, "asleep", True),
         ("STOPPED", {"status": "starting"}, "asleep", True),  # the registry does not know it yet
         ("RUNNING", {"status": "asleep"}, "asleep", True),  # the engine sleeps, its process runs
-        ("RUNNING", {"status": "starting"}, "starting", False),
+        ("RUNNING", {"status": "starting"}, "starting", True),  # it wakes
+        ("BACKOFF", {"status": "starting"}, "starting", False),
+        ("RUNNING", {"status": "draining"}, "draining", False),
         ("STOPPED", {"status": "asleep", "drained": True}, "drained, asleep", False),
         ("FATAL", {"status": "failed"}, "failed", False),
     ],
