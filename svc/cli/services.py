@@ -48,7 +48,7 @@ def command() -> None:
       drained    by `svc drain`: no new requests, until `svc undrain`
       unhealthy  it fails the registry's checks
       expired    no heartbeat arrived for the whole lease
-    or the state that it reports itself: starting, stopping, stopped, failed.
+    or the state that it reports itself: starting, asleep, stopping, stopped, failed.
     """
 
 
