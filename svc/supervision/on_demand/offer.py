@@ -5,6 +5,7 @@ from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room
 from svc.supervision.on_demand.placement import Placer
 from svc.supervision.on_demand.plan import candidates
+from svc.supervision.on_demand.record import MIN_PAUSE_SECONDS
 from svc.supervision.on_demand.victims import Readiness
 
 
@@ -19,7 +20,8 @@ def make_offer(host: Host, name: str) -> Offer:
     if instance.phase == "loading":
         return Offer(True, True, seconds=_remaining_load(instance), reason="it loads")
     if instance.pause_seconds > 0:
-        return Offer(False, reason=f"{instance.failure}; another try in {instance.pause_seconds:.0f} s")
+        reason = f"{instance.failure}; another try in {instance.pause_seconds:.0f} s"
+        return Offer(False, reason=reason, later=instance.pause_seconds <= MIN_PAUSE_SECONDS)
     room = Room(host)
     for earlier in candidates(host):
         if earlier.name == name or earlier.waited_seconds < instance.waited_seconds:

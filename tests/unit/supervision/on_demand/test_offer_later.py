@@ -35,3 +35,11 @@ def test_what_prevents_a_wake_may_pass(other: Instance, memory: int, possible: b
     gpus = {0: GpuMemory(memory * GB)}
     offer = make_offer(Host("h", {"wanted": WANTED, "running": other}, gpus, measured=True), "wanted")
     assert (offer.possible, offer.later) == (possible, later)
+
+
+@pytest.mark.parametrize(("pause", "later"), [(9.0, True), (19.0, False)])
+def test_requests_wait_for_the_second_try_after_one_failure_but_not_after_several(pause: float, later: bool):
+    failed = dataclasses.replace(WANTED, pause_seconds=pause, failure="it failed to load")
+    offer = make_offer(Host("h", {"wanted": failed}, {0: GpuMemory(24 * GB)}, measured=True), "wanted")
+    assert (offer.possible, offer.later) == (False, later)
+    assert "it failed to load; another try in" in offer.reason
