@@ -10,6 +10,7 @@ from svc.supervision.on_demand.memory import Room, gigabytes, held
 from svc.supervision.on_demand.victims import Answer, Readiness, gives_way, preference
 
 MAX_NAMED_HOLDERS = 4  # of a GPU in a reason
+MIN_NAMED_BYTES = 100 * 10**6  # of other processes: less is what tools round, and what drivers keep
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -135,7 +136,7 @@ class Placer:
             for h in room.holders.get(gpu, {}).values()
         ]
         foreign = room.gpus[gpu].foreign if gpu in room.gpus else 0
-        if foreign:
+        if foreign >= MIN_NAMED_BYTES:
             held_by.append(f"other processes ({gigabytes(foreign)})")
         if held_by:
             parts.append("held by " + ", ".join(held_by[:MAX_NAMED_HOLDERS]))
