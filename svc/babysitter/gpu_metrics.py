@@ -18,28 +18,32 @@ GAUGES = (
 )
 
 
-def gpu_metrics(reading: HostGpus) -> Iterator[Metric]:
-    """Yield the metrics of a reading. The labels are bounded: the GPUs and the instances of this host."""
-    working = GaugeMetricFamily("svc_gpu_tool_up", "1 while the vendor's tool reports the GPUs", labels=["tool"])
-    working.add_metric([reading.tool], not reading.problem)
+def gpu_metrics(reading: HostGpus, host: str) -> Iterator[Metric]:
+    """Yield the metrics of a reading. The labels are bounded: GPUs and instances of this `host`."""
+    working = GaugeMetricFamily(
+        "svc_gpu_tool_up", "1 while the vendor's tool reports the GPUs", labels=["host", "tool"]
+    )
+    working.add_metric([host, reading.tool], not reading.problem)
     yield working
     for name, meaning, field in GAUGES:
-        gauge = GaugeMetricFamily(name, meaning, labels=["gpu"])
+        gauge = GaugeMetricFamily(name, meaning, labels=["host", "gpu"])
         for gpu in reading.gpus:
             value = getattr(gpu, field)
             if value is not None and (value or field != "memory_total"):
-                gauge.add_metric([str(gpu.index)], value)
+                gauge.add_metric([host, str(gpu.index)], value)
         yield gauge
-    faults = GaugeMetricFamily("svc_gpu_fault", "1 if the vendor's tool reports that the GPU is broken", labels=["gpu"])
+    faults = GaugeMetricFamily(
+        "svc_gpu_fault", "1 if the vendor's tool reports that the GPU is broken", labels=["host", "gpu"]
+    )
     held = GaugeMetricFamily(
         "svc_gpu_process_memory_bytes",
         "Memory that the processes of an instance hold, or, without an instance, all other processes",
-        labels=["gpu", "held_by"],
+        labels=["host", "gpu", "held_by"],
     )
     for gpu in reading.gpus:
-        faults.add_metric([str(gpu.index)], bool(gpu.fault))
+        faults.add_metric([host, str(gpu.index)], bool(gpu.fault))
         for instance, memory in sorted(memory_by_instance(gpu).items()):
-            held.add_metric([str(gpu.index), instance], memory)
+            held.add_metric([host, str(gpu.index), instance], memory)
     yield faults
     yield held
 

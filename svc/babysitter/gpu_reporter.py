@@ -55,7 +55,7 @@ class GpuReporter:
     ) -> None:
         self.latest: HostGpus | None = None
         self._directory = directory
-        self._hostname = hostname
+        self.hostname = hostname
         self._send = send
         self._reader = reader or GpuReader()
         self._clock = clock
@@ -111,7 +111,7 @@ class GpuReporter:
     def _report(self, reading: HostGpus, interval: float) -> None:
         gpus = tuple(map(_with_short_commands, reading.gpus))
         report = GpuReport(
-            hostname=self._hostname, tool=reading.tool, gpus=gpus, problem=reading.problem, interval=round(interval, 1)
+            hostname=self.hostname, tool=reading.tool, gpus=gpus, problem=reading.problem, interval=round(interval, 1)
         )
         try:
             content = msgspec.json.encode(report)

@@ -84,7 +84,7 @@ class BabysitterMetrics(Collector):
         if self.on_demand is not None and self.monitor.config.on_demand:
             yield from self._sleep(self.on_demand)
         if self.gpu_reporter is not None and self.gpu_reporter.latest is not None:
-            yield from gpu_metrics(self.gpu_reporter.latest)
+            yield from gpu_metrics(self.gpu_reporter.latest, self.gpu_reporter.hostname)
 
     def _sleep(self, on_demand: OnDemand) -> Iterator[Metric]:
         """Yield the metrics of an instance on demand."""

@@ -63,7 +63,7 @@ def test_one_babysitter_reports_the_host_with_the_instances_memory(host):
     assert (process.pid, process.instance, process.memory // GB) == (pid, "qwen", 38)
     assert json.loads((place / "var" / "gpus.json").read_text())["gpus"][1]["processes"][0]["instance"] == "qwen"
     metrics = {name: requests.get(f"http://127.0.0.1:{port}/metrics", timeout=5).text for name, port in ports.items()}
-    assert 'svc_gpu_process_memory_bytes{gpu="1",held_by="qwen"}' in metrics.pop(reported.service)
+    assert 'svc_gpu_process_memory_bytes{gpu="1",held_by="qwen",host="' in metrics.pop(reported.service)
     assert all("svc_gpu" not in text for text in metrics.values()), "the other babysitter leaves it alone"
 
 

@@ -131,7 +131,7 @@ def test_a_directory_that_cannot_be_written_ends_nothing(tmp_path):
 def samples(reading):
     return {
         (sample.name, *sample.labels.values()): sample.value
-        for metric in gpu_metrics(reading)
+        for metric in gpu_metrics(reading, "gpu7")
         for sample in metric.samples
     }
 
@@ -141,12 +141,12 @@ def test_metrics_have_a_sample_for_each_value_that_is_known():
     gpu = Gpu(index=3, memory_total=100, memory_used=60, errors=2, fault="", processes=(PROCESS, PROCESS, other))
     values = samples(HostGpus(tool="nvidia-smi", gpus=(gpu,)))
     assert values == {
-        ("svc_gpu_tool_up", "nvidia-smi"): 1,
-        ("svc_gpu_memory_bytes", "3"): 100,
-        ("svc_gpu_memory_used_bytes", "3"): 60,
-        ("svc_gpu_errors", "3"): 2,
-        ("svc_gpu_fault", "3"): 0,
-        ("svc_gpu_process_memory_bytes", "3", "qwen"): 80,
-        ("svc_gpu_process_memory_bytes", "3", ""): 5,
+        ("svc_gpu_tool_up", "gpu7", "nvidia-smi"): 1,
+        ("svc_gpu_memory_bytes", "gpu7", "3"): 100,
+        ("svc_gpu_memory_used_bytes", "gpu7", "3"): 60,
+        ("svc_gpu_errors", "gpu7", "3"): 2,
+        ("svc_gpu_fault", "gpu7", "3"): 0,
+        ("svc_gpu_process_memory_bytes", "gpu7", "3", "qwen"): 80,
+        ("svc_gpu_process_memory_bytes", "gpu7", "3", ""): 5,
     }
-    assert samples(HANGING) == {("svc_gpu_tool_up", "nvidia-smi"): 0}
+    assert samples(HANGING) == {("svc_gpu_tool_up", "gpu7", "nvidia-smi"): 0}
