@@ -1,6 +1,7 @@
 """The GPUs for an instance, and the instances that have to give way to it there. Pure."""
 
 import dataclasses
+import itertools
 from collections.abc import Iterable
 from typing import Any
 
@@ -87,15 +88,17 @@ class Placer:
         holders = self.room.holders.get(gpu, {})
         shortfall = self.room.shortfall(self.candidate.program, gpu)
         shortfall -= sum(held(holders[name].program, total) for name in names if name in holders)
-        victims: list[Instance] = []
         if shortfall <= 0:
-            return victims
+            return []
         willing = [h for h in holders.values() if h.name not in names and self._answer(h).readiness < Readiness.NEVER]
-        for victim in sorted(willing, key=self._preference):
-            victims.append(victim)
-            shortfall -= held(victim.program, total)
-            if shortfall <= 0:
-                return victims
+        willing.sort(key=self._preference)
+        sizes = [held(victim.program, total) for victim in willing]
+        for number, released in enumerate(itertools.accumulate(sizes), start=1):
+            if released >= shortfall:
+                readiness = self._answer(willing[number - 1]).readiness
+                alone = (v for v, size in zip(willing, sizes, strict=True) if size >= shortfall)
+                single = next((v for v in alone if self._answer(v).readiness <= readiness), None)
+                return [single] if single else willing[:number]
         return None
 
     def _without_spare(self, gpus: Iterable[int], victims: list[Instance]) -> tuple[Instance, ...]:

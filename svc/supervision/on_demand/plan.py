@@ -3,7 +3,7 @@
 1. Candidates are the instances that are wanted and not awake. The one that has been waited for longest comes first.
 2. At most `parallel_loads` instances load at once.
 3. A candidate claims the memory of its place, so that those behind it do not take what becomes free for it. One that
-   has no place at all claims nothing.
+   has no place at all claims nothing. Behind MAX_CLAIMS claims, no further place is sought.
 4. It starts when nothing holds its memory any more, and a reading of the GPUs, made now, shows that it is really free.
 """
 
@@ -19,6 +19,7 @@ from svc.supervision.on_demand.placement import Placement, Placer
 from svc.supervision.on_demand.victims import Readiness, is_put_to_sleep
 
 READING_TIMEOUT_SECONDS = 15.0  # without a reading for so long, an instance starts as if there were no vendor's tool
+MAX_CLAIMS = 4
 FOREIGN_MEMORY_VALID_SECONDS = 5.0  # before others give way because of foreign memory, it is measured again
 
 
@@ -49,6 +50,7 @@ class Planner:
         self.decisions = {name: _default_decision(instance) for name, instance in host.instances.items()}
         self.releasing: dict[str, str] = {}
         loading = [i for i in host.instances.values() if i.phase == "loading" and i.program.on_demand]
+        self.claims = 0
         self.slots = host.parallel_loads - len(loading)
         self.first = ", ".join(short_name(i) for i in loading)  # what loads before the next candidate
 
@@ -61,6 +63,8 @@ class Planner:
     def _decide(self, candidate: Instance) -> Decision:
         if candidate.pause_seconds > 0:
             return Decision("wait", f"{candidate.failure}; another try in {candidate.pause_seconds:.0f} s")
+        if self.claims >= MAX_CLAIMS:
+            return Decision("wait", "others have been waited for longer")
         can_measure = _can_measure(candidate) and candidate.program.has_resources
         if can_measure and not self.host.measured:
             return self._measure(candidate, "reads the memory of the GPUs")
@@ -70,6 +74,7 @@ class Planner:
             return self._measure(candidate, placement.reason)
         if placement.readiness == Readiness.NEVER:
             return Decision("wait", placement.reason)
+        self.claims += 1
         for victim in placement.victims:
             self.next.remove(victim)
         self.next.add(candidate, placement.gpus)

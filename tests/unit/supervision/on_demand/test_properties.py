@@ -130,7 +130,7 @@ def test_decisions_are_deterministic(case):
     assert simulate(case, 60).log == simulate(case, 60).log
 
 
-@EXAMPLES
+@settings(EXAMPLES, max_examples=8)
 @given(hosts(with_obstacles=False))
 def test_every_demand_that_can_ever_fit_is_started_in_time(case):
     """Each change of place is due to a demand that is older, so a demand waits for at most all others once.
