@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from svc.base import procfs
+from svc.base.printable import printable
 from svc.mock.gpu_state import Allocation, GpuState, GpuStateFile, MockGpu
 
 MIB = 2**20
@@ -88,14 +89,14 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     state = _selected(GpuStateFile(options.file).read(), options.id)
     if not state.gpus:
-        print("No devices were found")
+        _print("No devices were found")
         return 6
     if options.query_gpu:
         return _query(options.query_gpu, GPU_COLUMNS, _gpu_rows(state), options.format)
     if options.query_compute_apps:
         return _query(options.query_compute_apps, PROCESS_COLUMNS, _process_rows(state), options.format)
     for gpu in state.gpus:
-        print(f"GPU {gpu.index}: {gpu.name} (UUID: {gpu.uuid})")
+        _print(f"GPU {gpu.index}: {gpu.name} (UUID: {gpu.uuid})")
     return 0
 
 
@@ -128,19 +129,24 @@ def _process_rows(state: GpuState) -> list[ProcessRow]:
 def _query(names: str, columns: dict[str, Column], rows: Iterable[Any], output_format: str) -> int:
     form = output_format.split(",")
     if form[0] != "csv":
-        print("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.")
+        _print("\"--format=\" switch is missing. Please run 'nvidia-smi -h' for help.")
         return INVALID_EXIT_CODE
     fields = [name.strip() for name in names.split(",")]
     for name in fields:
         if name not in columns:
-            print(f'Field "{name}" is not a valid field to query.\n')
+            _print(f'Field "{name}" is not a valid field to query.\n')
             return INVALID_EXIT_CODE
     has_units = "nounits" not in form
     if "noheader" not in form:
-        print(", ".join(f"{name} [{unit}]" if (unit := columns[name].unit) and has_units else name for name in fields))
+        _print(", ".join(f"{name} [{unit}]" if (unit := columns[name].unit) and has_units else name for name in fields))
     for row in rows:
-        print(", ".join(_text(columns[name], row, has_units) for name in fields))
+        _print(", ".join(_text(columns[name], row, has_units) for name in fields))
     return 0
+
+
+def _print(line: str) -> None:
+    """Print a line; a process may have a name with control characters."""
+    print(printable(line, keep="\n"))
 
 
 def _text(column: Column, row: Any, has_units: bool) -> str:
