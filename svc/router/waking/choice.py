@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from svc.protocol.service import ASLEEP
 from svc.router.waking.offer import Offer
 
+MUCH_SOONER_SECONDS = 10.0  # a smaller difference is no reason to begin anew elsewhere
 BEGUN = ("starting", "running")  # statuses of an instance that another router, or an operator, has had woken
 
 
@@ -24,7 +25,7 @@ def choose(offers: Mapping[str, Offer], kept: Iterable[str], number: int) -> tup
     """Return the names of the `number` instances to wake, fewer if fewer are possible now or later.
 
     `kept`: those that were chosen before. They stay chosen, unless one waits for others to give way and another could
-    be woken at once.
+    be woken at once, or much sooner.
     """
     possible = {name: offer for name, offer in offers.items() if offer.possible or offer.later}
     kept = [name for name in kept if name in possible]
@@ -34,10 +35,15 @@ def choose(offers: Mapping[str, Offer], kept: Iterable[str], number: int) -> tup
         if possible[name].now or possible[name].status != ASLEEP:
             continue
         better = (other for other in order if other not in chosen and possible[other].possible)
-        free = next((other for other in better if possible[other].now or not possible[name].possible), None)
+        free = next((other for other in better if _is_better(possible[other], possible[name])), None)
         if free is not None:
             chosen[position] = free
     return tuple(chosen)
+
+
+def _is_better(other: Offer, kept: Offer) -> bool:
+    """Return whether another instance replaces one that was chosen, but is still asleep."""
+    return other.now or not kept.possible or other.seconds < kept.seconds - MUCH_SOONER_SECONDS
 
 
 def why_impossible(offers: Mapping[str, Offer]) -> str:

@@ -6,7 +6,7 @@ from svc.supervision.on_demand.memory import Room
 from svc.supervision.on_demand.placement import Placer
 from svc.supervision.on_demand.plan import candidates
 from svc.supervision.on_demand.record import MIN_PAUSE_SECONDS
-from svc.supervision.on_demand.victims import Readiness
+from svc.supervision.on_demand.victims import Readiness, stay_seconds
 
 
 def make_offer(host: Host, name: str) -> Offer:
@@ -37,7 +37,8 @@ def make_offer(host: Host, name: str) -> Offer:
             return Offer(True, False, seconds=ready_in + instance.load_seconds, reason="reads the memory of the GPUs")
         return Offer(False, reason=place.reason, later=_may_fit_later(host, instance))
     victims = [victim for victim in place.victims if victim.phase != "stopping"]
-    seconds = ready_in + instance.load_seconds + sum(_reload_cost(v) + _seconds_until_free(v) for v in victims)
+    seconds = ready_in + instance.load_seconds
+    seconds += sum(_reload_cost(v) + _seconds_until_free(v, instance, host.stay_factor) for v in victims)
     return Offer(
         True,
         not victims,
@@ -63,11 +64,13 @@ def _seconds_until_loads_end(host: Host) -> float:
     return loading[-host.parallel_loads] if len(loading) >= host.parallel_loads else 0.0
 
 
-def _seconds_until_free(victim: Instance) -> float:
-    """Return the time that a victim stays at least, because it loads or has not been awake for long."""
+def _seconds_until_free(victim: Instance, candidate: Instance, stay_factor: float) -> float:
+    """Return the time that a victim stays, because it loads, has not been awake for long, or was just used."""
     if victim.phase == "loading":
         return _remaining_load(victim) + victim.program.min_awake
-    return max(0.0, victim.program.min_awake - victim.phase_seconds)
+    is_leaving = victim.releasing_for == candidate.name
+    rest = 0.0 if is_leaving else stay_seconds(victim, candidate, stay_factor)
+    return max(rest, victim.program.min_awake - victim.phase_seconds)
 
 
 def _reload_cost(victim: Instance) -> float:

@@ -2,12 +2,14 @@
 
 1. An instance gives way only if it is on demand, its babysitter reports, and the number of its requests is known.
 2. It never gives way while it is kept (`keep`), held awake, or awake for less than `min_awake`, or while it loads.
-3. An idle instance gives way at once. The first is one that has been idle for more than a moment, and that will cost
-   least to load again: its share of the last uses on the host, multiplied by its load time. By time alone (the one that
-   has been idle longest), a site with independent requests loads a fifth more often.
-4. A busy instance serves its queue as one batch: it gives way when the number of its requests is at most
+3. An idle instance gives way. The first is one that has been idle for more than a moment, and that will cost least to
+   load again: its share of the last uses on the host, multiplied by its load time. By time alone (the one that has been
+   idle longest), a site with independent requests loads a fifth more often.
+4. An instance that was used a moment ago stays for a while, although it is idle: else two users, who think between
+   their requests, would have it loaded for each of them.
+5. A busy instance serves its queue as one batch: it gives way when the number of its requests is at most
    `stay_factor` times the seconds for which the other one has been waited for. So waiting is bounded.
-5. An instance that has begun to give way to another one goes on, even if requests for it arrive meanwhile.
+6. An instance that has begun to give way to another one goes on, even if requests for it arrive meanwhile.
 """
 
 import enum
@@ -18,6 +20,12 @@ from svc.supervision.on_demand.host import Instance
 BETWEEN_REQUESTS_SECONDS = (
     5.0  # an instance that has been idle for a shorter time may be in the middle of a conversation
 )
+# Multiples of the time that the resident needs to load again, which is what its leaving costs; the setting
+# `stay_factor` divides them.
+STAY_LOADS = 2.0  # a resident that was idle for longer is not expected to be used again soon
+PATIENCE_LOADS = 3.0  # an instance that has been waited for longer need not respect that
+MAX_LOAD_COST_SECONDS = 40.0  # longer loads count as so long, so that nothing waits for minutes
+MIN_STAY_FACTOR = 0.1  # a smaller one divides like this
 
 
 class Readiness(enum.IntEnum):
@@ -52,11 +60,22 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
         return Answer(Readiness.LATER, "loading")
     if resident.phase_seconds < resident.program.min_awake:
         return Answer(Readiness.LATER, f"awake since {resident.phase_seconds:.0f} s, at least {_min_awake(resident)} s")
-    if resident.queue == 0 or resident.releasing_for == candidate.name:
+    if resident.releasing_for == candidate.name:
+        return Answer(Readiness.NOW, "idle")
+    if stay_seconds(resident, candidate, stay_factor) > 0:
+        return Answer(Readiness.LATER, "used a moment ago")
+    if resident.queue == 0:
         return Answer(Readiness.NOW, "idle")
     if resident.queue <= stay_factor * candidate.waited_seconds:
         return Answer(Readiness.NOW, "busy")
     return Answer(Readiness.LATER, "busy")
+
+
+def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) -> float:
+    """Return for how long a resident that was used a moment ago stays, if it is not used again; 0 if it can leave."""
+    cost = min(resident.load_seconds, MAX_LOAD_COST_SECONDS) / max(stay_factor, MIN_STAY_FACTOR)
+    idle_seconds = resident.facts.idle_seconds if resident.facts and resident.queue == 0 else 0.0
+    return max(0.0, min(STAY_LOADS * cost - idle_seconds, PATIENCE_LOADS * cost - candidate.waited_seconds))
 
 
 def preference(resident: Instance, readiness: Readiness, candidate: Instance) -> tuple[float | str | bool, ...]:

@@ -3,6 +3,8 @@
 import itertools
 import random
 
+import pytest
+
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.offer import Offer
 
@@ -55,3 +57,14 @@ def test_why_no_instance_can_be_woken():
     assert why_impossible({"a": NEVER, "b": NEVER}) == NEVER.reason
     assert why_impossible({"a": NEVER, "b": Offer(False)}) == f"{NEVER.reason}; b cannot be woken"
     assert why_impossible({"a": NEVER, "b": BUSY}) == why_impossible({}) == ""
+
+
+@pytest.mark.parametrize(("seconds", "chosen"), [(51, "a"), (49, "b")])
+def test_a_choice_that_waits_is_left_for_one_that_is_ready_much_sooner(seconds, chosen):
+    offers = {"a": Offer(True, seconds=60, status="asleep"), "b": Offer(True, seconds=seconds, status="asleep")}
+    assert choose(offers, ("a",), 1) == (chosen,)
+
+
+def test_a_choice_that_loads_is_not_left():
+    offers = {"a": Offer(True, seconds=60, status="starting"), "b": Offer(True, seconds=1, status="asleep")}
+    assert choose(offers, ("a",), 1) == ("a",)
