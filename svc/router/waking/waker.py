@@ -9,11 +9,14 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
+from svc.router.balance.routing_table import RoutingTable
+from svc.router.balance.target import Target
 from svc.router.balance.wakes import WakeState
 from svc.router.state import RouterState
 from svc.router.waking.babysitters import SILENT, Babysitters, Demand, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import ModelInstances, ModelRules, Need, instances_on_demand, need_of
+from svc.router.waking.offer import shown
 
 log = logging.getLogger(__name__)
 DEMAND_INTERVAL_SECONDS = 1.0  # a babysitter forgets a demand after three of these intervals
@@ -27,6 +30,14 @@ STATE_SECONDS = 5.0  # for how long it is believed that a wake is impossible
 
 Spawn = Callable[[Callable[[], None]], object]
 RulesOf = Callable[[str, datetime], ModelRules]
+
+
+def _last_end(target: Target) -> str:
+    """Return how the process of an instance that starts has ended before; empty if it never has, or does not start."""
+    reason = target.metadata.get("restart_reason")
+    if target.status != "starting" or not isinstance(reason, str) or not reason:
+        return ""
+    return f"{target.name} is starting; its process has ended before: {shown(reason)}"
 
 
 def spawn(work: Callable[[], None]) -> None:
@@ -67,12 +78,16 @@ class Waker:
         self._now = now
         self._spawn = spawn
         self._wakes: dict[str, ModelWake] = {}
+        self._table: RoutingTable | None = None  # the table that was looked at last
+        self._models: dict[str, ModelInstances] = {}  # its models with instances on demand
         self._changed_at: dict[str, tuple[int, float]] = {}  # model -> its awake instances, and when there was one less
 
     def run_round(self) -> float:
         """Begin what is due for each model; return the seconds until the next round."""
         balancer, now = self._state.balancer, self._clock()
-        models = instances_on_demand(balancer.table)
+        if self._table is not balancer.table:
+            self._table, self._models = balancer.table, instances_on_demand(balancer.table)
+        models = self._models
         self._changed_at = {model: self._change(model, instances, now) for model, instances in models.items()}
         lengths = balancer.queue.lengths() if balancer.queue.waiting and models else {}
         oldest = balancer.queue.oldest() if lengths else {}
@@ -185,20 +200,23 @@ class Waker:
         log.info("%s is woken: %s", name, cause)
 
     def _send(self, wake: ModelWake, demands: list[Demand], chosen: set[str]) -> None:
+        """Send the demands, and note why the instances that are not awake yet are not."""
         answers = self._babysitters.demand(demands)
         reasons = []
-        for name, answer in sorted(answers.items()):
+        for target, _ in demands:
+            name, answer = target.name, answers[target.name]
             if not isinstance(answer, Refusal):
                 wake.accepted_at = self._clock()
-                if name in chosen and answer.reason:
-                    reasons.append(answer.reason)
+                if target.status != "running":
+                    reasons.append(answer.reason or _last_end(target))
             elif name in chosen:
                 reasons.append(f"{name}: {answer.reason}")
                 wake.avoided[name] = self._clock() + AVOID_SECONDS
                 wake.chosen = tuple(other for other in wake.chosen if other != name)
                 wake.offers_due = 0.0
-        if chosen:
-            self._set_state(wake, WakeState("; ".join(dict.fromkeys(reasons))) if reasons else None)
+        reason = "; ".join(dict.fromkeys(filter(None, reasons)))
+        if reason or wake.chosen:  # otherwise what the offers have shown is still true
+            self._set_state(wake, WakeState(reason) if reason else None)
 
     def _set_state(self, wake: ModelWake, state: WakeState | None) -> None:
         wake.state = state

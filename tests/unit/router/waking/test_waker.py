@@ -140,6 +140,16 @@ def test_the_error_after_the_wait_has_the_reason_of_the_last_demand():
     assert site.end(thread) == told
 
 
+def test_the_error_says_how_an_instance_that_does_not_get_ready_has_ended_before():
+    site = Site()
+    metadata = {"on_demand": True, "wake_timeout": 100, "restart_reason": "Exited with code 3"}
+    site.router.replace_targets([target("a", "m", status="starting", metadata=metadata)])
+    thread = site.begin_request()
+    site.round()
+    why = "a is starting; its process has ended before: Exited with code 3"
+    assert site.end(thread) == f"model 'm' is asleep, and no instance of it was awake within 100 s: {why}"
+
+
 def test_an_instance_whose_babysitter_refuses_is_left_out_for_a_while():
     site = Site()
     site.babysitters.answers = {"a": Refusal(409, "not now")}
