@@ -16,7 +16,6 @@ from typing import NoReturn
 
 from svc.base import procfs, signals
 from svc.base.errors import ConfigError
-from svc.base.printable import escaped
 from svc.protocol import on_demand_variables, shim_variables
 
 PRIVATE_VARIABLES = (  # read by supervisord's extension and this shim only, so removed from an instance's environment
@@ -47,6 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="svc launch",
         usage="%(prog)s [options] -- COMMAND [ARG...]",
         description="Become COMMAND, tied to supervisord's life.",
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("--port", type=_port, help="refuse to start when this port is taken")
     parser.add_argument("--ipv6", action="store_true", help="COMMAND listens on IPv6: the port must be free there, too")
@@ -71,9 +71,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         env = [*options.env, *key_variable(options.key_variable, options.key_file)]
         launch(command, options.port, options.death_signal, env, options.own, options.ipv6)
     except Refused as refused:
+        from svc.base.printable import escaped  # here, because the shim starts every program, and few are refused
+
         message = escaped(f"svc launch: {refused}")  # escaped, because it may quote another process's command line
         print(message, file=sys.stderr, flush=True)
         return refused.code
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    """Formats for a terminal of 100 columns: to ask for its width, argparse imports shutil at each start, for 3 ms."""
+
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, width=98)
 
 
 class Refused(Exception):
