@@ -16,6 +16,7 @@ The table shows
 
     python ops/bench/on_demand.py
     python ops/bench/on_demand.py --requests 1000 --turns 20 --json build/on_demand.json
+    python ops/bench/on_demand.py --real --load-seconds 1.5 --min-awake 3
 """
 
 import argparse
@@ -30,6 +31,7 @@ from packages import install_command
 
 try:
     from demand.best_order import fewest_loads, in_order_of_arrival
+    from demand.real import running, serve
     from demand.simulation import Outcome, Simulation, SiteSettings
     from demand.trace import KEPT, Request, TraceSettings, generate
     from report import aligned, number
@@ -77,8 +79,12 @@ def row(result: dict[str, float]) -> list[str]:
 def main() -> int:
     options, trace, site = parse_arguments()
     requests = generate(trace)
-    simulation = Simulation(site, sorted({request.model for request in requests}))
-    outcome = simulation.run(requests, site.load_seconds, GIVE_UP_SECONDS)
+    models = sorted({request.model for request in requests})
+    if options.real:
+        with running(site, models) as sites:
+            outcome = serve(sites, requests, site.load_seconds)
+    else:
+        outcome = Simulation(site, models).run(requests, site.load_seconds, GIVE_UP_SECONDS)
     result = figures(requests, outcome, site)
     print("\n".join(aligned([HEAD, row(result)])))
     if options.json:
@@ -89,6 +95,9 @@ def main() -> int:
 
 def parse_arguments() -> tuple[argparse.Namespace, TraceSettings, SiteSettings]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--real", action="store_true", help="on real sites with mocks, in real time; use a short --load-seconds"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; times in seconds")
     _add(parser, "the trace; times in loads", TraceSettings)
     _add(parser, "the site; times in seconds, sizes in bytes", SiteSettings)

@@ -46,7 +46,9 @@ def models(port: int) -> set[str]:
 
 @pytest.fixture
 def llamas(site):
-    """Return a site with two real models on demand, of which one has room."""
+    """Return a site with two real models on demand, of which one has room, and gives it up at once."""
+    with (site.root / "config" / "svc.toml").open("a") as file:
+        file.write("[on_demand]\nstay_factor = 1000\n")
     for name in NAMES:
         add_llama(site, name)
     site.svc("up", timeout=180)

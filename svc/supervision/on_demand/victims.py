@@ -62,13 +62,11 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
         return Answer(Readiness.LATER, f"awake since {resident.phase_seconds:.0f} s, at least {_min_awake(resident)} s")
     if resident.releasing_for == candidate.name:
         return Answer(Readiness.NOW, "idle")
+    if resident.queue > stay_factor * candidate.waited_seconds:
+        return Answer(Readiness.LATER, "busy")
     if stay_seconds(resident, candidate, stay_factor) > 0:
         return Answer(Readiness.LATER, "used a moment ago")
-    if resident.queue == 0:
-        return Answer(Readiness.NOW, "idle")
-    if resident.queue <= stay_factor * candidate.waited_seconds:
-        return Answer(Readiness.NOW, "busy")
-    return Answer(Readiness.LATER, "busy")
+    return Answer(Readiness.NOW, "busy" if resident.queue else "idle")
 
 
 def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) -> float:
