@@ -59,7 +59,7 @@ class GpuReader:
         deadline = self._clock() + timeout
         failed: HostGpus | None = None
         for tool, path in self._candidates():
-            reading = self._read(tool, path, deadline)
+            reading = self._read(tool, path, deadline, timeout)
             if reading.gpus:
                 self._chosen = tool
                 return reading
@@ -75,10 +75,11 @@ class GpuReader:
         tools = self._tools if self._chosen is None else (self._chosen,)
         return [(tool, path) for tool in tools if (path := self._find(tool.program))]
 
-    def _read(self, tool: VendorTool, path: str, deadline: float) -> HostGpus:
-        outputs = [self._query(tool.queries[0], path, deadline)]
+    def _read(self, tool: VendorTool, path: str, deadline: float, timeout: float) -> HostGpus:
+        late = Output("", f"{tool.program} does not answer within {timeout:g} s", hangs=True)
+        outputs = [self._query(tool.queries[0], path, deadline, late)]
         for query in tool.queries[1:]:  # these are optional
-            outputs.append(self._query(query, path, deadline) if outputs[0].text else Output(""))
+            outputs.append(self._query(query, path, deadline, late) if outputs[0].text else Output(""))
         problem = outputs[0].problem or next((output.problem for output in outputs if output.hangs), "")
         try:
             gpus = tool.parse([output.text for output in outputs])[:MAX_GPUS]
@@ -86,13 +87,16 @@ class GpuReader:
             return _reading(tool, (), problem or f"{tool.program}: {error}")
         return _reading(tool, map(owners.with_owners, gpus), problem)
 
-    def _query(self, query: Query, path: str, deadline: float) -> Output:
+    def _query(self, query: Query, path: str, deadline: float, late: Output) -> Output:
+        """Return the output of a query; `late` if it does not end before the deadline."""
         if query.is_constant and query.arguments in self._constant:
             return Output(self._constant[query.arguments])
         remaining = deadline - self._clock()
         if remaining <= 0:
-            return Output("", f"{os.path.basename(path)} takes too long", hangs=True)
+            return late
         output = self._run((path, *query.arguments), remaining)
+        if output.hangs and self._clock() >= deadline:
+            return late
         if query.is_constant and not output.problem:
             self._constant[query.arguments] = output.text
         return output

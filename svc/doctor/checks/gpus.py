@@ -36,7 +36,7 @@ def _failing_tool(facts: Facts) -> Finding:
         WARNING,
         f"{tool} fails",
         facts.gpus.problem,
-        first_step="the kernel's log (`dmesg`) says why the driver does not answer; if it hangs, restart the machine",
+        first_step="restart the machine if the driver hangs (`dmesg` says why), else read what the tool says",
         fix=f"{tool}",
     )
 
