@@ -75,7 +75,13 @@ args = ["--gpu-memory", "50GB", "--gpus", "0", "--gpu-state", "{self.gpus.path}"
                     self.demand(name, 9, oldest=100 + now - begun)
             return condition()
 
-        wait_until(holds, seconds, description)
+        wait_until(holds, seconds, lambda: f"{description}; {self.describe()}")
+
+    def describe(self):
+        """Return what the babysitters know, and the ends of the logs."""
+        infos = [f"{name}: {client.get('/info').json()['on_demand']}" for name, client in self.clients.items()]
+        logs = [self.site.log(log)[-3000:] for log in ("babysitter_a", "babysitter_b", "server_a", "supervisord")]
+        return "\n".join([*infos, *logs])
 
     def wake(self, name, seconds=30):
         """Wake an instance, and return the statuses that the other one had meanwhile."""
@@ -195,6 +201,8 @@ def test_after_a_kill_of_supervisord_both_wake_again(host):
 def vllm_host(running_registry, host):
     """A host whose engines sleep by themselves. The instances have the names of `host`, which has ended."""
     host.end()
+    for service in running_registry.client.services():  # those of a babysitter that was killed belong to it for a while
+        running_registry.client.deregister(service["name"])
     it = Host(running_registry, sleep='"vllm"')
     yield it
     it.end()
