@@ -94,7 +94,7 @@ def test_counted_gpus_are_those_where_the_memory_fits_best():
 
 def test_an_instance_of_two_gpus_needs_both():
     residents = awake("a", gpus=(0,)), awake("b", gpus=(1,), in_flight=9)
-    instances = (*residents, asleep("c", gpus=(0, 1), waiting=1, oldest=2.0))
+    instances = (*residents, asleep("c", gpus=(0, 1), waiting=1, oldest=5.0))
     assert actions(*instances, sizes=(40, 40)) == {"a": "stay", "b": "stay", "c": "wait"}
     residents = awake("a", gpus=(0,)), awake("b", gpus=(1,), in_flight=2)
     plan = actions(*residents, instances[2], sizes=(40, 40))

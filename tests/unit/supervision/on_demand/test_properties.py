@@ -6,6 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from svc.supervision.on_demand.program import Program
+from svc.supervision.on_demand.victims import PATIENCE_LOADS
 from tests.unit.supervision.on_demand.simulated_host import STEP_SECONDS, Engine, SimulatedHost
 
 GB = 10**9
@@ -141,13 +142,14 @@ def test_decisions_are_deterministic(case):
 def test_every_demand_that_can_ever_fit_is_started_in_time(case):
     """Each change of place is due to a demand that is older, so a demand waits for at most all others once.
 
-    One turn takes: the rest of a load, `min_awake`, until the queue is short enough for the time waited, the requests
-    in flight, and the overhead of a change.
+    One turn takes: the rest of a load, `min_awake`, the patience with a resident that was just used, until the queue is
+    short enough for the time waited, the requests in flight, and the overhead of a change.
     """
     engines, arguments, requests = case
     longest_load = max(engine.load_seconds for engine in engines)
     turn = (
         longest_load
+        + PATIENCE_LOADS * longest_load / arguments["stay_factor"]
         + max(engine.program.min_awake for engine in engines)
         + len(requests) / arguments["stay_factor"]
         + MAX_REQUEST_SECONDS
