@@ -129,8 +129,9 @@ class Session:
         file.write_text(text)
         start = len(self.log())
         self._shell.stdin.write(f"{verb} {self._inside}/{file.name}\n")
-        ready, _, _ = select.select([self._shell.stdout], [], [], self._timeout)
-        assert ready, f"{place}: not done after {self._timeout:g} s\n{self.log()[start:]}"
+        answered = select.poll()  # `select.select` takes no descriptor from 1024 on
+        answered.register(self._shell.stdout, select.POLLIN)
+        assert answered.poll(self._timeout * 1000), f"{place}: not done after {self._timeout:g} s\n{self.log()[start:]}"
         answer = self._shell.stdout.readline()
         status = (
             int(answer) if answer else self._shell.wait(BLOCK_TIMEOUT_SECONDS)
