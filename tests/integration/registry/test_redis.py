@@ -11,7 +11,9 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Unavailable
+from svc.protocol.gpu import GpuReport
 from svc.registry.heartbeats import renew_lease
+from svc.registry.leases import owner
 from svc.registry.store import redis_address, redis_connection
 from svc.registry.store.redis import RedisStore
 from svc.registry.store.redis_connection import CHECK_INTERVAL_SECONDS
@@ -418,3 +420,19 @@ def test_a_late_snapshot_does_not_replace_a_newer_one(own_redis, open_store, mon
     revision, services = store.snapshot()
     assert revision > before
     assert [s.name for s in services] == ["a", "b"]
+
+
+def test_a_further_host_has_no_room_for_its_gpus_until_a_report_is_too_old(server, open_store, monkeypatch):
+    monkeypatch.setattr("svc.registry.store.redis.MAX_HOSTS", 2)
+    store = open_store(server())
+    report = GpuReport(hostname="gpu7", tool="nvidia-smi")
+    for name in ("a", "b", "c"):
+        store.change(name, lambda old, name=name: service(name))
+
+    def put(name: str, now: float) -> bool:
+        return store.put_gpus(name, report, owner.OPERATOR, now)
+
+    assert [put("a", NOW), put("b", NOW + 10), put("c", NOW + 11)] == [True, True, False]
+    assert put("a", NOW + 12), "its own report is replaced"
+    assert put("c", NOW + 1811), "after the longest time for which a report may count"
+    assert [host.service for host in store.gpus(NOW + 1811)] == ["c"]
