@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from svc.babysitter.registrar import Registrar
-from svc.base import atomic_file, private_files
+from svc.base import file_owner, private_files
 from svc.base.errors import SvcError, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.base.gpus.reading import GpuReader
@@ -88,7 +88,7 @@ class GpuReporter:
         descriptor = -1
         try:
             private_files.make_directory(self._directory)
-            descriptor = os.open(self._directory / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            descriptor = file_owner.open_or_create(self._directory / LOCK_FILE, os.O_RDWR, private_files.MODE)
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if descriptor >= 0:
@@ -115,7 +115,7 @@ class GpuReporter:
         )
         try:
             content = msgspec.json.encode(report)
-            atomic_file.write(self._directory / READING_FILE, content + b"\n", 0o644, durable=False)
+            private_files.write(self._directory / READING_FILE, content + b"\n", durable=False)
         except OSError as error:
             log.debug("%s: %s", self._directory / READING_FILE, error.strerror)
         if self._send is not None:

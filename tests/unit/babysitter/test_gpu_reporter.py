@@ -51,6 +51,7 @@ def test_a_reading_is_written_and_sent_every_5_seconds(make, tmp_path):
     assert (report.hostname, report.tool, report.interval, report.gpus[0].memory_used) == ("gpu7", "nvidia-smi", 5, 60)
     written = json.loads((tmp_path / "var" / "gpus.json").read_text())
     assert (written["hostname"], written["gpus"][0]["name"]) == ("gpu7", "H100")
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "var").iterdir()] == [0o640, 0o640]
 
 
 def test_arguments_of_processes_stay_on_the_host(make, tmp_path):
