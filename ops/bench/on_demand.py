@@ -17,6 +17,8 @@ The table shows
     python ops/bench/on_demand.py
     python ops/bench/on_demand.py --requests 1000 --turns 20 --json build/on_demand.json
     python ops/bench/on_demand.py --real --load-seconds 1.5 --min-awake 3
+    python ops/bench/on_demand.py --llama-swap ./llama-swap --load-seconds 1.5 --hosts 1 --gpus 1 \\
+        --gpu-memory 180000000000 --kept-share 0
 """
 
 import argparse
@@ -30,6 +32,7 @@ from pathlib import Path
 from packages import install_command
 
 try:
+    from demand import llama_swap
     from demand.best_order import fewest_loads, in_order_of_arrival
     from demand.real import running, serve
     from demand.simulation import Outcome, Simulation, SiteSettings
@@ -48,7 +51,7 @@ def figures(requests: Sequence[Request], outcome: Outcome, site: SiteSettings) -
     kept = sorted(outcome.waits[KEPT])
     waited = [wait for wait in waits if wait > SHORTEST_WAIT_SECONDS]
     wanted = [(request.at * site.load_seconds, request.model) for request in requests if request.model != KEPT]
-    places = site.hosts * site.gpus - 1
+    places = site.hosts * site.gpus * (site.gpu_memory // site.model_memory) - bool(kept)
     loads = len(outcome.loads)
     best = fewest_loads(wanted, places, waits[-1], site.load_seconds)
     return {
@@ -60,7 +63,7 @@ def figures(requests: Sequence[Request], outcome: Outcome, site: SiteSettings) -
         "waited": len(waited),
         "wait_mean": statistics.fmean(waited or [0.0]),
         "wait_longest": waits[-1],
-        "kept_p99": kept[len(kept) * 99 // 100],
+        "kept_p99": kept[len(kept) * 99 // 100] if kept else 0.0,
         "out_of_memory": outcome.out_of_memory,
         "killed": outcome.killed_requests,
         "unserved": outcome.unserved,
@@ -80,7 +83,10 @@ def main() -> int:
     options, trace, site = parse_arguments()
     requests = generate(trace)
     models = sorted({request.model for request in requests})
-    if options.real:
+    if options.llama_swap:
+        with llama_swap.running(options.llama_swap, site, models) as swap:
+            outcome = serve(swap, requests, site.load_seconds)
+    elif options.real:
         with running(site, models) as sites:
             outcome = serve(sites, requests, site.load_seconds)
     else:
@@ -97,6 +103,9 @@ def parse_arguments() -> tuple[argparse.Namespace, TraceSettings, SiteSettings]:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--real", action="store_true", help="on real sites with mocks, in real time; use a short --load-seconds"
+    )
+    parser.add_argument(
+        "--llama-swap", metavar="PROGRAM", help="on llama-swap with mocks; with --hosts 1 --gpus 1 --kept-share 0"
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; times in seconds")
     _add(parser, "the trace; times in loads", TraceSettings)

@@ -352,3 +352,14 @@ def test_the_cost_of_the_policy_prefix_is_measured():
     entries, megabytes = re.search(r"has ([0-9,]+) blocks in ([0-9.]+) MB", done.stdout).groups()
     assert int(entries.replace(",", "")) > 200_000
     assert float(megabytes) <= 32
+
+
+@bench
+def test_a_trace_of_models_on_demand_is_compared_with_the_best_order(tmp_path):
+    report = tmp_path / "on_demand.json"
+    done = run("on_demand.py", "--requests", "300", "--turns", "10", "--json", str(report))
+    assert done.returncode == 0, done.stdout + done.stderr
+    figures = json.loads(report.read_text())
+    assert (figures["requests"], figures["unserved"], figures["killed"], figures["out_of_memory"]) == (300, 0, 0, 0)
+    assert figures["loads"] >= figures["best"] >= 5
+    assert done.stdout.splitlines()[-1].split("|")[2].strip() == f"{figures['loads']:,}"

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from demand.simulation import Outcome, SiteSettings
 from demand.trace import KEPT, Request
@@ -143,7 +143,8 @@ def first_byte(port: int, request: Request, max_tokens: int = TOKENS) -> float |
     """Send a request and return the seconds until its first token; None if it failed."""
     content = {"model": request.model, "stream": True, "max_tokens": max_tokens}
     body = json.dumps(content | {"messages": [{"role": "user", "content": "a b c d e f g"}]}).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: r\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: r\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    head += f"Content-Length: {len(body)}\r\n\r\n"
     began, first, answer = time.monotonic(), 0.0, b""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=ANSWER_SECONDS) as sock:
@@ -158,7 +159,16 @@ def first_byte(port: int, request: Request, max_tokens: int = TOKENS) -> float |
     return first if succeeded else None
 
 
-def serve(site: RealSite, requests: Sequence[Request], scale: float) -> Outcome:
+class Servers(Protocol):
+    """What serves a trace."""
+
+    router_port: int
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return what the mocks did with the GPUs."""
+
+
+def serve(site: Servers, requests: Sequence[Request], scale: float) -> Outcome:
     """Send the requests at their times, and return what happened."""
     outcome, lock, threads = Outcome(), threading.Lock(), []
 

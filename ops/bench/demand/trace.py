@@ -47,7 +47,7 @@ def generate(settings: TraceSettings) -> list[Request]:
         model = _model(models, int(start / length * settings.hours), source)
         requests += _session(start, model, settings, source)
     requests = sorted(requests)[:count]
-    rate = (settings.requests - count) / requests[-1].at
+    rate = (settings.requests - count) / requests[-1].at  # of the model that is kept awake
     at = 0.0
     for _ in range(settings.requests - count):
         at += source.expovariate(rate)
