@@ -49,6 +49,10 @@ class Arbiter:
         record.obey(decision, now)
         return decision
 
+    def is_unready(self, name: str, processes: Processes) -> bool:
+        """Return whether the process of an instance has not served anything yet, so that it can be stopped at once."""
+        return name in self._records and self._records[name].phase(processes[name]) in ("loading", "restarting")
+
     def may_sleep(self, name: str, processes: Processes, now: float) -> bool:
         """Return whether an instance may be put to sleep: it drains, nothing is in flight, and its place is wanted."""
         self._observe(processes, now)
@@ -86,7 +90,7 @@ class Arbiter:
         if not restarting:
             return restarting
         self._observe(processes, now)
-        phases = [self._records[n].phase(p, now) for n, p in processes.items() if p.program.on_demand]
+        phases = [self._records[n].phase(p) for n, p in processes.items() if p.program.on_demand]
         return restarting if phases.count("loading") >= self.parallel_loads else []
 
     def state(self, processes: Processes, now: float) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from svc.supervision.on_demand.facts import Demand, Facts
 from svc.supervision.on_demand.program import Program
 
 DEFAULT_LOAD_SECONDS = 60.0  # of an instance that has never been loaded
+MAX_LOAD_SECONDS = 1800.0  # an instance that is not ready by then neither keeps others from loading nor its place
 NO_DEMAND = Demand()
 
 # stopped: no process. loading: a process that is not ready yet, or an engine that wakes. asleep: the engine sleeps, its
@@ -47,6 +48,11 @@ class Instance:
     def holds_memory(self) -> bool:
         """Whether it has memory on its GPUs, or is about to take it."""
         return self.phase not in ("stopped", "asleep")
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it has been loading for so long that it is not expected to become ready."""
+        return self.phase == "loading" and self.phase_seconds > MAX_LOAD_SECONDS
 
     @property
     def demand(self) -> Demand:

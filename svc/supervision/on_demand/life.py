@@ -7,7 +7,6 @@ from svc.supervision.on_demand.facts import Facts
 from svc.supervision.on_demand.host import Phase
 
 EARLIEST_READY_SECONDS = 1.0  # an earlier report `running` may be about the process before this one
-MAX_LOAD_SECONDS = 1800.0  # an instance that is not ready by then no longer keeps others from loading
 WAKE_TIMEOUT_SECONDS = 10.0  # an engine that is still reported as asleep so long after the order to wake does not wake
 
 
@@ -43,10 +42,6 @@ class Life:
     def wake(self, now: float) -> None:
         """Note that the babysitter gets the order to wake the engine."""
         self._enter("loading", now)
-
-    def phase(self, now: float) -> Phase:
-        """Return the phase of the instance while this process runs."""
-        return "awake" if self.mode == "loading" and now - self.since > MAX_LOAD_SECONDS else self.mode
 
     def _enter(self, mode: Phase, now: float) -> None:
         self.mode, self.since = mode, now

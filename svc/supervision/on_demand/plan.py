@@ -49,7 +49,9 @@ class Planner:
         self.next = Room(host)  # what will be held when those that give way have left
         self.decisions = {name: _default_decision(instance) for name, instance in host.instances.items()}
         self.releasing: dict[str, str] = {}
-        loading = [i for i in host.instances.values() if i.phase == "loading" and i.program.on_demand]
+        loading = [
+            i for i in host.instances.values() if i.phase == "loading" and i.program.on_demand and not i.is_stuck
+        ]
         self.claims = 0
         self.slots = host.parallel_loads - len(loading)
         self.first = ", ".join(short_name(i) for i in loading)  # what loads before the next candidate

@@ -99,17 +99,17 @@ class Record:
         if decision.action == "wake" and self.life:
             self.life.wake(now)
 
-    def phase(self, process: Process, now: float) -> Phase:
+    def phase(self, process: Process) -> Phase:
         """Return the phase of the program."""
         if process.state in ("stopping", "restarting"):
             return process.state
         if self.life is None:
             return "stopped"
-        return self.life.phase(now) if process.program.on_demand else "awake"
+        return self.life.mode if process.program.on_demand else "awake"
 
     def instance(self, process: Process, now: float) -> Instance:
         """Return the program as decisions see it."""
-        phase = self.phase(process, now)
+        phase = self.phase(process)
         is_fresh = self.facts is not None and now - self.facts_at <= FACTS_VALID_SECONDS
         facts = self.facts if is_fresh else None
         return Instance(

@@ -57,7 +57,7 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
     if resident.phase == "restarting":
         return Answer(Readiness.NOW, "restarting after a failure")
     if resident.phase == "loading":
-        return Answer(Readiness.LATER, "loading")
+        return Answer(Readiness.NOW if resident.is_stuck else Readiness.LATER, "loading")
     if resident.phase_seconds < resident.program.min_awake:
         return Answer(Readiness.LATER, f"awake since {resident.phase_seconds:.0f} s, at least {_min_awake(resident)} s")
     if resident.releasing_for == candidate.name:
@@ -93,7 +93,8 @@ def preference(resident: Instance, readiness: Readiness, candidate: Instance) ->
 def is_put_to_sleep(instance: Instance) -> bool:
     """Return whether an instance has to go to sleep although no other one wants its place."""
     wishes = instance.facts is not None and instance.facts.sleep and not instance.demand.waiting
-    return wishes and instance.program.on_demand and instance.phase in ("loading", "awake")
+    phases = ("awake",) if instance.program.sleeps_running else ("loading", "awake")  # a wake is not interrupted
+    return wishes and instance.program.on_demand and instance.phase in phases
 
 
 def _permanent_reason(resident: Instance) -> str:
@@ -105,7 +106,7 @@ def _permanent_reason(resident: Instance) -> str:
         return "its babysitter does not report"
     if resident.demand.hold > 0:
         return "held awake"
-    if resident.facts.in_flight is None and resident.phase == "awake" and resident.facts.status != "starting":
+    if resident.facts.in_flight is None and resident.phase == "awake":
         return "its requests cannot be counted"
     return ""
 

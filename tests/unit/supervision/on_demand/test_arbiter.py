@@ -80,6 +80,25 @@ def test_an_instance_that_restarts_after_a_failed_load_gives_way_at_once(site):
     assert site.report("a", "starting").action == "release"
 
 
+def test_an_instance_that_serves_is_not_taken_for_one_that_loads_when_its_babysitter_restarts(site):
+    site.wakes("a", 7)
+    site.now += 1000
+    site.report("a", "starting", in_flight=None)  # as a new babysitter does before it has looked
+    assert not site.arbiter.is_unready("a:server", site.processes)
+    assert "its requests cannot be counted" in site.report("b", "asleep", Demand(1, 900.0)).reason
+    assert site.report("a", "starting", in_flight=None).action == "stay"
+
+
+def test_a_load_that_does_not_end_keeps_neither_the_turn_nor_the_place(site):
+    site.becomes("a", "running", 7)
+    site.report("a", "starting", in_flight=None)
+    site.now += 1801
+    site.report("a", "starting", in_flight=None)
+    site.report("b", "asleep", WANTED)
+    assert site.report("a", "starting", in_flight=None).action == "release"
+    assert site.arbiter.is_unready("a:server", site.processes)
+
+
 def test_a_restart_is_postponed_while_another_instance_loads(site):
     site.wakes("a", 7)
     site.becomes("a", "restarting")
