@@ -12,6 +12,7 @@ from svc.babysitter.health_rules import UNKNOWN_LOAD, generated_between
 from svc.babysitter.load_metrics import parse_load
 
 READ_TIMEOUT_SECONDS = 2.0  # a babysitter that reports later than every 5 seconds counts as gone
+MIN_AGE_SECONDS = 1.0  # of a reading that is no page of metrics: each would be a request to llama.cpp or to the router
 
 
 class Activity:
@@ -29,6 +30,7 @@ class Activity:
         self._load = UNKNOWN_LOAD
         self._sent = 0
         self._last_active = clock()
+        self._read_at = float("-inf")
         self.in_flight: int | None = None  # at the last reading; None: not known
 
     @property
@@ -39,12 +41,17 @@ class Activity:
     def restart(self) -> None:
         """Forget the last reading, because another process runs, or none."""
         self._load, self._last_active, self.in_flight = UNKNOWN_LOAD, self._clock(), None
+        self._read_at = float("-inf")
 
     def read(self, max_age: float = 0.0) -> int | None:
         """Return the number of requests in flight, or None if neither the engine nor the router reports it in time.
 
-        The engine's metrics may be `max_age` seconds old.
+        The engine's metrics may be `max_age` seconds old; with 0, the reading is new in any case.
         """
+        is_page = self._load.source == "engine"
+        if max_age and not is_page and self._clock() - self._read_at < max(max_age, MIN_AGE_SECONDS):
+            return self.in_flight
+        self._read_at = self._clock()
         load, running = UNKNOWN_LOAD, None
         with gevent.Timeout(READ_TIMEOUT_SECONDS, False):
             load = self._reader.read(max_age)

@@ -11,6 +11,7 @@ from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.config.instance.model import InstanceConfig
 from svc.supervision.on_demand.facts import Demand, Facts
 
+MAX_BUSY_LOAD_AGE_SECONDS = 0.4
 MAX_IDLE_LOAD_AGE_SECONDS = 2.0  # of the reading of an idle instance; a busy one is read anew: others may wait for it
 SERVING_STATES = (LifecycleState.RUNNING, LifecycleState.RELEASING, LifecycleState.HUNG)
 BY_OPERATOR = "put to sleep by an operator"
@@ -62,8 +63,8 @@ class FactCollector:
         # Of an engine that is not ready, nothing is known: it may hang with requests that an earlier babysitter knew.
         in_flight: int | None = None if state is LifecycleState.STARTING else 0
         if state in SERVING_STATES and self.config.on_demand:
-            is_idle = state is LifecycleState.RUNNING and self.activity.in_flight == 0
-            in_flight = self.activity.read(MAX_IDLE_LOAD_AGE_SECONDS if is_idle else 0.0)
+            max_age = MAX_BUSY_LOAD_AGE_SECONDS if self.activity.in_flight else MAX_IDLE_LOAD_AGE_SECONDS
+            in_flight = self.activity.read(0.0 if state is LifecycleState.RELEASING else max_age)
         self.idle_seconds = idle_seconds = self.activity.idle_seconds if state is LifecycleState.RUNNING else 0.0
         self._note_wishes(state, demand, in_flight, idle_seconds)
         return Facts(

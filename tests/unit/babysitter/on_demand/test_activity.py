@@ -94,3 +94,17 @@ def test_an_engine_that_answers_too_late_is_not_waited_for(site, monkeypatch):
     monkeypatch.setattr("svc.babysitter.on_demand.activity.READ_TIMEOUT_SECONDS", 0.05)
     site.activity._reader.page.get = lambda url, timeout: gevent.sleep(5)
     assert site.read() == (None, 0.0)
+
+
+def test_the_router_is_not_asked_at_each_round_unless_the_instance_drains():
+    site, requests = Site("http://router"), []
+    get = site.activity._reader.get_router
+    site.activity._reader.get_router = lambda url, timeout: requests.append(url) or get(url, timeout)
+    for _ in range(10):
+        site.now += 0.1
+        site.activity.read(0.4)
+    assert len(requests) == 1
+    for _ in range(10):
+        site.now += 0.1
+        site.activity.read()
+    assert len(requests) == 11
