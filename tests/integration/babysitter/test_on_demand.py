@@ -220,6 +220,6 @@ def test_engines_that_sleep_by_themselves_are_never_restarted(vllm_host):
     assert host.out_of_memory() == []
     host.kill("b:server")  # while it sleeps: nothing starts it, because the other one has its memory
     wait_until(lambda: host.site.supervisord.process("b:server").state == "STOPPED", 15, "b is stopped")
-    assert host.status("b") == "asleep"
+    host.registry.await_status("b-server", "asleep")  # its babysitter notices a moment after supervisord
     host.wake("b")
     assert host.out_of_memory() == []
