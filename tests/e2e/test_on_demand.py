@@ -65,7 +65,7 @@ def test_an_operator_wakes_changes_and_puts_to_sleep(site, environ):
     assert site.chat("b").ok, "a request wakes it, with the new configuration"
     assert "--load-time 0.5" in site.processes()[site.pid("two:server")]
     assert site.chat("a").ok
-    assert health(site) == {"one": "healthy", "two": "asleep"}, "two has made room"
+    wait_until(lambda: health(site) == {"one": "healthy", "two": "asleep"}, description="two has made room")
     site.svc("rollout", "restart", "two")
     assert health(site)["two"] == "asleep"
     wait_until(lambda: site.service("two-server").get("status") == "asleep", description="it is registered again")
@@ -77,5 +77,6 @@ def test_an_instance_on_demand_is_awake_again_after_an_apply(site, environ):
     edit(site, "one", "'--load-time', '1'", "'--load-time', '0.5'")
     out, _ = site.svc("apply", "--allow-downtime")
     assert "back" in out
-    assert health(site) == {"one": "healthy", "two": "asleep"}
+    # supervisord calls it RUNNING a second after its start, and it is ready earlier
+    wait_until(lambda: health(site) == {"one": "healthy", "two": "asleep"}, description="one is awake")
     assert "--load-time 0.5" in site.processes()[site.pid("one:server")]
