@@ -33,7 +33,7 @@ class LlamaSwap:
         config = {
             "healthCheckTimeout": 60,
             "startPort": first,
-            "models": {model: {"cmd": self._command(settings, model)} for model in models},
+            "models": {model: {"cmd": self._command(settings, model), "concurrencyLimit": 5000} for model in models},
             "routing": {
                 "router": {
                     "use": "matrix",
