@@ -200,6 +200,8 @@ def test_after_a_kill_of_supervisord_both_wake_again(host):
 @pytest.fixture
 def vllm_host(running_registry, host):
     """A host whose engines sleep by themselves. The instances have the names of `host`, which has ended."""
+    # A program that supervisord has just started loses the signal that ends it.
+    wait_until(lambda: all(map(host.status, NAMES)), description="the babysitters report")
     host.end()
     for service in running_registry.client.services():  # those of a babysitter that was killed belong to it for a while
         running_registry.client.deregister(service["name"])
