@@ -25,7 +25,7 @@ MAX_AWAKE = 10_000  # as many as there are
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelRule:
-    """How many on-demand instances of a model are awake."""
+    """How many on-demand instances of a model are kept awake, how many are woken, and when one more is."""
 
     name: str
     awake_min: int = 0  # kept awake, whether there are requests or not
@@ -63,22 +63,17 @@ class AwakeRules:
         """Return the rule of a model; one with the defaults, if the site has none."""
         return next((rule for rule in self.models if rule.name == model), ModelRule(model))
 
-    def wanted_awake(self, model: str, now: datetime) -> tuple[int, int]:
-        """Return how many instances of a model are kept awake at a local time, and how many may be woken."""
-        return wanted_awake(self.models, self.schedules, model, now)
+    def rule_at(self, model: str, now: datetime) -> ModelRule:
+        """Return the rule of a model at a local time: within schedules, the largest `awake` is its `awake_min`."""
+        rule = self.rule_of(model)
+        scheduled = [
+            schedule.awake for schedule in self.schedules if schedule.model == model and schedule.contains(now)
+        ]
+        return dataclasses.replace(rule, awake_min=max(scheduled)) if scheduled else rule
 
     def model_names(self) -> set[str]:
         """Return the models that have a rule or a schedule."""
         return {rule.name for rule in self.models} | {schedule.model for schedule in self.schedules}
-
-
-def wanted_awake(
-    rules: tuple[ModelRule, ...], schedules: tuple[Schedule, ...], model: str, now: datetime
-) -> tuple[int, int]:
-    """Return how many instances of a model are kept awake at a local time, and how many may be woken."""
-    rule = next((rule for rule in rules if rule.name == model), ModelRule(model))
-    scheduled = [schedule.awake for schedule in schedules if schedule.model == model and schedule.contains(now)]
-    return (max(scheduled) if scheduled else rule.awake_min), rule.awake_max
 
 
 def read_rules(tables: Mapping[str, Any]) -> tuple[AwakeRules, list[str]]:

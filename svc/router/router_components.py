@@ -190,7 +190,7 @@ def _waker_loop(state: RouterState) -> Loop:
     """Return the loop that has instances on demand woken. It begins a round when a request begins to wait for one."""
     path = Path(state.settings.awake_rules_file) if state.settings.awake_rules_file else Site(Path()).svc_toml
     rules = RulesFile(path, time.monotonic)
-    waker = Waker(state, Babysitters(state.settings.upstream_ca), rules.rules_of, time.monotonic)
+    waker = Waker(state, Babysitters(state.settings.upstream_ca), rules.rule_at, time.monotonic)
     loop = Loop("waker", waker.run_round, RETRY_INTERVAL_SECONDS)
     state.balancer.wakes.on_wait = loop.wake
     return loop

@@ -4,19 +4,12 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
+from svc.config.awake_rules import ModelRule
 from svc.protocol.service import ASLEEP
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 
 MAX_CANDIDATES = 32  # instances of a model that are asked for offers: those with the first names
-
-
-class ModelRules(msgspec.Struct, frozen=True):
-    """How many instances of a model are kept awake, how many are awake at most, and when one more is woken."""
-
-    awake_min: int = 0
-    awake_max: int = 1 << 30
-    wake_after: float = 5.0  # seconds that the oldest request has to have waited
 
 
 class ModelInstances(msgspec.Struct, frozen=True):
@@ -29,9 +22,10 @@ class ModelInstances(msgspec.Struct, frozen=True):
 
 
 class Need(msgspec.Struct, frozen=True):
-    """What a model needs now. `more` is the number of sleeping instances to wake."""
+    """What a model needs now."""
 
-    more: int = 0
+    more: int = 0  # number of sleeping instances to wake
+    more_held: int = 0  # number of these that are then kept awake
     demanded: tuple[Target, ...] = ()  # awake or starting instances that are told how many requests wait
     held: tuple[Target, ...] = ()  # awake or starting instances that are kept awake
 
@@ -60,7 +54,7 @@ def _instances(model: str, targets: Iterable[Target], candidates: Collection[str
     )
 
 
-def need_of(instances: ModelInstances, waiting: int, oldest: float, unchanged: float, rules: ModelRules) -> Need:
+def need_of(instances: ModelInstances, waiting: int, oldest: float, unchanged: float, rule: ModelRule) -> Need:
     """Return what a model needs.
 
     `waiting`: the number of its requests that wait; `oldest`: the seconds that the oldest of them has waited;
@@ -68,12 +62,13 @@ def need_of(instances: ModelInstances, waiting: int, oldest: float, unchanged: f
     a moment to be served.
     """
     awake = instances.permanent + len(instances.awake) + len(instances.starting)
-    wanted = rules.awake_min
+    wanted = rule.awake_min
     if waiting and not awake:
         wanted = max(wanted, 1)
-    elif waiting and not instances.starting and min(oldest, unchanged) >= rules.wake_after:
+    elif waiting and not instances.starting and min(oldest, unchanged) >= rule.wake_after:
         wanted = max(wanted, awake + 1)
-    more = max(0, min(wanted, max(rules.awake_max, rules.awake_min)) - awake)
+    more = max(0, min(wanted, max(rule.awake_max, rule.awake_min)) - awake)
     present = (*instances.awake, *instances.starting)
-    held = present[: max(0, rules.awake_min - instances.permanent)]
-    return Need(min(more, len(instances.asleep)), present if waiting else (), held)
+    held = present[: max(0, rule.awake_min - instances.permanent)]
+    more_held = max(0, rule.awake_min - awake)
+    return Need(min(more, len(instances.asleep)), more_held, present if waiting else (), held)

@@ -6,9 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 from svc.base.errors import SvcError
-from svc.config.awake_rules import AwakeRules
+from svc.config.awake_rules import AwakeRules, ModelRule
 from svc.config.settings_file import load_awake_rules
-from svc.router.waking.need import ModelRules
 
 log = logging.getLogger(__name__)
 CHECK_INTERVAL_SECONDS = 2.0
@@ -24,13 +23,12 @@ class RulesFile:
         self._version: tuple[int, int] | None = None
         self._rules = AwakeRules()
 
-    def rules_of(self, model: str, now: datetime) -> ModelRules:
-        """Return the rules of a model at a local time."""
+    def rule_at(self, model: str, now: datetime) -> ModelRule:
+        """Return the rule of a model at a local time."""
         if self._clock() - self._checked_at >= CHECK_INTERVAL_SECONDS:
             self._checked_at = self._clock()
             self._refresh()
-        awake_min, awake_max = self._rules.wanted_awake(model, now)
-        return ModelRules(awake_min, awake_max, self._rules.rule_of(model).wake_after)
+        return self._rules.rule_at(model, now)
 
     def _refresh(self) -> None:
         try:

@@ -9,13 +9,14 @@ import threading
 from collections.abc import Callable
 from datetime import datetime
 
+from svc.config.awake_rules import ModelRule
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import WakeState
 from svc.router.state import RouterState
 from svc.router.waking.babysitters import SILENT, Babysitters, Demand, Refusal
 from svc.router.waking.choice import choose, why_impossible
-from svc.router.waking.need import ModelInstances, ModelRules, Need, instances_on_demand, need_of
+from svc.router.waking.need import ModelInstances, Need, instances_on_demand, need_of
 from svc.router.waking.offer import shown
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ SILENCE_SECONDS = 30.0  # a babysitter restarts within seconds; after this time 
 STATE_SECONDS = 5.0  # for how long it is believed that a wake is impossible
 
 Spawn = Callable[[Callable[[], None]], object]
-RulesOf = Callable[[str, datetime], ModelRules]
+RuleAt = Callable[[str, datetime], ModelRule]
 
 
 def _last_end(target: Target) -> str:
@@ -66,14 +67,14 @@ class Waker:
         self,
         state: RouterState,
         babysitters: Babysitters,
-        rules_of: RulesOf,
+        rule_at: RuleAt,
         clock: Callable[[], float],
         now: Callable[[], datetime] = datetime.now,
         spawn: Spawn = spawn,
     ) -> None:
         self._state = state
         self._babysitters = babysitters
-        self._rules_of = rules_of
+        self._rule_at = rule_at
         self._clock = clock
         self._now = now
         self._spawn = spawn
@@ -94,10 +95,10 @@ class Waker:
         for model, instances in models.items():
             self._forget_if_changed(model, instances)
             waiting, seconds = lengths.get(model, 0), max(0.0, now - oldest.get(model, now))
-            rules = self._rules_of(model, self._now())
-            need = need_of(instances, waiting, seconds, now - self._changed_at[model][1], rules)
+            rule = self._rule_at(model, self._now())
+            need = need_of(instances, waiting, seconds, now - self._changed_at[model][1], rule)
             if need:
-                self._begin(model, instances, need, rules, waiting, seconds)
+                self._begin(model, instances, need, waiting, seconds)
             elif model in self._wakes and not self._wakes[model].busy and self._wakes[model].state_until <= now:
                 del self._wakes[model]
         for model in [model for model in self._wakes if model not in models and not self._wakes[model].busy]:
@@ -117,9 +118,7 @@ class Waker:
         before, at = self._changed_at.get(model, (0, float("-inf")))
         return awake, now if awake > before else at
 
-    def _begin(
-        self, model: str, instances: ModelInstances, need: Need, rules: ModelRules, waiting: int, seconds: float
-    ) -> None:
+    def _begin(self, model: str, instances: ModelInstances, need: Need, waiting: int, seconds: float) -> None:
         wake = self._wakes.get(model)
         if wake is None:
             wake = self._wakes[model] = ModelWake(instances, self._clock())
@@ -129,7 +128,7 @@ class Waker:
 
         def work() -> None:
             try:
-                self._step(model, wake, instances, need, rules, waiting, seconds)
+                self._step(model, wake, instances, need, waiting, seconds)
             except Exception:  # noqa: BLE001 - a failure of one model must not end the wakes of others
                 log.exception("the wake of model %s failed", model)
             finally:
@@ -141,21 +140,13 @@ class Waker:
         self._spawn(work)
 
     def _step(
-        self,
-        model: str,
-        wake: ModelWake,
-        instances: ModelInstances,
-        need: Need,
-        rules: ModelRules,
-        waiting: int,
-        seconds: float,
+        self, model: str, wake: ModelWake, instances: ModelInstances, need: Need, waiting: int, seconds: float
     ) -> None:
         """Choose the instances to wake, if there is need of more, and send the demands."""
         self._choose(model, wake, instances, need, waiting)
         by_name = {target.name: target for target in instances.asleep}
         chosen = [by_name[name] for name in wake.chosen if name in by_name]
-        missing = max(0, rules.awake_min - instances.permanent - len(instances.awake) - len(instances.starting))
-        held = {target.name for target in (*need.held, *chosen[:missing])}
+        held = {target.name for target in (*need.held, *chosen[: need.more_held])}
         fields = {"waiting": waiting, "oldest": round(seconds, 3), "by": self._state.event_reporter.source}
         recipients = {target.name: target for target in (*chosen, *need.demanded, *need.held)}
         demands = [

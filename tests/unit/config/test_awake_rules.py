@@ -6,7 +6,7 @@ import pytest
 
 from svc.base.errors import ConfigError
 from svc.base.toml import parse_toml
-from svc.config.awake_rules import MAX_AWAKE, AwakeRules, ModelRule, Schedule, read_rules, wanted_awake
+from svc.config.awake_rules import MAX_AWAKE, AwakeRules, ModelRule, Schedule, read_rules
 from svc.config.settings_file import load_awake_rules, load_settings
 
 MONDAY, SUNDAY = 7, 13  # of December 2026
@@ -28,15 +28,14 @@ def at(day, clock):
 
 
 def test_a_model_without_a_rule_sleeps_until_it_is_needed():
-    assert AwakeRules().wanted_awake("m", at(MONDAY, "12:00")) == (0, MAX_AWAKE)
-    assert AwakeRules().rule_of("m").wake_after == 5
+    assert AwakeRules().rule_at("m", at(MONDAY, "12:00")) == ModelRule("m", 0, MAX_AWAKE, 5)
 
 
 def test_every_key_of_a_rule_is_read():
     rules = rules_of('[[model]]\nname = "m"\nawake_min = 1\nawake_max = 3\nwake_after = 0.5\n')
     assert rules.models == (ModelRule("m", 1, 3, 0.5),)
-    assert rules.wanted_awake("m", at(MONDAY, "12:00")) == (1, 3)
-    assert rules.wanted_awake("other", at(MONDAY, "12:00")) == (0, MAX_AWAKE)
+    assert rules.rule_at("m", at(MONDAY, "12:00")) == ModelRule("m", 1, 3, 0.5)
+    assert rules.rule_at("other", at(MONDAY, "12:00")) == ModelRule("other", 0, MAX_AWAKE)
     assert rules.model_names() == {"m"}
 
 
@@ -44,7 +43,7 @@ def test_every_key_of_a_rule_is_read():
     ("clock", "awake"), [("07:59", 0), ("08:00", 2), ("17:59", 2), ("18:00", 0), ("00:00", 0), ("23:59", 0)]
 )
 def test_a_schedule_begins_at_its_first_minute_and_ends_before_its_last(clock, awake):
-    assert schedule("08:00", "18:00").wanted_awake("m", at(MONDAY, clock))[0] == awake
+    assert schedule("08:00", "18:00").rule_at("m", at(MONDAY, clock)).awake_min == awake
 
 
 @pytest.mark.parametrize(
@@ -61,19 +60,19 @@ def test_a_schedule_begins_at_its_first_minute_and_ends_before_its_last(clock, a
     ],
 )
 def test_a_schedule_over_midnight_belongs_to_the_day_on_which_it_begins(day, clock, awake):
-    assert schedule("22:00", "06:00", days='["mon", "sun"]').wanted_awake("m", at(day, clock))[0] == awake
+    assert schedule("22:00", "06:00", days='["mon", "sun"]').rule_at("m", at(day, clock)).awake_min == awake
 
 
 def test_a_whole_day_is_from_0_to_24():
     whole = schedule("00:00", "24:00", days='["mon"]')
-    assert [whole.wanted_awake("m", at(MONDAY, clock))[0] for clock in ("00:00", "23:59")] == [2, 2]
-    assert whole.wanted_awake("m", at(MONDAY + 1, "00:00"))[0] == 0
+    assert [whole.rule_at("m", at(MONDAY, clock)).awake_min for clock in ("00:00", "23:59")] == [2, 2]
+    assert whole.rule_at("m", at(MONDAY + 1, "00:00")).awake_min == 0
 
 
 def test_the_largest_of_overlapping_schedules_counts_and_replaces_awake_min():
-    rules = (ModelRule("m", awake_min=3),)
     day, noon = Schedule("m", 8 * 60, 18 * 60, awake=1), Schedule("m", 12 * 60, 13 * 60, awake=2)
-    awake = [wanted_awake(rules, (day, noon), "m", at(MONDAY, clock))[0] for clock in ("10:00", "12:30", "20:00")]
+    rules = AwakeRules((ModelRule("m", awake_min=3),), (day, noon))
+    awake = [rules.rule_at("m", at(MONDAY, clock)).awake_min for clock in ("10:00", "12:30", "20:00")]
     assert awake == [1, 2, 3]
 
 

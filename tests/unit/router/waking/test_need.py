@@ -2,9 +2,10 @@
 
 import pytest
 
+from svc.config.awake_rules import ModelRule
 from svc.router.balance.routing_table import build
 from svc.router.balance.target import Target
-from svc.router.waking.need import ModelInstances, ModelRules, instances_on_demand, need_of
+from svc.router.waking.need import ModelInstances, instances_on_demand, need_of
 from tests.unit.router.examples import target
 
 
@@ -13,7 +14,7 @@ def on_demand(name: str, status: str = "asleep", **more: object) -> Target:
 
 
 A, B, C = on_demand("a"), on_demand("b"), on_demand("c")
-DEFAULT = ModelRules()
+DEFAULT = ModelRule("m")
 
 
 def test_instances_are_found_by_what_they_do():
@@ -37,7 +38,7 @@ def test_instances_are_found_by_what_they_do():
 
 
 @pytest.mark.parametrize(
-    ("instances", "waiting", "oldest", "unchanged", "rules", "more"),
+    ("instances", "waiting", "oldest", "unchanged", "rule", "more"),
     [
         (ModelInstances(asleep=(A, B)), 0, 0, 99, DEFAULT, 0),
         (ModelInstances(asleep=(A, B)), 1, 0, 99, DEFAULT, 1),
@@ -46,21 +47,23 @@ def test_instances_are_found_by_what_they_do():
         (ModelInstances(awake=(A,), asleep=(B,)), 9, 4, 99, DEFAULT, 0),
         (ModelInstances(awake=(A,), asleep=(B,)), 9, 6, 99, DEFAULT, 1),
         (ModelInstances(awake=(A,), asleep=(B,)), 9, 60, 1, DEFAULT, 0),
-        (ModelInstances(awake=(A,), asleep=(B,)), 9, 60, 99, ModelRules(awake_max=1), 0),
+        (ModelInstances(awake=(A,), asleep=(B,)), 9, 60, 99, ModelRule("m", awake_max=1), 0),
         (ModelInstances(permanent=1, asleep=(B,)), 9, 6, 99, DEFAULT, 1),
         (ModelInstances(permanent=1, asleep=(B,)), 9, 1, 99, DEFAULT, 0),
-        (ModelInstances(asleep=(A, B, C)), 0, 0, 99, ModelRules(awake_min=2), 2),
-        (ModelInstances(awake=(A,), asleep=(B, C)), 0, 0, 99, ModelRules(awake_min=2), 1),
-        (ModelInstances(permanent=2, asleep=(B, C)), 0, 0, 99, ModelRules(awake_min=2), 0),
+        (ModelInstances(asleep=(A, B, C)), 0, 0, 99, ModelRule("m", awake_min=2), 2),
+        (ModelInstances(awake=(A,), asleep=(B, C)), 0, 0, 99, ModelRule("m", awake_min=2), 1),
+        (ModelInstances(permanent=2, asleep=(B, C)), 0, 0, 99, ModelRule("m", awake_min=2), 0),
         (ModelInstances(), 5, 9, 99, DEFAULT, 0),
     ],
 )
-def test_how_many_more_are_woken(instances, waiting, oldest, unchanged, rules, more):
-    assert need_of(instances, waiting, oldest, unchanged, rules).more == more
+def test_how_many_more_are_woken(instances, waiting, oldest, unchanged, rule, more):
+    assert need_of(instances, waiting, oldest, unchanged, rule).more == more
 
 
 def test_awake_instances_hear_of_the_requests_that_wait_and_are_held_by_the_rules():
     instances = ModelInstances(awake=(A, B), starting=(C,))
     assert not need_of(instances, 0, 0, 99, DEFAULT)
     assert need_of(instances, 3, 1, 99, DEFAULT).demanded == (A, B, C)
-    assert need_of(instances, 0, 0, 99, ModelRules(awake_min=1)).held == (A,)
+    assert need_of(instances, 0, 0, 99, ModelRule("m", awake_min=1)).held == (A,)
+    need = need_of(ModelInstances(awake=(A,), asleep=(B, C)), 9, 60, 99, ModelRule("m", awake_min=2))
+    assert (need.more, need.more_held) == (1, 1)

@@ -4,7 +4,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from svc.router.waking.need import ModelRules
+from svc.config.awake_rules import ModelRule
 from svc.router.waking.rules_file import CHECK_INTERVAL_SECONDS, RulesFile
 from tests.unit.router.examples import Clock
 
@@ -27,7 +27,7 @@ awake = 2
 def test_rules_are_read_again_and_the_last_valid_ones_stay(tmp_path: Path):
     path, clock = tmp_path / "svc.toml", Clock()
     rules = RulesFile(path, clock)
-    assert rules.rules_of("m", MONDAY_NOON).awake_min == 0
+    assert rules.rule_at("m", MONDAY_NOON).awake_min == 0
 
     def write(text: str) -> None:
         path.write_text(text)
@@ -35,9 +35,9 @@ def test_rules_are_read_again_and_the_last_valid_ones_stay(tmp_path: Path):
         clock.now += CHECK_INTERVAL_SECONDS
 
     write(RULES)
-    assert rules.rules_of("m", MONDAY_NOON) == ModelRules(2, 3, 9)
-    assert rules.rules_of("m", SUNDAY_NOON) == ModelRules(0, 3, 9)
+    assert rules.rule_at("m", MONDAY_NOON) == ModelRule("m", 2, 3, 9)
+    assert rules.rule_at("m", SUNDAY_NOON) == ModelRule("m", 0, 3, 9)
     write(RULES.replace("2", "no number"))
-    assert rules.rules_of("m", MONDAY_NOON).awake_min == 2
+    assert rules.rule_at("m", MONDAY_NOON).awake_min == 2
     write(RULES.replace("awake = 2", "awake = 1"))
-    assert rules.rules_of("m", MONDAY_NOON).awake_min == 1
+    assert rules.rule_at("m", MONDAY_NOON).awake_min == 1

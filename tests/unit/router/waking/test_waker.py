@@ -4,12 +4,12 @@ import threading
 from typing import Any
 
 from svc.base.errors import Unavailable
+from svc.config.awake_rules import ModelRule
 from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.waking.babysitters import SILENT, Acceptance, Babysitters, Refusal
-from svc.router.waking.need import ModelRules
 from svc.router.waking.offer import Offer
 from svc.router.waking.waker import HOLD_SECONDS, SILENCE_SECONDS, STATE_SECONDS, Waker
 from tests.unit.router.examples import Clock, state, target
@@ -41,13 +41,13 @@ class FakeBabysitters(Babysitters):
 class Site:
     """A router with sleeping instances a and b of the model m, and a request that waits."""
 
-    def __init__(self, rules: ModelRules | None = None) -> None:
+    def __init__(self, rule: ModelRule | None = None) -> None:
         self.clock = Clock()
         self.router = state(on_demand("a"), on_demand("b"), clock=self.clock)
         self.babysitters = FakeBabysitters()
-        rules = rules or ModelRules()
+        rule = rule or ModelRule("m")
         self.waker = Waker(
-            self.router, self.babysitters, lambda model, now: rules, self.clock, spawn=lambda work: work()
+            self.router, self.babysitters, lambda model, now: rule, self.clock, spawn=lambda work: work()
         )
         self.results: list[object] = []
         self.waiters: list[Waiter] = []
@@ -172,7 +172,7 @@ def test_babysitters_that_stay_silent_are_not_waited_for_without_end():
 
 
 def test_rules_keep_instances_awake():
-    site = Site(ModelRules(awake_min=1))
+    site = Site(ModelRule("m", awake_min=1))
     site.round()
     assert site.babysitters.sent == [
         {"a": {"waiting": 0, "oldest": 0.0, "by": site.router.event_reporter.source, "hold": HOLD_SECONDS}}
