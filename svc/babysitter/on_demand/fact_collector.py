@@ -60,7 +60,7 @@ class FactCollector:
             self.activity.restart()
         state, demand = snapshot.state, self.demands.current()
         self.knows_draining = state is LifecycleState.RELEASING and self._is_draining_known()
-        # Of an engine that is not ready, nothing is known: it may hang with requests that an earlier babysitter knew.
+        # Nothing is known of an engine that is not ready: it may hang with requests from before this babysitter.
         in_flight: int | None = None if state is LifecycleState.STARTING else 0
         if state in SERVING_STATES and self.config.on_demand:
             max_age = MAX_BUSY_LOAD_AGE_SECONDS if self.activity.in_flight else MAX_IDLE_LOAD_AGE_SECONDS

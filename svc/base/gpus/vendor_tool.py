@@ -1,4 +1,8 @@
-"""The contract of a vendor's tool: which commands report the GPUs, and how their outputs are read. Pure."""
+"""The contract of a vendor's tool: which commands report the GPUs, and how their outputs are read. Pure.
+
+To add a vendor: write a module with a `TOOL` beside this one, and add it to `reading.TOOLS`; add the variable that
+makes GPUs visible to `svc.supervision.launch`; test the reader with recorded outputs (tests/unit/base/gpus/outputs).
+"""
 
 from collections.abc import Callable, Sequence
 from typing import NamedTuple

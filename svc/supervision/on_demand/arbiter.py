@@ -40,10 +40,7 @@ class Arbiter:
         if record.report(facts, processes[name], now):
             self._count_use(record)
         if facts.gpus is not None:
-            holders = Room(self._host(processes, now)).holders
-            self._readings.take(
-                facts.gpus, lambda gpu, total: sum(held(i.program, total) for i in holders.get(gpu, {}).values()), now
-            )
+            self._readings.take(facts.gpus, Room(self._host(processes, now)).reserved, now)
         decision = self._plan(processes, now).decisions[name]
         record.facts = msgspec.structs.replace(facts, gpus=None)  # the reading is true only now
         record.obey(decision, now)

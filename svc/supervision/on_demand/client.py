@@ -39,8 +39,8 @@ class OnDemandClient:
         """Return what it would cost to wake an instance; nothing changes."""
         return msgspec.json.decode(self._call("svc.getOffer", name), type=Offer)
 
-    def host(self) -> dict[str, Any]:
-        """Return what is reserved on each GPU, and which instances wait for what: {"gpus", "instances"}."""
+    def state(self) -> dict[str, Any]:
+        """Return what is reserved on each GPU, and what each instance waits for: see `Arbiter.state`."""
         return msgspec.json.decode(self._call("svc.getOnDemand"))
 
     def _call(self, method: str, *params: Any) -> Any:

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal
 
+from svc.protocol.instance_names import SERVER_SUFFIX
 from svc.supervision.on_demand.facts import Demand, Facts
 from svc.supervision.on_demand.program import Program
 
@@ -22,8 +23,8 @@ class Instance:
 
     `gpus` are those that it uses, or, while it is stopped, those that its configuration fixes. `phase_seconds` is the
     time since it became awake, or since its load began. `wanted_seconds` is the time for which it has been wanted, but
-    not awake. `pause_seconds` remain until it may be started again after
-    the `failure` of its last start. `releasing_for` is the instance for which it is giving way.
+    not awake. `pause_seconds` remain until it may be started again after the `failure` of its last start.
+    `releasing_for` is the instance for which it is giving way.
     """
 
     program: Program
@@ -43,6 +44,11 @@ class Instance:
     def name(self) -> str:
         """Its program's name."""
         return self.program.name
+
+    @property
+    def short_name(self) -> str:
+        """Its name without the part that its program adds."""
+        return self.name.removesuffix(SERVER_SUFFIX)
 
     @property
     def holds_memory(self) -> bool:
@@ -73,6 +79,11 @@ class Instance:
     def queue(self) -> int:
         """The number of its requests: in flight, and waiting at routers."""
         return ((self.facts.in_flight or 0) if self.facts else 0) + self.demand.waiting
+
+    @property
+    def idle_seconds(self) -> float:
+        """How long it has been idle; 0 if it has requests, or if that is not known."""
+        return self.facts.idle_seconds if self.facts and not self.queue else 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

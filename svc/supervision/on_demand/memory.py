@@ -14,7 +14,6 @@ class Room:
 
     def __init__(self, host: Host) -> None:
         self.gpus = host.gpus
-        self.reserved: dict[int, int] = dict.fromkeys(host.gpus, 0)
         self.holders: dict[int, dict[str, Instance]] = {gpu: {} for gpu in host.gpus}
         for instance in host.instances.values():
             if instance.holds_memory and instance.program.has_resources:
@@ -23,28 +22,32 @@ class Room:
     def add(self, instance: Instance, gpus: Iterable[int]) -> None:
         """Reserve what an instance needs on these GPUs."""
         for gpu in gpus:
-            self.reserved[gpu] = self.reserved.get(gpu, 0) + held(instance.program, self.total(gpu))
             self.holders.setdefault(gpu, {})[instance.name] = instance
 
     def remove(self, instance: Instance) -> None:
         """Free what an instance holds."""
         for gpu in instance.gpus:
-            if self.holders.get(gpu, {}).pop(instance.name, None):
-                self.reserved[gpu] -= held(instance.program, self.total(gpu))
+            self.holders.get(gpu, {}).pop(instance.name, None)
 
     def total(self, gpu: int) -> int | None:
         """Return the memory of a GPU; None if it is unknown."""
         return self.gpus.get(gpu, UNKNOWN).total
 
+    def reserved(self, gpu: int, total: int | None) -> int:
+        """Return what instances hold on a GPU of this size."""
+        return sum(held(instance.program, total) for instance in self.holders.get(gpu, {}).values())
+
     def free(self, gpu: int) -> int:
         """Return the memory that is neither reserved nor used by others; of an unknown GPU, 1 if nothing holds it."""
-        return (self.total(gpu) or 1) - self.reserved.get(gpu, 0) - self.gpus.get(gpu, UNKNOWN).foreign
+        total = self.total(gpu)
+        return (total or 1) - self.reserved(gpu, total) - self.gpus.get(gpu, UNKNOWN).foreign
 
     def shortfall(self, program: Program, gpu: int) -> int:
         """Return how much more memory has to become free on a GPU before a program can start; at most 0 if it can."""
         total = self.total(gpu)
-        unreserved = (total or 1) - self.reserved.get(gpu, 0)
-        return max(held(program, total) - unreserved, needed(program, total) - self.free(gpu))
+        unreserved = (total or 1) - self.reserved(gpu, total)
+        free = unreserved - self.gpus.get(gpu, UNKNOWN).foreign
+        return max(held(program, total) - unreserved, needed(program, total) - free)
 
     def has_room(self, program: Program, gpus: Iterable[int]) -> bool:
         """Return whether a program can start on these GPUs now."""

@@ -44,7 +44,7 @@ def make_offer(host: Host, name: str) -> Offer:
         not victims,
         tuple(victim.name for victim in victims),
         round(seconds, 3),
-        min((v.facts.idle_seconds for v in victims if v.facts and not v.queue), default=0.0),
+        min((v.idle_seconds for v in victims if not v.queue), default=0.0),
         place.reason,
     )
 
@@ -75,8 +75,7 @@ def _seconds_until_free(victim: Instance, candidate: Instance, stay_factor: floa
 
 def _reload_cost(victim: Instance) -> float:
     """Return the time that a victim will need to load again, less for one that has not been used for long."""
-    idle_seconds = victim.facts.idle_seconds if victim.facts and not victim.queue else 0.0
-    return victim.load_seconds**2 / (victim.load_seconds + idle_seconds) if victim.load_seconds else 0.0
+    return victim.load_seconds**2 / (victim.load_seconds + victim.idle_seconds) if victim.load_seconds else 0.0
 
 
 def _remaining_load(instance: Instance) -> float:

@@ -5,7 +5,6 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from svc.protocol.instance_names import SERVER_SUFFIX
 from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room, gigabytes, held
 from svc.supervision.on_demand.victims import Answer, Readiness, gives_way, preference
@@ -134,10 +133,7 @@ class Placer:
             parts.append(f"has {gigabytes(max(room.free(gpu), 0))} of {gigabytes(total)} free")
         else:
             parts.append("is taken, and its size is unknown")
-        held_by = [
-            f"{h.name.removesuffix(SERVER_SUFFIX)} ({self._answer(h).reason})"
-            for h in room.holders.get(gpu, {}).values()
-        ]
+        held_by = [f"{h.short_name} ({self._answer(h).reason})" for h in room.holders.get(gpu, {}).values()]
         foreign = room.gpus[gpu].foreign if gpu in room.gpus else 0
         if foreign >= MIN_NAMED_BYTES:
             held_by.append(f"other processes ({gigabytes(foreign)})")

@@ -11,12 +11,11 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
-from svc.protocol.instance_names import SERVER_SUFFIX
 from svc.supervision.on_demand.facts import GpuReading
 from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room, gigabytes, needed
 from svc.supervision.on_demand.placement import Placement, Placer
-from svc.supervision.on_demand.victims import Readiness, is_put_to_sleep
+from svc.supervision.on_demand.victims import Readiness, must_sleep
 
 READING_TIMEOUT_SECONDS = 15.0  # without a reading for so long, an instance starts as if there were no vendor's tool
 MAX_CLAIMS = 4
@@ -54,7 +53,7 @@ class Planner:
         ]
         self.claims = 0
         self.slots = host.parallel_loads - len(loading)
-        self.first = ", ".join(short_name(i) for i in loading)  # what loads before the next candidate
+        self.first = ", ".join(i.short_name for i in loading)  # what loads before the next candidate
 
     def plan(self) -> Plan:
         """Return the plan."""
@@ -93,11 +92,11 @@ class Planner:
         if self.slots <= 0 and is_quick and not has_begun:
             return Decision("wait", f"{self.first} loads first")
         for victim in victims:
-            self.decisions[victim.name] = Decision("release", f"gives way to {short_name(candidate)}")
+            self.decisions[victim.name] = Decision("release", f"gives way to {candidate.short_name}")
             self.releasing[victim.name] = candidate.name
         if is_quick:
             self._take_slot(candidate)
-        names = ", ".join(short_name(victim) for victim in placement.victims)
+        names = ", ".join(victim.short_name for victim in placement.victims)
         return Decision("wait", f"{names} gives way; {placement.reason}")
 
     def _start(self, candidate: Instance, gpus: tuple[int, ...]) -> Decision:
@@ -122,7 +121,7 @@ class Planner:
 
     def _take_slot(self, candidate: Instance) -> None:
         self.slots -= 1
-        self.first = ", ".join(filter(None, (self.first, short_name(candidate))))
+        self.first = ", ".join(filter(None, (self.first, candidate.short_name)))
 
     def _depends_on_old_reading(self, placement: Placement) -> bool:
         """Return whether foreign memory that was measured earlier is among the reasons why others must give way."""
@@ -146,18 +145,13 @@ def is_candidate(instance: Instance) -> bool:
     return instance.program.on_demand and instance.is_wanted and instance.phase in ("stopped", "asleep")
 
 
-def short_name(instance: Instance) -> str:
-    """Return the instance's name without the part that its program adds."""
-    return instance.name.removesuffix(SERVER_SUFFIX)
-
-
 def make_plan(host: Host) -> Plan:
     """Return what each instance of the host has to do now."""
     return Planner(host).plan()
 
 
 def _default_decision(instance: Instance) -> Decision:
-    if is_put_to_sleep(instance):
+    if must_sleep(instance):
         return Decision("release", "is put to sleep")
     if instance.is_wanted and instance.phase == "restarting":
         return Decision("wait", instance.failure or "it has ended and starts again")

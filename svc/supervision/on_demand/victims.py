@@ -17,13 +17,11 @@ from typing import NamedTuple
 
 from svc.supervision.on_demand.host import Instance
 
-BETWEEN_REQUESTS_SECONDS = (
-    5.0  # an instance that has been idle for a shorter time may be in the middle of a conversation
-)
+BETWEEN_REQUESTS_SECONDS = 5.0  # an instance that was idle for less may be in the middle of a conversation
 # Multiples of the time that the resident needs to load again, which is what its leaving costs; the setting
 # `stay_factor` divides them.
 STAY_LOADS = 2.0  # a resident that was idle for longer is not expected to be used again soon
-PATIENCE_LOADS = 3.0  # an instance that has been waited for longer need not respect that
+MAX_WAIT_LOADS = 3.0  # a candidate that has been waited for longer does not wait for that any more
 MAX_LOAD_COST_SECONDS = 40.0  # longer loads count as so long, so that nothing waits for minutes
 MIN_STAY_FACTOR = 0.1  # a smaller one divides like this
 
@@ -50,7 +48,7 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
         return Answer(Readiness.NEVER, "is loaded first")
     if resident.phase == "stopping":
         return Answer(Readiness.LEAVING, "stopping")
-    if is_put_to_sleep(resident):
+    if must_sleep(resident):
         return Answer(Readiness.NOW, "is put to sleep")
     if reason := _permanent_reason(resident):
         return Answer(Readiness.NEVER, reason)
@@ -72,29 +70,27 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
 def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) -> float:
     """Return for how long a resident that was used a moment ago stays, if it is not used again; 0 if it can leave."""
     cost = min(resident.load_seconds, MAX_LOAD_COST_SECONDS) / max(stay_factor, MIN_STAY_FACTOR)
-    idle_seconds = resident.facts.idle_seconds if resident.facts and resident.queue == 0 else 0.0
-    return max(0.0, min(STAY_LOADS * cost - idle_seconds, PATIENCE_LOADS * cost - candidate.waited_seconds))
+    return max(0.0, min(STAY_LOADS * cost - resident.idle_seconds, MAX_WAIT_LOADS * cost - candidate.waited_seconds))
 
 
 def preference(resident: Instance, readiness: Readiness, candidate: Instance) -> tuple[float | str | bool, ...]:
     """Return the sort key of a victim: the smallest gives way first."""
-    idle_seconds = resident.facts.idle_seconds if resident.facts and resident.queue == 0 else 0.0
     return (
         readiness,
         resident.releasing_for != candidate.name,
         resident.queue > 0,
-        idle_seconds < BETWEEN_REQUESTS_SECONDS,
+        resident.idle_seconds < BETWEEN_REQUESTS_SECONDS,
         resident.use_share * resident.load_seconds,
-        -idle_seconds,
+        -resident.idle_seconds,
         resident.name,
     )
 
 
-def is_put_to_sleep(instance: Instance) -> bool:
+def must_sleep(instance: Instance) -> bool:
     """Return whether an instance has to go to sleep although no other one wants its place."""
-    wishes = instance.facts is not None and instance.facts.sleep and not instance.demand.waiting
+    is_asked = instance.facts is not None and instance.facts.sleep and not instance.demand.waiting
     phases = ("awake",) if instance.program.sleeps_running else ("loading", "awake")  # a wake is not interrupted
-    return wishes and instance.program.on_demand and instance.phase in phases
+    return is_asked and instance.program.on_demand and instance.phase in phases
 
 
 def _permanent_reason(resident: Instance) -> str:

@@ -120,7 +120,7 @@ def test_counted_gpus_are_chosen_at_each_start_and_leave_no_trace(asleep, babysi
     a.await_start()
     counted.await_start()
     wait_until(lambda: asleep.log("counted").splitlines()[-1:] == ["GPUS 1"])
-    assert counted.client.host()["gpus"][1]["reserved"] == {"counted:server": 30 * GB}
+    assert counted.client.state()["gpus"][1]["reserved"] == {"counted:server": 30 * GB}
     assert isinstance(before, SupervisordConfig)
     assert asleep.client.configuration() == before
     asleep.client.start("other:server")
@@ -162,7 +162,7 @@ def test_an_engine_that_sleeps_by_itself_is_woken_and_not_stopped(asleep, babysi
     assert engine.report("asleep", wanted=True).action == "wake"
     engine.report("starting", wanted=True)
     engine.report("running")
-    assert engine.client.host()["instances"]["engine:server"]["phase"] == "awake"
+    assert engine.client.state()["instances"]["engine:server"]["phase"] == "awake"
     assert asleep.client.process("engine:server").pid == pid
 
 
@@ -171,10 +171,10 @@ def test_an_engine_that_sleeps_by_itself_is_woken_and_not_stopped(asleep, babysi
 )
 def test_malformed_facts_are_refused_and_change_nothing(asleep, babysitter, facts):
     a = babysitter("a")
-    before = a.client.host()
+    before = a.client.state()
     with pytest.raises(CommandError, match="a:server"):
         a.client._call("svc.onDemand", a.name, facts)
-    assert a.client.host()["instances"].keys() == before["instances"].keys()
+    assert a.client.state()["instances"].keys() == before["instances"].keys()
     assert asleep.state("a:server") == "STOPPED"
 
 

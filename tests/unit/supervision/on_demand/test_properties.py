@@ -6,7 +6,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from svc.supervision.on_demand.program import Program
-from svc.supervision.on_demand.victims import PATIENCE_LOADS
+from svc.supervision.on_demand.victims import MAX_WAIT_LOADS
 from tests.unit.supervision.on_demand.simulated_host import STEP_SECONDS, Engine, SimulatedHost
 
 GB = 10**9
@@ -149,7 +149,7 @@ def test_every_demand_that_can_ever_fit_is_started_in_time(case):
     longest_load = max(engine.load_seconds for engine in engines)
     turn = (
         longest_load
-        + PATIENCE_LOADS * longest_load / arguments["stay_factor"]
+        + MAX_WAIT_LOADS * longest_load / arguments["stay_factor"]
         + max(engine.program.min_awake for engine in engines)
         + len(requests) / arguments["stay_factor"]
         + MAX_REQUEST_SECONDS
