@@ -125,7 +125,7 @@ def goes_on(rest: str, answer: str) -> bool:
 
 
 def compared_part(rest: str) -> str:
-    """Return the part of the rest that an engine must repeat."""
+    """Return the beginning of the rest, which an engine must repeat to pass the probe."""
     return rest[:COMPARED_CHARACTERS].rstrip()
 
 

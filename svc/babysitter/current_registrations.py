@@ -49,7 +49,7 @@ class CurrentRegistrations:
         return wanted
 
     def _warn_of_models(self, count: int, registered: int) -> None:
-        """Log, once for each `count`, that the registration omits models, for which the router then has no instance."""
+        """Log once for each `count` that the registration omits models, so that the router has no instance for them."""
         if registered < count != self._models_warned_of:
             self._models_warned_of = count
             log.warning(

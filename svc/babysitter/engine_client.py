@@ -72,7 +72,7 @@ class EngineClient:
         return answer.status_code, answer.content.decode("utf-8", "replace")
 
     def request(self, method: str, url: str, timeout: float) -> tuple[int, str]:
-        """Send a request without a body; return the status code, 0 without an answer in `timeout` s, and the body."""
+        """Send a request without a body; return the status code (0 if none comes in `timeout` seconds) and the body."""
         try:
             answer = fetch(method, url, timeout, total=timeout, verify=False, headers=bearer(self.key))
         except requests.RequestException:

@@ -14,8 +14,8 @@ NO_ANSWER = "it does not answer"
 class Readiness:
     """The result of one check: the engine's models if it is ready for requests, else the reason why it is not.
 
-    `misconfigured` means that the engine becomes ready only after a setting has been changed, `sleeping` that it does
-    so only when it is woken.
+    `misconfigured` means that the engine becomes ready only after a setting has been changed, and `sleeping` that it
+    becomes ready only when it is woken.
     """
 
     models: Models = dataclasses.field(default_factory=list)

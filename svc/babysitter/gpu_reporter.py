@@ -1,4 +1,4 @@
-"""Reads the GPUs of this host and reports them: one babysitter of a site does this, the others see that it is done."""
+"""Reads the GPUs of this host and reports them. One babysitter of a site does this; when it ends, another one does."""
 
 import fcntl
 import logging
@@ -63,7 +63,7 @@ class GpuReporter:
         self._complaint: str | None = None  # the problem that was logged last; None before the first reading
 
     def run_round(self) -> float:
-        """Read the GPUs, write them to the file and send them, unless another babysitter of the site does."""
+        """Read the GPUs, write them to the file and send them, unless another babysitter of the site does so."""
         if not self._reader.is_installed():
             self._end()
             return SEARCH_INTERVAL_SECONDS
@@ -82,7 +82,7 @@ class GpuReporter:
         return pause
 
     def _is_reader(self) -> bool:
-        """Return whether this babysitter holds the lock, or takes it now; the kernel frees it when its holder ends."""
+        """Take the lock if it is free; return whether this babysitter holds it. The kernel frees it when that ends."""
         if self._lock is not None:
             return True
         descriptor = -1

@@ -35,7 +35,7 @@ class LifecycleState(Enum):
     def status(self) -> str:
         """Return the status to report to the registry: `draining` for states that the registry does not know.
 
-        With it, the instance gets no new requests.
+        With the status `draining`, the instance gets no new requests.
         """
         return "draining" if self in (LifecycleState.HUNG, LifecycleState.RELEASING) else self.value
 

@@ -15,7 +15,7 @@ from svc.config.instance.model import InstanceConfig
 
 log = logging.getLogger(__name__)
 MODEL_LIST_INTERVAL_SECONDS = 5.0  # time between two reads of a running engine's model list
-# The model list is read in these states. An engine that sleeps may be woken by another program.
+# The model list is read in these states. ASLEEP is one of them because another program may wake the engine.
 LISTED_STATES = (LifecycleState.STARTING, LifecycleState.RUNNING, LifecycleState.HUNG, LifecycleState.ASLEEP)
 # Only these fields of a model are compared, because other fields contain times and random numbers (vLLM's `created` and
 # `permission`).
@@ -41,8 +41,8 @@ class Monitor:
     """Keeps `snapshot` up to date as its only writer, and carries out the actions of the lifecycle table.
 
     `effects` maps each action to the function that carries it out; only the one for DEREGISTER may block. `observe` is
-    called with each event of the lifecycle, before its actions. `models` are expected of an instance on demand that has
-    not run yet. With `on_demand`, an instance whose process was stopped is asleep.
+    called with each event of the lifecycle, before its actions. `models` returns the models that an instance on demand
+    probably has, as long as it has not run. With `on_demand`, an instance whose process was stopped is asleep.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class Monitor:
                 self._apply(LifecycleEvent.READY, process_stage=before.process_stage, models=tuple(models))
 
     def _apply_sleep(self, before: InstanceSnapshot) -> None:
-        """Apply the event if the engine sleeps or has been woken, without an order of this babysitter."""
+        """Apply the event if the engine has fallen asleep or woken although this babysitter did not order it."""
         asleep = before.state is LifecycleState.ASLEEP
         if self.engine_status.sleeping and not asleep:
             self._apply(LifecycleEvent.SLEEPS, process_stage=before.process_stage)

@@ -45,7 +45,7 @@ class Registrar:
         self.last_heartbeat: float | None = None  # when the registry last accepted all registrations
         self.refusal: SvcError | None = None  # why a registry refused a registration in the last round
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
-        self._statuses: dict[str, str] = {}  # name -> the status that the registry has accepted last
+        self._statuses: dict[str, str] = {}  # name -> the last status that the registry has accepted
         self._sent: dict[str, None] = {}  # names of all registrations that were sent, whatever the answer
         self._lock = threading.Lock()  # held by rounds and by `deregister`, so that no round registers a name after it
         self._ended = False
@@ -90,7 +90,7 @@ class Registrar:
         return not self._ended and all(registration.name in self._accepted for registration in self.wanted())
 
     def accepted_status(self, name: str) -> str:
-        """Return the status of a name that the registry has accepted last; "" if it has accepted none."""
+        """Return the last status of a name that the registry has accepted; "" if it has accepted none."""
         return self._statuses.get(name, "")
 
     def deregister(self, timeout: float = DEREGISTER_TIMEOUT_SECONDS) -> None:

@@ -52,8 +52,9 @@ def registrations(
 ) -> list[Registration]:
     """Return the current registrations: the babysitter's, and also the instance's while its state is known.
 
-    `continues` says whether the engine continues the beginning of an answer, and `continues_messages` whether it does
-    so on /v1/messages. Only a proof is registered. `on_demand` is the metadata of an instance on demand.
+    `continues` says whether a probe has proved that the engine continues an answer that breaks off, and
+    `continues_messages` whether it does so on /v1/messages. Each is registered only if it is true. `on_demand` is the
+    metadata of an instance on demand.
     """
     url = babysitter_url(config.url)
     shared = {

@@ -128,7 +128,7 @@ def ancestors(pid: int) -> Iterator[int]:
 
 
 def descendants(pid: int) -> set[int]:
-    """Return the pids of all processes that a process has started, and that those have started, while they run."""
+    """Return the pids of the running descendants of a process: its child processes, theirs, and so on."""
     parents: dict[int, int] = {}
     for other in process_ids():
         with suppress(OSError):  # the process has ended

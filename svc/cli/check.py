@@ -28,7 +28,7 @@ def command(tomls: tuple[str, ...]) -> None:
 
     Reports every error of every file, and names and ports that collide. Paths of models that are not on
     this machine are warnings, because the files may be for another machine; so are instances with
-    [resources] that this machine's GPUs cannot hold, or not together. Unless the instances use
+    [resources] that this machine's GPUs cannot hold, alone or together. Unless the instances use
     this site's registry alone, a line shows the registries that they use.
     """
     site_settings, problems = _settings()

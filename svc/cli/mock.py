@@ -163,7 +163,7 @@ def command(
 
     With --gpu-memory and --gpu-state it takes memory on simulated GPUs, which are created by `svc mock-gpus`. What does
     not fit ends it with an error of CUDA and the code 1. As with vLLM, POST /sleep?level=1 gives the memory back and
-    aborts what is in flight, POST /wake_up takes it again, and GET /is_sleeping tells; a mock that sleeps refuses
+    aborts what is in flight, POST /wake_up takes it again, and GET /is_sleeping reports it; a mock that sleeps refuses
     requests.
 
     /metrics counts the tokens that it has generated and the requests that it serves.

@@ -14,7 +14,7 @@ from svc.site.access import router_url as site_router_url
 
 
 def router_operator(router_url: str | None, key_file: str | None) -> RouterOperator:
-    """Return a client of the router in these options, else of the site's first router."""
+    """Return a client of the router that the options name, or else of the site's first router."""
     url = site_router_url(settings(launch={"router_url": router_url})).split(",")[0]
     headers = {"Authorization": f"Bearer {_read_key(key_file)}"} if key_file is not None else {}
     return RouterOperator(url, headers, operator_user())

@@ -25,7 +25,7 @@ from svc.protocol.event import OPERATOR_USER_HEADER
 
 TIMEOUT_SECONDS = 30.0
 CORRECT_URL = "correct --router-url or ROUTER_URL"
-UNKNOWN_PATH_CODE = "path_not_relayed"  # of a router that does not have the endpoint
+UNKNOWN_PATH_CODE = "path_not_relayed"  # the error code of a router that does not have the endpoint
 ERRORS_BY_STATUS: dict[int, type[SvcError]] = {
     400: BadRequest,
     401: Unauthorized,

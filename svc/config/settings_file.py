@@ -43,7 +43,7 @@ def load_settings(
     tables = {section: table for section, table in document.items() if section in SECTIONS and isinstance(table, dict)}
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     if toml is not None and any(section in document for section in awake_rules.SECTIONS):
-        values["router"][AWAKE_RULES_FIELD] = f"{toml.parent.name}/{toml.name}"  # from the site's directory
+        values["router"][AWAKE_RULES_FIELD] = f"{toml.parent.name}/{toml.name}"  # relative to the site's directory
     for section, cls in SECTIONS.items():
         for field in dataclasses.fields(cls):
             for source, raw in _sources(section, field, tables, toml, environ or {}, flags or {}):

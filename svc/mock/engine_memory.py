@@ -42,7 +42,7 @@ class EngineMemory:
             self.file.report(kind, name=self.name, pid=self.pid, gpus=self.options.gpus, **fields)
 
     def _hold(self, memory: int, event: str) -> None:
-        """Hold `memory` bytes on each GPU instead of what is held; the event is reported in the order of the holds."""
+        """Hold `memory` bytes on each GPU, instead of the present amount. Events are in the order of the changes."""
         if self.file is not None:
             with self.file.changed() as state:
                 state.take(self.pid, self.options.gpus, memory)

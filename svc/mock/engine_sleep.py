@@ -41,7 +41,7 @@ class EngineSleep:
             raise Unavailable("the engine is asleep; wake it with POST /wake_up", code="engine_asleep")
 
     def sleep(self, request: MockRequest) -> Reply:
-        """Free the GPU memory. The requests in flight are aborted by the caller, who compares `sleeps`."""
+        """Free the GPU memory. The caller aborts the requests in flight when `sleeps` has changed."""
         if (level := parse_qs(request.query).get("level", ["1"])[-1]) != "1":
             raise BadRequest(f"cannot sleep at level {level}: the mock has level 1 only")
         if self._awake_at is not None:
@@ -51,7 +51,7 @@ class EngineSleep:
         return EMPTY_REPLY
 
     def wake_up(self, request: MockRequest) -> Reply:
-        """Take the GPU memory again and reply when the engine works; wake-ups at the same time take the time of one."""
+        """Take the GPU memory again and reply when the engine works; several wake-ups at once take as long as one."""
         if self._awake_at is None:
             try:
                 self.memory.take("wake")

@@ -43,7 +43,7 @@ class Allocation:
 
     gpu: int
     pid: int
-    started: int  # the start of the process, by which it is told from a later one with the same pid
+    started: int  # when the process started; a later process with the same pid has another time
     memory: int
 
     @property
@@ -97,7 +97,7 @@ class GpuStateFile:
         return self.path.with_suffix(".events.jsonl")
 
     def create(self, count: int, memory_total: int, name: str = "Mock GPU") -> None:
-        """Write a file with `count` GPUs that nobody uses."""
+        """Write a file with `count` unused GPUs."""
         gpus = [
             MockGpu(index, f"GPU-00000000-0000-4000-8000-{index:012x}", name, memory_total) for index in range(count)
         ]

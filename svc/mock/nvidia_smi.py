@@ -1,6 +1,6 @@
 """A fake `nvidia-smi` for simulated GPUs: `python -m svc.mock.nvidia_smi FILE ARGUMENTS`.
 
-It knows what programs ask the real one: `--query-gpu`, `--query-compute-apps`, `--format=csv` with `noheader` and
+It has the options that programs use: `--query-gpu`, `--query-compute-apps`, `--format=csv` with `noheader` and
 `nounits`, `--id`, and `-L`. Output, errors and exit codes have the form of the real program.
 """
 
@@ -78,7 +78,7 @@ PROCESS_COLUMNS: dict[str, Column] = {
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Print what is asked about the GPUs of a file; return the exit code."""
+    """Print what the arguments request about the GPUs of a file; return the exit code."""
     parser = argparse.ArgumentParser(prog="nvidia-smi", allow_abbrev=False)
     parser.add_argument("file", type=Path)
     parser.add_argument("--query-gpu")

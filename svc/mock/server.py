@@ -41,7 +41,7 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 def serve(options: MockOptions) -> None:
     """Load, and serve until SIGTERM or Ctrl-C; raise CommandError if the port cannot be opened.
 
-    While it loads, nothing listens, as with vLLM. A SIGTERM ends the process at once then.
+    While the mock loads, its port is closed, as vLLM's is, and a SIGTERM ends it at once.
     """
     memory = _load(options)
     listener = _listen(options.host, options.port)
@@ -66,7 +66,7 @@ def serve(options: MockOptions) -> None:
 
 
 def _load(options: MockOptions) -> EngineMemory:
-    """Take the GPU memory, and the time that loading takes; exit with 1 if the memory does not fit."""
+    """Take the GPU memory, and wait for the time that loading takes; exit with 1 if the memory does not fit."""
     file = GpuStateFile(Path(options.gpu.state)) if options.gpu.state else None
     memory = EngineMemory(options.gpu, options.name, os.getpid(), file)
     try:

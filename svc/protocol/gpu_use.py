@@ -1,4 +1,4 @@
-"""Who uses the GPUs of each host, from the reports that a registry lists. Pure."""
+"""What uses the GPUs of each host, from the reports that a registry lists. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
@@ -7,7 +7,7 @@ from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
 
 
 class GpuUse(NamedTuple):
-    """A GPU, and who uses it.
+    """A GPU, and what uses it.
 
     `held`: instance -> bytes of its processes; None if the vendor's tool does not report them. `strangers`: the
     processes of no instance.

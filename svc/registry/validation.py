@@ -93,7 +93,7 @@ def parse_load(body: bytes) -> InstanceLoad:
 
 
 def parse_gpus(body: bytes) -> GpuReport:
-    """Return the report about the GPUs of a host in a body, as `parse_load` does."""
+    """Return the report about the GPUs of a host in a request's body. The rules are those of `parse_load`."""
     if len(body) > MAX_REPORT_BYTES:
         raise BadRequest(f"gpus: a report may have {MAX_REPORT_BYTES >> 10} KB", param="gpus")
     return _decoded(decode_gpus, body)

@@ -37,7 +37,7 @@ class RenderPaths:
         return ini.bare(name) if os.path.isabs(name) else HERE + ini.bare(name)
 
     def work_dir(self, path: str) -> str:
-        """Return `path`, the work_dir of a TOML file, as a value in a supervisord file; it is relative to the site."""
+        """Return a TOML file's work_dir, absolute or relative to the site, as a value in a supervisord file."""
         if os.path.isabs(path):
             return ini.bare(path)
         return f"{self.bare(self.site)}/{ini.bare(path)}" if path else self.bare(self.site)

@@ -141,7 +141,7 @@ def _instance(config: InstanceConfig, settings: Settings, paths: RenderPaths) ->
 
 
 def _own_environment(config: InstanceConfig) -> dict[str, str]:
-    """Return the TOML's variables. Encoded ones win over those that `svc launch` sets for an instance's GPUs."""
+    """Return the TOML's variables, encoded if needed: encoded ones override those that `svc launch` sets for GPUs."""
     own = config.env
     return dict(shim_variables.encoded(*item) for item in own.items()) if config.resources else own
 

@@ -110,7 +110,7 @@ class RolloutContext:
             )
 
     def _cure(self, name: str, models: Collection[str]) -> str:
-        """Return what keeps the models of the instance `name` available: it may sleep, or another one may wake."""
+        """Return what the user can do so that the instance `name` may stop without downtime of its `models`."""
         if (component := self.components.get(name)) and component.on_demand:
             first = f"put it to sleep first (`svc sleep {name} --wait`)"
             return f"{first}: requests then wait until it is awake again; or give --allow-downtime"

@@ -100,7 +100,8 @@ def difference(
 ) -> list[GroupChange]:
     """Return a change for each group that differs, sorted by name.
 
-    `stale_configs` are the instances whose babysitters have not loaded the current TOML. `asleep` are those that sleep.
+    `stale_configs` are the instances whose babysitters have not loaded the current TOML.
+    `asleep` are the instances that sleep.
     """
     changes = [_group_change(name, running, wanted, stale_configs) for name in sorted({*running, *wanted})]
     return [

@@ -79,8 +79,8 @@ def read_this_host(
 ) -> Reading | None:
     """Return the last reading of the site's babysitter if it still counts, else read the GPUs within `timeout` seconds.
 
-    So a tool that hangs in the driver, and that the babysitter does not start again, is not started by each command
-    either. `var` is the site's state directory, and `now` is in Unix seconds.
+    If a tool hangs in the driver, the babysitter does not start it again; by its reading, a command does not start the
+    tool either. `var` is the site's state directory, and `now` is in Unix seconds.
     """
     path = var / READING_FILE
     with suppress(OSError, msgspec.MsgspecError):

@@ -137,7 +137,7 @@ def _answers_health_check(component: Component) -> bool:
 def _babysitter_reports(components: Iterable[Component], states: Mapping[str, str]) -> dict[str, Mapping[str, Any]]:
     """Return a dict from each instance whose server and babysitter run to the content of the babysitter's /info.
 
-    Of an on-demand instance, the babysitter is enough.
+    For an on-demand instance, it is enough that the babysitter runs.
     """
     needed = {c: (c.babysitter_program,) if c.on_demand else c.programs for c in components if c.kind == "babysitter"}
     running = [c for c, programs in needed.items() if all(states.get(name) == "RUNNING" for name in programs)]

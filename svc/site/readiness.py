@@ -38,8 +38,9 @@ class Observation:
     """The state of supervisord, the components and the router at one moment.
 
     `not_ready` maps the names of components that are not ready for a known reason, such as an engine that still loads,
-    to the reason. `refused` does so for components that the registry refuses. `drained` has the names of components
-    that an operator has drained. `on_demand` maps on-demand instances whose babysitters answer to their states.
+    to the reason. `refused` maps the names of components that the registry refuses to the reason. `drained` has the
+    names of components that an operator has drained. `on_demand` has the state of each on-demand instance whose
+    babysitter answers.
     """
 
     states: Mapping[str, str]  # full name of a program -> its state in supervisord

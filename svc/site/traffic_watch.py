@@ -74,7 +74,7 @@ def _scrape(router: RouterClient) -> RouterScrape | str:
 
 
 def _gpus(registry: RegistryClient | None) -> dict[str, HostUse]:
-    """Return the GPUs of each host; {} if no registry answers, or an older one that lists none."""
+    """Return the GPUs of each host; {} if no registry answers, or if an older registry answers, which lists none."""
     try:
         return use_by_host(registry.gpus()) if registry else {}
     except SvcError:

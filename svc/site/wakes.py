@@ -22,7 +22,7 @@ RUNNING, UNREGISTERED = "running", "not registered"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """What is to wake or to sleep: an instance, or any instance of a model. `services` are those that it may be."""
+    """An instance, or any instance of a model, that is to wake or to sleep. `services`: the instances in question."""
 
     name: str
     services: tuple[str, ...]
@@ -129,7 +129,7 @@ def _state_text(name: str, service: Mapping[str, Any], with_name: bool) -> str:
 
 
 def _reason(service: Mapping[str, Any]) -> str:
-    """Return what an instance waits for, as its babysitter reports it; "" if this machine does not reach that."""
+    """Return what an instance waits for, as its babysitter reports; "" if the babysitter cannot be reached."""
     url = service.get("babysitter_url")
     try:
         offer = fetch("GET", f"{url}/wake", HTTP_TIMEOUT_SECONDS).json() if url else None

@@ -117,7 +117,7 @@ class RpcInterface:
         A program whose engine sleeps by itself is not stopped; true then means that the engine may be put to sleep.
 
         @param string name  Name of the instance's program ('qwen:server')
-        @return boolean     False if it has to stay, for example because nobody waits for its place any more
+        @return boolean     False if it has to stay, for example because no instance waits for its place any more
         """
         self._refuse_when_shutting_down()
         return self._extension.instances.put_to_sleep(name)

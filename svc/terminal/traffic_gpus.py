@@ -11,7 +11,7 @@ HEAD = ("GPU", "MEMORY", "BUSY", "TEMP", "POWER", "HELD BY")
 OPTIONAL_COLUMNS = ("POWER", "TEMP")  # dropped in this order on a narrow terminal
 BAR_COLUMNS = 10
 MIN_HOLDER_COLUMNS = 12
-COLUMNS_BESIDE_HOLDERS = 62  # of a host with a short name
+COLUMNS_BESIDE_HOLDERS = 62  # width of the other columns, for a host with a short name
 GB = 1e9  # decimal, as in gpu_memory
 
 

@@ -46,7 +46,7 @@ def models(port: int) -> set[str]:
 
 @pytest.fixture
 def llamas(site):
-    """Return a site with two real models on demand, of which one has room, and gives it up at once."""
+    """Return a site with two real models on demand and room for one, which makes room for the other at once."""
     with (site.root / "config" / "svc.toml").open("a") as file:
         file.write("[on_demand]\nstay_factor = 1000\n")
     for name in NAMES:

@@ -11,12 +11,12 @@ from svc.babysitter.engine_load import EngineLoadReader
 from svc.babysitter.health_rules import UNKNOWN_LOAD, generated_between
 from svc.babysitter.load_metrics import parse_load
 
-READ_TIMEOUT_SECONDS = 2.0  # a babysitter that reports later than every 5 seconds counts as gone
+READ_TIMEOUT_SECONDS = 2.0  # short, because a babysitter that does not report every 5 seconds counts as gone
 MIN_AGE_SECONDS = 1.0  # of a reading that is no page of metrics: each would be a request to llama.cpp or to the router
 
 
 class Activity:
-    """Reads what the engine (else the router) reports: call `read` again and again while the instance runs.
+    """Reads the requests in flight from the engine, or else from the router. Call `read` again and again while it runs.
 
     `probes` returns the number of probes that the babysitter has sent, and whether one is in flight.
     """
@@ -57,7 +57,7 @@ class Activity:
             load = self._reader.read(max_age)
             running = load.running if load.running is not None else self._in_metrics(max_age)
         sent, is_probed = self._probes()
-        has_probed = is_probed or sent != self._sent  # one that has just ended may still be in the metrics
+        has_probed = is_probed or sent != self._sent  # a probe that has just ended may still be in the metrics
         if running is None or running > has_probed or (not has_probed and generated_between(self._load, load)):
             self._last_active = self._clock()
         if running and is_probed:
@@ -66,7 +66,7 @@ class Activity:
         return running
 
     def _in_metrics(self, max_age: float) -> int | None:
-        """Return the number of requests by the metrics of engines that have no counter of tokens, such as TGI."""
+        """Return the number of requests in the metrics of an engine that has no counter of tokens, such as TGI."""
         page = self._reader.page.read(max_age)
         sample = parse_load(page[1]) if page else None
         return sample.running + sample.waiting if sample else None

@@ -1,4 +1,4 @@
-"""Build the parts of an instance on demand, or with GPUs, whose program supervisord runs."""
+"""Builds the parts of an instance that supervisord runs and that is on demand or has GPUs."""
 
 import logging
 import time
@@ -52,7 +52,7 @@ class Assembly:
         return list(expected_models(self.config, self._last)) if self.config.on_demand else []
 
     def check(self, check: Check) -> Check:
-        """Return the readiness check, extended by that of a sleeping engine if the engine itself sleeps."""
+        """Return the readiness check; for an engine with a sleep mode, one that first asks the engine if it sleeps."""
         return self._engine.before(check) if self._engine else check
 
     def observe(self, before: LifecycleState, event: LifecycleEvent, after: LifecycleState) -> None:

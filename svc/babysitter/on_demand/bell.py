@@ -1,7 +1,8 @@
-"""A bell for the babysitters of a site: one touches a file, and the others look for orders at once.
+"""A bell for the babysitters of a site: one of them touches a file, and the others begin a round at once.
 
-Without it, an instance that is to give way, or whose turn it is, would learn that at its next round. The kernel's
-inotify reports the touch, so waiting for it costs nothing. If it does not work, the rounds go on as ever.
+Without the bell, an instance that has to give way, or whose turn it is, would get its order only in its next regular
+round. The kernel's inotify reports the touch, so waiting for it costs nothing. If inotify does not work, there are only
+the regular rounds.
 """
 
 import contextlib
@@ -18,12 +19,12 @@ log = logging.getLogger(__name__)
 FILE_NAME = "on_demand.bell"
 IN_ATTRIB = 0x4  # inotify's event for a changed time of modification
 EVENT_BYTES = 4096
-WAIT_SECONDS = 30.0  # then the file is watched anew, in case it was replaced
+WAIT_SECONDS = 30.0  # after this time the file is watched anew, in case it was replaced
 PAUSE_SECONDS = 0.05  # between two reactions
 
 
 class Bell:
-    """Touches the file at `path` in `ring`. `wait` waits for a touch by whatever process, then calls `rung`."""
+    """`ring` touches the file at `path`. `wait` waits until any process touches it, then calls `rung`."""
 
     def __init__(self, path: Path, rung: Callable[[], object]) -> None:
         self._path = path
@@ -32,7 +33,7 @@ class Bell:
         self._descriptor = -1
 
     def ring(self) -> None:
-        """Have all babysitters of the site look for orders."""
+        """Have all babysitters of the site begin a round."""
         with contextlib.suppress(OSError):
             os.utime(self._path)
 

@@ -12,16 +12,17 @@ import msgspec
 from svc.supervision.on_demand.facts import Demand
 
 LEASE_SECONDS = 3.0
-MAX_SENDERS = 64  # further ones replace the sender whose lease ends first: anyone may choose a name
+MAX_SENDERS = 64  # then the lease that ends first is replaced; limited because anyone may invent names
 MAX_SENDER_LENGTH = 128
 MAX_WAITING = 10**6
 MAX_SECONDS = 10.0**6
 
 
 class WakeRequest(msgspec.Struct, frozen=True):
-    """The body of POST /wake: `waiting` requests, the oldest since `oldest` s, and `hold` s to stay awake.
+    """The body of POST /wake: the requests that wait, and how long the instance is to stay awake.
 
-    `by` names the sender. What a sender leaves out stays as it sent it before.
+    `waiting` is the number of requests, `oldest` the seconds for which the oldest of them has waited, and `hold` the
+    seconds to stay awake. `by` names the sender. A field that is left out keeps the value of the sender's last request.
     """
 
     waiting: Annotated[int, msgspec.Meta(ge=0, le=MAX_WAITING)] | None = None
@@ -66,7 +67,7 @@ class Demands:
         self._leases[request.by] = lease
 
     def current(self) -> Demand | None:
-        """Return the sum of what waits, the age of the oldest request and the longest hold; None without a demand."""
+        """Return the number of waiting requests, the age of the oldest and the longest hold; None without a demand."""
         now = self._clock()
         self._forget_ended(now)
         leases = self._leases.values()
@@ -78,7 +79,7 @@ class Demands:
         return Demand(sum(lease.waiting for lease in waiting), oldest, max(0.0, hold))
 
     def end_waiting(self) -> None:
-        """Forget what waits, because the instance serves now: routers send the requests, or what still waits."""
+        """Forget the waiting requests, because the instance serves now. Routers report again those that still wait."""
         self._leases = {
             sender: dataclasses.replace(lease, waiting=0, waiting_until=float("-inf"))
             for sender, lease in self._leases.items()

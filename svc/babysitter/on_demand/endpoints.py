@@ -32,7 +32,7 @@ def install(
     def wake() -> tuple[Response, int]:
         """Wake the instance for requests that wait, or keep it awake.
 
-        A router sends this again every second; what it has sent before ends after three.
+        A router repeats its demand every second; a demand that is not repeated ends after three seconds.
         """
         config = monitor.config
         _check_key(config, key())

@@ -24,9 +24,9 @@ Request = Callable[[str, str, float], tuple[int, str]]  # method, URL, timeout -
 
 
 class EngineSleep:
-    """Puts the engine at the first of `urls` that answers to sleep, and wakes it, in the background.
+    """Puts an engine to sleep and wakes it, in the background. The engine is at the first of `urls` that answers.
 
-    `request` sends a request to the engine. Each takes at most `timeout` seconds.
+    `request` sends a request to the engine. Each request takes at most `timeout` seconds.
     """
 
     def __init__(self, urls: Sequence[str], request: Request, timeout: float = TIMEOUT_SECONDS) -> None:
@@ -47,7 +47,7 @@ class EngineSleep:
             threading.Thread(target=self._run, args=(action, done), name=f"engine {action}", daemon=True).start()
 
     def before(self, check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-        """Return a check that does not call `check` while the engine sleeps or wakes up: it lists its models then."""
+        """Return a check that skips `check` while the engine sleeps or wakes up: it lists its models even then."""
 
         def checked(url: str, timeout: float) -> Readiness:
             if self.busy == WAKE:
@@ -65,7 +65,7 @@ class EngineSleep:
             done(problem)
 
     def _send(self, action: str) -> str:
-        """Send the request and return the problem; "" if the engine is now as it should be, whatever it answered."""
+        """Send the request; return the problem, or "" if the engine is now in the right state, whatever it answered."""
         deadline, status, body = monotonic() + self._timeout, 0, ""
         for url in self.urls:
             remaining = deadline - monotonic()

@@ -1,4 +1,4 @@
-"""Collects the facts about an instance on demand that supervisord's extension decides by."""
+"""Collects the facts about an instance on demand on which supervisord's extension bases its decisions."""
 
 from collections.abc import Callable
 
@@ -12,13 +12,16 @@ from svc.config.instance.model import InstanceConfig
 from svc.supervision.on_demand.facts import Demand, Facts
 
 MAX_BUSY_LOAD_AGE_SECONDS = 0.4
-MAX_IDLE_LOAD_AGE_SECONDS = 2.0  # of the reading of an idle instance; a busy one is read anew: others may wait for it
+MAX_IDLE_LOAD_AGE_SECONDS = 2.0  # of the reading of an idle instance; others may wait for a busy one
 SERVING_STATES = (LifecycleState.RUNNING, LifecycleState.RELEASING, LifecycleState.HUNG)
 BY_OPERATOR = "put to sleep by an operator"
 
 
 class FactCollector:
-    """Keeps what routers and operators want of the instance. `is_draining_known`: by the registry."""
+    """Keeps what routers and operators want of the instance, and collects its facts.
+
+    `is_draining_known` returns whether the registry knows that the instance drains.
+    """
 
     def __init__(
         self,
@@ -34,15 +37,15 @@ class FactCollector:
         self.history = history
         self.demands = Demands(clock)
         self.sleep_wish = ""  # why the instance is to sleep, other than to make room
-        self.knows_draining = False  # whether the registry knew it before the last reading of the requests
+        self.knows_draining = False  # whether the registry knew of the drain before the last reading of the requests
         self.idle_seconds = 0.0  # at the last collection; 0 unless the instance runs
         self._memory = memory
         self._is_draining_known = is_draining_known
         self._process_stage: int | None = None
 
     def wake(self, request: WakeRequest) -> None:
-        """Note a demand. One to stay awake ends the wish to put the instance to sleep."""
-        if request.waiting is None and request.hold is None:  # by hand: until it is awake, and some time after
+        """Note a demand. A demand to stay awake ends the wish to put the instance to sleep."""
+        if request.waiting is None and request.hold is None:  # sent by hand: stay awake for some time after the wake
             request = WakeRequest(hold=self.config.wake_timeout, by=request.by)
         if request.hold:
             self.sleep_wish = ""

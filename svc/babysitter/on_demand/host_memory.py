@@ -16,7 +16,7 @@ RETRY_SECONDS = 30.0  # a tool that failed is tried again after this time
 
 
 def memory_tool(tool: VendorTool) -> VendorTool:
-    """Return the tool without the queries that do not report memory, because a candidate waits for the reading."""
+    """Return the tool with only those queries that report memory, because a candidate waits for the reading."""
     optional = [""] * (len(tool.queries) - 1)
     return tool._replace(queries=tool.queries[:1], parse=lambda outputs: tool.parse([outputs[0], *optional]))
 
@@ -60,20 +60,20 @@ class HostMemory:
         self._problem = ""
         self._installed = False
         self._looked_at = float("-inf")
-        self._reading: Reading | None = None  # begun, but not used yet
+        self._reading: Reading | None = None  # has begun, and its result was not returned yet
 
     def has_tool(self) -> bool:
-        """Return whether the memory can be measured, as far as it is known. A tool is looked for every 30 seconds."""
+        """Return whether the memory can be measured, as far as is known. A tool is looked for every 30 seconds."""
         now = self._clock()
         if now >= self._looked_at + RETRY_SECONDS:
             self._installed, self._looked_at = self._is_installed(), now
         return self._installed and now >= self._failed_at + RETRY_SECONDS
 
     def measure(self) -> tuple[GpuReading, ...] | None:
-        """Return the memory of each GPU, in a reading that began after the last one was returned.
+        """Return the memory of each GPU. Each reading begins after the result of the previous one was returned.
 
-        Return None if the reading has failed, or takes longer than WAIT_SECONDS: then a later call returns it. Equal
-        failures of the tool are logged once.
+        Return None if the reading fails. Also return None if it takes longer than WAIT_SECONDS; its result is then
+        returned by a later call. Equal failures of the tool are logged once.
         """
         self._reading = self._reading or Reading(self._read)
         if not self._reading.done.wait(WAIT_SECONDS):

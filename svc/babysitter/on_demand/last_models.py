@@ -18,7 +18,7 @@ MAX_LOAD_SECONDS = 10.0**6
 
 
 class LastLife(msgspec.Struct, frozen=True):
-    """What is kept of an instance's last life. `command` is a digest of the command that had these models."""
+    """What is kept of an instance's last life. `command` is a digest of the command that it had then."""
 
     models: tuple[dict[str, Any], ...] = ()
     load_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_LOAD_SECONDS)] | None = None

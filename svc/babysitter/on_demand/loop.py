@@ -29,7 +29,7 @@ QUIET_INTERVAL_SECONDS = 2.0  # while nothing can be asked of it; POST /wake beg
 WAIT_INTERVAL_SECONDS = 0.2
 STEP_INTERVAL_SECONDS = 0.1  # between two steps of a short drain, and between two measurements
 SHORT_DRAIN_SECONDS = 2.0
-WITHDRAWAL_SECONDS = 0.5  # an order `release` that is missing for so long is withdrawn: the extension may measure first
+WITHDRAWAL_SECONDS = 0.5  # an order `release` is void if no other follows in this time; the extension may measure first
 MAX_OFFER_AGE_SECONDS = 0.2
 ORDER_TIMEOUT_SECONDS = 5.0  # an instance that gives way serves again after this time without an order
 UNREPORTED_STATES = (LifecycleState.UNSEEN, LifecycleState.GONE)
@@ -92,8 +92,8 @@ class OnDemand:
         self._released_at = float("-inf")  # when the last order `release` arrived
         self._has_process = False
         self._reported_status = ""  # in the last report that was answered
-        self._sleep_began = float("-inf")  # when the last step to sleep, which cannot be taken back, was taken
-        self._offer: tuple[float, Offer] | None = None  # when the last offer was made
+        self._sleep_began = float("-inf")  # when the last step to sleep was taken that cannot be undone
+        self._offer: tuple[float, Offer] | None = None  # the last offer, after the time at which it was made
         self._offer_lock = threading.Lock()
 
     @property
@@ -137,7 +137,10 @@ class OnDemand:
         }
 
     def offer(self) -> Offer:
-        """Return what it would cost to wake the instance; raise SvcError. Callers share an offer for a moment."""
+        """Return what it would cost to wake the instance; raise SvcError if the extension does not answer.
+
+        Calls within MAX_OFFER_AGE_SECONDS get the same offer.
+        """
         with self._offer_lock:
             if self._offer is None or self._clock() - self._offer[0] > MAX_OFFER_AGE_SECONDS:
                 self._offer = self._clock(), self._extension.offer(self._program)

@@ -1,4 +1,4 @@
-"""The models of an instance that has not listed any in this life of its babysitter. Pure."""
+"""The models of an instance that has not listed any since its babysitter started. Pure."""
 
 import hashlib
 import json
@@ -8,7 +8,7 @@ from svc.babysitter.engine_check import model_object
 from svc.babysitter.on_demand.last_models import LastLife
 from svc.config.instance.model import InstanceConfig, MockBackend, VllmBackend
 
-# With these flags, servers list other names than that of the model file: of vLLM and SGLang, and of llama.cpp.
+# Flags that give a model another name than that of its file: the first is vLLM's and SGLang's, the second llama.cpp's.
 SERVED_NAME_FLAGS = ("--served-model-name", "--alias")
 
 
@@ -22,8 +22,8 @@ def expected_models(config: InstanceConfig, last: LastLife) -> tuple[dict[str, A
 
     1. Models in the TOML's metadata are always those of the instance.
     2. Otherwise it has the models of its last life, if that had the same command.
-    3. Otherwise the models in the command.
-    4. If that has none, the models of its last life, with whatever command.
+    3. Otherwise it has the models that the command names.
+    4. If the command names none, it has the models of its last life, whatever its command was then.
     """
     if config.models:
         return _objects(config.models, config)
@@ -41,7 +41,7 @@ def models_in_command(config: InstanceConfig) -> tuple[str, ...]:
 
 
 def _served_names(argv: list[str]) -> tuple[str, ...]:
-    """Return the values of such a flag, which may take several names and may be written with `=`."""
+    """Return the names after one of SERVED_NAME_FLAGS; a flag may take several, and may be written with `=`."""
     for index, argument in enumerate(argv):
         flag, _, value = argument.partition("=")
         if argument in SERVED_NAME_FLAGS:

@@ -1,8 +1,8 @@
 """Decides when an instance that gives way may be put to sleep, so that no request is cut off. Pure.
 
-Requests stop when the routers know that the instance drains. The registry tells them within a fraction of a second, but
-each may have chosen the instance just before. So after the registry has accepted the status `draining`, the instance
-must be without requests for SETTLE_SECONDS, in two readings at least.
+Requests stop when the routers know that the instance drains. They learn it from the registry within a fraction of a
+second, but each may have chosen the instance just before. So after the registry has accepted the status `draining`, the
+instance must be without requests for SETTLE_SECONDS, in two readings at least.
 """
 
 from svc.babysitter.health_rules import MAX_DRAIN_SECONDS

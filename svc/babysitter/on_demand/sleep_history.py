@@ -48,7 +48,7 @@ class SleepHistory:
         self._clock = clock
         self._now = now
         self._loading_since: float | None = None
-        self._ending_since: float | None = None  # since when it drains in order to sleep
+        self._ending_since: float | None = None  # when it began to drain in order to sleep
         self._was_asleep = False
         self._sleep_reason = self._wake_reason = ""
 

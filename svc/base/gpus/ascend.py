@@ -57,7 +57,7 @@ def _chip(first: Sequence[str], second: Sequence[str]) -> Chip | None:
     if len(label) != 2 or not label[0].isdigit() or not values or not usage or not all(map(str.isdigit, numbers)):
         return None
     pairs = [pair for pair in PAIR.findall(usage[2]) if pair[1] != "0"] or [("0", "0")]
-    used, total = pairs[-1]  # the memory of the host's side comes before HBM
+    used, total = pairs[-1]  # HBM comes last, after the memory of the host's side
     gpu = Gpu(
         index=0,
         uuid=fields.text(second[-2]),  # the PCI address
@@ -79,7 +79,7 @@ def _numbered(chip: Chip, place: int, processes: Sequence[GpuProcess]) -> Gpu:
 
 
 def _processes(rows: Sequence[Sequence[str]]) -> dict[tuple[int, int], list[GpuProcess]]:
-    """Return the processes by card and chip; in a container, a fifth column has the pid there, which counts."""
+    """Return the processes by card and chip. In a container, a fifth column has the pid inside it, which is used."""
     found: dict[tuple[int, int], list[GpuProcess]] = {}
     for cells in rows:
         place = [int(part) for part in cells[0].split() if part.isdigit()] if len(cells) in (4, 5) else []

@@ -10,7 +10,7 @@ from svc.base.gpus.gpu import MAX_BYTES, MAX_PID, MAX_TEXT_LENGTH
 from svc.base.printable import printable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-# The tools write MB and mean MiB; only amd-smi writes B in addition. Units of other vendors are read alike.
+# The tools write MB and mean MiB; only amd-smi writes B in addition. Units of other vendors are read in the same way.
 UNIT_BYTES = {"B": 1, "KB": KIB, "KIB": KIB, "MB": MIB, "MIB": MIB, "GB": GIB, "GIB": GIB}
 NUMBER = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:[%CW]|°C|[KMG]i?B)?\s*")
 FAULT = re.compile(r"(?i)requires reset|is lost|fallen off|unknown error|^err!?$")
@@ -62,7 +62,7 @@ def pid(value: object) -> int | None:
 
 
 def size(value: object, unit: int = MIB) -> int | None:
-    """Return the bytes in a field whose numbers count `unit` bytes, unless the field has a unit of its own."""
+    """Return the number of bytes in a field. A number without a unit of its own is in units of `unit` bytes."""
     if isinstance(value, dict):
         unit = UNIT_BYTES.get(str(value.get("unit", "")).upper(), unit)
     amount = number(value)
@@ -76,7 +76,7 @@ def text(value: object) -> str:
 
 
 def fault(*values: object) -> str:
-    """Return what the first of the fields says about a broken GPU, such as "GPU requires reset", or ""."""
+    """Return the first of the fields that reports a broken GPU, such as "GPU requires reset"; "" if none does."""
     found = (value for value in values if isinstance(value, str) and FAULT.search(value.strip("[] ")))
     return text(next(found, "").strip("[] "))
 

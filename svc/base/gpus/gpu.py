@@ -24,14 +24,14 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
 
     pid: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]
     memory: Bytes | None = None  # of this GPU; None if the tool does not report it
-    instance: Text = ""  # whose server, or one of whose child processes, it is; "" for none
+    instance: Text = ""  # the instance whose server, or its child process, this is; "" for none
     command: Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_LENGTH)] = ""  # "" if this machine's /proc lacks it
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU. A value is None if the tool does not report it."""
 
-    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]  # as in CUDA_VISIBLE_DEVICES, if the tool counts like it
+    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]  # as in CUDA_VISIBLE_DEVICES, if the tool counts so
     uuid: Text = ""
     name: Text = ""
     memory_total: Bytes = 0  # 0: unknown

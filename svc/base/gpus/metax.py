@@ -1,7 +1,7 @@
 """Reads mx-smi of MetaX. Pure.
 
-Without arguments it prints a table. Two lines describe a GPU, and a second table lists the processes. From release to
-release the table has got more columns, and the order of those read here has stayed:
+Without arguments it prints a table. Two lines describe a GPU, and a second table lists the processes. Newer
+releases have more columns, but those that are read here come in the same order in all releases:
 
     | 0           MetaX C500             | 0000:0e:00.0        | 42%                  |
     | 55C         180W / 350W            | 5680/65536 MiB      | Available            |

@@ -32,7 +32,7 @@ def instance_of(pid: int) -> str:
     """
     try:
         group = procfs.stat(pid).group
-    except OSError:  # the process has ended, or runs where this one cannot see it, outside of the container
+    except OSError:  # the process has ended, or runs outside of this container, where it is not visible
         return ""
     candidates = (pid, group, *list(procfs.ancestors(pid))[1:MAX_ANCESTORS])
     return next(filter(None, map(_marked_instance, candidates)), "")

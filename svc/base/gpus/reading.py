@@ -19,7 +19,7 @@ Run = Callable[[Sequence[str], float], Output]
 
 
 def read_gpus(timeout: float = TIMEOUT_SECONDS) -> HostGpus | None:
-    """Read this machine's GPUs once; see GpuReader.read. What reads them again and again keeps a GpuReader."""
+    """Read this machine's GPUs once; see GpuReader.read. A caller that reads them repeatedly keeps a GpuReader."""
     return GpuReader().read(timeout)
 
 

@@ -19,7 +19,7 @@ class _Gpu:
     configs: Sequence[InstanceConfig]
 
     def fits(self, configs: Iterable[InstanceConfig]) -> bool:
-        """Return whether these instances may be awake together, as far as it is known."""
+        """Return whether these instances may be awake together, as far as is known."""
         needs = [config.resources.memory for config in configs]
         if len(needs) > 1 and not all(needs):
             return False  # one of them needs the whole GPU
@@ -44,7 +44,7 @@ def gpu_share_warnings(configs: Sequence[InstanceConfig], totals: Mapping[int, i
 
 
 def _too_large(config: InstanceConfig, totals: Mapping[int, int]) -> str:
-    """Return the key of what this machine's GPUs cannot hold, and why; "" if they can hold the instance."""
+    """Return the key whose value is too large for this machine's GPUs, and why; "" if they can hold the instance."""
     needs = config.resources
     if not totals:
         return ""
@@ -106,7 +106,7 @@ def _contradicting(configs: Iterable[InstanceConfig]) -> Iterator[str]:
 
 
 def _uncounted(configs: Sequence[InstanceConfig], gpus: Iterable[_Gpu]) -> Iterator[str]:
-    """Yield a warning for each instance that uses a GPU of others, and does not say how much of it."""
+    """Yield a warning for each instance that uses a GPU of others without declaring how much of it."""
     others = {str(gpu.index): gpu for gpu in gpus}
     for config in configs:
         devices = [] if config.resources else config.env.get(VISIBLE_DEVICES, "").split(",")

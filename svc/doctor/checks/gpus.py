@@ -1,4 +1,4 @@
-"""Checks whether the GPUs of instances exist and work, whether two instances share one, and who else holds memory."""
+"""Checks whether the GPUs of instances exist and work, whether instances share one, and what else holds memory."""
 
 from collections.abc import Iterator
 

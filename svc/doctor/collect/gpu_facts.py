@@ -34,7 +34,7 @@ def gpus(var: Path) -> Gpus:
 
 
 def _strangers(listed: Sequence[Gpu]) -> Iterator[GpuStranger]:
-    """Yield the processes of no instance. One that /proc lacks runs in another container, so it is not judged."""
+    """Yield the processes that belong to no instance, without those of other containers, which /proc does not list."""
     held: dict[int, list[tuple[int, int | None]]] = {}
     for gpu in listed:
         for process in (process for process in gpu.processes if not process.instance):

@@ -88,9 +88,9 @@ class Store(Protocol):
         """Return the loads that are current (InstanceLoad.is_current), sorted by name."""
 
     def put_gpus(self, name: str, report: GpuReport, caller: Caller, now: float) -> bool:
-        """Keep what the service `name` reports about the GPUs of its host, as `put_loads` does; return whether it is.
+        """Keep the report of the service `name` about the GPUs of its host; return whether it is kept.
 
-        The report of a further service is not kept while there are MAX_HOSTS current ones.
+        The rules are those of `put_loads`. While MAX_HOSTS reports are current, no other service's report is kept.
         """
 
     def gpus(self, now: float) -> list[ListedHost]:

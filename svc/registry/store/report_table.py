@@ -1,4 +1,4 @@
-"""What services report every few seconds, in memory: loads of engines, GPUs of hosts. Pure."""
+"""Keeps in memory what services report every few seconds: loads of engines, GPUs of hosts. Pure."""
 
 from collections.abc import Iterable
 from typing import Generic, Protocol, TypeVar
@@ -16,7 +16,7 @@ AGE_DIGITS = 3
 
 
 class Report(Protocol):
-    """A report that is dropped if no other one follows in time."""
+    """A report that is dropped unless the next one follows in time."""
 
     def is_current(self, age: float) -> bool: ...
 

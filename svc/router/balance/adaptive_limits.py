@@ -37,13 +37,13 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
     def next(self, load: InstanceLoad, own: int, is_reached: bool) -> "AdaptiveLimit":
         """Return the limit after a report.
 
-        `own`: how many of the requests that the engine has are this router's, at most; `is_reached`: this router has as
-        many requests in flight there as the limit allows.
+        `own`: the most requests of this router that the engine may have; `is_reached`: this router has as many requests
+        in flight there as the limit allows.
         """
         target = 1 + load.running // WAITING_SHARE
         if load.waiting > target:
             total = load.running + load.waiting
-            own = min(own, total)  # those that have ended since the report are counted, and others have begun
+            own = min(own, total)  # `own` counts more than the report: requests that have ended or begun since
             excess = (load.waiting - target) * own // total
             return msgspec.structs.replace(self, limit=max(1, min(self.limit, own - excess)), had_queue=True)
         if load.waiting or not is_reached:

@@ -114,8 +114,8 @@ class Balancer:
     ) -> Target | None:
         """Wait until this request is the first in its queue and `choose` returns an instance; return that instance.
 
-        Return None after `seconds`; with `may_wake`, after those of `Wakes.deadline`. A request that is not `ordered`
-        neither waits behind others nor delays them.
+        Return None after `seconds`; with `may_wake`, a wake may extend the wait (see `Wakes.extend`). A request that is
+        not `ordered` neither waits behind others nor delays them.
         """
         queue = self.queue
         if (charge := queue.charge(request, self.clock)) is not None:
@@ -260,7 +260,7 @@ class Balancer:
                 self._rebuild_if(self.health.make_trials_due(names, now, self.table.targets))
 
     def use_wake_states(self, states: WakeStates) -> None:
-        """Use what is known now about the models that are asleep, and end the waits for those that cannot be woken."""
+        """Replace the states of the models that are asleep, and end the waits for those that cannot be woken."""
         changed = [model for model, state in states.items() if state != self.wakes.states.get(model)]
         self.wakes.states = states
         if self.queue.waiting:

@@ -10,7 +10,7 @@ from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_table import RoutingTable
 
 ASLEEP_RETRY_SECONDS = 10  # a wake goes on for a moment after the last request that waits for it has ended
-IMPOSSIBLE_RETRY_SECONDS = 60  # what makes a wake impossible changes only if an operator, or another model, does
+IMPOSSIBLE_RETRY_SECONDS = 60  # a wake rarely becomes possible sooner
 
 
 class WakeState(msgspec.Struct, frozen=True):

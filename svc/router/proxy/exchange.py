@@ -71,7 +71,7 @@ class Exchange:
     instances: tuple[str, ...] = ()  # the names of those that have served the response, if there were several
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
     waiter: "Waiter | None" = None  # that of the present wait, or of the last one
-    waiting_stream: "WaitingStream | None" = None  # set once the request has waited for a wake for long
+    waiting_stream: "WaitingStream | None" = None  # set when the request has waited long for a wake
     first_byte_at = 0.0
     waiting_since = 0.0  # when the request began to wait; 0: it does not wait
     queue_seconds = 0.0  # for how long it has waited before

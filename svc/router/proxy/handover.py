@@ -60,7 +60,7 @@ class Handover:
         concerned = [exchange for exchange in exchanges if exchange.instance in names and not exchange.closed]
         counts = Counter((exchange.instance, MOVING) for exchange in concerned if exchange.interruption == HANDOVER)
         places = FreePlaces(self._balancer)
-        # At least one: a stream whose client does not read is moving until the client reads on, perhaps for minutes.
+        # At least one may move: streams whose clients do not read may be moving for minutes and take all places.
         remaining = max(1, MAX_MOVING_STREAMS - counts.total())
         self._reasons = {exchange: self._reasons[exchange] for exchange in concerned if exchange in self._reasons}
         for exchange in concerned:

@@ -31,7 +31,7 @@ from svc.router.resume.event_formats import (
 )
 
 PIECE_CHARS = 4096  # pieces of the text are joined up to this size
-TAIL_TOKENS = 8  # the last tokens whose texts are kept apart
+TAIL_TOKENS = 8  # number of the last tokens whose texts are kept one by one
 # Content blocks and their deltas that are not text, in Anthropic's form, and why they cannot be continued.
 OBSTACLES = {
     "thinking": "reasoning",

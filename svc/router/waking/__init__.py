@@ -1,1 +1,1 @@
-"""Has instances on demand woken: which model needs how many, at which instance it costs least, and by an operator."""
+"""Has instances on demand woken, as models or operators need them, and chooses those that cost least to wake."""

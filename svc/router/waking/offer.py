@@ -60,7 +60,7 @@ def read_offer(status: int, body: bytes, name: str) -> Offer | None:
 
 
 def read_acceptance(status: int, body: bytes) -> Acceptance | None:
-    """Return what a babysitter has answered to a demand that it has accepted; None if it has not accepted it."""
+    """Return a babysitter's answer to a demand that it has accepted; None if it has not accepted the demand."""
     if status not in (200, 202) or len(body) > MAX_ANSWER_BYTES:
         return None
     try:

@@ -27,14 +27,14 @@ HOLD_SECONDS = 12.0
 OFFER_INTERVAL_SECONDS = 5.0  # time until other instances are asked again, while the chosen one is still asleep
 AVOID_SECONDS = 10.0  # an instance whose babysitter refuses a demand is not chosen for this time
 SILENCE_SECONDS = 30.0  # a babysitter restarts within seconds; after this time requests do not wait for it any more
-STATE_SECONDS = 5.0  # for how long it is believed that a wake is impossible
+STATE_SECONDS = 5.0  # after this time, a wake no longer counts as impossible
 
 Spawn = Callable[[Callable[[], None]], object]
 RuleAt = Callable[[str, datetime], ModelRule]
 
 
 def _last_end(target: Target) -> str:
-    """Return how the process of an instance that starts has ended before; empty if it never has, or does not start."""
+    """Return how the previous process of a starting instance ended; empty if there was none, or it is not starting."""
     reason = target.metadata.get("restart_reason")
     if target.status != "starting" or not isinstance(reason, str) or not reason:
         return ""
@@ -113,7 +113,7 @@ class Waker:
             wake.instances, wake.state, wake.offers_due = instances, None, 0.0
 
     def _change(self, model: str, instances: ModelInstances, now: float) -> tuple[int, float]:
-        """Return the number of awake instances of a model, and the time at which one of them has woken last."""
+        """Return the number of awake instances of a model, and the time at which the last of them woke."""
         awake = len(instances.awake) + instances.permanent
         before, at = self._changed_at.get(model, (0, float("-inf")))
         return awake, now if awake > before else at
@@ -142,7 +142,7 @@ class Waker:
     def _step(
         self, model: str, wake: ModelWake, instances: ModelInstances, need: Need, waiting: int, seconds: float
     ) -> None:
-        """Choose the instances to wake, if there is need of more, and send the demands."""
+        """Choose the instances to wake, if more are needed, and send the demands."""
         self._choose(model, wake, instances, need, waiting)
         by_name = {target.name: target for target in instances.asleep}
         chosen = [by_name[name] for name in wake.chosen if name in by_name]
@@ -191,7 +191,7 @@ class Waker:
         log.info("%s is woken: %s", name, cause)
 
     def _send(self, wake: ModelWake, demands: list[Demand], chosen: set[str]) -> None:
-        """Send the demands, and note why the instances that are not awake yet are not."""
+        """Send the demands, and note why some of the instances are not awake yet."""
         answers = self._babysitters.demand(demands)
         reasons = []
         for target, _ in demands:
@@ -206,7 +206,7 @@ class Waker:
                 wake.chosen = tuple(other for other in wake.chosen if other != name)
                 wake.offers_due = 0.0
         reason = "; ".join(dict.fromkeys(filter(None, reasons)))
-        if reason or wake.chosen:  # otherwise what the offers have shown is still true
+        if reason or wake.chosen:  # otherwise the state that the offers have shown is kept
             self._set_state(wake, WakeState(reason) if reason else None)
 
     def _set_state(self, wake: ModelWake, state: WakeState | None) -> None:
@@ -214,7 +214,7 @@ class Waker:
         wake.state_until = self._clock() + STATE_SECONDS if state is not None else 0.0
 
     def _publish(self) -> None:
-        """Have the balancer use what is known about the models that are asleep, if that has changed."""
+        """Give the states of the models that are asleep to the balancer, if they have changed."""
         now = self._clock()
         states = {
             model: wake.state

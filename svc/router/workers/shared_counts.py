@@ -1,4 +1,4 @@
-"""The counts that all processes of a router share: requests in flight, limits, and who waits for an instance.
+"""The counts that all processes of a router share: requests in flight, limits, and which requests wait for an instance.
 
 The memory is mapped by gunicorn's master before it forks, so every process sees the same cells:
 

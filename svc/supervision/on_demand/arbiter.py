@@ -17,7 +17,7 @@ from svc.supervision.on_demand.plan import Decision, Plan, make_plan
 from svc.supervision.on_demand.readings import Readings
 from svc.supervision.on_demand.record import Processes, Record
 
-USE_WEIGHT = 1 / 64  # of the latest use in the shares of uses: they depend on about the last 64 uses
+USE_WEIGHT = 1 / 64  # of the latest use in each `use_share`, which so depends on about the last 64 uses
 
 
 class Arbiter:
@@ -67,10 +67,10 @@ class Arbiter:
         return make_offer(self._host(processes, now), name)
 
     def gpus_at_start(self, name: str, processes: Processes, now: float) -> tuple[int, ...]:
-        """Return the GPUs for a program that starts now and only counts its GPUs; () for all other programs.
+        """Return the GPUs for a program that starts now, if it needs a number of any GPUs; () for other programs.
 
-        They are those that a decision has chosen, or those of its last process, if it restarts. For any other start,
-        such as an operator's, they are those where most memory is free.
+        They are the GPUs that a decision has chosen, or those of its last process, if it restarts. For any other start,
+        such as an operator's, they are the GPUs with the most free memory.
         """
         program = processes[name].program
         if program.gpus or not program.count:
@@ -171,7 +171,7 @@ class Arbiter:
 
 
 def _named_gpus(processes: Processes) -> dict[int, GpuMemory]:
-    """Return the GPUs that the configuration names, and as many as a program counts: there are no others to know of."""
+    """Return the GPUs that programs name, and as many as one needs: without a reading, no others are known."""
     named = {gpu for process in processes.values() for gpu in process.program.gpus}
     counted = range(max((process.program.count for process in processes.values()), default=0))
     return {gpu: GpuMemory() for gpu in sorted(named.union(counted))}

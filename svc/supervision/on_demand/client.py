@@ -30,8 +30,8 @@ class OnDemandClient:
     def put_to_sleep(self, name: str) -> bool:
         """Stop an instance that has an order `release`, and from which nothing is in flight; return at once.
 
-        Return False if the order is void by now, because nobody wants the place any more or a request is in flight. A
-        program with `sleep = "vllm"` is not stopped: True means that its engine may be put to sleep now.
+        Return False if the order is void by now, because no instance waits for the place any more or a request is in
+        flight. A program with `sleep = "vllm"` is not stopped: True means that its engine may be put to sleep now.
         """
         return bool(self._call("svc.putToSleep", name))
 

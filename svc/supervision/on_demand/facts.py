@@ -16,7 +16,11 @@ Action = Literal["stay", "wait", "measure", "release", "wake"]
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What routers want of an instance: `waiting` requests, the oldest since `oldest` s, and `hold` s to stay awake."""
+    """What routers want of an instance.
+
+    `waiting` is the number of requests that wait, `oldest` the seconds for which the oldest of them has waited, and
+    `hold` the seconds to stay awake.
+    """
 
     waiting: Count = 0
     oldest: Seconds = 0.0
@@ -68,7 +72,7 @@ class Offer(msgspec.Struct, frozen=True):
 
     `later`: it is not possible now, and may become possible by itself, such as when another is no longer held awake.
     `seconds` is the estimated time until the instance is ready, and the time that the victims will need to load again.
-    `idle_seconds` is that of the victim which has been idle for the shortest time; 0 if there is none.
+    `idle_seconds` is the idle time of the victim that was used last; 0 if there is none.
     """
 
     possible: bool

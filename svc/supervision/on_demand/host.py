@@ -8,7 +8,7 @@ from svc.protocol.instance_names import SERVER_SUFFIX
 from svc.supervision.on_demand.facts import Demand, Facts
 from svc.supervision.on_demand.program import Program
 
-DEFAULT_LOAD_SECONDS = 60.0  # of an instance that has never been loaded
+DEFAULT_LOAD_SECONDS = 60.0  # assumed for an instance that has never been loaded
 MAX_LOAD_SECONDS = 1800.0  # an instance that is not ready by then neither keeps others from loading nor its place
 NO_DEMAND = Demand()
 
@@ -37,7 +37,7 @@ class Instance:
     pause_seconds: float = 0.0
     failure: str = ""
     releasing_for: str = ""
-    use_share: float = 0.0  # of the last uses on the host
+    use_share: float = 0.0  # its share of the last uses on the host
     measuring_seconds: float = 0.0  # time for which a reading of the GPUs has been asked for in vain
 
     @property

@@ -7,7 +7,7 @@ from svc.supervision.on_demand.facts import Facts
 from svc.supervision.on_demand.host import Phase
 
 EARLIEST_READY_SECONDS = 1.0  # an earlier report `running` may be about the process before this one
-WAKE_TIMEOUT_SECONDS = 10.0  # an engine that is still reported as asleep so long after the order to wake does not wake
+WAKE_TIMEOUT_SECONDS = 10.0  # an engine that reports sleep so long after the order to wake is asleep again
 
 
 class Life:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.program import Program
 
-WHOLE_GPU_SHARE = 0.9  # of its memory must be free for an instance that takes a whole GPU: drivers keep some of it
+WHOLE_GPU_SHARE = 0.9  # of a GPU must be free for an instance that takes it whole: drivers keep some memory
 UNKNOWN = GpuMemory()
 
 
@@ -55,7 +55,7 @@ class Room:
 
 
 def held(program: Program, total: int | None) -> int:
-    """Return the memory that a program holds on a GPU of this size; of one of unknown size, the only place."""
+    """Return the memory that a program holds on a GPU of this size. A GPU of unknown size counts as 1 byte."""
     return 1 if total is None else program.memory or total
 
 

@@ -10,7 +10,7 @@ from svc.supervision.on_demand.victims import Readiness, stay_seconds
 
 
 def make_offer(host: Host, name: str) -> Offer:
-    """Return the offer for an instance, behind those that have been waited for longer."""
+    """Return the offer for an instance; its turn comes after those that have been waited for longer."""
     instance = host.instances[name]
     if not instance.program.on_demand:
         return Offer(False, reason="it does not run on demand")
@@ -50,7 +50,7 @@ def make_offer(host: Host, name: str) -> Offer:
 
 
 def _may_fit_later(host: Host, instance: Instance) -> bool:
-    """Return whether the instance fits when all those sleep that ever do: what prevents it now may pass."""
+    """Return whether the instance fits once all instances sleep that are able to, which may happen by itself."""
     room = Room(host)
     for other in host.instances.values():
         if other.program.on_demand and not other.program.keep:
@@ -59,13 +59,13 @@ def _may_fit_later(host: Host, instance: Instance) -> bool:
 
 
 def _seconds_until_loads_end(host: Host) -> float:
-    """Return the time until a place to load is free."""
+    """Return the time until one more instance may load."""
     loading = sorted(_remaining_load(i) for i in host.instances.values() if i.phase == "loading")
     return loading[-host.parallel_loads] if len(loading) >= host.parallel_loads else 0.0
 
 
 def _seconds_until_free(victim: Instance, candidate: Instance, stay_factor: float) -> float:
-    """Return the time that a victim stays, because it loads, has not been awake for long, or was just used."""
+    """Return the time that a victim stays, because it loads, woke a short time ago, or was just used."""
     if victim.phase == "loading":
         return _remaining_load(victim) + victim.program.min_awake
     is_leaving = victim.releasing_for == candidate.name

@@ -9,8 +9,8 @@ from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room, gigabytes, held
 from svc.supervision.on_demand.victims import Answer, Readiness, gives_way, preference
 
-MAX_NAMED_HOLDERS = 4  # of a GPU in a reason
-MIN_NAMED_BYTES = 100 * 10**6  # of other processes: less is what tools round, and what drivers keep
+MAX_NAMED_HOLDERS = 4  # the most instances of a GPU that a reason names
+MIN_NAMED_BYTES = 100 * 10**6  # a reason names no less memory of other processes: drivers keep some, and tools round
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Placer:
         return (readiness, len(active), preferences, released - self.room.shortfall(self.candidate.program, gpu))
 
     def _victims_on(self, gpu: int, chosen: Iterable[Instance]) -> list[Instance] | None:
-        """Return who else has to leave a GPU when `chosen` have left, or None if that does not make enough room."""
+        """Return the other victims on a GPU when `chosen` have left; None if not even that makes enough room."""
         total = self.room.total(gpu)
         names = {victim.name for victim in chosen}
         holders = self.room.holders.get(gpu, {})
@@ -101,7 +101,7 @@ class Placer:
         return None
 
     def _without_spare(self, gpus: Iterable[int], victims: list[Instance]) -> tuple[Instance, ...]:
-        """Return the victims without those that need not leave because others make enough room."""
+        """Return the victims without those that can stay because the others make enough room."""
         needed = sorted(victims, key=self._preference)
         for victim in reversed(list(needed)):
             others = [other for other in needed if other is not victim]
@@ -121,7 +121,7 @@ class Placer:
         return Placement((), (), Readiness.NEVER, reason)
 
     def _shortage(self, gpus: Iterable[int]) -> str:
-        """Return what the candidate needs and who holds it."""
+        """Return what the candidate needs, and which instances hold it."""
         program, room = self.candidate.program, self.room
         short = [gpu for gpu in gpus if room.shortfall(program, gpu) > 0]
         gpu = max(short, key=room.free)

@@ -3,7 +3,7 @@
 1. Candidates are the instances that are wanted and not awake. The one that has been waited for longest comes first.
 2. At most `parallel_loads` instances load at once.
 3. A candidate claims the memory of its place, so that those behind it do not take what becomes free for it. One that
-   has no place at all claims nothing. Behind MAX_CLAIMS claims, no further place is sought.
+   has no place at all claims nothing. After MAX_CLAIMS claims, no further place is sought.
 4. It starts when nothing holds its memory any more, and a reading of the GPUs, made now, shows that it is really free.
 """
 
@@ -166,7 +166,7 @@ def _can_measure(candidate: Instance) -> bool:
 
 
 def _measured_shortage(candidate: Instance, readings: Iterable[GpuReading], gpus: tuple[int, ...]) -> str:
-    """Return what the reading lacks that the candidate's babysitter has just made, or an empty text."""
+    """Return which GPU has too little free memory in a new reading, for people; empty if none has."""
     for reading in readings:
         wanted = needed(candidate.program, reading.memory_total)
         free = max(0, reading.memory_total - reading.memory_used)

@@ -26,7 +26,7 @@ class Readings:
     def take(self, readings: Iterable[GpuReading], reserved: Callable[[int, int], int], now: float) -> None:
         """Take a reading of all GPUs; `reserved(gpu, total)` returns what instances hold.
 
-        What is used beyond that is foreign. While it may be memory of a process that has just ended, it only shrinks.
+        What is used beyond that is foreign. While it may belong to a process that has just ended, it can only shrink.
         """
         known = self._gpus
         self._gpus = {}

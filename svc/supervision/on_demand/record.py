@@ -34,7 +34,7 @@ class Record:
     facts: Facts | None = None
     facts_at: float = 0.0
     life: Life | None = None
-    gpus: tuple[int, ...] = ()  # chosen for a program that only counts its GPUs
+    gpus: tuple[int, ...] = ()  # chosen for a program that needs a number of any GPUs
     state: str = "stopped"
     wanted_since: float | None = None
     measuring_since: float | None = None
@@ -43,13 +43,13 @@ class Record:
     failed_at: float = 0.0
     failure: str = ""
     releasing_for: str = ""
-    use_share: float = 0.0  # of the last uses on the host; see `arbiter`
+    use_share: float = 0.0  # the program's share of the last uses on the host; see `arbiter`
     active_at: float | None = None  # when it last had requests
     decision: Decision = Decision("stay")
     decision_since: float = 0.0
 
     def observe(self, process: Process, now: float) -> tuple[int, ...]:
-        """Compare the process with what is known of it; return the GPUs that a process has left since."""
+        """Note what has become of the process; return the GPUs of one that has ended since the last call."""
         left: tuple[int, ...] = ()
         failed = process.state == "failed" and self.state != "failed"
         if self.life and self.life.pid != process.pid:
@@ -86,7 +86,7 @@ class Record:
         return is_new
 
     def obey(self, decision: Decision, now: float) -> None:
-        """Note what the babysitter is told to do, or that its program starts."""
+        """Note the order that the babysitter gets, or that its program starts."""
         if decision.action != self.decision.action:
             self.decision_since = now
         self.decision = decision
@@ -108,7 +108,7 @@ class Record:
         return self.life.mode if process.program.on_demand else "awake"
 
     def instance(self, process: Process, now: float) -> Instance:
-        """Return the program as decisions see it."""
+        """Return the Instance that describes the program to the functions that decide."""
         phase = self.phase(process)
         is_fresh = self.facts is not None and now - self.facts_at <= FACTS_VALID_SECONDS
         facts = self.facts if is_fresh else None

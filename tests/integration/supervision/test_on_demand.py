@@ -89,7 +89,7 @@ def test_an_instance_gives_way_to_another(asleep, babysitter):
     offer = b.client.offer(b.name)
     assert (offer.possible, offer.now, offer.victims) == (True, False, ("a:server",))
     assert a.report("running", in_flight=99).action == "stay"
-    assert not a.client.put_to_sleep(a.name)  # nobody wants its place yet
+    assert not a.client.put_to_sleep(a.name)  # no other instance wants its place yet
     waiting = b.report_wanted()
     assert waiting.action == "wait"
     assert "a (busy)" in waiting.reason

@@ -1,4 +1,4 @@
-"""One babysitter of a site reads the GPUs: what it writes, sends and logs, and who goes on when it ends."""
+"""One babysitter of a site reads the GPUs: what it writes, sends and logs, and which one continues when it ends."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The rules in svc.toml: when how many instances of a model are awake."""
+"""The rules in svc.toml: how many instances of a model are awake at which times."""
 
 from datetime import datetime
 

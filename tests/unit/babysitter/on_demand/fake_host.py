@@ -23,7 +23,7 @@ STAY = Order("stay")
 class FakeHost:
     """`orders` are given one after the other, the last one again and again; `failure` is raised instead.
 
-    `in_flight` and `tokens` are what the engine's metrics show; with `in_flight` None, nobody counts the requests.
+    `in_flight` and `tokens` are what the engine's metrics show; if `in_flight` is None, nothing counts the requests.
     """
 
     def __init__(self, engine: EngineSleep | None = None, **config: Any) -> None:

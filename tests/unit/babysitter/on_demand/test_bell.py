@@ -1,4 +1,4 @@
-"""One babysitter rings, and the others hear it at once."""
+"""One babysitter rings the bell, and the others notice it at once."""
 
 import threading
 

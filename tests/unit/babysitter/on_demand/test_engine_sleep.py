@@ -1,4 +1,4 @@
-"""vLLM's sleep mode: what is sent, and what is made of the answers."""
+"""vLLM's sleep mode: the requests to the engine, and what its answers mean."""
 
 import pytest
 

@@ -61,7 +61,7 @@ def test_the_first_tool_that_works_is_used_from_then_on():
         "nvidia-smi --query-gpu",
         "amd-smi metric",
         "amd-smi process",
-        "amd-smi static",  # what does not change is asked once
+        "amd-smi static",  # constant values are queried once
         "amd-smi metric",
         "amd-smi process",
     ]

@@ -28,7 +28,7 @@ def test_instances_that_make_room_for_each_other_are_right():
     assert not warnings(*(on_demand(name) for name in "abcd"))
     assert not warnings(*(on_demand(name, (0,), 70) for name in "abcd"), gpu0=80)
     assert not warnings(instance("a", (0,), 40), on_demand("b", (0,), 40), gpu0=80)
-    assert not warnings(instance("a", (0,), 40), instance("b", (0,), 40))  # nobody knows how large the GPU is
+    assert not warnings(instance("a", (0,), 40), instance("b", (0,), 40))  # the size of the GPU is unknown
 
 
 def test_instances_without_resources_are_not_counted():

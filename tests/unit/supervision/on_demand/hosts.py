@@ -25,7 +25,7 @@ def awake(
     name, *, in_flight=0, idle=100.0, waiting=0, hold=0.0, seconds=1000.0, status="running", phase="awake", **fields
 ):
     own = {key: fields.pop(key) for key in ("use_share", "load_seconds", "releasing_for") if key in fields}
-    own.setdefault("load_seconds", 0.5)  # it stays for so short a time because it was just used
+    own.setdefault("load_seconds", 0.5)  # so short that an instance that was just used stays for only a moment
     reports, on_gpus, sleep = fields.pop("reports", True), fields.pop("on", None), fields.pop("sleep", False)
     needs = program(name, **fields)
     demand = Demand(waiting, 0.0, hold) if waiting or hold else None

@@ -23,7 +23,7 @@ class OutOfMemory(AssertionError):
 class Request:
     model: str
     arrived: float
-    seconds: float  # that it takes
+    seconds: float  # how long it takes
     started: float | None = None
 
 
