@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from demand.trace import KEPT, Request
+from svc.router.waking.answers import Offer
 from svc.router.waking.choice import choose
-from svc.router.waking.offer import Offer
 from svc.router.waking.waker import DEMAND_INTERVAL_SECONDS, OFFER_INTERVAL_SECONDS
 from svc.supervision.on_demand.arbiter import Arbiter
 from svc.supervision.on_demand.facts import Demand, Facts, GpuReading

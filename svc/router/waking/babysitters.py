@@ -13,7 +13,7 @@ from svc.base.parallel import run_parallel
 from svc.client import wake
 from svc.perimeter.networks import AllowedNetworks
 from svc.router.balance.target import Target
-from svc.router.waking.offer import MAX_ANSWER_BYTES, Acceptance, Offer, read_acceptance, read_offer, shown
+from svc.router.waking.answers import Acceptance, Offer, read_acceptance, read_offer, shown
 
 SILENT = "its babysitter does not answer"
 NO_KEY = "its babysitter wants the API key of the instance; name it in the router's upstream_keys_file"
@@ -73,7 +73,7 @@ def _acceptance(status: int, body: bytes) -> Acceptance | Refusal:
     if status in (401, 403):
         return Refusal(status, NO_KEY)
     reason = ""
-    if len(body) <= MAX_ANSWER_BYTES:
+    if len(body) <= wake.MAX_ANSWER_BYTES:
         try:
             reason = shown(message_of(msgspec.json.decode(body))) if body else ""
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

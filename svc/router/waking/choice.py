@@ -6,7 +6,7 @@ Two routers that have the same offers choose the same instances, so that one mod
 from collections.abc import Iterable, Mapping
 
 from svc.protocol.service import ASLEEP
-from svc.router.waking.offer import Offer
+from svc.router.waking.answers import Offer
 
 MUCH_SOONER_SECONDS = 10.0  # a smaller difference is no reason to begin anew elsewhere
 BEGUN = ("starting", "running")  # statuses of an instance that another router, or an operator, has had woken

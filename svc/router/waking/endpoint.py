@@ -13,7 +13,8 @@ from svc.router.access import OPERATOR_TOKEN_HEADER, client_address, identify, o
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import ModelAsleep
 from svc.router.state import RouterState
-from svc.router.waking.babysitters import Acceptance, Babysitters, Refusal
+from svc.router.waking.answers import Acceptance
+from svc.router.waking.babysitters import Babysitters, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import instances_on_demand
 

@@ -14,10 +14,10 @@ from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import WakeState
 from svc.router.state import RouterState
+from svc.router.waking.answers import shown
 from svc.router.waking.babysitters import SILENT, Babysitters, Demand, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import ModelInstances, Need, instances_on_demand, need_of
-from svc.router.waking.offer import shown
 
 log = logging.getLogger(__name__)
 DEMAND_INTERVAL_SECONDS = 1.0  # a babysitter forgets a demand after three of these intervals

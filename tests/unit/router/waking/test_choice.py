@@ -5,8 +5,8 @@ import random
 
 import pytest
 
+from svc.router.waking.answers import Offer
 from svc.router.waking.choice import choose, why_impossible
-from svc.router.waking.offer import Offer
 
 BUSY = Offer(True, now=False, seconds=1, status="asleep")
 FREE = Offer(True, now=True, seconds=50, status="asleep")

@@ -9,8 +9,8 @@ from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
-from svc.router.waking.babysitters import SILENT, Acceptance, Babysitters, Refusal
-from svc.router.waking.offer import Offer
+from svc.router.waking.answers import Acceptance, Offer
+from svc.router.waking.babysitters import SILENT, Babysitters, Refusal
 from svc.router.waking.waker import HOLD_SECONDS, SILENCE_SECONDS, STATE_SECONDS, Waker
 from tests.unit.router.examples import Clock, state, target
 

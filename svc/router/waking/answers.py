@@ -7,10 +7,10 @@ from typing import Annotated
 
 import msgspec
 
+from svc.client.wake import MAX_ANSWER_BYTES
 from svc.protocol.event import one_line
 from svc.protocol.instance_names import instance_name
 
-MAX_ANSWER_BYTES = 64 << 10
 MAX_REASON_CHARS = 300
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]

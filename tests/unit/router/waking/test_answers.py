@@ -1,8 +1,11 @@
 """Answers of babysitters are checked before they are used."""
 
+import json
+
 import pytest
 
-from svc.router.waking.offer import MAX_ANSWER_BYTES, read_acceptance, read_offer
+from svc.client.wake import MAX_ANSWER_BYTES
+from svc.router.waking.answers import read_acceptance, read_offer
 
 OFFER = b'{"name": "a", "status": "asleep", "possible": true, "now": false, "victims": ["b"], "seconds": 9.5}'
 
@@ -40,3 +43,9 @@ def test_a_reason_is_one_short_line():
     assert read_acceptance(202, b'{"status": "starting", "reason": " a\\n b "}').reason == "a b"
     assert read_acceptance(409, b'{"status": "starting"}') is None
     assert read_acceptance(202, b'{"load_seconds": -1}') is None
+
+
+@pytest.mark.parametrize(("name", "is_valid"), [("chat", True), ("chat-server", True), ("", True), ("code", False)])
+def test_an_offer_names_the_instance_with_or_without_its_suffix(name, is_valid):
+    body = json.dumps({"possible": True, "now": True, "name": name, "status": "asleep"}).encode()
+    assert (read_offer(200, body, "chat-server") is not None) is is_valid
