@@ -119,10 +119,10 @@ def test_an_adapter_that_one_replica_lacks_is_an_error_with_its_cure(site: Site)
 def test_an_engine_that_hangs_delays_no_other_and_is_reported(site: Site):
     site.engines[1].behave(hang=True)
     try:
-        out, err = site.engine("POST", "/sleep", "--all", "--timeout", "0.5", status=1)
+        out, err = site.engine("POST", "/reset_prefix_cache", "--all", "--timeout", "0.5", status=1)
     finally:
         site.engines[1].behave(hang=False)
-    assert out.splitlines()[0] == "a-server  404  no such path: /sleep"
+    assert out.splitlines()[0] == "a-server  404  no such path: /reset_prefix_cache"
     assert out.splitlines()[1] == "b-server  failed  no answer within 0.5 s; it may have done it all the same"
     assert "2 of 2 instances" in err
 
