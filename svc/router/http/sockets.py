@@ -28,6 +28,13 @@ def unread_bytes(sock: socket.socket) -> int:
     return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
+def takes_bytes(sock: socket.socket) -> bool:
+    """Return whether the peer takes a few hundred bytes without a wait, or the connection is broken."""
+    poll = select.poll()
+    poll.register(sock.fileno(), select.POLLOUT)
+    return bool(poll.poll(0))
+
+
 class Receive(Protocol):
     def __call__(self, is_expected: bool = False) -> bytes: ...
 

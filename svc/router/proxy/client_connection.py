@@ -3,12 +3,13 @@
 import socket
 import time
 from contextlib import closing, suppress
+from functools import partial
 
 from svc.base.errors import Overloaded, RequestTimeout, SvcError, TooLarge
 from svc.router.http.cors import cors_headers
 from svc.router.http.request import Request
 from svc.router.http.request_parser import CONTINUE, RequestParser
-from svc.router.http.sockets import receiver, send_close_notify, sender, shut
+from svc.router.http.sockets import receiver, send_close_notify, sender, shut, takes_bytes
 from svc.router.proxy.arriving_body import READ_TIMEOUT_SECONDS, ArrivingBody
 from svc.router.proxy.authorization import authorize
 from svc.router.proxy.body_buffers import DISCARD_LIMIT_BODIES, LARGE_BYTES, SMALL_BYTES, STALLED_SECONDS
@@ -177,7 +178,8 @@ class ClientConnection(SweptConnection):
         if exchange is None or exchange.waiter is None:
             return
         if exchange.waiting_stream is None and may_wait_long(exchange):
-            exchange.waiting_stream = WaitingStream(exchange, self._send, self._keeps(exchange.request))
+            takes, keep = partial(takes_bytes, self.sock), self._keeps(exchange.request)
+            exchange.waiting_stream = WaitingStream(exchange, self._send, takes, keep)
         if exchange.waiting_stream is not None and exchange.waiting_stream.due <= self._state.now:
             exchange.waiter.wake()
 

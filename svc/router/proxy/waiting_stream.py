@@ -61,12 +61,17 @@ class WaitingStream:
     """The response to one request that waits. The greenlet of the request sends it; the sweep only wakes it.
 
     `begun`: whether the head was sent. `due`: when the next comment is due; NEVER if the client gets none.
+    `takes_bytes` returns whether `send` would not wait for the client: as long as one that does not read has the turn
+    in the queue, no other request for the model is served.
     """
 
-    __slots__ = ("_keep", "_send", "begun", "due")
+    __slots__ = ("_keep", "_send", "_takes_bytes", "begun", "due")
 
-    def __init__(self, exchange: Exchange, send: Callable[[bytes], None], keep: bool) -> None:
+    def __init__(
+        self, exchange: Exchange, send: Callable[[bytes], None], takes_bytes: Callable[[], bool], keep: bool
+    ) -> None:
         self._send = send
+        self._takes_bytes = takes_bytes
         self._keep = keep
         self.begun = False
         self.due = 0.0 if _wants_stream(exchange) else NEVER
@@ -74,7 +79,7 @@ class WaitingStream:
     def keep_alive(self, exchange: Exchange) -> None:
         """Send the head, if it was not sent yet, and a comment, if they are due; raise ClientGone."""
         now = exchange.state.now
-        if now < self.due:
+        if now < self.due or not self._takes_bytes():  # the sweep asks again within a second
             return
         head = b"" if self.begun else self._head(exchange)
         self.begun = exchange.answered = True
