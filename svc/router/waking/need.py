@@ -37,14 +37,22 @@ NO_NEED = Need()
 
 
 def instances_on_demand(table: RoutingTable) -> dict[str, ModelInstances]:
-    """Return the instances of each model that has an instance on demand. Drained ones are left out."""
-    targets = [target for target in table.targets if not target.drained]
-    models = {model for target in targets if target.is_on_demand for model in target.models}
-    return {model: _instances(model, targets, table.candidates) for model in sorted(models)}
+    """Return the instances of each model that has an instance on demand. Drained ones are left out.
+
+    Each model of each instance is looked at once, because strangers may register many.
+    """
+    by_model: dict[str, list[Target]] = {}
+    models = set()
+    for target in table.targets:
+        if not target.drained:
+            for model in dict.fromkeys(target.models):
+                by_model.setdefault(model, []).append(target)
+            if target.is_on_demand:
+                models.update(target.models)
+    return {model: _instances(by_model[model], table.candidates) for model in sorted(models)}
 
 
-def _instances(model: str, targets: Iterable[Target], candidates: Collection[str]) -> ModelInstances:
-    of_model = [target for target in targets if model in target.models]
+def _instances(of_model: Iterable[Target], candidates: Collection[str]) -> ModelInstances:
     on_demand = [target for target in of_model if target.is_on_demand]
     return ModelInstances(
         tuple(target for target in on_demand if target.status == "running"),

@@ -1,5 +1,7 @@
 """Which instances on demand have to be awake."""
 
+import time
+
 import pytest
 
 from svc.config.awake_rules import ModelRule
@@ -35,6 +37,20 @@ def test_instances_are_found_by_what_they_do():
     assert list(found) == ["m"], "models without an instance on demand are left out"
     names = [[t.name for t in group] for group in (found["m"].awake, found["m"].starting, found["m"].asleep)]
     assert (names, found["m"].permanent) == ([["awake"], ["starting"], ["releasing", "sleeping"]], 1)
+
+
+def test_many_models_on_many_instances_take_no_time():
+    """Each change of the table looks at them, and the router relays nothing meanwhile."""
+    many = [
+        target(f"i{n}", *[f"m{n}-{k}" for k in range(256)], status="asleep", metadata={"on_demand": True})
+        for n in range(64)
+    ]
+    table = build(many, lambda target: True)
+    before = time.process_time()
+    found = instances_on_demand(table)
+    assert time.process_time() - before < 1
+    assert len(found) == 64 * 256
+    assert {len(instances.asleep) for instances in found.values()} == {1}
 
 
 @pytest.mark.parametrize(
