@@ -14,7 +14,7 @@ PROCESS: Schema = {
     "command": {**TEXT, "maxLength": gpu.MAX_COMMAND_LENGTH},
 }
 GPU: Schema = {
-    "index": PID,
+    "index": {**PID, "maximum": gpu.MAX_INDEX},
     "uuid": TEXT,
     "name": TEXT,
     "memory_total": {**BYTES, "description": "0: the vendor's tool does not report it"},

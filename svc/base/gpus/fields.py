@@ -1,8 +1,9 @@
 """Read the fields in the outputs of vendors' tools, which write many things where a value is missing. Pure."""
 
+import itertools
 import json
-import math
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 # The tools write MB and mean MiB; only amd-smi writes B in addition. Units of other vendors are read in the same way.
 UNIT_BYTES = {"B": 1, "KB": KIB, "KIB": KIB, "MB": MIB, "MIB": MIB, "GB": GIB, "GIB": GIB}
 NUMBER = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:[%CW]|°C|[KMG]i?B)?\s*")
+MAX_JSON_STARTS = 16  # lines that are tried as the beginning of the JSON: each may be read to the end of the output
 FAULT = re.compile(r"(?i)requires reset|is lost|fallen off|unknown error|^err!?$")
 
 
@@ -26,7 +28,7 @@ def number(value: object) -> float | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, (int, float)):
-        return float(value) if math.isfinite(value) else None
+        return float(value) if -sys.float_info.max <= value <= sys.float_info.max else None
     match = NUMBER.fullmatch(value) if isinstance(value, str) else None
     return float(match[1]) if match else None
 
@@ -91,7 +93,8 @@ def table_cells(output: str) -> Iterator[list[str]]:
 def json_value(output: str) -> Any:
     """Return the JSON in an output; raise ValueError without one. rocm-smi prints warnings before it."""
     start = min((at for at in (output.find("{"), output.find("[")) if at >= 0), default=len(output))
-    for at in (start, *(match.start() + 1 for match in re.finditer(r"\n(?=[{\[])", output))):
+    lines = (match.start() + 1 for match in re.finditer(r"\n(?=[{\[])", output))
+    for at in (start, *itertools.islice(lines, MAX_JSON_STARTS)):
         try:
             return json.JSONDecoder().raw_decode(output, at)[0]
         except (ValueError, RecursionError):

@@ -14,6 +14,7 @@ MAX_COMMAND_LENGTH = 200
 MAX_PROBLEM_LENGTH = 300
 MAX_BYTES = 1 << 50
 MAX_PID = (1 << 31) - 1
+MAX_INDEX = 4095
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=MAX_BYTES)]
 Text = Annotated[str, msgspec.Meta(max_length=MAX_TEXT_LENGTH)]
@@ -31,7 +32,7 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU. A value is None if the tool does not report it."""
 
-    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]  # as in CUDA_VISIBLE_DEVICES, if the tool counts so
+    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_INDEX)]  # as in CUDA_VISIBLE_DEVICES, if the tool counts so
     uuid: Text = ""
     name: Text = ""
     memory_total: Bytes = 0  # 0: unknown
@@ -46,6 +47,14 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def memory_free(self) -> int:
         return max(0, self.memory_total - self.memory_used)
+
+    def is_possible(self) -> bool:
+        """Return whether all values are within their limits, which nothing checks when a GPU is created."""
+        try:
+            msgspec.convert(msgspec.to_builtins(self), Gpu)
+        except msgspec.ValidationError:
+            return False
+        return True
 
 
 class HostGpus(msgspec.Struct, frozen=True, kw_only=True):

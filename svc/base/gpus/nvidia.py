@@ -59,7 +59,7 @@ def _gpu(row: GpuRow, processes: dict[str, list[GpuProcess]]) -> Gpu | None:
         power=fields.power(row.power),
         errors=fields.count(row.errors),
         fault=fields.fault(row.utilization, row.temperature, row.memory_used, row.power, row.errors),
-        processes=tuple(processes.get(uuid, ())),
+        processes=tuple(processes.pop(uuid, ())),  # garbage may list a GPU many times
     )
 
 

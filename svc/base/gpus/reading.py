@@ -82,10 +82,13 @@ class GpuReader:
             outputs.append(self._query(query, path, deadline, late) if outputs[0].text else Output(""))
         problem = outputs[0].problem or next((output.problem for output in outputs if output.hangs), "")
         try:
-            gpus = tool.parse([output.text for output in outputs])[:MAX_GPUS]
+            gpus = [owners.with_owners(gpu) for gpu in tool.parse([output.text for output in outputs])[:MAX_GPUS]]
         except ValueError as error:
             return _reading(tool, (), problem or f"{tool.program}: {error}")
-        return _reading(tool, map(owners.with_owners, gpus), problem)
+        possible = [gpu for gpu in gpus if gpu.is_possible()]
+        if len(possible) < len(gpus):
+            problem = problem or f"{tool.program}: it prints numbers of a GPU that cannot be true"
+        return _reading(tool, possible, problem)
 
     def _query(self, query: Query, path: str, deadline: float, late: Output) -> Output:
         """Return the output of a query; `late` if it does not end before the deadline."""

@@ -1,5 +1,7 @@
 """Fields of vendors' tools: numbers with and without units, and the many words for a missing value."""
 
+import time
+
 import pytest
 
 from svc.base.gpus import fields
@@ -64,3 +66,16 @@ def test_json_is_found_behind_warnings():
     assert fields.json_value('WARNING: [low power] {x\n\n{"a": 1}\ntrailing') == {"a": 1}
     with pytest.raises(ValueError, match="no JSON"):
         fields.json_value("[" * 100_000)
+
+
+def test_numbers_of_any_length_are_read():
+    assert fields.number(10**400) is None
+    assert fields.number("9" * 5000 + ".0") is not None  # inf, which is in no range
+    assert fields.size({"value": 10**400, "unit": "MB"}) is None
+
+
+def test_garbage_takes_no_time():
+    before = time.process_time()
+    with pytest.raises(ValueError, match="no JSON"):
+        fields.json_value("\n[" * 200_000)
+    assert time.process_time() - before < 1

@@ -57,3 +57,8 @@ def test_odd_bytes_are_shown_and_break_nothing():
 def test_an_output_without_gpus_cannot_be_read(text):
     with pytest.raises(ValueError, match="it lists no GPU"):
         nvidia.parse([text, ""])
+
+
+def test_processes_of_a_gpu_that_is_listed_many_times_count_once():
+    gpus = nvidia.parse(["0, GPU-1, 1, 1, 1, 1, 1, 1, H100\n" * 3, "GPU-1, 7, 1\n"])
+    assert [len(gpu.processes) for gpu in gpus] == [1, 0, 0]

@@ -112,3 +112,19 @@ def test_read_gpus_finds_a_tool_in_path(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     reading = read_gpus()
     assert [(gpu.name, gpu.memory_used >> 20) for gpu in reading.gpus] == [("Fake", 40)]
+
+
+def test_a_gpu_with_impossible_numbers_is_left_out_and_named():
+    """Otherwise the registry would refuse the whole report, and supervisord's extension all facts of an instance."""
+    row = "{index}, GPU-{index}, 81559, 100, 0, 30, 60.0, 0, NVIDIA H100\n"
+    answers = {**NVIDIA, "nvidia-smi --query-gpu": row.format(index=0) + row.format(index=10**12)}
+    reading = Machine(answers).reader().read()
+    assert [gpu.index for gpu in reading.gpus] == [0]
+    assert reading.problem == "nvidia-smi: it prints numbers of a GPU that cannot be true"
+
+
+def test_numbers_of_any_length_end_no_reading():
+    huge = "9" * 400
+    metric = f'[{{"gpu": 0, "mem_usage": {{"total_vram": {{"value": {huge}, "unit": "MB"}}}}}}]'
+    reading = Machine({**AMD, "amd-smi metric": metric}).reader().read()
+    assert [gpu.memory_total for gpu in reading.gpus] == [0]
