@@ -42,7 +42,7 @@ def instances_on_demand(table: RoutingTable) -> dict[str, ModelInstances]:
     Each model of each instance is looked at once, because strangers may register many.
     """
     by_model: dict[str, list[Target]] = {}
-    models = set()
+    models: set[str] = set()
     for target in table.targets:
         if not target.drained:
             for model in dict.fromkeys(target.models):
