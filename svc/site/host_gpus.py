@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from stat import S_ISREG
 from typing import NamedTuple
 
 import msgspec
@@ -16,6 +17,8 @@ from svc.protocol.gpu import READING_FILE, GpuReport, ListedHost
 from svc.site.access import explaining_errors
 
 THIS_HOST = "this host"
+MAX_FILE_BYTES = 4 << 20
+MAX_SKEW_SECONDS = 5.0  # a file from a later time was written before the clock was set back
 PROGRAMS = ", ".join(tool.program for tool in TOOLS)
 NO_TOOL = f"this host has no tool that lists GPUs ({PROGRAMS})"
 Read = Callable[[], "Reading | None"]
@@ -83,10 +86,12 @@ def read_this_host(
     tool either. `var` is the site's state directory, and `now` is in Unix seconds.
     """
     path = var / READING_FILE
-    with suppress(OSError, msgspec.MsgspecError):
-        age = max(0.0, now - path.stat().st_mtime)
-        report = msgspec.json.decode(path.read_bytes(), type=GpuReport)
-        if report.is_current(age):
+    with suppress(OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
+        stat = path.stat()
+        age = max(0.0, now - stat.st_mtime)
+        is_readable = S_ISREG(stat.st_mode) and stat.st_size <= MAX_FILE_BYTES  # a pipe would block
+        report = msgspec.json.decode(path.read_bytes() if is_readable else b"", type=GpuReport)
+        if report.is_current(age) and stat.st_mtime - now <= MAX_SKEW_SECONDS:
             return Reading(report, round(age, 1))
     reading = read(timeout)
     return None if reading is None else Reading(reading, 0.0)

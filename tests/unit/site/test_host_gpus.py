@@ -1,11 +1,14 @@
 """Where `svc gpus` gets the GPUs from: the registry, or this host."""
 
+import os
+import time
+
 import msgspec
 import pytest
 
 from svc.base.errors import CommandError, NotFound, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
-from svc.protocol.gpu import GpuReport, ListedHost
+from svc.protocol.gpu import READING_FILE, GpuReport, ListedHost
 from svc.site.host_gpus import Reading, overview, own_overview, read_this_host
 
 URL = "http://registry:18000"
@@ -83,3 +86,24 @@ def test_the_last_reading_of_a_babysitter_spares_a_run_of_the_tool(tmp_path):
 def test_a_file_that_cannot_be_read_is_no_reading(tmp_path, content):
     (tmp_path / "gpus.json").write_bytes(content)
     assert read_this_host(tmp_path, 1, 0, lambda timeout: None) is None
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"null", b'{"tool": "\xff", "hostname": "a"}', b"[" * 100_000, bytes(100), b" " * (5 << 20)]
+)
+def test_whatever_the_file_contains_the_gpus_are_read(tmp_path, content):
+    (tmp_path / READING_FILE).write_bytes(content)
+    now = (tmp_path / READING_FILE).stat().st_mtime
+    assert read_this_host(tmp_path, 1, now, lambda timeout: READING) == Reading(READING, 0.0)
+
+
+def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / READING_FILE)
+    assert read_this_host(tmp_path, 1, time.time(), lambda timeout: READING) == Reading(READING, 0.0)
+
+
+def test_a_file_from_a_later_time_does_not_count(tmp_path):
+    """Otherwise a report of a babysitter that ended before the clock was set back would count until then."""
+    path = tmp_path / READING_FILE
+    path.write_bytes(msgspec.json.encode(GpuReport(hostname="a", tool="nvidia-smi")))
+    assert read_this_host(tmp_path, 1, path.stat().st_mtime - 60, lambda timeout: READING) == Reading(READING, 0.0)
