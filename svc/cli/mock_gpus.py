@@ -34,4 +34,4 @@ def command(directory: Path, gpus: int, memory: int) -> None:
     file = GpuStateFile(directory / "gpus.json")
     file.create(gpus, memory)
     program = nvidia_smi.install(directory, file.path)
-    echo(f"{gpus} GPUs in {file.path}, shown by {program}")
+    echo(f"{gpus} GPU{'s' * (gpus > 1)} in {file.path}, shown by {program}")

@@ -1,5 +1,6 @@
 """`svc route`: show which instance a request would get, and why."""
 
+import json
 import shlex
 import sys
 from collections.abc import Mapping
@@ -38,7 +39,13 @@ def _read_body(file: str | None, method: str) -> bytes:
     try:
         return sys.stdin.buffer.read() if file == STDIN else Path(file).read_bytes()
     except OSError as error:
-        raise CommandError(f"{file}: cannot read it: {error.strerror}") from None
+        cure = f"; name a file with the request's body, or write: {_example(file)}"
+        raise CommandError(f"{file}: cannot read it: {error.strerror}{cure}") from None
+
+
+def _example(model: str) -> str:
+    """Return the command for a request of the model: operators often give a model's name in place of a file."""
+    return f"echo {shlex.quote(json.dumps({'model': model}))} | svc route"
 
 
 def _cure(route: Mapping[str, Any]) -> str:

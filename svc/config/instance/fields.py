@@ -142,6 +142,9 @@ def gpu_memory(value: Any) -> int:
     """Read the memory that an instance needs on each of its GPUs, and return it in bytes."""
     if type(value) is int and value == 0:
         raise ValueError("must not be 0; remove the key if the instance needs the whole GPU")
+    size_bytes = parse_size(value) if isinstance(value, str) else value
+    if type(size_bytes) is int and size_bytes < MIN_SIZE_BYTES:
+        raise ValueError(f'{quoted(value)} is less than any server needs; write it with its unit, such as "38GB"')
     return size(value)
 
 

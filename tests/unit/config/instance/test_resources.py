@@ -71,6 +71,11 @@ def test_every_key_of_an_on_demand_instance(load):
         ("", "resources.gpus: missing; give the GPUs, such as gpus = [0], or their number"),
         ('gpus = 1\ngpu_memory = "lots"', "resources.gpu_memory: 'lots' is no size; write it like \"24GiB\""),
         ("gpus = 1\ngpu_memory = 0", "resources.gpu_memory: must not be 0; remove the key"),
+        (
+            "gpus = 1\ngpu_memory = 38",
+            'resources.gpu_memory: 38 is less than any server needs; write it with its unit, such as "38GB"',
+        ),
+        ('gpus = 1\ngpu_memory = "0GB"', "resources.gpu_memory: '0GB' is less than any server needs; write it with"),
         ("gpus = 1\nmemory = 1", "resources.memory: unknown key; did you mean gpu_memory?"),
     ],
 )
