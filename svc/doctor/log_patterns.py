@@ -58,13 +58,13 @@ LOG_PATTERNS = (
     _pattern(
         r"(?i)CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaMalloc failed",
         "the GPU's memory is full",
-        "free the GPU (`nvidia-smi` shows who has it), or take another one in [backend] env, "
+        "free the GPU (`svc gpus` shows what holds it), or take another one in [resources], "
         "or ask for less: a smaller context, --gpu-memory-utilization",
     ),
     _pattern(
         r"No available memory for the cache blocks|Free memory on device.*less than desired",
         "the GPU has too little free memory for the KV cache",
-        "free the GPU (`nvidia-smi` shows who has it), or change --gpu-memory-utilization in [backend] args",
+        "free the GPU (`svc gpus` shows what holds it), or change --gpu-memory-utilization in [backend] args",
     ),
     _pattern(
         r"max(?:imum)? (?:model|seq) len.*larger than the maximum number of tokens|KV cache is needed, which is larger",
