@@ -58,8 +58,8 @@ LOG_PATTERNS = (
     _pattern(
         r"(?i)CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaMalloc failed",
         "the GPU's memory is full",
-        "free the GPU (`svc gpus` shows what holds it), or take another one in [resources], "
-        "or ask for less: a smaller context, --gpu-memory-utilization",
+        "free the GPU (`svc gpus` shows what holds it), or take another one in [resources] or [backend] "
+        "env, or ask for less: a smaller context, --gpu-memory-utilization",
     ),
     _pattern(
         r"No available memory for the cache blocks|Free memory on device.*less than desired",

@@ -411,8 +411,8 @@ def test_a_stream_without_a_length_is_not_held_back(site: Site):
 
     def lines(peer: Peer, request: ReceivedRequest) -> None:
         peer.send(HEAD.replace(b"text/event-stream", b"application/x-ndjson") + b"Transfer-Encoding: chunked\r\n\r\n")
-        peer.send(chunk(b"{}\n"))
         steps.append(peer)
+        peer.send(chunk(b"{}\n"))
 
     site.play(lines)
     with site.router.client().send(post({"model": "m", "messages": []})) as client:
