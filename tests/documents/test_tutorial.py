@@ -28,6 +28,7 @@ def fail_or_skip(reason: str) -> None:
         pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
 
 
+@pytest.mark.long  # the test below runs the same blocks
 def test_its_blocks_run_on_this_machine(tmp_path):
     """In an empty home directory, with the packages of apt and PyPI already installed."""
     fail_or_skip(missing() or ("" if MODEL else "the llama extra is not installed"))

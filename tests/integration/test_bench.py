@@ -26,6 +26,7 @@ def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, timeout=150)
 
 
+@pytest.mark.long
 @bench
 def test_a_run_measures_and_plots_every_scenario(tmp_path):
     plot_file, report = tmp_path / "plots" / "bench.svg", tmp_path / "bench.json"
@@ -140,6 +141,7 @@ def test_an_unknown_scenario_is_reported_with_the_known_ones():
     assert "unknown scenario 'vast'; there are one, small, large, huge, stream, crowd, burst, " in done.stderr
 
 
+@pytest.mark.long
 @bench
 def test_streams_are_measured_that_start_beside_others(tmp_path):
     report = tmp_path / "bench.json"
@@ -152,6 +154,7 @@ def test_streams_are_measured_that_start_beside_others(tmp_path):
     assert figures["failures"] == {}
 
 
+@pytest.mark.long
 @needs("uvloop")
 def test_open_pages_are_measured_against_none(tmp_path):
     report = tmp_path / "pages.json"
@@ -164,6 +167,7 @@ def test_open_pages_are_measured_against_none(tmp_path):
     assert sum(line.startswith("| 5 ") for line in done.stdout.splitlines()) == 1
 
 
+@pytest.mark.long
 @needs("uvloop")
 def test_a_registry_with_a_small_fleet_is_measured(tmp_path):
     report = tmp_path / "registry.json"
@@ -325,6 +329,7 @@ HTTPServer(("127.0.0.1", int(sys.argv[1])), Refuses).serve_forever()
 """
 
 
+@pytest.mark.long
 @needs("uvloop")
 def test_the_cost_of_several_processes_is_measured():
     done = run("scaling.py", "--processes", "1,2", "--rounds", "1", "--seconds", "0.3")
