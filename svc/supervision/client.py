@@ -113,12 +113,12 @@ class SupervisordClient:
 
     def restarts(self) -> dict[str, Restarts]:
         """Return a dict from the full name of each program with a restart limit to its restarts."""
-        payload = self._call_extension("svc.getRestarts")
+        payload = self._channel.call_extension("svc.getRestarts")
         return {name: Restarts(**fields) for name, fields in payload.items()}
 
     def configuration(self) -> SupervisordConfig:
         """Return the running configuration, which `update` compares with the files."""
-        payload = json.loads(self._call_extension("svc.getPrograms"))
+        payload = json.loads(self._channel.call_extension("svc.getPrograms"))
         return SupervisordConfig(payload["root"], parse_groups(payload["groups"]))
 
     def log_positions(self) -> dict[str, tuple[LogPosition, ...]]:
@@ -140,7 +140,7 @@ class SupervisordClient:
         Return at once. The old babysitter ends, but its instance stays registered. Then the new babysitter starts and
         sends the current state to the registry.
         """
-        self._call_extension("svc.replaceProgram", name, "HUP", about=name)
+        self._channel.call_extension("svc.replaceProgram", name, "HUP", about=name)
 
     def replace(self, name: str) -> None:
         """Stop a program and start it with the configuration that supervisord read last (see `changes`).
@@ -148,7 +148,7 @@ class SupervisordClient:
         Return when the new process has started, before it is RUNNING. The group remains, so a router keeps its socket.
         """
         self.stop(name)
-        self._call_extension("svc.replaceProgram", name, about=name)
+        self._channel.call_extension("svc.replaceProgram", name, about=name)
 
     def supervisor_version(self) -> str:
         """Return the version of supervisor."""
@@ -256,17 +256,6 @@ class SupervisordClient:
             _raise_failures(result, done)
             return bool(result)
         return True
-
-    def _call_extension(self, method: str, *params: Any, about: str = "") -> Any:
-        try:
-            return self._channel.call(method, *params)
-        except Fault as fault:
-            if fault.faultCode == UNKNOWN_METHOD:
-                raise CommandError(
-                    f"{self.url}: this supervisord lacks [rpcinterface:svc], or an older svc started it; "
-                    "start it anew with `svc down` and `svc up`"
-                ) from None
-            raise self._channel.error_of(fault, about) from None
 
     def _call(self, method: str, *params: Any, about: str = "", timeout_seconds: float | None = None) -> Any:
         try:

@@ -53,6 +53,21 @@ class XmlRpcChannel:
             about = params[0] if params else self.url
             raise CommandError(f"{about}: supervisord failed in {method}; supervisord.log tells why") from None
 
+    def call_extension(self, method: str, *params: Any, about: str = "") -> Any:
+        """Call a method of the extension and return its result; `about` is the program or group of the call.
+
+        Raise CommandError if supervisord refuses or lacks the extension, Unavailable if it does not answer.
+        """
+        try:
+            return self.call(method, *params)
+        except xmlrpc.client.Fault as fault:
+            if fault.faultCode == UNKNOWN_METHOD:
+                raise CommandError(
+                    f"{self.url}: this supervisord lacks [rpcinterface:svc], or an older svc started it; "
+                    "start it anew with `svc down` and `svc up`"
+                ) from None
+            raise self.error_of(fault, about) from None
+
     def error_of(self, fault: xmlrpc.client.Fault, about: str = "") -> CommandError | Unavailable:
         """Return svc's error for a fault; `about` is the program or group of the call."""
         if fault.faultCode == SHUTDOWN_STATE:

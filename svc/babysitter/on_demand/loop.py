@@ -25,7 +25,7 @@ from svc.supervision.on_demand.facts import Facts, Offer, Order
 
 log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 0.5  # while the instance runs: within this time it begins to make room for another
-QUIET_INTERVAL_SECONDS = 2.0  # while nothing can be asked of it; POST /wake begins a round at once
+QUIET_INTERVAL_SECONDS = 2.0  # while the instance does not run and has no demand; POST /wake begins a round at once
 WAIT_INTERVAL_SECONDS = 0.2
 STEP_INTERVAL_SECONDS = 0.1  # between two steps of a short drain, and between two measurements
 SHORT_DRAIN_SECONDS = 2.0

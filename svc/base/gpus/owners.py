@@ -27,8 +27,8 @@ def _with_owner(process: GpuProcess) -> GpuProcess:
 def instance_of(pid: int) -> str:
     """Return the name of the instance that a process belongs to, or "".
 
-    A program that changes its process title, as vLLM's workers do, may overwrite its environment. So the process that
-    leads its process group and its ancestors are asked as well: supervisord makes a process group for each program.
+    A program that changes its process title, as vLLM's workers do, may overwrite its environment. So the environments
+    of its group's leader and of its ancestors are read as well: supervisord makes a process group for each program.
     """
     try:
         group = procfs.stat(pid).group

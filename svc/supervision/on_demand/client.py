@@ -1,13 +1,11 @@
 """A client of the extension's methods about instances on demand."""
 
 from typing import Any
-from xmlrpc.client import Fault
 
 import msgspec
 
-from svc.base.errors import CommandError
 from svc.supervision.on_demand.facts import Facts, Offer, Order
-from svc.supervision.xmlrpc_channel import UNKNOWN_METHOD, XmlRpcChannel
+from svc.supervision.xmlrpc_channel import XmlRpcChannel
 
 TIMEOUT_SECONDS = 10.0
 
@@ -25,7 +23,8 @@ class OnDemandClient:
 
     def report(self, name: str, facts: Facts) -> Order:
         """Report the facts about an instance and return the order for its babysitter."""
-        return msgspec.json.decode(self._call("svc.onDemand", name, msgspec.json.encode(facts).decode()), type=Order)
+        text = msgspec.json.encode(facts).decode()
+        return msgspec.json.decode(self._channel.call_extension("svc.onDemand", name, text, about=name), type=Order)
 
     def put_to_sleep(self, name: str) -> bool:
         """Stop an instance that has an order `release`, and from which nothing is in flight; return at once.
@@ -33,23 +32,12 @@ class OnDemandClient:
         Return False if the order is void by now, because no instance waits for the place any more or a request is in
         flight. A program with `sleep = "vllm"` is not stopped: True means that its engine may be put to sleep now.
         """
-        return bool(self._call("svc.putToSleep", name))
+        return bool(self._channel.call_extension("svc.putToSleep", name, about=name))
 
     def offer(self, name: str) -> Offer:
         """Return what it would cost to wake an instance; nothing changes."""
-        return msgspec.json.decode(self._call("svc.getOffer", name), type=Offer)
+        return msgspec.json.decode(self._channel.call_extension("svc.getOffer", name, about=name), type=Offer)
 
     def state(self) -> dict[str, Any]:
         """Return what is reserved on each GPU, and what each instance waits for: see `Arbiter.state`."""
-        return msgspec.json.decode(self._call("svc.getOnDemand"))
-
-    def _call(self, method: str, *params: Any) -> Any:
-        try:
-            return self._channel.call(method, *params)
-        except Fault as fault:
-            if fault.faultCode == UNKNOWN_METHOD:
-                raise CommandError(
-                    f"{self.url}: this supervisord lacks [rpcinterface:svc], or an older svc started it; "
-                    "start it anew with `svc down` and `svc up`"
-                ) from None
-            raise self._channel.error_of(fault, params[0] if params else "") from None
+        return msgspec.json.decode(self._channel.call_extension("svc.getOnDemand"))

@@ -173,7 +173,7 @@ def test_malformed_facts_are_refused_and_change_nothing(asleep, babysitter, fact
     a = babysitter("a")
     before = a.client.state()
     with pytest.raises(CommandError, match="a:server"):
-        a.client._call("svc.onDemand", a.name, facts)
+        a.client._channel.call_extension("svc.onDemand", a.name, facts, about=a.name)
     assert a.client.state()["instances"].keys() == before["instances"].keys()
     assert asleep.state("a:server") == "STOPPED"
 
