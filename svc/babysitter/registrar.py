@@ -120,17 +120,17 @@ class Registrar:
 
     def _register(self, registration: Registration) -> None:
         name = registration.name
-        new = self._accepted.pop(name, None) is None
         sent_before = name in self._sent
         self._sent[name] = None
         try:
             self.client.register(registration.to_json(self.clock()))
-        except Unavailable:
-            raise
-        except SvcError:
-            if not sent_before:
+        except SvcError as error:
+            # Only now: while a changed registration is sent, the registry still has the one before.
+            self._accepted.pop(name, None)
+            if not sent_before and not isinstance(error, Unavailable):
                 del self._sent[name]  # the refusal shows that a registration under this name is not this babysitter's
             raise
+        new = name not in self._accepted
         self._accepted[name] = registration.fields
         self._statuses[name] = registration.status
         log.info("%s %s (%s)", "registered" if new else "renewed", name, registration.status)

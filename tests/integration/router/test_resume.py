@@ -347,10 +347,10 @@ def test_the_end_of_a_client_ends_the_wait_for_the_rest(site: Site):
         gone.append(peer.request() is None)
         return False
 
-    site.play(Engines(6, continuation=waits))
+    engines = Engines(6, continuation=waits)
+    site.play(engines)
     client = site.router.client().send(post(CHAT))
-    client.until(b"word3")
-    wait_until(lambda: site.router.in_flight() == 1, description="the rest to be asked for")
+    wait_until(lambda: len(engines.received) == 2, description="the rest to be asked for")
     client.sock.close()
     wait_until(lambda: gone == [True], description="the router to end the request for the rest")
     wait_until(lambda: site.router.in_flight() == 0, description="nothing to be in flight")

@@ -86,6 +86,41 @@ def test_a_new_state_needs_a_heartbeat_and_new_models_a_registration(registry, r
     ]
 
 
+def test_a_registration_counts_as_accepted_while_a_changed_one_is_sent(registry, registrar, wanted):
+    registrar.run_round()
+    seen = []
+    send = registry.register
+
+    def register(service):
+        seen.append(registrar.registered)
+        send(service)
+
+    registry.register = register
+    wanted[1] = Registration("qwen-server", "running", {"port": 8100, "metadata": {"models": ["a"]}})
+    registrar.run_round()
+    assert seen == [True]
+    assert registrar.registered
+
+
+def test_a_changed_registration_without_an_answer_is_sent_again(registry, registrar, wanted):
+    registrar.run_round()
+    before = wanted[1]
+    wanted[1] = Registration("qwen-server", "running", {"port": 8100, "metadata": {"models": ["a"]}})
+    send = registry.register
+
+    def lose(service):
+        registry.register = send
+        raise Unavailable("no answer in 5 s")
+
+    registry.register = lose
+    registrar.run_round()
+    assert not registrar.registered
+    wanted[1] = before  # the registry may have the change, so that a heartbeat would not be enough
+    registrar.run_round()
+    assert registry.calls[-1] == ("register", "qwen-server", "starting")
+    assert registrar.registered
+
+
 def test_a_registry_that_lost_its_data_gets_it_in_the_same_round(registry, registrar):
     registrar.run_round()
     registry.services.clear()
