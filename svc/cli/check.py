@@ -7,13 +7,14 @@ import click
 
 from svc.base.errors import ConfigError
 from svc.cli.options import HERE, settings, tomls_argument
+from svc.config.awake_rule_warnings import awake_rule_warnings
 from svc.config.instance.gpu_shares import gpu_share_warnings
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
 from svc.config.instance.model import InstanceConfig
 from svc.config.instance.registry_use import registry_uses, use_line
 from svc.config.instance.unusual_values import unusual_values
-from svc.config.settings_file import load_settings
+from svc.config.settings_file import load_awake_rules, load_settings
 from svc.settings import RouterSettings, Settings
 from svc.site.new_site import first_instance_command, require_site
 from svc.terminal.output import echo
@@ -28,7 +29,8 @@ def command(tomls: tuple[str, ...]) -> None:
 
     Reports every error of every file, and names and ports that collide. Paths of models that are not on
     this machine are warnings, because the files may be for another machine; so are instances with
-    [resources] that this machine's GPUs cannot hold, alone or together. Unless the instances use
+    [resources] that this machine's GPUs cannot hold, alone or together, and, without TOML, rules of
+    config/svc.toml that no instance can fulfil. Unless the instances use
     this site's registry alone, a line shows the registries that they use.
     """
     site_settings, problems = _settings()
@@ -43,6 +45,7 @@ def command(tomls: tuple[str, ...]) -> None:
         *_settings_warnings(site_settings.router),
         *(line for config in configs for line in _warnings(config)),
         *gpu_share_warnings(configs, _gpu_memory(configs)),
+        *(() if tomls else _rule_warnings(configs)),
     ]
     for line in warnings:
         echo(f"svc: warning: {line}", err=True)
@@ -62,6 +65,13 @@ def _warnings(config: InstanceConfig) -> Iterator[str]:
     yield from unusual_values(config)
     for line in missing_paths(config, HERE.root):
         yield f"{line}; correct it, unless the instance runs on another machine"
+
+
+def _rule_warnings(configs: Sequence[InstanceConfig]) -> Iterator[str]:
+    """Yield the warnings about rules for models on demand; none if all instances are on other hosts."""
+    if configs:
+        rules = load_awake_rules(HERE.svc_toml)
+        yield from (f"{HERE.svc_toml}: {line}" for line in awake_rule_warnings(rules, configs))
 
 
 def _gpu_memory(configs: Sequence[InstanceConfig]) -> dict[int, int]:

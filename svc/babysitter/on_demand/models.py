@@ -6,10 +6,8 @@ from typing import Any
 
 from svc.babysitter.engine_check import model_object
 from svc.babysitter.on_demand.last_models import LastLife
-from svc.config.instance.model import InstanceConfig, MockBackend, VllmBackend
-
-# Flags that give a model another name than that of its file: the first is vLLM's and SGLang's, the second llama.cpp's.
-SERVED_NAME_FLAGS = ("--served-model-name", "--alias")
+from svc.config.instance.declared_models import models_in_command
+from svc.config.instance.model import InstanceConfig
 
 
 def command_digest(config: InstanceConfig) -> str:
@@ -30,27 +28,6 @@ def expected_models(config: InstanceConfig, last: LastLife) -> tuple[dict[str, A
     if last.models and last.command == command_digest(config):
         return last.models
     return _objects(models_in_command(config), config) or last.models
-
-
-def models_in_command(config: InstanceConfig) -> tuple[str, ...]:
-    """Return the models that the instance's command names; () if they are not known."""
-    backend = config.backend
-    if isinstance(backend, MockBackend):
-        return backend.models
-    return _served_names(config.argv) or ((backend.model,) if isinstance(backend, VllmBackend) else ())
-
-
-def _served_names(argv: list[str]) -> tuple[str, ...]:
-    """Return the names after one of SERVED_NAME_FLAGS; a flag may take several, and may be written with `=`."""
-    for index, argument in enumerate(argv):
-        flag, _, value = argument.partition("=")
-        if argument in SERVED_NAME_FLAGS:
-            rest = argv[index + 1 :]
-            end = next((n for n, value in enumerate(rest) if value.startswith("-")), len(rest))
-            return tuple(rest[:end])
-        if flag in SERVED_NAME_FLAGS and value:
-            return (value,)
-    return ()
 
 
 def _objects(names: tuple[str, ...], config: InstanceConfig) -> tuple[dict[str, Any], ...]:

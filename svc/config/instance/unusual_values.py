@@ -4,12 +4,12 @@ import dataclasses
 from collections.abc import Iterator
 
 from svc.base.address import is_wildcard
+from svc.config.instance.declared_models import declared_models
 from svc.config.instance.model import InstanceConfig
 from svc.protocol.resources import SLEEP_BY_VLLM
 from svc.protocol.service import AUTO_CONCURRENCY
 
 ENGINES_WITHOUT_LOAD = frozenset(("infinilm", "infinilm-rust"))  # svc finds no load in their /metrics
-TYPES_WITHOUT_MODEL_NAMES = frozenset(("command", "infinilm", "infinilm-rust"))  # their keys do not name a model
 ON_DEMAND_KEYS = ("idle_after", "min_awake", "wake_timeout", "sleep", "keep")
 DEFAULTS = {field.name: field.default for field in dataclasses.fields(InstanceConfig)}
 VLLM_SLEEP_FLAG, VLLM_SLEEP_VARIABLE = "--enable-sleep-mode", "VLLM_SERVER_DEV_MODE"
@@ -42,12 +42,17 @@ def _ineffective_keys(config: InstanceConfig) -> Iterator[tuple[str, str]]:
 
 
 def _on_demand_oddities(config: InstanceConfig) -> Iterator[str]:
+    if not config.resources:
+        yield (
+            "resources: missing, so that it starts whether its GPUs have room or not, and no other instance makes "
+            "room for it; add [resources], unless it needs no GPU"
+        )
     if config.startup_timeout > config.wake_timeout:
         yield (
             f"babysitter.wake_timeout: requests wait {config.wake_timeout:g} s for an instance that may take "
             f"{config.startup_timeout:g} s (startup_timeout) to start; make it as long"
         )
-    if config.backend.type in TYPES_WITHOUT_MODEL_NAMES and not config.models:
+    if not declared_models(config):
         yield (
             "metadata.models: missing, so that its models are unknown before its first start; name them, or run "
             f"`svc wake {config.name}` once"

@@ -10,7 +10,7 @@ from svc.cli.main import svc
 def check(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("svc.site.new_site.command_name", lambda: "./svc")
-    return lambda **environ: CliRunner().invoke(svc, ["check"], env=environ)
+    return lambda *tomls, **environ: CliRunner().invoke(svc, ["check", *tomls], env=environ)
 
 
 def test_an_empty_directory_says_what_to_do_first(check, tmp_path):
@@ -77,3 +77,15 @@ def test_a_missing_path_of_a_model_is_a_warning(check, tmp_path):
         "svc: warning: config/a.toml: backend.model: '/models/none' is not on this machine; correct it, "
         "unless the instance runs on another machine\n"
     )
+
+
+def test_a_rule_for_a_model_that_no_instance_has_is_a_warning(check, tmp_path):
+    (tmp_path / "config").mkdir()
+    toml = 'name = "a"\nport = 8100\n[babysitter]\non_demand = true\n[resources]\ngpus = [0]\n'
+    (tmp_path / "config" / "a.toml").write_text(toml + '[backend]\ntype = "mock"\nmodels = ["qwen"]\n')
+    rules = tmp_path / "config" / "svc.toml"
+    rules.write_text('[[model]]\nname = "qwne"\nawake_min = 1\n')
+    result = check()
+    assert (result.exit_code, result.stdout) == (0, "1 instance: no errors, 1 warning\n")
+    assert result.stderr.startswith("svc: warning: config/svc.toml: [[model]] 'qwne': name: no instance of this site ")
+    assert check("config/a.toml").stdout == "1 instance: all right\n", "other files may have the model"

@@ -2,6 +2,7 @@ import pytest
 
 from svc.config.instance.model import CommandBackend, InfinilmRustBackend, VllmBackend
 from svc.config.instance.unusual_values import unusual_values
+from svc.protocol.resources import Resources
 from tests.unit.instance_configs import instance_config
 
 
@@ -22,7 +23,8 @@ def test_auto_is_unusual_for_an_engine_that_reports_no_load(changed: dict[str, o
 
 
 def warnings_of(**changed: object) -> list[str]:
-    return [text.removeprefix("config/qwen.toml: ") for text in unusual_values(instance_config(**changed))]
+    config = instance_config(**{"resources": Resources(gpus=(0,)), **changed})
+    return [text.removeprefix("config/qwen.toml: ") for text in unusual_values(config)]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +57,15 @@ def test_the_models_of_an_instance_that_never_ran_should_be_known():
     assert "svc wake qwen" in warning
     assert not warnings_of(on_demand=True, backend=command, metadata={"models": ["m"]})
     assert not warnings_of(backend=command, metadata={})
+    named = CommandBackend(command=("llama-server",), args=("--alias", "m"))
+    assert not warnings_of(on_demand=True, backend=named, metadata={})
+
+
+def test_nothing_makes_room_for_an_instance_without_resources():
+    (warning,) = warnings_of(on_demand=True, resources=Resources())
+    assert warning.startswith("resources: missing, so that it starts whether its GPUs have room or not")
+    assert "add [resources]" in warning
+    assert not warnings_of(resources=Resources())
 
 
 def test_the_sleep_mode_of_vllm_needs_a_flag_and_a_variable():
