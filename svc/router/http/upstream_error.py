@@ -16,7 +16,7 @@ class UpstreamError(Exception):
     """The instance could not be reached, or its response is not valid HTTP.
 
     `refused`: the connection was refused; `timeout`: the connection was not established in time; `reset`: the
-    instance reset an established connection.
+    instance reset an established connection before it sent anything; `closed`: the instance closed it, in order.
     """
 
     def __init__(
@@ -27,9 +27,11 @@ class UpstreamError(Exception):
         refused: bool = False,
         timeout: bool = False,
         reset: bool = False,
+        closed: bool = False,
     ) -> None:
         super().__init__(message)
         self.outcome = outcome
         self.refused = refused
         self.timeout = timeout
         self.reset = reset
+        self.closed = closed

@@ -67,7 +67,7 @@ class Exchange:
     charge: "Charge | None" = None  # what the account is charged with; None as long as no request waits
     allocation: Allocation | None = None  # the memory for the request's body, if that is large
     waited_for_registry = False  # whether the request has waited for the registry to notice that its instances died
-    reset_by = ""  # the instance that reset a kept connection, so that the request was sent again
+    ended_by = ""  # the instance that ended a kept connection, so that the request was sent again
     instances: tuple[str, ...] = ()  # the names of those that have served the response, if there were several
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
     waiter: "Waiter | None" = None  # that of the present wait, or of the last one

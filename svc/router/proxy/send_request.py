@@ -5,6 +5,7 @@ an instance that dies meanwhile has not answered yet, and the request can be sen
 """
 
 from svc.router.balance.target import Target
+from svc.router.http.allowed_paths import creates_response
 from svc.router.http.response_parser import ResponseHead
 from svc.router.http.upstream_error import AttemptOutcome, UpstreamError
 from svc.router.proxy.exchange import Exchange
@@ -12,7 +13,7 @@ from svc.router.proxy.exchange_report import log_failure
 from svc.router.proxy.retry import FailedAttempt
 from svc.router.proxy.upstream import refuses_connections
 
-IDLE_RESET_SECONDS = 0.05  # the kernel resets a connection that was closed while idle within this time
+IDLE_END_SECONDS = 0.05  # the end of a connection that was closed while idle is noticed within this time
 MAX_HELD_BYTES = 64 << 10  # when this much of a body has arrived, the head of its response is passed on
 
 
@@ -58,16 +59,30 @@ def send_request(
 def _may_resend_on_new_connection(exchange: Exchange, error: UpstreamError) -> bool:
     """Return whether the request may be sent again, because the kept connection had ended while it was idle.
 
-    The instance has not failed then. The signs are that the request was never acknowledged, or that the connection was
-    reset when it arrived: the kernel resets a connection that is closed with unread bytes. But the request may also
-    have killed the instance, so after a reset it may be sent again only once.
+    The instance has not failed then. The signs are that
+
+    1. the request was never acknowledged; or
+    2. the connection was reset when the request arrived: the kernel resets a connection that is closed with unread
+       bytes; or
+    3. it was closed in order at that moment. A server may close its side first and discard what still arrives, so
+       that its kernel acknowledges the request (RFC 9112, section 9.6; llama.cpp does so after each stream).
+
+    Signs 2 and 3 can also mean that the request has killed the instance. So they count only once, and sign 3 only for
+    requests that may be repeated.
     """
+    if error.outcome is AttemptOutcome.UNSENT:
+        return True  # sign 1
     attempt = exchange.attempt
     seconds = exchange.state.clock() - attempt.started if attempt is not None else 0.0
-    if error.reset and not exchange.reset_by and seconds <= IDLE_RESET_SECONDS:
-        exchange.reset_by = exchange.instance
-        return True
-    return error.outcome is AttemptOutcome.UNSENT
+    if exchange.ended_by or seconds > IDLE_END_SECONDS or not (error.reset or (error.closed and _repeatable(exchange))):
+        return False
+    exchange.ended_by = exchange.instance
+    return True
+
+
+def _repeatable(exchange: Exchange) -> bool:
+    head = exchange.request.head
+    return head.is_inference and not creates_response(head.uri, exchange.request.body)
 
 
 def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, connected: bool) -> FailedAttempt:
@@ -82,7 +97,7 @@ def _failed_attempt(exchange: Exchange, error: UpstreamError, target: Target, co
     counts_for_ejection = not connected or error.outcome is not AttemptOutcome.UNSENT
     exchange.fail_attempt(reason if counts_for_ejection else "", on_any_path=not connected)
     log_failure(exchange, target, reason)
-    if error.refused and exchange.reset_by == target.name:  # the request may have killed the instance
+    if error.refused and exchange.ended_by == target.name:  # the request may have killed the instance
         return FailedAttempt(target, AttemptOutcome.UNKNOWN, reason, refused=True, died=True)
     died = connected and error.outcome is not AttemptOutcome.BEGUN and refuses_connections(target)
     return FailedAttempt(target, error.outcome, reason, error.refused, error.timeout, died)

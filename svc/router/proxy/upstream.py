@@ -136,7 +136,10 @@ class UpstreamConnection(ResponseParser):
         if not self.sent or self._is_unacknowledged():
             return UpstreamError("it closed the connection before it took the request", AttemptOutcome.UNSENT)
         return UpstreamError(
-            "it closed the connection without an answer", AttemptOutcome.UNKNOWN, reset=self._was_reset
+            "it closed the connection without an answer",
+            AttemptOutcome.UNKNOWN,
+            reset=self._was_reset,
+            closed=not self.aborted,
         )
 
     def _is_unacknowledged(self) -> bool:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from tests.integration.router.client import Client, post
-from tests.integration.router.failing_scripts import resets
-from tests.integration.router.instance import Instance, Peer, ReceivedRequest, ok
+from tests.integration.router.failing_scripts import closes, resets
+from tests.integration.router.instance import Instance, Peer, ReceivedRequest, Script, ok
 from tests.integration.router.listed import Gate, Listed, at, listed
 from tests.waiting import wait_until
 
@@ -162,17 +162,56 @@ def test_the_error_lists_the_failure_of_each_attempt(site: Listed, mortals: list
     )
 
 
-def test_a_kept_connection_that_is_reset_is_replaced_once(site: Listed, mortals: list[Instance]):
+@pytest.mark.parametrize("ends", [resets, closes])
+def test_a_kept_connection_that_is_ended_is_replaced_once(site: Listed, mortals: list[Instance], ends: Script):
     """What may have been executed on it is sent at most to this instance again and to one other."""
     for instance in mortals[:3]:
-        instance.play(
-            lambda peer, received: resets(peer, received) if b"RESET" in received.body else ok(peer, received)
-        )
+        instance.play(lambda peer, received: ends(peer, received) if b"RESET" in received.body else ok(peer, received))
     site.tell(*(at(instance, f"v{n}", "m") for n, instance in enumerate(mortals[:3])))
     assert [site.answer("m").status for _ in range(3)] == [200] * 3  # each has a kept connection
     assert site.answer("m", messages="RESET").status == 502
     executed = [sum(b"RESET" in received.body for received in instance.received) for instance in mortals[:3]]
     assert sorted(executed) == [0, 1, 2]
+
+
+class ClosesLate:
+    """An instance that closes a connection in order, after an answer on it, only when the next request arrives there.
+
+    So its kernel acknowledges that request, which the instance discards. llama.cpp does so after each stream.
+    """
+
+    def __init__(self) -> None:
+        self._used: list[Peer] = []
+        self.discarded = 0
+
+    def __call__(self, peer: Peer, received: ReceivedRequest) -> object:
+        if peer in self._used:
+            self.discarded += 1
+            return False
+        self._used.append(peer)
+        return ok(peer, received)
+
+
+@pytest.mark.parametrize(
+    ("path", "fields", "status"),
+    [
+        (b"/v1/chat/completions", {}, 200),
+        (b"/v1/responses", {}, 200),
+        (b"/v1/responses", {"store": True}, 502),
+    ],
+)
+def test_what_an_instance_discarded_with_a_kept_connection_is_sent_again_unless_it_creates_something(
+    site: Listed, mortals: list[Instance], path: bytes, fields: dict[str, Any], status: int
+):
+    script = ClosesLate()
+    mortals[0].play(script)
+    site.tell(at(mortals[0], "only", "m"))
+    body = {"model": "m", "messages": [], **fields}
+    with site.router.client() as client:
+        assert client.send(post(body, path=path)).answer().status == 200
+        assert client.send(post(body, path=path)).answer().status == status
+    assert script.discarded == 1
+    assert site.router.service("only")["error_count"] == (status != 200)
 
 
 def test_instances_that_reset_and_die_are_counted_as_killed(site: Listed, mortals: list[Instance]):
