@@ -12,8 +12,6 @@ import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-import msgspec
-
 from svc.base.errors import RateLimited
 from svc.router.balance.account import Account
 from svc.router.balance.fair_order import NO_ACCOUNT, Charge, CounterKey, FairOrder, Rank, in_order
@@ -122,7 +120,7 @@ class RequestQueue:
         """
         if request.charge is None and request.account is not None:
             charge = self.new_charge(request.account, request.model, clock(), len(request.body))
-            msgspec.structs.force_setattr(request, "charge", charge)  # a copy of the request would cost more
+            request.charge = charge
         return request.charge
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:

@@ -15,7 +15,7 @@ from svc.router.http.request import Media, Request, RequestHead
 MAX_QUERY_FIELDS = 64
 
 
-class RoutingRequest(msgspec.Struct, frozen=True, gc=False):
+class RoutingRequest(msgspec.Struct, gc=False):
     """The model in a request (None: any model), the session of the request (empty: none), and its body.
 
     `owner`: the instance that has the object which the request is about; None for most requests.

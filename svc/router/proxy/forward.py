@@ -86,7 +86,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     if state.poison.entries and state.poison.contains(routing.body, state.now):
         raise PoisonedRequest("this request killed two instances before; it is not sent to another one")
     if exchange.account is not None and head.is_inference:
-        msgspec.structs.force_setattr(routing, "account", exchange.account)  # a copy would cost more
+        routing.account = exchange.account
     stored = StoredObject(exchange, routing) if head.object_path is not None else None
     if stored is not None and stored.owner is not None:
         routing = msgspec.structs.replace(routing, owner=stored.owner)
