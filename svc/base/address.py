@@ -1,4 +1,4 @@
-"""Convert hosts between URLs, sockets and settings: only URLs have brackets around an IPv6 address."""
+"""Convert host names and addresses between URLs, sockets and settings: only URLs put an IPv6 address in brackets."""
 
 import ipaddress
 import re
@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 NOT_IN_A_HOST = re.compile(r"[\s/\\:@?#%,\[\]]")
 IPV6_LOOPBACK = "::1"
 WILDCARDS = ("0.0.0.0", "::")  # the addresses that stand for every address of a machine
-IPV6_LOOPBACK_NAMES = (IPV6_LOOPBACK, "ip6-localhost", "ip6-loopback")  # the names in Debian's /etc/hosts
+IPV6_LOOPBACK_NAMES = (IPV6_LOOPBACK, "ip6-localhost", "ip6-loopback")  # the names are those of Debian's /etc/hosts
 
 
 def without_brackets(host: str) -> str:
@@ -68,7 +68,10 @@ def is_wildcard(host: str) -> bool:
 
 
 def bind_host(host: str) -> str:
-    """Return the address to listen on so that clients reach `host`: loopback for a loopback host, else the wildcard."""
+    """Return the address on which a server must listen so that clients reach it at `host`.
+
+    This is a loopback address for a loopback host, else the wildcard.
+    """
     if host.lower() in IPV6_LOOPBACK_NAMES:
         return IPV6_LOOPBACK
     if is_loopback(host):

@@ -17,7 +17,7 @@ def write(path: Path, data: bytes, mode: int, durable: bool = True, on_open: OnO
 
     With `durable`, the new content survives a power failure after this call.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # has the pid: two processes may write `path`
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")  # the pid, because two processes may write `path`
     try:
         stage(temporary, data, mode, durable, on_open)
         os.replace(temporary, path)

@@ -22,7 +22,10 @@ class Counts(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Rates per second. `first_token` is the mean time to the first token in seconds; None without a first token."""
+    """Requests, errors and tokens per second.
+
+    `first_token` is the mean time to the first token in seconds; None if no stream has sent its first token.
+    """
 
     requests: float = 0.0
     errors: float = 0.0
@@ -81,7 +84,7 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
 
 
 class RecentCounts:
-    """The increase of each model's counters (such as its errors of each kind) over the last `points` samples."""
+    """The increase of the counters of each model (one for each kind of error, say) over the last `points` samples."""
 
     def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)

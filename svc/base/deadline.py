@@ -1,4 +1,4 @@
-"""A limit for the time of a whole request: a read timeout alone begins anew with each byte that a server sends."""
+"""A time limit for a whole request. A read timeout is none, because it begins anew with each byte from the server."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from http.client import HTTPException
 
 
 class Deadline:
-    """Ends the connections of one request when its time is over, even during a read."""
+    """Ends the connections of one request when the time of its `limit` is over, even during a read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class Deadline:
             raise TimeoutError(f"the answer does not end within {seconds:g} s")
 
     def watch(self, sock: socket.socket) -> socket.socket:
-        """Return `sock`; this object now ends its connection when the time is over."""
+        """Have the limit end the connection of `sock`, too; return `sock`."""
         with self._lock:
             self._sockets.append(sock.dup())  # a copy, because TLS takes over the descriptor of `sock`
         if self._is_over:

@@ -1,4 +1,4 @@
-"""Open TCP connections: only host names pass through a resolver, and only allowed addresses are connected to.
+"""Open TCP connections, and only to allowed addresses; an IP address is used without the resolver.
 
 Under gevent, a call of the resolver costs twice as much as the rest of a connection, even for an IP address. The
 resolver also starts threads that live for seconds: with them, a router was measured at 73.0 us of CPU per request
@@ -18,7 +18,8 @@ class AddressRefused(OSError):
 def dial(host: str, port: int, timeout: float, rejection_reason: AddressCheck | None = None) -> socket.socket:
     """Return a socket that is connected to `host`; raise OSError.
 
-    The addresses of a host name are tried one after the other, each for up to `timeout` seconds.
+    The addresses of a host name are tried one after the other, each for up to `timeout` seconds. An address for which
+    `rejection_reason` returns a reason is not tried.
     """
     error = OSError(f"{host} has no address")
     for family, address in _addresses(host, port):

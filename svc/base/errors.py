@@ -27,7 +27,7 @@ class BadRequest(SvcError):
 
 
 class Unauthorized(SvcError):
-    """A missing or wrong key. Without `x-should-retry: false`, Claude Code would repeat the request for minutes."""
+    """The key is missing or wrong. Claude Code would repeat the request for minutes without `x-should-retry: false`."""
 
     status, type, code = 401, "authentication_error", "invalid_token"
 

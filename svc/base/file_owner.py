@@ -51,17 +51,17 @@ def open_or_create(path: Path, flags: int, mode: int) -> int:
 
 
 def keep(descriptor: int, path: Path) -> None:
-    """Give the new version of a file, which root has written, to the owner of the current version at `path`.
+    """If root writes a new version of the file `path`, give it to the owner of the old version.
 
-    If there is no current version, give it to the owner of the directory. The program that reads the file may not run
-    as root.
+    `descriptor` is that of the new version. Without an old version, the owner of the directory gets it. Otherwise a
+    program that does not run as root could not read the file.
     """
     if os.geteuid() == 0:
         _give(descriptor, os.stat(path if path.exists() else path.parent))
 
 
 def _give(descriptor: int, like: os.stat_result) -> None:
-    """Give a file to the owner and the group of another one; leave it to root if the other one is root's."""
+    """Give a file to the owner and the group in `like`, unless that owner is root."""
     if like.st_uid != 0:
         with suppress(PermissionError):  # a container may forbid root to change owners
             os.fchown(descriptor, like.st_uid, like.st_gid)

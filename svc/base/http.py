@@ -33,7 +33,7 @@ class _HttpConnection(urllib3.connection.HTTPConnection):
 
 
 class _HttpsConnection(_HttpConnection, urllib3.connection.HTTPSConnection):
-    """An HTTPS connection that a deadline ends: `_HttpConnection` extends the methods of urllib3's HTTPSConnection."""
+    """An HTTPS connection that a deadline ends. The methods of `_HttpConnection` extend those of HTTPSConnection."""
 
 
 class _Adapter(HTTPAdapter):
@@ -72,10 +72,10 @@ def fetch(
 ) -> requests.Response:
     """Send a request like `requests.request`, but use no proxy and no .netrc, and follow no redirects.
 
-    `timeout` limits the connection and each read, and `total` the whole request, which otherwise may take
-    MAX_READ_TIMEOUTS read timeouts. With `keepalive`, the loss of the server is detected within seconds, even while
-    the request waits for an answer.
-    With `stream`, the caller reads the body, and limits its time and its size.
+    `timeout` (seconds) limits the connection and each read. `total` limits the whole request; without it, the limit is
+    the connection's timeout and MAX_READ_TIMEOUTS times the read timeout. With `keepalive`, the loss of the server is
+    detected within seconds, even while the request waits for an answer. With `stream`, the caller reads the body, and
+    limits its time and its size.
     """
     if options.get("verify") is False:
         urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
@@ -90,7 +90,7 @@ def fetch(
             with deadline.limit(connect + MAX_READ_TIMEOUTS * read if total is None else total):
                 answer = session.request(method, url, timeout=timeout, allow_redirects=False, stream=True, **options)
                 if not stream:
-                    answer._content = _body(answer)  # by itself, `requests` would read a body of any size
+                    answer._content = _body(answer)  # read here, because `requests` would read a body of any size
         except TimeoutError as error:
             raise requests.ReadTimeout(str(error)) from None
         return answer

@@ -16,9 +16,10 @@ def parse_period(text: str) -> int | None:
 
 
 def parse_time(text: str, now: float) -> float:
-    """Return the Unix seconds that a text names: seconds, `24h`, `7d`, `today`, `2026-12-01`, `2026-12-01T13:00`.
+    """Return the time that a text describes, in Unix seconds; raise ValueError if it describes none.
 
-    A time without a zone is in the zone of this machine. Raise ValueError for any other text.
+    The text is a period before `now` (`24h`, `7d`), `today` (its midnight), a date, or a date and time
+    (`2026-12-01T13:00`), in this machine's zone if it names none, or a number of Unix seconds.
     """
     if (ago := parse_period(text)) is not None:
         return now - ago

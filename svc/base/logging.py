@@ -45,8 +45,8 @@ class JsonFormatter(logging.Formatter):
 def configure(level: str | None = None) -> None:
     """Configure logging to stderr, which supervisord redirects to files in logs/.
 
-    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON. For programs under
-    supervisord, svc sets this variable to the format in [logs].
+    The level is the argument, else SVC_LOG_LEVEL, else INFO. SVC_LOG_FORMAT=json selects JSON. svc sets this variable
+    for the programs under supervisord, to the format that svc.toml has in [logs].
     """
     handler = logging.StreamHandler()
     as_json = os.environ.get("SVC_LOG_FORMAT") == "json"

@@ -20,9 +20,9 @@ SECRET_PARTS = {
     "dsn",
 }
 SECRET_ENDINGS = ("key", "token", "secret", "password", "passwd", "pwd")
-# A variable whose name ends with one of these words holds the location or the size of a secret, not the secret.
+# A variable whose name ends with one of these words (API_KEY_FILE, TOKEN_LIMIT) contains no secret.
 NOT_SECRET = {"file", "path", "dir", "delay", "timeout", "limit", "count", "length"}
-# The name's length is bounded because a long word without a value would otherwise cost quadratic time.
+# The length of the name is limited, because the search would otherwise take quadratic time in a long word.
 NAMED_VALUE = re.compile(
     r"""--?(?P<flag>[A-Za-z][\w.-]{0,99})[ \t]+(?!-)"""  # --api-key VALUE
     r"""|(?<!\w)(?P<name>\w[\w.-]{0,99})["']?\s*[=:]\s*"""  # NAME=VALUE, and "name": VALUE in JSON
@@ -50,10 +50,10 @@ def is_secret(name: str) -> bool:
 
 
 def without_secrets(text: str, label: Label = lambda secret: MASK) -> str:
-    """Return the text with each secret replaced by a label.
+    """Return the text with each secret replaced by the result of `label`.
 
-    Secrets are the values of secret names, bearer tokens and passwords in URLs. In supervisord's `environment=` lines,
-    every value counts as a secret, except the values of svc's own variables.
+    Secrets are bearer tokens, passwords in URLs, and the values that follow the name of a secret, such as `--api-key`.
+    In supervisord's `environment=` lines, every value counts as a secret, except those of svc's own variables.
     """
     masked, end = "", 0
     for line in ENVIRONMENT.finditer(text):

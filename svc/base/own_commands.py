@@ -1,4 +1,4 @@
-"""The commands with which the user can run svc, and the programs installed beside it, from the current directory."""
+"""The commands with which a user in the current directory can run svc, and programs of the same Python environment."""
 
 import os
 import shlex
@@ -14,13 +14,13 @@ SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # su
 def command_name(through_sudo: bool = False) -> str:
     """Return the command that runs this `svc` from the current directory.
 
-    With `through_sudo`, the command works after `sudo`, which has a PATH of its own.
+    With `through_sudo`, the command also works after `sudo`, which uses another PATH than the user's.
     """
     return shlex.join(_command(through_sudo))
 
 
 def _command(through_sudo: bool = False) -> list[str]:
-    """Return the words of `command_name`."""
+    """Return the command of `command_name` as a list: the program and its arguments."""
     program = shutil.which("svc", path=SUDO_PATH if through_sudo else None)
     if program and os.path.exists(sys.argv[0]) and os.path.samefile(program, sys.argv[0]):
         return ["svc"]

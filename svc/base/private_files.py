@@ -55,7 +55,7 @@ def tighten(path: str | Path | int, mode: int = MODE) -> None:
         with contextlib.suppress(OSError):
             descriptor = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
-                _tighten(f"/proc/self/fd/{descriptor}", mode)  # fchmod refuses a descriptor with O_PATH
+                _tighten(f"/proc/self/fd/{descriptor}", mode)  # by this path, because fchmod refuses O_PATH descriptors
             finally:
                 os.close(descriptor)
     else:

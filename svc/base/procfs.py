@@ -118,7 +118,7 @@ def credentials(pid: int) -> Credentials:
 
 
 def ancestors(pid: int) -> Iterator[int]:
-    """Yield the pids of a process, of its parent, and of all further ancestors."""
+    """Yield the pid of a process, then those of its parent and of all further ancestors."""
     while pid > 0:
         yield pid
         try:
@@ -161,7 +161,8 @@ def open_file_limit(pid: int) -> int | None:
 def tcp_sockets(listeners_only: bool = False) -> Iterator[TcpSocket]:
     """Yield the TCP sockets of this machine, IPv4 first.
 
-    A busy router leaves tens of thousands of closed connections in the table, so `listeners_only` skips them early.
+    With `listeners_only`, other sockets are skipped before they are parsed: a busy router leaves tens of thousands of
+    closed connections in the table.
     """
     for table in TCP_TABLES:
         with suppress(OSError), open(table) as file:

@@ -47,9 +47,10 @@ class SecretFile(Generic[T]):
 
     `setting` is the name of the setting that holds the path. `parse` raises ConfigError for invalid content. While the
     file is invalid or missing, `value` keeps the last valid content. If `keep_last` is false and the file is missing or
-    empty, `value` becomes `initial` instead, so that removing the file revokes the secret. A world-readable file causes
-    only a warning, because Kubernetes and Docker mount secrets with such a mode. It causes no warning if this process
-    could not read it otherwise.
+    empty, `value` becomes `initial` instead, so that removing the file revokes the secret.
+
+    A file that all users may read is accepted, because Kubernetes and Docker mount secrets with such a mode. It is
+    accepted with a warning, unless this process needs that mode to read the file.
     """
 
     def __init__(

@@ -21,7 +21,7 @@ class SettingRules:
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     pattern: Pattern | None = None
-    token_setting: str = ""  # for a URL: the setting to use instead of a secret in the URL
+    token_setting: str = ""  # for a URL, which must contain no secret: the setting for the secret
     help: str = ""
 
 

@@ -10,12 +10,13 @@ from difflib import SequenceMatcher, get_close_matches
 from itertools import islice
 
 MAX_SIMILAR_NAMES = 2
-MAX_SAME_TAILS = 4  # the limit for names that differ only in their leading path: there may be any number of them
+MAX_SAME_TAILS = 4  # how many names are returned that differ from the mistyped name only in a leading path (org/NAME)
 MIN_SIMILARITY = 0.65  # minimum ratio of difflib; equal names have 1.0
-# An exact comparison takes time in proportion to the product of both lengths, and clients can send any name.
+# Limits, because clients can send any name, and an exact comparison of two names takes time in proportion to the
+# product of their lengths.
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200
-MAX_EXACT_COMPARISONS = 10  # only the names that have the most characters in common are compared exactly
+MAX_EXACT_COMPARISONS = 10  # of the names that have the most characters in common with the mistyped one
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:
@@ -52,7 +53,7 @@ def _close_names(wanted: str, known: Iterable[str]) -> list[str]:
 
 
 def abbreviated_list(names: Iterable[str], limit: int) -> str:
-    """Return the first names in alphabetical order and the number of the others; "none" if there are no names."""
+    """Return the first `limit` names in alphabetical order and the number of the others; "none" without any names."""
     ordered = sorted(names)
     more = f" and {len(ordered) - limit} more" if len(ordered) > limit else ""
     return ", ".join(ordered[:limit]) + more or "none"

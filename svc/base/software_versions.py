@@ -9,7 +9,7 @@ from typing import Any
 
 from svc.base.version import PACKAGE, installed
 
-# The packages that setup.cfg requires, and greenlet and werkzeug, which these require. A test compares the two lists.
+# The packages that setup.cfg requires (a test compares the lists), and two that these require: greenlet and werkzeug.
 PACKAGES = (
     "supervisor",
     "gevent",
@@ -47,7 +47,7 @@ def software_versions() -> dict[str, Any]:
 
 
 def is_compiled(module: str) -> bool:
-    """Return whether Python imports a module from machine code, such as mypyc's, and not from its source."""
+    """Return whether Python imports a module as machine code, such as mypyc's, and not from its source."""
     spec = util.find_spec(module)
     return spec is not None and (spec.origin or "").endswith(tuple(machinery.EXTENSION_SUFFIXES))
 

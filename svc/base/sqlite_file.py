@@ -1,4 +1,4 @@
-"""SQLite files in WAL mode: open and migrate one, set a corrupt one aside, and explain what is wrong with its disk.
+"""Open and migrate SQLite files in WAL mode, rename corrupt ones, and explain errors that the disk has caused.
 
 With synchronous=NORMAL the kernel has the data when a commit returns, so a killed process loses nothing. A power cut
 may lose the last commits, but does not corrupt the file.
@@ -28,9 +28,9 @@ Migrations = Sequence[Sequence[str]]
 def connect(path: Path, migrations: Migrations, is_checked: bool = True) -> sqlite3.Connection:
     """Return a connection without implicit transactions. Threads may use it one after the other.
 
-    First restrict the modes of the existing files. SQLite gives new -wal and -shm files the mode of the database file.
-    `is_checked`: the whole file is searched for damage first, which takes long if the file is large. Raise OSError or
-    sqlite3.Error if the file cannot be used.
+    With `is_checked`, first search the whole file for damage, which takes long if the file is large. Raise OSError or
+    sqlite3.Error if the file cannot be used. Remove the rights of other users from the existing files; SQLite gives new
+    -wal and -shm files the mode of the database file.
     """
     private_files.prepare(path)
     for suffix in SUFFIXES:
@@ -57,12 +57,12 @@ def identity(path: Path) -> int:
 
 
 def must_reopen(error: Exception) -> bool:
-    """Return whether the error can only be cured by reopening the file: it is corrupt, or was opened read-only."""
+    """Return whether the file must be opened again because of the error: it is corrupt, or was opened read-only."""
     return is_corrupt(error) or "readonly" in str(error)
 
 
 def disk_trouble(path: Path, error: Exception) -> str:
-    """Return what is wrong with the disk if this caused the error, else ""."""
+    """Return what is wrong with the disk of `path` if that has caused the error, else ""."""
     text, number = str(error), getattr(error, "errno", None)
     if number in (errno.ENOSPC, errno.EDQUOT) or "is full" in text:
         return DISK_FULL
@@ -76,7 +76,7 @@ def disk_trouble(path: Path, error: Exception) -> str:
 
 
 def reason(path: Path, error: Exception) -> str:
-    """Return the reason for an error of the file at `path`: the disk's trouble, else the system's or SQLite's text."""
+    """Return the reason for an error of the file at `path`: `disk_trouble`, else the text of the system or SQLite."""
     return disk_trouble(path, error) or getattr(error, "strerror", None) or str(error)
 
 
@@ -122,7 +122,7 @@ def _prepare(db: sqlite3.Connection, migrations: Migrations, is_checked: bool) -
 
 
 def _migrate(db: sqlite3.Connection, migrations: Migrations) -> None:
-    """Migrate the file in one transaction; another process that opens the file meanwhile waits for its end."""
+    """Migrate the file in one transaction; another process that opens the file meanwhile waits until that has ended."""
     db.execute("BEGIN IMMEDIATE")
     (version,) = db.execute("PRAGMA user_version").fetchone()
     for migration in migrations[version:]:

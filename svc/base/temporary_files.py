@@ -1,4 +1,4 @@
-"""The directory for temporary files, where the usual ones may be read-only, as in a read-only container."""
+"""Choose the directory for temporary files, because the usual ones may be read-only, as in a read-only container."""
 
 import os
 import tempfile

@@ -6,8 +6,8 @@ A file of one line is one token. A file of several lines is TOML with the table 
     fleet = "TOKEN"
     alice = "TOKEN"
 
-The two forms cannot be confused, because an HTTP header contains no line break, and so no token does. A registry
-accepts every token of its file. A program that sends a token sends the first one of its file.
+The two forms cannot be confused: a token is sent in an HTTP header, so it contains no line break. A registry accepts
+every token of its file. A program that sends a token sends the first one of its file.
 """
 
 import re
@@ -33,7 +33,7 @@ class NamedToken(NamedTuple):
 
 
 def parse_tokens(data: bytes, path: Path) -> tuple[NamedToken, ...]:
-    """Return the tokens in `data`, the content of `path`; raise ConfigError, which quotes no token, if it is invalid.
+    """Return the tokens in `data`, the content of `path`; raise ConfigError, without any token, if it is invalid.
 
     A token that is alone on one line may have any bytes: a registry compares it with the bytes of a header.
     """

@@ -24,7 +24,7 @@ def installed() -> str:
 
 
 def _source_files() -> Iterator[str]:
-    """Yield the path of each module in the package. This takes a third of the time of Path.rglob, at every start."""
+    """Yield the path of each module in the package. Path.rglob would take three times as long, at every start."""
     for directory, _, names in os.walk(PACKAGE):
         prefix = directory[len(str(PACKAGE)) + 1 :]
         yield from (f"{prefix}/{name}".lstrip("/") for name in names if name.endswith(".py"))

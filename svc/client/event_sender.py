@@ -33,11 +33,14 @@ class EventSender:
 
     @property
     def is_ready(self) -> bool:
-        """Return whether events may be sent now; False until the end of the Retry-After of the registry's last 429."""
+        """Return whether events may be sent now: after a 429, they may not until the Retry-After has passed."""
         return self._clock() >= self._resumes
 
     def send(self, events: "Events") -> Delivery:
-        """Send the events in one request; return the result and raise nothing. Equal refusals are logged once."""
+        """Send the events in one request; return the result and raise nothing.
+
+        A refusal is logged unless its message is that of the refusal before.
+        """
         try:
             self._client.report_events(events)
         except Unavailable:

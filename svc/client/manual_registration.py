@@ -1,4 +1,4 @@
-"""Build the registration of a service without a babysitter; request its models and health path from the service."""
+"""Build the registration of a service without a babysitter; find its models and health path by requests to it."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from svc.base.errors import CommandError
 from svc.client import probe
 from svc.protocol.service import INSTANCE_TYPE
 
-HEALTH_PATHS = ("/health", *probe.MODEL_LIST_PATHS, "/")  # health checks use the first that returns 2xx
+HEALTH_PATHS = ("/health", *probe.MODEL_LIST_PATHS, "/")  # the first that returns 2xx becomes the health path
 TIMEOUT_SECONDS = 5.0
 
 
@@ -17,7 +17,7 @@ TIMEOUT_SECONDS = 5.0
 class PlainService:
     """An operator's description of a service without a babysitter.
 
-    If `models` or `health_path` is empty, `registration` requests it from the service.
+    If `models` or `health_path` is empty, `registration` finds it by requests to the service.
     """
 
     name: str
@@ -35,7 +35,7 @@ class PlainService:
 
 
 def registration(service: PlainService) -> dict[str, Any]:
-    """Return the registration of a service; raise CommandError if it does not return its models or health path.
+    """Return the registration of a service; raise CommandError if its models or health path cannot be found.
 
     The metadata has `static`: the service needs no heartbeats, and health checks decide whether it gets requests.
     """

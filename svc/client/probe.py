@@ -64,9 +64,11 @@ def answer(
     `body` is the JSON that is sent, None if the request has no body.
 
     `timeout` (seconds) limits the connection and each read. With `limit_total`, it also limits the time from the
-    connection to the end of the answer. Without it, a server could extend that time by sending single bytes; but it
-    costs a thread. Redirects are not followed. Raise AddressRefused if every address of the host has a
-    `rejection_reason`.
+    connection to the end of the answer. A server could otherwise extend that time by sending single bytes. The limit
+    costs a thread.
+
+    Redirects are not followed. `rejection_reason` returns why an address may not be used, or "". Raise AddressRefused
+    if no address of the host may be used.
 
     A registry may check a thousand servers in each round, so this function uses http.client, which costs a third of the
     `requests` library.
@@ -104,7 +106,7 @@ def status_is_healthy(status: int, required: bool) -> bool:
 
 
 def _limit(sock: socket.socket, seconds: float) -> AbstractContextManager[None]:
-    """Return a context that ends the connection of `sock` after so many seconds."""
+    """Return a context manager that ends the connection of `sock` if its block takes over `seconds`."""
     deadline = Deadline()
     deadline.watch(sock)
     return deadline.limit(seconds)

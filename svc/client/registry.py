@@ -138,7 +138,7 @@ class RegistryClient:
         return self._call("GET", f"/services/{name}")
 
     def update(self, name: str, fields: dict[str, Any]) -> None:
-        """Change some fields of a service."""
+        """Replace the given `fields` of a service; its other fields stay."""
         self._call("PUT", f"/services/{name}", fields)
 
     def heartbeat(self, name: str, status: str) -> None:
@@ -152,8 +152,8 @@ class RegistryClient:
     def drain(self, name: str, drained: bool = True, handover: bool = False) -> dict[str, Any]:
         """Drain a service, or end its drain if `drained` is false; return the service.
 
-        `handover`: routers also move its streams to other instances. The service that an older registry returns has no
-        such field.
+        With `handover`, routers also move its streams to other instances. An older registry ignores this, and returns
+        the service without the field `handover`.
         """
         body = {"handover": True} if drained and handover else None
         return self._call("POST", f"/services/{name}/{'drain' if drained else 'undrain'}", body)["service"]
@@ -178,7 +178,7 @@ class RegistryClient:
     def require_write_access(self) -> None:
         """Raise Unauthorized or Forbidden if the registry accepts no writes from this client. This changes nothing.
 
-        The method sends an empty registration. If the registry accepts writes, it refuses the content of this one.
+        The method sends an empty registration. A registry that accepts writes refuses it as invalid.
         """
         with suppress(BadRequest):
             self._call("POST", "/services", {})

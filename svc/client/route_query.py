@@ -1,4 +1,4 @@
-"""Asks a router which instance it would choose for a request."""
+"""Ask a router which instance it would choose for a request."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ ROUTE_PATH = "/route"
 def ask_route(
     router: RouterOperator, method: str, path: str, headers: Mapping[str, str], body: bytes
 ) -> dict[str, Any]:
-    """Return the router's answer to a query about this request; raise SvcError."""
+    """Return the router's answer: which instance it would choose for this request, and why. Raise SvcError."""
     query = RouterOperator(router.url, {**headers, **router.headers})
     route = query.request("POST", ROUTE_PATH, body, {"method": method, "path": path})
     if "candidates" not in route:

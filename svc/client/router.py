@@ -65,7 +65,7 @@ class RouterClient:
             return None
 
     def requests_in_flight(self) -> RouterRequests | None:
-        """Return the requests in flight, and how many of them move in a handover, or stay and why.
+        """Return the requests in flight at each instance, and the progress of handovers.
 
         Return None if the router does not answer.
         """
@@ -75,7 +75,10 @@ class RouterClient:
             return None
 
     def unwritten_usage(self) -> int:
-        """Return the number of requests whose usage the router cannot write; 0 if its metrics cannot be read."""
+        """Return how many requests are missing in the usage file because the router cannot write it.
+
+        Return 0 if the router's metrics cannot be read.
+        """
         try:
             return router_metrics.unwritten_usage(self._get(METRICS_PATH).text)
         except (requests.RequestException, ValueError):

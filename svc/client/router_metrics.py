@@ -17,16 +17,17 @@ Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
 class InstanceLoad(NamedTuple):
-    """What the metrics show of an instance's load: whether it gets new requests, and how many are in flight there."""
+    """Whether an instance gets new requests, and how many requests are in flight there."""
 
     is_up: bool
     in_flight: int
 
 
 class RouterRequests(NamedTuple):
-    """The load of each instance, and what becomes of the requests at the instances that hand over.
+    """The load of each instance, and the progress of handovers.
 
-    `handovers`: instance -> `moving`, or why requests stay -> number of requests. An older router counts none.
+    `handovers` has each instance whose streams move to other instances. Its value maps `moving`, and each reason why
+    requests stay, to a number of requests. An older router reports no handovers.
     """
 
     loads: Mapping[str, InstanceLoad]
@@ -34,7 +35,7 @@ class RouterRequests(NamedTuple):
 
 
 class InstanceMarks(NamedTuple):
-    """What the metrics show of an instance's state: whether it gets requests, is ejected, failing, or asleep."""
+    """Whether an instance gets requests, and whether it is ejected, failing or asleep."""
 
     is_up: bool
     is_ejected: bool
@@ -43,7 +44,7 @@ class InstanceMarks(NamedTuple):
 
 
 class RouterScrape(NamedTuple):
-    """Those metrics of a router at one moment that `svc top` shows."""
+    """The metrics that `svc top` shows, as a router reported them at `time` (Unix seconds)."""
 
     time: float
     models: Mapping[str, Counts]
@@ -52,7 +53,7 @@ class RouterScrape(NamedTuple):
     serving: Mapping[str, int]  # model -> number of instances
     in_flight: Mapping[str, int]  # instance -> number of requests in flight
     states: Mapping[str, str]  # instance -> state: up, failing, ejected, asleep, unused
-    asleep: Mapping[str, int]  # model that has on-demand instances -> 1 while requests wait until one is awake
+    asleep: Mapping[str, int]  # model with instances on demand -> 1 while requests wait until an instance is awake
 
 
 def parse_metrics(text: str, now: float) -> RouterScrape:
@@ -83,7 +84,7 @@ def instance_loads(text: str) -> dict[str, InstanceLoad]:
 
 
 def router_requests(text: str) -> RouterRequests:
-    """Return the load of each instance, and what becomes of the requests at the instances that hand over."""
+    """Return the load of each instance, and the progress of handovers."""
     handover = "svc_router_handover_requests"
     samples = _samples(text, "svc_router_instance_up", "svc_router_requests_in_flight", handover)
     handovers: defaultdict[str, dict[str, int]] = defaultdict(dict)
@@ -104,7 +105,10 @@ def poisoned_requests(text: str) -> dict[str, int]:
 
 
 def unwritten_usage(text: str) -> int:
-    """Return the number of requests whose usage the router cannot write; 0 if it writes all, or counts none."""
+    """Return how many requests are missing in the usage file because the router cannot write it.
+
+    Return 0 if none is missing, or if the router has no usage file.
+    """
     metric = "svc_router_usage_unwritten_requests"
     return round(sum(value for _, value in _samples(text, metric).get(metric, [])))
 
@@ -150,7 +154,7 @@ def _models(samples: Samples) -> dict[str, Counts]:
     tokens = _by_label(samples, "svc_router_produced_tokens_total", "model")
     seconds = _by_label(samples, "svc_router_ttft_seconds_sum", "model")
     streams = _by_label(samples, "svc_router_ttft_seconds_count", "model")
-    return {  # each model that has a token counter, which exists before the model's first request has ended
+    return {  # models with a token counter: unlike the other counters, it exists while the first request runs
         name: Counts(requests[name], errors[name], int(count), seconds.get(name, 0.0), int(streams.get(name, 0)))
         for name, count in tokens.items()
     }

@@ -1,4 +1,4 @@
-"""Asks a router what keys, users and models have used."""
+"""Ask a router for the usage of keys, users and models: requests, tokens and times."""
 
 from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
@@ -25,9 +25,9 @@ _decode_report = msgspec.json.Decoder(UsageReport).decode
 def fetch_usage(
     url: str, since: float, until: float, by: Sequence[str], headers: Mapping[str, str] | None = None
 ) -> UsageReport:
-    """Return a router's sums from `since` to `until` (Unix seconds); raise SvcError.
+    """Return the usage from `since` to `until` (Unix seconds), summed by the dimensions `by`; raise SvcError.
 
-    `headers`: an operator's key or the registry's token.
+    `headers` contain an operator's key or the registry's token.
     """
     query = {"since": repr(since), "until": repr(until), "by": ",".join(by)}
     try:

@@ -24,14 +24,14 @@ def ask(url: str, key: str, verify: str | bool, check: AddressCheck | None) -> t
 def demand(
     url: str, key: str, verify: str | bool, check: AddressCheck | None, fields: dict[str, Any]
 ) -> tuple[int, bytes]:
-    """Demand that the babysitter at `url` wakes its instance, or keeps it awake; return as `ask` does."""
+    """Send `fields` as a demand that the babysitter at `url` wakes its instance, or keeps it awake; return as `ask`."""
     return _send("POST", url + WAKE_PATH, key, verify, check, fields)
 
 
 def put_to_sleep(
     url: str, key: str, verify: str | bool, check: AddressCheck | None, fields: dict[str, Any]
 ) -> tuple[int, bytes]:
-    """Have the babysitter at `url` put its instance to sleep; return as `ask` does."""
+    """Have the babysitter at `url` put its instance to sleep; `fields` is the request's JSON. Return as `ask` does."""
     return _send("POST", url + SLEEP_PATH, key, verify, check, fields)
 
 

@@ -17,7 +17,7 @@ OPERATOR_USER_HEADER = "X-Operator-User"  # names the system user who runs a com
 UNVERIFIED = "unverified"  # actor of a client on another machine without a write token; @ADDRESS follows
 LOCAL_PROGRAM = "local"  # actor of a program on the registry's machine that names no user
 BY_OPERATOR = "by an operator"
-ACTOR_PREFIX = "actor:"  # begins the reporter of an event of the audit (`reporter_of`)
+ACTOR_PREFIX = "actor:"  # `reporter_of` returns this and the actor's name for an event of the audit
 
 
 class EventKind(NamedTuple):
@@ -146,6 +146,7 @@ def events_between(
 ) -> list[Event]:
     """Return the events for the change of a service from `old` to `new`; None means "not registered".
 
+    `why` is the message of the event if the service has left the registry.
     With an `actor`, an operator has made the change, and its events belong to the audit.
     """
     service = new or old
@@ -181,8 +182,8 @@ def _changes(old: Service | None, new: Service | None, now: float, why: str) -> 
 def _status_change(old: Service, new: Service) -> tuple[str, str]:
     """Return the kind and message of the event for a changed status.
 
-    The babysitter sends a restart reason if the process ended unexpectedly. If the old status is `draining`, the
-    process hung before it ended.
+    The babysitter adds a restart reason to the metadata if the process ended unexpectedly. Its status was `running`
+    before, or `draining` if it hung.
     """
     restart_reason = new.metadata.get("restart_reason")
     reason = one_line(restart_reason) if isinstance(restart_reason, str) else ""

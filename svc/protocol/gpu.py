@@ -1,6 +1,6 @@
 """The GPUs of a host: a babysitter reports them to the registry, which lists them. Pure.
 
-A reading is out of date after seconds, so it is not part of a registration.
+A report is out of date within seconds, so it is not part of a registration.
 """
 
 from typing import Annotated
@@ -12,8 +12,8 @@ from svc.base.gpus.gpu import Gpu, GpuProcess, HostGpus
 __all__ = ["Gpu", "GpuProcess", "HostGpus"]  # these come from svc.base, and are part of the protocol
 
 GPU_INTERVAL_SECONDS = 5.0
-READING_FILE = "gpus.json"  # in the state directory of a site: the last report of its babysitter
-MAX_AGE_INTERVALS = 3  # intervals between two reports after which a report is ignored
+READING_FILE = "gpus.json"  # in the state directory of a site: the last report of the host's GPUs
+MAX_AGE_INTERVALS = 3  # a report is ignored once it is older than three times its `interval`
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 600.0
 MAX_REPORT_AGE_SECONDS = MAX_AGE_INTERVALS * MAX_INTERVAL_SECONDS
 MAX_REPORT_BYTES = 64 << 10
@@ -27,7 +27,7 @@ class GpuReport(HostGpus, frozen=True, kw_only=True):
     interval: Annotated[float, msgspec.Meta(ge=MIN_INTERVAL_SECONDS, le=MAX_INTERVAL_SECONDS)] = GPU_INTERVAL_SECONDS
 
     def is_current(self, age: float) -> bool:
-        """Return whether the report still counts, `age` seconds after it arrived."""
+        """Return whether the report is still valid, `age` seconds after it arrived."""
         return age <= MAX_AGE_INTERVALS * self.interval
 
 

@@ -9,8 +9,8 @@ from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
 class GpuUse(NamedTuple):
     """A GPU, and what uses it.
 
-    `held`: instance -> bytes of its processes; None if the vendor's tool does not report them. `strangers`: the
-    processes of no instance.
+    `held`: instance -> bytes of its processes; None if the vendor's tool does not report them. `strangers` are the
+    processes that belong to no instance.
     """
 
     gpu: Gpu
@@ -28,8 +28,8 @@ class HostUse(NamedTuple):
 def use_by_host(reports: Iterable[ListedHost]) -> dict[str, HostUse]:
     """Return the GPUs of each host, by the host's name.
 
-    If the babysitters of several sites report one host, the newest report counts. Each site knows its own instances
-    only, so the owner of a process may be in any of the reports.
+    If the babysitters of several sites report the same host, its newest report is used. Each site knows its own
+    instances only, so the instance of a process may be named in any of the host's reports.
     """
     owners: dict[tuple[str, int], str] = {}
     newest: dict[str, ListedHost] = {}

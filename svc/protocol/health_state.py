@@ -9,7 +9,7 @@ GOOD, INFO, WARNING, BAD = "good", "info", "warning", "bad"
 class HealthState(NamedTuple):
     """A health state; the documents and the registry's page show its meaning."""
 
-    level: str  # good; info: serves nothing, as it should; warning: temporary or intended; bad: look at it
+    level: str  # good; info: gets no requests, which is normal; warning: temporary or intended; bad: needs an operator
     meaning: str
 
 

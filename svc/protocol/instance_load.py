@@ -1,13 +1,13 @@
 """The load of an instance: its babysitter reports it to the registry, which passes it on to the routers. Pure.
 
-A load is out of date after seconds, so it is not part of the registration.
+A load is out of date within seconds, so it is not part of the registration.
 """
 
 from typing import Annotated
 
 import msgspec
 
-MAX_AGE_INTERVALS = 3  # intervals between two reports after which a load is ignored
+MAX_AGE_INTERVALS = 3  # a load is ignored once it is older than three times its `interval`
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 3600.0
 MAX_COUNT = 1_000_000
 MAX_TOKENS_PER_SECOND = 1e9
@@ -26,7 +26,7 @@ class InstanceLoad(msgspec.Struct, frozen=True, kw_only=True):
     interval: Interval = 2.0  # seconds until the next report
 
     def values(self) -> dict[str, float | None]:
-        """Return the measured values, as JSON of a service."""
+        """Return the measured values, as the registry's list shows them in a service's JSON."""
         return {
             "running": self.running,
             "waiting": self.waiting,
@@ -35,7 +35,7 @@ class InstanceLoad(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def is_current(self, age: float) -> bool:
-        """Return whether the load still counts, `age` seconds after its report."""
+        """Return whether the load is still valid, `age` seconds after its report."""
         return age <= MAX_AGE_INTERVALS * self.interval
 
 

@@ -9,7 +9,10 @@ MAX_GPU_INDEX, MAX_GPU_COUNT = 63, 64
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Resources:
-    """The GPUs of one instance: either certain ones, or a number of any GPUs. Without both, nothing is known."""
+    """The GPUs that one instance needs: `gpus` by their indexes, or `count` of any GPUs.
+
+    If neither is given, it is unknown what the instance needs.
+    """
 
     gpus: tuple[int, ...] = ()
     count: int = 0
@@ -24,6 +27,6 @@ class Resources:
         return len(self.gpus) or self.count
 
     def to_json(self) -> dict[str, Any]:
-        """Return the given values, as they are in the instance's metadata."""
+        """Return the values that were given, for the instance's metadata."""
         values = {"gpus": list(self.gpus), "count": self.count, "memory": self.memory}
         return {key: value for key, value in values.items() if value}

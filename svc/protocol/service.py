@@ -17,8 +17,8 @@ DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
 BABYSITTER_TYPE = "babysitter"
 AUTO_CONCURRENCY = "auto"  # value of `max_concurrency` in the metadata: routers find the limit themselves
-# Keys in the metadata of an instance whose engine is proven to continue an answer (true): of OpenAI's chat and
-# completions, and of Anthropic's messages, at which some engines begin a new answer.
+# Keys in an instance's metadata. True means that its engine has been seen to continue an answer of OpenAI's API, or of
+# Anthropic's: some engines continue the former, but begin a new answer in the latter.
 CONTINUES, CONTINUES_MESSAGES = "continues", "continues_messages"
 MAX_METADATA_BYTES = 64 << 10  # limit for one service's metadata as JSON
 MAX_MODELS = 256  # limit for one instance

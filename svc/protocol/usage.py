@@ -1,4 +1,4 @@
-"""What keys, users and models have used: the counts of one row, and the sums of rows. Pure."""
+"""The usage of keys, users and models: the counts of one row, and the sums of rows. Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -7,23 +7,26 @@ import msgspec
 
 DIMENSIONS = ("key", "user", "model", "day", "hour")  # rows can be summed by these
 DEFAULT_DIMENSIONS = ("key", "user", "model")
-OTHER = "(other)"  # the user, the model or the key of rows that stand for too many different ones
+OTHER = "(other)"  # in place of users, models or keys that get no row of their own because there are too many
 
 
 class UsageCounts(msgspec.Struct, gc=False, kw_only=True):
-    """What was used. `prompt`, `cached`, `completion` and `estimated` are tokens; `cached` are among `prompt`."""
+    """Counts of requests, tokens and times. `prompt`, `cached`, `completion` and `estimated` are tokens.
+
+    `prompt` includes `cached`.
+    """
 
     requests: int = 0
     failed: int = 0  # requests that got an error, or an answer that broke off
     prompt: int = 0
     cached: int = 0
     completion: int = 0
-    estimated: int = 0  # how many tokens of prompts and completions are estimated, because no answer reported them
+    estimated: int = 0  # the part of `prompt` and `completion` that is estimated, because no answer reported it
     stream_seconds: float = 0.0  # sum of the times for which answers were streamed
     queue_seconds: float = 0.0  # sum of the times for which requests waited for an instance
 
     def add(self, other: "UsageCounts") -> None:
-        """Add the counts of another row. Routers add many rows: a loop over the names would cost more."""
+        """Add the counts of another row. This is no loop over the names, because routers add many rows."""
         self.requests += other.requests
         self.failed += other.failed
         self.prompt += other.prompt
@@ -38,7 +41,7 @@ COUNT_NAMES = UsageCounts.__struct_fields__
 
 
 class UsageRow(UsageCounts, kw_only=True, omit_defaults=False):
-    """The counts for one value of each dimension by which rows are summed; the other dimensions are ""."""
+    """The counts of all requests with these values of the dimensions; "" in dimensions that are summed up."""
 
     key: str = ""
     user: str = ""
@@ -62,7 +65,7 @@ class UsageReport(msgspec.Struct, kw_only=True):
 
 
 def summed(rows: Iterable[UsageRow], by: Sequence[str]) -> list[UsageRow]:
-    """Return one row for all rows that are equal in the dimensions `by`: oldest first, then by tokens, most first."""
+    """Sum the rows that are equal in the dimensions `by`; return the sums, oldest first, then most tokens first."""
     sums: dict[tuple[str, ...], UsageRow] = {}
     for row in rows:
         place = tuple(getattr(row, dimension) for dimension in by)

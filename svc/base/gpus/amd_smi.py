@@ -1,4 +1,4 @@
-"""Reads amd-smi, AMD's tool since ROCm 6. Pure.
+"""Reads the output of amd-smi, AMD's tool since ROCm 6. Pure.
 
 ROCm 6 prints a list of GPUs, ROCm 7 an object with that list in "gpu_data". A value that a GPU lacks is "N/A".
 """
@@ -10,12 +10,12 @@ from svc.base.gpus import fields
 from svc.base.gpus.gpu import Gpu, GpuProcess
 from svc.base.gpus.vendor_tool import Query, VendorTool
 
-SENSORS = ("hotspot", "edge", "mem")  # the first that a GPU has; the Instinct series has no edge sensor
+SENSORS = ("hotspot", "edge", "mem")  # the first that a GPU has is used; the Instinct series has no "edge"
 POWER_FIELDS = ("socket_power", "current_socket_power", "average_socket_power")
 
 
 def parse(outputs: Sequence[str]) -> list[Gpu]:
-    """Return the GPUs in the outputs of `metric`, `process` and `static`."""
+    """Return the GPUs in the outputs of the three subcommands `metric`, `process` and `static`."""
     metrics = dict(_entries(outputs[0]))
     if not metrics:
         raise ValueError("it lists no GPU")
@@ -41,7 +41,7 @@ def _gpu(index: int, metric: Mapping[str, Any], processes: Mapping[str, Any], st
 
 
 def _processes(entry: Mapping[str, Any]) -> Iterator[GpuProcess]:
-    """Yield the processes of a GPU; without any, the list has the text "No running processes detected"."""
+    """Yield the processes of a GPU. If it has none, amd-smi prints "No running processes detected" as the only one."""
     listed = entry.get("process_list")
     for item in listed if isinstance(listed, list) else ():
         info = _object(item, "process_info") if isinstance(item, dict) else {}

@@ -1,4 +1,4 @@
-"""Reads npu-smi of Huawei Ascend. Pure.
+"""Reads the output of npu-smi, Huawei's tool for Ascend. Pure.
 
 `npu-smi info` prints a table. Two lines describe a chip, and a second table lists the processes:
 
@@ -7,7 +7,8 @@
     | 0     Ascend910           | OK            | 169.7       41                0    / 0             |
     | 0     0                   | 0000:9D:00.0  | 0           0    / 0          3422 / 65536         |
 
-A card has one chip, without the column Phy-ID, or several. The 950 has one chip and one more column, for the name.
+If a card has only one chip, the column Phy-ID is missing. The 950, which has one chip, has an additional column for the
+name.
 """
 
 import re
@@ -57,7 +58,7 @@ def _chip(first: Sequence[str], second: Sequence[str]) -> Chip | None:
     if len(label) != 2 or not label[0].isdigit() or not values or not usage or not all(map(str.isdigit, numbers)):
         return None
     pairs = [pair for pair in PAIR.findall(usage[2]) if pair[1] != "0"] or [("0", "0")]
-    used, total = pairs[-1]  # HBM comes last, after the memory of the host's side
+    used, total = pairs[-1]  # HBM comes last, after other memory
     gpu = Gpu(
         index=0,
         uuid=fields.text(second[-2]),  # the PCI address
@@ -79,7 +80,10 @@ def _numbered(chip: Chip, place: int, processes: Sequence[GpuProcess]) -> Gpu:
 
 
 def _processes(rows: Sequence[Sequence[str]]) -> dict[tuple[int, int], list[GpuProcess]]:
-    """Return the processes by card and chip. In a container, a fifth column has the pid inside it, which is used."""
+    """Return the processes by card and chip.
+
+    In a container, a fifth column has the pid inside the container; it is used instead of the pid on the host.
+    """
     found: dict[tuple[int, int], list[GpuProcess]] = {}
     for cells in rows:
         place = [int(part) for part in cells[0].split() if part.isdigit()] if len(cells) in (4, 5) else []

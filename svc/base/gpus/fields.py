@@ -1,4 +1,4 @@
-"""Read the fields in the outputs of vendors' tools, which write many things where a value is missing. Pure."""
+"""Read the fields in the outputs of vendors' tools, which mark a missing value in many ways. Pure."""
 
 import itertools
 import json
@@ -11,10 +11,10 @@ from svc.base.gpus.gpu import MAX_BYTES, MAX_PID, MAX_TEXT_LENGTH
 from svc.base.printable import printable
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-# The tools write MB and mean MiB; only amd-smi writes B in addition. Units of other vendors are read in the same way.
+# The tools write MB for MiB; amd-smi also writes B. All units are accepted from all tools.
 UNIT_BYTES = {"B": 1, "KB": KIB, "KIB": KIB, "MB": MIB, "MIB": MIB, "GB": GIB, "GIB": GIB}
 NUMBER = re.compile(r"\s*(-?\d+(?:\.\d+)?)\s*(?:[%CW]|°C|[KMG]i?B)?\s*")
-MAX_JSON_STARTS = 16  # lines that are tried as the beginning of the JSON: each may be read to the end of the output
+MAX_JSON_STARTS = 16  # lines that are tried as the beginning of the JSON: a try may parse all the rest of the output
 FAULT = re.compile(r"(?i)requires reset|is lost|fallen off|unknown error|^err!?$")
 
 
@@ -34,7 +34,7 @@ def number(value: object) -> float | None:
 
 
 def in_range(value: float | None, low: float, high: float) -> float | None:
-    """Return `value`, or None if it is missing or cannot be true."""
+    """Return `value` if it is between `low` and `high`, else None."""
     return value if value is not None and low <= value <= high else None
 
 
@@ -58,13 +58,13 @@ def count(value: object) -> int | None:
 
 
 def pid(value: object) -> int | None:
-    """Return the pid in a field; None if the tool does not say which process it is."""
+    """Return the pid in a field; None if the field contains no pid."""
     amount = in_range(number(value), 1, MAX_PID)
     return None if amount is None else int(amount)
 
 
 def size(value: object, unit: int = MIB) -> int | None:
-    """Return the number of bytes in a field. A number without a unit of its own is in units of `unit` bytes."""
+    """Return the number of bytes in a field. A number without a unit is multiplied by `unit`."""
     if isinstance(value, dict):
         unit = UNIT_BYTES.get(str(value.get("unit", "")).upper(), unit)
     amount = number(value)
@@ -72,7 +72,7 @@ def size(value: object, unit: int = MIB) -> int | None:
 
 
 def text(value: object) -> str:
-    """Return a name in a field, short enough for a report; "" where the tool has none."""
+    """Return a text in a field, short enough for a report; "" if the tool prints none."""
     name = printable(value).strip() if isinstance(value, str) else ""
     return "" if re.fullmatch(r"\[?(N/A|Not (Found|Supported))\]?", name, re.I) else name[:MAX_TEXT_LENGTH]
 
@@ -91,7 +91,7 @@ def table_cells(output: str) -> Iterator[list[str]]:
 
 
 def json_value(output: str) -> Any:
-    """Return the JSON in an output; raise ValueError without one. rocm-smi prints warnings before it."""
+    """Return the JSON in an output, also after the warnings that rocm-smi prints; raise ValueError if there is none."""
     start = min((at for at in (output.find("{"), output.find("[")) if at >= 0), default=len(output))
     lines = (match.start() + 1 for match in re.finditer(r"\n(?=[{\[])", output))
     for at in (start, *itertools.islice(lines, MAX_JSON_STARTS)):

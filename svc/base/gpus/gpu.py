@@ -1,6 +1,6 @@
 """What a machine reports about its GPUs. Pure.
 
-The limits apply to reports that are decoded (svc.protocol.gpu): a registry accepts no more from a stranger.
+The limits apply when a report is decoded (svc.protocol.gpu), so that a registry accepts no absurd values from others.
 """
 
 from typing import Annotated
@@ -24,15 +24,15 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     """A process that uses a GPU."""
 
     pid: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]
-    memory: Bytes | None = None  # of this GPU; None if the tool does not report it
-    instance: Text = ""  # the instance whose server, or its child process, this is; "" for none
+    memory: Bytes | None = None  # what it uses of this GPU; None if the tool does not report it
+    instance: Text = ""  # the instance to which the process belongs; "" for none
     command: Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_LENGTH)] = ""  # "" if this machine's /proc lacks it
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     """One GPU. A value is None if the tool does not report it."""
 
-    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_INDEX)]  # as in CUDA_VISIBLE_DEVICES, if the tool counts so
+    index: Annotated[int, msgspec.Meta(ge=0, le=MAX_INDEX)]  # as in CUDA_VISIBLE_DEVICES, if the tool uses that order
     uuid: Text = ""
     name: Text = ""
     memory_total: Bytes = 0  # 0: unknown
@@ -49,7 +49,7 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
         return max(0, self.memory_total - self.memory_used)
 
     def is_possible(self) -> bool:
-        """Return whether all values are within their limits, which nothing checks when a GPU is created."""
+        """Return whether all values are within their limits. msgspec checks these only when it decodes a Gpu."""
         try:
             msgspec.convert(msgspec.to_builtins(self), Gpu)
         except msgspec.ValidationError:

@@ -1,7 +1,7 @@
-"""Reads mx-smi of MetaX. Pure.
+"""Reads the output of mx-smi, MetaX's tool. Pure.
 
-Without arguments it prints a table. Two lines describe a GPU, and a second table lists the processes. Newer
-releases have more columns, but those that are read here come in the same order in all releases:
+Without arguments, mx-smi prints a table. Two lines describe a GPU, and a second table lists the processes. Newer
+releases print more columns, but those that are read here come in the same order in all releases:
 
     | 0           MetaX C500             | 0000:0e:00.0        | 42%                  |
     | 55C         180W / 350W            | 5680/65536 MiB      | Available            |
@@ -14,7 +14,7 @@ from svc.base.gpus import fields
 from svc.base.gpus.gpu import Gpu, GpuProcess
 from svc.base.gpus.vendor_tool import Query, VendorTool
 
-FIRST_LINE = re.compile(r"(\d+)\s+(\S.*?)(?:\s{2,}(?:On|Off)|\s+(?:On|Off))?")  # the last column: persistence mode
+FIRST_LINE = re.compile(r"(\d+)\s+(\S.*?)(?:\s{2,}(?:On|Off)|\s+(?:On|Off))?")  # index, name, persistence mode
 MEMORY = re.compile(r"(\d+)\s*/\s*(\d+)\s*MiB")
 SENSORS = re.compile(r"(\S+)\s+([\d.]+W|N/?A)(?:\s.*)?")
 PROCESS = re.compile(r"(\d+)\s+(\d+)\s+(.*?)\s+(\d+)(?:\s*MiB)?")

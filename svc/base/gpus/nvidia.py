@@ -1,7 +1,7 @@
-"""Reads nvidia-smi. Pure.
+"""Reads the output of nvidia-smi. Pure.
 
-CSV is stable across drivers, and fields that a GPU lacks are [N/A] or [Not Supported]. The index is that of
-CUDA_VISIBLE_DEVICES if CUDA_DEVICE_ORDER is PCI_BUS_ID or all GPUs are alike.
+Its CSV is the same with all drivers; a value that a GPU lacks is [N/A] or [Not Supported]. The index of a GPU is its
+index in CUDA_VISIBLE_DEVICES if CUDA_DEVICE_ORDER is PCI_BUS_ID or all GPUs are alike.
 """
 
 import re
@@ -59,15 +59,15 @@ def _gpu(row: GpuRow, processes: dict[str, list[GpuProcess]]) -> Gpu | None:
         power=fields.power(row.power),
         errors=fields.count(row.errors),
         fault=fields.fault(row.utilization, row.temperature, row.memory_used, row.power, row.errors),
-        processes=tuple(processes.pop(uuid, ())),  # garbage may list a GPU many times
+        processes=tuple(processes.pop(uuid, ())),  # popped, because a broken output may list a GPU many times
     )
 
 
 def _processes(output: str) -> dict[str, list[GpuProcess]]:
     """Return the processes by the UUID of their GPU.
 
-    A MIG device of a newer driver has a UUID of its own, which does not say which GPU it belongs to: its processes are
-    left out, and their memory counts as that of the GPU all the same.
+    With newer drivers, a MIG device (a part of a GPU) has a UUID that does not name its GPU, so its processes are left
+    out. The GPU's `memory_used` includes their memory.
     """
     found: dict[str, list[GpuProcess]] = {}
     for uuid, pid_text, memory in _rows(output, 3):
@@ -80,7 +80,7 @@ def _processes(output: str) -> dict[str, list[GpuProcess]]:
 
 
 def _rows(output: str, columns: int) -> list[list[str]]:
-    """Return the rows that have `columns` fields; messages between the rows have fewer. nvidia-smi does not quote."""
+    """Return the rows with `columns` fields; messages between them have fewer. nvidia-smi puts no field in quotes."""
     rows = ([cell.strip() for cell in line.split(",", columns - 1)] for line in output.splitlines())
     return [row for row in rows if len(row) == columns]
 

@@ -14,7 +14,7 @@ MAX_ANCESTORS = 32
 
 
 def with_owners(gpu: Gpu) -> Gpu:
-    """Return the GPU with the instance and the command of each process; those with the most memory come first."""
+    """Return the GPU with `instance` and `command` set in its processes; those with the most memory come first."""
     largest = sorted(gpu.processes, key=lambda process: (-(process.memory or 0), process.pid))[:MAX_GPU_PROCESSES]
     return msgspec.structs.replace(gpu, processes=tuple(map(_with_owner, largest)))
 
@@ -27,8 +27,9 @@ def _with_owner(process: GpuProcess) -> GpuProcess:
 def instance_of(pid: int) -> str:
     """Return the name of the instance that a process belongs to, or "".
 
-    A program that changes its process title, as vLLM's workers do, may overwrite its environment. So the environments
-    of its group's leader and of its ancestors are read as well: supervisord makes a process group for each program.
+    A variable in the environment shows the instance. A program that changes its process title, as vLLM's workers do,
+    may have overwritten its environment. So the environments of its ancestors and of the leader of its process group
+    are read, too: supervisord makes a process group for each program.
     """
     try:
         group = procfs.stat(pid).group

@@ -1,4 +1,4 @@
-"""Reads the GPUs of this machine with the vendor's tool that is installed."""
+"""Reads the GPUs of this machine with whichever vendor's tool is installed."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ from svc.base.printable import printable
 
 TOOLS = (nvidia.TOOL, amd_smi.TOOL, rocm_smi.TOOL, metax.TOOL, ascend.TOOL)
 TIMEOUT_SECONDS = 10.0  # without persistence mode, nvidia-smi loads the driver first, which takes seconds
-# Where the vendors install their tools, if PATH lacks the directory, as that of a system service does.
+# Directories of the vendors' tools; they are searched after PATH, because a system service has a short PATH.
 VENDOR_DIRECTORIES = ("/opt/rocm/bin", "/opt/mxdriver/bin", "/usr/local/bin", "/usr/local/sbin", "/usr/lib/wsl/lib")
 Run = Callable[[Sequence[str], float], Output]
 
 
 def read_gpus(timeout: float = TIMEOUT_SECONDS) -> HostGpus | None:
-    """Read this machine's GPUs once; see GpuReader.read. A caller that reads them repeatedly keeps a GpuReader."""
+    """Read this machine's GPUs as `GpuReader.read` does. For repeated readings, a GpuReader costs less."""
     return GpuReader().read(timeout)
 
 
@@ -30,7 +30,7 @@ def find_tool(program: str) -> str | None:
 
 
 class GpuReader:
-    """Reads this machine's GPUs with the first tool that works, and stays with it until it fails."""
+    """Reads this machine's GPUs with the first tool that works, and keeps using that tool until it fails."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class GpuReader:
         self._run = run or ToolProcess().run
         self._clock = clock
         self._chosen: VendorTool | None = None
-        self._constant: dict[tuple[str, ...], str] = {}  # arguments of a constant query of the chosen tool -> output
+        self._constant: dict[tuple[str, ...], str] = {}  # arguments of a query whose output never changes -> the output
 
     def is_installed(self) -> bool:
         """Return whether a vendor's tool is installed."""
@@ -71,14 +71,14 @@ class GpuReader:
         return failed
 
     def _candidates(self) -> list[tuple[VendorTool, str]]:
-        """Return the chosen tool, or all tools that are installed, with their paths."""
+        """Return the chosen tool and its path; without a chosen tool, all installed tools and their paths."""
         tools = self._tools if self._chosen is None else (self._chosen,)
         return [(tool, path) for tool in tools if (path := self._find(tool.program))]
 
     def _read(self, tool: VendorTool, path: str, deadline: float, timeout: float) -> HostGpus:
         late = Output("", f"{tool.program} does not answer within {timeout:g} s", hangs=True)
         outputs = [self._query(tool.queries[0], path, deadline, late)]
-        for query in tool.queries[1:]:  # these are optional
+        for query in tool.queries[1:]:  # only the first query must succeed
             outputs.append(self._query(query, path, deadline, late) if outputs[0].text else Output(""))
         problem = outputs[0].problem or next((output.problem for output in outputs if output.hangs), "")
         try:

@@ -1,7 +1,7 @@
-"""Reads rocm-smi, AMD's tool before amd-smi, and tools that print the same. Pure.
+"""Reads the output of rocm-smi, AMD's tool before amd-smi, and of tools that print the same. Pure.
 
-Its keys have changed from release to release, so each value has several names. It reports the memory of a process on
-all GPUs together, so the memory on one GPU is known only for a process that uses one.
+rocm-smi's keys differ between releases, so each value is looked up under several names. rocm-smi reports the memory of
+a process only as the sum over all GPUs, so its memory on one GPU is known only if it uses no other.
 """
 
 import re
@@ -52,8 +52,8 @@ def _gpu(index: int, card: Mapping[str, Any], processes: Sequence[GpuProcess]) -
 def _processes(system: object, devices_text: str) -> dict[int, list[GpuProcess]]:
     """Return the processes of each GPU.
 
-    `system` has an entry "PID1234": "NAME, number of GPUs, bytes, SDMA, compute units" for each process, and the second
-    query prints the GPUs of each process as text.
+    `system` has an entry "PID1234": "NAME, number of GPUs, bytes, SDMA, compute units" for each process.
+    `devices_text`, the output of the second query, has the GPUs of each process.
     """
     memories = _memories(system)
     found: dict[int, list[GpuProcess]] = {}

@@ -1,4 +1,4 @@
-"""Runs a vendor's tool within a deadline: a tool that waits for a broken driver may never end, not even by SIGKILL."""
+"""Runs a vendor's tool with a timeout: a tool that waits for a broken driver may not end, not even after SIGKILL."""
 
 import os
 import select
@@ -14,22 +14,22 @@ from svc.base import procfs
 
 MAX_OUTPUT_BYTES = 4 << 20
 CHUNK_BYTES = 1 << 16
-REAP_SECONDS = 1.0  # how long a killed process may take to end; one that hangs in the driver does not end
+REAP_SECONDS = 1.0  # how long a killed process may take to end; after that it counts as hanging in the driver
 MAX_COMPLAINT_LENGTH = 200
 
 
 class Output(NamedTuple):
-    """The output of a run, and why the run failed, or ""."""
+    """The output of a run; `problem` is why the run failed, or ""."""
 
     text: str
     problem: str = ""
-    hangs: bool = False  # the run ended only because its time was over, or did not end at all
+    hangs: bool = False  # the run was killed after its timeout, even if it has not ended since
 
 
 class ToolProcess:
-    """Runs commands one after the other. While a process hangs that cannot be killed, no other one is started.
+    """Runs commands one after the other. As long as a killed process has not ended, no other one is started.
 
-    Under gevent, other greenlets run while this waits.
+    Under gevent, other greenlets run while a command runs.
     """
 
     def __init__(self) -> None:
@@ -73,7 +73,7 @@ class ToolProcess:
         return Output(text)
 
     def _kill(self, process: subprocess.Popen[bytes], name: str) -> None:
-        """Kill the process and those that it has started; remember it if it does not end."""
+        """Kill the process and its descendants; remember the process if it does not end."""
         for pid in (*procfs.descendants(process.pid), process.pid):
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -84,10 +84,10 @@ class ToolProcess:
 
 
 def tool_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment for a tool: English messages, and the system's own Python before svc's.
+    """Return the environment for a tool: with English messages, and with svc's own Python last in PATH.
 
-    AMD's tools are Python scripts that need packages which only the system's Python has, while supervisord's extension
-    puts svc's Python first in PATH.
+    AMD's tools are Python scripts that need packages of the system's Python. supervisord's extension has put svc's
+    Python first in PATH.
     """
     own, path = os.path.dirname(sys.executable), environ.get("PATH", os.defpath).split(os.pathsep)
     others = [directory for directory in path if directory != own]
@@ -95,7 +95,7 @@ def tool_environment(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _read_to_end(descriptors: Sequence[int], deadline: float) -> list[str]:
-    """Return what is written to each of the pipes until all are closed.
+    """Read the pipes until all are closed; return what was read from each.
 
     Raise TimeoutError at the deadline, and OverflowError after MAX_OUTPUT_BYTES.
     """
