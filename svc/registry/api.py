@@ -119,7 +119,8 @@ class RegistryApi:
         new = msgspec.structs.replace(registration, owner=client.caller or owner.ANONYMOUS)
         self.address_policy.check(new, client.is_on_own_machine)
         self._check_service_limit(new.name)
-        actor = self._actor(client) if new.is_static() and not client.secret_digest else None  # `svc services add`
+        by_operator = new.is_static() and not client.secret_digest  # as `svc services add` does
+        actor = self._actor(client) if by_operator else None
         service = self.store.change(new.name, lambda old: lease.register(old, new, client.caller), actor) or new
         self.metrics.registrations.inc()
         log.info("%s registered, %s at %s", service.name, service.status, service.url)

@@ -74,7 +74,8 @@ def read_events(store: Store, query: EventQuery) -> tuple[list[Event], int]:
     after, deadline = query.after, time.monotonic() + query.wait
     while True:
         remaining = max(0.0, deadline - time.monotonic())
-        # store.events can wait for any event, but not for an event of the audit alone, so the audit is selected here.
+        # store.events cannot wait for events of the audit alone. So, while it may wait, it returns events of all kinds,
+        # and `query.matches` selects.
         events, last = store.events(after, remaining, audit=query.audit and not remaining)
         matching = [event for event in events if query.matches(event)]
         if len(matching) > query.limit:
@@ -96,9 +97,10 @@ class EventStreams:
     def open(
         self, query: EventQuery, waiting: Callable[[], AbstractContextManager[None]] = nullcontext
     ) -> Iterator[bytes]:
-        """Return a stream of the events that `query` selects. The stream waits for new events in the context `waiting`.
+        """Return a stream of the events that `query` selects.
 
-        Raise RateLimited if MAX_EVENT_STREAMS streams are open already, and Unavailable if the store fails.
+        The stream enters the context manager `waiting()` whenever it waits for new events. Raise RateLimited if
+        MAX_EVENT_STREAMS streams are open already, and Unavailable if the store fails.
         """
         if self._open >= MAX_EVENT_STREAMS:
             raise RateLimited(f"{MAX_EVENT_STREAMS} streams are open already; close one", retry_after=5)

@@ -52,7 +52,8 @@ class EventReceiver:
         owned = self._owned(client.caller, {event.service for event in events if event.source == BABYSITTER_SOURCE})
         events = [with_verified_source(event, client, owned) for event in events]
         reporter = client.secret_digest if owned else client.source_address
-        if any(event.actor for event in events):  # own bucket: a router at the same address may have used up its rate
+        if any(event.actor for event in events):
+            # Operators have a bucket of their own, which a router at the same address cannot empty.
             reporter = f"{OPERATOR_SOURCE} {reporter}"
         if wait := self._limiter.acquire(reporter, len(events)):
             raise RateLimited(rate_limit_message(client.source_address, wait), retry_after=wait)
@@ -67,7 +68,7 @@ class EventReceiver:
 
 
 def with_verified_source(event: Event, client: Client, owned: Collection[str]) -> Event:
-    """Return the event. If its source is not verified, the client's address is added to the source."""
+    """Return the event, with the client's address added to its source if the source is not verified."""
     is_trusted = client.is_local or client.caller is owner.OPERATOR
     if is_trusted or (event.source == BABYSITTER_SOURCE and event.service in owned):
         return event

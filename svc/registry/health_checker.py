@@ -18,8 +18,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 UNHEALTHY_AFTER_FAILURES = 3  # failed checks in a row
 HEALTHY_AFTER_SUCCESSES = 2  # successful checks in a row, for a service that was unhealthy
-SHARED_ROUNDS = 3  # rounds for which other registries rely on the names that this one has reached
-MIN_SHARED_SECONDS = 5.0  # minimum for SHARED_ROUNDS, because a busy machine may delay a round
+SHARED_ROUNDS = 3  # for so many rounds, other registries rely on this one having reached a service
+MIN_SHARED_SECONDS = 5.0  # minimum duration of SHARED_ROUNDS, because a busy machine may delay a round
 MAX_CONCURRENT_CHECKS = 32  # limit for one round
 MAX_CONCURRENT_REQUESTED_CHECKS = 32
 MAX_LOGGED_REFUSALS = 1000  # number of log messages to remember, so that the same refusal is not logged again
@@ -79,9 +79,9 @@ class HealthChecker:
     The number of checks that contradict a health status is kept in memory. The health status itself is in the store,
     which is written only when the status changes.
 
-    Several registries with one store check the same services. A service is healthy while one of them reaches it: each
-    registry shares the names that it reaches, and marks no service as unhealthy that another registry reaches. So the
-    failure of one registry's network does not take away instances that serve.
+    Several registries with one store check the same services. A service stays healthy as long as one of them reaches
+    it: each registry shares the names of the services that it reaches, and does not mark a service as unhealthy that
+    another one reaches. So a broken network of one registry removes no working instances.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class HealthChecker:
         self.clock = clock
         self._contradictions: dict[str, tuple[str, int]] = {}  # name -> health status, checks that contradict it
         self._failures: dict[str, int] = {}  # name -> failed checks since the last success; only if there was one
-        self._reached_by_others: frozenset[str] | None = None  # None: not read in this round
+        self._reached_by_others: frozenset[str] | None = None  # names of services; None: not yet read in this round
 
     def run_round(self) -> None:
         began, self._reached_by_others = self.clock(), None
@@ -121,7 +121,7 @@ class HealthChecker:
         status_code = self.probe(url)
         self.count_check(all(is_success(service, status_code) for service in services))
         for service in services:
-            with suppress(Unavailable):  # the store reports that it is away; the next round decides again
+            with suppress(Unavailable):  # the store reports its failure itself, and the next round checks again
                 self._record(service, is_success(service, status_code))
 
     def _record(self, service: Service, succeeded: bool) -> None:
@@ -132,14 +132,15 @@ class HealthChecker:
             contradictions = 0  # a registration or update has reset the health status since the last check
         status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
         if status == "unhealthy" != service.health_status and service.name in self._others():
-            status, contradictions = service.health_status, UNHEALTHY_AFTER_FAILURES - 1  # the next check decides
+            # The service keeps its status; if the next check fails, too, the other registries are asked again.
+            status, contradictions = service.health_status, UNHEALTHY_AFTER_FAILURES - 1
         self._contradictions[service.name] = (status, contradictions)
         if status != service.health_status:
             log.info("%s is %s: %s", service.name, status, service.health_url())
             self.store.change(service.name, lambda now: now and with_health_status(now, service, status))
 
     def _others(self) -> frozenset[str]:
-        """Return the names that other registries reach, as read once in this round."""
+        """Return the names of the services that other registries reach; they are read once in each round."""
         if self._reached_by_others is None:
             self._reached_by_others = self.store.reached_by_others()
         return self._reached_by_others
@@ -174,8 +175,8 @@ class SharedProbe:
     def __call__(self, url: str, waiting: Callable[[], AbstractContextManager[None]] = nullcontext) -> int:
         """Return the status code with which the URL answers; 0 if there is no answer.
 
-        If another caller is checking the URL already, wait for that result inside the context `waiting`. Raise
-        RateLimited if `limit` other URLs are being checked.
+        If another caller is checking the URL already, wait for that result, inside the context manager `waiting()`.
+        Raise RateLimited if `limit` other URLs are being checked.
         """
         with self._lock:
             shared = self._checks.get(url)

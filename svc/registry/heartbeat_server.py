@@ -74,7 +74,7 @@ class HeartbeatServer(StreamServer):
     def do_read(self) -> None:
         """Begin a round; gevent calls this when a client connects and the pool has room for a greenlet."""
         self.stop_accepting()
-        if not self._has_round:  # the pool starts to accept again whenever it gets room
+        if not self._has_round:  # during a round, gevent calls this when the pool, which was full, gets room
             self._has_round = True
             self.pool.spawn(self._run_rounds)
 

@@ -85,8 +85,8 @@ class HeartbeatHandler:
     def handle_batch(self, heartbeats: Sequence[tuple[str, Heartbeat]]) -> list[bytes | None]:
         """Handle a batch of heartbeats and loads, each with its sender's address, in at most two calls of the store.
 
-        Return the JSON of each answer, or None for a request that has changed nothing yet, because it is refused or
-        does more than renew a lease. The application has to handle such a request.
+        Return the JSON of each answer. Return None for a request that is refused or does more than renew a lease: it
+        has changed nothing yet, and the application has to handle it.
         """
         now = self._clock()
         operations = [self._operation(peer, heartbeat) for peer, heartbeat in heartbeats]

@@ -33,7 +33,8 @@ class RegistryWorker(GeventWorker):
 
         self._handle_batch = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.handle_batch
         clients = connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT)
-        self._max_kept = clients // 8  # one descriptor each: a sixteenth of 2 * clients descriptors
+        # Each kept connection needs one descriptor: all together a sixteenth, which is taken from those of the clients.
+        self._max_kept = clients // 8
         self._limits = ConnectionLimits(DEADLINES, clients - clients // 16, DESCRIPTORS_PER_CLIENT)
         gc.collect()
         gc.freeze()  # all objects so far live as long as the process, so garbage collections skip them

@@ -1,8 +1,8 @@
 """Name the actor of an operator's action, for the audit. Pure.
 
-A client on the registry's machine is named by the system user that it reports: it needs no token, and its commands may
-send any token from the registry's own file. A client on another machine, or behind a proxy, is named by its write
-token, because whatever else it reports proves nothing.
+The actor of a request from the registry's machine is the system user that the request names. Its token does not show
+the actor: no token is needed there, and every user's commands send the registry's own. The actor of a request from
+another machine, or through a proxy, is the name of its write token, because anything else in the request may be false.
 """
 
 import re
@@ -29,10 +29,7 @@ def actor_of(client: Client, headers: Headers, trusts_loopback: bool) -> Actor:
 
 
 def _address(client: Client, headers: Headers) -> str:
-    """Return the client's address.
-
-    For a request from a proxy, return the address that the proxy reports and its own.
-    """
+    """Return the client's address; for a request through a proxy, the address that the proxy reports and its own."""
     if not client.is_forwarded:
         return client.address
     reported = (headers.get("x-forwarded-for") or "").rpartition(",")[2].strip()

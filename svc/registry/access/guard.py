@@ -29,7 +29,7 @@ TokenFile = SecretFile[Tokens]
 
 
 def token_file(path: str, setting: str = "token_file") -> TokenFile:
-    """Return the token file at `path`, named `setting` in errors.
+    """Return the token file at `path`; error messages show `setting`, the name of the setting that holds the path.
 
     If the file is removed or emptied, its tokens are revoked.
     """
@@ -80,7 +80,7 @@ class Guard:
         if access == OPEN or (client.is_local and not self.loopback_needs_token):
             return  # rule 1
         if (access == READ and self.read is None) or (access in (REPORT, WRITE) and self.insecure):
-            return  # 2, 3
+            return  # rules 2 and 3
         if client.is_operator or (access != WRITE and self._is_reader(authorization)):
             return  # rule 4
         if self.token is None and (access == WRITE or self.read is None):

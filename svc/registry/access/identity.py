@@ -22,7 +22,7 @@ class Client(NamedTuple):
 
     address: str  # the address of the TCP peer: the proxy's if is_forwarded, else the client's own
     is_local: bool  # whether the client connected over loopback; False if is_forwarded
-    is_forwarded: bool  # a proxy sent it, or a web page after DNS rebinding: the address proves nothing
+    is_forwarded: bool  # sent by a proxy, or by a web page through DNS rebinding: the address identifies no client
     operator: str  # the name of the write token that the client sent; "" without a write token
     secret_digest: str  # digest of the header X-Service-Secret; owner.ANONYMOUS without this header
 
@@ -34,7 +34,7 @@ class Client(NamedTuple):
     def caller(self) -> owner.Caller:
         """Return the identity of the client for `owner.check`.
 
-        If the client sends both a secret and the token, the secret counts, because every babysitter has the token.
+        This is its secret's digest even if the client also sends the token, because every babysitter has the token.
         """
         return owner.OPERATOR if self.is_operator and not self.secret_digest else self.secret_digest
 

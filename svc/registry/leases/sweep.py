@@ -59,7 +59,7 @@ class LeaseSweep:
             now = self.clock()
             decision = self.expiry.decide(services, now)
             for service in services:
-                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # from a clock that was ahead
+                if service.last_heartbeat > now + MAX_ROUND_GAP_SECONDS:  # written while the clock was ahead
                     self.store.change(service.name, lambda s: s and lease.limit_heartbeat_to_now(s, now))
             ended = [s.name for s in decision.ending if self._end(s, now)]
             self.health.record_kept_leases(len(decision.kept), decision.live)

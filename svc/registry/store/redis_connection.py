@@ -99,7 +99,7 @@ class RedisConnection:
                 self._follow_changes()
             except (redis.ConnectionError, OSError) as error:
                 self._closings += 1
-                if self._closings > 1:  # a single one proves no failure: the next connection decides
+                if self._closings > 1:  # one closed connection alone does not mean that Redis fails
                     self._record_failure(error)
             except redis.RedisError as error:
                 self._record_failure(error)

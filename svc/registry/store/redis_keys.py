@@ -125,7 +125,7 @@ local function add_events(joined)
   return last
 end
 """
-LIMITS = (  # replaced in this order, so a name must stand before its own prefixes
+LIMITS = (  # names in COMMON, replaced in this order: a name must come before any other with which it begins
     "MAX_AUDIT_EVENTS_PER_ACTOR",
     "MAX_AUDIT_EVENTS",
     "AUDIT_RETENTION_SECONDS",

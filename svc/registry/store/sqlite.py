@@ -138,7 +138,7 @@ class SqliteStore:
         with self._transaction() as db:
             old = self._cache.services.get(name)
             if old is None and not drained:
-                db.execute(UNMARK_DRAINED, (name,))  # only the mark is left to remove: the service is not registered
+                db.execute(UNMARK_DRAINED, (name,))  # a service that is not registered may still be marked
             new = old and replace(old, drained=drained, handover=drained and handover)
             if old is None or new is None or new == old:
                 return old

@@ -49,7 +49,7 @@ def _delete_old(condition: str, limit: int) -> str:
 DELETE_OLD_OWN_EVENTS = _delete_old(f"source = '{REGISTRY_SOURCE}' AND actor = ''", MAX_OWN_EVENTS)
 DELETE_OLD_EVENTS_OF_ACTOR = _delete_old(
     "(actor = :actor OR (actor > :actor || '@' AND actor < :actor || 'A'))", MAX_AUDIT_EVENTS_PER_ACTOR
-)  # A follows @ in ASCII: for the actor `unverified`, the condition also selects `unverified@ADDRESS`
+)  # the actor, or one that begins with it and @: `unverified` selects `unverified@ADDRESS` (A follows @ in ASCII)
 DELETE_OLD_AUDIT = _delete_old("actor <> ''", MAX_AUDIT_EVENTS)
 DELETE_PAST_AUDIT = "DELETE FROM events WHERE actor <> '' AND time < ?"
 
