@@ -53,7 +53,7 @@ def create_app(
 
     @app.get("/health")
     def health() -> tuple[Response, int]:
-        """200 while the instance runs and its engine is ready, else 503, also while it is asleep."""
+        """200 while the instance runs and its engine is ready; otherwise 503, also while the instance is asleep."""
         healthy = monitor.is_healthy()
         return jsonify(describe_health(monitor, healthy, clock())), 200 if healthy else 503
 

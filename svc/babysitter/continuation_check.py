@@ -16,8 +16,8 @@ RETRY_SECONDS = 10.0
 class ContinuationCheck:
     """Probes each new process of the engine: call `run_round` often.
 
-    `send` probes the engine with a model. No probe is sent while `is_busy()`, nor if the TOML switches the check off or
-    has the result in its metadata. The verdict changes nothing but the registration.
+    `send` probes the engine with a model. No probe is sent while `is_busy()` is true, nor if the TOML disables the
+    probe or has its result in [metadata]. The verdict only sets fields of the instance's registration.
     """
 
     def __init__(self, monitor: Monitor, send: Callable[[str], Verdict], is_busy: Callable[[], bool]) -> None:
@@ -29,17 +29,17 @@ class ContinuationCheck:
         self.in_progress = False  # whether a probe is in flight
         self.sent = 0  # number of probes
         self._process_stage: int | None = None
-        self._verdict: Verdict | None = None  # the verdict of the last probe in that stage
+        self._verdict: Verdict | None = None  # the verdict of the last probe in `_process_stage`
         self._probes = 0
 
     @property
     def verdict(self) -> Verdict | None:
-        """The verdict on the current process; None before its first probe has ended."""
+        """The verdict on the current process of the engine; None until its first probe has ended."""
         return self._verdict if self._process_stage == self.monitor.snapshot.process_stage else None
 
     @property
     def continues(self) -> bool | None:
-        """Whether the engine continues answers; None: not known yet, or not probed."""
+        """Whether the engine continues answers, by the probe or the TOML; None if neither has a result."""
         verdict = self.verdict
         return verdict.continues if verdict else self.configured
 
@@ -49,7 +49,10 @@ class ContinuationCheck:
         return bool(self.verdict and self.verdict.continues_messages)
 
     def run_round(self) -> float | None:
-        """Probe the engine if it runs and has no verdict; return the seconds until a probe that must be repeated."""
+        """Probe the engine if it runs and has no final verdict.
+
+        Return the seconds until the probe is to be repeated, or None.
+        """
         snapshot = self.monitor.snapshot
         if snapshot.process_stage != self._process_stage:
             self._process_stage, self._verdict, self._probes = snapshot.process_stage, None, 0

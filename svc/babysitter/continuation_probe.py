@@ -1,9 +1,9 @@
 """The continuation probe: finds out whether the engine continues an answer as routers request it after a failure.
 
 The engine answers a question at temperature 0. Then it gets the question together with the first half of its answer, in
-the form that routers use, and has to go on with the second half. An engine that begins a new answer, repeats the
-beginning, or puts the rest elsewhere (such as a parser that takes it for reasoning) does not pass. One that passes gets
-the same on Anthropic's /v1/messages, because vLLM and SGLang begin a new answer there.
+the form that routers use, and has to go on with the second half. The probe fails if the engine begins a new answer,
+repeats the beginning, or puts the rest into another field, as a parser does that takes it for reasoning. If the probe
+succeeds, it is repeated on Anthropic's /v1/messages, because vLLM and SGLang begin a new answer there.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ PATH = "/v1/chat/completions"
 MESSAGES_PATH = "/v1/messages"
 TIMEOUT_SECONDS = 30.0  # for all requests of one probe
 MAX_TOKENS = 16
-COMPARED_CHARACTERS = 12  # only this much of the second half is compared, because the rest may differ in another batch
+COMPARED_CHARACTERS = 12  # of the second half; what follows may differ if other requests share the engine's batch
 MIN_COMPARED_CHARACTERS = 5
 QUESTION: Message = {"role": "user", "content": "Write the numbers from one to twenty as words, separated by commas."}
 KNOWN_ANSWER = ("one, two, three, four, five,", " six, seven")  # used if the engine's own answer has too little text
@@ -34,7 +34,7 @@ BLANKS_BETWEEN_WORDS = re.compile(r"(?<=\S)\s+(?=\S)")
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
-    """The result of a probe. A result that is not `final` may change if the probe is repeated."""
+    """The result of a probe. If it is not `final`, another probe of the same process may have another result."""
 
     continues: bool
     final: bool = True
@@ -48,7 +48,7 @@ class _Refused(Exception):
 
     @property
     def is_final(self) -> bool:
-        """Whether the engine lacks this API; if not, it is overloaded or has failed."""
+        """Whether the engine would refuse again: it lacks this API. Otherwise it is overloaded or has failed."""
         return self.status == HTTPStatus.NOT_IMPLEMENTED or self.status not in (429, *range(500, 600))
 
 
@@ -85,7 +85,7 @@ class ContinuationProbe:
             return False
 
     def _generate(self, model: str, messages: list[Message], deadline: float, path: str = PATH, **fields: bool) -> str:
-        """Return the text of a streamed answer: engines may continue a stream and repeat the beginning elsewhere."""
+        """Return the text of a streamed answer. Without streaming, the same engine may repeat the beginning."""
         body = {"model": model, "messages": messages, "max_tokens": MAX_TOKENS, "temperature": 0, "stream": True}
         status, text = self._post(path, body | fields, deadline)
         if not 200 <= status < 300:
@@ -107,9 +107,9 @@ class ContinuationProbe:
 
 
 def split_answer(text: str) -> tuple[str, str] | None:
-    """Return the beginning and the rest of a text, split between two words near the middle.
+    """Return the beginning and the rest of an answer, split between two words near the middle.
 
-    Return None if the rest would prove nothing: it is too short, or an answer from the start begins in the same way.
+    Return None if no rest would prove anything: it is too short, or the answer itself begins in the same way.
     """
     positions = [match.start() for match in BLANKS_BETWEEN_WORDS.finditer(text)]
     for position in sorted(positions, key=lambda position: abs(position - len(text) // 2)):
@@ -120,7 +120,7 @@ def split_answer(text: str) -> tuple[str, str] | None:
 
 
 def goes_on(rest: str, answer: str) -> bool:
-    """Return whether the answer begins like the rest, with the same white space."""
+    """Return whether `answer` begins with `compared_part(rest)`, white space included."""
     return answer.startswith(compared_part(rest))
 
 
@@ -144,7 +144,7 @@ class _Event(msgspec.Struct):
 
 
 def streamed_text(body: str) -> str:
-    """Return the text of a streamed chat or message; without what cannot be read."""
+    """Return the text of a streamed chat or message; skip the events that cannot be decoded."""
     texts = []
     for line in body.splitlines():
         if not line.startswith("data:"):

@@ -23,13 +23,13 @@ log = logging.getLogger(__name__)
 LOCK_FILE = "gpus.lock"
 READ_TIMEOUT_SECONDS = 20.0  # nothing waits for this reading; nvidia-smi without persistence mode takes many seconds
 SEARCH_INTERVAL_SECONDS = 60.0  # pause while no vendor's tool is installed
-IDLE_SHARE = 4  # pause, in multiples of the time that the reading took
+IDLE_SHARE = 4  # minimum pause after a reading, in multiples of the time that it took
 MAX_SENT_COMMAND_LENGTH = 60
 Send = Callable[[GpuReport], object]
 
 
 def gpu_reporter(config: InstanceConfig, directory: Path, registrar: Registrar) -> "GpuReporter":
-    """Return the reporter of a babysitter; it sends nothing while the registry does not know the babysitter."""
+    """Return the reporter of a babysitter. It sends reports only while the babysitter is registered."""
 
     def send(report: GpuReport) -> None:
         if registrar.registered:
@@ -39,10 +39,10 @@ def gpu_reporter(config: InstanceConfig, directory: Path, registrar: Registrar) 
 
 
 class GpuReporter:
-    """Call `run_round` again and again; it returns the seconds to pause before the next call.
+    """Reads and reports GPUs: call `run_round` again and again; it returns the seconds to pause before the next call.
 
     `directory` is the site's state directory. `send` sends a report to the registry, and is None without a registry.
-    `latest` is the last reading while this babysitter is the one that reads, else None.
+    `latest` is the last reading if this babysitter is the site's reader of the GPUs, else None.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class GpuReporter:
         self._send = send
         self._reader = reader or GpuReader()
         self._clock = clock
-        self._lock: int | None = None  # the descriptor of the lock file, while this babysitter is the one that reads
+        self._lock: int | None = None  # the descriptor of the lock file; None if this babysitter is not the reader
         self._complaint: str | None = None  # the problem that was logged last; None before the first reading
 
     def run_round(self) -> float:
@@ -82,7 +82,10 @@ class GpuReporter:
         return pause
 
     def _is_reader(self) -> bool:
-        """Take the lock if it is free; return whether this babysitter holds it. The kernel frees it when that ends."""
+        """Take the lock if it is free; return whether this babysitter holds it.
+
+        The kernel frees the lock when the process ends.
+        """
         if self._lock is not None:
             return True
         descriptor = -1
@@ -100,7 +103,7 @@ class GpuReporter:
         return True
 
     def _end(self) -> None:
-        """Let another babysitter read."""
+        """Remove the file with the last reading, and release the lock, so that another babysitter reads the GPUs."""
         self.latest = None
         if self._lock is not None:
             with suppress(OSError):
@@ -127,7 +130,7 @@ class GpuReporter:
                 log.debug("the registry refuses the GPUs: %s", error.message)
 
     def _log_change(self, reading: HostGpus) -> None:
-        """Log the first reading, and each new problem and its end, once."""
+        """Log the problem of a reading, or that there is none, unless that is the same as for the reading before."""
         if reading.problem == self._complaint:
             return
         if reading.problem:
@@ -138,7 +141,7 @@ class GpuReporter:
 
 
 def _with_short_commands(gpu: Gpu) -> Gpu:
-    """Return the GPU without the arguments of its processes: everybody who may read the registry sees the report."""
+    """Return the GPU without the arguments of its processes, because every reader of the registry sees the report."""
     processes = [msgspec.structs.replace(process, command=short_command(process.command)) for process in gpu.processes]
     return msgspec.structs.replace(gpu, processes=tuple(processes))
 

@@ -60,7 +60,7 @@ def is_drained(waited: float, running: int | None, idle: float) -> bool:
         return False  # rule 1
     if waited >= MAX_DRAIN_SECONDS:
         return True  # rule 2
-    return running == 0 if running is not None else idle >= IDLE_SECONDS  # 3, 4
+    return running == 0 if running is not None else idle >= IDLE_SECONDS  # rules 3 and 4
 
 
 def format_bytes(count: int) -> str:

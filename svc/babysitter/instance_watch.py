@@ -115,7 +115,7 @@ class PortWatch:
             return None
         state = "RUNNING" if runs else "EXITED"
         if self._snapshot is None or self._snapshot.state != state:
-            reason = PORT_REFUSED if self._starts else ""  # "" before the first start, because no process has ended
+            reason = PORT_REFUSED if self._starts else ""  # "" until it has run once: no process has ended yet
             self._starts += runs
             since = self.clock() if runs else 0.0
             self._snapshot = ProcessSnapshot(state, since=since, restarts=max(0, self._starts - 1), reason=reason)

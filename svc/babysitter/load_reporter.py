@@ -16,7 +16,7 @@ CACHE_DIGITS = 4
 
 
 class LoadReporter:
-    """Call `run_round` again and again; it returns the seconds to pause before the next call.
+    """Reports the load: call `run_round` again and again; it returns the seconds to pause before the next call.
 
     `send` sends the load to the registry and returns whether the registry has accepted it, None without an answer.
     """
@@ -46,7 +46,7 @@ class LoadReporter:
             return self.interval
         answer = self.page.read()
         if answer is None:
-            return self.interval  # a busy engine may answer late; its last load is then dropped when it is too old
+            return self.interval  # a busy engine may answer late; routers use its last load until that is too old
         sample = parse_load(answer[1]) if len(answer[1]) <= MAX_PAGE_CHARS else None
         if sample is None:
             return max(self.interval, RETRY_INTERVAL_SECONDS)

@@ -111,7 +111,7 @@ class Registrar:
                 log.info("the registry does not know %s any more", registration.name)
             except Forbidden:
                 self._accepted.pop(registration.name)
-                self._sent.pop(registration.name, None)  # another babysitter owns the name now
+                self._sent.pop(registration.name, None)  # `deregister` must spare it: another babysitter owns the name
                 raise
             else:
                 self._statuses[registration.name] = registration.status
@@ -125,10 +125,10 @@ class Registrar:
         try:
             self.client.register(registration.to_json(self.clock()))
         except SvcError as error:
-            # Only now: while a changed registration is sent, the registry still has the one before.
+            # Not before the request: until it is refused, the registry still has the earlier registration.
             self._accepted.pop(name, None)
             if not sent_before and not isinstance(error, Unavailable):
-                del self._sent[name]  # the refusal shows that a registration under this name is not this babysitter's
+                del self._sent[name]  # `deregister` must spare it: a registration of this name is another babysitter's
             raise
         new = name not in self._accepted
         self._accepted[name] = registration.fields

@@ -58,7 +58,7 @@ class ResourceLimits:
             self._samples_over_limit, self._drain, self.memory = 0, None, None
         state = self.monitor.snapshot.state
         if state is not LifecycleState.STARTING:
-            self._first_seen = now  # a process whose engine sleeps is starting again when it is woken
+            self._first_seen = now  # for the next start of the same process: the wake of an engine that sleeps
         if process is None or identity is None or state is LifecycleState.ASLEEP:
             return
         if self._drain is not None:

@@ -186,9 +186,9 @@ class Babysitter:
             loop.start()
 
     def end(self, deregister: bool = True) -> None:
-        """End the instance if supervisord has ended; remove both registrations; end the loops and the HTTP server.
+        """End this babysitter: remove both registrations (unless `deregister` is false), end loops and HTTP server.
 
-        If `deregister` is false, the registrations are kept.
+        If supervisord has ended, end the instance first.
         """
         if self.is_orphaned():
             process = self.monitor.snapshot.process
@@ -215,7 +215,7 @@ class Babysitter:
         if not self.engine_checked.is_set():
             self.engine_loop.wake()
         is_ending = self.config.on_demand and self.monitor.snapshot.state is LifecycleState.DRAINING
-        return ENDING_INTERVAL_SECONDS if is_ending else None  # another instance may wait for its memory
+        return ENDING_INTERVAL_SECONDS if is_ending else None  # shorter, because another instance may wait for its GPU
 
     def _report(self) -> None:
         """Have the registry and supervisord's extension learn the new state at once."""

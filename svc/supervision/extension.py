@@ -140,13 +140,15 @@ class Extension:
             self.log_positions.pop(name, None)
 
     def replace(self, group: Any, process: Any, config: Any, signal_name: str) -> None:
-        """Give a program a new configuration. Start a program that has ended; end a running program with the signal.
+        """Give a program a new configuration, and have it started with this configuration.
 
-        An instance on demand that has ended stays asleep; if its last start had failed, that is forgotten.
+        1. A program that does not run is started at once. If it is an instance on demand, it stays asleep instead, and
+           a failure of its last start is forgotten.
+        2. A running process gets the signal. When it has ended, supervisord starts the program, even if the caller has
+           died meanwhile.
 
-        When the running process has ended, the program starts with the new configuration, even if the caller has died
-        meanwhile. Raise RPCError for a process that is stopping, and for a running process if `signal_name` is empty or
-        the program is not managed.
+        Raise RPCError for a process that is stopping, and for a running process if `signal_name` is empty or the
+        program is not managed.
         """
         is_running = process.get_state() in SIGNALLABLE_STATES and process.get_state() != ProcessStates.STOPPING
         has_ended = process.get_state() in (*STOPPED_STATES, ProcessStates.BACKOFF)

@@ -80,7 +80,7 @@ def members(
     """
     others = [entry for entry in table if not entry.zombie and entry.pid != own_entry.pid]
     groups = {p.group for p in others if p.group == known_pid and p.session == own_entry.session}  # rule 1
-    groups |= {p.group for p in others if p.marks >= marks}  # 2, 3
+    groups |= {p.group for p in others if p.marks >= marks}  # rules 2 and 3
     pids = {p.pid for p in others if p.marks >= marks or p.group in groups - {own_entry.group}}
     while children := {p.pid for p in others if p.parent in pids} - pids:  # rule 3
         pids |= children

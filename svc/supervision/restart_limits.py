@@ -63,7 +63,7 @@ def after_start(count: RestartCount, requested: bool) -> RestartCount:
     """Return the count after a start."""
     if requested:
         return RestartCount()  # rule 1
-    return RestartCount(count.restarts + 1, reason=count.reason)  # 2, 6
+    return RestartCount(count.restarts + 1, reason=count.reason)  # rules 2 and 6
 
 
 def after_exit(
@@ -74,5 +74,5 @@ def after_exit(
     The seconds are None if the program is given up.
     """
     if shutting_down or count.restarts < limits.max_restarts:
-        return RestartCount(count.restarts, reason=reason), limits.delay  # 3, 5, 6
+        return RestartCount(count.restarts, reason=reason), limits.delay  # rules 3, 5 and 6
     return RestartCount(count.restarts, failed=True, reason=reason), None  # rule 4

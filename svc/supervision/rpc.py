@@ -102,28 +102,28 @@ class RpcInterface:
         return True
 
     def onDemand(self, name: str, facts: str) -> str:  # noqa: N802
-        """Report the facts about an instance that runs on demand; start its program if its time has come
+        """Report the facts about an instance on demand; start its program if it is wanted and there is room for it
 
         @param string name   Name of the instance's program ('qwen:server')
         @param string facts  JSON, see svc.supervision.on_demand.facts.Facts
-        @return string       JSON {action, reason}: the order for the babysitter, see Order there
+        @return string       JSON, see svc.supervision.on_demand.facts.Order: what the babysitter has to do, and why
         """
         self._refuse_when_shutting_down()
         return encode(self._extension.instances.report(name, facts))
 
     def putToSleep(self, name: str) -> bool:  # noqa: N802
-        """Stop a program that has the order to release its place, drains and has nothing in flight
+        """Stop a program that has the order `release` and no requests in flight, so that it frees its GPUs
 
-        A program whose engine sleeps by itself is not stopped; true then means that the engine may be put to sleep.
+        If its engine can sleep, the program is not stopped; true then means that the engine may be put to sleep.
 
         @param string name  Name of the instance's program ('qwen:server')
-        @return boolean     False if it has to stay, for example because no instance waits for its place any more
+        @return boolean     False if it has to run on, for example because no instance waits for its GPUs any more
         """
         self._refuse_when_shutting_down()
         return self._extension.instances.put_to_sleep(name)
 
     def getOffer(self, name: str) -> str:  # noqa: N802
-        """Return what it would cost to wake an instance; nothing changes
+        """Return what it would cost to wake an instance, without waking it
 
         @param string name  Name of the instance's program ('qwen:server')
         @return string      JSON {possible, now, victims, seconds, idle_seconds, reason}
@@ -132,7 +132,7 @@ class RpcInterface:
         return encode(self._extension.instances.offer(name))
 
     def getOnDemand(self) -> str:  # noqa: N802
-        """Return what is reserved on each GPU, and what each instance with resources or on demand waits for
+        """Return the memory reserved on each GPU, and the state of each instance that has resources or is on demand
 
         @return string  JSON {hostname, gpus, instances, parallel_loads}
         """
