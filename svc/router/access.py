@@ -11,7 +11,7 @@ from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
 OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header
@@ -43,7 +43,7 @@ def identify_unrestricted(state: RouterState) -> None:
 
 
 def client_address(state: RouterState) -> str:
-    """Return the address of the client that has sent Flask's current request, as far as proxies are trusted."""
+    """Return the address of the client that has sent Flask's current request, even through trusted proxies."""
     forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
     return client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
 
@@ -54,7 +54,7 @@ def operators_registry(state: RouterState, token: str) -> "RegistryClient":
     The client sends the operator's token and address, not the router's own. The router may run on the registry's
     machine, where the registry may require no token.
     """
-    from svc.client.registry import RegistryClient  # here, because a router without a registry needs no client
+    from svc.client.registry import RegistryClient  # here, so that a router without a registry does not load it
 
     headers = {"Authorization": f"Bearer {token}", "X-Forwarded-For": client_address(state)}
     urls = state.settings.registry_url.split(",")
@@ -64,7 +64,7 @@ def operators_registry(state: RouterState, token: str) -> "RegistryClient":
 def require_operator(state: RouterState) -> None:
     """Raise Unauthorized or Forbidden unless the current request comes from an operator.
 
-    If clients need no keys, every program on the router's own machine is an operator, as it is for the registry.
+    If clients need no keys, every program on the router's own machine is an operator. The registry has the same rule.
     """
     if token := request.headers.get(OPERATOR_TOKEN_HEADER):
         _check_token(state, token)
@@ -84,5 +84,5 @@ def _check_token(state: RouterState, token: str) -> None:
         )
     try:
         operators_registry(state, token).require_write_access()
-    except Unauthorized:  # not the registry's own message, which is for programs
+    except Unauthorized:  # raised with another message: the registry's own is for programs, not for operators
         raise Unauthorized(WRONG_TOKEN) from None

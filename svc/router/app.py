@@ -119,7 +119,8 @@ def endpoints(state: RouterState) -> Blueprint:
     def require_key() -> None:
         """Raise Unauthorized if clients need keys, the request has none, and its path is not in PATHS_WITHOUT_KEY.
 
-        Only clients outside of `metrics_networks` need a key for /metrics; without keys, raise Forbidden for them.
+        A client that `metrics_networks` does not admit also needs a key for /metrics. If the router has no keys, raise
+        Forbidden for such a client.
         """
         if request.path == "/metrics" and not _may_read_metrics(state):
             if state.keys is None:
@@ -165,7 +166,7 @@ def endpoints(state: RouterState) -> Blueprint:
     @own.get("/models")
     @own.get("/v1/models")
     def models() -> dict[str, Any]:
-        """The models of all instances that can be used, or that a request wakes (`asleep`), each once."""
+        """Each model that an instance can serve now, or that a request would wake (`asleep` is true)."""
         return {"object": "list", "data": list(_models(state, g.key).values())}
 
     @own.get("/v1/models/<id:model>")
@@ -184,7 +185,7 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @own.get("/stats")
     def stats() -> dict[str, Any]:
-        """Every instance with its counts, and their sums."""
+        """Every instance with its counts, and the sums over all instances."""
         services = _services(state)
         return {
             "total_services": len(services),
@@ -213,7 +214,7 @@ def endpoints(state: RouterState) -> Blueprint:
 
     @cache
     def openapi_bytes() -> bytes:
-        from svc.router import openapi  # imported only when needed, as the metrics are
+        from svc.router import openapi  # imported only when needed, to save memory
 
         return msgspec.json.encode(openapi.document(flask_app.routes(current_app)))
 

@@ -38,11 +38,11 @@ from svc.router.workers.shared_keys import SharedApiKey
 from svc.router.wsgi import Answer, call
 from svc.settings import RouterSettings
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
-REGISTRY_TIMEOUT_SECONDS = 5.0  # the registry may delay events and loads for this time
-MAX_CHECK_INTERVAL_SECONDS = 1.0  # time between two searches for instances whose check is due
+REGISTRY_TIMEOUT_SECONDS = 5.0  # limit for a request that reads events, loads or GPUs, or that reports events
+MAX_CHECK_INTERVAL_SECONDS = 1.0  # maximum time between two searches for instances whose check is due
 KEYS_INTERVAL_SECONDS = 1.0  # time between two checks whether a file of keys has changed
 SAVE_INTERVAL_SECONDS = 1.0  # time between two checks whether the table has changed
 RETRY_INTERVAL_SECONDS = 1.0  # pause before a loop that has failed runs again
@@ -153,7 +153,7 @@ def _site_directory_name() -> str:
 
 
 def _registry_page_loops(state: RouterState, feed: Feed) -> list[Loop]:
-    """Return the loops that read for an open page what only the registry has: the events, and the GPUs of the hosts."""
+    """Return the loops that read, for open pages at /ui, the registry's events and the GPUs of the hosts."""
     events = EventFollower(feed, _registry_client(state.settings))
     gpus = GpuFollower(feed, _registry_client(state.settings), time.monotonic)
     loops = [
@@ -179,7 +179,7 @@ def _event_report_loops(state: RouterState) -> list[Loop]:
 
 
 def _load_loops(state: RouterState) -> list[Loop]:
-    """Return the loop that reads the loads of engines while a policy or an instance uses them."""
+    """Return the loop that reads the loads of engines, if a policy or an adaptive limit may need them."""
     if not uses_loads(state.settings):
         return []
     client = _registry_client(state.settings)
@@ -187,7 +187,10 @@ def _load_loops(state: RouterState) -> list[Loop]:
 
 
 def _waker_loop(state: RouterState) -> Loop:
-    """Return the loop that has instances on demand woken. It begins a round when a request begins to wait for one."""
+    """Return the loop that asks babysitters to wake instances on demand.
+
+    It also begins a round as soon as a request begins to wait for such an instance.
+    """
     path = Path(state.settings.awake_rules_file) if state.settings.awake_rules_file else Site(Path()).svc_toml
     rules = RulesFile(path, time.monotonic)
     waker = Waker(state, Babysitters(state.settings.upstream_ca), rules.rule_at, time.monotonic)

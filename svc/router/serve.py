@@ -41,9 +41,9 @@ SWEEP_INTERVAL_SECONDS = 1.0  # time between two sweeps under another WSGI serve
 
 
 class LateWorker(AsyncWorker):
-    """The worker class for gunicorn's master. In the worker's process, the instance becomes a RelayWorker.
+    """The worker class for gunicorn's master. In a worker's process, the object takes the class that does the work.
 
-    So the master imports neither gevent nor the modules that relay, which saves a quarter of the master's memory. A
+    Therefore the master imports neither gevent nor the modules that relay, which saves a quarter of its memory. A
     worker that starts after a HUP imports these modules anew, with new code.
     """
 
@@ -97,7 +97,10 @@ class RouterApplication(GunicornApplication):
             super().run()
 
     def check_locks(self) -> None:
-        """End a stopped process for which others wait; the master calls this again and again."""
+        """Kill a process that was stopped while it holds a lock, because the others wait for that lock.
+
+        The master calls this at least once a second.
+        """
         for watch in (self._objects_lock_watch, *(group.lock_watch for group in self._groups)):
             watch.check()
 
@@ -151,7 +154,7 @@ class RouterApplication(GunicornApplication):
 
     @property
     def max_accept(self) -> int:
-        """The connections that a process accepts at once: one if there are several, so that they share the clients."""
+        """How many connections a process accepts in a row. If several processes relay: 1, so that all get clients."""
         return 1 if self._groups else MAX_ACCEPT
 
     def tls(self) -> ssl.SSLContext | None:

@@ -39,7 +39,7 @@ def check_settings(settings: RouterSettings) -> None:
 def read_keys(settings: RouterSettings, make_key: "Callable[[str], ApiKey] | None" = None) -> "ApiKeys | None":
     """Return the API keys of clients; None if clients need none; raise ConfigError for errors in the file.
 
-    `make_key` returns a key with this name; None: keys whose limits count the requests of this process only.
+    `make_key` takes a name and returns a new key; None: make keys whose limits count the requests of this process only.
     """
     from svc.router.proxy.api_keys import ApiKey, ApiKeys
 
@@ -63,7 +63,7 @@ def read_upstream_keys(settings: RouterSettings) -> "SecretFile[UpstreamKeys] | 
 
 
 def tls_context(settings: RouterSettings) -> ssl.SSLContext | None:
-    """Return the TLS context for clients' connections; None if there is no certificate; raise ConfigError."""
+    """Return the TLS context for clients' connections; None without a certificate; raise ConfigError for bad files."""
     if not settings.certfile and not settings.keyfile:
         return None
     if not settings.certfile or not settings.keyfile:

@@ -48,8 +48,8 @@ SETTING_NAMES = SettingNames(
     "trusted_proxies instead",
     "cors_origins (--cors-origins, or under [router] in config/svc.toml)",
 )
-MAX_SMALL_TABLE = 100  # number of entries
-INTERVAL_SECONDS_PER_ENTRY = 0.0001  # pause between two replacements of a larger table: one takes 7 us per entry
+MAX_SMALL_TABLE = 100  # number of entries up to which a table is replaced at once
+INTERVAL_SECONDS_PER_ENTRY = 0.0001  # pause between two replacements of a larger table, which take 7 us per entry
 
 
 class RouterState:
@@ -75,7 +75,7 @@ class RouterState:
         self.ready = False  # whether there is a table
         self.registry_away = False  # whether no registry answers
         self.draining = False
-        # Which instance has which response or file. An empty map is false, so `or` would replace one that is shared.
+        # Which instance has which response or file. `objects or ...` would replace a shared map that is still empty.
         self.objects = ObjectOwners(threading.Lock()) if objects is None else objects
         self.keys = keys  # the API keys of clients; None: clients need none
         self.keeps_unlisted = False  # whether the table has instances that the registry does not list any more
@@ -85,7 +85,7 @@ class RouterState:
             settings.user_headers, parse_networks(settings.trusted_fronts, "trusted_fronts"), settings.fair == "address"
         )
         self.users = UserRows(1, threading.Lock())  # what each user of a key has used of the limits for users
-        # Whether each relayed request is authorized, and not only one whose head requires it.
+        # If true, every relayed request is authorized. If false, only a request whose head requires it.
         self.authorizes_all = keys is not None or self.accounts.needed_without_keys
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")
         self.poison = PoisonList(settings.poison_timeout)
@@ -127,7 +127,7 @@ class RouterState:
         self._id_prefix = b"-".join(str(uuid.uuid4()).encode().split(b"-")[:4])
 
     def request_id(self) -> bytes:
-        """Return a new id in the shape of a UUID of version 4: llama-cpp-python answers 400 to any other id.
+        """Return a new id in the form of a UUID of version 4: llama-cpp-python rejects any other form with status 400.
 
         The last part is a counter, because a random number would cost ten times as much.
         """
@@ -202,7 +202,7 @@ class RouterState:
             self.replace_targets(self.balancer.table.targets)
 
     def set_loads(self, loads: dict[str, ListedLoad], own_requests: dict[str, int]) -> None:
-        """Choose instances by these loads of engines.
+        """Use these loads of engines for the choice of instances from now on.
 
         `own_requests`: how many requests at each engine are this router's.
         """

@@ -26,7 +26,7 @@ SWEEP_INTERVAL_SECONDS = 0.1  # time between two sweeps of all connections
 PRUNE_INTERVAL_SECONDS = 1.0  # time between two rounds of the work that the sweep does less often
 IDLE_GRACE_SECONDS = 1.0  # a draining worker keeps idle connections this long: a client may be sending a request
 GC_THRESHOLDS = (10_000, 20, 50)  # requests leave no reference cycles behind, so collections may be rare
-ERROR_TIMEOUT_SECONDS = 2.0  # limit for interrupted requests to send their errors
+ERROR_TIMEOUT_SECONDS = 2.0  # time in which interrupted requests can send their errors before the worker ends
 
 
 class RelayWorker(GeventWorker):
@@ -93,7 +93,7 @@ class RelayWorker(GeventWorker):
             connection.close()
 
     def _tick(self) -> None:
-        """Sweep once: end the requests of clients that have left, and whatever is overdue.
+        """Sweep once: end the requests of clients that have left, and the reads, writes and waits that are overdue.
 
         Once a second, also count the tokens of streams, close stale idle connections, and notify gunicorn's master.
         """

@@ -31,7 +31,7 @@ class WsgiResponse(NamedTuple):
     parts: Any = None
 
 
-Answer = Callable[[Request, str], WsgiResponse]  # answers a request for the router's own endpoints from this address
+Answer = Callable[[Request, str], WsgiResponse]  # answers a request for the router's own endpoints; the text: address
 
 
 def call(app: Callable[..., Any], request: Request, address: str) -> WsgiResponse:
@@ -82,7 +82,7 @@ def complete_environ(variables: dict[str, str], body: bytes) -> dict[str, Any]:
 
 
 def request_variables(request: Request, address: str) -> dict[str, str]:
-    """Return the variables of a request's WSGI environment. HEAD becomes GET: the response's body is not sent."""
+    """Return the variables of a request's WSGI environment. A HEAD becomes a GET; the caller does not send the body."""
     head = request.head
     path, _, query = head.uri.partition(b"?")
     variables = {

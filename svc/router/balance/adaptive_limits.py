@@ -1,16 +1,16 @@
 """Adaptive concurrency limits: how many requests an engine should have at once, for `max_concurrency = "auto"`. Pure.
 
 Requests that wait in the router are served by fair shares; those that wait in an engine are not. So the limit of an
-instance follows what its engine reports (additive increase, multiplicative in the beginning, decrease to what fits):
+instance follows what its engine reports:
 
     more than a few requests wait in the engine    the limit becomes the number of this router's requests in the engine,
-                                                   less its share of those that are too many
-    none waits, and the limit is reached           the limit rises by an eighth; until the engine had a queue for the
-                                                   first time, it doubles
+                                                   minus this router's share of the excess
+    none waits, and the limit is reached           the limit rises by an eighth; it doubles as long as the engine has
+                                                   never had a queue
     else                                           the limit stays
 
-A few means one, and one more for each WAITING_SHARE requests that run, so that the engine always has a next request. An
-engine that reports nothing has no limit.
+"A few" means one request, and one more for each WAITING_SHARE requests that run, so that the engine always has a next
+request. The excess is what waits beyond that. An engine that reports nothing has no limit.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ GROWTH_SHARE = 8
 WAITING_SHARE = 16
 MAX_LIMIT = 100_000
 FORGET_SECONDS = 60.0  # a limit is forgotten this long after the last report
-NEW_REPORT_SECONDS = 0.05  # a report is new if it is newer by more than this: ages are read with a small error
+NEW_REPORT_SECONDS = 0.05  # a report is new if it is this much newer than the last: ages are read with a small error
 
 
 class AdaptiveLimit(msgspec.Struct, frozen=True):
@@ -37,13 +37,13 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
     def next(self, load: InstanceLoad, own: int, is_reached: bool) -> "AdaptiveLimit":
         """Return the limit after a report.
 
-        `own`: the most requests of this router that the engine may have; `is_reached`: this router has as many requests
-        in flight there as the limit allows.
+        `own`: how many of this router's requests the engine has, or more; `is_reached`: this router has as many
+        requests in flight there as the limit allows.
         """
         target = 1 + load.running // WAITING_SHARE
         if load.waiting > target:
             total = load.running + load.waiting
-            own = min(own, total)  # `own` counts more than the report: requests that have ended or begun since
+            own = min(own, total)  # `own` also counts requests that began or ended shortly before or after the report
             excess = (load.waiting - target) * own // total
             return msgspec.structs.replace(self, limit=max(1, min(self.limit, own - excess)), had_queue=True)
         if load.waiting or not is_reached:

@@ -26,7 +26,7 @@ MIN_CONCURRENT_RETRIES = 3  # always allowed by the retry budget: a percentage o
 
 
 class Balancer:
-    """The load balancer. `pick` decides at once; `wait` waits in the request queue until it is a request's turn.
+    """The load balancer. `pick` decides at once; `wait` keeps a request in the request queue until it has its turn.
 
     The routing table is an immutable snapshot: one writer at a time replaces it, under a lock that readers do not take.
     """
@@ -43,8 +43,8 @@ class Balancer:
         self.full: set[str] = set()  # names of the instances with as many requests in flight as they may have
         self.in_flight = 0
         self.retrying = 0  # attempts in flight that count for the retry budget
-        self.retries = 0  # attempts after the first of a request, since the start
-        # Whether a request was for a model that no instance lists, since the models of static services were last read.
+        self.retries = 0  # number of attempts since the start, without the first attempt of each request
+        # Set by a request for a model that no instance lists; reset when the models of static services are read again.
         self.unlisted_model_requested = False
         self.aliases, self.fallbacks = dict(settings.aliases), dict(settings.fallbacks)
         self._settings = settings
@@ -54,7 +54,7 @@ class Balancer:
         self.prefixes = PrefixMap(settings.prefix_map_bytes)
         self._turns: defaultdict[str, Iterator[int]] = defaultdict(itertools.count)
         self.work = Work(uses_policy(settings, "least_load"))
-        self._first_attempt = self.context(())  # for all first attempts; built once, as it refers to the live counts
+        self._first_attempt = self.context(())  # for all first attempts: no instance is excluded; counts are read live
         self._departed = DepartedModels()
         self.wakes = Wakes(clock)
         self._lock = threading.RLock()  # held while the table is replaced

@@ -1,7 +1,7 @@
-"""Finds the instances that can continue an answer which another instance has begun.
+"""Finds the instances that can continue an answer of another instance.
 
-`proof` is the key in the metadata of an instance that says that its engine continues such answers. It is empty if the
-client has nothing of the answer yet: then every instance of the model can answer the repeated request.
+`proof` is a key of the metadata. An instance that has it has an engine that is proven to continue such answers. `proof`
+is empty if the client has received nothing yet: then every instance of the model can answer the repeated request.
 """
 
 from collections.abc import Container, Iterator
@@ -33,10 +33,10 @@ def choose_continuing_or_wait(
     """Return an instance that continues an answer; None if there is none in time.
 
     The instances in `failed` are excluded until their entries in the table change. If all others are busy, or an
-    instance is about to return, wait up to `queue_timeout`. If there are no others, wait REGISTRY_NOTICE_SECONDS for
-    the table to show that the instance restarts. The request is not ordered, and delays no other one, because its
-    client has a part of the answer already. Its account is not charged: what the answer uses is counted by its first
-    request.
+    instance is about to return, wait up to `queue_timeout`. If there are no others, wait up to REGISTRY_NOTICE_SECONDS
+    for the table to show that a failed instance restarts. The request does not wait behind others, because its client
+    has a part of the answer already, and it delays no other one. Its account is not charged: the tokens of the whole
+    answer are charged to the client's request.
     """
     request = msgspec.structs.replace(request, account=None, charge=None)
 
@@ -89,7 +89,7 @@ class FreePlaces:
 
     def __init__(self, balancer: Balancer) -> None:
         self._balancer = balancer
-        self._places: dict[str, float] = {}  # instance -> its places
+        self._places: dict[str, float] = {}  # instance -> places that streams can still take
 
     def has_instance(self, model: str | None, proof: str, excluded: Container[str] = ()) -> bool:
         """Return whether an instance that is not excluded continues answers of the model, even if it has no place."""

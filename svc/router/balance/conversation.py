@@ -2,15 +2,16 @@
 
 A conversation is the JSON of the tools, of the system prompt, and of the messages, in this order: engines' chat
 templates put tools and system prompt before the messages, and both are equal in all conversations of one agent. It is
-cut as bytes, without reading them, so that the cost depends on the number of blocks. Each hash covers its block and all
+cut as bytes, without being parsed, so that the cost depends on the number of blocks. Each hash covers its block and all
 blocks before it: equal hashes mean equal prefixes.
 
 Only whole blocks have a hash, because the next turn of the conversation appends to its last bytes. For the same reason,
 the bracket that ends the messages is left out.
 
-Blocks have 512 bytes in the first 4 KB of a conversation. Later blocks have a quarter of the largest power of two that
-is not above their position. So a conversation of 1 MB has 40 blocks instead of 2,048. Of a common prefix, at most a
-fifth is not recognized, or 512 bytes (about 128 tokens) if that is more.
+Blocks have 512 bytes in the first 4 KB of a conversation. After that, the size of a block is a quarter of the largest
+power of two that its position in bytes reaches: 1 KB from 4 KB on, 2 KB from 8 KB on. So a conversation of 1 MB has 40
+blocks instead of 2,048. Of a common prefix, at most a fifth is not recognized, or 512 bytes (about 128 tokens) if that
+is more.
 """
 
 from bisect import bisect_right
@@ -68,7 +69,7 @@ def conversation_of(request: RoutingRequest) -> memoryview:
     """Return the conversation in a request; empty if there is none."""
     body, json = request.body, request.json
     messages = ABSENT if json is None else _messages(json.fields)
-    if json is None or messages is ABSENT:  # rewritten, read only by Python's `json`, or without a conversation
+    if json is None or messages is ABSENT:  # the body was rewritten, only `json` can read it, or it has no conversation
         json = reread_body(body)
         messages = _messages(json.fields)
         if messages is ABSENT:

@@ -58,7 +58,7 @@ def after_check(before: InstanceHealth, passed: bool, max_errors: int) -> Instan
         healthy=True if decided else before.healthy,
     )
     recovered = decided and before.healthy is False and before.ejected_until and not before.in_trial
-    return change(after, trial_due=True) if recovered else after  # it is back: the ejection need not last
+    return change(after, trial_due=True) if recovered else after  # the instance is back: the ejection may end early
 
 
 def after_failure(
@@ -85,7 +85,7 @@ def after_failure(
 
 
 def after_success(before: InstanceHealth) -> InstanceHealth:
-    """Return the instance's health after a good response: without failures, and after a trial not ejected."""
+    """Return the instance's health after a good response: its failures are forgotten; a trial ends the ejection."""
     if before.ejected_until and not before.in_trial:
         return before
     return msgspec.structs.replace(before, failures=0, ejections=0, ejected_until=0.0, in_trial=False, reported=False)
@@ -109,5 +109,5 @@ def with_ejection_lapsed(before: InstanceHealth, now: float) -> InstanceHealth:
 
 
 def may_eject(ejected: int, instances: int, max_ratio: float) -> bool:
-    """Return whether one more instance may be ejected: at most `max_ratio` of all at once, but at least one."""
+    """Return whether one more instance may be ejected: up to the share `max_ratio` of all, and always at least one."""
     return ejected + 1 <= max(1, int(instances * max_ratio))

@@ -58,7 +58,7 @@ class Choice(msgspec.Struct, frozen=True):
 
 
 class PeekedTurns(Mapping[str, Iterator[int]]):
-    """Counters of turns that return the number of the next turn without using up that turn."""
+    """Copies of the counters of turns: taking the next turn of a copy does not use up that turn."""
 
     def __init__(self, turns: Mapping[str, Iterator[int]]) -> None:
         self._turns = turns
@@ -78,7 +78,7 @@ def policy_name(settings: RouterSettings, model: str | None) -> str:
 
 
 def explain(balancer: Balancer, settings: RouterSettings, request: RoutingRequest) -> Choice:
-    """Return what `Balancer.choose_or_wait` would choose for this request, and why. Change nothing."""
+    """Return what `queued_requests.choose_or_wait` would choose for this request, and why. Change nothing."""
     name, pool = policy_name(settings, request.model), balancer.table.pool(request.model) or Pool()
     candidates = tuple(_candidate(balancer, target) for target in balancer.table.targets if _has_model(target, request))
     full = tuple(member.name for member in pool.members if balancer.is_full(member.target))

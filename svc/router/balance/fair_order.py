@@ -11,13 +11,13 @@ requests, the one with the smallest counter has its turn; its requests are serve
 
 A request that gets a place is charged with the tokens that it is expected to use. The charge is corrected while its
 response streams and when it ends, also if it was cancelled or has failed. A counter is lifted only to what the others
-have used so far, without what their running requests are expected to use: else an account that comes back would wait
-until the corrections of these requests are used up.
+have used so far, without what their running requests are expected to use. Otherwise, corrections would later lower the
+others' counters below the lifted one, and its account would have to wait until they have risen again.
 
 Only counters of the same priority and the same group are compared. A group is a set of models that share instances:
-what an account uses of other instances does not count here. A request of a higher priority goes first, but each
-AGING_SECONDS in which an account waits and is not served raise its next request by one priority, so that none waits for
-ever.
+what an account uses of other instances does not count here. A request of a higher priority goes first. But for each
+AGING_SECONDS in which an account waits and is not served, its next request rises by one priority, so that no request
+waits for ever.
 """
 
 from collections import defaultdict
@@ -43,7 +43,7 @@ NO_ACCOUNT: CounterKey = ("", 0, BASE)  # stands for requests without an account
 class Rank(NamedTuple):
     """The position of a waiting request: the smallest rank of a group has its turn."""
 
-    level: int  # the negative priority, less one for each AGING_SECONDS of waiting
+    level: int  # minus the priority, and minus one for each AGING_SECONDS of waiting
     priority: int  # breaks ties in level: the request of lower priority has waited longer
     counter: int
     ticket: int
@@ -57,14 +57,14 @@ class Charge(msgspec.Struct, gc=False, eq=False):
     since: float  # when the request arrived
     body_bytes: int
     is_background: bool = False  # whether the request leaves some places of each instance to others
-    expected: int = 0  # tokens, once the request has begun to wait
+    expected: int = 0  # the tokens that the request is expected to use; estimated only if requests wait
     tokens: int = 0  # what the request is charged with at present
     units: int = 0  # `tokens` in counter units, divided by the account's share
     running: int = 0  # the units with which the request was charged in advance; 0 once it has ended
 
 
 class Counters(dict[CounterKey, int]):
-    """The counters of accounts. Those that were used least recently are forgotten: such accounts start anew."""
+    """The counters of accounts. At MAX_COUNTERS, the least recently used one is forgotten: its account starts anew."""
 
     def set(self, key: CounterKey, units: int) -> None:
         self.pop(key, None)
@@ -73,7 +73,7 @@ class Counters(dict[CounterKey, int]):
         self[key] = units
 
     def value(self, key: CounterKey) -> int:
-        """Return the counter of an account; that of its group and priority if the account has none yet."""
+        """Return the counter of an account. If it has none yet, return the counter BASE of its group and priority."""
         units = self.get(key)
         return self.get((key[0], key[1], BASE), 0) if units is None else units
 
@@ -84,7 +84,7 @@ class FairOrder:
     def __init__(
         self, counters: Counters | None = None, lock: AbstractContextManager[object] | None = None, processes: int = 1
     ) -> None:
-        """`lock` is held while counters are changed; it may be nested. None: no other process changes them.
+        """`lock` is held while counters are changed, and is reentrant. None: no other process changes them.
 
         `processes`: how many processes have waiting and running requests. Each is assumed to have as many as this one.
         """
@@ -111,12 +111,12 @@ class FairOrder:
     def use(self, account: Account, model: str | None, tokens: int) -> None:
         """Count the tokens of a request that has ended, and had no charge because it got its place while none waited.
 
-        Most requests do, so this only adds; a charge for each of them would cost 2 us.
+        Most requests have no charge, so this only adds to a sum; a charge for each of them would cost 2 us.
         """
         self._uncharged[model, account.name, account.priority, account.share] += tokens
 
     def serve(self, charge: Charge) -> None:
-        """Charge its expected tokens to a request that gets a place while others wait, unless it is charged already."""
+        """Charge a request that gets a place while others wait, with its expected tokens at least."""
         key = charge.key
         with self._lock:
             self.lift(key)
@@ -141,7 +141,7 @@ class FairOrder:
         self.charge(charge, tokens)
 
     def charge(self, charge: Charge, tokens: int) -> None:
-        """Charge a request with so many tokens in all, instead of those with which it was charged before."""
+        """Set the tokens with which a request is charged in all, whatever it was charged with before."""
         tokens = min(tokens, MAX_CHARGED_TOKENS)
         if tokens != charge.tokens:
             units = int(tokens * UNITS_PER_TOKEN / charge.share)
@@ -180,7 +180,8 @@ class FairOrder:
     def lift(self, key: CounterKey, lowest: int | None = None) -> None:
         """Lift the counter of an account that becomes active to just below what the active accounts have used.
 
-        `lowest`: the smallest counter of the group and priority that other processes know; None if they know none.
+        `lowest`: the smallest counter among the accounts of this group and priority that wait in other processes; None
+        if none waits there.
         """
         self.flush()
         if key in self._waiting:

@@ -58,7 +58,7 @@ class HealthTracker:
         return not self.by_instance.get(name, UNKNOWN_HEALTH).is_usable()
 
     def is_failing(self, target: Target, table: RoutingTable) -> bool:
-        """Return whether most of an instance's last answers are 500, while another instance with such a model works.
+        """Return whether most of an instance's last answers are 500, while another instance of one of its models works.
 
         If all instances of a model answer 500, the requests are to blame.
         """

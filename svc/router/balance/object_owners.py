@@ -6,7 +6,7 @@ map is in memory that the router's processes share, and that outlives a HUP: gun
     clock | digests of ids | digests of the instances' names | when each entry was used last, by the clock
 
 It is a set-associative cache, like that of a processor: an id's digest selects a set of WAYS places, and a new entry
-replaces the one of its set that was not used for the longest time. So the map never grows.
+replaces the least recently used entry of this set. So the map never grows.
 """
 
 import mmap
@@ -16,11 +16,11 @@ from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # gunicorn's master imports this module, and Target's would then not be loaded anew after a HUP
+if TYPE_CHECKING:  # not at run time: gunicorn's master would import `target`, and a HUP would not load its new code
     from svc.router.balance.target import Target
 
-# Requests about a response come within minutes, and an engine keeps no more of them: 65,536 entries take 1.5 MB, and
-# are the responses of two hours at 9 a second.
+# Requests about a response come within minutes of it, and engines keep fewer responses than this. 65,536 entries take
+# 1.5 MB, which is enough for two hours with 9 responses a second.
 MAX_OBJECTS = 1 << 16
 WAYS = 16
 CELL_BYTES = 8
@@ -67,7 +67,7 @@ class ObjectOwners:
         return [(digest, owner) for _, digest, owner in sorted(used_entries) if digest != FREE]
 
     def find(self, object_id: str, targets: Iterable["Target"], touch: bool = True) -> "Target | None":
-        """Return the instance among these that has the object; None if it is not known or not among them.
+        """Return the instance that has the object; None if it is unknown, or not one of `targets`.
 
         `touch`: the object counts as used now.
         """

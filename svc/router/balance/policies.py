@@ -30,7 +30,7 @@ MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many tim
 # If only one instance was sent a part of a conversation, it may have more requests than MAX_SESSION_LOAD_RATIO allows:
 # one for each 8 KB of that part, which are about 2,000 tokens that another instance would have to compute first.
 PREFIX_BYTES_PER_REQUEST = 8 << 10
-MAX_PREFIX_REQUESTS = 4  # at most this number more
+MAX_PREFIX_REQUESTS = 4  # maximum of these additional requests
 
 
 class PickContext(msgspec.Struct):
@@ -137,9 +137,9 @@ def _by_prefix(pool: Pool, hashes: list[int], key_hash: int, context: PickContex
 
 
 def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Member | None:
-    """Return the least loaded of the members with the longest match that are not overloaded; None if none has a match.
+    """Return the member with the longest match among those that are not overloaded; None if no member has a match.
 
-    If all members with a match are overloaded, return the least loaded of all members.
+    Of several, return the least loaded. If all members with a match are overloaded, return the least loaded of all.
     """
     bits, loads = context.prefixes.bits, context.loads
     members, total = _allowed(pool, context), _total_load(pool, context)
@@ -158,7 +158,7 @@ def _longest_match(pool: Pool, matches: list[Match], context: PickContext) -> Me
 
 
 def auto(pool: Pool, request: RoutingRequest, context: PickContext) -> Member | None:
-    """Return a member whose cache type suits the prompt's size: that of the session, or else the next in turn.
+    """Return a member whose cache type suits the prompt's size: by session, or in turn for a request without one.
 
     With `auto_prefix`, a conversation of at least one block goes where `prefix` would send it. If engines report their
     loads, other requests without a session go where `least_load` would send them, and crowded members get no request
@@ -228,7 +228,7 @@ def rendezvous(pool: Pool, key_hash: int, context: PickContext) -> Member | None
 
 
 def _total_load(pool: Pool, context: PickContext) -> int:
-    """Return the requests in flight at all members, with the one for which a member is chosen."""
+    """Return the requests in flight at all members, including the request for which a member is being chosen."""
     loads, total = context.loads, 1
     for member in pool.members:
         total += loads.get(member.name, 0)

@@ -32,7 +32,7 @@ class Pool(msgspec.Struct, frozen=True):
     seed: int = 0  # a hash of the key, so that the same conversation with another model has other hashes
     seeds: tuple[int, ...] = ()  # hashes of the members' names
     weight: int = 1  # sum of the weights of all members
-    unexcluded: tuple[Member, ...] = ()  # what to choose from if nothing is excluded: members with a weight, or all
+    unexcluded: tuple[Member, ...] = ()  # the choice if none is excluded: members with a weight above 0, or else all
     by_cache_type: dict[str, "Pool"] = {}  # the pool of each cache type that members have
 
     @staticmethod
@@ -56,8 +56,8 @@ class Pool(msgspec.Struct, frozen=True):
 def reserved(pool: Pool, loads: Mapping[str, int], limit_of: Callable[[Target], int]) -> list[str]:
     """Return the names of the members whose free places are left to requests of priority 0 and higher.
 
-    At least one place is left, unless there is only one. So a request of priority 0 need not wait until one of a lower
-    priority ends, and yet the engine is not idle while only such requests are there.
+    At least one place is left, unless the member has only one. So a request of priority 0 need not wait until one of a
+    lower priority ends, and requests of lower priority still keep the engine busy when there are no others.
     """
     limits = ((member.name, limit_of(member.target)) for member in pool.members)
     return [
@@ -66,7 +66,7 @@ def reserved(pool: Pool, loads: Mapping[str, int], limit_of: Callable[[Target], 
 
 
 def cycle(weights: list[int]) -> tuple[int, ...]:
-    """Return an evenly spread order of indexes, in which index i occurs weights[i] / gcd times.
+    """Return an evenly spread order of indexes, in which index i occurs weights[i] / gcd(weights) times.
 
     An index of weight 0 does not occur, unless all weights are 0.
     The k-th turn (from 0) of an index that occurs w times is at the fraction (k + 1/2) / w of the cycle.

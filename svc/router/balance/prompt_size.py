@@ -3,8 +3,8 @@
 As in the original router, these texts count: the content of each message, which may be a list of parts with `text` and
 `content`; without messages, the prompt, which may be a list of texts. Images, tools and other fields do not count.
 
-The values of a list take up to 28 times the memory of their JSON. So all bytes count in a body with so many commas that
-it may have a very long list.
+The values of a list take up to 28 times the memory of their JSON. So a body with more than MAX_COMMAS commas, which may
+have a very long list, is not parsed: all its bytes count.
 """
 
 import msgspec

@@ -5,7 +5,7 @@ from svc.router.balance.request_queue import OnWait
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 
-REGISTRY_NOTICE_SECONDS = 5.0  # limit until a babysitter notices that its instance has ended, and the table shows that
+REGISTRY_NOTICE_SECONDS = 5.0  # time in which a babysitter notices the end of its instance, and the table shows it
 
 
 def choose_again_or_wait(
@@ -18,9 +18,9 @@ def choose_again_or_wait(
 ) -> Target | None:
     """Return an instance for a request after the instances in `refused` refused a connection; None if none is free.
 
-    First wait REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or
+    First wait up to REGISTRY_NOTICE_SECONDS for the table to show the new state of these instances. If they restart, or
     other instances are only busy, wait up to `queue_timeout` more. The instances in `taken` have received the request,
-    and do not get it again. Raise RateLimited and Unavailable as `Balancer.choose_or_wait` does.
+    and do not get it again. Raise RateLimited if the queue is full, Unavailable if no instance can serve the request.
     """
     unchanged = {target.name for target in refused}
 

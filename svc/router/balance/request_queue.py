@@ -19,7 +19,7 @@ from svc.router.balance.routing_request import RoutingRequest
 
 QUEUE_FULL = "all instances are busy and the queue is full; try again later"
 QUEUE_FULL_OF_ACCOUNT = "all instances are busy and too many of your requests wait already; try again later"
-LAST = sys.maxsize  # the ticket of a request that has not waited: it is behind all others of its counter
+LAST = sys.maxsize  # the ticket of a request that has not waited: it is behind all others with the same counter
 
 
 class Waiter:
@@ -108,7 +108,7 @@ class RequestQueue:
         return self.groups.get(model or "", "")
 
     def new_charge(self, account: Account, model: str | None, since: float, body_bytes: int) -> Charge:
-        """Return the charge of a request that arrives: nothing so far."""
+        """Return a new charge for a request that arrives, without any tokens yet."""
         key = (self.group(model), account.priority, account.name)
         return Charge(key, account.share, since, body_bytes, account.priority < 0)
 
@@ -184,7 +184,8 @@ class RequestQueue:
             return False
         charge = waiter.charge
         if charge is not None and charge.key[1] < 0:
-            # A background request leaves some places to requests of priority 0 and higher, unless these wait behind it.
+            # A background request leaves some places to requests of priority 0 and higher. It need not do so once it
+            # has waited long enough to be ahead of such requests.
             charge.is_background = line.rank(waiter).level > 0 or not self._has_foreground(model)
         return True
 

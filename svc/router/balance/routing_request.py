@@ -34,7 +34,7 @@ class RoutingRequest(msgspec.Struct, gc=False):
 
 
 def parse(request: Request) -> RoutingRequest:
-    """Return the model, the session and the body of a request. JSON or a form without a model is for any model.
+    """Return the model, the session and the body of a request. A JSON body or a form without a model suits any model.
 
     Raise BadRequest for a body that cannot be parsed. If the body has any other type, or the request changes the
     protocol, the model must be in the query: if it is not, raise UnsupportedMedia or UpgradeRequired.

@@ -22,7 +22,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     secure: bool = False
     status: str = "running"
     drained: bool = False
-    handover: bool = False  # whether it is drained, and its streams are moved to other instances where that is right
+    handover: bool = False  # whether it is drained, and those of its streams that can be continued move to others
     # In the file of a saved table (format "svc router table 1"), this field and the next have other names.
     healthy: bool | None = msgspec.field(default=None, name="well")  # according to the registry; None: not checked
     lease_valid: bool = msgspec.field(default=True, name="heard")
@@ -137,8 +137,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     def has_lost_memory_since(self, before: "Target") -> bool:
         """Return whether the instance has restarted or moved since its state `before`.
 
-        A renewed lease and another time of registration do not show that: a babysitter also registers again when the
-        registry has lost its data, or when the engine loads an adapter.
+        A renewed lease or a later time of registration does not prove a restart: a babysitter also registers again when
+        the registry has lost its data, or when the engine loads an adapter.
         """
         return self.url != before.url or (self.status == "running" and before.status != "running")
 

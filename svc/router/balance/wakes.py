@@ -9,12 +9,12 @@ from svc.base.errors import Unavailable
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_table import RoutingTable
 
-ASLEEP_RETRY_SECONDS = 10  # a wake goes on for a moment after the last request that waits for it has ended
-IMPOSSIBLE_RETRY_SECONDS = 60  # a wake rarely becomes possible sooner
+ASLEEP_RETRY_SECONDS = 10  # a retry can still profit from the wake, which goes on for a while without waiting requests
+IMPOSSIBLE_RETRY_SECONDS = 60  # a wake that is impossible rarely becomes possible sooner
 
 
 class WakeState(msgspec.Struct, frozen=True):
-    """Why no instance of a model is awake yet. `impossible`: it makes no sense to wait."""
+    """Why no instance of a model is awake yet. `impossible`: none can be woken, so that requests do not wait."""
 
     reason: str
     impossible: bool = False
@@ -24,7 +24,7 @@ WakeStates = Mapping[str, WakeState]  # by model
 
 
 class ModelAsleep(Unavailable):
-    """All instances of the model are asleep, and none has woken in time, or none can."""
+    """All instances of the model are asleep, and none has woken in time, or none can be woken."""
 
     code = "model_asleep"
 
@@ -44,13 +44,13 @@ class Wakes:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.states: WakeStates = {}  # replaced as a whole
-        self.asked: Counter[str] = Counter()  # model -> how often an instance of it was chosen to be woken
+        self.wake_counts: Counter[str] = Counter()  # model -> how often an instance of it was chosen to be woken
         self.on_wait: Callable[[], object] = lambda: None
         self._clock = clock
         self._woken_at: dict[str, float] = {}  # model -> monotonic seconds at which a table last showed that it woke
 
     def replace_table(self, before: RoutingTable, after: RoutingTable) -> None:
-        """Note which models have woken between two tables. What made a wake impossible may have changed."""
+        """Note which models have woken between two tables. Forget the states: a wake may have become possible."""
         if self.states and before.targets != after.targets:
             self.states = {}
         for model in before.asleep.keys() - after.asleep.keys():
@@ -67,13 +67,16 @@ class Wakes:
         return state is not None and state.impossible
 
     def begin(self, model: str | None, table: RoutingTable, waiter: Waiter, seconds: float) -> None:
-        """Begin the wait of a request that may otherwise wait for `seconds`: if the model is asleep, for its wake."""
+        """If the model is asleep, let a request that begins to wait do so until the model's `wake_timeout` is over.
+
+        `seconds`: how long the request may wait otherwise.
+        """
         if model in table.asleep:
             waiter.deadline = self._deadline(model, table, waiter.since, seconds)
             self.on_wait()
 
     def extend(self, model: str | None, table: RoutingTable, waiter: Waiter, seconds: float) -> bool:
-        """Extend a wait that is over if the model has fallen asleep, or woken, meanwhile; return whether it goes on."""
+        """Extend an expired wait if the model has fallen asleep or woken meanwhile; return whether the wait goes on."""
         deadline = self._deadline(model, table, waiter.since, seconds)
         if deadline <= max(waiter.deadline, self._clock()):
             return False
@@ -81,10 +84,10 @@ class Wakes:
         return True
 
     def _deadline(self, model: str | None, table: RoutingTable, since: float, seconds: float) -> float:
-        """Return the time until which a request may wait that began to wait at `since`.
+        """Return the time until which a request may wait. `since`: when it began to wait.
 
-        While the model is asleep, it may wait until the `wake_timeout` of its instances is over. Otherwise it may wait
-        for `seconds`, as any other request; if the model has woken meanwhile, they count from then on.
+        While the model is asleep, that is until the `wake_timeout` of its instances is over. Otherwise it is for
+        `seconds`, as for any other request: from `since` on, or from the time at which the model has woken since.
         """
         if model is not None and model in table.asleep:
             return since + table.asleep[model]

@@ -50,11 +50,11 @@ def engine_view(
     max_kv_cache: float,
     max_queue_ratio: float,
 ) -> EngineView:
-    """Return the view of these loads.
+    """Return what this router derives from these loads of engines, without limits.
 
     `own_requests`: how many requests in each load are this router's; `pools`: the instances of each model. An instance
     is crowded if more than the share `max_kv_cache` of its KV cache is used, or if its engine's queue is more than
-    `max_queue_ratio` times as long as the mean of the other instances of a model (which counts as at least one).
+    `max_queue_ratio` times as long as the mean queue of the model's other instances (a mean below one counts as one).
     """
     foreign = {name: max(0, load.running + load.waiting - own_requests.get(name, 0)) for name, load in loads.items()}
     crowded = {name for name, load in loads.items() if load.kv_cache is not None and load.kv_cache > max_kv_cache}
@@ -76,11 +76,11 @@ class ModelMeans:
         self.completion_tokens = DEFAULT_COMPLETION_TOKENS
 
     def prompt(self, body_bytes: int) -> int:
-        """Return the estimated tokens of the prompt in a body."""
+        """Return the estimated number of tokens of the prompt in a body of this size."""
         return min(int(body_bytes * self.prompt_tokens / self.body_bytes), MAX_ESTIMATED_TOKENS)
 
     def completion(self, body: bytes) -> int:
-        """Return the expected tokens of the completion."""
+        """Return the expected number of tokens of the completion."""
         usual, limit = min(int(self.completion_tokens), MAX_ESTIMATED_TOKENS), max_tokens(body)
         return usual if limit is None else min(limit, usual)
 
@@ -136,7 +136,7 @@ class Work:
         return max(1, means.prompt(len(request.body)) + means.completion(request.body))
 
     def add(self, instance: str, tokens: int) -> None:
-        """Change the tokens in flight at an instance."""
+        """Add to the tokens in flight at an instance. `tokens` is negative when an attempt progresses or ends."""
         total = self.tokens.get(instance, 0) + tokens
         if total:
             self.tokens[instance] = total

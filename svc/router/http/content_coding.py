@@ -1,4 +1,4 @@
-"""Decodes compressed request bodies, within limits: the router has to read them, and some engines cannot do it."""
+"""Decodes compressed request bodies, within limits: the router reads bodies, and some engines cannot decode them."""
 
 import time
 import zlib
@@ -10,7 +10,7 @@ from svc.base.errors import BadRequest, TooLarge, UnsupportedMedia
 INPUT_STEP_BYTES = 64 << 10
 OUTPUT_STEP_BYTES = 256 << 10  # decoded in one step; other requests have their turn between two steps
 MAX_CODINGS = 2  # limit for the codings that were applied to a body one after the other
-MAX_MEMBERS = 16  # limit for a gzip or zstd body, which may have several (RFC 1952, 2.2; RFC 8878, 3.1)
+MAX_MEMBERS = 16  # limit for the members (frames) of a gzip or zstd body (RFC 1952, 2.2; RFC 8878, 3.1)
 
 
 def decode(body: bytes, codings: bytes, max_bytes: int, count: Callable[[int], None] = lambda size: None) -> bytes:

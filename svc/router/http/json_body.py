@@ -2,7 +2,7 @@
 
 A body is read as leniently as engines read it with Python's `json`: a byte order mark, UTF-16 or UTF-32, NaN and
 Infinity, and half a surrogate pair are accepted. msgspec, which is strict and fast, reads a body first; if msgspec
-refuses it, the body is read again leniently. Only the values that routing needs are built.
+refuses it, the body is read again leniently. Only the values that routing needs are decoded.
 """
 
 import ctypes
@@ -19,14 +19,14 @@ MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # length of a quoted name in which ever
 LARGE_JSON_BYTES = 32 << 10  # from this size on, skipping long strings saves more than it costs
 ABSENT = msgspec.Raw(b"")
 
-# Pairs of a text that Python's `json` accepts and msgspec refuses, and of valid JSON that replaces it. Both have the
-# same length: after the replacement, only the positions of fields are read, and no values. The replacement turns no
-# other key into `model`: `\uf`, like `\ud`, begins the escape of a character that is not ASCII.
+# Texts that Python's `json` accepts and msgspec refuses, each with valid JSON of the same length that replaces it. The
+# result serves only to find the positions of fields, whose values are then read from the original. No replacement turns
+# another key into `model`: `\uf`, like `\ud`, begins the escape of a character that is not ASCII.
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 
 class Fields(msgspec.Struct, frozen=True, gc=False):
-    """The model of a body (None if absent), and the JSON of its session's and its prompt's fields (empty if absent)."""
+    """The fields of a body that routing needs: its model (None if absent), and others as JSON (empty if absent)."""
 
     model: str | None = None
     prompt_cache_key: msgspec.Raw = ABSENT
@@ -40,14 +40,14 @@ class Fields(msgspec.Struct, frozen=True, gc=False):
 
 
 class JsonBody(msgspec.Struct, frozen=True, gc=False):
-    """The fields of a JSON body, and the text that they were read from: the body, or the body with strings emptied."""
+    """The fields of a JSON body, and the text that they were read from: the body, or a copy with empty long strings."""
 
     fields: Fields
     text: bytes
     removed: Removed = []
 
     def original(self, field: msgspec.Raw, body: bytes) -> memoryview:
-        """Return the field's JSON with the strings that were emptied. `body`: the body that the fields are from."""
+        """Return a field's JSON as it is in `body`, including the strings that are empty in `text`."""
         if not self.removed:
             return memoryview(field)
         start = _position(field, self.text)
@@ -80,7 +80,7 @@ def read_body(body: bytes) -> JsonBody:
     if len(body) >= LARGE_JSON_BYTES and body[:1] == b"{" and body[1:2] != b"\0":  # skips UTF-16 and UTF-32
         text, removed = empty_long_strings(body)
         if removed:
-            with suppress(BadRequest):  # reading the whole body reports the position of the error
+            with suppress(BadRequest):  # then the whole body is read, to report where in it the error is
                 fields = _read(text)
                 if fields.model and bytes(fields.prompt_cache_key) != b'""':  # else the key may have been emptied
                     return JsonBody(fields, text, removed)
@@ -90,7 +90,7 @@ def read_body(body: bytes) -> JsonBody:
 def reread_body(body: bytes) -> JsonBody:
     """Return the fields of a JSON body with its prompt, also for a body that only Python's `json` reads.
 
-    For the latter, the text is a copy of the body. If the body cannot be read, no field is present.
+    If only `json` reads it, the text is a copy of the body. If the body cannot be read, no field is present.
     """
     text = body
     try:

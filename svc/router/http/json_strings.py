@@ -7,8 +7,8 @@ is searched only if quotes are rare in a sample, and only as long as they stay r
 LONG_STRING_BYTES = 4 << 10
 SAMPLE_BYTES = 4 << 10  # size of the sample, which is taken from the middle of the text
 MAX_SAMPLE_QUOTES = 4
-MIN_SEARCHES = 32  # a request has about 15 quotes before its first prompt
-BYTES_PER_SEARCH = 1 << 10  # after that, quotes must be this far apart on average for the search to go on
+MIN_SEARCHES = 32  # number of searches that are always made: a request has about 15 quotes before its first prompt
+BYTES_PER_SEARCH = 1 << 10  # after MIN_SEARCHES, quotes must be this far apart on average for the search to go on
 MAX_BACKSLASHES = 32  # limit for backslashes in a row
 BACKSLASH = ord("\\")
 
@@ -53,9 +53,9 @@ def empty_long_strings(text: bytes) -> tuple[bytes, Removed]:
 
 
 def original_position(position: int, removed: Removed) -> int:
-    """For a position in the emptied text, return where the character before it ends in the original text.
+    """Return the position in the original text for the start or the end of a JSON value in the emptied text.
 
-    For the start of a JSON value this is its start, because a value follows no removed string directly.
+    For the position between the quotes of an emptied string, return the start of the content that was removed.
     """
     for start, stop in removed:
         if start >= position:

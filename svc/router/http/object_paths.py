@@ -17,20 +17,20 @@ COLLECTIONS = ("responses", "conversations", "files", "batches", "videos")
 PATH = re.compile(rb"(?:/v1)?/(%b)(?:/([^/]+)(/.*)?)?" % "|".join(COLLECTIONS).encode())
 MAX_ID_CHARS = 256
 
-# A member of a JSON object whose value is no object and no array, and the beginning of an object with an `id`, which
-# only such members precede. Every engine writes the id first or nearly so. In the events of a stream, the object is the
-# value of `response`, the first member of that name.
+# _MEMBER: a member of a JSON object whose value is neither an object nor an array. _OBJECT: the beginning of an object
+# up to its `id`, if only such members precede it. Every engine writes the id first or nearly so. In the events of a
+# stream, the object is the value of the first member `response`.
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _MEMBER = rb"\s*%b\s*:\s*(?:%b|[^\s\"\[\]{},:]+)\s*," % (_TEXT, _TEXT)
 _OBJECT = rb'\s*\{(?:%b)*?\s*"id"\s*:\s*"([^"\\]{1,%d})"' % (_MEMBER, MAX_ID_CHARS)
 BODY_ID = re.compile(_OBJECT)
 EVENT_ID = re.compile(rb'"response"\s*:' + _OBJECT)
 FILE_ID = re.compile(rb'"(?:output|error)_file_id"\s*:\s*"([^"\\]{1,%d})"' % MAX_ID_CHARS)
-MAX_READ_BYTES = 16 << 10  # ids must be in this many bytes of an answer to be found
+MAX_READ_BYTES = 16 << 10  # length of the part of an answer in which ids are searched
 
 
 class ObjectPath(NamedTuple):
-    """The path of a collection (its `object_id` is empty), of an object in it, or below an object; and the method."""
+    """A request's method and path: that of a collection (`object_id` is empty), of an object, or below an object."""
 
     method: bytes
     object_id: str = ""

@@ -176,7 +176,7 @@ class RequestHead:
         return None if value is None else value.decode("latin-1")
 
     def _after_host(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-        """Return the bytes of the head after the value of Host, up to the client's address."""
+        """Return the bytes of the head after the value of Host, up to the client's address in X-Forwarded-For."""
         lines = b"".join([b"%b: %b\r\n" % header for header in headers])
         if self.upgrade:
             lines += b"Connection: Upgrade\r\nUpgrade: %b\r\n" % self.upgrade

@@ -192,7 +192,7 @@ class ResponseParser:
         if status == STATUS_SWITCHING_PROTOCOLS:
             headers = [*headers, (b"Upgrade", self._upgrade_header)]
         if status in (STATUS_SWITCHING_PROTOCOLS, 204):
-            self.length = None  # a server must not send Content-Length with these (RFC 9110, 8.6)
+            self.length = None  # a server must not send Content-Length with these statuses (RFC 9110, 8.6)
         self.head = ResponseHead(status, self._reason, headers, self.length is not None)
         self.at_chunk_boundary = self._chunked
         if self._head_only:

@@ -80,9 +80,9 @@ def pump(
 
     Bytes for which `passes` is true are sent in gevent's hub, without waking this greenlet: a streamed event costs a
     third less. `send` is the sender of `sink`, for bytes that the socket does not take at once. If many streams are
-    ready at once, all but the first bytes are read when `stream_poll` finds them. The function returns empty bytes at
-    the end of `source`, and raises OSError if `sink` is broken. Without gevent and under TLS, copying in the hub is
-    impossible: `pump` returns None then.
+    ready at once, `stream_poll` decides when this one is read, but never delays its first bytes. The function returns
+    empty bytes at the end of `source`, and raises OSError if `sink` is broken. `pump` returns None without gevent and
+    under TLS, where copying in the hub is impossible.
     """
     plain_source, plain_sink = getattr(source, "_sock", None), getattr(sink, "_sock", None)
     if (
@@ -109,7 +109,7 @@ def pump(
         if passes(data):
             try:
                 sent = push(data)
-            except OSError:  # `send` raises it again
+            except OSError:  # the call of `send` below raises it again, in the greenlet
                 sent = 0
             if sent == len(data):
                 has_begun = True

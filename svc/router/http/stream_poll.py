@@ -17,7 +17,7 @@ from collections.abc import Callable
 from gevent import get_hub, monkey
 
 MAX_LOOP_EVENTS = 128  # events of streams that the loop reads before it looks at new requests, which takes up to 2 ms
-MAX_EVENTS = 64  # the same for events that are read from the epoll
+MAX_EVENTS = 64  # number of events that are read from the epoll before the loop looks at new requests
 FEW_EVENTS = 4  # if at most this many streams are ready at once, the load is light
 CALM_RUNS = 200  # rounds at light load before streams return to the loop: a move costs as much as an event
 READ = 1

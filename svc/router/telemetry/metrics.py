@@ -71,7 +71,7 @@ class RouterMetrics(Collector):
         """Yield the wakes of each model, and how long its requests have waited for them."""
         state = self._state
         wakes = CounterMetricFamily("svc_router_wakes", "How often it was chosen to wake an instance.", labels=MODEL)
-        for model, count in list(state.balancer.wakes.asked.items()):
+        for model, count in list(state.balancer.wakes.wake_counts.items()):
             wakes.add_metric([model], count)
         help_text = "Of requests that waited until an instance was awake: the wait."
         waits = HistogramMetricFamily("svc_router_wake_wait_seconds", help_text, labels=MODEL)

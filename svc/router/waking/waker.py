@@ -184,7 +184,7 @@ class Waker:
 
     def _report(self, model: str, name: str, waiting: int) -> None:
         """Count and report that an instance was chosen."""
-        self._state.balancer.wakes.asked[model] += 1
+        self._state.balancer.wakes.wake_counts[model] += 1
         requests = f"{waiting} request{'s' if waiting > 1 else ''} for {model} wait" + ("s" if waiting == 1 else "")
         cause = requests if waiting else f"the rules keep {model} awake"
         self._state.event_reporter.add("wake", name, cause)

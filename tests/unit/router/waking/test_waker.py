@@ -93,7 +93,7 @@ def test_one_instance_is_woken_and_demanded_each_second_as_long_as_requests_wait
     assert site.babysitters.sent[0]["a"]["waiting"] == 1
     assert "hold" not in site.babysitters.sent[0]["a"], "it would end what an operator wants"
     assert site.babysitters.asked == 1
-    assert site.router.balancer.wakes.asked == {"m": 1}
+    assert site.router.balancer.wakes.wake_counts == {"m": 1}
     site.router.replace_targets([on_demand("a", "running"), on_demand("b")])
     thread.join(5)
     assert site.results == ["a"]
