@@ -28,7 +28,7 @@ class AccountRules:
         self.needed_without_keys = by_address or self.has_fronts
         self._fronts = fronts
         self._by_address = by_address
-        self._trusted: dict[str, bool] = {}  # whether a remembered address is that of a front
+        self._trusted: dict[str, bool] = {}  # address -> whether it is that of a front
         self._of_address: dict[str, Account] = {}
 
     def user(self, head: RequestHead, front: bool, client: str, peer: str) -> str:

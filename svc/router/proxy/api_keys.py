@@ -39,7 +39,7 @@ EXPIRED_KEY = "This API key expired on {}. Ask the operator of this router for a
 class ApiKey(KeyLimits):
     """One API key: its limits, which models it may use, and what else it may do.
 
-    A request with an operator's key may have any path. Requests with the key of a front may name a user.
+    With an operator's key, a request may use any path. With the key of a front, it may name a user.
     """
 
     __slots__ = ("_cells", "_entry", "_pattern", "expires", "front", "is_plain", "limits_version", "name", "operator")

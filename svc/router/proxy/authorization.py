@@ -24,7 +24,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
     if head.needs_authorization:
         _check_loop_and_origin(exchange, peer)
     key = None
-    # Browsers and probes ask for the options without a key.
+    # Browsers and probes send OPTIONS requests without a key.
     if state.keys is not None and (head.key_digests or head.method != b"OPTIONS"):
         key = state.keys.find(head.key_digests)
         exchange.key_name = key.name
@@ -49,7 +49,7 @@ def authorize(exchange: Exchange, peer: bytes) -> None:
 
 
 def _limits_of_special_key(exchange: Exchange, key: ApiKey, peer: bytes) -> KeyLimits:
-    """Set the exchange's account, and the key if it may use only some models.
+    """Set the exchange's account, and its `restricted_key` if the key may use only some models.
 
     Return the limits of the user whom the request names, else those of its key.
     """

@@ -18,11 +18,11 @@ from svc.base.errors import Overloaded, TooLarge
 from svc.perimeter.connections import network
 from svc.router.balance.request_queue import Waiter
 
-RESERVE_BODIES = 2  # times `max_body`: a request's coded and decoded body may both be in memory
+RESERVE_BODIES = 2  # size of the reserve in units of `max_body`: a coded and a decoded body may both be in memory
 DISCARD_LIMIT_BODIES = 4  # in units of `max_body`: how much of a refused request is read and discarded
 STALLED_SECONDS = 5.0  # an arriving body must make progress within this time while other requests wait for memory
 PROGRESS_BYTES = 64 << 10  # arrived bytes that count as progress: usual connections need less than STALLED_SECONDS
-LARGE_BYTES = 1 << 20  # a body over this size takes much time, and is freed as soon as it is not needed any more
+LARGE_BYTES = 1 << 20  # a body over this size takes long to parse or copy, and is freed as soon as it is not needed
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it arrives with its head, and the hot path stays cheap
 
 # For glibc's mallopt(3). By default, glibc returns the memory of each body to the kernel, which clears it for the next

@@ -31,7 +31,7 @@ def end_broken(exchange: "Exchange", upstream: UpstreamConnection, error: Upstre
     if exchange.interruption in ("", HANDOVER) and stream.is_complete():
         try:
             rest = stream.take_rest(exchange.state.clock)
-        except UpstreamError as failure:  # what follows the beginning of the answer does not continue it
+        except UpstreamError as failure:  # an instance that should continue the answer has not done so
             error = failure.with_traceback(None)
         else:
             upstream.done, upstream.persistent = True, False
@@ -55,7 +55,10 @@ def fail(exchange: "Exchange", error: UpstreamError) -> SvcError | ClientGone:
 
 
 def wrong_length(exchange: "Exchange", upstream: UpstreamConnection, length: int) -> TruncatedResponse:
-    """Return the error for a body that is not of this length. Parser and head cache should prevent this."""
+    """Return the error for a body whose length differs from `length`, its Content-Length.
+
+    Parser and head cache should prevent this.
+    """
     upstream.persistent = False
     exchange.fail_attempt()
     exchange.end = "cut"

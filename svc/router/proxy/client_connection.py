@@ -173,7 +173,7 @@ class ClientConnection(SweptConnection):
             exchange.close()
 
     def keep_waiting(self) -> None:
-        """Have the greenlet of a waiting request send what keeps the connection alive, if that is due."""
+        """If the next comment of a waiting stream is due, wake the greenlet of its request, which sends the comment."""
         exchange = self.exchange
         if exchange is None or exchange.waiter is None:
             return

@@ -1,7 +1,7 @@
-"""After a start of the router, what keys and users have used in the last day counts for their limits of a day again.
+"""Restores the limits of tokens per day when the router starts: what the last day has used counts again.
 
-The buckets are in memory, but the ledger's file outlives the router. The file has sums for whole hours, and each sum
-counts as used at the hour's beginning. So at most an hour's share of the limit is forgiven.
+The buckets of the limits are in memory, but the ledger's file outlives the router. The file has sums for whole hours,
+and each sum counts as used at the hour's beginning. So at most an hour's share of the limit is forgiven.
 """
 
 import datetime
@@ -26,7 +26,7 @@ DAY_SECONDS = TOKENS_PER_DAY.seconds
 
 
 def restore_day_limits(path: Path, keys: ApiKeys, users: UserRows, now: float, time: float) -> None:
-    """Take from each bucket of a day that is unused what the ledger says was used.
+    """Take from each unused bucket for a day the tokens of the last day in the ledger.
 
     `path`: the ledger's file. `now`: seconds of the buckets' clock; `time`: the same moment in Unix seconds.
     """
@@ -55,7 +55,7 @@ def _limits_of(keys: ApiKeys, users: UserRows, name: str, user: str) -> KeyLimit
 
 
 def _missing_tokens(limit: int, hours: Iterable[UsageRow], time: float) -> int:
-    """Return the tokens that a bucket of a day lacks at `time`, if the tokens of an hour were used at its beginning."""
+    """Return the tokens that a bucket for a day lacks at `time`, if an hour's tokens were used when it began."""
     bucket = Bucket(TOKENS_PER_DAY, limit, [0.0, 0.0])
     for row in sorted(hours, key=lambda row: row.hour):
         bucket.take(row.prompt + row.completion, datetime.datetime.fromisoformat(row.hour).timestamp())

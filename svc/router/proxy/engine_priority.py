@@ -1,7 +1,7 @@
 """Passes the priority of an account on to the engine, as vLLM's field `priority`, with the setting `pass_priority`.
 
-The field is added at the end of the body. If the client has sent one, too, the added one counts, because of equal names
-in JSON the last one counts. The rest of the body stays as it is, in UTF-8.
+The field is added at the end of the body. If the client has sent a `priority` too, the added one counts: engines read
+the last of several members with the same name. The rest of the body stays as it is, in UTF-8.
 """
 
 import time

@@ -50,13 +50,13 @@ class Exchange:
     model: str | None = None
     instance = ""  # the name of the instance of the last attempt
     resumption: "Resumption | None" = None  # continues an event stream at another instance; None for any other response
-    failures: "tuple[FailedAttempt, ...]" = ()  # the failed attempts at instances, except a last one
+    failures: "tuple[FailedAttempt, ...]" = ()  # the failed attempts at instances so far
     interruption = ""  # why the exchange was interrupted: "client", "timeout", "stopping" or HANDOVER
     end = "done"  # how the exchange ended, for the access log
     hides_usage = False  # whether the router, not the client, has requested the usage of the stream
     is_tunnel = False  # whether both sides have changed to another protocol
     answered = False  # whether a part of the response was sent to the client
-    ended = False  # whether the router has ended the response itself
+    ended = False  # whether the router, not the instance, has ended the response
     closed = False
     authorized = False  # whether the request's head was checked, and not refused
     key_name = ""  # the name of the client's API key
@@ -70,11 +70,11 @@ class Exchange:
     ended_by = ""  # the instance that ended a kept connection, so that the request was sent again
     instances: tuple[str, ...] = ()  # the names of those that have served the response, if there were several
     id_reader: "ObjectIdReader | None" = None  # set if the response may contain the id of a new object
-    waiter: "Waiter | None" = None  # that of the present wait, or of the last one
+    waiter: "Waiter | None" = None  # the waiter of the request's present or last wait
     waiting_stream: "WaitingStream | None" = None  # set when the request has waited long for a wake
     first_byte_at = 0.0
     waiting_since = 0.0  # when the request began to wait; 0: it does not wait
-    queue_seconds = 0.0  # for how long it has waited before
+    queue_seconds = 0.0  # duration of its waits that are over
     prompt_estimate: int | None = None  # the estimated tokens of the prompt, once they are known
 
     def __init__(self, state: "RouterState", request: Request, client: str) -> None:
@@ -87,7 +87,7 @@ class Exchange:
         # The request must end before `limit`, and its present stage before `deadline`.
         self.deadline = self.limit = state.now + state.settings.proxy_timeout
         self._idle_timeout = state.settings.idle_timeout
-        # A response's first and last bytes, and those from its last field `usage` on; not those of an event stream.
+        # Of a response that is no event stream: its first bytes, its last bytes, and those from its last `usage` on.
         self.body_start = self.body_end = self.body_usage = b""
 
     # Before the response.
@@ -245,7 +245,7 @@ class Exchange:
         self.deadline = deadline if deadline < self.limit else self.limit
         self.body_bytes += size
         tokens = stream.tokens
-        if tokens.count:  # an event is examined only until the first token has come
+        if tokens.count:  # events are examined only until the first token has come
             tokens.count += 1
             tokens.recent.append(data)
             record = stream.record

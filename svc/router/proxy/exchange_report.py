@@ -47,13 +47,13 @@ def log_failure(exchange: "Exchange", target: Target, reason: str, level: int = 
 
 
 def report_resumed(exchange: "Exchange", cause: str, instance: str, other: str = "") -> None:
-    """Count an answer that `instance` has broken off, and `other` continues; empty if only its end was missing."""
+    """Count an answer that `instance` has broken off and `other` continues (empty: the router has ended it itself)."""
     exchange.state.statistics.resumptions[f"resumed {cause}"] += 1
     exchange.state.resumptions.resumed(instance, other)
 
 
 def report_not_resumed(exchange: "Exchange", reason: str, instance: str) -> None:
-    """Count an answer that `instance` has broken off, and no other continues. `reason`: a key of REASONS."""
+    """Count an answer that `instance` has broken off and no instance continues. `reason`: a key of REASONS."""
     outcome = "failed" if reason in FAILURES else "refused"
     exchange.state.statistics.resumptions[f"{outcome} {reason}"] += 1
     exchange.state.resumptions.failed(instance, reason)
@@ -123,7 +123,7 @@ def count_running_stream(exchange: "Exchange") -> None:
 
 
 def _charge(exchange: "Exchange") -> "Charge | None":
-    """Return what the account of a running stream is charged with; begin a charge if it got its place at once."""
+    """Return the charge of a running stream; None without an account. A stream that did not wait gets a new charge."""
     account, charge = exchange.account, exchange.charge
     if charge is None and account is not None and exchange.request.head.is_inference:
         queue = exchange.state.balancer.queue

@@ -78,7 +78,7 @@ def _obtain_response(exchange: Exchange, client_address: bytes) -> None:
     head = exchange.request.head
     if not exchange.authorized and (state.authorizes_all or head.needs_authorization):
         authorize(exchange, client_address)
-    if len(exchange.request.body) > SMALL_BYTES and exchange.allocation is None:  # the body arrived with its head
+    if len(exchange.request.body) > SMALL_BYTES and exchange.allocation is None:  # the body arrived with the head
         exchange.allocate(len(exchange.request.body), state.now + state.settings.queue_timeout, exchange.on_wait)
     routing = read_routing_request(exchange)
     if state.settings.pass_priority and exchange.account is not None:

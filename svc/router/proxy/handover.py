@@ -21,9 +21,9 @@ MAX_MOVING_STREAMS = 20  # in one process at the same time
 MOVING = "moving"
 PROOFS = (CONTINUES, CONTINUES_MESSAGES)
 # Why a request stays, in addition to the reasons of `eligibility.REASONS`.
-NOT_STREAMED = "not_streamed"  # it is no event stream, or has not begun to be answered
+NOT_STREAMED = "not_streamed"  # its response is no event stream, or has not begun
 NO_ENGINE = "engine"  # no other instance of the model continues answers
-NO_ROOM = "instance"  # those that continue answers have no free place
+NO_ROOM = "instance"  # the instances that continue answers have no free place
 
 
 class RelayedRequest(Protocol):
@@ -53,14 +53,14 @@ class Handover:
     def move(self, exchanges: Iterable[RelayedRequest]) -> dict[tuple[str, str], int]:
         """Move streams of the instances that hand over; return how many requests move, and how many stay and why.
 
-        The keys of the dict are the instance, and MOVING or the reason why the requests stay. Once as many streams move
-        as may, the others count as moving, because the rounds that follow decide on them.
+        A key of the dict is an instance, and MOVING or the reason why requests stay there. Once MAX_MOVING_STREAMS
+        move, all others are counted as moving too: later rounds decide on them.
         """
         names = self._balancer.table.handovers
         concerned = [exchange for exchange in exchanges if exchange.instance in names and not exchange.closed]
         counts = Counter((exchange.instance, MOVING) for exchange in concerned if exchange.interruption == HANDOVER)
         places = FreePlaces(self._balancer)
-        # At least one may move: streams whose clients do not read may be moving for minutes and take all places.
+        # One more may always move: streams whose clients do not read can take minutes, and could be all that move.
         remaining = max(1, MAX_MOVING_STREAMS - counts.total())
         self._reasons = {exchange: self._reasons[exchange] for exchange in concerned if exchange in self._reasons}
         for exchange in concerned:

@@ -109,7 +109,7 @@ class KeyLimits:
             bucket.take(count, now)
 
     def restore_day(self, count: int, now: float) -> None:
-        """Take from the bucket of a day, if it is unused, the tokens that were used before the router started."""
+        """Take from the bucket for a day, if it is unused, the tokens that were used before the router started."""
         for bucket in self.tokens:
             if bucket.kind is TOKENS_PER_DAY and bucket.is_unused:
                 bucket.take(count, now)
@@ -117,7 +117,7 @@ class KeyLimits:
     def headers(self, now: float) -> list[tuple[str, str]]:
         """Return the headers that report the limits of requests and tokens, as OpenAI sends them.
 
-        The headers for tokens report the limit that has the smallest rest.
+        The headers for tokens report the limit of which the fewest tokens are left.
         """
         headers = []
         scarcest = min(self.tokens, key=lambda bucket: bucket.level(now), default=None)

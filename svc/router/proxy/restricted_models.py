@@ -1,4 +1,4 @@
-"""Keeps a request from models that its API key may not use: for that key, they do not exist."""
+"""Refuses requests for models that their API key may not use, with the same error as for models that do not exist."""
 
 from svc.base.errors import BadRequest, SvcError, UnsupportedMedia
 from svc.router.balance.routing_request import RoutingRequest
@@ -11,8 +11,9 @@ from svc.router.proxy.exchange import Exchange
 def check_model(exchange: Exchange, key: ApiKey, routing: RoutingRequest) -> None:
     """Raise SvcError if the key may not use the model that the client has named in a request.
 
-    A request without a model could reach any model, so it has to be about an object that an instance keeps, or an
-    operator's. A body that the router does not read could name another model to the instance.
+    A request without a model could reach any model. So it is refused, unless it is about an object that an instance
+    keeps, or has an operator's key. A body that the router does not read is refused too, because it could name another
+    model to the instance.
     """
     head = exchange.request.head
     if routing.model is None:

@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from svc.router.proxy.exchange import Exchange
 
 NO_RESUME_HEADER = b"x-no-resume"
-PASSING_REASONS = ("", "reasoning", "unreadable")  # reasons that may pass: ask again later
+PASSING_REASONS = ("", "reasoning", "unreadable")  # reasons that may no longer hold when the answer is longer
 
 
 class Resumption:
-    """What one stream needs to be continued. `reason`: why it never can be, empty if it may.
+    """Continues one stream at another instance. `reason`: why it can never be continued; empty if it may be.
 
     It has no reference to its exchange: that would be a cycle, which would keep the request in memory.
     """
@@ -89,9 +89,10 @@ class Resumption:
         return self.reason if stream.record is None else self._judge(exchange, stream.record)
 
     def last_events(self, exchange: "Exchange") -> bytes:
-        """Return the last events of a continued answer whose instance does not end it in order; else nothing.
+        """Return the last events of a continued answer that its instance does not send; empty if it sends them.
 
-        An instance that does not notice a stop text would generate on, so the router leaves it at once.
+        An instance does not notice a stop text that began before its part of the answer, and would generate on. So the
+        router ends the answer itself, and leaves the instance at once.
         """
         stream, upstream = exchange.stream, exchange.upstream
         assert stream is not None
@@ -103,9 +104,9 @@ class Resumption:
         return data
 
     def _end(self, exchange: "Exchange", stream: ResponseStream) -> bytes:
-        """End an answer that is complete but for its last events; return these.
+        """End an answer of which only the last events are missing; return these events.
 
-        If the answer is not recorded any more, return nothing and let the instance end it.
+        If the answer is not recorded any more, return no bytes, and let the instance end it.
         """
         if stream.record is None:
             return b""

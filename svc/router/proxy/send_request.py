@@ -1,7 +1,7 @@
 """Sends a request to an instance: one attempt, from the connection to the head of the response.
 
-The head of an answer that is not streamed is held back until its body is whole or MAX_HELD_BYTES of it have arrived. So
-an instance that dies meanwhile has not answered yet, and the request can be sent to another one.
+The head of an answer that is not streamed is held back until its body is whole or MAX_HELD_BYTES of it have arrived. If
+the instance dies before that, the client has received nothing, and the request can be sent to another instance.
 """
 
 from svc.router.balance.target import Target

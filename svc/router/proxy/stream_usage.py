@@ -41,7 +41,7 @@ class StreamWithoutUsage(ResponseStream):
 
 
 def request_usage(exchange: Exchange) -> None:
-    """Make the request ask for the usage of its stream, if it is for a stream of completions and does not ask itself.
+    """Make a request for a stream of completions ask for the usage, unless the client has asked for it.
 
     A body that cannot be read stays as it is.
     """

@@ -9,7 +9,7 @@ ONE = 1 - 1e-9  # one, minus the rounding error of adding fractions
 
 
 class RateLimit(NamedTuple):
-    """A kind of limit: so many requests or tokens in `seconds`."""
+    """A kind of limit: a number of requests or of tokens in `seconds`."""
 
     field: str  # name of the field in the file of keys
     description: str  # as in OpenAI's error messages
@@ -47,7 +47,7 @@ class Bucket:
         return self.limit - missing
 
     def wait(self, now: float) -> float:
-        """Return the seconds until the bucket holds one; 0 if it does."""
+        """Return the seconds until the bucket holds one request or token; 0 if it does."""
         level = self.level(now)
         return 0.0 if level >= ONE else (1 - level) * self.kind.seconds / self.limit
 
@@ -57,7 +57,7 @@ class Bucket:
         cells[MISSING], cells[FILLED_AT] = self.limit - self.level(now) + amount, max(now, cells[FILLED_AT])
 
     def forgive(self) -> None:
-        """Forget what was used beyond a limit that was lowered, because the bucket could need days to fill again."""
+        """Raise a level below zero to zero. After a limit was lowered, the bucket could need days to get there."""
         self._cells[MISSING] = min(self._cells[MISSING], self.limit)
 
     def seconds_until_full(self, now: float) -> float:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from svc.router.proxy.response_stream import ResponseStream
     from svc.router.usage.usage_sums import UsageEntry
 
-# The last segments of paths whose answers need no model, even if they report the tokens of a prompt.
+# The last segments of paths at which no model runs, even if the responses report the tokens of a prompt.
 FREE_PATHS = frozenset(
     b"count_tokens input_tokens tokenize detokenize chat_tokenize decode render derender apply-template "
     b"separate_reasoning parse_function_call".split()
@@ -110,8 +110,9 @@ def _is_free(uri: bytes) -> bool:
 def usage_part(end: bytes, data: bytes) -> bytes:
     """Return the bytes from the last field `usage` on in a part of a response's body; empty if there is none.
 
-    `end`: the last bytes before this part. Clients may ask for fields that follow the usage, such as the prompt's token
-    ids, and move it out of the body's last bytes. In a string of JSON, the quotation marks of the name are escaped.
+    `end`: the last bytes before this part. The usage need not be among the body's last bytes, because clients may ask
+    for fields that follow it, such as the prompt's token ids. A generated text that contains `"usage"` does not match:
+    in a JSON string, the quotation marks are escaped.
     """
     text = end + data
     start = text.rfind(b'"usage"', max(0, len(text) - USAGE_TAIL_BYTES))  # the usage is usually here

@@ -61,8 +61,8 @@ class WaitingStream:
     """The response to one request that waits. The greenlet of the request sends it; the sweep only wakes it.
 
     `begun`: whether the head was sent. `due`: when the next comment is due; NEVER if the client gets none.
-    `takes_bytes` returns whether `send` would not wait for the client: as long as one that does not read has the turn
-    in the queue, no other request for the model is served.
+    `takes_bytes` returns whether `send` would return without waiting for the client. The greenlet must not wait for a
+    client that does not read: while its request has the turn in the queue, no other request for the model is served.
     """
 
     __slots__ = ("_keep", "_send", "_takes_bytes", "begun", "due")

@@ -103,7 +103,7 @@ def _response(exchange: Exchange) -> Response:
         response.headers["Content-Length"] = str(upstream.length)
     if exchange.limits is not None and exchange.limits.is_limited:
         for own in [key for key, _ in response.headers if key.lower().startswith("x-ratelimit-")]:
-            del response.headers[own]  # a header of the instance
+            del response.headers[own]  # sent by the instance: the limits of the client's key replace it
         response.headers.extend(exchange.limits.headers(exchange.state.clock()))
     if b"x-served-by" in exchange.request.head.special:
         response.headers["X-Served-By"] = upstream.target.name

@@ -40,7 +40,7 @@ class Continuation(msgspec.Struct, frozen=True):
 
     `repeats`: it is the first request again, because only white space was generated; any instance can answer it.
     `text_end`: the end of the text that the client has.
-    `tokens`: the number of tokens of the answer so far, without those of white space at its end, which come again.
+    `tokens`: the number of tokens of the answer so far, without white space at its end, which is generated again.
     """
 
     body: bytes
@@ -82,7 +82,7 @@ def _raw(data: Any) -> msgspec.Raw:
 
 
 def _less_tokens(fields: Fields, tokens: int) -> dict[str, msgspec.Raw]:
-    """Return the token limits of the request, reduced by `tokens`. A negative limit means none, and is not returned."""
+    """Return the token limits of the request, reduced by `tokens`. A negative number is no limit, and is left out."""
     limits = {name: limit for name in TOKEN_LIMITS if (limit := value(fields, name)) is not None and limit > 0}
     minimums = {name: least for name in TOKEN_MINIMUMS if (least := value(fields, name)) is not None}
     reduced = {name: max(1, limit - tokens) for name, limit in limits.items()}

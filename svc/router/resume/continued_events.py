@@ -8,9 +8,9 @@
 
 The events get the answer's id, model and time. A second role or beginning of a message is dropped, and the usage
 becomes that of the whole answer. After a failure, no more events pass, and the router ends the stream with an error
-event. After the answer's last event, such as `[DONE]`, nothing passes and nothing fails any more. The answer has
-`stopped` at a stop text if the client had the beginning of that text already, so that the instance cannot notice it.
-Then no more text passes, and the router leaves the instance and takes the last events from `ending`.
+event. After the answer's last event, such as `[DONE]`, nothing passes and nothing fails any more. `stopped` becomes
+true at the end of a stop text whose beginning the client had already, so that the instance cannot notice it. Then no
+more text passes, and the router leaves the instance and takes the last events from `ending`.
 """
 
 from svc.router.http.sse import last_end, split

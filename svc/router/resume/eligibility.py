@@ -46,7 +46,7 @@ REASONS = {
     "poisoned": "the request may have killed its instances",
     "failed": "another instance did not continue it",
 }
-# The reasons why no other instance continued an answer that may go on. For any other reason, none was asked.
+# The reasons why no other instance continued an answer that may go on. With any other reason, no instance is asked.
 FAILURES = ("engine", "instance", "attempts", "poisoned", "failed")
 
 THOUGHTS_BEGIN = ("<think>", "[THINK]")
@@ -68,9 +68,9 @@ _TOKEN_DATA = (
     "return_meta_info",
     "return_cached_tokens_details",
 )
-# Fields that constrain the answer, in vLLM, SGLang, llama.cpp, TGI and Anthropic's API. vLLM also had `guided_...`.
+# Fields that constrain the answer, in vLLM, SGLang, llama.cpp, TGI and Anthropic's API. Older vLLM has `guided_...`.
 _FORMATS = ("structured_outputs", "structural_tag", "grammar", "json_schema", "regex", "ebnf", "output_format")
-# Fields that make the answer something else than text that follows the prompt, or tie it to one instance.
+# With these fields, the answer is not just a text that follows the prompt, or only one instance can give it.
 _UNSUPPORTED = (
     "echo",
     "suffix",

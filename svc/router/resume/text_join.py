@@ -28,8 +28,8 @@ def text_end(text: str, left_out: str, stops: tuple[str, ...], keeps_stop: bool)
 class TextJoin:
     """Joins a continuation to the client's text: drops repeated white space, and ends at a stop that began before it.
 
-    The instance usually generates the white space that was left out once more, so equal characters are removed from the
-    beginning. The instance cannot notice a stop text whose beginning the client has already, so the join does that.
+    The instance usually generates again the white space that was left out, so equal characters are removed from the
+    beginning. It cannot notice a stop text whose beginning the client has already, so the join notices it.
     """
 
     __slots__ = ("_left_out", "_new", "_text_end", "stop")

@@ -10,7 +10,7 @@ from svc.protocol.instance_load import MAX_AGE_INTERVALS, ListedLoad
 from svc.router.state import RouterState
 from svc.settings import RouterSettings
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class LoadSync:
             self._loads = self._client.loads()
             self._read_at = self._clock()
         except Unavailable:
-            pass  # the sync of the table logs it
+            pass  # the sync of the table logs that no registry answers
         except SvcError as error:
             log.debug("cannot read the loads of engines: %s", error)
             pause = max(pause, RETRY_INTERVAL_SECONDS)
@@ -71,5 +71,5 @@ class LoadSync:
 
 
 def uses_loads(settings: RouterSettings) -> bool:
-    """Return whether the router reads the loads that a registry may have, if a policy or an instance needs them."""
+    """Return whether the settings allow the router to read the loads of engines from a registry."""
     return bool(settings.registry_url and settings.load_interval)

@@ -17,7 +17,7 @@ ENTRY = struct.Struct("<QQ")  # the digests of the object's id and of its instan
 
 
 class ObjectFile:
-    """The file with the map. A file that cannot be read or written costs one line in the log, and no request."""
+    """The file with the map. If it cannot be read or written, that is logged, and no request fails."""
 
     def __init__(self, state_file: Path, objects: ObjectOwners) -> None:
         self.path = state_file.with_name(state_file.name + SUFFIX)

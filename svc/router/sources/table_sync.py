@@ -16,7 +16,7 @@ from svc.router.balance.target import Target, from_service
 from svc.router.sources.table_cache import CachedTable
 from svc.router.state import RouterState
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient, ServiceList
 
 log = logging.getLogger(__name__)

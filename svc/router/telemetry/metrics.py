@@ -163,7 +163,7 @@ class RouterMetrics(Collector):
         yield from (up, ejected, failing, asleep, serving, waking)
 
     def _handovers(self) -> Metric:
-        """Return the requests at the instances that hand over; those of other instances may be past counts."""
+        """Return the requests at instances that hand over; others are left out, as their counts may be old."""
         state = self._state
         help_text = "At instances that hand over: requests that move, and that stay and why."
         handovers = GaugeMetricFamily("svc_router_handover_requests", help_text, labels=["instance", "state"])

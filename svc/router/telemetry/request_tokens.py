@@ -113,7 +113,8 @@ def read_usage(excerpt: bytes) -> Usage:
 def _chat_usage(excerpt: bytes, start: int) -> Usage | None:
     """Return the usage if it is one of OpenAI's Chat Completions: most are, and this takes a fifth of the time.
 
-    `start`: where the field begins. With a brace before it, the rest of the response, or of its event, is an object.
+    `start`: the position of `"usage"`. The text from there to the end of the response, or of its event, becomes a JSON
+    object by a brace before it.
     """
     end = excerpt.find(b"\n", start)
     try:

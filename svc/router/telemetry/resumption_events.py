@@ -22,7 +22,7 @@ class ResumptionEvents:
         self._failed: defaultdict[str, Counter[str]] = defaultdict(Counter)  # instance -> reason -> number of answers
 
     def resumed(self, instance: str, other: str) -> None:
-        """Record that `other` continues an answer which `instance` has begun; empty if only its end was missing."""
+        """Record that `other` continues an answer that `instance` has begun (empty: the router has ended it itself)."""
         self._add(self._resumed, instance, other)
 
     def failed(self, instance: str, reason: str) -> None:

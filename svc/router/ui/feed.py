@@ -25,7 +25,7 @@ from svc.router.state import RouterState
 from svc.router.ui import view
 from svc.router.ui.subscribers import Subscriber, Subscribers
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ from svc.protocol.gpu import ListedHost
 from svc.protocol.gpu_use import GpuUse, use_by_host
 from svc.router.ui.feed import Feed
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class GpuFollower:
         try:
             self._reports, self._read_at = self._client.gpus(), self._clock()
         except Unavailable:
-            pass  # the sync of the table logs it
+            pass  # the sync of the table logs that no registry answers
         except SvcError as error:
             log.debug("cannot read the GPUs: %s", error)
             pause = RETRY_INTERVAL_SECONDS

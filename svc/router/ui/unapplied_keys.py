@@ -8,7 +8,7 @@ from svc.config.settings_file import load_settings
 
 
 class UnappliedKeys:
-    """Reads the settings again when they have changed. `keys_file` is the file of API keys that the router requires."""
+    """Reads the settings again when they have changed. `keys_file`: the file of API keys that the router uses."""
 
     def __init__(self, settings_file: Path, keys_file: str) -> None:
         self._path = settings_file

@@ -53,7 +53,7 @@ def site(state: RouterState) -> dict[str, Any]:
 
 
 def _availability(state: RouterState, model: str) -> dict[str, str]:
-    """Return what `Balancer.choose_or_wait` would do now with a request for the model, as `fate`.
+    """Return what would happen now to a request for the model, as `fate`.
 
     `served`: an instance serves it; `tried`: all instances are unhealthy or ejected, and get requests all the same;
     `waits`: requests wait for an instance that is about to return; `asleep`: they wait until an instance is awake;

@@ -22,7 +22,7 @@ from svc.router.usage.native_thread import NativeThread
 from svc.router.usage.usage_sums import UsageEntry, UsageSums
 
 log = logging.getLogger(__name__)
-WRITE_INTERVAL_SECONDS = 0.5  # a killed router loses less than a second of usage, although reports take 0.1 s more
+WRITE_INTERVAL_SECONDS = 0.5  # a killed router loses less than 1 s of usage, with 0.1 s for reports between processes
 RETRY_INTERVAL_SECONDS = 5.0  # pause after a failure
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 RECENT_SECONDS = 60.0
@@ -35,7 +35,7 @@ FAILURES = (OSError, sqlite3.Error, ConfigError)
 
 
 class Ledger:
-    """Writes rows to the file. `sums` collects them; `run_round` writes those of all processes, `flush` at once."""
+    """Writes the rows that `sums` collects, of all processes, to the file: `run_round` when due, `flush` at once."""
 
     def __init__(
         self, path: Path, sums: UsageSums, retention_days: int, clock: Callable[[], float] = time.time
@@ -53,7 +53,7 @@ class Ledger:
         self._lock = threading.Lock()  # held while rows are written
         self._unwritten: dict[int, UsageSums] = {}  # hour -> rows that are not in the file yet
         self._recent: deque[tuple[float, dict[tuple[str, str], UsageRow]]] = deque()  # the steps of the last minute
-        self._retried_requests = 0  # requests whose rows a failure has kept from the file, while they are written again
+        self._retried_requests = 0  # requests in rows that could not be written, and are being written again now
         self._hour = 0
         self._hour_rows: set[int] = set()  # hashes of the rows of this hour
         self._condensed_hour = 0  # the hour in which old hours were condensed last
@@ -113,7 +113,7 @@ class Ledger:
             raise Unavailable(f"{self._path}: cannot read the usage: {error}") from None
 
     def highest(self, key: str, model: str, kind: str) -> int:
-        """Return the highest total that was returned so far: a running stream's estimates may be lowered at its end."""
+        """Return the total, or the highest that was returned before: the end of a stream may lower its estimates."""
         place = (key, model, kind)
         total = self._highest[place] = max(self._highest.get(place, 0), getattr(self.totals[key, model], kind))
         return total

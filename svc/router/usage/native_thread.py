@@ -1,4 +1,4 @@
-"""Runs a function that blocks in a native thread, while other greenlets go on.
+"""Runs a blocking function in a native thread, while other greenlets go on.
 
 A commit of 100 rows takes 1 ms, one of 2,000 rows 60 ms, a checkpoint as long as the disk needs, and a locked file 5 s.
 If the greenlet of a relaying process made the call itself, no request would go on meanwhile. In a native thread, SQLite
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class NativeThread:
-    """One thread for one function after the other. Without gevent, the calling thread itself runs the function."""
+    """A native thread that runs one function after the other. Without gevent, the calling thread runs them itself."""
 
     def __init__(self) -> None:
         self._apply: Callable[..., object] | None = None

@@ -1,4 +1,4 @@
-"""The file of the ledger: hours, and days in place of old hours, in SQLite.
+"""The file of the ledger, in SQLite: rows for each hour, and for older times rows for each day.
 
 All calls may block, for as long as the disk does: the caller makes them where no request waits for them. Each is one
 statement for SQLite, which runs without Python's lock.
@@ -122,7 +122,7 @@ class UsageFile:
 
     @contextmanager
     def _recovering(self) -> Iterator[None]:
-        """Close the file if only that cures an error. A corrupt file is set aside, so that the next call works."""
+        """Close the file after an error that persists while it is open. Set a corrupt file aside. Raise the error."""
         try:
             yield
         except sqlite3.DatabaseError as error:

@@ -22,7 +22,7 @@ class UsageEntry(UsageCounts, array_like=True):
     model: str = ""
 
     def add_tokens(self, used: RequestTokens, counted: RequestTokens, seconds: float) -> None:
-        """Add what a request has used since it was `counted` last, and the seconds of its stream since then."""
+        """Add what a request has used beyond what was `counted` before, and the seconds of its stream since then."""
         self.prompt += used.prompt - counted.prompt
         self.cached += used.cached - counted.cached
         self.completion += used.completion - counted.completion

@@ -1,1 +1,1 @@
-"""Has instances on demand woken, as models or operators need them, and chooses those that cost least to wake."""
+"""Decides which instances on demand are woken, those that cost least first, and sends the demands to babysitters."""

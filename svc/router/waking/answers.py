@@ -17,10 +17,10 @@ Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What it would cost to wake an instance. `now`: no other instance has to give way.
+    """What it would cost to wake an instance. Its victims are the instances that have to give way; `now`: it has none.
 
-    `seconds` estimates the time until the instance is ready, and that which its victims need to load again;
-    `idle_seconds` is the time for which each victim has been idle at least. `name` and `status` are the instance's.
+    `seconds` estimates the time until the instance is ready, plus the time in which its victims load again later.
+    Each victim has been idle for `idle_seconds` or longer. `name` and `status` are those of the instance to wake.
     """
 
     possible: bool

@@ -47,13 +47,13 @@ class Babysitters:
         return {name: _acceptance(*answer) for name, answer in self._send_all(calls).items()}
 
     def put_to_sleep(self, target: Target, fields: dict[str, Any]) -> Acceptance | Refusal:
-        """Have an instance put to sleep, and return what its babysitter answers."""
+        """Ask the babysitter of an instance to put it to sleep, and return the answer."""
         calls = {target.name: partial(self._send, wake.put_to_sleep, target, fields)}
         return _acceptance(*self._send_all(calls)[target.name])
 
     def _send_all(self, calls: Mapping[str, Callable[[], tuple[int, bytes]]]) -> dict[str, tuple[int, bytes]]:
         """Return the status and the body of each answer; (0, b"") for a call that fails or takes too long."""
-        results = run_parallel(calls, 2 * wake.TIMEOUT_SECONDS)  # a connection and an answer
+        results = run_parallel(calls, 2 * wake.TIMEOUT_SECONDS)  # one timeout to connect, and one for the answer
         return {name: (0, b"") if isinstance(result, Exception) else result for name, result in results.items()}
 
     def _send(self, send: Send, target: Target, *content: dict[str, Any]) -> tuple[int, bytes]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from svc.protocol.service import ASLEEP
 from svc.router.waking.answers import Offer
 
-MUCH_SOONER_SECONDS = 10.0  # a smaller difference is no reason to begin anew elsewhere
+MUCH_SOONER_SECONDS = 10.0  # by how much sooner an instance must be ready to replace one that was chosen before
 BEGUN = ("starting", "running")  # statuses of an instance that another router, or an operator, has had woken
 
 

@@ -1,4 +1,4 @@
-"""The endpoints with which an operator has an instance on demand woken, or put to sleep."""
+"""The endpoints with which an operator wakes instances on demand, and puts them to sleep."""
 
 import logging
 import math
@@ -18,7 +18,7 @@ from svc.router.waking.babysitters import Babysitters, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import instances_on_demand
 
-if TYPE_CHECKING:  # not at run time: a router without a registry needs no client of one
+if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
 log = logging.getLogger(__name__)
@@ -40,13 +40,13 @@ def wake_endpoints(state: RouterState) -> Blueprint:
 
     @waking.post("/instances/<name>/wake")
     def wake_instance(name: str) -> tuple[dict[str, Any], int]:
-        """Have an instance on demand woken, and kept awake for `hold` seconds. Operators only."""
+        """Wake an instance on demand, and keep it awake for `hold` seconds. Operators only."""
         target = instance_on_demand(state, name)
         return _wake(state, babysitters, target, _hold(target)), 202
 
     @waking.post("/instances/<name>/sleep")
     def put_to_sleep(name: str) -> tuple[dict[str, Any], int]:
-        """Have an instance on demand put to sleep, once its requests have ended. Operators only."""
+        """Put an instance on demand to sleep, once its requests have ended. Operators only."""
         target = instance_on_demand(state, name)
         answer = babysitters.put_to_sleep(target, {"by": _sender(state)})
         result = _result(target, answer)
@@ -55,7 +55,7 @@ def wake_endpoints(state: RouterState) -> Blueprint:
 
     @waking.post("/models/<id:model>/wake")
     def wake_model(model: str) -> tuple[dict[str, Any], int]:
-        """Have an instance of the model woken where that costs least, and kept awake for `hold` s. Operators only."""
+        """Wake the instance of the model that costs least to wake; keep it awake for `hold` seconds. Operators only."""
         target = _cheapest(state, babysitters, model)
         return _wake(state, babysitters, target, _hold(target)), 202
 
@@ -115,7 +115,10 @@ def _wake(state: RouterState, babysitters: Babysitters, target: Target, hold: fl
 
 
 def _sender(state: RouterState) -> str:
-    """Return a name other than that of the router's own demands, which would replace what the operator wants."""
+    """Return the sender's name for an operator's demand.
+
+    A demand replaces the previous one of the same sender, so the name differs from that of the router's own demands.
+    """
     return f"operator-at-{state.event_reporter.source}"
 
 
@@ -139,14 +142,14 @@ def _report(state: RouterState, kind: str, name: str) -> None:
 
 
 def _operators_registry(state: RouterState) -> "RegistryClient":
-    """Return a client of the registry that names the operator.
+    """Return a client of the registry whose requests show there which operator has acted.
 
-    The registry names the operator's token. Without one, the router reports with its own token that it was an
-    operator's API key, or the user whom a command on the router's machine reports.
+    If the operator has sent a token of the registry, the client uses this token. Otherwise it uses the router's own
+    token, and names the operator in a header: by the API key, or as the user whom a command on this machine reports.
     """
     if token := request.headers.get(OPERATOR_TOKEN_HEADER):
         return operators_registry(state, token)
-    from svc.client.registry import RegistryClient  # here, because a router without a registry needs no client
+    from svc.client.registry import RegistryClient  # here, so that a router without a registry does not load it
 
     settings, key = state.settings, identify(state)
     user = f"key-{key.name}" if key is not None else request.headers.get(OPERATOR_USER_HEADER, "")

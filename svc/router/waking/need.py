@@ -1,4 +1,4 @@
-"""Which instances of a model on demand have to be awake: by its requests that wait, its rules, and what runs. Pure."""
+"""Which instances on demand of a model have to be awake: by its requests that wait, its rules, and what runs. Pure."""
 
 from collections.abc import Collection, Iterable
 
@@ -13,7 +13,7 @@ MAX_CANDIDATES = 32  # instances of a model that are asked for offers: those wit
 
 
 class ModelInstances(msgspec.Struct, frozen=True):
-    """The instances of a model: those on demand, by what they do, and the number of others that get its requests."""
+    """The instances of a model: those on demand, by their state, and the number of others that get its requests."""
 
     awake: tuple[Target, ...] = ()
     starting: tuple[Target, ...] = ()
@@ -26,7 +26,7 @@ class Need(msgspec.Struct, frozen=True):
 
     more: int = 0  # number of sleeping instances to wake
     more_held: int = 0  # number of these that are then kept awake
-    demanded: tuple[Target, ...] = ()  # awake or starting instances that are told how many requests wait
+    demanded: tuple[Target, ...] = ()  # awake or starting instances that get a demand because requests wait
     held: tuple[Target, ...] = ()  # awake or starting instances that are kept awake
 
     def __bool__(self) -> bool:
@@ -39,7 +39,7 @@ NO_NEED = Need()
 def instances_on_demand(table: RoutingTable) -> dict[str, ModelInstances]:
     """Return the instances of each model that has an instance on demand. Drained ones are left out.
 
-    Each model of each instance is looked at once, because strangers may register many.
+    The time grows only with the number of models of all instances, because strangers may register many.
     """
     by_model: dict[str, list[Target]] = {}
     models: set[str] = set()

@@ -1,4 +1,6 @@
-"""Has instances on demand woken while requests wait for them, or rules keep them awake: one job for a whole router.
+"""Sends demands for instances on demand while requests wait for them, or rules keep them awake.
+
+One job does this for a whole router, whatever its number of processes.
 
 A demand is a lease: it is sent again each second as long as requests wait, and lapses by itself. So nothing has to be
 remembered if the router, a babysitter or an instance is killed meanwhile.
@@ -21,7 +23,7 @@ from svc.router.waking.need import ModelInstances, Need, instances_on_demand, ne
 
 log = logging.getLogger(__name__)
 DEMAND_INTERVAL_SECONDS = 1.0  # a babysitter forgets a demand after three of these intervals
-ROUND_INTERVAL_SECONDS = 0.25  # while requests wait
+ROUND_INTERVAL_SECONDS = 0.25  # time between two rounds while requests wait
 HOLD_INTERVAL_SECONDS = 3.0  # time between two demands that only keep instances awake
 HOLD_SECONDS = 12.0
 OFFER_INTERVAL_SECONDS = 5.0  # time until other instances are asked again, while the chosen one is still asleep
@@ -61,7 +63,7 @@ class ModelWake:
 
 
 class Waker:
-    """The job that has instances woken. `run_round` is called each ROUND_INTERVAL_SECONDS, and when a wait begins."""
+    """The job that sends demands. `run_round` is called each ROUND_INTERVAL_SECONDS, and when a wait begins."""
 
     def __init__(
         self,
@@ -81,7 +83,7 @@ class Waker:
         self._wakes: dict[str, ModelWake] = {}
         self._table: RoutingTable | None = None  # the table that was looked at last
         self._models: dict[str, ModelInstances] = {}  # its models with instances on demand
-        self._changed_at: dict[str, tuple[int, float]] = {}  # model -> its awake instances, and when there was one less
+        self._changed_at: dict[str, tuple[int, float]] = {}  # model -> number of awake instances, and when it last rose
 
     def run_round(self) -> float:
         """Begin what is due for each model; return the seconds until the next round."""

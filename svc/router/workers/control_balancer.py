@@ -33,7 +33,8 @@ class ControlBalancer(Balancer):
         self._counts = counts
         self._in_flight = counts.row("in flight")
         self._on_change = on_change
-        # A claim contains the number of its trial, so the numbers differ from those of an earlier control process.
+        # A claim contains the number of its trial. An earlier control process may have left claims, so its numbers must
+        # not come again.
         self._numbers = itertools.count(time.time_ns())
         self._trials: dict[str, int] = {}
         self._departed_rows = DepartedRows(counts)
@@ -48,7 +49,7 @@ class ControlBalancer(Balancer):
 
     @in_flight.setter
     def in_flight(self, count: int) -> None:
-        """Ignore the count of one process, which the base class keeps."""
+        """Do nothing: the base class sets the count of one process here."""
 
     def trials(self) -> dict[str, int]:
         """Return a dict from each instance whose trial is due to the number of this trial."""
@@ -84,7 +85,7 @@ class ControlBalancer(Balancer):
         self._on_change()
 
     def abandon(self, trials: set[str]) -> None:
-        """Make the trials due again that were in flight at a process which has ended.
+        """Make the trials of these instances due again: they were in flight at a process that has ended.
 
         That process may also have claimed a trial that it had not begun. Its claim ends, because each trial that is due
         gets a new number.
@@ -128,7 +129,7 @@ class QueueLengths(RequestQueue):
 
     @waiting.setter
     def waiting(self, count: int) -> None:
-        """Ignore the count of one process, which the base class keeps."""
+        """Do nothing: the base class sets the count of one process here."""
 
     def wake_all(self) -> None:
         """Do nothing: each process that relays wakes its own waiters when it gets the new table."""

@@ -81,7 +81,7 @@ class ControlWorker(GeventWorker):
             self._answers.spawn(self._serve, self._answer, channel)
 
     def _follow_waits(self) -> None:
-        """Wait until a request waits for a model that is asleep, in any process, and have an instance woken."""
+        """Wait until a request in any process begins to wait for a model that is asleep; then run the waker."""
         descriptor = self.app.group.counts.wakeup()
         wait_read(descriptor)
         with suppress(BlockingIOError):

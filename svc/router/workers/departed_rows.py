@@ -1,7 +1,7 @@
 """Frees the shared rows of instances and models that have left the table, so that they do not fill the memory.
 
-Only the control process frees rows. By then every process has used a table without the name, has forgotten the row, and
-has ended its requests at the instance, which the row counted.
+Only the control process frees rows, FREE_AFTER_SECONDS after the name has left the table. By then every process has
+used a table without the name, has forgotten the row, and has ended its requests at the instance, which the row counted.
 """
 
 from collections.abc import Iterable
@@ -10,12 +10,12 @@ from svc.router.balance.pool import CACHE_KEY_SEPARATOR
 from svc.router.balance.target import Target
 from svc.router.workers.shared_counts import SharedCounts
 
-FREE_AFTER_SECONDS = 600.0  # after a name has left the table; ample, as gunicorn kills a process that hangs for 30 s
+FREE_AFTER_SECONDS = 600.0  # ample time for every process to use a new table: gunicorn kills one that hangs for 30 s
 SWEEP_INTERVAL_SECONDS = 60.0
 
 
 class DepartedRows:
-    """The names of the rows that nothing in the table has any more, each with the time when it left."""
+    """The names of the rows whose instance or model has left the table, each with the time when it left."""
 
     def __init__(self, counts: SharedCounts) -> None:
         self._counts = counts

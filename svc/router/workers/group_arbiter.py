@@ -32,6 +32,6 @@ class GroupArbiter(Arbiter):
         self.app.check_locks()
 
     def murder_workers(self) -> None:
-        """Kill processes that stand still; gunicorn calls this once a second."""
+        """Kill processes that hang; gunicorn calls this once a second."""
         super().murder_workers()
         self.app.check_locks()

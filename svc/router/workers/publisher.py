@@ -57,7 +57,7 @@ class Publisher:
         self._state = state
         self._composed_at = float("-inf")
         self._encoded = b""
-        self._syncs = itertools.count(time.time_ns())  # a late answer to an earlier process matches none
+        self._syncs = itertools.count(time.time_ns())  # a late answer to an earlier control process matches no Sync
 
     def run_round(self) -> None:
         """Wait for a change for CHECK_INTERVAL_SECONDS at most, and publish a new snapshot if there is one."""
@@ -76,7 +76,7 @@ class Publisher:
                 recipient.wake.set()
 
     def send_all(self, recipient: Recipient) -> None:
-        """Send a process each new snapshot, and each Sync after the snapshots before it, until it has ended."""
+        """Send a process each new snapshot and each Sync, in the order in which they were made, until it has ended."""
         while True:
             recipient.wake.clear()
             if self._encoded and self._encoded != recipient.sent:

@@ -62,7 +62,7 @@ class ReportedPoison(PoisonList):
         self._synchronize = synchronize
 
     def merge(self, entries: Iterable[PoisonedBody]) -> None:
-        """Add entries of other processes, in the order in which all entries expire, on which `contains` relies."""
+        """Add entries of other processes. Keep all in the order in which they expire: `contains` relies on it."""
         self.replace(sorted([*self.entries.values(), *entries], key=lambda entry: entry.expires))
 
     def report_all(self) -> None:

@@ -2,9 +2,9 @@
 
     uses | digest, counter, last use | digest, counter, last use | ...      65,536 entries of 24 bytes
 
-The digest of an account gives the position of its entry: one of PROBES entries from there. If all of these are taken,
-the one that was used least recently is replaced. An account without an entry starts where new ones start. Entries take
-memory at their first use. Read and change them only under the lock.
+The digest of an account gives a position. The account's entry is one of the PROBES entries from there on. If all of
+these are taken, the least recently used one is replaced: its account starts anew, as one that was never seen. Entries
+take memory at their first use. Read and change them only under the lock.
 """
 
 import mmap

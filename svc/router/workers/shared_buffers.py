@@ -22,7 +22,7 @@ class SharedBodyBuffers(BodyBuffers):
 
     @used.setter
     def used(self, count: int) -> None:
-        """Ignore the count of one process, which the base class keeps."""
+        """Do nothing: the base class sets the count of one process here."""
 
     def release(self, allocation: Allocation, size: int) -> None:
         with self._counts.lock:

@@ -69,7 +69,7 @@ class SharedCounts:
         self._common.forget_names()
 
     def free(self, name: str) -> bool:
-        """Free a row of counts, and the values of this name; return False if a count is not zero."""
+        """Free the row and the common values of this name; do nothing and return False if a count is not zero."""
         return self._common.free(name) and self._counts.free(name, only_zeros=not name.startswith("turn "))
 
     def clear(self, slot: int) -> None:
@@ -100,10 +100,10 @@ class SharedCounts:
 
 
 class ProcessLock:
-    """A lock between processes, which may be nested.
+    """A reentrant lock between processes.
 
     It does not exclude the greenlets of one process from each other. So a greenlet must not wait while it holds the
-    lock: another one would run as if it held it, too.
+    lock: another greenlet would run as if it held the lock, too.
     """
 
     def __init__(self) -> None:
@@ -148,9 +148,9 @@ class ProcessLock:
 def count_below(row: memoryview, slot: int, limit: int) -> bool:
     """Count one more in the cell of this process, without the lock, if the sum is well below the limit.
 
-    Return False, without a count, where the lock has to decide. Another process may not see the count for some
-    nanoseconds: it would have to add as many counts as there are processes in that time to exceed the limit. If this
-    process is suspended before it counts, the second sum has what the others have counted meanwhile.
+    If the sum is near the limit, count nothing and return False: the caller has to decide under the lock. Other
+    processes may not see the count for some nanoseconds, so the sum stays below the limit by one for each process. If
+    this process is suspended before it counts, the second sum includes what the others have counted meanwhile.
     """
     safe_limit = limit - len(row)
     if sum(row) >= safe_limit:

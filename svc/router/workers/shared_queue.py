@@ -52,7 +52,7 @@ class SharedQueue(RequestQueue):
 
     @waiting.setter
     def waiting(self, count: int) -> None:
-        """Ignore the count of one process, which the base class keeps."""
+        """Do nothing: the base class sets the count of one process here."""
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
         if not (model is None or model in self.models) or not any(self._tickets(model)):  # other names may be invented
@@ -76,7 +76,7 @@ class SharedQueue(RequestQueue):
         slot, common = self._counts.slot, self._common
 
         def has_room() -> bool:
-            # A free place will be taken by a request that waits: its process has been woken, but has not run yet.
+            # For each free place at an instance, one waiting request is about to leave: its process was woken already.
             return common[TOTAL] < self.size or common[TOTAL] < self.size + self._free_places(model)
 
         becomes_true(has_room)

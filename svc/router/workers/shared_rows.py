@@ -19,7 +19,7 @@ FREE = 0  # the digest of a free row
 
 
 class Rows:
-    """The rows as one process uses them. `lock` is a lock between processes, which may be nested."""
+    """The rows as one process uses them. `lock` is a reentrant lock between processes."""
 
     def __init__(self, width: int, lock: AbstractContextManager[object], size: int = MAX_ROWS) -> None:
         self._width, self._size = width, size
@@ -42,7 +42,7 @@ class Rows:
     def free(self, name: str, only_zeros: bool = False) -> bool:
         """Free the row with this name, if there is one; with `only_zeros` do nothing and return False if it has counts.
 
-        Until the name has a row again, no process may use a row that it had for it (see `forget_names`).
+        Call this only once all processes have forgotten the row (see `forget_names`): another name may get it.
         """
         with self._lock:
             number = self._find(_digest(name))
@@ -86,7 +86,7 @@ class Rows:
         return number
 
     def _find(self, digest: int) -> int | None:
-        """Return the number of the row with this digest. The index is kept up: a search would take a millisecond."""
+        """Return the number of the row with this digest, from an index: a search would take a millisecond."""
         cells, numbers = self._cells, self._numbers
         if self._changes != cells[CHANGES]:
             self._changes, self._indexed = cells[CHANGES], 0
