@@ -31,7 +31,7 @@ def registry_client(settings: Settings, token_file: str = "") -> RegistryClient:
 
 
 def operator_user() -> str:
-    """Return the user who runs this command (with sudo: who called sudo), in characters that a header can contain."""
+    """Return the user who runs this command, or who called sudo for it, in characters that a header can contain."""
     sudo_user = os.environ.get("SUDO_USER", "") if os.geteuid() == 0 else ""
     try:
         name = sudo_user or pwd.getpwuid(os.geteuid()).pw_name

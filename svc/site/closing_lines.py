@@ -1,4 +1,4 @@
-"""The lines that a successful `svc up` prints at its end: foreign files that run, and commands to try. Pure."""
+"""The last lines that a successful `svc up` prints: files that svc did not render, and commands to try. Pure."""
 
 import dataclasses
 import json
@@ -56,5 +56,5 @@ def instances_to_try(
 
 
 def needs_key(routed: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the router requires an API key: it then shows no models of its instances without one."""
+    """Return whether the router requires an API key. If it does, it lists its instances without their models."""
     return any(UNKNOWN_MODEL in models for models in routed.values())

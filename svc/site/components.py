@@ -105,7 +105,7 @@ def foreign_files(directory: Path) -> list[Path]:
 
 
 def parse_components(texts: Mapping[Path, str]) -> list[Component]:
-    """Return the components in rendered files; raise CommandError for a file without parts that svc always renders."""
+    """Return the components in rendered files; raise CommandError for a file that lacks what svc always renders."""
     components = [_component(path, text) for path, text in texts.items()]
     order = {"registry": 0, "router": 1}
     return sorted(components, key=lambda component: (order.get(component.kind, 2), component.name))

@@ -25,7 +25,10 @@ def events_of(events: Iterable[Event], service_names: Collection[str]) -> list[E
 
 
 def events_since(client: RegistryClient, since: float, only: dict[str, str]) -> tuple[Events, int]:
-    """Return all kept events since a time in Unix seconds, oldest first, and the id after which new ones follow."""
+    """Return all kept events since a time in Unix seconds, oldest first, and the id after which new ones follow.
+
+    `only` has the query parameters by which the registry selects events.
+    """
     found: Events = []
     after = 0
     while True:
@@ -59,8 +62,8 @@ def follow_events(
 ) -> NoReturn:
     """Print the events after the event with the id `last` as they happen, until the command is interrupted.
 
-    Each request asks for the events after the last one received, so events of a time without connection are printed
-    later.
+    Each request asks for the events after the last one received, so what happens while no registry answers is printed
+    later. `only` has the query parameters by which the registry selects events.
     """
     with KeptInterrupt() as interrupt:
         unreachable = False

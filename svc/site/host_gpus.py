@@ -18,7 +18,7 @@ from svc.site.access import explaining_errors
 
 THIS_HOST = "this host"
 MAX_FILE_BYTES = 4 << 20
-MAX_SKEW_SECONDS = 5.0  # a file from a later time was written before the clock was set back
+MAX_SKEW_SECONDS = 5.0  # a file dated further in the future was written before the clock was set back
 PROGRAMS = ", ".join(tool.program for tool in TOOLS)
 NO_TOOL = f"this host has no tool that lists GPUs ({PROGRAMS})"
 Read = Callable[[], "Reading | None"]
@@ -32,7 +32,7 @@ class Reading(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The reports about GPUs. `source` is the registry's URL or THIS_HOST, and `note` says why it is this host."""
+    """The reports about GPUs. `source` is the registry's URL or THIS_HOST; `note` says why the registry has none."""
 
     hosts: list[ListedHost]
     source: str
@@ -40,9 +40,9 @@ class Overview(NamedTuple):
 
 
 def overview(client: RegistryClient, read: Read) -> Overview:
-    """Return the GPUs that the registry lists. If it lists none, return this host's; raise CommandError without any.
+    """Return the GPUs that the registry lists, or this host's GPUs if the registry lists none or does not answer.
 
-    `read` reads this host's GPUs.
+    `read` reads this host's GPUs. Raise CommandError if the registry does not answer and no vendor's tool is installed.
     """
     try:
         with explaining_errors("read the GPUs", client, "lists no GPUs: it is older than this svc"):
@@ -80,10 +80,10 @@ def own_overview(read: Read, note: str = "") -> Overview | None:
 def read_this_host(
     var: Path, timeout: float, now: float, read: Callable[[float], HostGpus | None] = read_gpus
 ) -> Reading | None:
-    """Return the last reading of the site's babysitter if it still counts, else read the GPUs within `timeout` seconds.
+    """Return the last reading of the site's babysitter if it is recent, else read the GPUs within `timeout` seconds.
 
-    If a tool hangs in the driver, the babysitter does not start it again; by its reading, a command does not start the
-    tool either. `var` is the site's state directory, and `now` is in Unix seconds.
+    The babysitter does not restart a vendor's tool that hangs in the driver. A command that uses the babysitter's
+    reading does not start the tool either. `var` is the site's state directory, and `now` is in Unix seconds.
     """
     path = var / READING_FILE
     with suppress(OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors

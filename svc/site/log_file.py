@@ -84,7 +84,10 @@ class LogFile:
 
 
 def last_output(supervisord: SupervisordClient, process: Process) -> list[str]:
-    """Return the last log lines of a program's process that failed most recently, with control characters escaped."""
+    """Return the last lines that a program's most recently failed process logged, with control characters escaped.
+
+    The lines of a new process that has replaced it are left out.
+    """
     name = full_name(process)
     while True:
         positions = supervisord.log_positions().get(name, ())

@@ -40,7 +40,7 @@ def log_files(site: Site) -> dict[str, Path]:
 
 
 def programs_without_files(site: Site) -> list[str]:
-    """Return the programs without log files, including supervisord: `svc up --foreground` alone prints their output."""
+    """Return the programs without log files, including supervisord. Only `svc up --foreground` prints their output."""
     names = [name for name, path in _paths(site) if not is_log_file(path)]
     return [*names, SUPERVISORD] if names and not (site.logs / "supervisord.log").exists() else names
 

@@ -25,8 +25,8 @@ from svc.site.site_snapshot import SiteSnapshot
 from svc.supervision.client import Process, SupervisordClient
 
 HTTP_TIMEOUT_SECONDS = 2.0
-MAX_CHECKED_KEYS_BYTES = 128 << 10  # some 1,000 keys, which take 50 ms
-STATES_ON_DEMAND = ("asleep", "starting", "releasing")  # in which an instance on demand serves nothing, as it should
+MAX_CHECKED_KEYS_BYTES = 128 << 10  # about 1,000 keys, whose check takes 50 ms
+STATES_ON_DEMAND = ("asleep", "starting", "releasing")  # normal states of an instance on demand that does not serve
 HEALTH_TIMEOUT_SECONDS = 5.0  # limit for each health check of `svc health`
 
 
@@ -184,7 +184,7 @@ def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
 
 
 def _invalid_keys(site: Site, router: Component | None, processes: Mapping[str, Process]) -> str:
-    """Return why the running router could not read the configured file of API keys again; "" if it could.
+    """Return why the running router could not reload the configured file of API keys; "" if it could.
 
     A file over MAX_CHECKED_KEYS_BYTES is not read, because `svc status --watch` would spend its time on it.
     """
@@ -231,7 +231,10 @@ def _router_source(router: Component) -> tuple[dict[str, dict[str, Any]], dict[s
 
 
 def _registry_url(components: Sequence[Component]) -> str:
-    """Return the comma-separated URLs of this site's registry, else of a component's; see connected_registries."""
+    """Return the comma-separated URLs of this site's registry, or else of the registry of its first component.
+
+    The registries that share their services with it are added; see `connected_registries`.
+    """
     own = [component.own_url for component in components if component.kind == "registry"]
     return ",".join(connected_registries(own, [split_urls(component.registry_url) for component in components]))
 

@@ -95,7 +95,7 @@ def readiness(component: Component, observation: Observation, router: Component 
 def _on_demand_readiness(
     component: Component, observation: Observation, router: Component | None
 ) -> tuple[ReadinessStage, str]:
-    """Return the stage of an on-demand instance: it is ready when a request can wake it, so that nothing is loaded.
+    """Return the stage of an on-demand instance. It is ready when a request can wake it, even if no model is loaded.
 
     1. Its babysitter must run and answer. Whether its server runs does not matter, nor how its last start ended.
     2. The registry must accept the registration.
@@ -117,7 +117,7 @@ def _on_demand_readiness(
 
 
 def ready_text(component: Component, observation: Observation) -> str:
-    """Return what is shown of a component that is ready."""
+    """Return the text that `svc up` prints for a component that is ready."""
     state = observation.on_demand.get(component.name, "running")
     if component.on_demand and state != "running":
         return f"{state}: a request wakes it, at {component.url}"

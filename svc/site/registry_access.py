@@ -43,9 +43,9 @@ class RegistryUser:
 
 
 def with_registries(site: Site, settings: Settings, site_settings: Settings | None = None) -> Settings:
-    """Return the settings with the registries that the site's commands use, and the file with the token for these.
+    """Return the settings, completed by the registries that the site's commands use, and by the token file for these.
 
-    A token file and registries that the settings contain already are kept. `site_settings` are the settings without the
+    Registries and a token file that the settings contain already are kept. `site_settings` are the settings without the
     command's flags. They determine where instances register, so that a flag never causes an instance's token to be sent
     to another registry.
     """
@@ -70,7 +70,7 @@ def with_registries(site: Site, settings: Settings, site_settings: Settings | No
 
 
 def connected_registries(first: Sequence[str], lists: Iterable[Sequence[str]]) -> list[str]:
-    """Return the registries in `first`, then those in each list that shares a registry with the result so far.
+    """Return the registries in `first`, and all registries of each list that shares a registry with the result so far.
 
     If `first` is empty, begin with the first of the `lists`.
     """

@@ -13,10 +13,7 @@ from svc.site.components import Component
 
 
 def secret_file_problems(components: Iterable[Component], conf_d: Path, settings: Settings) -> list[str]:
-    """Return a line for each problem with a file of keys.
-
-    It begins with the name of the component that reads the file.
-    """
+    """Return a line for each problem with a file of keys; it begins with the component that reads the file."""
     return [f"{c.name}: {problem}" for c in components for problem in key_file_problems(c, conf_d, settings)]
 
 

@@ -36,7 +36,7 @@ from svc.terminal.progress import Waiting, waiting
 
 POLL_INTERVAL_SECONDS = 0.2
 MISCONFIGURED_TIMEOUT_SECONDS = 2.0  # a babysitter notices within this time that a setting was corrected
-HANDOVER_TIMEOUT_SECONDS = 15.0  # limit for the old babysitters to end and the new ones to start
+REPLACEMENT_TIMEOUT_SECONDS = 15.0  # limit for the old babysitters to end and the new ones to start
 
 
 class ProgramFailed(Exception):
@@ -193,11 +193,11 @@ def _pids(supervisord: SupervisordClient | None) -> dict[str, int]:
 
 
 def _replace_babysitters(supervisord: SupervisordClient, names: Sequence[str]) -> None:
-    """Replace each babysitter by a new process; wait for the new processes, but at most HANDOVER_TIMEOUT_SECONDS."""
+    """Replace each babysitter by a new process; wait for the new ones, but at most REPLACEMENT_TIMEOUT_SECONDS."""
     before = supervisord.processes()
     for name in names:
         supervisord.hand_over(name)
-    end = time.monotonic() + HANDOVER_TIMEOUT_SECONDS
+    end = time.monotonic() + REPLACEMENT_TIMEOUT_SECONDS
     while any(supervisord.process(name).pid in (0, before[name].pid) for name in names) and time.monotonic() < end:
         time.sleep(POLL_INTERVAL_SECONDS)
 

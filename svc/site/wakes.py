@@ -22,7 +22,10 @@ RUNNING, UNREGISTERED = "running", "not registered"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Target:
-    """An instance, or any instance of a model, that is to wake or to sleep. `services`: the instances in question."""
+    """An instance to wake or to put to sleep, or a model of which any instance will do.
+
+    `services` has the service names of the instance, or of all instances of the model.
+    """
 
     name: str
     services: tuple[str, ...]
@@ -30,9 +33,9 @@ class Target:
 
 
 def find_targets(names: Sequence[str], services: Iterable[Mapping[str, Any]], with_models: bool) -> list[Target]:
-    """Return what the names refer to: instances, babysitters, and, if `with_models`, models. Instances come first.
+    """Return a target for each name, which may name an instance, its babysitter or, if `with_models`, a model.
 
-    Raise NotFound, before anything is asked, if a name refers to nothing.
+    If an instance and a model have the same name, the instance is the target. Raise NotFound for an unknown name.
     """
     by_name = {service["name"]: service for service in services}
     return [_target(name, by_name, with_models) for name in dict.fromkeys(names)]
@@ -54,14 +57,14 @@ def _target(name: str, services: Mapping[str, Mapping[str, Any]], with_models: b
 
 
 def wake(router: RouterOperator, target: Target) -> str:
-    """Ask the router to wake an instance, or one of a model; return the line to show."""
+    """Ask the router to wake the instance, or an instance of the model; return the line to print."""
     answer = router.wake_model(target.name) if target.is_model else router.wake_instance(target.services[0])
     on = f" on {instance_name(str(answer.get('name', '')))}" if target.is_model else ""
     return f"{target.name}: {'awake' if answer.get('status') == RUNNING else 'wakes'}{on}{_because(answer)}"
 
 
 def put_to_sleep(router: RouterOperator, target: Target) -> str:
-    """Ask the router to put an instance to sleep; return the line to show."""
+    """Ask the router to put an instance to sleep; return the line to print."""
     answer = router.sleep_instance(target.services[0])
     text = "asleep" if answer.get("status") == ASLEEP else "sleeps when its requests have ended"
     return f"{target.name}: {text}{_because(answer)}"
@@ -91,9 +94,9 @@ def wait(
     sleep: Callable[[float], object] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> None:
-    """Wait until an instance of each target is done. `sleep` is called between two looks at the router.
+    """Wait until `is_done` is true of an instance of each target. `result` names the state that is waited for.
 
-    Raise CommandError after `timeout` seconds, with what each of the others waits for.
+    Raise CommandError after `timeout` seconds, with the state of the first target that is not done.
     """
     left, end = {target.name: target for target in targets}, clock() + timeout
     while left:
