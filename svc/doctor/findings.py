@@ -47,7 +47,7 @@ class Node:
 
 
 def ordered(findings: Iterable[Finding]) -> list[Node]:
-    """Return a tree for each root cause and its consequences. Trees that contain a problem come first."""
+    """Return a tree for each root cause and its consequences. Trees that contain warnings only come last."""
     unique = list({finding.key: finding for finding in reversed(list(findings))}.values())[::-1]
     parents: dict[str, str] = {}
     for finding in unique:

@@ -30,7 +30,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             continue
         if facts.uptime(babysitter) > STARTUP_SECONDS:
             yield from _babysitter(facts, component, probe)
-        is_asleep = probe.info.get("state") == ASLEEP  # its process may run
+        is_asleep = probe.info.get("state") == ASLEEP  # the engine sleeps, and its process may run
         if facts.uptime(server) > STARTUP_SECONDS and component.ports[0] in facts.listeners and not is_asleep:
             yield from _instance(facts, component, probe)
             yield from _upstream_key(facts, component, probe)
@@ -177,7 +177,7 @@ def _upstream_key(facts: Facts, component: Component, probe: InstanceProbe) -> I
 
 
 def _is_local(facts: Facts, component: Component) -> bool:
-    """Return whether the instance's registered host is this machine, and not another one that forwards to it."""
+    """Return whether the instance's registered host is this machine, not another one that forwards to this machine."""
     name = facts.host_names.get(component.host)
     return name is not None and name.is_local
 

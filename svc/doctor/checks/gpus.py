@@ -1,4 +1,4 @@
-"""Checks whether the GPUs of instances exist and work, whether instances share one, and what else holds memory."""
+"""Checks that the GPUs of instances exist and work, are not shared, and have no memory held by other processes."""
 
 from collections.abc import Iterator
 
@@ -42,7 +42,10 @@ def _failing_tool(facts: Facts) -> Finding:
 
 
 def _given_devices(config: InstanceConfig) -> Iterator[tuple[str, list[str]]]:
-    """Yield each device variable of a TOML and its devices; vLLM and InfiniLM use GPU 0 if there is no variable."""
+    """Yield each environment variable in a TOML that selects devices, with these devices.
+
+    Without such a variable, vLLM and InfiniLM use GPU 0.
+    """
     variables = {variable: config.env[variable] for variable in (CUDA, HPCC) if variable in config.env}
     if not variables and isinstance(config.backend, (VllmBackend, InfinilmBackend)):
         variables = {CUDA if isinstance(config.backend, VllmBackend) else HPCC: "0"}

@@ -54,9 +54,9 @@ def step_before_removal(facts: Facts) -> str:
 
 
 def registered_names(facts: Facts, *names: str) -> str:
-    """Return those of `names` that are registered (or all, if none is) as arguments of a command.
+    """Return those of `names` that are registered as arguments of a command, which would refuse the others.
 
-    The command refuses names that are not registered.
+    If none is registered, return all `names`.
     """
     services = facts.registered_services()
     return " ".join(dict.fromkeys(name for name in names if name in services) or names)

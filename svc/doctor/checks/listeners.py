@@ -13,7 +13,7 @@ MAX_LOADING_SECONDS = 900  # time for which an engine may load its model
 
 def check(facts: Facts) -> Iterator[Finding]:
     if facts.supervisord.problem or facts.supervisord.pid_without_socket:
-        return  # the listeners may be this site's own programs: their states are unknown
+        return  # the states of this site's programs are unknown, so the listeners may be these programs
     for component in facts.components:
         for number, program in enumerate(component.programs):
             port = component.ports[number]

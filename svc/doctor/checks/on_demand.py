@@ -1,4 +1,4 @@
-"""Checks whether requests wait long for an instance on demand to wake, and shows what it waits for."""
+"""Checks whether requests wait long for an instance on demand to wake, and shows what the instance waits for."""
 
 from collections.abc import Iterator
 

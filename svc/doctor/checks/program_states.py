@@ -8,7 +8,7 @@ from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.doctor.log_patterns import LogDiagnosis, diagnose
 from svc.site.components import Component
 
-MANY_RESTARTS, RECENT_SECONDS = 3, 300
+MANY_RESTARTS, RECENT_SECONDS = 3, 300  # so many restarts lead to a finding if the last one is more recent than this
 JUST_RESTARTED_SECONDS = 10  # uptime up to which a single restart leads to a finding
 KILLED = "terminated by SIGKILL"
 MAX_LINE_WIDTH = 200

@@ -75,9 +75,10 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
             first_step=SOURCES[secret.kind],
         )
     elif is_world_accessible(secret.mode) and (secret.reader_gid is None or not facts.files.in_foreground):
-        # No finding: a file that the host mounts into a container, and that programs read only because all users can.
+        # There is no finding for a file that the host mounts into a container and that programs can read only because
+        # all users can.
         yield Finding(
-            f"mode.{path}",  # not token.PATH, the cause of refused tokens: a mode does not explain these
+            f"mode.{path}",  # not token.PATH, which is a cause of refused tokens: the mode does not cause them
             WARNING,
             f"{path}: readable by all users",
             f"its mode is {secret.mode:04o}",
@@ -86,7 +87,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
 
 
 def _open_command(secret: SecretFileFacts, sudo: str) -> str:
-    """Return the command that lets this user read a file, and takes it from no user who can read it now.
+    """Return the command that lets this user read a file, which all its present readers can still read afterwards.
 
     If root owns the file, this user becomes the owner, because root can read it anyway. Any other owner stays, because
     a program of that user may read the file.

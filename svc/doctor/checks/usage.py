@@ -1,4 +1,4 @@
-"""Check whether the router can write the file in which it counts what keys and users use."""
+"""Checks whether the router can write the file in which it counts what keys and users use."""
 
 from collections.abc import Iterator
 

@@ -138,7 +138,7 @@ def registry(url: str, is_local: bool, read_token: str, write_tokens: list[str],
 
 
 def poisonings(events: Any) -> list[Poisoning]:
-    """Return the valid events of a registry's answer; [] for any other value, because an old registry has no events."""
+    """Return the valid events `poisoned` in a registry's answer; [] for any other answer, as of an older registry."""
     fields = [event for event in events if isinstance(event, dict)] if isinstance(events, list) else []
     return [
         Poisoning(at, event["service"], event["message"])

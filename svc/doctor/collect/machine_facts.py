@@ -192,7 +192,7 @@ def reader(supervisord: SupervisordFacts, var: Path) -> procfs.Credentials:
 
 
 def secret_file(path: Path, setting: str, kind: str, reader: procfs.Credentials) -> SecretFileFacts:
-    """Return the facts of a file that contains a secret, without the secret. `reader` are the site's programs."""
+    """Return facts of a file with a secret, without the secret. `reader` has the credentials of the site's programs."""
     errors: Sequence[str] = ()
     try:
         status = path.stat()

@@ -24,7 +24,7 @@ from svc.site.foreground_process import ForegroundProcess
 
 
 def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceConfig]:
-    """Return a dict from instances to the configurations in valid TOMLs: those in config/, and sources of `conf_d`."""
+    """Return a dict from instances to configurations, from valid TOMLs in config/ and among the sources of `conf_d`."""
     configs = {}
     for path in {*site.tomls(), *earlier_sources(site, conf_d)}:
         try:
