@@ -27,10 +27,10 @@ GPU_TIMEOUT_SECONDS = 5.0
 def command(tomls: tuple[str, ...]) -> None:
     """Validate the TOML files.
 
-    Reports every error of every file, and names and ports that collide. Paths of models that are not on
-    this machine are warnings, because the files may be for another machine; so are instances with
-    [resources] that this machine's GPUs cannot hold, alone or together, and, without TOML, rules of
-    config/svc.toml that no instance can fulfil. Unless the instances use
+    Reports every error of every file, and names and ports that collide. Because the files may be for
+    another machine, there is only a warning if this machine lacks the path of a model, or if its GPUs
+    cannot hold the [resources] of an instance, or of all instances together. Without TOML, rules of
+    config/svc.toml that no instance can fulfil are warnings, too. Unless the instances use
     this site's registry alone, a line shows the registries that they use.
     """
     site_settings, problems = _settings()

@@ -42,7 +42,7 @@ def command(access: Access, local: bool, as_json: bool) -> None:
                 temperature (degrees Celsius), power (watts), errors, fault,
                 processes: pid, memory, instance ("": none), command
       source    the registry's URL, or "this host"
-      note      why it is this host, or ""
+      note      why the source is not the registry, or ""
     """
 
     def read() -> host_gpus.Reading | None:

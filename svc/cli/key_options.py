@@ -41,7 +41,7 @@ class Limit(click.ParamType):
 
 
 class Share(click.FloatRange):
-    """A share. `none` becomes DEFAULT_SHARE."""
+    """The weight of a key where requests wait. `none` becomes DEFAULT_SHARE."""
 
     name = "number"  # click's error for other text is "... is not a valid number"
 
@@ -50,7 +50,7 @@ class Share(click.FloatRange):
 
 
 class Priority(click.IntRange):
-    """A priority. `none` becomes DEFAULT_PRIORITY."""
+    """The priority of a key's waiting requests. `none` becomes DEFAULT_PRIORITY."""
 
     name = "whole number"
 

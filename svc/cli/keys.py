@@ -81,8 +81,8 @@ def add(name: str, file: Path | None, **options: Any) -> None:
 @policy_options
 @file_option
 def set_key(name: str, file: Path | None, **options: Any) -> None:
-    """Change a key; its secret stays. What is not given stays, and `none` removes a limit, and
-    makes share and priority the default again.
+    """Change a key; its secret stays. An option that is not given changes nothing; `none` removes a
+    limit, and sets share and priority to the default.
 
     The router applies the change within a second, and what the key has used stays counted.
     """
@@ -174,7 +174,7 @@ def _check_name(name: str) -> None:
 
 
 def _hint(path: Path, router_reads_it: bool) -> str:
-    """Return what is left to do before the router requires these keys; "" if it requires them or does not run."""
+    """Return what to do so that the router requires these keys; "" if it already does, or if it does not run."""
     if not router_reads_it:
         return _setting_hint(path)
     with contextlib.suppress(SvcError):  # no supervisord answers

@@ -161,10 +161,10 @@ def command(
         curl localhost:8100/mock/behave -d '{"cut_after": null}'
         curl localhost:8100/mock/stats
 
-    With --gpu-memory and --gpu-state it takes memory on simulated GPUs, which are created by `svc mock-gpus`. What does
-    not fit ends it with an error of CUDA and the code 1. As with vLLM, POST /sleep?level=1 gives the memory back and
-    aborts what is in flight, POST /wake_up takes it again, and GET /is_sleeping reports it; a mock that sleeps refuses
-    requests.
+    With --gpu-memory and --gpu-state it takes memory on simulated GPUs, which are created by `svc mock-gpus`. If the
+    memory does not suffice, it ends with an error of CUDA and the exit code 1. As with vLLM, POST /sleep?level=1 frees
+    the memory and aborts the requests in flight, POST /wake_up takes the memory again, and GET /is_sleeping reports
+    whether the mock sleeps. A mock that sleeps refuses requests.
 
     /metrics counts the tokens that it has generated and the requests that it serves.
     /echo returns the request that reached it: method, headers, length and digest of the body.

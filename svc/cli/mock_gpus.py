@@ -27,7 +27,7 @@ def command(directory: Path, gpus: int, memory: int) -> None:
     A mock that does not fit ends with an error of CUDA, as an engine does. The memory of a mock
     that has ended is free. A second call empties the GPUs.
     """
-    from svc.mock import nvidia_smi  # here, so that --help does not load them
+    from svc.mock import nvidia_smi  # here, so that --help does not load the mock
     from svc.mock.gpu_state import GpuStateFile
 
     directory.mkdir(parents=True, exist_ok=True)

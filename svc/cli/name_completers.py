@@ -1,4 +1,4 @@
-"""Complete names in a shell: instances, programs, models and API keys of the site, and services in the registry.
+"""Completes names in a shell: instances, programs, models and API keys of the site, and services in the registry.
 
 The shell waits for these functions, so they must be quick.
 """

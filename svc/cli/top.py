@@ -39,8 +39,8 @@ def command(access: Access, every: float, count: int | None, sort: str, as_json:
     did not answer the last time.
 
     If hosts report GPUs to the registry, their memory, load and the instances that hold the memory are
-    shown below. With --router-url, only --registry-url brings them, because the site's registry may be
-    another one than that router's.
+    shown below. With --router-url, they are shown only if --registry-url is given, because that router
+    may use another registry than the site.
 
     \b
     --json prints one object a line:

@@ -74,8 +74,8 @@ def command(
 
     Tokens are those that engines report; where an answer reports none, they are estimated, and
     ESTIMATED has their part. FAILED counts requests that got an error or an answer that broke off.
-    STREAMED and QUEUED are the times of streams, and of requests that waited for an instance. Days
-    are those of the router's time zone.
+    STREAMED is the time that streams took, and QUEUED the time that requests waited for an instance.
+    Days are those of the router's time zone.
 
     Without --router the site's own router answers; if it does not run, or does not know this user as
     an operator, its file var/usage.db is read.
@@ -84,7 +84,7 @@ def command(
     --json prints an object:
       since, until, by    of the request; times in Unix seconds
       rows                requests, failed, prompt, cached, completion, estimated (tokens),
-                          stream_seconds, queue_seconds, and what they are summed by
+                          stream_seconds, queue_seconds, and the fields in `by`
       total               the same of all rows together
       problem             why the rows are not complete; "" if they are
     """

@@ -28,8 +28,9 @@ def command(names: tuple[str, ...], wait: bool, timeout: float, key_file: str | 
     """Wake an instance that is asleep, as a request for its model would.
 
     NAME is the name of an instance or of its babysitter, on any host. MODEL wakes the instance of the
-    model that costs least. Others make room if they must and may. The instance does not make room itself
-    until its wake_timeout has passed. With --wait, exits with 1 if one is not awake after --timeout.
+    model that costs least. If it needs room, others that may make room for it do so. It makes no room
+    for others itself until its wake_timeout has passed. With --wait, exits with 1 if one is not awake
+    after --timeout.
     """
     router = router_operator(router_url, key_file)
     targets = wakes.find_targets(names, router.services(), with_models=True)
