@@ -58,9 +58,9 @@ class GpuOptions:
     state: str = ""  # path of the file of GPUs; empty: there are none
     memory: int = 0
     gpus: tuple[int, ...] = (0,)
-    sleep_memory: int = 0  # what an engine keeps while it sleeps
+    sleep_memory: int = 0  # the memory that an engine keeps while it sleeps
     load_time: float = 0  # seconds
-    load_rate: float = 0  # GB a second; 0: the size costs no time
+    load_rate: float = 0  # GB a second; 0: the time does not depend on the size
     wake_time: float = 0  # seconds
 
 

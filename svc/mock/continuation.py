@@ -21,9 +21,9 @@ def continue_answer(
 
 
 def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice | None:
-    """Return the rest of an answer whose beginning ends a completions prompt; None if the prompt has no such end.
+    """Return the rest of an answer if its beginning is the end of `text`, a prompt of /v1/completions; else None.
 
-    The answer is recognized by the mock's own `name`, because nothing separates it from the prompt.
+    The answer is recognized by the mock's own `name`, because nothing separates it from the text before it.
     """
     for start in _possible_starts(name, text):
         rest = _rest(echo_prompt(name, text[:start], tokens, None, stops), text[start:], limit)
@@ -43,7 +43,7 @@ def _rest(whole: Choice, begun: str, limit: int | None) -> Choice | None:
 
 
 def _tokens_after(tokens: list[str], length: int) -> Iterator[str]:
-    """Yield the tokens without their first `length` characters; the first token yielded may be the end of one."""
+    """Yield the tokens without their first `length` characters, which may end in the middle of a token."""
     for token in tokens:
         if length < len(token):
             yield token[length:]

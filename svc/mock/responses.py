@@ -10,7 +10,7 @@ from svc.mock.request_bodies import ResponsesBody
 
 
 def body(answer: GeneratedAnswer, in_background: bool = False) -> bytes:
-    """Return the body of an answer that is not streamed. One `in_background` is still in progress."""
+    """Return the body of an answer that is not streamed. An answer `in_background` is still in progress."""
     return msgspec.json.encode(response(answer, not in_background) | {"background": in_background})
 
 

@@ -12,7 +12,7 @@ METRICS = (
 
 
 def is_probe(request: MockRequest) -> bool:
-    """Return whether the request is a babysitter's: for health, models, metrics or sleep, or its continuation probe."""
+    """Return whether the request is a babysitter's: a continuation probe, or for health, models, metrics or sleep."""
     return request.path in PROBE_PATHS or request.headers.get("user-agent") == PROBE_USER_AGENT
 
 
