@@ -26,8 +26,9 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
     The other instances may be on any host, but must be healthy in the registry and used by every router that answers,
     and so not ejected. The services in `without` do not count, because they stop as well.
 
-    An instance that is asleep serves nothing until it has loaded, so it does not take the place of one that serves. Its
-    restart loses nothing. If it is removed, another instance must have its models, but that one may be asleep, too.
+    An instance that is asleep serves nothing until it has loaded, so it does not take the place of one that serves. If
+    the step's instance itself is asleep, its restart loses no model. If it is removed, another instance must have its
+    models, but that one may be asleep, too.
     """
     service_name = step.task.service_name
     service = observation.service(service_name)

@@ -77,10 +77,10 @@ def wait_until_idle(
     handover: float | None = None,
     hand_over: Callable[[Sequence[str]], bool] = lambda names: False,
 ) -> None:
-    """Wait until the router has no request in flight for these instances. `sleep` is called between two looks at it.
+    """Wait until the router has no request in flight for these instances.
 
-    After `handover` seconds, call `hand_over` with the instances that have requests left. Raise CommandError after
-    `timeout` seconds.
+    `sleep` is called before the router is asked again. After `handover` seconds, call `hand_over` with the instances
+    that have requests left. Raise CommandError after `timeout` seconds.
     """
     end = time.monotonic() + timeout
     handover_at = float("inf") if handover is None else time.monotonic() + handover

@@ -80,7 +80,7 @@ class RolloutEngine:
         self._clock = clock
         self._sleep = sleep
         self._steps: dict[str, Step] = {}
-        self._waited_for: set[str] = set()  # the instances for which it was printed why requests are waited for
+        self._waited_for: set[str] = set()  # the instances whose `staying_text` was printed
         self._next_wake = 0.0
         self._failure: Decision | None = None
         self._handlers: dict[RolloutAction, Callable[[Step, Decision, RolloutObservation], None]] = {
@@ -129,7 +129,7 @@ class RolloutEngine:
                 yield f"{name}: not begun"
 
     def _wake(self, observation: RolloutObservation) -> None:
-        """Ask again, once a second, for each instance on demand that has to be awake after its operation."""
+        """Ask babysitters, at intervals, to wake the instances on demand that were awake before their operation."""
         if self._clock() < self._next_wake:
             return
         self._next_wake = self._clock() + WAKE_INTERVAL_SECONDS
@@ -152,7 +152,7 @@ class RolloutEngine:
             self._delay.update([name for name, step in self._steps.items() if step.stage in STAGES_THAT_END_SOON])
 
     def _note_staying(self, name: str, step: Step, observation: RolloutObservation) -> None:
-        """Print once which requests of an instance are waited for, and why, as soon as no other requests are left."""
+        """Print `staying_text`, once for each instance: which requests it still waits for, and why."""
         if text := staying_text(step, observation):
             self._waited_for.add(name)
             self._progress.note(f"{name}: {text}")

@@ -24,13 +24,13 @@ def handover_text(step: Step, observation: RolloutObservation) -> str:
     service = observation.service(step.task.service_name)
     if service is not None and service.get("handover"):
         return counts_text(handover_counts(step.task.service_name, observation))
-    # The observation in whose round the handover began is older than it.
+    # A handover begins after the observation of its round, so only a later observation can show what came of it.
     is_later = step.handover_since is not None and observation.now > step.handover_since
     return UNKNOWN_TO_REGISTRY if is_later and service is not None else ""
 
 
 def staying_text(step: Step, observation: RolloutObservation) -> str:
-    """Return `handover_text` if all requests of an instance are waited for, because none can be moved; else ""."""
+    """Return `handover_text` if an instance hands over, but none of its requests moves; else ""."""
     moving = handover_counts(step.task.service_name, observation)[MOVING]
     return handover_text(step, observation) if step.handover_since is not None and not moving else ""
 

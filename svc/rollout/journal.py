@@ -53,7 +53,7 @@ class Journal:
     def begin(self, command: str, now: float, allow_downtime: bool = False, handover: float | None = None) -> None:
         """Record the start of a command.
 
-        Keep `done` only if `command` resumes the last command in time.
+        Keep `done` only if `command` is the last command again, repeated within RESUME_TIMEOUT_SECONDS.
         """
         if command != self.command or not 0 <= now - self.written_at < RESUME_TIMEOUT_SECONDS:
             self.command, self.done = command, set()

@@ -53,7 +53,7 @@ def propose(site: Site, settings: Settings, environ: Mapping[str, str], tomls: S
 
     On a site that `svc up --foreground` runs from var/, as in a container, return the files that `svc up` would write
     there. Only these depend on `environ`, as `foreground_process` explains. Change nothing. Raise ConfigError for
-    errors in the site's files, and CommandError if `svc up` started supervisord from var/.
+    errors in the site's files, and CommandError if an `svc up` without --foreground started supervisord from var/.
     """
     supervisord = supervisord_process.find(site)
     foreground = foreground_process(site, supervisord.pid(), environ) if supervisord else None

@@ -66,7 +66,7 @@ def restart_asleep(component: Component, supervisord: SupervisordClient, timeout
 
 
 def _require_asleep(component: Component, supervisord: SupervisordClient) -> None:
-    """Raise CommandError for an instance that a request has woken since it was observed: it must be drained now."""
+    """Raise CommandError if a request has woken the instance meanwhile, because it must then be drained first."""
     if not asleep_instances([component], supervisord):
         raise CommandError(f"{component.name}: it has woken meanwhile; run this again, which drains it first")
 

@@ -95,15 +95,14 @@ class Task:
 class Step:
     """The progress of a task.
 
-    `owns_drain` means that a rollout, not the operator, has set the drain mark. `handover_since` is when it has also
-    asked routers to move the instance's streams, None if it has not.
+    `owns_drain` means that a rollout, not the operator, has set the drain mark.
     """
 
     task: Task
     stage: RolloutStage = RolloutStage.WAITING
     since: float = 0.0  # when `stage` began, in seconds of the clock of the observations
     owns_drain: bool = False
-    handover_since: float | None = None  # when the handover began, by the clock of the observations
+    handover_since: float | None = None  # when routers were asked to move streams, on the same clock; None: not asked
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:
