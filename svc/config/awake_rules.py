@@ -1,9 +1,8 @@
 """How many instances of a model are awake: the sections [[model]] and [[schedule]] of config/svc.toml.
 
-The current time is an argument of all functions.
-
-A schedule is a rule of the router's host: its times are that host's local times. Within its times, its `awake` replaces
-the model's `awake_min`; where several schedules of a model overlap, the largest counts.
+The times of a schedule are local times of the router's host. Within these times, its `awake` replaces the model's
+`awake_min`; where several schedules of a model overlap, the largest `awake` counts. No function reads the clock: the
+current time is an argument.
 """
 
 import dataclasses
@@ -25,7 +24,7 @@ MAX_AWAKE = 10_000  # no limit: no site has so many instances
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelRule:
-    """How many on-demand instances of a model are kept awake, how many are woken, and when one more is."""
+    """How many on-demand instances of a model are kept awake or are woken at most, and when one more is woken."""
 
     name: str
     awake_min: int = 0  # kept awake, whether there are requests or not
@@ -39,7 +38,7 @@ class Schedule:
 
     model: str
     start: int  # minutes after midnight
-    end: int  # minutes after midnight; not after `start`: on the next day
+    end: int  # minutes after midnight; of the next day, unless it is after `start`
     awake: int
     days: tuple[int, ...] = tuple(range(7))  # days on which it starts; 0: Monday
 
@@ -60,11 +59,11 @@ class AwakeRules:
     schedules: tuple[Schedule, ...] = ()
 
     def rule_of(self, model: str) -> ModelRule:
-        """Return the rule of a model; one with the defaults, if the site has none."""
+        """Return the rule of a model, or a rule with the defaults if the site has none for it."""
         return next((rule for rule in self.models if rule.name == model), ModelRule(model))
 
     def rule_at(self, model: str, now: datetime) -> ModelRule:
-        """Return the rule of a model at a local time: within schedules, the largest `awake` is its `awake_min`."""
+        """Return the rule of a model at a local time; within schedules, its `awake_min` is their largest `awake`."""
         rule = self.rule_of(model)
         scheduled = [
             schedule.awake for schedule in self.schedules if schedule.model == model and schedule.contains(now)

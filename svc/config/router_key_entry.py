@@ -17,7 +17,7 @@ CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrog
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 MIN_SHARE, MAX_SHARE = 0.001, 1000.0
 MAX_PRIORITY = 100
-MAX_LIMIT = 10**15  # buckets compute with floats, in which larger numbers lose single requests
+MAX_LIMIT = 10**15  # token buckets compute with floats, which lose single requests from larger numbers
 
 
 def _sha256(value: Any) -> str:
@@ -95,8 +95,8 @@ def check_note(value: Any) -> str:
 def _field(read: Callable[[Any], Any], heading: str, is_always_shown: bool = False, **default: Any) -> Any:
     """Return a field of a key.
 
-    `read` returns the field's value from what TOML has, or raises ValueError. `heading`: that of its column in
-    `svc keys list`; the column is shown if any key sets the field, or `is_always_shown`.
+    `read` turns the TOML value into the field's value, or raises ValueError. `heading` is the heading of the field's
+    column in `svc keys list`. The column is shown if any key sets the field, or if `is_always_shown`.
     """
     return dataclasses.field(metadata={"read": read, "heading": heading, "is_always_shown": is_always_shown}, **default)
 

@@ -163,8 +163,8 @@ def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
     """Yield the keys, which the caller changes in place; write them when the block ends without an error.
 
     The file is locked during the block, so a second process waits and then reads what the first process has written.
-    Raise ConfigError for an invalid file, and CommandError if the file cannot be written, or if there was a file that
-    is gone: a new one would revoke all keys of the old one.
+    Raise ConfigError for an invalid file. Raise CommandError if the file cannot be written, or if it is missing
+    although one was written before, because a new file would revoke all keys of the old one.
     """
     path = Path(os.path.realpath(path))  # replace the target of a symbolic link, not the link
     with contextlib.ExitStack() as stack:
@@ -193,9 +193,10 @@ def _write_errors(path: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """Lock a file beside the file of keys, and yield its descriptor. It has content once a file of keys was written.
+    """Lock a file beside the file of keys, and yield its descriptor.
 
-    The file of keys itself cannot be locked, because each write replaces it.
+    The file of keys itself cannot be locked, because each write replaces it. The lock file is empty until the first
+    file of keys was written.
     """
     descriptor = file_owner.open_or_create(_lock_path(path), os.O_RDWR | os.O_NOFOLLOW, private_files.OWNER_ONLY)
     try:

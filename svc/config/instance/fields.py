@@ -125,7 +125,7 @@ def size(value: Any) -> int:
 
 
 def gpus(value: Any) -> tuple[int, ...] | int:
-    """Read the GPUs of an instance: a list of their indexes, or the number of any GPUs."""
+    """Read the GPUs of an instance: a list of their indexes, or their number if any GPUs will do."""
     if type(value) is int:
         return int(whole_number(1, MAX_GPU_COUNT)(value))
     if not isinstance(value, list):
@@ -149,7 +149,7 @@ def gpu_memory(value: Any) -> int:
 
 
 def load_interval(value: Any) -> float:
-    """Read the interval between two reports of the engine's load; 0 means that there are none."""
+    """Read the interval between two reports of the engine's load; 0 means that the load is not reported."""
     return 0.0 if value == 0 and not isinstance(value, bool) else number(MIN_LOAD_INTERVAL_SECONDS, 3600)(value)
 
 

@@ -68,7 +68,7 @@ def _gpus(configs: Sequence[InstanceConfig], totals: Mapping[int, int]) -> list[
 
 
 def _crowded(gpu: _Gpu) -> Iterator[str]:
-    """Yield a warning if instances of a GPU that never make room do not fit together, or leave no room for another."""
+    """Yield a warning if the instances that never make room on a GPU exceed it, or leave too little for another one."""
     kept = [config for config in gpu.configs if config.keep or not config.on_demand]
     if not gpu.fits(kept):
         names = ", ".join(config.name for config in kept)
@@ -95,7 +95,7 @@ def _needs(gpu: _Gpu, configs: Sequence[InstanceConfig]) -> str:
 
 
 def _contradicting(configs: Iterable[InstanceConfig]) -> Iterator[str]:
-    """Yield a warning for each instance whose own variable makes other GPUs visible than those of its resources."""
+    """Yield a warning for each instance whose environment variable makes other GPUs visible than its [resources]."""
     for config in configs:
         devices = config.env.get(VISIBLE_DEVICES, "")
         if devices.replace(",", "").isdecimal() and devices != ",".join(map(str, config.resources.gpus)):
@@ -106,7 +106,7 @@ def _contradicting(configs: Iterable[InstanceConfig]) -> Iterator[str]:
 
 
 def _uncounted(configs: Sequence[InstanceConfig], gpus: Iterable[_Gpu]) -> Iterator[str]:
-    """Yield a warning for each instance that uses a GPU of others without declaring how much of it."""
+    """Yield a warning for each instance without [resources] that uses a GPU which other instances declare."""
     others = {str(gpu.index): gpu for gpu in gpus}
     for config in configs:
         devices = [] if config.resources else config.env.get(VISIBLE_DEVICES, "").split(",")

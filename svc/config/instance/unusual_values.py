@@ -16,7 +16,7 @@ VLLM_SLEEP_FLAG, VLLM_SLEEP_VARIABLE = "--enable-sleep-mode", "VLLM_SERVER_DEV_M
 
 
 def unusual_values(config: InstanceConfig) -> Iterator[str]:
-    """Yield a warning for each such value. Like an error message, the warning begins with the file and the key."""
+    """Yield a warning for each value that is valid, but probably a mistake; it begins with the file and the key."""
     if is_wildcard(config.host):
         yield f"{config.source}: {wildcard_warning(config.host)}"
     if config.metadata.get("max_concurrency") == AUTO_CONCURRENCY and (reason := _reports_no_load(config)):
@@ -32,7 +32,7 @@ def unusual_values(config: InstanceConfig) -> Iterator[str]:
 
 
 def _ineffective_keys(config: InstanceConfig) -> Iterator[tuple[str, str]]:
-    """Yield the keys of an on-demand instance that have no effect here, and why."""
+    """Yield the keys about instances on demand that have no effect on this instance, each with the reason."""
     if not config.on_demand:
         for key in ON_DEMAND_KEYS:
             if getattr(config, key) != DEFAULTS[key]:
