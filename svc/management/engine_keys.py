@@ -17,7 +17,7 @@ from svc.settings import Settings
 def engine_keys(site: Site, settings: Settings) -> Callable[[EngineInstance], str]:
     """Return a function that returns the API key of an instance.
 
-    The key comes from the site's TOML with the instance's URL. If there is no such key, it comes from
+    The key comes from the TOML of this site whose instance has the same URL. If there is no such key, it comes from
     upstream_keys_file, which contains keys for instance names and for models.
     """
     file = settings.router.upstream_keys_file

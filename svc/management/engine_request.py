@@ -80,7 +80,7 @@ def send(request: ManagementRequest, url: str, headers: Mapping[str, str], verif
 
 
 def fan_out(timeout: float, calls: Mapping[str, Callable[[], EngineResponse]]) -> dict[str, EngineResponse]:
-    """Return the response of each call; MAX_CONCURRENT_REQUESTS run at once, each for at most `timeout` seconds."""
+    """Make the calls, MAX_CONCURRENT_REQUESTS at once, each for at most `timeout` seconds; return their responses."""
     slots = threading.BoundedSemaphore(MAX_CONCURRENT_REQUESTS)
 
     def limited(call: Callable[[], EngineResponse]) -> Callable[[], EngineResponse]:

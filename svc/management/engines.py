@@ -66,7 +66,7 @@ class Management:
     def run(self, request: ManagementRequest, instances: Sequence[EngineInstance], named: bool) -> list[InstanceResult]:
         """Send the request to each instance and return the results; refresh the model lists if engines may change.
 
-        `named`: the operator has named the instances (see `skip_reason`).
+        With `named`, the operator has named the instances, so that none is skipped because of its state.
         """
         skipped = {instance.name: self._skip_reason(instance, named) for instance in instances}
         sent = [instance for instance in instances if not skipped[instance.name]]
@@ -95,7 +95,7 @@ class Management:
         )
 
     def _refresh_model_lists(self, instances: Sequence[EngineInstance]) -> dict[str, RefreshedModels]:
-        """Return the current model lists. Wait until the registry and the routers have the lists that have changed."""
+        """Return the current model lists. First wait until the registry and the routers have those that changed."""
         lists = self._read_model_lists(instances)
         changed = {
             instance.name: lists[instance.name].models or ()

@@ -26,7 +26,7 @@ class EngineInstance:
     babysitter_url: str | None = None  # None: a static service without a babysitter
     status: str = "running"
     static: bool = False
-    discovers_models: bool = False  # a static service whose models are read from its engine: its file lists none
+    discovers_models: bool = False  # whether its file lists no models, so that they are read from the engine
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ def own_names() -> frozenset[str]:
 
 
 def loopback_names(path: Path = HOSTS_FILE) -> frozenset[str]:
-    """Return the lower-case names that /etc/hosts has for loopback; on Debian the machine's own name is one of them."""
+    """Return the names that /etc/hosts has for loopback, in lower case. On Debian, they include the machine's name."""
     return frozenset(name.lower() for name in listed_names(read_hosts_file(path)))
 
 

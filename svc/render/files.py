@@ -63,9 +63,9 @@ def validate(texts: Mapping[str, str], paths: RenderPaths) -> None:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Change:
-    """The files to write and to remove. `edits` has each path with the old and the new bytes (None: no file).
+    """The files to write and to remove. `edits` has each path with its old and its new bytes; None means no file.
 
-    `private` files may contain secrets, so only their user and group may read them.
+    The files in `private` may contain secrets, so they can be read only by their user and group.
     """
 
     edits: tuple[tuple[Path, bytes | None, bytes | None], ...]
@@ -89,7 +89,7 @@ class Change:
         return [path for path, before, after in self.edits if after is None]
 
     def diff(self) -> str:
-        """Return a unified diff of every file. Secrets are masked, but a changed secret shows as a changed line."""
+        """Return a unified diff of every file. Secrets are masked, but lines with a changed secret are in the diff."""
         return "".join(line for edit in self.edits for line in _diff(*edit))
 
     def write(self) -> None:

@@ -62,7 +62,7 @@ def plan_site(
     _check_site_path(paths.site)
     existing = files.generated_files(out)
     earlier = [] if exact else earlier_sources(site, out)
-    configs = load_configs(tomls, settings, earlier, lenient=partial)  # 2; with `partial`, only to find collisions
+    configs = load_configs(tomls, settings, earlier, lenient=partial)  # rule 2; if `partial`, to find collisions
     if partial:
         given = {absolute(path) for path in tomls}
         configs = [config for config in configs if config.source in given]
@@ -100,9 +100,10 @@ def _under_root(path: Path, site: Site) -> Path:
 def load_configs(
     tomls: Iterable[Path], settings: Settings, earlier: Iterable[Path] = (), lenient: bool = False
 ) -> list[InstanceConfig]:
-    """Return the configurations in `tomls` and in `earlier`, the files that were rendered before.
+    """Return the configurations in `tomls` and in `earlier`, the TOML files that were rendered before.
 
-    Their sources are absolute paths. With `lenient`, files in `earlier` that have errors are left out.
+    The field `source` of each configuration is an absolute path. With `lenient`, files in `earlier` that have errors
+    are left out.
     """
     if not settings.launch.runs("babysitter"):
         return []

@@ -42,7 +42,7 @@ def arguments(argv: Iterable[str]) -> str:
 
 
 def environment(variables: Mapping[str, str]) -> str:
-    """Return the value of environment=. ENCODED_VARIABLES and values that cannot be quoted are encoded."""
+    """Return the value of environment=. Variables that match ENCODED_VARIABLES, or cannot be quoted, are encoded."""
     return escape(",".join(_assignment(key, value) for key, value in variables.items()))
 
 

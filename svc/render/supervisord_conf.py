@@ -141,7 +141,10 @@ def _instance(config: InstanceConfig, settings: Settings, paths: RenderPaths) ->
 
 
 def _own_environment(config: InstanceConfig) -> dict[str, str]:
-    """Return the TOML's variables, encoded if needed: encoded ones override those that `svc launch` sets for GPUs."""
+    """Return the TOML's variables. For an instance with [resources] they are encoded.
+
+    Encoded variables override those that `svc launch` sets to make the instance's GPUs visible.
+    """
     own = config.env
     return dict(shim_variables.encoded(*item) for item in own.items()) if config.resources else own
 

@@ -17,7 +17,7 @@ STOP_MARGIN_SECONDS = 30  # additional time for `svc down` to start, end supervi
 STATE_DIRECTORIES = "/var/lib/"  # where systemd creates the state directories of services
 # The unit cannot write below these directories, because of its ProtectHome and ProtectSystem.
 READ_ONLY_DIRECTORIES = ("/home", "/root", "/run/user", "/usr", "/boot", "/efi", "/etc")
-TEMPORARY_DIRECTORIES = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp would hide the host's from the service
+TEMPORARY_DIRECTORIES = ("/tmp", "/var/tmp")  # noqa: S108 - PrivateTmp would hide them from the service
 
 
 def render_unit(configs: Sequence[InstanceConfig], settings: Settings, paths: RenderPaths) -> dict[str, str]:

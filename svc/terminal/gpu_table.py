@@ -18,7 +18,7 @@ VENDORS = ("NVIDIA ", "AMD ", "MetaX ")  # left out of names: the model says as 
 
 
 def gpu_lines(hosts: Mapping[str, HostUse], width: int) -> list[Text]:
-    """Return the lines of the table: a row for each GPU, and lines for what is wrong and for other processes."""
+    """Return the lines of the table: a row for each GPU, and below it lines for its problems and other processes."""
     rows = [row for name, host in hosts.items() for row in _rows(printable(name), host)]
     return crop(table_blocks(HEAD, rows, width, OPTIONAL_COLUMNS), None)
 

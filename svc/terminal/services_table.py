@@ -36,7 +36,7 @@ def require_registry_list(services: Sequence[Service], url: str) -> Sequence[Ser
 
 
 def service_lines(services: Iterable[Service], now: float, width: int) -> list[Text]:
-    """Return the lines of the table; models, and an address that is too long, are on lines of their own."""
+    """Return the lines of the table. Models, and an address that is too long, are on lines below their service."""
     rows = []
     for service in services:
         address, models, state = f"{service['host']}:{service['port']}", listed_models(service), state_of(service)

@@ -31,7 +31,7 @@ class TrafficRow(NamedTuple):
     name: str
     rates: Rates
     load: int  # requests: queued for a model, or in flight at an instance
-    last: str  # the last cell: number of instances, or state; also of a model, if its instances are asleep
+    last: str  # the last cell: the state of an instance; the number of a model's instances, or ASLEEP
 
 
 class Traffic(NamedTuple):

@@ -39,7 +39,7 @@ def usage_csv(rows: Sequence[UsageRow], by: Sequence[str]) -> str:
 
 
 def has_others(rows: Sequence[UsageRow]) -> bool:
-    """Return whether a row stands for users or models that were too many."""
+    """Return whether a row counts several users or models together, because there were too many of them."""
     return any(OTHER in (row.key, row.user, row.model) for row in rows)
 
 
