@@ -4,9 +4,13 @@ from svc.supervision.on_demand.facts import Offer
 from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room
 from svc.supervision.on_demand.placement import Placer
-from svc.supervision.on_demand.plan import candidates
+from svc.supervision.on_demand.plan import candidates, depends_on_old_reading
 from svc.supervision.on_demand.record import MIN_PAUSE_SECONDS
 from svc.supervision.on_demand.victims import Readiness, stay_seconds
+
+# An older one does not make a wake impossible. A candidate has a new one made more often, so that an offer can be
+# refused while requests wait.
+READING_VALID_SECONDS = 15.0
 
 
 def make_offer(host: Host, name: str) -> Offer:
@@ -33,7 +37,8 @@ def make_offer(host: Host, name: str) -> Offer:
         ready_in += earlier.load_seconds
     place = Placer(host, room, instance).place()
     if place.readiness == Readiness.NEVER:
-        if instance.facts and instance.facts.has_tool and not host.measured:  # the sizes of the GPUs are not read yet
+        is_known = host.measured and not depends_on_old_reading(host, place, READING_VALID_SECONDS)
+        if instance.facts and instance.facts.has_tool and not is_known:
             return Offer(True, False, seconds=ready_in + instance.load_seconds, reason="reads the memory of the GPUs")
         return Offer(False, reason=place.reason, later=_may_fit_later(host, instance))
     victims = [victim for victim in place.victims if victim.phase != "stopping"]

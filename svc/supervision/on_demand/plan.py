@@ -19,7 +19,7 @@ from svc.supervision.on_demand.victims import Readiness, must_sleep
 
 READING_TIMEOUT_SECONDS = 15.0  # without a reading for so long, an instance starts as if there were no vendor's tool
 MAX_CLAIMS = 4
-FOREIGN_MEMORY_VALID_SECONDS = 5.0  # before others give way because of foreign memory, it is measured again
+READING_VALID_SECONDS = 5.0  # an older one is repeated before a wake is given up, or others give way, because of it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class Planner:
             return self._measure(candidate, "reads the memory of the GPUs")
         placement = Placer(self.host, self.next, candidate).place()
         has_begun = any(victim.releasing_for == candidate.name for victim in placement.victims)
-        if can_measure and not has_begun and self._depends_on_old_reading(placement):
+        if can_measure and not has_begun and depends_on_old_reading(self.host, placement, READING_VALID_SECONDS):
             return self._measure(candidate, placement.reason)
         if placement.readiness == Readiness.NEVER:
             return Decision("wait", placement.reason)
@@ -123,15 +123,18 @@ class Planner:
         self.slots -= 1
         self.first = ", ".join(filter(None, (self.first, candidate.short_name)))
 
-    def _depends_on_old_reading(self, placement: Placement) -> bool:
-        """Return whether foreign memory that was measured earlier is among the reasons why others must give way."""
-        if placement.readiness == Readiness.LEAVING:
-            return False
-        gpus = placement.gpus or tuple(self.host.gpus)
-        return any(
-            memory.foreign and memory.measured_seconds > FOREIGN_MEMORY_VALID_SECONDS
-            for memory in (self.host.gpus[gpu] for gpu in gpus if gpu in self.host.gpus)
-        )
+
+def depends_on_old_reading(host: Host, placement: Placement, valid_seconds: float) -> bool:
+    """Return whether a new reading of the GPUs could show a place where others need not give way, or any place at all.
+
+    A reading is old after `valid_seconds`. Since then, memory of other processes may have become free, and a GPU that
+    the vendor's tool did not list may have come back.
+    """
+    if placement.readiness == Readiness.LEAVING:
+        return False
+    memories = [host.gpus[gpu] for gpu in placement.gpus or host.gpus if gpu in host.gpus]
+    is_impossible = placement.readiness == Readiness.NEVER
+    return any(m.measured_seconds > valid_seconds and (m.foreign or is_impossible) for m in memories)
 
 
 def candidates(host: Host) -> list[Instance]:

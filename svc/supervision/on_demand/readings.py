@@ -6,6 +6,7 @@ from svc.supervision.on_demand.facts import GpuReading
 from svc.supervision.on_demand.host import GpuMemory
 
 SETTLE_SECONDS = 15.0  # so long after a process has ended, its memory may still be in use
+FOREIGN_MEMORY_VALID_SECONDS = 300.0  # after this time without a reading, as when the tool fails, it counts as free
 
 
 class Readings:
@@ -39,4 +40,8 @@ class Readings:
 
     def memory(self, now: float) -> dict[int, GpuMemory]:
         """Return the memory of each GPU."""
-        return {gpu: GpuMemory(total, foreign, now - at) for gpu, (total, foreign, at) in self._gpus.items()}
+        memory = {}
+        for gpu, (total, foreign, at) in self._gpus.items():
+            is_valid = now - at <= FOREIGN_MEMORY_VALID_SECONDS
+            memory[gpu] = GpuMemory(total, foreign if is_valid else 0, now - at)
+        return memory

@@ -55,6 +55,8 @@ class Record:
         if self.life and self.life.pid != process.pid:
             failed = failed or (self.life.mode == "loading" and process.state == "restarting")
             left = process.program.gpus or self.gpus
+            if self.life.mode == "awake" and process.state == "stopped":  # it was put to sleep, so it has loaded well
+                self.failures, self.failure = 0, ""
             self.life, self.releasing_for = None, ""
         if failed:
             self._fail(process.reason, now)

@@ -72,6 +72,20 @@ def test_each_failed_load_doubles_the_pause(site):
         site.now += 2
 
 
+@pytest.mark.parametrize(("end", "action"), [("stopped", "start"), ("failed", "wait")])
+def test_a_load_that_went_well_ends_the_pause_after_earlier_failures(site, end, action):
+    for pid in (1, 2):
+        site.becomes("a", "running", pid)
+        site.report("a", "starting", WANTED)
+        site.becomes("a", "failed", why="Exited with code 1")
+        site.report("a", "failed", WANTED)
+    site.wakes("a", 3)
+    site.becomes("a", "stopping", 3)
+    site.report("a", "draining")
+    site.becomes("a", end)
+    assert site.report("a", "asleep", WANTED).action == action
+
+
 def test_an_instance_that_restarts_after_a_failed_load_gives_way_at_once(site):
     site.becomes("a", "running", 7)
     site.report("a", "starting")
@@ -131,6 +145,36 @@ def test_foreign_memory_is_measured_again_before_a_wake_is_given_up(site):
     site.now += 6
     facts = Facts("asleep", 0, demand=WANTED, has_tool=True)
     assert site.arbiter.report("b:server", facts, site.processes, site.now).action == "measure"
+
+
+READINGS = {
+    "memory of other processes": GpuReading(0, 40 * GB, 30 * GB),
+    "another GPU": GpuReading(1, 40 * GB, 0),
+    "a small GPU": GpuReading(0, 20 * GB, 0),
+}
+
+
+@pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
+def test_an_old_reading_makes_no_wake_impossible(site, reading):
+    def report(**facts):
+        return site.arbiter.report("b:server", Facts("asleep", 0, has_tool=True, **facts), site.processes, site.now)
+
+    assert report(demand=WANTED, gpus=(reading,)).action == "wait"
+    assert not site.arbiter.offer("b:server", site.processes, site.now).possible
+    site.now += 60
+    report()
+    offer = site.arbiter.offer("b:server", site.processes, site.now)
+    assert (offer.possible, offer.reason) == (True, "reads the memory of the GPUs")
+    assert report(demand=WANTED).action == "measure"
+    assert report(demand=WANTED, gpus=(GpuReading(0, 40 * GB, 0),)).action == "start"
+
+
+def test_memory_of_other_processes_is_forgotten_without_a_tool_that_could_measure_it_again(site):
+    site.report("b", "asleep", WANTED, used=30)
+    site.now += 200
+    assert site.report("b", "asleep", WANTED).action == "wait"
+    site.now += 200
+    assert site.report("b", "asleep", WANTED).action == "start"
 
 
 def test_a_tool_that_gives_no_reading_is_done_without(site):
