@@ -17,7 +17,7 @@ from svc.supervision.on_demand.plan import Decision, Plan, make_plan
 from svc.supervision.on_demand.readings import Readings
 from svc.supervision.on_demand.record import Processes, Record
 
-USE_WEIGHT = 1 / 64  # of the latest use in each `use_share`, which so depends on about the last 64 uses
+USE_WEIGHT = 1 / 64  # weight of the latest use in `use_share`, so that about the last 64 uses count
 
 
 class Arbiter:
@@ -42,16 +42,16 @@ class Arbiter:
         if facts.gpus is not None:
             self._readings.take(facts.gpus, Room(self._host(processes, now)).reserved, now)
         decision = self._plan(processes, now).decisions[name]
-        record.facts = msgspec.structs.replace(facts, gpus=None)  # the reading is true only now
+        record.facts = msgspec.structs.replace(facts, gpus=None)  # the reading is valid for this decision only
         record.obey(decision, now)
         return decision
 
     def is_unready(self, name: str, processes: Processes) -> bool:
-        """Return whether the process of an instance has not served anything yet, so that it can be stopped at once."""
+        """Return whether an instance's process has served no request yet, so that it can be stopped without a drain."""
         return name in self._records and self._records[name].phase(processes[name]) in ("loading", "restarting")
 
     def may_sleep(self, name: str, processes: Processes, now: float) -> bool:
-        """Return whether an instance may be put to sleep: it drains, nothing is in flight, and its place is wanted."""
+        """Return whether an instance may be put to sleep: it has to, is draining, and has no requests in flight."""
         self._observe(processes, now)
         instance = self._host(processes, now).instances[name]
         facts = instance.facts
@@ -91,7 +91,7 @@ class Arbiter:
         return restarting if phases.count("loading") >= self.parallel_loads else []
 
     def state(self, processes: Processes, now: float) -> dict[str, Any]:
-        """Return what is reserved on each GPU and what each instance waits for, as JSON values."""
+        """Return what instances hold on each GPU, and the phase and order of each instance, as JSON values."""
         self._observe(processes, now)
         host = self._host(processes, now)
         room = Room(host)
@@ -171,7 +171,10 @@ class Arbiter:
 
 
 def _named_gpus(processes: Processes) -> dict[int, GpuMemory]:
-    """Return the GPUs that programs name, and as many as one needs: without a reading, no others are known."""
+    """Return the GPUs that are known without a reading.
+
+    They are those that programs name, and the first ones, up to the largest number that a program needs.
+    """
     named = {gpu for process in processes.values() for gpu in process.program.gpus}
     counted = range(max((process.program.count for process in processes.values()), default=0))
     return {gpu: GpuMemory() for gpu in sorted(named.union(counted))}

@@ -27,17 +27,17 @@ class OnDemandClient:
         return msgspec.json.decode(self._channel.call_extension("svc.onDemand", name, text, about=name), type=Order)
 
     def put_to_sleep(self, name: str) -> bool:
-        """Stop an instance that has an order `release`, and from which nothing is in flight; return at once.
+        """Stop an instance that has the order `release` and no requests in flight; return at once.
 
-        Return False if the order is void by now, because no instance waits for the place any more or a request is in
-        flight. A program with `sleep = "vllm"` is not stopped: True means that its engine may be put to sleep now.
+        Return False if the order has ended, for example because no other instance needs the memory any more, or if a
+        request is in flight. A program with `sleep = "vllm"` is not stopped: with True, its engine may be put to sleep.
         """
         return bool(self._channel.call_extension("svc.putToSleep", name, about=name))
 
     def offer(self, name: str) -> Offer:
-        """Return what it would cost to wake an instance; nothing changes."""
+        """Return what it would cost to wake an instance, without waking it."""
         return msgspec.json.decode(self._channel.call_extension("svc.getOffer", name, about=name), type=Offer)
 
     def state(self) -> dict[str, Any]:
-        """Return what is reserved on each GPU, and what each instance waits for: see `Arbiter.state`."""
+        """Return what instances hold on each GPU, and the state of each instance: see `Arbiter.state`."""
         return msgspec.json.decode(self._channel.call_extension("svc.getOnDemand"))

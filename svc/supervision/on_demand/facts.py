@@ -16,10 +16,10 @@ Action = Literal["stay", "wait", "measure", "release", "wake"]
 
 
 class Demand(msgspec.Struct, frozen=True):
-    """What routers want of an instance.
+    """What routers and operators want of an instance.
 
-    `waiting` is the number of requests that wait, `oldest` the seconds for which the oldest of them has waited, and
-    `hold` the seconds to stay awake.
+    `waiting` is the number of requests that wait for it, `oldest` the seconds for which the oldest of them has waited,
+    and `hold` the seconds for which the instance is to stay awake.
     """
 
     waiting: Count = 0
@@ -38,9 +38,10 @@ class GpuReading(msgspec.Struct, frozen=True):
 class Facts(msgspec.Struct, frozen=True):
     """What a babysitter knows about its instance.
 
-    `in_flight` is None if the requests in flight cannot be known. `gpus` is a reading that was taken after the last
-    order `measure`; None without such an order, or if there is no reading. `sleep` means: put the instance to sleep,
-    because an operator wants it or because it has been idle for its `idle_after`.
+    `in_flight` is None if the requests in flight cannot be counted. `load_seconds` is the duration of the last load.
+    `gpus` is a reading of the GPUs that was made after the last order `measure`; None without such an order, or if the
+    reading failed. `has_tool` is whether a vendor's tool can make readings. With `sleep`, the instance is to be put to
+    sleep even if no other needs its GPUs: an operator wants it, or it has been idle for its `idle_after`.
     """
 
     status: Status
@@ -54,13 +55,13 @@ class Facts(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """What a babysitter has to do, and why: the reason is for routers and for people.
+    """What a babysitter has to do, and why; routers and people read the reason.
 
     - `stay`: nothing.
-    - `wait`: nothing; others make room or load first.
-    - `measure`: report again at once, with a reading of the GPUs that is made now.
-    - `release`: drain; when nothing is in flight, ask `put_to_sleep`.
-    - `wake`: wake the sleeping engine (POST /wake_up); the program runs.
+    - `wait`: nothing yet, because others must give way or load first.
+    - `measure`: report again at once, with a new reading of the GPUs.
+    - `release`: drain the instance, and call `put_to_sleep` when no request is in flight.
+    - `wake`: wake the engine (POST /wake_up), which sleeps while its program runs.
     """
 
     action: Action
@@ -68,11 +69,12 @@ class Order(msgspec.Struct, frozen=True):
 
 
 class Offer(msgspec.Struct, frozen=True):
-    """What it would cost to wake an instance. `now` means that no other instance has to give way.
+    """What it would cost to wake an instance, and whether that is `possible`.
 
-    `later`: it is not possible now, and may become possible by itself, such as when another is no longer held awake.
-    `seconds` is the estimated time until the instance is ready, and the time that the victims will need to load again.
-    `idle_seconds` is the idle time of the victim that was used last; 0 if there is none.
+    `victims` are the instances that would have to give way; with `now`, there are none. `later` is true if the wake is
+    not possible now, but may become so without an operator, for example once another instance need not stay awake.
+    `seconds` is the estimated time until the instance is ready, plus the time that the victims will need to load again.
+    `idle_seconds` is the idle time of the victim that was used last; 0 without victims.
     """
 
     possible: bool

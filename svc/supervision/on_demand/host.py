@@ -9,7 +9,7 @@ from svc.supervision.on_demand.facts import Demand, Facts
 from svc.supervision.on_demand.program import Program
 
 DEFAULT_LOAD_SECONDS = 60.0  # assumed for an instance that has never been loaded
-MAX_LOAD_SECONDS = 1800.0  # an instance that is not ready by then neither keeps others from loading nor its place
+MAX_LOAD_SECONDS = 1800.0  # an instance that loads for longer counts as stuck: others load, and it gives way to them
 NO_DEMAND = Demand()
 
 # stopped: no process. loading: a process that is not ready yet, or an engine that wakes. asleep: the engine sleeps, its
@@ -19,12 +19,12 @@ Phase = Literal["stopped", "loading", "awake", "asleep", "restarting", "stopping
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Instance:
-    """An instance. `facts` is None if its babysitter has not reported lately.
+    """An instance at one moment. `facts` is None if its babysitter has not reported in the last seconds.
 
-    `gpus` are those that it uses, or, while it is stopped, those that its configuration fixes. `phase_seconds` is the
-    time since it became awake, or since its load began. `wanted_seconds` is the time for which it has been wanted, but
-    not awake. `pause_seconds` remain until it may be started again after the `failure` of its last start.
-    `releasing_for` is the instance for which it is giving way.
+    `gpus` are those that it uses; while it is stopped, those that its configuration names. `phase_seconds` is the time
+    since its load began, or since it became awake or asleep. `wanted_seconds` is the time for which it has been wanted
+    without being awake. `pause_seconds` remain until it may be started again after the `failure` of its last start.
+    `releasing_for` is the name of the instance to which it is giving way.
     """
 
     program: Program
@@ -37,60 +37,60 @@ class Instance:
     pause_seconds: float = 0.0
     failure: str = ""
     releasing_for: str = ""
-    use_share: float = 0.0  # its share of the last uses on the host
-    measuring_seconds: float = 0.0  # time for which a reading of the GPUs has been asked for in vain
+    use_share: float = 0.0  # its share of the last uses of instances on the host
+    measuring_seconds: float = 0.0  # time for which its babysitter has not sent a reading that it was asked for
 
     @property
     def name(self) -> str:
-        """Its program's name."""
+        """The name of the instance's program, such as `qwen:server`."""
         return self.program.name
 
     @property
     def short_name(self) -> str:
-        """Its name without the part that its program adds."""
+        """The name of the instance, such as `qwen`."""
         return self.name.removesuffix(SERVER_SUFFIX)
 
     @property
     def holds_memory(self) -> bool:
-        """Whether it has memory on its GPUs, or is about to take it."""
+        """Whether the instance has memory on its GPUs, or is about to take it."""
         return self.phase not in ("stopped", "asleep")
 
     @property
     def is_stuck(self) -> bool:
-        """Whether it has been loading for so long that it is not expected to become ready."""
+        """Whether the instance has been loading for so long that it is not expected to become ready."""
         return self.phase == "loading" and self.phase_seconds > MAX_LOAD_SECONDS
 
     @property
     def demand(self) -> Demand:
-        """What routers want of it."""
+        """What routers and operators want of the instance."""
         return self.facts.demand if self.facts and self.facts.demand else NO_DEMAND
 
     @property
     def is_wanted(self) -> bool:
-        """Whether requests wait for it, or it is to be awake for another reason."""
+        """Whether requests wait for the instance, or it is to be awake for a rule or an operator."""
         return self.demand.waiting > 0 or self.demand.hold > 0
 
     @property
     def waited_seconds(self) -> float:
-        """How long it has been waited for."""
+        """How long the instance has been wanted, or its oldest request has waited, whichever is longer."""
         return max(self.demand.oldest, self.wanted_seconds)
 
     @property
     def queue(self) -> int:
-        """The number of its requests: in flight, and waiting at routers."""
+        """The number of the instance's requests: in flight, and waiting at routers."""
         return ((self.facts.in_flight or 0) if self.facts else 0) + self.demand.waiting
 
     @property
     def idle_seconds(self) -> float:
-        """How long it has been idle; 0 if it has requests, or if that is not known."""
+        """How long the instance has been idle; 0 if it has requests, or if its babysitter does not report."""
         return self.facts.idle_seconds if self.facts and not self.queue else 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class GpuMemory:
-    """The memory of a GPU in bytes. `total` is None if it is unknown: such a GPU holds one instance at a time.
+    """The memory of a GPU in bytes. `total` is None if it is unknown; such a GPU holds one instance at a time.
 
-    `foreign` is what is used beyond the memory that instances hold, when this was last measured.
+    `foreign` is the memory that was in use at the last measurement beyond what instances hold: that of other processes.
     """
 
     total: int | None = None
@@ -100,7 +100,10 @@ class GpuMemory:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Host:
-    """A host. If `measured`, `gpus` are all GPUs that it has; if not, those that configurations name."""
+    """A host at one moment.
+
+    If `measured` is true, `gpus` are all GPUs of the host; otherwise those that the programs' configurations name.
+    """
 
     name: str
     instances: Mapping[str, Instance]

@@ -1,17 +1,17 @@
-"""The life of a process of an on-demand program, as far as decisions need it: loading, awake, asleep. Pure.
+"""Whether the process of an on-demand program is loading, awake or asleep, and since when. Pure.
 
-Every change has the current time as an argument, in monotonic seconds.
+`now` is in monotonic seconds.
 """
 
 from svc.supervision.on_demand.facts import Facts
 from svc.supervision.on_demand.host import Phase
 
 EARLIEST_READY_SECONDS = 1.0  # an earlier report `running` may be about the process before this one
-WAKE_TIMEOUT_SECONDS = 10.0  # an engine that reports sleep so long after the order to wake is asleep again
+WAKE_TIMEOUT_SECONDS = 10.0  # an engine that reports sleep so long after the order to wake it counts as asleep again
 
 
 class Life:
-    """The life of one process, which begins with its load."""
+    """The mode of one process, which is `loading` at first."""
 
     def __init__(self, pid: int, now: float) -> None:
         self.pid = pid
@@ -20,7 +20,7 @@ class Life:
         self._was_unready = False  # the babysitter has reported that the process is not ready yet
 
     def report(self, facts: Facts, sleeps_running: bool, now: float) -> float | None:
-        """Note what the babysitter reports; return the seconds of the load if this report ends it.
+        """Record what the babysitter reports; if this ends a load, return the seconds that the load took.
 
         `sleeps_running` means that the engine can sleep while its process runs.
         """
@@ -40,7 +40,7 @@ class Life:
         return None
 
     def wake(self, now: float) -> None:
-        """Note that the babysitter gets the order to wake the engine."""
+        """Record that the babysitter gets the order to wake the engine."""
         self._enter("loading", now)
 
     def _enter(self, mode: Phase, now: float) -> None:

@@ -1,16 +1,16 @@
-"""How much room the GPUs of a host have, and what an instance needs of it. Pure."""
+"""The memory of a host's GPUs: how much of it instances hold, and how much a program needs. Pure."""
 
 from collections.abc import Iterable
 
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.program import Program
 
-WHOLE_GPU_SHARE = 0.9  # of a GPU must be free for an instance that takes it whole: drivers keep some memory
+WHOLE_GPU_SHARE = 0.9  # share of a GPU that must be free for a program that needs it whole; drivers keep the rest
 UNKNOWN = GpuMemory()
 
 
 class Room:
-    """The memory that instances hold on the GPUs of a host. It can be changed to try what would happen."""
+    """The memory that instances hold on the GPUs of a host. Add and remove instances to find out what would fit."""
 
     def __init__(self, host: Host) -> None:
         self.gpus = host.gpus
@@ -20,30 +20,33 @@ class Room:
                 self.add(instance, instance.gpus)
 
     def add(self, instance: Instance, gpus: Iterable[int]) -> None:
-        """Reserve what an instance needs on these GPUs."""
+        """Reserve the memory that an instance needs on these GPUs."""
         for gpu in gpus:
             self.holders.setdefault(gpu, {})[instance.name] = instance
 
     def remove(self, instance: Instance) -> None:
-        """Free what an instance holds."""
+        """Free the memory that an instance holds on its GPUs."""
         for gpu in instance.gpus:
             self.holders.get(gpu, {}).pop(instance.name, None)
 
     def total(self, gpu: int) -> int | None:
-        """Return the memory of a GPU; None if it is unknown."""
+        """Return the size of a GPU's memory in bytes; None if it is unknown."""
         return self.gpus.get(gpu, UNKNOWN).total
 
     def reserved(self, gpu: int, total: int | None) -> int:
-        """Return what instances hold on a GPU of this size."""
+        """Return the bytes that instances hold on a GPU with `total` bytes of memory."""
         return sum(held(instance.program, total) for instance in self.holders.get(gpu, {}).values())
 
     def free(self, gpu: int) -> int:
-        """Return the memory that is neither reserved nor used by others; of an unknown GPU, 1 if nothing holds it."""
+        """Return the bytes that neither instances nor other processes have; they may be negative.
+
+        A GPU of unknown size counts as 1 byte.
+        """
         total = self.total(gpu)
         return (total or 1) - self.reserved(gpu, total) - self.gpus.get(gpu, UNKNOWN).foreign
 
     def shortfall(self, program: Program, gpu: int) -> int:
-        """Return how much more memory has to become free on a GPU before a program can start; at most 0 if it can."""
+        """Return how many bytes must become free on a GPU before a program can start; 0 or less if it can start now."""
         total = self.total(gpu)
         unreserved = (total or 1) - self.reserved(gpu, total)
         free = unreserved - self.gpus.get(gpu, UNKNOWN).foreign
@@ -55,12 +58,12 @@ class Room:
 
 
 def held(program: Program, total: int | None) -> int:
-    """Return the memory that a program holds on a GPU of this size. A GPU of unknown size counts as 1 byte."""
+    """Return the bytes that are reserved for a program on a GPU with `total` bytes; 1 if that is unknown."""
     return 1 if total is None else program.memory or total
 
 
 def needed(program: Program, total: int | None) -> int:
-    """Return the memory that must really be free on a GPU of this size when a program starts."""
+    """Return the bytes that must be free, as measured, on a GPU with `total` bytes when a program starts."""
     return 1 if total is None else program.memory or int(total * WHOLE_GPU_SHARE)
 
 

@@ -14,7 +14,7 @@ READING_VALID_SECONDS = 15.0
 
 
 def make_offer(host: Host, name: str) -> Offer:
-    """Return the offer for an instance; its turn comes after those that have been waited for longer."""
+    """Return the offer for an instance, which loads after the candidates that have been waited for longer."""
     instance = host.instances[name]
     if not instance.program.on_demand:
         return Offer(False, reason="it does not run on demand")
@@ -55,7 +55,10 @@ def make_offer(host: Host, name: str) -> Offer:
 
 
 def _may_fit_later(host: Host, instance: Instance) -> bool:
-    """Return whether the instance fits once all instances sleep that are able to, which may happen by itself."""
+    """Return whether the instance would fit if all instances on demand without `keep` were asleep.
+
+    This may happen without an operator.
+    """
     room = Room(host)
     for other in host.instances.values():
         if other.program.on_demand and not other.program.keep:
@@ -64,13 +67,13 @@ def _may_fit_later(host: Host, instance: Instance) -> bool:
 
 
 def _seconds_until_loads_end(host: Host) -> float:
-    """Return the time until one more instance may load."""
+    """Return the seconds until the number of loading instances is below `parallel_loads`."""
     loading = sorted(_remaining_load(i) for i in host.instances.values() if i.phase == "loading")
     return loading[-host.parallel_loads] if len(loading) >= host.parallel_loads else 0.0
 
 
 def _seconds_until_free(victim: Instance, candidate: Instance, stay_factor: float) -> float:
-    """Return the time that a victim stays, because it loads, woke a short time ago, or was just used."""
+    """Return the seconds for which a victim stays because it loads, woke a short time ago, or was just used."""
     if victim.phase == "loading":
         return _remaining_load(victim) + victim.program.min_awake
     is_leaving = victim.releasing_for == candidate.name
@@ -79,7 +82,7 @@ def _seconds_until_free(victim: Instance, candidate: Instance, stay_factor: floa
 
 
 def _reload_cost(victim: Instance) -> float:
-    """Return the time that a victim will need to load again, less for one that has not been used for long."""
+    """Return the seconds for loading a victim again; fewer if it has long been idle, because it may not be needed."""
     return victim.load_seconds**2 / (victim.load_seconds + victim.idle_seconds) if victim.load_seconds else 0.0
 
 

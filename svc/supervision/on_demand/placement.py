@@ -1,4 +1,4 @@
-"""The GPUs for an instance, and the instances that have to give way to it there. Pure."""
+"""Chooses the GPUs for an instance, and the instances that have to give way to it there. Pure."""
 
 import dataclasses
 import itertools
@@ -9,15 +9,16 @@ from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room, gigabytes, held
 from svc.supervision.on_demand.victims import Answer, Readiness, gives_way, preference
 
-MAX_NAMED_HOLDERS = 4  # the most instances of a GPU that a reason names
-MIN_NAMED_BYTES = 100 * 10**6  # a reason names no less memory of other processes: drivers keep some, and tools round
+MAX_NAMED_HOLDERS = 4  # maximum number of instances that a reason names as holders of a GPU's memory
+MIN_NAMED_BYTES = 100 * 10**6  # less memory of other processes is not named: drivers keep some, and tools round
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Placement:
-    """A place for an instance. `readiness` is that of the victim that gives way last; LEAVING if there is none.
+    """The GPUs for an instance, and the `victims`: the instances that have to give way to it there.
 
-    With NEVER, there is no place, and `reason` says what is missing. With LATER, it says what is waited for.
+    `readiness` is that of the victim that gives way last; LEAVING without victims. With NEVER, there are no such GPUs,
+    and `reason` says what is missing. With LATER, it says what is waited for.
     """
 
     gpus: tuple[int, ...]
@@ -27,7 +28,7 @@ class Placement:
 
 
 class Placer:
-    """Finds the place of one candidate in a room."""
+    """Finds the placement of one candidate, while other instances hold the memory in `room`."""
 
     def __init__(self, host: Host, room: Room, candidate: Instance) -> None:
         self.host = host
@@ -36,7 +37,7 @@ class Placer:
         self.answers: dict[str, Answer] = {}
 
     def place(self) -> Placement:
-        """Return the place with the fewest victims; among several, the one where the memory fits best."""
+        """Return the best placement: with the victims that give way soonest, then the fewest, then the tightest fit."""
         program = self.candidate.program
         if not program.has_resources:
             return Placement((), (), Readiness.LEAVING)
@@ -81,7 +82,10 @@ class Placer:
         return (readiness, len(active), preferences, released - self.room.shortfall(self.candidate.program, gpu))
 
     def _victims_on(self, gpu: int, chosen: Iterable[Instance]) -> list[Instance] | None:
-        """Return the other victims on a GPU when `chosen` have left; None if not even that makes enough room."""
+        """Return the victims that a GPU needs besides those in `chosen`.
+
+        Return None if the candidate does not fit there even if all give way that may.
+        """
         total = self.room.total(gpu)
         names = {victim.name for victim in chosen}
         holders = self.room.holders.get(gpu, {})
@@ -121,7 +125,7 @@ class Placer:
         return Placement((), (), Readiness.NEVER, reason)
 
     def _shortage(self, gpus: Iterable[int]) -> str:
-        """Return what the candidate needs, and which instances hold it."""
+        """Return a text on what the candidate needs, and which instances hold the memory of the GPU with most free."""
         program, room = self.candidate.program, self.room
         short = [gpu for gpu in gpus if room.shortfall(program, gpu) > 0]
         gpu = max(short, key=room.free)

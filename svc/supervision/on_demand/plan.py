@@ -1,10 +1,11 @@
-"""What each instance of a host has to do now. Pure.
+"""Decides what each instance of a host has to do now. Pure.
 
-1. Candidates are the instances that are wanted and not awake. The one that has been waited for longest comes first.
+1. The candidates are the instances that are wanted and not awake. The one that has been waited for longest comes first.
 2. At most `parallel_loads` instances load at once.
-3. A candidate claims the memory of its place, so that those behind it do not take what becomes free for it. One that
-   has no place at all claims nothing. After MAX_CLAIMS claims, no further place is sought.
-4. It starts when nothing holds its memory any more, and a reading of the GPUs, made now, shows that it is really free.
+3. In this order, each candidate gets GPUs and claims memory on them, so that later candidates do not take what others
+   free for it. A candidate for which there are no GPUs claims nothing. After MAX_CLAIMS claims, the others wait.
+4. A candidate starts when no instance holds the claimed memory any more, and a new reading of the GPUs shows that this
+   memory is really free.
 """
 
 import dataclasses
@@ -19,7 +20,7 @@ from svc.supervision.on_demand.victims import Readiness, must_sleep
 
 READING_TIMEOUT_SECONDS = 15.0  # without a reading for so long, an instance starts as if there were no vendor's tool
 MAX_CLAIMS = 4
-READING_VALID_SECONDS = 5.0  # an older one is repeated before a wake is given up, or others give way, because of it
+READING_VALID_SECONDS = 5.0  # an older reading is repeated before instances give way, or a wake fails, because of it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Decision:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Plan:
-    """The decisions for all instances, and which instance gives way to which."""
+    """The decisions for all instances. `releasing` maps each instance that gives way to the one it gives way to."""
 
     decisions: dict[str, Decision]
     releasing: dict[str, str]
@@ -44,8 +45,8 @@ class Planner:
 
     def __init__(self, host: Host) -> None:
         self.host = host
-        self.now = Room(host)  # what is held now
-        self.next = Room(host)  # what will be held when those that give way have left
+        self.now = Room(host)  # the memory that instances hold now
+        self.next = Room(host)  # the memory that they will hold once the victims are asleep and the candidates run
         self.decisions = {name: _default_decision(instance) for name, instance in host.instances.items()}
         self.releasing: dict[str, str] = {}
         loading = [
@@ -53,10 +54,10 @@ class Planner:
         ]
         self.claims = 0
         self.slots = host.parallel_loads - len(loading)
-        self.first = ", ".join(i.short_name for i in loading)  # what loads before the next candidate
+        self.first = ", ".join(i.short_name for i in loading)  # names of the instances that load before the others
 
     def plan(self) -> Plan:
-        """Return the plan."""
+        """Decide for one candidate after the other, and return all decisions."""
         for candidate in candidates(self.host):
             self.decisions[candidate.name] = self._decide(candidate)
         return Plan(self.decisions, self.releasing)
@@ -125,10 +126,10 @@ class Planner:
 
 
 def depends_on_old_reading(host: Host, placement: Placement, valid_seconds: float) -> bool:
-    """Return whether a new reading of the GPUs could show a place where others need not give way, or any place at all.
+    """Return whether a new reading of the GPUs could lead to a placement with fewer victims, or to one at all.
 
-    A reading is old after `valid_seconds`. Since then, memory of other processes may have become free, and a GPU that
-    the vendor's tool did not list may have come back.
+    This is so if the last reading is older than `valid_seconds`: memory of other processes may have become free since,
+    and a GPU that the vendor's tool did not list may have come back.
     """
     if placement.readiness == Readiness.LEAVING:
         return False
@@ -169,7 +170,7 @@ def _can_measure(candidate: Instance) -> bool:
 
 
 def _measured_shortage(candidate: Instance, readings: Iterable[GpuReading], gpus: tuple[int, ...]) -> str:
-    """Return which GPU has too little free memory in a new reading, for people; empty if none has."""
+    """Return a text about the first of `gpus` that has too little free memory in a reading; "" if all have enough."""
     for reading in readings:
         wanted = needed(candidate.program, reading.memory_total)
         free = max(0, reading.memory_total - reading.memory_used)

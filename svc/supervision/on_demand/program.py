@@ -37,12 +37,12 @@ class Program:
 
     @property
     def sleeps_running(self) -> bool:
-        """Whether its process runs on while it is asleep."""
+        """Whether the program's process runs on while the instance is asleep."""
         return self.sleep == SLEEP_BY_VLLM
 
     @property
     def has_resources(self) -> bool:
-        """Whether the program takes part in the distribution of GPU memory."""
+        """Whether the program declares what it needs of the GPUs, so that memory is reserved for it."""
         return bool(self.gpus or self.count)
 
 

@@ -1,12 +1,12 @@
-"""The memory of a host's GPUs as the vendor's tool has shown it last. Pure."""
+"""The memory of a host's GPUs as the vendor's tool last showed it. Pure."""
 
 from collections.abc import Callable, Iterable
 
 from svc.supervision.on_demand.facts import GpuReading
 from svc.supervision.on_demand.host import GpuMemory
 
-SETTLE_SECONDS = 15.0  # so long after a process has ended, its memory may still be in use
-FOREIGN_MEMORY_VALID_SECONDS = 300.0  # after this time without a reading, as when the tool fails, it counts as free
+SETTLE_SECONDS = 15.0  # for so long after the end of a process, its memory may still be shown as used
+FOREIGN_MEMORY_VALID_SECONDS = 300.0  # after this time without a reading (the tool fails), foreign memory counts as 0
 
 
 class Readings:
@@ -20,14 +20,15 @@ class Readings:
         return bool(self._gpus)
 
     def left(self, gpus: Iterable[int], now: float) -> None:
-        """Note that a process on these GPUs has ended."""
+        """Record that a process on these GPUs has ended."""
         for gpu in gpus:
             self._left_at[gpu] = now
 
     def take(self, readings: Iterable[GpuReading], reserved: Callable[[int, int], int], now: float) -> None:
-        """Take a reading of all GPUs; `reserved(gpu, total)` returns what instances hold.
+        """Record a reading of all GPUs; `reserved(gpu, total)` returns the bytes that instances hold.
 
-        What is used beyond that is foreign. While it may belong to a process that has just ended, it can only shrink.
+        Memory that is used beyond this is foreign. For SETTLE_SECONDS after a process has left a GPU, it may be that
+        process's, so the recorded value can only decrease.
         """
         known = self._gpus
         self._gpus = {}
@@ -39,7 +40,7 @@ class Readings:
             self._gpus[gpu] = (total, foreign, now)
 
     def memory(self, now: float) -> dict[int, GpuMemory]:
-        """Return the memory of each GPU."""
+        """Return the memory of each GPU at the last reading; empty without one."""
         memory = {}
         for gpu, (total, foreign, at) in self._gpus.items():
             is_valid = now - at <= FOREIGN_MEMORY_VALID_SECONDS

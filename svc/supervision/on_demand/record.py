@@ -12,7 +12,7 @@ from svc.supervision.on_demand.program import Program
 
 FACTS_VALID_SECONDS = 5.0  # older facts mean that the babysitter is gone
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 10.0, 300.0  # before the next start of an instance that failed to load
-PROVEN_SECONDS = 60.0  # an instance that was awake for so long has loaded well
+PROVEN_SECONDS = 60.0  # once an instance has been awake for so long, its earlier failures to load are forgotten
 
 
 class Process(NamedTuple):
@@ -49,7 +49,7 @@ class Record:
     decision_since: float = 0.0
 
     def observe(self, process: Process, now: float) -> tuple[int, ...]:
-        """Note what has become of the process; return the GPUs of one that has ended since the last call."""
+        """Record the state of the process; if one has ended since the last call, return its GPUs, else ()."""
         left: tuple[int, ...] = ()
         failed = process.state == "failed" and self.state != "failed"
         if self.life and self.life.pid != process.pid:
@@ -70,7 +70,7 @@ class Record:
         return left
 
     def report(self, facts: Facts, process: Process, now: float) -> bool:
-        """Take what the babysitter reports; return whether a new use of the instance begins: requests after a pause."""
+        """Record the facts; return whether a new use of the instance begins, that is, it has requests after a pause."""
         self.facts, self.facts_at = facts, now
         if self.life:
             self.load_seconds = self.life.report(facts, process.program.sleeps_running, now) or self.load_seconds
@@ -88,7 +88,7 @@ class Record:
         return is_new
 
     def obey(self, decision: Decision, now: float) -> None:
-        """Note the order that the babysitter gets, or that its program starts."""
+        """Record the decision: an order that the babysitter gets, or the start of the program."""
         if decision.action != self.decision.action:
             self.decision_since = now
         self.decision = decision

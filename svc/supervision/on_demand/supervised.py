@@ -37,7 +37,7 @@ class SupervisedInstances:
         self._programs: dict[str, tuple[Any, Program | None]] = {}  # name -> environment, what is read from it
 
     def report(self, name: str, text: str) -> Order:
-        """Take the facts of an instance's babysitter, start the program if its time has come, and return the order."""
+        """Pass facts on to the arbiter, start or stop the program as it decides, and return the babysitter's order."""
         try:
             facts = read_facts(text)
         except (ValueError, TypeError) as error:  # msgspec's errors are ValueErrors
@@ -57,7 +57,10 @@ class SupervisedInstances:
         return Order(decision.action, decision.reason)
 
     def put_to_sleep(self, name: str) -> bool:
-        """Stop a program that gives way, or permit to put its engine to sleep; return False if it has to stay."""
+        """Stop an instance's program if it has to sleep and has no requests in flight; return False if not.
+
+        A program whose engine can sleep is not stopped; with True, its engine may be put to sleep.
+        """
         processes = self._processes_with(name)
         if not self.arbiter.may_sleep(name, processes, time.monotonic()):
             return False
@@ -73,7 +76,7 @@ class SupervisedInstances:
         return self.arbiter.offer(name, self._processes_with(name), time.monotonic())
 
     def state(self) -> dict[str, Any]:
-        """Return what is reserved on each GPU, and what each instance waits for."""
+        """Return what instances hold on each GPU, and the state of each instance: see `Arbiter.state`."""
         return self.arbiter.state(self._processes(), time.monotonic())
 
     def starting(self, event: Any) -> None:

@@ -1,15 +1,19 @@
-"""Which instances give way to another one that is wanted: when, in which order, and why not. Pure.
+"""Decides which instances give way, and when: they are put to sleep so that another one gets their memory. Pure.
 
-1. An instance gives way only if it is on demand, its babysitter reports, and the number of its requests is known.
-2. It never gives way while it is kept (`keep`), held awake, or awake for less than `min_awake`, or while it loads.
-3. An idle instance gives way. The first is one that has been idle for more than a moment, and that will cost least to
-   load again: its share of the last uses on the host, multiplied by its load time. By time alone (the one that has been
-   idle longest), a site with independent requests loads a fifth more often.
-4. An instance that was used a moment ago stays for a while, although it is idle: else two users, who think between
-   their requests, would have it loaded for each of them.
-5. A busy instance serves its queue as one batch: it gives way when the number of its requests is at most
-   `stay_factor` times the seconds for which the other one has been waited for. So waiting is bounded.
-6. An instance that has begun to give way to another one goes on, even if requests for it arrive meanwhile.
+The instance that needs memory on GPUs is the candidate; an instance that holds some is a resident.
+
+1. A resident gives way only if it is on demand, its babysitter reports, and the number of its requests is known.
+2. It does not give way while it loads, has been awake for less than `min_awake`, has `keep`, or is to stay awake for a
+   rule or an operator.
+3. An idle resident gives way. Of several, the first is the one whose next load is expected to cost least: its share of
+   the last uses on the host, multiplied by its load time. One that became idle less than BETWEEN_REQUESTS_SECONDS ago
+   comes after these. If the one that has been idle longest came first, a site with independent requests would load a
+   fifth more often.
+4. An idle resident that was used a short time ago stays for a while. Otherwise two users of two instances, who think
+   between their requests, would have an instance loaded for each request.
+5. A busy resident goes on serving while it has more requests than `stay_factor` times the seconds for which the
+   candidate has been waited for. So a load serves many requests, and yet the candidate's wait is bounded.
+6. A resident that has begun to give way to a candidate goes on, even if requests for it arrive meanwhile.
 """
 
 import enum
@@ -17,13 +21,13 @@ from typing import NamedTuple
 
 from svc.supervision.on_demand.host import Instance
 
-BETWEEN_REQUESTS_SECONDS = 5.0  # an instance that was idle for less may be in the middle of a conversation
-# Multiples of the time that the resident needs to load again, which is what its leaving costs; the setting
-# `stay_factor` divides them.
-STAY_LOADS = 2.0  # a resident that was idle for longer is not expected to be used again soon
-MAX_WAIT_LOADS = 3.0  # a candidate that has been waited for longer does not wait for that any more
-MAX_LOAD_COST_SECONDS = 40.0  # longer loads count as so long, so that nothing waits for minutes
-MIN_STAY_FACTOR = 0.1  # a smaller one divides like this
+BETWEEN_REQUESTS_SECONDS = 5.0  # an instance that has been idle for less may be in the middle of a conversation
+# The next two are multiples of the cost of loading the resident again: its load time, divided by the setting
+# `stay_factor`.
+STAY_LOADS = 2.0  # a resident that has been idle for longer is not expected to be used again soon
+MAX_WAIT_LOADS = 3.0  # a candidate that has been waited for longer does not wait for a resident that is idle
+MAX_LOAD_COST_SECONDS = 40.0  # maximum load time in this calculation, so that no candidate waits for minutes
+MIN_STAY_FACTOR = 0.1  # minimum divisor in this calculation
 
 
 class Readiness(enum.IntEnum):
@@ -36,7 +40,7 @@ class Readiness(enum.IntEnum):
 
 
 class Answer(NamedTuple):
-    """When an instance gives way, and the reason in words."""
+    """When an instance gives way, and why not earlier."""
 
     readiness: Readiness
     reason: str
@@ -68,7 +72,10 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
 
 
 def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) -> float:
-    """Return for how long a resident that was used a moment ago stays, if it is not used again; 0 if it can leave."""
+    """Return the seconds for which a resident stays because it was used a short time ago; 0 if it may give way.
+
+    They begin anew if it is used again.
+    """
     cost = min(resident.load_seconds, MAX_LOAD_COST_SECONDS) / max(stay_factor, MIN_STAY_FACTOR)
     return max(0.0, min(STAY_LOADS * cost - resident.idle_seconds, MAX_WAIT_LOADS * cost - candidate.waited_seconds))
 
@@ -87,7 +94,7 @@ def preference(resident: Instance, readiness: Readiness, candidate: Instance) ->
 
 
 def must_sleep(instance: Instance) -> bool:
-    """Return whether an instance has to go to sleep although no other one wants its place."""
+    """Return whether an instance has to be put to sleep although no other one needs its memory."""
     is_asked = instance.facts is not None and instance.facts.sleep and not instance.demand.waiting
     phases = ("awake",) if instance.program.sleeps_running else ("loading", "awake")  # a wake is not interrupted
     return is_asked and instance.program.on_demand and instance.phase in phases
