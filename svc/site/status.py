@@ -120,8 +120,15 @@ def _registry_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
 def _router_health(snapshot: SiteSnapshot) -> tuple[str, bool]:
     if snapshot.router is None:
         return NO_ANSWER, False
-    healthy = sum(bool(service["healthy"]) for service in snapshot.router.values())
-    return f"{'ready' if snapshot.routing else 'waiting'} {healthy}/{len(snapshot.router)}", snapshot.routing
+    used, awake, asleep = _usage(snapshot.router)
+    counts = f"{used}/{awake}{f', {asleep} asleep' if asleep else ''}"
+    return f"{'ready' if snapshot.routing else 'waiting'} {counts}", snapshot.routing
+
+
+def _usage(routed: Mapping[str, Mapping[str, Any]]) -> tuple[int, int, int]:
+    """Return how many instances the router uses, how many are not asleep, and how many are."""
+    asleep = sum(service.get("status") == ASLEEP for service in routed.values())
+    return sum(bool(service["healthy"]) for service in routed.values()), len(routed) - asleep, asleep
 
 
 def _registered_health(snapshot: SiteSnapshot, name: str) -> tuple[str, bool]:
@@ -258,13 +265,13 @@ def _unused_elsewhere(snapshot: SiteSnapshot) -> Iterator[str]:
     """Yield lines about instances on other machines: one for each failing instance, and one if the router omits any."""
     local_names = {component.service_name for component in snapshot.components}
     routed = snapshot.router or {}
-    used = sum(bool(service["healthy"]) for service in routed.values())
+    used, awake, _ = _usage(routed)
     others = {name: service for name, service in routed.items() if name not in local_names}
     failing = [name for name, service in others.items() if service.get("failing")]
     yield from (f"{name}: failing: {FAILING_MEANING}" for name in sorted(failing))
     healths = [_remote_health(snapshot, name, others[name]) for name in others.keys() - failing]
     if any(level_of(health) == BAD for health in healths):
-        yield f"the router uses {used} of {len(routed)} instances; svc services list says which"
+        yield f"the router uses {used} of {awake} instances; svc services list says which"
 
 
 def _remote_health(snapshot: SiteSnapshot, name: str, routed: Mapping[str, Any]) -> str:

@@ -242,6 +242,15 @@ def test_an_instance_on_demand_is_in_order_while_it_is_asleep(state, service, he
     assert site_status(snapshot).ok is ok
 
 
+def test_instances_that_are_asleep_are_not_missing_from_those_that_the_router_uses():
+    used, asleep = {"healthy": True, "models": ["m"]}, {"healthy": False, "status": "asleep", "models": ["n"]}
+    broken = {"healthy": False, "status": "failed", "models": ["o"]}
+    sleeping = changed(router={"qwen-server": used, "b": asleep, "c": asleep})
+    assert row(sleeping, "router").health == "ready 1/1, 2 asleep"
+    status = site_status(changed(router={"qwen-server": used, "b": asleep, "c": broken}))
+    assert "the router uses 1 of 2 instances; svc services list says which" in status.problems
+
+
 def test_a_stopped_instance_that_is_not_on_demand_is_not_asleep():
     assert row(with_process("qwen:server", "STOPPED", pid=0)).health == "stopped"
     assert not row(with_process("qwen:server", "STOPPED", pid=0)).ok
