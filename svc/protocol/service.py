@@ -13,6 +13,7 @@ from svc.protocol.service_url import is_service_url
 # The statuses that svc's programs report. A registry accepts any text; only `running` means that the service runs.
 STATUSES = ("starting", "running", "draining", "stopping", "stopped", "failed", "asleep")
 ASLEEP = "asleep"  # status of an instance on demand without memory on a GPU: it runs again when a request needs it
+RETURNING_STATUSES = ("starting", "stopping", "draining")  # statuses of an instance that is expected to run again
 DEFAULT_LEASE_SECONDS = 90.0
 INSTANCE_TYPE = "openai-api"
 BABYSITTER_TYPE = "babysitter"

@@ -216,7 +216,9 @@ class Extension:
         else:
             process.backoff = min(math.ceil(delay), process.config.startretries)
             process.delay = time.time() + delay
-            process.spawnerr = f"{reason}; restart {count.restarts + 1} of {limits.max_restarts} in {delay:g} s"
+            process.spawnerr = (
+                f"{reason}{restart_limits.RESTART_NOTE}{count.restarts + 1} of {limits.max_restarts} in {delay:g} s"
+            )
             if process.backoff < delay:
                 self.logger.critical(f"svc: {name}: startretries must be at least the restart delay, {delay:g}")
         self.logger.info(f"svc: {name}: {process.spawnerr}")

@@ -1,14 +1,16 @@
 """Checks for models without a healthy instance, for aliases of such models, and the model from the command line."""
 
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 from svc.base.similar_names import abbreviated_list, similar_names
 from svc.config.instance.model import InstanceConfig, MockBackend
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 from svc.protocol.instance_names import babysitter_program, instance_name, instance_service, server_program
-from svc.protocol.service import ASLEEP, INSTANCE_TYPE, listed_models
+from svc.protocol.service import ASLEEP, INSTANCE_TYPE, RETURNING_STATUSES, listed_models
 
 MAX_MODELS_SHOWN = 8
 
@@ -25,7 +27,7 @@ def check(facts: Facts) -> Iterator[Finding]:
     aliases = dict(facts.settings.router.aliases) if facts.settings else {}
     known = _known_models(facts)
     for model in sorted(set(known) - set(served)):
-        yield _unserved_model(facts, model, known[model])
+        yield from _unserved_or_waking(facts, model, known[model])
     if not served and not known:
         yield Finding(
             "model.",
@@ -36,7 +38,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             causes=_all_causes(facts),
         )
     for alias, model in aliases.items():
-        if model not in served:
+        if model not in served and not _waking(facts, known.get(model, ())):
             yield _unserved_alias(alias, model, list(served))
     if facts.model and facts.model not in {*served, *aliases, *known}:
         yield _unknown_model(facts, facts.model, [*served, *aliases])
@@ -57,7 +59,7 @@ def _model_of_keyed_router(facts: Facts, name: str) -> Iterator[Finding]:
     if facts.listing_registry() is None or (facts.settings and facts.settings.router.static_services):
         yield _unreadable_list(facts, name)
     elif model in known:
-        yield _unserved_model(facts, model, known[model])
+        yield from _unserved_or_waking(facts, model, known[model])
     elif name in aliases:
         yield _unserved_alias(name, model, served)
     else:
@@ -138,6 +140,30 @@ def _known_models(facts: Facts) -> dict[str, list[str]]:
         ):
             instances.setdefault(model, []).append(instance_service(config.name))
     return {model: sorted(set(names)) for model, names in instances.items()}
+
+
+def _unserved_or_waking(facts: Facts, model: str, names: list[str]) -> Iterator[Finding]:
+    """Yield the finding for a model without a usable instance; none while an instance on demand starts as it should."""
+    waking = _waking(facts, names)
+    if not waking:
+        yield _unserved_model(facts, model, names)
+    elif all(entry["metadata"].get("restart_reason") for entry in waking.values()):
+        summary = f"model {model!r}: requests wait for {', '.join(waking)}, and get 503 when its wake_timeout is over"
+        finding = _unserved_model(facts, model, names)
+        yield dataclasses.replace(finding, summary=summary, evidence="its process has ended, and starts again")
+
+
+def _waking(facts: Facts, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return those of the instances for which requests wait, because they are on demand and start or stop."""
+    routed = facts.router.instances() if facts.router else {}
+    entries = {name: routed.get(name) or facts.registered_services().get(name, {}) for name in names}
+    return {
+        name: entry
+        for name, entry in entries.items()
+        if entry.get("metadata", {}).get("on_demand")
+        and entry.get("status") in RETURNING_STATUSES
+        and not entry.get("drained")
+    }
 
 
 def _unserved_model(facts: Facts, model: str, names: list[str]) -> Finding:

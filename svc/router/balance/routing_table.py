@@ -4,12 +4,11 @@ from collections.abc import Callable, Container, Iterable
 
 import msgspec
 
-from svc.protocol.service import ASLEEP
+from svc.protocol.service import ASLEEP, RETURNING_STATUSES
 from svc.router.balance.pool import Member, Pool
 from svc.router.balance.prefix_map import PrefixMap
 from svc.router.balance.target import Target, with_lost_memory
 
-RETURNING_STATUSES = ("starting", "stopping", "draining")  # statuses of an instance that is expected to run again
 WAKING_STATUSES = (ASLEEP, *RETURNING_STATUSES)  # statuses of an on-demand instance that a request may wait for
 
 

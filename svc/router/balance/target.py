@@ -6,10 +6,13 @@ from typing import Any
 import msgspec
 
 from svc.base.address import authority
+from svc.protocol.event import one_line
 from svc.protocol.service import AUTO_CONCURRENCY, CONTINUES, Service, babysitter_of, models_of, named_babysitter
 from svc.protocol.service_url import is_service_url, parse_service_url
 
 DEFAULT_WAKE_TIMEOUT, MAX_WAKE_TIMEOUT = 600.0, 86_400.0  # seconds, for registrations without a usable value
+
+MAX_REASON_CHARS = 300  # of a reason in a registration, which errors show
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +114,12 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         if isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and 0 < seconds <= MAX_WAKE_TIMEOUT:
             return float(seconds)
         return DEFAULT_WAKE_TIMEOUT
+
+    @property
+    def restart_reason(self) -> str:
+        """Why its last process ended, as one short line; empty if it has not been restarted."""
+        reason = self.metadata.get("restart_reason")
+        return one_line(reason[: 4 * MAX_REASON_CHARS])[:MAX_REASON_CHARS] if isinstance(reason, str) else ""
 
     def accepts_requests(self) -> bool:
         """Return whether the registration allows requests: the instance runs and is not drained."""

@@ -1,6 +1,7 @@
 """The errors for requests whose model no instance can serve: it is unknown, or known and down. Pure."""
 
 from collections.abc import Callable, Collection, Mapping
+from itertools import islice
 
 from svc.base.errors import NotFound, SvcError, Unavailable
 from svc.base.similar_names import abbreviated_list, similar_names
@@ -11,6 +12,7 @@ MODEL_DOWN_RETRY_SECONDS = 5  # a stopped or restarted instance may be back afte
 MODEL_MEMORY_SECONDS = 600.0
 MAX_REMEMBERED_MODELS = 10_000
 MAX_MODELS_SHOWN = 8
+MAX_FAILED_INSTANCES = 3  # whose failures an error shows
 # With `unknown_model_status = auto`, an unknown model is a 404 on these paths: Claude Code repeats a 503 for minutes,
 # whatever the headers say, and shows a 404 at once.
 PATHS_ANSWERED_404 = (b"/v1/messages", b"/messages", b"/v1/responses", b"/responses")
@@ -79,9 +81,19 @@ def unserved_error(
     if model is not None and model in table.asleep:
         return wakes.error(model, table.asleep[model])
     if model is None or model in table.models or departed.contains(model, now) or may_be_unlisted(table):
-        reason = wakes.reason(model)
+        reason = _failed_wakes(model, table) or wakes.reason(model)
         return ModelDown(f"{no_services(model)}: {reason}" if reason else no_services(model))
     return UnknownModel(model)
+
+
+def _failed_wakes(model: str | None, table: RoutingTable) -> str:
+    """Return why the on-demand instances of a model are not woken any more; empty if none has failed."""
+    failed = (
+        f"{target.name} has failed, and is not woken any more: {target.restart_reason or 'it did not start'}"
+        for target in table.targets
+        if target.is_on_demand and target.status == "failed" and model in target.models
+    )
+    return "; ".join(islice(failed, MAX_FAILED_INSTANCES))
 
 
 def hidden_error(model: str, table: RoutingTable) -> Unavailable:

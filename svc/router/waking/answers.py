@@ -10,8 +10,7 @@ import msgspec
 from svc.client.wake import MAX_ANSWER_BYTES
 from svc.protocol.event import one_line
 from svc.protocol.instance_names import instance_name
-
-MAX_REASON_CHARS = 300
+from svc.router.balance.target import MAX_REASON_CHARS
 
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 

@@ -16,7 +16,6 @@ from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import WakeState
 from svc.router.state import RouterState
-from svc.router.waking.answers import shown
 from svc.router.waking.babysitters import SILENT, Babysitters, Demand, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import ModelInstances, Need, instances_on_demand, need_of
@@ -37,10 +36,9 @@ RuleAt = Callable[[str, datetime], ModelRule]
 
 def _last_end(target: Target) -> str:
     """Return how the previous process of a starting instance ended; empty if there was none, or it is not starting."""
-    reason = target.metadata.get("restart_reason")
-    if target.status != "starting" or not isinstance(reason, str) or not reason:
+    if target.status != "starting" or not target.restart_reason:
         return ""
-    return f"{target.name} is starting; its process has ended before: {shown(reason)}"
+    return f"{target.name} is starting; its process has ended before: {target.restart_reason}"
 
 
 def spawn(work: Callable[[], None]) -> None:

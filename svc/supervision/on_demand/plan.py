@@ -157,11 +157,19 @@ def make_plan(host: Host) -> Plan:
 def _default_decision(instance: Instance) -> Decision:
     if must_sleep(instance):
         return Decision("release", "is put to sleep")
+    if _has_failed_in_vain(instance):
+        return Decision("release", f"nothing waits for it any more; {instance.failure}")
     if instance.is_wanted and instance.phase == "restarting":
         return Decision("wait", instance.failure or "it has ended and starts again")
     if instance.is_wanted and instance.phase == "stopping":
         return Decision("wait", "it is stopping")
     return Decision("stay")
+
+
+def _has_failed_in_vain(instance: Instance) -> bool:
+    """Return whether an instance on demand failed to load and would be restarted although nothing waits for it."""
+    is_restarting = instance.program.on_demand and instance.phase == "restarting" and bool(instance.failure)
+    return is_restarting and instance.facts is not None and not instance.is_wanted
 
 
 def _can_measure(candidate: Instance) -> bool:

@@ -9,6 +9,7 @@ from svc.supervision.on_demand.host import DEFAULT_LOAD_SECONDS, Instance, Phase
 from svc.supervision.on_demand.life import Life
 from svc.supervision.on_demand.plan import Decision
 from svc.supervision.on_demand.program import Program
+from svc.supervision.restart_limits import RESTART_NOTE
 
 FACTS_VALID_SECONDS = 5.0  # older facts mean that the babysitter is gone
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 10.0, 300.0  # before the next start of an instance that failed to load
@@ -39,7 +40,8 @@ class Record:
     wanted_since: float | None = None
     measuring_since: float | None = None
     load_seconds: float | None = None
-    failures: int = 0
+    failures: int = 0  # starts in a row that have failed; the restarts after a failed start do not count
+    retries: bool = False  # whether supervisord restarts it after a failed start
     failed_at: float = 0.0
     failure: str = ""
     releasing_for: str = ""
@@ -64,6 +66,7 @@ class Record:
             self.life = Life(process.pid, now)
         if self.life and self.life.mode == "awake" and now - self.life.since >= PROVEN_SECONDS:
             self.failures, self.failure = 0, ""
+        self.retries = (self.retries or failed) and process.state in ("running", "restarting")
         if process.state in ("stopped", "failed"):
             self.gpus = ()
         self.state = process.state
@@ -74,6 +77,7 @@ class Record:
         self.facts, self.facts_at = facts, now
         if self.life:
             self.load_seconds = self.life.report(facts, process.program.sleeps_running, now) or self.load_seconds
+            self.retries = self.retries and self.life.mode != "awake"
         if facts.gpus is not None:
             self.measuring_since = None
         instance = self.instance(process, now)
@@ -123,14 +127,14 @@ class Record:
             phase_seconds=now - self.life.since if self.life else 0.0,
             load_seconds=self._load_seconds(facts),
             pause_seconds=self._pause_seconds(now) if phase == "stopped" else 0.0,
-            failure=self.failure,
+            failure=self.failure if phase == "restarting" else self.failure.partition(RESTART_NOTE)[0],
             releasing_for=self.releasing_for,
             use_share=self.use_share,
             measuring_seconds=_elapsed(self.measuring_since, now),
         )
 
     def _fail(self, reason: str, now: float) -> None:
-        self.failures += 1
+        self.failures += not self.retries
         self.failed_at, self.failure = now, f"it failed to load: {reason}" if reason else "it failed to load"
 
     def _pause_seconds(self, now: float) -> float:

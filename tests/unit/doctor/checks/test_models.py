@@ -39,6 +39,20 @@ def test_a_model_without_a_healthy_instance_is_a_consequence():
     assert "a-server, b-server" in findings(**more)["model.m"].evidence
 
 
+@pytest.mark.parametrize("reason", ["Exited with code 3", ""])
+def test_requests_wait_for_an_instance_on_demand_that_starts(reason):
+    metadata = {**service("a", 8100)["metadata"], "on_demand": True, "restart_reason": reason}
+    starting = {"status": "starting", "metadata": metadata}
+    site = {
+        "router": router([routed("a", 8100, healthy=False, **starting)]),
+        "registries": [registry([service("a", 8100, is_healthy=False, **starting)])],
+        "settings": load_settings(flags={"router": {"aliases": ("gpt=m",)}}),
+    }
+    found = {key: finding.summary for key, finding in findings(**site).items() if key.startswith(("model.", "alias."))}
+    summary = "model 'm': requests wait for a-server, and get 503 when its wake_timeout is over"
+    assert found == ({"model.m": summary} if reason else {})
+
+
 def test_a_router_without_any_instance():
     configs = {name: sample_site.config(name, 8100, backend=MockBackend(models=())) for name in "ab"}
     assert "model." in findings(router=router([]), registries=[registry([])], configs=configs)

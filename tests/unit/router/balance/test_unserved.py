@@ -51,6 +51,14 @@ def test_a_model_that_is_down_or_may_come_is_worth_a_retry(model, targets):
     assert (failure.status, failure.headers()) == (503, {"Retry-After": "5"})
 
 
+def test_the_error_says_why_an_instance_on_demand_is_not_woken_any_more():
+    metadata = {"on_demand": True, "restart_reason": "Exited with\ncode 3"}
+    failure = error("m", target("a", "m", status="failed", metadata=metadata), target("b", "m", status="failed"))
+    assert failure.message == (
+        "No healthy services available for model 'm': a has failed, and is not woken any more: Exited with code 3"
+    )
+
+
 @pytest.mark.parametrize(
     "other", [target("b"), target("b", status="starting", drained=True), target("b", status="failed")]
 )

@@ -86,12 +86,41 @@ def test_a_load_that_went_well_ends_the_pause_after_earlier_failures(site, end, 
     assert site.report("a", "asleep", WANTED).action == action
 
 
+def test_restarts_after_a_failed_start_do_not_lengthen_the_pause(site):
+    for pause in (10, 20):
+        assert site.report("a", "asleep", WANTED).action == "start"
+        for number in (1, 2, 3):
+            site.becomes("a", "running", number)
+            site.report("a", "starting", WANTED)
+            site.becomes("a", "restarting", why=f"Exited with code 1; restart {number} of 9 in 1 s")
+            assert site.report("a", "starting", WANTED).reason.endswith(f"restart {number} of 9 in 1 s")
+        site.becomes("a", "stopped")
+        reason = site.report("a", "asleep", WANTED).reason
+        assert reason == f"it failed to load: Exited with code 1; another try in {pause} s"
+        site.now += pause + 1
+
+
 def test_an_instance_that_restarts_after_a_failed_load_gives_way_at_once(site):
     site.becomes("a", "running", 7)
     site.report("a", "starting")
     site.becomes("a", "restarting", why="Exited with code 1")
     site.report("b", "asleep", WANTED)
     assert site.report("a", "starting").action == "release"
+
+
+def test_an_instance_that_failed_to_load_restarts_only_as_long_as_it_is_wanted(site):
+    site.becomes("a", "running", 7)
+    site.report("a", "starting", WANTED)
+    site.becomes("a", "restarting", why="Exited with code 1")
+    assert site.report("a", "starting", WANTED).action == "wait"
+    decision = site.report("a", "starting")
+    assert (decision.action, "Exited with code 1" in decision.reason) == ("release", True)
+
+
+def test_an_instance_that_ends_while_it_serves_restarts_although_nothing_waits(site):
+    site.wakes("a", 7)
+    site.becomes("a", "restarting", why="Exited with code 1")
+    assert site.report("a", "starting").action == "stay"
 
 
 def test_an_instance_that_serves_is_not_taken_for_one_that_loads_when_its_babysitter_restarts(site):
