@@ -17,6 +17,7 @@ The table shows
     python ops/bench/on_demand.py
     python ops/bench/on_demand.py --requests 1000 --turns 20 --json build/on_demand.json
     python ops/bench/on_demand.py --real --load-seconds 1.5 --min-awake 3
+    python ops/bench/on_demand.py --real --load-seconds 1.5 --min-awake 3 --first-token 0.2 --only-kept
     python ops/bench/on_demand.py --llama-swap ./llama-swap --load-seconds 1.5 --hosts 1 --gpus 1 \\
         --gpu-memory 180000000000 --kept-share 0
 """
@@ -50,19 +51,20 @@ def figures(requests: Sequence[Request], outcome: Outcome, site: SiteSettings) -
     waits = sorted(wait for model, times in outcome.waits.items() if model != KEPT for wait in times)
     kept = sorted(outcome.waits[KEPT])
     waited = [wait for wait in waits if wait > SHORTEST_WAIT_SECONDS]
+    longest = waits[-1] if waits else 0.0
     wanted = [(request.at * site.load_seconds, request.model) for request in requests if request.model != KEPT]
     places = site.hosts * site.gpus * (site.gpu_memory // site.model_memory) - bool(kept)
     loads = len(outcome.loads)
-    best = fewest_loads(wanted, places, waits[-1], site.load_seconds)
+    best = fewest_loads(wanted, places, longest, site.load_seconds)
     return {
         "requests": len(requests),
         "loads": loads,
         "best": best,
-        "ratio": loads / best,
+        "ratio": loads / best if best else 1.0,
         "in_order": in_order_of_arrival(wanted, places),
         "waited": len(waited),
         "wait_mean": statistics.fmean(waited or [0.0]),
-        "wait_longest": waits[-1],
+        "wait_longest": longest,
         "kept_p99": kept[len(kept) * 99 // 100] if kept else 0.0,
         "out_of_memory": outcome.out_of_memory,
         "killed": outcome.killed_requests,
@@ -83,6 +85,8 @@ def main() -> int:
     options, trace, site = parse_arguments()
     requests = generate(trace)
     models = sorted({request.model for request in requests})
+    if options.only_kept:
+        requests = [request for request in requests if request.model == KEPT]
     if options.llama_swap:
         with llama_swap.running(options.llama_swap, site, models) as swap:
             outcome = serve(swap, requests, site.load_seconds)
@@ -106,6 +110,11 @@ def parse_arguments() -> tuple[argparse.Namespace, TraceSettings, SiteSettings]:
     )
     parser.add_argument(
         "--llama-swap", metavar="PROGRAM", help="on llama-swap with mocks; with --hosts 1 --gpus 1 --kept-share 0"
+    )
+    parser.add_argument(
+        "--only-kept",
+        action="store_true",
+        help="send only the requests for the model that is kept awake: its time alone",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures; times in seconds")
     _add(parser, "the trace; times in loads", TraceSettings)

@@ -17,7 +17,7 @@ from demand.trace import Request
 from svc.mock.gpu_state import GpuStateFile
 
 MOCK = "{python} -m svc.mock --name {model} --models {model} --port ${{PORT}} --gpu-memory {memory} --gpus 0 "
-FLAGS = "--gpu-state {state} --load-time {load} --tokens {tokens}"
+FLAGS = "--gpu-state {state} --load-time {load} --tokens {tokens} --first-token-delay {first_token}"
 
 
 class LlamaSwap:
@@ -53,7 +53,10 @@ class LlamaSwap:
 
     def _command(self, settings: SiteSettings, model: str) -> str:
         command = MOCK.format(python=sys.executable, model=model, memory=settings.model_memory)
-        return command + FLAGS.format(state=self.gpus.path, load=settings.load_seconds, tokens=TOKENS)
+        flags = FLAGS.format(
+            state=self.gpus.path, load=settings.load_seconds, tokens=TOKENS, first_token=settings.first_token
+        )
+        return command + flags
 
     def start(self, model: str) -> None:
         """Wait until it answers."""

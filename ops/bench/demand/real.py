@@ -40,7 +40,8 @@ continuation_probe = false
 [backend]
 type = "mock"
 models = ["{model}"]
-args = ["--gpu-memory", "{gigabytes}GB", "--gpu-state", "{state}", "--load-time", "{load}", "--tokens", "{tokens}"]
+args = ["--gpu-memory", "{gigabytes}GB", "--gpu-state", "{state}", "--load-time", "{load}", "--tokens", "{tokens}",
+        "--first-token-delay", "{first_token}"]
 """
 
 
@@ -101,6 +102,7 @@ class RealSite:
             state=self.gpus[number].path,
             load=settings.load_seconds,
             tokens=TOKENS,
+            first_token=settings.first_token,
         )
         (host / "config" / f"{model}-h{number + 1}.toml").write_text(text)
 

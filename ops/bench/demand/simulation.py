@@ -40,6 +40,7 @@ class SiteSettings:
     min_awake: float = 60.0
     stay_factor: float = 1.0
     parallel_loads: int = 1
+    first_token: float = 0.0  # until the first token of an engine that is awake; on real sites and llama-swap only
 
 
 @dataclass(slots=True)
