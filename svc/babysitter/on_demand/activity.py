@@ -12,11 +12,11 @@ from svc.babysitter.health_rules import UNKNOWN_LOAD, generated_between
 from svc.babysitter.load_metrics import parse_load
 
 READ_TIMEOUT_SECONDS = 2.0  # short, because a babysitter that does not report every 5 seconds counts as gone
-MIN_AGE_SECONDS = 1.0  # of a reading that is no page of metrics: each would be a request to llama.cpp or to the router
+MIN_AGE_SECONDS = 1.0  # without metrics of the engine, each reading is a request to llama.cpp's /slots or to the router
 
 
 class Activity:
-    """Reads the requests in flight from the engine, or else from the router. Call `read` again and again while it runs.
+    """Counts the requests in flight by the engine's metrics, or else the router's: call `read` again and again.
 
     `probes` returns the number of probes that the babysitter has sent, and whether one is in flight.
     """
@@ -35,18 +35,18 @@ class Activity:
 
     @property
     def idle_seconds(self) -> float:
-        """Return for how long no request has been noticed."""
+        """Return the seconds since a reading last showed a request."""
         return self._clock() - self._last_active
 
     def restart(self) -> None:
-        """Forget the last reading, because another process runs, or none."""
+        """Forget the last reading, because the process has started or ended; the idle time begins anew."""
         self._load, self._last_active, self.in_flight = UNKNOWN_LOAD, self._clock(), None
         self._read_at = float("-inf")
 
     def read(self, max_age: float = 0.0) -> int | None:
         """Return the number of requests in flight, or None if neither the engine nor the router reports it in time.
 
-        The engine's metrics may be `max_age` seconds old; with 0, the reading is new in any case.
+        The engine's metrics may be `max_age` seconds old, other sources MIN_AGE_SECONDS; with 0, all are read anew.
         """
         is_page = self._load.source == "engine"
         if max_age and not is_page and self._clock() - self._read_at < max(max_age, MIN_AGE_SECONDS):

@@ -1,4 +1,4 @@
-"""Builds the parts of an instance that supervisord runs and that is on demand or has GPUs."""
+"""Builds the babysitter's parts for an instance on demand or with GPUs, if supervisord runs the instance."""
 
 import logging
 import time
@@ -32,9 +32,9 @@ Check = Callable[[str, float], Readiness]
 
 
 class Assembly:
-    """The parts that the monitor of an instance needs, from which `build` makes the loop.
+    """The parts that exist before the monitor, because it needs them; `build` then makes the loop.
 
-    `directory` has the state of the site. `request` sends a request to the engine, which answers at one of `urls`.
+    `directory` is the site's state directory. `request` sends a request to the engine, which answers at one of `urls`.
     """
 
     def __init__(self, config: InstanceConfig, directory: Path, urls: Sequence[str], request: Request) -> None:
@@ -48,7 +48,7 @@ class Assembly:
 
     @property
     def models(self) -> list[dict[str, Any]]:
-        """The models that an instance on demand has once it runs; [] for others."""
+        """The models that the instance will probably have when it runs; [] for one that is not on demand."""
         return list(expected_models(self.config, self._last)) if self.config.on_demand else []
 
     def check(self, check: Check) -> Check:
@@ -70,7 +70,10 @@ class Assembly:
         look: Callable[[], None],
         ring: Callable[[], None],
     ) -> OnDemand:
-        """Return the loop of the instance that the supervisord at `server_url` runs."""
+        """Return the loop of the instance, which the supervisord at `server_url` runs.
+
+        The other arguments are described in `FactCollector` and `Effects`.
+        """
         program, supervisord = server_program(self.config.name), SupervisordClient(server_url)
         effects = Effects(lambda: supervisord.stop(program, wait=False), look, self._keep_models, ring)
 

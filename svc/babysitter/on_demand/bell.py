@@ -1,8 +1,8 @@
 """A bell for the babysitters of a site: one of them touches a file, and the others begin a round at once.
 
-Without the bell, an instance that has to give way, or whose turn it is, would get its order only in its next regular
-round. The kernel's inotify reports the touch, so waiting for it costs nothing. If inotify does not work, there are only
-the regular rounds.
+The extension can give an order only as the answer to a report. Without the bell, an instance that has to give way, or
+that may start, would get its order only after its next regular report. The kernel's inotify reports the touch, so
+waiting for it costs nothing. If inotify does not work, there are only the regular rounds.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 FILE_NAME = "on_demand.bell"
 IN_ATTRIB = 0x4  # inotify's event for a changed time of modification
 EVENT_BYTES = 4096
-WAIT_SECONDS = 30.0  # after this time the file is watched anew, in case it was replaced
+WAIT_SECONDS = 30.0  # after this time, the watch of the file begins anew, in case the file was replaced
 PAUSE_SECONDS = 0.05  # between two reactions
 
 
@@ -33,7 +33,7 @@ class Bell:
         self._descriptor = -1
 
     def ring(self) -> None:
-        """Have all babysitters of the site begin a round."""
+        """Have all babysitters of the site begin a round at once."""
         with contextlib.suppress(OSError):
             os.utime(self._path)
 

@@ -52,7 +52,7 @@ class Demands:
         self._leases: dict[str, Lease] = {}
 
     def renew(self, request: WakeRequest) -> None:
-        """Replace what the sender has sent before, if the request has a new value for it."""
+        """Replace the sender's earlier values by those that the request contains."""
         now = self._clock()
         lease = self._leases.pop(request.by, Lease())
         if request.waiting is not None:
@@ -67,7 +67,7 @@ class Demands:
         self._leases[request.by] = lease
 
     def current(self) -> Demand | None:
-        """Return the number of waiting requests, the age of the oldest and the longest hold; None without a demand."""
+        """Return the demands of all senders as one; None without a demand."""
         now = self._clock()
         self._forget_ended(now)
         leases = self._leases.values()

@@ -47,7 +47,10 @@ class EngineSleep:
             threading.Thread(target=self._run, args=(action, done), name=f"engine {action}", daemon=True).start()
 
     def before(self, check: Callable[[str, float], Readiness]) -> Callable[[str, float], Readiness]:
-        """Return a check that skips `check` while the engine sleeps or wakes up: it lists its models even then."""
+        """Return a check like `check` that reports an engine as not ready while it sleeps or wakes up.
+
+        `check` alone does not notice this, because the engine lists its models even then.
+        """
 
         def checked(url: str, timeout: float) -> Readiness:
             if self.busy == WAKE:
@@ -65,7 +68,10 @@ class EngineSleep:
             done(problem)
 
     def _send(self, action: str) -> str:
-        """Send the request; return the problem, or "" if the engine is now in the right state, whatever it answered."""
+        """Send the request. Return "" if the engine then is in the requested state, even if it has answered an error.
+
+        Otherwise return the problem.
+        """
         deadline, status, body = monotonic() + self._timeout, 0, ""
         for url in self.urls:
             remaining = deadline - monotonic()

@@ -11,16 +11,18 @@ from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.config.instance.model import InstanceConfig
 from svc.supervision.on_demand.facts import Demand, Facts
 
+# How old the metrics may be from which the requests in flight are read. The limit is lower for a busy instance, because
+# another one may wait until it is idle.
 MAX_BUSY_LOAD_AGE_SECONDS = 0.4
-MAX_IDLE_LOAD_AGE_SECONDS = 2.0  # of the reading of an idle instance; others may wait for a busy one
+MAX_IDLE_LOAD_AGE_SECONDS = 2.0
 SERVING_STATES = (LifecycleState.RUNNING, LifecycleState.RELEASING, LifecycleState.HUNG)
 BY_OPERATOR = "put to sleep by an operator"
 
 
 class FactCollector:
-    """Keeps what routers and operators want of the instance, and collects its facts.
+    """Records what routers and operators want of the instance, and collects the facts about it.
 
-    `is_draining_known` returns whether the registry knows that the instance drains.
+    `is_draining_known` returns whether the registry knows that the instance is draining.
     """
 
     def __init__(
@@ -36,15 +38,15 @@ class FactCollector:
         self.activity = activity
         self.history = history
         self.demands = Demands(clock)
-        self.sleep_wish = ""  # why the instance is to sleep, other than to make room
-        self.knows_draining = False  # whether the registry knew of the drain before the last reading of the requests
+        self.sleep_wish = ""  # why the instance is to be put to sleep even if it need not make room; "": it is not
+        self.knows_draining = False  # whether the registry knew of the drain when the requests were last read
         self.idle_seconds = 0.0  # at the last collection; 0 unless the instance runs
         self._memory = memory
         self._is_draining_known = is_draining_known
         self._process_stage: int | None = None
 
     def wake(self, request: WakeRequest) -> None:
-        """Note a demand. A demand to stay awake ends the wish to put the instance to sleep."""
+        """Record a demand. A demand to stay awake ends the wish to put the instance to sleep."""
         if request.waiting is None and request.hold is None:  # sent by hand: stay awake for some time after the wake
             request = WakeRequest(hold=self.config.wake_timeout, by=request.by)
         if request.hold:
@@ -52,18 +54,19 @@ class FactCollector:
         self.demands.renew(request)
 
     def sleep(self) -> None:
-        """Note an operator's wish to put the instance to sleep."""
+        """Record an operator's wish to put the instance to sleep."""
         self.demands.clear()
         self.sleep_wish = BY_OPERATOR
 
     def collect(self, snapshot: InstanceSnapshot) -> Facts:
-        """Return the facts about the instance in the state of the snapshot. This reads the engine's requests."""
+        """Read the number of requests from the engine; return the facts about the instance in the snapshot's state."""
         if snapshot.process_stage != self._process_stage:
             self._process_stage = snapshot.process_stage
             self.activity.restart()
         state, demand = snapshot.state, self.demands.current()
         self.knows_draining = state is LifecycleState.RELEASING and self._is_draining_known()
-        # Nothing is known of an engine that is not ready: it may hang with requests from before this babysitter.
+        # The requests of an engine that is not ready are unknown: it may hang, with requests that it got before this
+        # babysitter started.
         in_flight: int | None = None if state is LifecycleState.STARTING else 0
         if state in SERVING_STATES and self.config.on_demand:
             max_age = MAX_BUSY_LOAD_AGE_SECONDS if self.activity.in_flight else MAX_IDLE_LOAD_AGE_SECONDS
@@ -96,7 +99,7 @@ class FactCollector:
 
 
 def describe_demand(demand: Demand | None) -> str:
-    """Return the reason of a demand for people; "" without a demand."""
+    """Return a text on why the instance is wanted; "" without a demand."""
     if demand is None:
         return ""
     if not demand.waiting:

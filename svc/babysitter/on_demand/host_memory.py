@@ -16,7 +16,7 @@ RETRY_SECONDS = 30.0  # a tool that failed is tried again after this time
 
 
 def memory_tool(tool: VendorTool) -> VendorTool:
-    """Return the tool with only those queries that report memory, because a candidate waits for the reading."""
+    """Return the tool with only its first query, which reports memory, because an instance waits for the reading."""
     optional = [""] * (len(tool.queries) - 1)
     return tool._replace(queries=tool.queries[:1], parse=lambda outputs: tool.parse([outputs[0], *optional]))
 
@@ -27,7 +27,7 @@ def is_tool_installed() -> bool:
 
 
 class Reading:
-    """A reading of the GPUs in the background."""
+    """A reading of the GPUs in a thread. `done` is set at its end, and `gpus` is the result."""
 
     def __init__(self, read: Callable[[], HostGpus | None]) -> None:
         self.done = threading.Event()
@@ -60,10 +60,13 @@ class HostMemory:
         self._problem = ""
         self._installed = False
         self._looked_at = float("-inf")
-        self._reading: Reading | None = None  # has begun, and its result was not returned yet
+        self._reading: Reading | None = None  # the reading whose result was not returned yet
 
     def has_tool(self) -> bool:
-        """Return whether the memory can be measured, as far as is known. A tool is looked for every 30 seconds."""
+        """Return whether a tool is installed and has not failed in the last RETRY_SECONDS.
+
+        A new tool is found within RETRY_SECONDS.
+        """
         now = self._clock()
         if now >= self._looked_at + RETRY_SECONDS:
             self._installed, self._looked_at = self._is_installed(), now

@@ -18,7 +18,7 @@ MAX_LOAD_SECONDS = 10.0**6
 
 
 class LastLife(msgspec.Struct, frozen=True):
-    """What is kept of an instance's last life. `command` is a digest of the command that it had then."""
+    """What is kept of an instance's last run. `command` is a digest of the command that it was started with."""
 
     models: tuple[dict[str, Any], ...] = ()
     load_seconds: Annotated[float, msgspec.Meta(ge=0, le=MAX_LOAD_SECONDS)] | None = None
@@ -27,14 +27,14 @@ class LastLife(msgspec.Struct, frozen=True):
 
 @dataclasses.dataclass(slots=True)
 class LastModelsFile:
-    """The file at `path`. Any content is possible: a disk may have been full, or a user may have edited it."""
+    """The file at `path`. Its content is checked, because a disk may have been full, or a user may have edited it."""
 
     path: Path
     _last: LastLife | None = None  # what the file contains, if this process has read or written it
     _problem: str = ""
 
     def read(self) -> LastLife:
-        """Return the content of the file; an empty one, with one line in the log, if it cannot be used."""
+        """Return the content of the file. If it cannot be used, log why and return an empty LastLife."""
         try:
             life = msgspec.json.decode(self._content(), type=LastLife)
             valid = [model for model in life.models if is_model_id(model.get("id"))]
@@ -52,7 +52,7 @@ class LastModelsFile:
         """Replace the file if its content differs; log the first of equal failures."""
         if life == self._last:
             return
-        self._last = life  # after a failure, too: the next change is written again
+        self._last = life  # set even if the write fails: only a change leads to another try
         problem = ""
         try:
             private_files.make_directory(self.path.parent)

@@ -29,7 +29,7 @@ QUIET_INTERVAL_SECONDS = 2.0  # while the instance does not run and has no deman
 WAIT_INTERVAL_SECONDS = 0.2
 STEP_INTERVAL_SECONDS = 0.1  # between two steps of a short drain, and between two measurements
 SHORT_DRAIN_SECONDS = 2.0
-WITHDRAWAL_SECONDS = 0.5  # an order `release` is void if no other follows in this time; the extension may measure first
+WITHDRAWAL_SECONDS = 0.5  # a drain ends if no order `release` comes for so long; one round may get another order
 MAX_OFFER_AGE_SECONDS = 0.2
 ORDER_TIMEOUT_SECONDS = 5.0  # an instance that gives way serves again after this time without an order
 UNREPORTED_STATES = (LifecycleState.UNSEEN, LifecycleState.GONE)
@@ -47,7 +47,7 @@ class Extension(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Effects:
-    """What the loop does beyond the extension's methods. `look` has the babysitter look at the process at once.
+    """What the loop does besides calls of the extension. `look` has the babysitter poll the process at once.
 
     `keep_models` writes the models to a file, for the time after the instance has fallen asleep. `ring` has the
     babysitters of the site begin a round.
@@ -62,7 +62,8 @@ class Effects:
 class OnDemand:
     """Call `run_round` again and again; it returns the seconds until the next round.
 
-    `engine` puts the engine itself to sleep; None for an instance whose program is stopped. `clock` is monotonic.
+    `engine` puts the engine to sleep and wakes it; None if the instance sleeps by the end of its program. `clock` is
+    monotonic.
     """
 
     def __init__(
@@ -92,8 +93,8 @@ class OnDemand:
         self._released_at = float("-inf")  # when the last order `release` arrived
         self._has_process = False
         self._reported_status = ""  # in the last report that was answered
-        self._sleep_began = float("-inf")  # when the last step to sleep was taken that cannot be undone
-        self._offer: tuple[float, Offer] | None = None  # the last offer, after the time at which it was made
+        self._sleep_began = float("-inf")  # when the instance was last stopped or put to sleep, after its drain
+        self._offer: tuple[float, Offer] | None = None  # the last offer, and when it was made
         self._offer_lock = threading.Lock()
 
     @property
@@ -188,7 +189,7 @@ class OnDemand:
         self.order, self.problem, self._ordered_at = order, "", self._clock()
 
     def _carry_out(self, order: Order, facts: Facts, snapshot: InstanceSnapshot) -> float:
-        """Carry out an order for the facts of `snapshot`; return the seconds until the next round."""
+        """Carry out an order that was given for these facts; return the seconds until the next round."""
         if order.action == "release":
             return self._make_room(order, facts, snapshot)
         if self._clock() - self._released_at < WITHDRAWAL_SECONDS and snapshot.state is LifecycleState.RELEASING:
@@ -206,7 +207,7 @@ class OnDemand:
         return QUIET_INTERVAL_SECONDS if is_quiet or not self.config.on_demand else INTERVAL_SECONDS
 
     def _make_room(self, order: Order, facts: Facts, snapshot: InstanceSnapshot) -> float:
-        """Take the next step of an instance that gives way: drain; when nothing is in flight, sleep."""
+        """Take the next step of an instance that gives way: drain it, or put it to sleep if nothing is in flight."""
         self._released_at = now = self._clock()
         if snapshot.state is LifecycleState.RUNNING:
             self.history.expect_sleep(self.facts.sleep_wish or order.reason)
@@ -229,7 +230,7 @@ class OnDemand:
             self.engine.begin(SLEEP, lambda problem: self._slept(problem, snapshot.process_stage))
 
     def _slept(self, problem: str, process_stage: int) -> None:
-        """Note that the engine sleeps. If it cannot, stop its program: others wait for the memory of its GPUs."""
+        """Record that the engine sleeps. If it cannot, stop its program, because others wait for its memory."""
         if not problem:
             self.monitor.apply(LifecycleEvent.SLEEPS, process_stage)
         elif self.monitor.snapshot.process_stage == process_stage:
@@ -247,13 +248,13 @@ class OnDemand:
         )
 
     def _woke(self, problem: str, process_stage: int) -> None:
-        """Look at the engine that was woken. If it did not wake, stop its program: the next demand starts it anew."""
+        """Check the engine that was woken. If it did not wake, stop its program, so that the next demand starts it."""
         if problem and self.monitor.snapshot.process_stage == process_stage:
             self._stop(f"its engine does not wake up: {problem}")
         self._effects.look()
 
     def _serve_again(self, snapshot: InstanceSnapshot) -> None:
-        """End the drain of an instance that need not give way any more."""
+        """End the drain of an instance that need not give way any more, unless it is already falling asleep."""
         if snapshot.state is LifecycleState.RELEASING and not self._falls_asleep(self._clock()):
             self.monitor.apply(LifecycleEvent.KEPT, snapshot.process_stage)
             self._release = None

@@ -16,12 +16,12 @@ def command_digest(config: InstanceConfig) -> str:
 
 
 def expected_models(config: InstanceConfig, last: LastLife) -> tuple[dict[str, Any], ...]:
-    """Return the models that the instance has once it runs, as far as they can be known.
+    """Return the models that the instance will probably have when it runs: the first of these that exist.
 
-    1. Models in the TOML's metadata are always those of the instance.
-    2. Otherwise it has the models of its last life, if that had the same command.
-    3. Otherwise it has the models that the command names.
-    4. If the command names none, it has the models of its last life, whatever its command was then.
+    1. The models that the TOML lists.
+    2. The models of its last run, if that had the same command.
+    3. The models that its command names.
+    4. The models of its last run, with whatever command.
     """
     if config.models:
         return _objects(config.models, config)

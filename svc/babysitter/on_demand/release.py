@@ -45,7 +45,7 @@ class Release:
         return self._idle_readings >= MIN_IDLE_READINGS and now - self._idle_since >= SETTLE_SECONDS
 
     def waits_for(self, accepted: bool, in_flight: int | None) -> str:
-        """Return what delays the sleep, for people."""
+        """Return a text on what delays the sleep."""
         if not accepted:
             return "waits until the registry knows that it drains"
         if in_flight is None:

@@ -19,7 +19,7 @@ LOAD_DIGITS = 1
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SleepChange:
-    """The last time that the instance woke or slept."""
+    """The last time that the instance woke up or fell asleep."""
 
     reason: str
     seconds: float | None  # how long it took; None: not known, because it began before the babysitter
@@ -30,9 +30,10 @@ class SleepChange:
 
 
 class SleepHistory:
-    """Call `observe` with each event of the lifecycle, in their order.
+    """Records loads and sleeps: call `observe` with each event of the lifecycle, in order.
 
-    `clock` is monotonic and `now` returns Unix seconds. `load_seconds` is what an earlier babysitter has measured.
+    `clock` is monotonic, and `now` returns Unix seconds. `load_seconds` is the duration of the last load as an earlier
+    babysitter has measured it.
     """
 
     def __init__(
@@ -53,15 +54,15 @@ class SleepHistory:
         self._sleep_reason = self._wake_reason = ""
 
     def expect_sleep(self, reason: str) -> None:
-        """Note why the instance is being put to sleep."""
+        """Record why the instance is being put to sleep."""
         self._sleep_reason = reason
 
     def expect_wake(self, reason: str) -> None:
-        """Note why the instance is to be woken."""
+        """Record why the instance is to be woken."""
         self._wake_reason = reason
 
     def observe(self, before: LifecycleState, event: LifecycleEvent, after: LifecycleState) -> None:
-        """Measure loads, and note an event for the registry if the instance fell asleep or has woken."""
+        """Measure loads, and add an event for the registry if the instance has fallen asleep or has woken."""
         now = self._clock()
         if event in (LifecycleEvent.SPAWNED, LifecycleEvent.WAKES):
             self._loading_since = None if before is LifecycleState.UNSEEN else now
