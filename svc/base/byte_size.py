@@ -27,3 +27,9 @@ def size_text(size: int) -> str:
         if size >= UNITS[unit]:
             return f"{size / UNITS[unit]:.3g} {unit}" if size < 1000 * UNITS[unit] else f"{size // UNITS[unit]} {unit}"
     return f"{size} bytes"
+
+
+def gigabytes(size: int) -> str:
+    """Return a number of bytes in GB as a narrow column shows it, without the unit: "38", or "9.5" if it is small."""
+    number = size / UNITS["GB"]
+    return f"{number:.0f}" if number >= 9.95 else f"{number:.1f}".removesuffix(".0")

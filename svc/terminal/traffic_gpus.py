@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
+from svc.base.byte_size import gigabytes
 from svc.protocol.gpu_use import GpuUse, HostUse
 from svc.terminal.table import TableRow, crop, table_blocks
 
@@ -12,7 +13,6 @@ OPTIONAL_COLUMNS = ("POWER", "TEMP")  # dropped in this order on a narrow termin
 BAR_COLUMNS = 10
 MIN_HOLDER_COLUMNS = 12
 COLUMNS_BESIDE_HOLDERS = 62  # width of the other columns, for a host with a short name
-GB = 1e9  # decimal, as in gpu_memory
 
 
 def gpu_lines(hosts: Mapping[str, HostUse], width: int, height: int | None = None) -> list[Text]:
@@ -69,17 +69,13 @@ def _row(name: str, uses: Sequence[GpuUse], text: str, width: int) -> TableRow:
 
 def _memory(used: int, total: int) -> str:
     if not total:
-        return f"{_gigabytes(used)} GB"
+        return f"{gigabytes(used)} GB"
     filled = min(BAR_COLUMNS, round(BAR_COLUMNS * used / total))
-    return f"{'█' * filled}{'░' * (BAR_COLUMNS - filled)} {_gigabytes(used)} of {_gigabytes(total)} GB"
+    return f"{'█' * filled}{'░' * (BAR_COLUMNS - filled)} {gigabytes(used)} of {gigabytes(total)} GB"
 
 
 def _amount(name: str, memory: int | None) -> str:
-    return name if memory is None else f"{name} {_gigabytes(memory)} GB"
-
-
-def _gigabytes(size: int) -> str:
-    return f"{size / GB:.0f}" if size >= 9.95 * GB else f"{size / GB:.1f}".removesuffix(".0")
+    return name if memory is None else f"{name} {gigabytes(memory)} GB"
 
 
 def _cut(text: str, width: int) -> str:

@@ -49,7 +49,7 @@ def test_an_operator_wakes_changes_and_puts_to_sleep(site, environ):
     assert site.chat("a").ok
     reason = site.refused("wake", "two", "--wait", "--timeout", "3s")
     assert "two: not awake after 3 s: asleep: needs 50 GB on 1 GPU" in reason
-    assert "held by one (held awake)" in reason
+    assert "held by one (kept awake)" in reason
 
     for name in ("one", "two"):
         edit(site, name, "'--load-time', '1'", "'--load-time', '0.5'")

@@ -19,7 +19,7 @@ SILENT = "its babysitter does not answer"
 NO_KEY = "its babysitter wants the API key of the instance; name it in the router's upstream_keys_file"
 
 Send = Callable[..., tuple[int, bytes]]
-Demand = tuple[Target, dict[str, Any]]  # an instance, and the fields of the demand
+AddressedDemand = tuple[Target, dict[str, Any]]  # an instance, and the fields of the demand
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -41,7 +41,7 @@ class Babysitters:
         answers = self._send_all({target.name: partial(self._send, wake.ask, target) for target in targets})
         return {name: read_offer(*answer, name) for name, answer in answers.items()}
 
-    def demand(self, demands: Iterable[Demand]) -> dict[str, Acceptance | Refusal]:
+    def demand(self, demands: Iterable[AddressedDemand]) -> dict[str, Acceptance | Refusal]:
         """Send the demands in parallel, and return what the babysitter of each instance answers."""
         calls = {target.name: partial(self._send, wake.demand, target, fields) for target, fields in demands}
         return {name: _acceptance(*answer) for name, answer in self._send_all(calls).items()}

@@ -25,12 +25,12 @@ class Need(msgspec.Struct, frozen=True):
     """What a model needs now."""
 
     more: int = 0  # number of sleeping instances to wake
-    more_held: int = 0  # number of these that are then kept awake
+    more_kept_awake: int = 0  # number of these that are then kept awake
     demanded: tuple[Target, ...] = ()  # awake or starting instances that get a demand because requests wait
-    held: tuple[Target, ...] = ()  # awake or starting instances that are kept awake
+    kept_awake: tuple[Target, ...] = ()  # awake or starting instances that are kept awake
 
     def __bool__(self) -> bool:
-        return bool(self.more or self.demanded or self.held)
+        return bool(self.more or self.demanded or self.kept_awake)
 
 
 NO_NEED = Need()
@@ -77,6 +77,6 @@ def need_of(instances: ModelInstances, waiting: int, oldest: float, unchanged: f
         wanted = max(wanted, awake + 1)
     more = max(0, min(wanted, max(rule.awake_max, rule.awake_min)) - awake)
     present = (*instances.awake, *instances.starting)
-    held = present[: max(0, rule.awake_min - instances.permanent)]
-    more_held = max(0, rule.awake_min - awake)
-    return Need(min(more, len(instances.asleep)), more_held, present if waiting else (), held)
+    kept_awake = present[: max(0, rule.awake_min - instances.permanent)]
+    more_kept_awake = max(0, rule.awake_min - awake)
+    return Need(min(more, len(instances.asleep)), more_kept_awake, present if waiting else (), kept_awake)

@@ -16,7 +16,7 @@ from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import WakeState
 from svc.router.state import RouterState
-from svc.router.waking.babysitters import SILENT, Babysitters, Demand, Refusal
+from svc.router.waking.babysitters import SILENT, AddressedDemand, Babysitters, Refusal
 from svc.router.waking.choice import choose, why_impossible
 from svc.router.waking.need import ModelInstances, Need, instances_on_demand, need_of
 
@@ -146,11 +146,12 @@ class Waker:
         self._choose(model, wake, instances, need, waiting)
         by_name = {target.name: target for target in instances.asleep}
         chosen = [by_name[name] for name in wake.chosen if name in by_name]
-        held = {target.name for target in (*need.held, *chosen[: need.more_held])}
+        kept_awake = {target.name for target in (*need.kept_awake, *chosen[: need.more_kept_awake])}
         fields = {"waiting": waiting, "oldest": round(seconds, 3), "by": self._state.event_reporter.source}
-        recipients = {target.name: target for target in (*chosen, *need.demanded, *need.held)}
+        recipients = {target.name: target for target in (*chosen, *need.demanded, *need.kept_awake)}
         demands = [
-            (target, fields | ({"hold": HOLD_SECONDS} if name in held else {})) for name, target in recipients.items()
+            (target, fields | ({"hold": HOLD_SECONDS} if name in kept_awake else {}))
+            for name, target in recipients.items()
         ]
         if demands:
             self._send(wake, demands, {target.name for target in chosen})
@@ -190,7 +191,7 @@ class Waker:
         self._state.event_reporter.add("wake", name, cause)
         log.info("%s is woken: %s", name, cause)
 
-    def _send(self, wake: ModelWake, demands: list[Demand], chosen: set[str]) -> None:
+    def _send(self, wake: ModelWake, demands: list[AddressedDemand], chosen: set[str]) -> None:
         """Send the demands, and note why some of the instances are not awake yet."""
         answers = self._babysitters.demand(demands)
         reasons = []

@@ -65,8 +65,3 @@ def held(program: Program, total: int | None) -> int:
 def needed(program: Program, total: int | None) -> int:
     """Return the bytes that must be free, as measured, on a GPU with `total` bytes when a program starts."""
     return 1 if total is None else program.memory or int(total * WHOLE_GPU_SHARE)
-
-
-def gigabytes(memory: int) -> str:
-    """Return a size as people write it: "38 GB", "0.5 GB"."""
-    return f"{memory / 1e9:.0f} GB" if memory >= 1e11 else f"{memory / 1e9:.3g} GB"

@@ -6,7 +6,7 @@ from svc.supervision.on_demand.memory import Room
 from svc.supervision.on_demand.placement import Placer
 from svc.supervision.on_demand.plan import candidates, depends_on_old_reading
 from svc.supervision.on_demand.record import MIN_PAUSE_SECONDS
-from svc.supervision.on_demand.victims import Readiness, stay_seconds
+from svc.supervision.on_demand.victims import Timing, stay_seconds
 
 # An older one does not make a wake impossible. A candidate has a new one made more often, so that an offer can be
 # refused while requests wait.
@@ -36,7 +36,7 @@ def make_offer(host: Host, name: str) -> Offer:
         room.add(earlier, place.gpus)
         ready_in += earlier.load_seconds
     place = Placer(host, room, instance).place()
-    if place.readiness == Readiness.NEVER:
+    if place.timing == Timing.NEVER:
         is_known = host.measured and not depends_on_old_reading(host, place, READING_VALID_SECONDS)
         if instance.facts and instance.facts.has_tool and not is_known:
             return Offer(True, False, seconds=ready_in + instance.load_seconds, reason="reads the memory of the GPUs")
@@ -63,7 +63,7 @@ def _may_fit_later(host: Host, instance: Instance) -> bool:
     for other in host.instances.values():
         if other.program.on_demand and not other.program.keep:
             room.remove(other)
-    return Placer(host, room, instance).place().readiness < Readiness.NEVER
+    return Placer(host, room, instance).place().timing < Timing.NEVER
 
 
 def _seconds_until_loads_end(host: Host) -> float:

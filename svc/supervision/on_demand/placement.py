@@ -5,9 +5,10 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
+from svc.base.byte_size import size_text
 from svc.supervision.on_demand.host import Host, Instance
-from svc.supervision.on_demand.memory import Room, gigabytes, held
-from svc.supervision.on_demand.victims import Answer, Readiness, gives_way, preference
+from svc.supervision.on_demand.memory import Room, held
+from svc.supervision.on_demand.victims import Answer, Timing, gives_way, preference
 
 MAX_NAMED_HOLDERS = 4  # maximum number of instances that a reason names as holders of a GPU's memory
 MIN_NAMED_BYTES = 100 * 10**6  # less memory of other processes is not named: drivers keep some, and tools round
@@ -17,13 +18,13 @@ MIN_NAMED_BYTES = 100 * 10**6  # less memory of other processes is not named: dr
 class Placement:
     """The GPUs for an instance, and the `victims`: the instances that have to give way to it there.
 
-    `readiness` is that of the victim that gives way last; LEAVING without victims. With NEVER, there are no such GPUs,
+    `timing` is that of the victim that gives way last; LEAVING without victims. With NEVER, there are no such GPUs,
     and `reason` says what is missing. With LATER, it says what is waited for.
     """
 
     gpus: tuple[int, ...]
     victims: tuple[Instance, ...]
-    readiness: Readiness
+    timing: Timing
     reason: str = ""
 
 
@@ -40,7 +41,7 @@ class Placer:
         """Return the best placement: with the victims that give way soonest, then the fewest, then the tightest fit."""
         program = self.candidate.program
         if not program.has_resources:
-            return Placement((), (), Readiness.LEAVING)
+            return Placement((), (), Timing.LEAVING)
         gpus = self.candidate.gpus or program.gpus
         if missing := [gpu for gpu in gpus if self.host.measured and gpu not in self.host.gpus]:
             return self._impossible(f"GPU {missing[0]} is not there: {self.host.name} has {_list(self.host.gpus)}")
@@ -75,11 +76,11 @@ class Placer:
         return tuple(sorted(gpus)), victims
 
     def _cost(self, gpu: int, victims: list[Instance]) -> tuple[Any, ...]:
-        readiness = max((self._answer(v).readiness for v in victims), default=Readiness.LEAVING)
-        active = [v for v in victims if self._answer(v).readiness > Readiness.LEAVING]
+        timing = max((self._answer(v).timing for v in victims), default=Timing.LEAVING)
+        active = [v for v in victims if self._answer(v).timing > Timing.LEAVING]
         preferences = tuple(sorted(map(self._preference, active)))
         released = sum(held(v.program, self.room.total(gpu)) for v in victims)
-        return (readiness, len(active), preferences, released - self.room.shortfall(self.candidate.program, gpu))
+        return (timing, len(active), preferences, released - self.room.shortfall(self.candidate.program, gpu))
 
     def _victims_on(self, gpu: int, chosen: Iterable[Instance]) -> list[Instance] | None:
         """Return the victims that a GPU needs besides those in `chosen`.
@@ -93,14 +94,14 @@ class Placer:
         shortfall -= sum(held(holders[name].program, total) for name in names if name in holders)
         if shortfall <= 0:
             return []
-        willing = [h for h in holders.values() if h.name not in names and self._answer(h).readiness < Readiness.NEVER]
+        willing = [h for h in holders.values() if h.name not in names and self._answer(h).timing < Timing.NEVER]
         willing.sort(key=self._preference)
         sizes = [held(victim.program, total) for victim in willing]
         for number, released in enumerate(itertools.accumulate(sizes), start=1):
             if released >= shortfall:
-                readiness = self._answer(willing[number - 1]).readiness
+                timing = self._answer(willing[number - 1]).timing
                 alone = (v for v, size in zip(willing, sizes, strict=True) if size >= shortfall)
-                single = next((v for v in alone if self._answer(v).readiness <= readiness), None)
+                single = next((v for v in alone if self._answer(v).timing <= timing), None)
                 return [single] if single else willing[:number]
         return None
 
@@ -114,15 +115,15 @@ class Placer:
         return tuple(needed)
 
     def _placement(self, gpus: tuple[int, ...], victims: tuple[Instance, ...]) -> Placement:
-        readiness = max((self._answer(v).readiness for v in victims), default=Readiness.LEAVING)
+        timing = max((self._answer(v).timing for v in victims), default=Timing.LEAVING)
         reason = self._shortage(gpus) if victims else ""
-        return Placement(gpus, victims, readiness, reason)
+        return Placement(gpus, victims, timing, reason)
 
     def _no_place(self, gpus: Iterable[int]) -> Placement:
         return self._impossible(self._shortage(gpus))
 
     def _impossible(self, reason: str) -> Placement:
-        return Placement((), (), Readiness.NEVER, reason)
+        return Placement((), (), Timing.NEVER, reason)
 
     def _shortage(self, gpus: Iterable[int]) -> str:
         """Return a text on what the candidate needs, and which instances hold the memory of the GPU with most free."""
@@ -131,16 +132,16 @@ class Placer:
         gpu = max(short, key=room.free)
         total = room.total(gpu)
         number = len(program.gpus) or program.count
-        wanted = "a whole GPU" if total is None or not program.memory else gigabytes(program.memory)
+        wanted = "a whole GPU" if total is None or not program.memory else size_text(program.memory)
         parts = [f"needs {wanted} on {number} GPU{'s' if number > 1 else ''}; {self.host.name} GPU {gpu}"]
         if total is not None:
-            parts.append(f"has {gigabytes(max(room.free(gpu), 0))} of {gigabytes(total)} free")
+            parts.append(f"has {size_text(max(room.free(gpu), 0))} of {size_text(total)} free")
         else:
             parts.append("is taken, and its size is unknown")
         held_by = [f"{h.short_name} ({self._answer(h).reason})" for h in room.holders.get(gpu, {}).values()]
         foreign = room.gpus[gpu].foreign if gpu in room.gpus else 0
         if foreign >= MIN_NAMED_BYTES:
-            held_by.append(f"other processes ({gigabytes(foreign)})")
+            held_by.append(f"other processes ({size_text(foreign)})")
         if held_by:
             parts.append("held by " + ", ".join(held_by[:MAX_NAMED_HOLDERS]))
         return ", ".join([" ".join(parts[:2]), *parts[2:]])
@@ -151,7 +152,7 @@ class Placer:
         return self.answers[resident.name]
 
     def _preference(self, resident: Instance) -> tuple[float | str | bool, ...]:
-        return preference(resident, self._answer(resident).readiness, self.candidate)
+        return preference(resident, self._answer(resident).timing, self.candidate)
 
 
 def _list(gpus: Iterable[int]) -> str:

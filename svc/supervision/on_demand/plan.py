@@ -12,11 +12,12 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Literal
 
+from svc.base.byte_size import size_text
 from svc.supervision.on_demand.facts import GpuReading
 from svc.supervision.on_demand.host import Host, Instance
-from svc.supervision.on_demand.memory import Room, gigabytes, needed
+from svc.supervision.on_demand.memory import Room, needed
 from svc.supervision.on_demand.placement import Placement, Placer
-from svc.supervision.on_demand.victims import Readiness, must_sleep
+from svc.supervision.on_demand.victims import Timing, must_sleep
 
 READING_TIMEOUT_SECONDS = 15.0  # without a reading for so long, an instance starts as if there were no vendor's tool
 MAX_CLAIMS = 4
@@ -74,13 +75,13 @@ class Planner:
         has_begun = any(victim.releasing_for == candidate.name for victim in placement.victims)
         if can_measure and not has_begun and depends_on_old_reading(self.host, placement, READING_VALID_SECONDS):
             return self._measure(candidate, placement.reason)
-        if placement.readiness == Readiness.NEVER:
+        if placement.timing == Timing.NEVER:
             return Decision("wait", placement.reason)
         self.claims += 1
         for victim in placement.victims:
             self.next.remove(victim)
         self.next.add(candidate, placement.gpus)
-        if placement.readiness == Readiness.LATER:
+        if placement.timing == Timing.LATER:
             return Decision("wait", placement.reason)
         if placement.victims:
             return self._make_room(candidate, placement)
@@ -131,10 +132,10 @@ def depends_on_old_reading(host: Host, placement: Placement, valid_seconds: floa
     This is so if the last reading is older than `valid_seconds`: memory of other processes may have become free since,
     and a GPU that the vendor's tool did not list may have come back.
     """
-    if placement.readiness == Readiness.LEAVING:
+    if placement.timing == Timing.LEAVING:
         return False
     memories = [host.gpus[gpu] for gpu in placement.gpus or host.gpus if gpu in host.gpus]
-    is_impossible = placement.readiness == Readiness.NEVER
+    is_impossible = placement.timing == Timing.NEVER
     return any(m.measured_seconds > valid_seconds and (m.foreign or is_impossible) for m in memories)
 
 
@@ -184,7 +185,7 @@ def _measured_shortage(candidate: Instance, readings: Iterable[GpuReading], gpus
         free = max(0, reading.memory_total - reading.memory_used)
         if reading.index in gpus and free < wanted:
             return (
-                f"GPU {reading.index}: {gigabytes(free)} of {gigabytes(reading.memory_total)} are free, "
-                f"needs {gigabytes(wanted)}; a process that has just ended may still have the rest"
+                f"GPU {reading.index}: {size_text(free)} of {size_text(reading.memory_total)} are free, "
+                f"needs {size_text(wanted)}; a process that has just ended may still have the rest"
             )
     return ""

@@ -30,7 +30,7 @@ MAX_LOAD_COST_SECONDS = 40.0  # maximum load time in this calculation, so that n
 MIN_STAY_FACTOR = 0.1  # minimum divisor in this calculation
 
 
-class Readiness(enum.IntEnum):
+class Timing(enum.IntEnum):
     """When an instance gives way."""
 
     LEAVING = 0  # it is stopping already
@@ -42,33 +42,33 @@ class Readiness(enum.IntEnum):
 class Answer(NamedTuple):
     """When an instance gives way, and why not earlier."""
 
-    readiness: Readiness
+    timing: Timing
     reason: str
 
 
 def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> Answer:
     """Return when `resident` gives way to `candidate`, and why not earlier."""
     if not resident.holds_memory:
-        return Answer(Readiness.NEVER, "is loaded first")
+        return Answer(Timing.NEVER, "is loaded first")
     if resident.phase == "stopping":
-        return Answer(Readiness.LEAVING, "stopping")
+        return Answer(Timing.LEAVING, "stopping")
     if must_sleep(resident):
-        return Answer(Readiness.NOW, "is put to sleep")
+        return Answer(Timing.NOW, "is put to sleep")
     if reason := _permanent_reason(resident):
-        return Answer(Readiness.NEVER, reason)
+        return Answer(Timing.NEVER, reason)
     if resident.phase == "restarting":
-        return Answer(Readiness.NOW, "restarting after a failure")
+        return Answer(Timing.NOW, "restarting after a failure")
     if resident.phase == "loading":
-        return Answer(Readiness.NOW if resident.is_stuck else Readiness.LATER, "loading")
+        return Answer(Timing.NOW if resident.is_stuck else Timing.LATER, "loading")
     if resident.phase_seconds < resident.program.min_awake:
-        return Answer(Readiness.LATER, f"awake since {resident.phase_seconds:.0f} s, at least {_min_awake(resident)} s")
+        return Answer(Timing.LATER, f"awake since {resident.phase_seconds:.0f} s, at least {_min_awake(resident)} s")
     if resident.releasing_for == candidate.name:
-        return Answer(Readiness.NOW, "idle")
+        return Answer(Timing.NOW, "idle")
     if resident.queue > stay_factor * candidate.waited_seconds:
-        return Answer(Readiness.LATER, "busy")
+        return Answer(Timing.LATER, "busy")
     if stay_seconds(resident, candidate, stay_factor) > 0:
-        return Answer(Readiness.LATER, "used a moment ago")
-    return Answer(Readiness.NOW, "busy" if resident.queue else "idle")
+        return Answer(Timing.LATER, "used a moment ago")
+    return Answer(Timing.NOW, "busy" if resident.queue else "idle")
 
 
 def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) -> float:
@@ -80,10 +80,10 @@ def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) ->
     return max(0.0, min(STAY_LOADS * cost - resident.idle_seconds, MAX_WAIT_LOADS * cost - candidate.waited_seconds))
 
 
-def preference(resident: Instance, readiness: Readiness, candidate: Instance) -> tuple[float | str | bool, ...]:
+def preference(resident: Instance, timing: Timing, candidate: Instance) -> tuple[float | str | bool, ...]:
     """Return the sort key of a victim: the smallest gives way first."""
     return (
-        readiness,
+        timing,
         resident.releasing_for != candidate.name,
         resident.queue > 0,
         resident.idle_seconds < BETWEEN_REQUESTS_SECONDS,
@@ -104,11 +104,11 @@ def _permanent_reason(resident: Instance) -> str:
     if not resident.program.on_demand:
         return "always on"
     if resident.program.keep:
-        return "kept awake"
+        return "keep = true"
     if resident.facts is None:
         return "its babysitter does not report"
     if resident.demand.hold > 0:
-        return "held awake"
+        return "kept awake"
     if resident.facts.in_flight is None and resident.phase == "awake":
         return "its requests cannot be counted"
     return ""

@@ -23,11 +23,11 @@ def test_requests_that_wait_for_room_on_a_gpu(site: Site, cures: Cures) -> None:
         path.write_text(path.read_text() + needs)
     variables = {"SVC_MOCK_GPUS": str(gpus / "gpus.json"), "PATH": f"{gpus}:{os.environ['PATH']}"}
     site.svc("up", **variables)
-    site.svc("wake", "one", "--wait", "--timeout", "60s")  # it is held awake
+    site.svc("wake", "one", "--wait", "--timeout", "60s")  # it is kept awake
     waiting = threading.Thread(target=site.chat, args=("two",), daemon=True)
     waiting.start()
     finding = find(site, "wake.two", limits=SOON)
-    assert "held by one (held awake)" in finding["why"]
+    assert "held by one (kept awake)" in finding["why"]
     cures.look(site, finding, "one 50 GB")
     site.svc("sleep", "one")
     waiting.join(30)

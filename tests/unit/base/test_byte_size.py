@@ -1,6 +1,6 @@
 import pytest
 
-from svc.base.byte_size import parse_size, size_text
+from svc.base.byte_size import gigabytes, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -24,3 +24,8 @@ def test_a_size_has_a_unit(text, size):
 )
 def test_a_size_is_shown_in_the_largest_unit_that_fits(size, text):
     assert size_text(size) == text
+
+
+@pytest.mark.parametrize(("size", "text"), [(38_400_000_000, "38"), (9_500_000_000, "9.5"), (10**9, "1"), (0, "0")])
+def test_a_narrow_column_shows_a_size_in_gigabytes(size, text):
+    assert gigabytes(size) == text

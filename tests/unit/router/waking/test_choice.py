@@ -26,7 +26,7 @@ def test_the_cheapest_is_chosen():
 
 
 def test_what_may_become_possible_is_chosen_if_nothing_else_is():
-    later = Offer(False, later=True, status="asleep", reason="held awake")
+    later = Offer(False, later=True, status="asleep", reason="kept awake")
     assert choose({"a": later, "b": NEVER}, (), 1) == ("a",)
     assert choose({"a": later, "b": BUSY}, (), 1) == ("b",)
     assert choose({"a": later, "b": BUSY}, ("a",), 1) == ("b",)

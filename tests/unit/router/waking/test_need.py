@@ -76,10 +76,10 @@ def test_how_many_more_are_woken(instances, waiting, oldest, unchanged, rule, mo
     assert need_of(instances, waiting, oldest, unchanged, rule).more == more
 
 
-def test_awake_instances_hear_of_the_requests_that_wait_and_are_held_by_the_rules():
+def test_awake_instances_hear_of_the_requests_that_wait_and_are_kept_awake_by_the_rules():
     instances = ModelInstances(awake=(A, B), starting=(C,))
     assert not need_of(instances, 0, 0, 99, DEFAULT)
     assert need_of(instances, 3, 1, 99, DEFAULT).demanded == (A, B, C)
-    assert need_of(instances, 0, 0, 99, ModelRule("m", awake_min=1)).held == (A,)
+    assert need_of(instances, 0, 0, 99, ModelRule("m", awake_min=1)).kept_awake == (A,)
     need = need_of(ModelInstances(awake=(A,), asleep=(B, C)), 9, 60, 99, ModelRule("m", awake_min=2))
-    assert (need.more, need.more_held) == (1, 1)
+    assert (need.more, need.more_kept_awake) == (1, 1)

@@ -6,7 +6,7 @@ from svc.supervision.on_demand.facts import Demand, Facts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
-from svc.supervision.on_demand.victims import Readiness, gives_way
+from svc.supervision.on_demand.victims import Timing, gives_way
 
 GB = 10**9
 
@@ -24,32 +24,32 @@ def candidate(waited_seconds: float) -> Instance:
 
 
 @pytest.mark.parametrize(
-    ("idle", "waited", "readiness"),
+    ("idle", "waited", "timing"),
     [
-        (19, 1, Readiness.LATER),
-        (20, 1, Readiness.NOW),  # two loads
-        (1, 29, Readiness.LATER),
-        (1, 30, Readiness.NOW),  # three loads
+        (19, 1, Timing.LATER),
+        (20, 1, Timing.NOW),  # two loads
+        (1, 29, Timing.LATER),
+        (1, 30, Timing.NOW),  # three loads
     ],
 )
-def test_it_stays_for_two_loads_unless_the_other_has_waited_for_three(idle, waited, readiness):
-    assert gives_way(resident(idle), candidate(waited), 1.0).readiness == readiness
+def test_it_stays_for_two_loads_unless_the_other_has_waited_for_three(idle, waited, timing):
+    assert gives_way(resident(idle), candidate(waited), 1.0).timing == timing
 
 
 def test_a_larger_stay_factor_makes_it_leave_sooner():
-    assert gives_way(resident(5), candidate(1), 1.0).readiness == Readiness.LATER
-    assert gives_way(resident(5), candidate(1), 4.0).readiness == Readiness.NOW
-    assert gives_way(resident(1e6), candidate(1), 0.0).readiness == Readiness.NOW
+    assert gives_way(resident(5), candidate(1), 1.0).timing == Timing.LATER
+    assert gives_way(resident(5), candidate(1), 4.0).timing == Timing.NOW
+    assert gives_way(resident(1e6), candidate(1), 0.0).timing == Timing.NOW
 
 
 def test_a_long_load_makes_nobody_wait_for_minutes():
-    assert gives_way(resident(81, load_seconds=600), candidate(1), 1.0).readiness == Readiness.NOW
-    assert gives_way(resident(0, load_seconds=600), candidate(121), 1.0).readiness == Readiness.NOW
+    assert gives_way(resident(81, load_seconds=600), candidate(1), 1.0).timing == Timing.NOW
+    assert gives_way(resident(0, load_seconds=600), candidate(121), 1.0).timing == Timing.NOW
 
 
 def test_a_busy_instance_is_one_that_is_used():
-    assert gives_way(resident(0, in_flight=1), candidate(29), 1.0).readiness == Readiness.LATER
-    assert gives_way(resident(0, in_flight=1), candidate(30), 1.0).readiness == Readiness.NOW
+    assert gives_way(resident(0, in_flight=1), candidate(29), 1.0).timing == Timing.LATER
+    assert gives_way(resident(0, in_flight=1), candidate(30), 1.0).timing == Timing.NOW
 
 
 def test_the_offer_counts_the_time_for_which_it_stays():

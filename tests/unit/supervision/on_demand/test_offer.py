@@ -39,6 +39,6 @@ def test_what_is_awake_or_loads_costs_nothing_more():
 def test_an_impossible_wake_says_why():
     kept = offer("a", asleep("a"), awake("b", keep=True))
     assert not kept.possible
-    assert kept.reason.endswith("held by b (kept awake)")
+    assert kept.reason.endswith("held by b (keep = true)")
     failed = offer("a", asleep("a", pause_seconds=5.0, failure="it failed to load"))
     assert (failed.possible, failed.reason) == (False, "it failed to load; another try in 5 s")

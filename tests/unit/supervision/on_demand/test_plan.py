@@ -34,8 +34,8 @@ def test_an_idle_instance_gives_way():
 @pytest.mark.parametrize(
     ("resident", "held"),
     [
-        ({"keep": True}, "kept awake"),
-        ({"hold": 5.0}, "held awake"),
+        ({"keep": True}, "keep = true"),
+        ({"hold": 5.0}, "kept awake"),
         ({"on_demand": False}, "always on"),
         ({"in_flight": None}, "its requests cannot be counted"),
         ({"reports": False}, "its babysitter does not report"),
