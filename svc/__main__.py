@@ -5,7 +5,7 @@ import gc
 import sys
 from types import TracebackType
 
-GC_THRESHOLD = 20_000  # objects; with Python's own 700, garbage collections take a seventh of the time of imports
+GC_THRESHOLD = 20_000  # objects; with Python's default, 700, garbage collections take a seventh of the time of imports
 GEVENT_COMMANDS = ("babysitter",)  # patched in this process; gunicorn patches the registry and the router
 
 
@@ -13,9 +13,9 @@ def main() -> None:
     """Run the command line. The console script `svc` calls this function."""
     sys.excepthook = print_exception
     gc.set_threshold(GC_THRESHOLD)
-    atexit.register(gc.freeze)  # else Python collects garbage several times at exit, which takes 0.1 s of CPU
+    atexit.register(gc.freeze)  # without this, Python collects garbage several times at exit, which takes 0.1 s of CPU
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "launch":  # it delays the start of every program, so click is not imported
+    if command == "launch":  # its own start delays that of every program, so click is not imported
         from svc.supervision import launch
 
         sys.exit(launch.main(sys.argv[2:]))

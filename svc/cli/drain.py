@@ -35,8 +35,8 @@ def command(
 ) -> None:
     """Send an instance no new requests.
 
-    It finishes the requests that have begun. NAME is the name of the instance or of its babysitter. The
-    instance stays drained through restarts of itself, its babysitter and the registry, until `svc
+    The instance finishes the requests that have begun. NAME is its name or that of its babysitter. It
+    stays drained through restarts of itself, its babysitter and the registry, until `svc
     undrain`. After --wait it can be stopped without failing a request; --wait exits with 1 if requests
     are still in flight after --timeout. With --handover 30s, streams that still run after 30 seconds move
     to other instances, which continue their answers.

@@ -138,7 +138,7 @@ def command(
 
 
 def _has_registry(access: Access, site_settings: Settings) -> bool:
-    """Return whether the site uses a registry. If its router has only static services, the site does not."""
+    """Return whether the site uses a registry. A site whose router has only static services uses none."""
     configured = access.registry_url or site_settings.launch.registry_url or site_settings.router.registry_url
     return bool(configured) or site_settings.launch.runs("registry") or not site_settings.router.static_services
 

@@ -36,7 +36,7 @@ class CommandGroup(click.Group):
         ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the summaries, without the limit of one line that click has."""
+        """Write the summaries of the commands. click itself would cut each of them to one line."""
         with formatter.section("Commands"):
             formatter.write_dl(self.summaries(ctx))
 

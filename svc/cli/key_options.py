@@ -85,7 +85,7 @@ OPTIONS = (
 
 
 def policy_options(function: F) -> F:
-    """Add an option for each field of a key. An absent option has the value None: `svc keys set` keeps that field."""
+    """Add an option for each field of a key. An absent option is None, so that `svc keys set` keeps the field."""
     for option in reversed(OPTIONS):
         function = option(function)
     return function

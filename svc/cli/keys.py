@@ -106,7 +106,7 @@ def set_key(name: str, file: Path | None, **options: Any) -> None:
 @click.option("--json", "as_json", is_flag=True, help="for programs: an object")
 @file_option
 def show(name: str, as_json: bool, file: Path | None) -> None:
-    """Show all that is set for one key; of its secret, the start of the SHA-256."""
+    """Show all that is set for one key, and the start of the SHA-256 of its secret."""
     path, _ = keys_file_of_site(file)
     row = _row(name, find_key(path, name))
     if as_json:

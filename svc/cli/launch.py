@@ -6,4 +6,4 @@ import click
 @click.command("launch", hidden=True, context_settings={"ignore_unknown_options": True})
 @click.argument("arguments", nargs=-1)
 def command(arguments: tuple[str, ...]) -> None:
-    """Prepare a program of conf.d, then become it. See `svc launch --help`."""
+    """Prepare the start of a program of conf.d, then become that program. See `svc launch --help`."""

@@ -35,7 +35,7 @@ COMMANDS = {
     "gpus": "Show the GPUs of all hosts, and which instances hold their memory.",
     "health": "Report whether everything that runs here can be used.",
     "keys": "Add, change, show, list and revoke API keys of the router.",
-    "launch": "Prepare a program of conf.d, then become it.",
+    "launch": "Prepare the start of a program of conf.d, then become that program.",
     "llama": "Serve a small real model on the CPU.",
     "logs": "Show the last lines of log files, and follow them.",
     "mock": "Run a fake OpenAI backend, for trying things out and for tests.",

@@ -27,7 +27,7 @@ class Size(click.ParamType):
 
 
 def _gpus(context: click.Context, option: click.Parameter, value: str | None) -> tuple[int, ...]:
-    """Read a list of GPUs; without it, use those of CUDA_VISIBLE_DEVICES as an engine does, or the first one."""
+    """Read a list of GPUs; if it is missing, return those in CUDA_VISIBLE_DEVICES, as an engine does, else GPU 0."""
     devices = (os.environ.get("CUDA_VISIBLE_DEVICES") if value is None else value) or "0"
     if not all(device.strip().isdigit() for device in devices.split(",")):
         raise click.BadParameter(f"{devices!r} is no list of GPUs; write it like 0,1")

@@ -107,5 +107,5 @@ def _registered(context: click.Context) -> list[dict[str, Any]]:
 
 
 def _items(names: Iterable[str], incomplete: str, valid: re.Pattern[str] = NAME) -> list[CompletionItem]:
-    """Return the valid names that begin with `incomplete`. Other names are left out: shells insert them unquoted."""
+    """Return the valid names that begin with `incomplete`. A shell would insert invalid names without quoting them."""
     return [CompletionItem(name) for name in names if name.startswith(incomplete) and valid.fullmatch(name)]

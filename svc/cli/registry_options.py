@@ -27,7 +27,7 @@ class Access:
     token_file: str | None
 
     def settings(self, router_url: str | None = None) -> Settings:
-        """Return the site's settings, with values replaced by those of these options."""
+        """Return the site's settings, which these options override."""
         return settings(
             launch={"registry_url": self.registry_url, "router_url": router_url},
             registry={"token_file": self.token_file},
@@ -49,7 +49,7 @@ class Access:
     def read_token_file(self) -> str:
         """Return the token file for reading: --token-file, or the first token file in the settings, or an empty text.
 
-        Other token files than --token-file and read_token_file are skipped if this user may not read them, because most
+        The token file of another setting than read_token_file is skipped if this user may not read it, because most
         registries let any client read without a token.
         """
         own = self.settings()

@@ -44,7 +44,7 @@ def _read_body(file: str | None, method: str) -> bytes:
 
 
 def _example(model: str) -> str:
-    """Return the command for a request of the model: operators often give a model's name in place of a file."""
+    """Return the command that explains a request for the model, for operators who gave a model instead of a file."""
     return f"echo {shlex.quote(json.dumps({'model': model}))} | svc route"
 
 

@@ -12,7 +12,7 @@ from svc.terminal.table import aligned_lines
 def command(as_json: bool) -> None:
     """Show the versions of svc, of Python and of the packages it uses.
 
-    They are those that are installed here. `svc doctor` reports programs that run another version of svc.
+    The versions are those installed here. `svc doctor` reports programs that run another version of svc.
 
     \b
     --json prints one object:

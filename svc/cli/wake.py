@@ -27,9 +27,9 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
 def command(names: tuple[str, ...], wait: bool, timeout: float, key_file: str | None, router_url: str | None) -> None:
     """Wake an instance that is asleep, as a request for its model would.
 
-    NAME is the name of an instance or of its babysitter, on any host. MODEL wakes the instance of the
-    model that costs least. If it needs room, others that may make room for it do so. It makes no room
-    for others itself until its wake_timeout has passed. With --wait, exits with 1 if one is not awake
+    NAME is the name of an instance or of its babysitter, on any host. Of the instances of MODEL, the one
+    that costs least to wake is woken. If it needs room, others that may make room for it do so. It makes
+    no room for others itself until its wake_timeout has passed. With --wait, exits with 1 if one is not awake
     after --timeout.
     """
     router = router_operator(router_url, key_file)

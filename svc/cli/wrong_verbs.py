@@ -49,7 +49,7 @@ def answer_to_down(arguments: Sequence[str], supervisorctl: str) -> str:
 
 
 def _instance(argument: str) -> str:
-    """Return the name of the instance for an argument: its name, or the path of its TOML."""
+    """Return the name of an instance, which the argument names by its name or by the path of its TOML."""
     return argument.removesuffix(".toml").rpartition("/")[2] if argument.endswith(".toml") else argument
 
 

@@ -25,7 +25,7 @@ class _Rule:
 def awake_rule_warnings(rules: AwakeRules, configs: Sequence[InstanceConfig]) -> Iterator[str]:
     """Yield a warning for each rule that the instances of its site cannot fulfil. It begins with section and key.
 
-    Instances on other hosts are not known here, nor are the models of those whose TOML names none.
+    Unknown here are instances on other hosts, and the models of an instance whose TOML names none.
     """
     unnamed = [config.name for config in configs if not declared_models(config)]
     unknown = f"{', '.join(unnamed)}, whose TOML names no model, or " if unnamed else ""

@@ -24,7 +24,7 @@ MAX_AWAKE = 10_000  # no limit: no site has so many instances
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelRule:
-    """How many on-demand instances of a model are kept awake or are woken at most, and when one more is woken."""
+    """How many of a model's on-demand instances stay awake, how many are woken at most, and when one more is."""
 
     name: str
     awake_min: int = 0  # kept awake, whether there are requests or not

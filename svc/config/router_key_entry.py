@@ -17,7 +17,7 @@ CATEGORIES_NOT_IN_NOTES = ("Cc", "Cs", "Zl", "Zp")  # control characters, surrog
 SHA256 = re.compile(r"[0-9a-fA-F]{64}")
 MIN_SHARE, MAX_SHARE = 0.001, 1000.0
 MAX_PRIORITY = 100
-MAX_LIMIT = 10**15  # token buckets compute with floats, which lose single requests from larger numbers
+MAX_LIMIT = 10**15  # token buckets compute with floats, in which larger whole numbers are not exact
 
 
 def _sha256(value: Any) -> str:
@@ -103,7 +103,7 @@ def _field(read: Callable[[Any], Any], heading: str, is_always_shown: bool = Fal
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """One API key, without its secret, and the only list of its fields. A limit of None means unlimited."""
+    """One API key, without its secret. No other code lists the fields. A limit of None means unlimited."""
 
     sha256: str = _field(_sha256, "SHA-256", True)
     created: datetime.datetime = _field(_time, "CREATED", True)

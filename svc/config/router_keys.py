@@ -40,7 +40,7 @@ LOST = (
     "{path}: the file of keys is gone; with a new one, the router would refuse all keys that were in it; "
     "copy the file back, or remove {lock} to begin a new one"
 )
-WRITTEN = b"The file of keys was written.\n"  # the content of the lock file
+WRITTEN = b"The file of keys was written.\n"  # the content of the lock file, as soon as it is true
 HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
 
 

@@ -137,8 +137,8 @@ class SecretFileFacts:
     word_count: int = 1  # a valid token is one word
     kind: str = TOKEN
     errors: Sequence[str] = ()  # errors in a file of keys
-    reader_gid: int | None = None  # group of the site's programs, if they can read the file only because all users can
-    closed_directory: str = ""  # the first directory of the path that this user may not enter
+    reader_gid: int | None = None  # the site's programs' group, if they can read the file only because all users can
+    closed_directory: str = ""  # the topmost directory of the path that is closed to this user; "" if none is
     owner_uid: int = 0
 
 
@@ -254,7 +254,7 @@ class Facts:
         return process.state if process else ""
 
     def log_of_last_exit(self, program: str) -> Sequence[str]:
-        """Return the last log lines of that process of a program which ended last."""
+        """Return the last log lines of a program's most recently ended process."""
         alive = self.state(program) in ("STARTING", "RUNNING")
         return self.earlier_logs.get(program, self.logs.get(program, ())) if alive else self.logs.get(program, ())
 

@@ -126,7 +126,7 @@ def skip_reason(instance: EngineInstance, named: bool) -> str:
 
 
 def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
-    """Return why an instance on another machine's loopback address is unreachable, or ""."""
+    """Return why an instance is unreachable because its address is another machine's loopback; "" if it is not."""
     if registry_is_here or not is_loopback(str(entry["host"])) or entry.get("hostname") == hostname:
         return ""
     return f"it is registered at {entry['host']}, which is reached on {entry.get('hostname')} only; run this there"

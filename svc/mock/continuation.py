@@ -10,8 +10,8 @@ def continue_answer(
 ) -> Choice:
     """Return at most `limit` tokens that follow the text `begun` in the answer to the prompt.
 
-    A mock with another name may have begun the answer; `begun` then begins with that name. A text that no mock has
-    begun counts as such a name.
+    If a mock with another name has begun the answer, `begun` begins with that name. If `begun` is not the beginning of
+    a mock's answer, all of it counts as the name.
     """
     for author in (name, begun.partition(NAME_END)[0], begun):
         rest = _rest(echo_prompt(author, prompt, tokens, None, stops), begun, limit)

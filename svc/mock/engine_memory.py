@@ -30,7 +30,7 @@ class EngineMemory:
         self._hold(self.options.sleep_memory, "sleep")
 
     def free(self) -> None:
-        """Free everything, when the process ends in an orderly way."""
+        """Free the memory on all GPUs and report that, when the process ends without a crash."""
         if self.file is not None:
             with self.file.changed() as state:
                 state.free(self.pid)

@@ -53,7 +53,7 @@ def _example(schema: Any, text: str, root: Schema, depth: int) -> Any:
 
 def _one_branch(schema: Any, root: Schema, depth: int) -> Schema:
     """Return the schema with its reference followed, and with one branch chosen where it offers several."""
-    if not isinstance(schema, dict):  # `true` allows everything, as a missing schema does
+    if not isinstance(schema, dict):  # the schema `true` allows everything, as a missing schema does
         return {}
     if "$ref" in schema:
         return _one_branch(_referred(str(schema["$ref"]), root), root, depth)

@@ -145,7 +145,7 @@ def _query(names: str, columns: dict[str, Column], rows: Iterable[Any], output_f
 
 
 def _print(line: str) -> None:
-    """Print a line; a process may have a name with control characters."""
+    """Print a line with control characters escaped: the name of a process may contain some."""
     print(printable(line, keep="\n"))
 
 

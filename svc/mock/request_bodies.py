@@ -171,7 +171,7 @@ class MessagesBody(CountBody, kw_only=True):
         return self.stop_sequences or []
 
     def begun_answer(self) -> str:
-        """Return the text of a final assistant message; raise BadRequest for white space at its end, as Anthropic."""
+        """Return the text of a final assistant message; like Anthropic, raise BadRequest for white space at its end."""
         last = self.messages[-1]
         if last.role == "assistant" and last.text != last.text.rstrip():
             raise BadRequest("messages: final assistant content cannot end with trailing whitespace")

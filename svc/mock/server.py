@@ -1,6 +1,6 @@
 """Serve the mock in one process, with one greenlet for each connection.
 
-The standard library is not patched: the mock uses only gevent's own server and waits.
+The standard library is not patched, because the mock serves and waits only with gevent's own classes.
 """
 
 import errno
@@ -39,9 +39,10 @@ RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 def serve(options: MockOptions) -> None:
-    """Load, and serve until SIGTERM or Ctrl-C; raise CommandError if the port cannot be opened.
+    """Simulate the loading of a model, then serve until SIGTERM or Ctrl-C.
 
-    While the mock loads, its port is closed, as vLLM's is, and a SIGTERM ends it at once.
+    While the mock loads, its port is closed, as vLLM's is, and a SIGTERM ends it at once. Raise CommandError if the
+    port cannot be opened.
     """
     memory = _load(options)
     listener = _listen(options.host, options.port)
@@ -106,7 +107,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _fork_holder() -> int:
-    """Fork a child that only keeps the listening socket open, as a server's workers may do; return its pid."""
+    """Fork a child that only keeps the listening socket open, like a worker of a killed server; return its pid."""
     pid = os.fork()
     if pid:
         return pid

@@ -33,7 +33,10 @@ class StoredResponses:
         return {"id": response_id, "object": "response.deleted", "deleted": True}
 
     def cancel(self, response_id: str) -> dict[str, Any]:
-        """Cancel a response in the background and return it; raise NotFound, or BadRequest for any other response."""
+        """Cancel a response that is in progress in the background, and return it.
+
+        Raise NotFound for an unknown id, and BadRequest for a response that is not in the background.
+        """
         response, items = self._entry(response_id)
         if not response["background"]:
             raise BadRequest("Cannot cancel a synchronous response.", param="response_id")

@@ -14,7 +14,7 @@ from svc.perimeter.local_machine import is_own_address, loopback_names
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 LOOPBACK = "localhost"  # the canonical form of all loopback names and addresses
-EXPLICIT_PREFIXES = {4: 24, 6: 64}  # IP version -> minimum prefix length of a network that allows a metadata service
+EXPLICIT_PREFIXES = {4: 24, 6: 64}  # IP version -> length of the shortest prefix that allows a metadata service
 # Metadata services of cloud providers: a server that fetches from one can leak the machine's credentials.
 METADATA_SERVICES = frozenset(
     map(
@@ -101,7 +101,7 @@ class AllowedNetworks:
         return ""
 
     def _is_explicitly_allowed(self, address: Address) -> bool:
-        """Return whether an allowed network contains the address and has the minimum prefix length."""
+        """Return whether an allowed network contains the address and is narrow enough to be meant for it."""
         explicit = (network for network in self.allowed if network.prefixlen >= EXPLICIT_PREFIXES[network.version])
         return any(address in network for network in explicit)
 

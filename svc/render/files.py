@@ -22,7 +22,7 @@ FIRST_LINE = re.compile(r'[;#] made by "svc render" from (.*)')
 
 
 def source_of(path: Path) -> str | None:
-    """Return the source file that stands in the first line of a generated file; None if svc did not generate it."""
+    """Return the source file that the first line of a generated file names; None if svc did not generate the file."""
     try:
         with path.open("rb") as file:
             first = file.readline().decode(errors="replace").rstrip("\r\n")

@@ -103,7 +103,7 @@ def _files(settings: Settings, servers: Sequence[UpstreamServer], source: str) -
 def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str) -> str:
     """Return the text of the upstream.
 
-    nginx keeps idle connections to routers only, because many engines close idle connections after seconds.
+    nginx keeps idle connections to routers only, because many engines close idle connections after a few seconds.
     """
     servers = sorted(servers)
     if not servers:

@@ -55,8 +55,8 @@ class InstanceActions:
     def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
         """Set or clear an instance's drain mark; return False if no registry answers.
 
-        `handover`: routers also move its streams to other instances. An instance that the registry does not list needs
-        no drain mark.
+        With `handover`, routers also move the instance's streams to other instances. An instance that the registry does
+        not list needs no drain mark.
         """
         if self.registry is None:
             return True

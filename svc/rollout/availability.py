@@ -83,7 +83,7 @@ def last_instance_text(models: Iterable[str]) -> str:
 
 
 def _returning(steps: Iterable[Step], observation: RolloutObservation) -> list[Step]:
-    """Return the steps that start an instance that serves nothing now and that no operator has drained."""
+    """Return the steps that start an instance which serves nothing now, unless an operator has drained it."""
     return [
         step
         for step in steps

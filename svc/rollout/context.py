@@ -188,8 +188,8 @@ def open_context(
 ) -> RolloutContext:
     """Return the context. `stops` means that the rollout stops an instance.
 
-    If an instance stops, raise CommandError if the registry accepts no writes from this command and, unless downtime is
-    allowed, if the registry or a router does not answer.
+    In that case, raise CommandError if the registry refuses the writes of this command. Unless downtime is allowed,
+    also raise CommandError if the registry or a router does not answer.
     """
     conf_d = supervisord_process.conf_d(supervisord, site)
     components = {component.name: component for component in read_components(conf_d)}

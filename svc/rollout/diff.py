@@ -70,8 +70,8 @@ class GroupChange:
         1. The whole group is updated if it is added, removed or foreign, or if its own keys or the set of its programs
            changed.
         2. For the registry and the router, their only program is replaced.
-        3. If only the server of an instance has changed, and it is asleep, it need not be drained.
-        4. Otherwise an instance is replaced whole if its server has changed, and if not, only its babysitter is.
+        3. If the instance is asleep and only its server has changed, the server is replaced without a drain.
+        4. Otherwise the whole group is replaced if an instance's server has changed, else only the babysitter.
         """
         babysitter = babysitter_program(self.name)
         if self.kind is not ChangeKind.CHANGED:

@@ -44,7 +44,7 @@ class Acting(Protocol):
 class RolloutStopped(CommandError):
     """Raised at the first instance that does not become ready again. The instances that still wait are left unchanged.
 
-    `program` is the program with the reason in its log, or "".
+    `program` is the program whose log has the reason, or "".
     """
 
     def __init__(self, message: str, program: str) -> None:

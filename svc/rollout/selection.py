@@ -24,8 +24,8 @@ def select_instances(
     2. A model selects the instances that list it.
     3. `all` selects all instances.
 
-    Only rule 1 selects an instance that was stopped by hand; one on demand is asleep then, not stopped. Raise
-    CommandError for an unknown argument.
+    Only rule 1 selects an instance that was stopped by hand; an instance on demand whose server does not run is asleep,
+    not stopped. Raise CommandError for an unknown argument.
     """
     instances = {component.name: component for component in components if component.kind == "babysitter"}
     started = [

@@ -202,7 +202,7 @@ def _after_drain(step: Step, observation: RolloutObservation, limits: RolloutLim
 
 
 def _answers(step: Step, observation: RolloutObservation) -> bool:
-    """Return whether an instance answers, according to its babysitter and, if it is listed there, to the registry."""
+    """Return whether an instance answers, according to its babysitter and to the registry, if the registry lists it."""
     task = step.task
     service = observation.service(task.service_name) or {}
     running = all(observation.program_states.get(program) == "RUNNING" for program in task.started_programs)

@@ -19,8 +19,8 @@ ROLLOUT_SERVICE = "svc"  # a reserved name: no service can have it
 def record(settings: Settings, kind: str, service: str, message: str) -> None:
     """Report an event to the registry in `settings`.
 
-    This never fails the command, because the action has been carried out, whether or not a registry answers. If a
-    registry refuses the event, print that to stderr.
+    A failure of the report is no failure of the command, because the action has already been carried out. If a registry
+    refuses the event, print that to stderr.
     """
     event = {"kind": kind, "service": service, "source": OPERATOR_SOURCE, "message": message}
     try:

@@ -56,5 +56,5 @@ def instances_to_try(
 
 
 def needs_key(routed: Mapping[str, Sequence[str]]) -> bool:
-    """Return whether the router requires an API key. If it does, it lists its instances without their models."""
+    """Return whether the router requires an API key. Such a router lists its instances without their models."""
     return any(UNKNOWN_MODEL in models for models in routed.values())

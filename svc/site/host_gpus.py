@@ -32,7 +32,7 @@ class Reading(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The reports about GPUs. `source` is the registry's URL or THIS_HOST; `note` says why the registry has none."""
+    """The reports about GPUs. `source` is the registry's URL, or THIS_HOST for the reason in `note`."""
 
     hosts: list[ListedHost]
     source: str

@@ -26,7 +26,7 @@ class ReadinessStage(enum.Enum):
 class NotReady:
     """Why a component is not ready, or is refused by the registry.
 
-    `misconfigured`: it stays so until a setting changes.
+    `misconfigured` means that this lasts until a setting is changed.
     """
 
     reason: str

@@ -1,4 +1,4 @@
-"""What a site's status is computed from."""
+"""The facts from which a site's status is computed."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class SiteSnapshot:
     answer. The next three map names of components to reasons: `not_ready`, why a component is not ready; `refused`, why
     the registry refuses it; `unusable_keys`, why a failed component cannot use a file of keys. `unapplied_keys` is the
     configured file of API keys if the running router does not use it yet, else ""; `invalid_keys` is the problem with
-    this file if the running router cannot read it again, else "".
+    this file if the running router cannot reload it, else "".
     """
 
     components: Sequence[Component]

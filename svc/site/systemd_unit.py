@@ -21,7 +21,7 @@ START_AFTER_END_PATTERN = rf"(?<=shutdown && sleep 5 && ){UP_PATTERN}"
 class SystemdUnit:
     """The unit of a site.
 
-    `is_running`: its supervisord runs. `systemctl`: the command with sudo or --user if this unit needs it.
+    `is_running` means that its supervisord runs. `systemctl` is the command, with sudo or --user if this unit needs it.
     """
 
     name: str  # the name without .service

@@ -26,7 +26,7 @@ class Console(rich.console.Console):
             yield segment if segment.control else segment._replace(text=printable(segment.text, keep="\n\t"))
 
     def print_line(self, text: str | Text, style: str = "") -> None:
-        """Print one line without wrapping; a line break inside the text is shown as a character."""
+        """Print one line without wrapping; a line break inside the text is shown as a visible character."""
         self.print(one_line(text), style=style or None, soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ HEAD = ("HOST", "GPU", "NAME", "MEMORY", "FREE", "BUSY", "TEMP", "POWER", "ERROR
 OPTIONAL_COLUMNS = ("POWER", "TEMP", "NAME", "FREE")  # dropped in this order on a narrow terminal
 MAX_NAME_COLUMNS = 24
 MAX_STRANGERS = 3
-VENDORS = ("NVIDIA ", "AMD ", "MetaX ")  # left out of names: the model says as much
+VENDORS = ("NVIDIA ", "AMD ", "MetaX ")  # left out of the names of GPUs, because the models are well known
 
 
 def gpu_lines(hosts: Mapping[str, HostUse], width: int) -> list[Text]:

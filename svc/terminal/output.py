@@ -16,7 +16,7 @@ PREFIX_COLOURS = (36, 33, 32, 35, 34, 31)  # ANSI colours of program names on a 
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Print one line to stdout, or to stderr; a line break inside the text is shown as a character."""
+    """Print one line to stdout, or to stderr; a line break inside the text is shown as a visible character."""
     click.echo(printable(text, keep="\t"), err=err)
 
 

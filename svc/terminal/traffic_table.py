@@ -31,7 +31,7 @@ class TrafficRow(NamedTuple):
     name: str
     rates: Rates
     load: int  # requests: queued for a model, or in flight at an instance
-    last: str  # the last cell: the state of an instance; the number of a model's instances, or ASLEEP
+    last: str  # the last cell: an instance's state; for a model, the number of its instances, or ASLEEP
 
 
 class Traffic(NamedTuple):

@@ -54,7 +54,7 @@ def _counts(row: UsageCounts) -> list[str]:
 
 
 def _harmless(value: object) -> object:
-    """Return the value for CSV. A text that begins like a formula gets an apostrophe, because users name themselves."""
+    """Return the value for CSV. A text that begins like a formula gets an apostrophe: users choose their own names."""
     if isinstance(value, float):
         return round(value, 3)
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value

@@ -124,9 +124,9 @@ def _variables(env: tuple[str, ...]) -> dict[str, str]:
 
 
 def _set(backend: dict[str, Any], key: str, value: str | None, missing: str) -> None:
-    """Set a key to a flag's value, if the flag is given.
+    """Set a key to a flag's value. Without the flag, keep the file's value.
 
-    Otherwise raise ConfigError if the file has no value either.
+    Raise ConfigError with the message `missing` if there is neither.
     """
     if value is not None:
         backend[key] = value

@@ -68,7 +68,10 @@ class Deployment:
         run("status")
 
     def generate_config(self) -> None:
-        """Write nginx's files from the list of the registry in router_config.json, else from the site's own files."""
+        """Write nginx's files. If router_config.json names a registry, the instances come from its list.
+
+        Otherwise they come from the site's own files.
+        """
         url = registry_url(self._read(ROUTER_FILE)) if (self.directory / ROUTER_FILE).exists() else ""
         run("render", "--nginx", *(["--from-registry", "--registry-url", url] if url else []))
 

@@ -68,7 +68,8 @@ def name(value: Any) -> str:
 def host(value: Any) -> str:
     """Read the host at which clients reach the instance; an IPv6 address may have brackets.
 
-    A wildcard address is accepted, because the babysitter finds this machine's address. `svc check` warns of it.
+    A wildcard address is accepted, because the babysitter registers this machine's address instead. `svc check` warns
+    of it.
     """
     if text(value) == "*":
         raise ValueError(

@@ -27,9 +27,9 @@ class _Gpu:
 
 
 def gpu_share_warnings(configs: Sequence[InstanceConfig], totals: Mapping[int, int]) -> Iterator[str]:
-    """Yield a warning for each instance that cannot be awake. Like an error message, it begins with file and key.
+    """Yield a warning for each instance that can never be awake; it begins with the file and the key.
 
-    `totals` maps the index of each of this machine's GPUs to its memory in bytes; it is empty if that is unknown.
+    `totals` maps the index of each of this machine's GPUs to its memory in bytes; {} if that is unknown.
     """
     with_resources = [config for config in configs if config.resources]
     too_large = {config.name: reason for config in with_resources if (reason := _too_large(config, totals))}
@@ -68,7 +68,7 @@ def _gpus(configs: Sequence[InstanceConfig], totals: Mapping[int, int]) -> list[
 
 
 def _crowded(gpu: _Gpu) -> Iterator[str]:
-    """Yield a warning if the instances that never make room on a GPU exceed it, or leave too little for another one."""
+    """Yield warnings about instances that never make room: they exceed a GPU, or leave too little of it for others."""
     kept = [config for config in gpu.configs if config.keep or not config.on_demand]
     if not gpu.fits(kept):
         names = ", ".join(config.name for config in kept)

@@ -154,7 +154,7 @@ def _resources(table: Mapping[str, Any], report: Report) -> Resources:
 
 
 def _check_sleep(values: Mapping[str, Any], report: Report) -> None:
-    """Report vLLM's sleep mode for a type of server that does not have it."""
+    """Report a problem if vLLM's sleep mode is set for another type of server."""
     if values.get("sleep") == SLEEP_BY_VLLM and values.get("type", "vllm") not in TYPES_WITH_SLEEP_MODE:
         report("babysitter.sleep", f"a server of type {values['type']} has no sleep mode; remove the key")
 

@@ -1,4 +1,4 @@
-"""Checks whether babysitters and their instances answer and are registered, and finds the cause if not."""
+"""Checks that babysitters and their instances answer and are registered, and finds the cause if they do not."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Checks whether config/ is valid, whether conf.d/ and the running programs match it, and whether a rollout is open."""
+"""Checks that config/ is valid, that conf.d/ and the running programs match it, and that no rollout is unfinished."""
 
 from collections.abc import Iterator, Sequence
 

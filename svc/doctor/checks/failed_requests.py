@@ -23,7 +23,7 @@ def poisoning_causes(facts: Facts, instance: str) -> tuple[str, ...]:
 
 
 def _failing_instances(facts: Facts) -> Iterator[Finding]:
-    """Yield a finding for each failing instance. A router that requires keys lists instances in its metrics only."""
+    """Yield a finding for each failing instance. If the router requires keys, only its metrics list the instances."""
     router = facts.router
     if router is None:
         return

@@ -82,7 +82,7 @@ def _absent_devices(facts: Facts, config: InstanceConfig, devices: list[str]) ->
 
 
 def _absent_resources(facts: Facts, config: InstanceConfig) -> Iterator[Finding]:
-    """Yield a finding if [resources] names a GPU, or a number of GPUs, that the vendor's tool does not list."""
+    """Yield a finding if the vendor's tool lists fewer GPUs than [resources] needs, or lacks a GPU that it names."""
     present = [gpu.index for gpu in facts.gpus.listed]
     absent = [index for index in config.resources.gpus if index not in present]
     if not present or not (absent or config.resources.gpu_count > len(present)):
@@ -126,7 +126,7 @@ def _strangers(facts: Facts) -> Iterator[Finding]:
     """Yield a finding for each process that holds much memory of GPUs and belongs to no instance."""
     for stranger in facts.gpus.strangers:
         if stranger.memory is not None and stranger.memory < MIN_STRANGER_BYTES:
-            continue  # a display server or a monitor
+            continue  # as much as a display server or a monitoring tool needs
         indices = ", ".join(map(str, stranger.gpus))
         amount = "memory" if stranger.memory is None else size_text(stranger.memory)
         yield Finding(

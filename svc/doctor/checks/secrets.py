@@ -87,7 +87,7 @@ def _check_file(facts: Facts, secret: SecretFileFacts) -> Iterator[Finding]:
 
 
 def _open_command(secret: SecretFileFacts, sudo: str) -> str:
-    """Return the command that lets this user read a file, which all its present readers can still read afterwards.
+    """Return the command that lets this user read a file. All its present readers can still read it afterwards.
 
     If root owns the file, this user becomes the owner, because root can read it anyway. Any other owner stays, because
     a program of that user may read the file.

@@ -14,7 +14,7 @@ REPLACE = 'supervisorctl -s "unix://$PWD/var/supervisor.sock" shutdown && sleep 
 def check_stopped(facts: Facts) -> Iterator[Finding]:
     """Yield a finding if a signal has stopped supervisord.
 
-    This check comes first, because such a stop hides all problems.
+    This check comes first, because a stopped supervisord hides all other problems.
     """
     if pid := facts.supervisord.stopped_pid:
         yield Finding(

@@ -55,7 +55,7 @@ def runs_from(pid: int, conf: Path) -> bool:
 
 def _facts(supervisord: SupervisordClient) -> SupervisordFacts:
     pid = supervisord.pid()
-    positions = supervisord.log_positions()  # read first: a process that starts later has no output yet
+    positions = supervisord.log_positions()  # read first: a process that starts later has written nothing yet
     processes, version = supervisord.processes(), supervisord.supervisor_version()
     try:
         restarts, extended = supervisord.restarts(), True
