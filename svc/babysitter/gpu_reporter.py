@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 LOCK_FILE = "gpus.lock"
 READ_TIMEOUT_SECONDS = 20.0  # nothing waits for this reading; nvidia-smi without persistence mode takes many seconds
 SEARCH_INTERVAL_SECONDS = 60.0  # pause while no vendor's tool is installed
-IDLE_SHARE = 4  # minimum pause after a reading, in multiples of the time that it took
+MIN_PAUSE_FACTOR = 4  # minimum pause after a reading, in multiples of the time that it took
 MAX_SENT_COMMAND_LENGTH = 60
 Send = Callable[[GpuReport], object]
 
@@ -77,7 +77,7 @@ class GpuReporter:
             return SEARCH_INTERVAL_SECONDS
         self.latest = reading
         self._log_change(reading)
-        pause = max(GPU_INTERVAL_SECONDS, IDLE_SHARE * took)
+        pause = max(GPU_INTERVAL_SECONDS, MIN_PAUSE_FACTOR * took)
         self._report(reading, min(MAX_INTERVAL_SECONDS, pause + took))
         return pause
 

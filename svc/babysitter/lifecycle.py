@@ -112,7 +112,7 @@ TABLE: dict[LifecycleState, dict[LifecycleEvent, tuple[LifecycleState, tuple[Act
     },
     LifecycleState.RELEASING: {
         **_from_any(LifecycleState.RELEASING),
-        LifecycleEvent.READY: (LifecycleState.RELEASING, ()),  # the models of a check that began before the release
+        LifecycleEvent.READY: (LifecycleState.RELEASING, ()),  # the result of a check that began before the release
         LifecycleEvent.SILENT: (LifecycleState.HUNG, (Action.REPORT,)),
         LifecycleEvent.GENERATES: (LifecycleState.RELEASING, ()),
         LifecycleEvent.RESTART_PENDING: (LifecycleState.DRAINING, (Action.REPORT,)),

@@ -47,7 +47,7 @@ class Registrar:
         self._accepted: dict[str, dict[str, Any]] = {}  # name -> the fields that the registry has accepted
         self._statuses: dict[str, str] = {}  # name -> the last status that the registry has accepted
         self._sent: dict[str, None] = {}  # names of all registrations that were sent, whatever the answer
-        self._lock = threading.Lock()  # held by rounds and by `deregister`, so that no round registers a name after it
+        self._lock = threading.Lock()  # held by rounds and `deregister`, so that no round registers a removed name
         self._ended = False
         self._last_round: list[Registration] = []
         self._failures = 0

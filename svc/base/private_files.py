@@ -35,7 +35,7 @@ def prepare(path: Path) -> None:
 
     Restrict the mode of an existing file.
     """
-    with contextlib.suppress(OSError):  # the library's own error is more helpful
+    with contextlib.suppress(OSError):  # the library will report a more helpful error when it opens the file
         os.close(file_owner.open_or_create(path, os.O_RDWR, MODE))
         tighten(path)
 

@@ -42,7 +42,7 @@ class Credentials(NamedTuple):
     uid: int
     gid: int
     groups: frozenset[int]  # the supplementary groups and `gid`
-    reads_any_file: bool  # as root does; a container may withdraw that right
+    reads_any_file: bool  # whether it may read every file, as root may unless its container forbids that
 
     def needs_world_access(self, status: os.stat_result) -> bool:
         """Return whether the process may read a file only because all users may; `chmod o=` would prevent that."""

@@ -16,7 +16,7 @@ MIN_SIMILARITY = 0.65  # minimum ratio of difflib; equal names have 1.0
 # product of their lengths.
 MAX_COMPARED_CHARS = 64
 MAX_COMPARED_NAMES = 200
-MAX_EXACT_COMPARISONS = 10  # of the names that have the most characters in common with the mistyped one
+MAX_EXACT_COMPARISONS = 10  # only the names with the most characters in common are compared exactly
 
 
 def did_you_mean(name: str, known: Iterable[str], otherwise: str) -> str:

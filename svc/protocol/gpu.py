@@ -17,7 +17,7 @@ MAX_AGE_INTERVALS = 3  # a report is ignored once it is older than three times i
 MIN_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS = 0.1, 600.0
 MAX_REPORT_AGE_SECONDS = MAX_AGE_INTERVALS * MAX_INTERVAL_SECONDS
 MAX_REPORT_BYTES = 64 << 10
-MAX_HOSTS = 500  # the hosts whose reports a registry keeps
+MAX_HOSTS = 500  # maximum number of hosts whose reports a registry keeps
 
 
 class GpuReport(HostGpus, frozen=True, kw_only=True):

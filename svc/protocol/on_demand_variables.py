@@ -10,7 +10,7 @@ GPU_COUNT_VARIABLE = "SVC_GPU_COUNT"  # number of GPUs; the extension chooses th
 GPU_MEMORY_VARIABLE = "SVC_GPU_MEMORY"  # bytes on each GPU; not set: the whole GPU
 ON_DEMAND_VARIABLE = "SVC_ON_DEMAND"  # "1": started when a request needs it
 KEEP_VARIABLE = "SVC_KEEP"  # "1": never put to sleep to make room
-MIN_AWAKE_VARIABLE = "SVC_MIN_AWAKE"  # seconds after its start during which it does not make room for others
+MIN_AWAKE_VARIABLE = "SVC_MIN_AWAKE"  # seconds after an instance's start in which it does not make room for others
 SLEEP_VARIABLE = "SVC_SLEEP"  # "vllm": put to sleep by the engine itself; not set: stopped
 EXTENSION_VARIABLES = (  # read by supervisord's extension only
     GPU_COUNT_VARIABLE,

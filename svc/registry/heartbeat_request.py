@@ -8,7 +8,7 @@ from svc.registry import heartbeats
 
 
 class Request(NamedTuple):
-    """A connection with the bytes that were read from it; the arguments of the application's `handle`."""
+    """A connection with the bytes that were read from it: the arguments of the worker's `handle`."""
 
     connection: socket.socket
     address: tuple[Any, ...]

@@ -31,7 +31,7 @@ from svc.registry.kept_connections import KeptConnections
 
 log = logging.getLogger(__name__)
 ROUND_SECONDS = 0.02
-MAX_ROUND_HEARTBEATS = 64  # a limit is needed, because their connections do not count in the pool
+MAX_ROUND_HEARTBEATS = 64  # the pool does not limit the heartbeats of a round, because it does not count them
 DEFER_ACCEPT_SECONDS = 1  # a silent connection is accepted only after this time
 ACCEPT_RETRY_SECONDS = 1.0  # pause after a failure, for example for lack of descriptors
 
@@ -170,7 +170,7 @@ class HeartbeatServer(StreamServer):
         return still_open, reporting
 
     def _completed(self, still_open: list[Request]) -> list[Request]:
-        """Return the heartbeats that are complete by now; pass on all other connections that have not ended."""
+        """Return the heartbeats that are complete by now; pass all other open connections on to `handle`."""
         completed = []
         for before in still_open:
             request = read_on(before)

@@ -21,7 +21,7 @@ from svc.perimeter.connections import ConnectionDeadlines
 from svc.registry.heartbeat_server import HeartbeatServer
 from svc.registry.heartbeats import Heartbeat
 
-MAX_HEAD_BYTES = 64 << 10  # limit for a request that the application handles
+MAX_HEAD_BYTES = 64 << 10  # limit for the head of a request that the application handles
 MAX_DISCARDED_BYTES = 1 << 20  # limit for the unread rest of a body that the application refused
 DESCRIPTORS_PER_CLIENT = 2  # the client's own connection, and one for a health check that the client may request
 DEADLINES = ConnectionDeadlines(idle=2, request=10, answer=30)
@@ -33,7 +33,7 @@ class RegistryWorker(GeventWorker):
 
         self._handle_batch = self.wsgi.extensions[API_EXTENSION].heartbeat_handler.handle_batch
         clients = connection_limit(self.worker_connections, DESCRIPTORS_PER_CLIENT)
-        # Each kept connection needs one descriptor: all together a sixteenth, which is taken from those of the clients.
+        # A kept connection needs one descriptor, a client two: all kept connections replace half as many clients.
         self._max_kept = clients // 8
         self._limits = ConnectionLimits(DEADLINES, clients - clients // 16, DESCRIPTORS_PER_CLIENT)
         gc.collect()

@@ -17,7 +17,7 @@ Number = TypeVar("Number", int, float)
 
 MAX_RESTARTS_VARIABLE = "SVC_MAX_RESTARTS"
 RESTART_DELAY_VARIABLE = "SVC_RESTART_DELAY"
-RESTART_NOTE = "; restart "  # begins the note about the next restart that follows the reason of an exit
+RESTART_NOTE = "; restart "  # after the reason of an exit, begins the note about the next restart
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import msgspec
 from svc.supervision.on_demand.facts import Demand
 
 LEASE_SECONDS = 3.0
-MAX_SENDERS = 64  # then the lease that ends first is replaced; limited because anyone may invent names
+MAX_SENDERS = 64  # limited because anyone may invent names; one more replaces the lease that ends first
 MAX_SENDER_LENGTH = 128
 MAX_WAITING = 10**6
 MAX_SECONDS = 10.0**6

@@ -22,7 +22,7 @@ class SleepChange:
     """The last time that the instance woke up or fell asleep."""
 
     reason: str
-    seconds: float | None  # how long it took; None: not known, because it began before the babysitter
+    seconds: float | None  # how long it took; None: unknown, because it began before this babysitter started
     at: float  # Unix seconds
 
     def to_json(self) -> dict[str, Any]:

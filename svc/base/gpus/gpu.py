@@ -26,7 +26,7 @@ class GpuProcess(msgspec.Struct, frozen=True, kw_only=True):
     pid: Annotated[int, msgspec.Meta(ge=0, le=MAX_PID)]
     memory: Bytes | None = None  # what it uses of this GPU; None if the tool does not report it
     instance: Text = ""  # the instance to which the process belongs; "" for none
-    command: Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_LENGTH)] = ""  # "" if this machine's /proc lacks it
+    command: Annotated[str, msgspec.Meta(max_length=MAX_COMMAND_LENGTH)] = ""  # "" if /proc does not show the process
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,7 +23,7 @@ class Output(NamedTuple):
 
     text: str
     problem: str = ""
-    hangs: bool = False  # the run was killed after its timeout, even if it has not ended since
+    hangs: bool = False  # the run was killed after its timeout, or could not begin while an earlier one hangs
 
 
 class ToolProcess:

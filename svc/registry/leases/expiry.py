@@ -12,9 +12,9 @@ from svc.protocol.service import Service
 from svc.registry.leases import lease
 
 WINDOW_SECONDS = 60.0
-MASS_EXPIRY_SHARE = 0.15  # in a mass expiry, more than this share of the services lapse in one window ...
-MASS_EXPIRY_MIN_SERVICES = 3  # ... and at least this number
-MAX_ROUND_GAP_SECONDS = 5.0  # a longer gap between rounds: the clock jumped, or this process did not run
+MASS_EXPIRY_SHARE = 0.15  # in a mass expiry, more than this share of all services lapse in one window
+MASS_EXPIRY_MIN_SERVICES = 3  # in a mass expiry, at least this number of services lapse in one window
+MAX_ROUND_GAP_SECONDS = 5.0  # a longer gap between rounds means that the clock jumped, or this process did not run
 
 
 def is_mass_expiry(services: Collection[Service], now: float, listening_since: float) -> bool:

@@ -152,7 +152,7 @@ class RedisConnection:
         if failure:
             self.failure = ""
             log.info("%s: the registry's store is back", self.address)
-            self.wake()  # waiting callers last saw the state before the failure
+            self.wake()  # callers that wait know only the state before the failure, so they read again
 
     def _record_failure(self, error: Exception) -> None:
         if self.closed:

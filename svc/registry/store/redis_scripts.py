@@ -8,9 +8,9 @@ ANY_OWNER = "*"  # stands for the digest of an operator's request, which is acce
 # Argument: name. Result: the record (service, heartbeat, mark: 1 if it is drained, 2 if with a handover).
 FIND = COMMON + "return record_of(ARGV[1])"
 
-# Arguments: name and its record; the new service (empty: remove it), heartbeat, entry of `calm` (empty: none), 1 to
-# raise the revision, and events (one line each: reporter, space, JSON).
-# Result: 1 and the revision; or 0 and the current record, if the current record differs from the given one.
+# Arguments: name; its record, as the caller knows it; the new service (empty: remove it), its heartbeat, and its entry
+# of `calm` (empty: none); 1 to raise the revision; events (one line each: reporter, space, JSON).
+# Result: 1 and the revision; or 0 and the current record, if this differs from the given one.
 SWAP = (
     COMMON
     + """
@@ -76,8 +76,8 @@ return results
 # Argument: a time; loads that were reported before are removed. Result: the other names and loads, joined by newlines.
 LOADS = COMMON + "return table.concat(current_reports(loads, tonumber(ARGV[1])), '\\n')"
 
-# Arguments: time; name, digest of the sender's secret or ANY_OWNER, and the report as JSON; the number of reports to
-# keep, and the time before which a report is too old. Result: 1 if the report is stored, else 0.
+# Arguments: time; name, digest of the sender's secret or ANY_OWNER, and the report as JSON; the maximum number of
+# reports, and the time before which a report is too old. Result: 1 if the report is stored, else 0.
 PUT_GPUS = (
     COMMON
     + """

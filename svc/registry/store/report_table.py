@@ -39,7 +39,7 @@ class ReportTable(Generic[R]):
         if service is None or not lease.only_renews(service, LeaseRenewal(name, None, caller)):
             return False
         if self._limit and name not in self._reports and len(self._reports) >= self._limit:
-            self.current(now)  # makes room
+            self.current(now)  # removes reports that are out of date, to make room
             if len(self._reports) >= self._limit:
                 return False
         self._reports[name] = (report, now)

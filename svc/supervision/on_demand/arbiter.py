@@ -173,7 +173,7 @@ class Arbiter:
 def _named_gpus(processes: Processes) -> dict[int, GpuMemory]:
     """Return the GPUs that are known without a reading.
 
-    They are those that programs name, and the first ones, up to the largest number that a program needs.
+    These are the GPUs that programs name, and GPUs 0 to N - 1, where N is the largest `count` of a program.
     """
     named = {gpu for process in processes.values() for gpu in process.program.gpus}
     counted = range(max((process.program.count for process in processes.values()), default=0))

@@ -8,8 +8,8 @@ from svc.supervision.on_demand.plan import candidates, depends_on_old_reading
 from svc.supervision.on_demand.record import MIN_PAUSE_SECONDS
 from svc.supervision.on_demand.victims import Timing, stay_seconds
 
-# An older one does not make a wake impossible. A candidate has a new one made more often, so that an offer can be
-# refused while requests wait.
+# A wake is not called impossible because of an older reading. While requests wait, a candidate has readings made more
+# often than this, so that a wake can be called impossible.
 READING_VALID_SECONDS = 15.0
 
 

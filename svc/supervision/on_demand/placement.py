@@ -126,7 +126,7 @@ class Placer:
         return Placement((), (), Timing.NEVER, reason)
 
     def _shortage(self, gpus: Iterable[int]) -> str:
-        """Return a text on what the candidate needs, and which instances hold the memory of the GPU with most free."""
+        """Return a text on the GPU that lacks least: what the candidate needs there, and what holds the memory."""
         program, room = self.candidate.program, self.room
         short = [gpu for gpu in gpus if room.shortfall(program, gpu) > 0]
         gpu = max(short, key=room.free)

@@ -34,7 +34,7 @@ class SupervisedInstances:
         self.supervisord = supervisord
         self.logger = supervisord.options.logger
         self.arbiter = arbiter
-        self._programs: dict[str, tuple[Any, Program | None]] = {}  # name -> environment, what is read from it
+        self._programs: dict[str, tuple[Any, Program | None]] = {}  # name -> environment=, what it declares
 
     def report(self, name: str, text: str) -> Order:
         """Pass facts on to the arbiter, start or stop the program as it decides, and return the babysitter's order."""
