@@ -84,5 +84,5 @@ def _check_token(state: RouterState, token: str) -> None:
         )
     try:
         operators_registry(state, token).require_write_access()
-    except Unauthorized:  # raised with another message: the registry's own is for programs, not for operators
+    except Unauthorized:  # the registry's own message is for programs, so operators get another one
         raise Unauthorized(WRONG_TOKEN) from None

@@ -35,7 +35,7 @@ if TYPE_CHECKING:  # imported in the worker only, after gevent has patched the s
 WORKER_CONNECTIONS = 10_000
 DESCRIPTORS_PER_CLIENT = 2  # the client's connection, and one to an instance
 MAX_ACCEPT = 100  # number of connections that a process accepts before requests have their turn
-MAX_WORKERS = 8  # maximum of the number that is chosen by default
+MAX_WORKERS = 8  # maximum number of processes that relay if `workers` is 0
 STOP_MARGIN_SECONDS = 3  # the master's grace period is this much longer than the worker's
 SWEEP_INTERVAL_SECONDS = 1.0  # time between two sweeps under another WSGI server
 

@@ -31,7 +31,7 @@ class WsgiResponse(NamedTuple):
     parts: Any = None
 
 
-Answer = Callable[[Request, str], WsgiResponse]  # answers a request for the router's own endpoints; the text: address
+Answer = Callable[[Request, str], WsgiResponse]  # answers a request for the router's own endpoints; str: who sent it
 
 
 def call(app: Callable[..., Any], request: Request, address: str) -> WsgiResponse:

@@ -1,7 +1,7 @@
 """Finds the instances that can continue an answer of another instance.
 
-`proof` is a key of the metadata. An instance that has it has an engine that is proven to continue such answers. `proof`
-is empty if the client has received nothing yet: then every instance of the model can answer the repeated request.
+`proof` is the key in the metadata of the instances whose engines are proven to continue such answers. It is empty if
+the client has received nothing yet: then every instance of the model can answer the repeated request.
 """
 
 from collections.abc import Container, Iterator

@@ -48,7 +48,7 @@ class Candidate(msgspec.Struct, frozen=True):
 
 
 class Choice(msgspec.Struct, frozen=True):
-    """The instance that a request would get, and why. Without one, the request would wait, or be refused."""
+    """The instance that a request would get, and why. Without an instance, the request would wait, or be refused."""
 
     policy: str
     candidates: tuple[Candidate, ...]
@@ -235,7 +235,7 @@ def _by_prefix(
 
 
 def _names_with(pool: Pool, context: PickContext, bits: int) -> list[str]:
-    """Return the names of the members with one of these bits that can get the request."""
+    """Return the names of the members whose bits are among `bits`, and that can get the request."""
     known, excluded = context.prefixes.bits, context.excluded
     return [m.name for m in pool.members if m.name not in excluded and known.get(m.name, 0) & bits]
 

@@ -34,7 +34,7 @@ AGING_SECONDS = 5.0
 MAX_CHARGED_TOKENS = 100_000_000  # limit for one request, whatever engines report: counters must fit into 64 bits
 MAX_COUNTERS = 20_000  # if there are more, the counters that were used least recently are forgotten
 MAX_QUEUE_MULTIPLE = 8  # an account's waiting requests are fewer than this multiple of the queue's free places
-BASE = ""  # stands for an account's name in the key of the counter at which new accounts start
+BASE = ""  # in place of an account's name: the key of the counter from which new accounts start
 
 CounterKey = tuple[str, int, str]  # group, priority, account
 NO_ACCOUNT: CounterKey = ("", 0, BASE)  # stands for requests without an account
@@ -95,8 +95,8 @@ class FairOrder:
         self._processes = processes
         self._waiting: dict[CounterKey, int] = {}  # account -> its waiting requests
         self._running: dict[CounterKey, int] = {}  # account -> units charged in advance for its running requests
-        self._served_at: dict[CounterKey, float] = {}  # account with waiting requests -> when one of them got its place
-        # What has happened since the last `flush`: to change a counter costs too much for each request.
+        self._served_at: dict[CounterKey, float] = {}  # account with waiting requests -> when it last got a place
+        # What has happened since the last `flush`: changing a counter for each request would cost too much.
         self._begun: dict[CounterKey, None] = {}
         self._units: dict[CounterKey, int] = {}
         # Tokens of ended requests without a charge, by model, account, priority and share: `flush` charges them.
@@ -116,7 +116,7 @@ class FairOrder:
         self._uncharged[model, account.name, account.priority, account.share] += tokens
 
     def serve(self, charge: Charge) -> None:
-        """Charge a request that gets a place while others wait, with its expected tokens at least."""
+        """Charge a request that gets a place while others wait: its expected tokens, unless it is charged with more."""
         key = charge.key
         with self._lock:
             self.lift(key)
@@ -141,7 +141,7 @@ class FairOrder:
         self.charge(charge, tokens)
 
     def charge(self, charge: Charge, tokens: int) -> None:
-        """Set the tokens with which a request is charged in all, whatever it was charged with before."""
+        """Set the total with which a request is charged to `tokens`, and add the difference to its account."""
         tokens = min(tokens, MAX_CHARGED_TOKENS)
         if tokens != charge.tokens:
             units = int(tokens * UNITS_PER_TOKEN / charge.share)
@@ -199,7 +199,7 @@ class FairOrder:
         return self.counters.value(key) - self._running.get(key, 0) * self._processes
 
     def arrive(self, charge: Charge | None) -> None:
-        """Count a request that begins to wait, after `lift`."""
+        """Count a request that begins to wait. Call `lift` first."""
         if charge is not None:
             self._waiting[charge.key] = self._waiting.get(charge.key, 0) + 1
 

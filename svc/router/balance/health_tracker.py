@@ -166,7 +166,7 @@ class HealthTracker:
             self._statistics.instances[name].ejections += bool(after.ejected_until)
             self._report_ejection(name, before, after, reason)
         if before.healthy is None and after.healthy and not _is_known_unhealthy(name, targets):
-            return after.is_usable() != before.is_usable()  # the first check has confirmed what the table says already
+            return after.is_usable() != before.is_usable()  # else, the first check has only confirmed the table
         return after.is_usable() != before.is_usable() or after.healthy is not before.healthy
 
     def _report_ejection(self, name: str, before: InstanceHealth, after: InstanceHealth, reason: str) -> None:

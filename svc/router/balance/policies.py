@@ -30,7 +30,7 @@ MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many tim
 # If only one instance was sent a part of a conversation, it may have more requests than MAX_SESSION_LOAD_RATIO allows:
 # one for each 8 KB of that part, which are about 2,000 tokens that another instance would have to compute first.
 PREFIX_BYTES_PER_REQUEST = 8 << 10
-MAX_PREFIX_REQUESTS = 4  # maximum of these additional requests
+MAX_PREFIX_REQUESTS = 4  # maximum number of additional requests for a long common part
 
 
 class PickContext(msgspec.Struct):
@@ -238,7 +238,7 @@ def _total_load(pool: Pool, context: PickContext) -> int:
 def _at_turn(turn: int, pool: Pool, context: PickContext) -> Member | None:
     """Return the first member of the cycle, from this turn on, that is not excluded.
 
-    If the cycle has none, return a member of weight 0, or None if these are excluded too.
+    If all members of the cycle are excluded, return a member of weight 0, or None if these are excluded too.
     """
     length = len(pool.cycle)
     for step in range(length):
@@ -258,7 +258,7 @@ def _score(key: int, seed: int, weight: int) -> float:
 
 
 def _load_limit(member: Member, pool: Pool, total: int, extra: float = 0) -> float:
-    """Return the number of requests in flight at which a member is overloaded. `extra`: how many more it may have."""
+    """Return the number of requests in flight at which a member is overloaded, with `extra` requests added to it."""
     return MAX_SESSION_LOAD_RATIO * total * (member.weight or 1) / pool.weight + extra
 
 

@@ -127,4 +127,4 @@ class PeekedPrefixes(PrefixMap):
         return self._prefixes.find(hashes)
 
     def add(self, hashes: Sequence[int], instance: str) -> None:
-        """Do nothing."""
+        """Do nothing: the choice is only explained, so nothing is sent."""

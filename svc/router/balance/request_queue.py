@@ -29,7 +29,7 @@ class Waiter:
 
     def __init__(self, deadline: float, number: int, charge: Charge | None = None) -> None:
         self.deadline = deadline
-        self.since = 0.0  # when the wait began, in monotonic seconds; 0: it begins now
+        self.since = 0.0  # when the wait began, in monotonic seconds; 0: it has only just begun
         self.number = number  # ascending in the order of arrival
         self.charge = charge  # None: the request has no account
         self.expired = False
@@ -184,8 +184,7 @@ class RequestQueue:
             return False
         charge = waiter.charge
         if charge is not None and charge.key[1] < 0:
-            # A background request leaves some places to requests of priority 0 and higher. It need not do so once it
-            # has waited long enough to be ahead of such requests.
+            # A background request leaves some places to others, unless its long wait has put it ahead of some of them.
             charge.is_background = line.rank(waiter).level > 0 or not self._has_foreground(model)
         return True
 

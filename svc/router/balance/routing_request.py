@@ -19,7 +19,7 @@ class RoutingRequest(msgspec.Struct, gc=False):
     """The model in a request (None: any model), the session of the request (empty: none), and its body.
 
     `owner`: the instance that has the object which the request is about; None for most requests.
-    `account`: the account for which it counts while requests wait; None if it counts for none.
+    `account`: the account that the request counts for while requests wait; None if it counts for none.
     `charge`: the tokens that the account is charged with; None until `RequestQueue.charge` has made it.
     `json`: the fields that were read from a JSON body; None if none were, or if the body was rewritten since.
     """

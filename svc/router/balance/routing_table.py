@@ -101,7 +101,7 @@ def build(targets: Iterable[Target], is_usable: Callable[[Target], bool]) -> Rou
 
 
 def groups_of(targets: Iterable[Target]) -> dict[str, str]:
-    """Return the group of each model: models are of one group if they share an instance, also through other models."""
+    """Return the group of each model: models of one group share instances, directly or through other models."""
     groups: dict[str, str] = {}
 
     def root(model: str) -> str:

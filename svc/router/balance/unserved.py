@@ -97,7 +97,7 @@ def _failed_wakes(model: str | None, table: RoutingTable) -> str:
 
 
 def hidden_error(model: str, table: RoutingTable) -> Unavailable:
-    """Return the error for a model that does not exist for the client: the same as for one that no instance has."""
+    """Return the error for a model of which the client must not know: the same as for a model that no instance has."""
     return ModelDown(no_services(model)) if may_be_unlisted(table) else UnknownModel(model)
 
 

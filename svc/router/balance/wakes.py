@@ -20,7 +20,7 @@ class WakeState(msgspec.Struct, frozen=True):
     impossible: bool = False
 
 
-WakeStates = Mapping[str, WakeState]  # by model
+WakeStates = Mapping[str, WakeState]  # model -> its state
 
 
 class ModelAsleep(Unavailable):
@@ -67,7 +67,7 @@ class Wakes:
         return state is not None and state.impossible
 
     def begin(self, model: str | None, table: RoutingTable, waiter: Waiter, seconds: float) -> None:
-        """If the model is asleep, let a request that begins to wait do so until the model's `wake_timeout` is over.
+        """If the model is asleep, let a new waiter wait until the model's `wake_timeout` is over.
 
         `seconds`: how long the request may wait otherwise.
         """
@@ -84,10 +84,10 @@ class Wakes:
         return True
 
     def _deadline(self, model: str | None, table: RoutingTable, since: float, seconds: float) -> float:
-        """Return the time until which a request may wait. `since`: when it began to wait.
+        """Return the time at which the wait of a request ends. `since`: when the wait began.
 
-        While the model is asleep, that is until the `wake_timeout` of its instances is over. Otherwise it is for
-        `seconds`, as for any other request: from `since` on, or from the time at which the model has woken since.
+        While the model is asleep, the wait ends after the `wake_timeout` of its instances. Otherwise it ends after
+        `seconds`, as that of any other request. If the model woke during the wait, the seconds count from then on.
         """
         if model is not None and model in table.asleep:
             return since + table.asleep[model]

@@ -99,10 +99,10 @@ def is_own(method: bytes, uri: bytes) -> bool:
 
 
 class AllowedPaths:
-    """The requests that are relayed: those listed above, and those that a pattern of `allow_paths` matches.
+    """The requests that are relayed: those in INFERENCE and AUXILIARY, and those that `allow_paths` allows.
 
-    A pattern is a path in which `*` stands for any text. A method before the path limits the pattern to that method.
-    The pattern `*` alone allows every request, even one whose path is not canonical.
+    `allow_paths` has patterns: paths in which `*` stands for any text. A method before a path limits the pattern to
+    this method. The pattern `*` alone allows every request, even one whose path is not canonical.
     """
 
     def __init__(self, patterns: Iterable[str] = ()) -> None:

@@ -9,7 +9,7 @@ from svc.perimeter.hosts import ANY
 ALLOWED_METHODS = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
 EXPOSED_HEADERS = "x-request-id, retry-after, x-served-by, x-should-retry, *"
 MAX_AGE_SECONDS = "3600"
-MAX_REQUESTED_BYTES = 4096  # length of the list of header names in a preflight
+MAX_REQUESTED_BYTES = 4096  # limit for the list of header names in a preflight
 
 HeaderLines = tuple[tuple[str, str], ...]
 

@@ -80,7 +80,7 @@ def read_body(body: bytes) -> JsonBody:
     if len(body) >= LARGE_JSON_BYTES and body[:1] == b"{" and body[1:2] != b"\0":  # skips UTF-16 and UTF-32
         text, removed = empty_long_strings(body)
         if removed:
-            with suppress(BadRequest):  # then the whole body is read, to report where in it the error is
+            with suppress(BadRequest):  # after an error, the whole body is read below, to report the error's position
                 fields = _read(text)
                 if fields.model and bytes(fields.prompt_cache_key) != b'""':  # else the key may have been emptied
                     return JsonBody(fields, text, removed)
@@ -229,7 +229,7 @@ def _position(field: msgspec.Raw, text: bytes) -> int:
     position = text.find(content)
     if text.find(content, position + 1) < 0:
         return position
-    return _address(field) - _address(text)  # a Raw is a view into the text; this way costs more
+    return _address(field) - _address(text)  # a Raw is a view into the text; done last, because it costs more
 
 
 def _address(data: bytes | msgspec.Raw) -> int:

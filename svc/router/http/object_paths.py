@@ -30,7 +30,7 @@ MAX_READ_BYTES = 16 << 10  # length of the part of an answer in which ids are se
 
 
 class ObjectPath(NamedTuple):
-    """A request's method and path: that of a collection (`object_id` is empty), of an object, or below an object."""
+    """A request's method, and what its path names: a collection (no `object_id`), an object, or what is below one."""
 
     method: bytes
     object_id: str = ""

@@ -68,7 +68,7 @@ class RequestHead:
         "http10",  # whether the client speaks HTTP/1.0
         "is_anthropic",  # whether the path is one of Anthropic's API
         "id",  # the request's id that the client sent, if it is printable ASCII without blanks
-        "is_inference",  # whether the path only asks for inference, or the request changes the protocol
+        "is_inference",  # whether the request only asks for inference, or changes the protocol
         "keep_alive",  # whether the client keeps the connection open
         "key_digests",  # SHA-256 of the API keys in the head
         "loops",  # whether this router has forwarded the request before
@@ -249,8 +249,8 @@ def _via(via: bytes, http10: bool, pseudonym: bytes) -> bytes:
 def requested_protocol(method: bytes, special: dict[bytes, bytes]) -> bytes:
     """Return the protocol that a request asks to change to, such as websocket; empty if there is none.
 
-    A server may ignore Upgrade (RFC 9110, 7.8). It is ignored in a request with a body or with a method other than GET.
-    It is also ignored if the protocol is h2c, because clients that offer h2c work without it.
+    A server may ignore the header Upgrade (RFC 9110, 7.8). The router ignores it in a request with a body, or with a
+    method other than GET, and if the protocol is h2c, because clients that offer h2c work without it.
     """
     protocol = special[b"upgrade"]
     connection = {token.strip() for token in special.get(b"connection", b"").lower().split(b",")}

@@ -16,7 +16,7 @@ from svc.router.http.sized_body import MAX_BODY_PIECES, SizedBody
 
 MAX_HEAD_BYTES = 64 << 10  # bytes of request line and headers
 MAX_HEADERS = 128
-UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # more than a body of a known length may follow
+UNCACHEABLE_HEADERS = (b"transfer-encoding", b"expect", b"upgrade")  # what follows is no plain body of a known length
 MAX_PIPELINED = 16  # requests that are read before the first is answered: each takes memory and time
 MAX_LENGTH_DIGITS = 20  # digits of a Content-Length of 64 bits; Python's int() refuses more than 4,300
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"

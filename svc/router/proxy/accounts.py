@@ -1,4 +1,4 @@
-"""The accounts that are not API keys alone: users whom a front names, and addresses of clients."""
+"""The accounts other than API keys: users whom a front names, and addresses of clients."""
 
 from collections.abc import Iterable
 from ipaddress import IPv6Address, ip_address, ip_network
@@ -10,7 +10,7 @@ from svc.router.proxy.trusted_proxies import Networks, is_among
 
 OPEN_WEBUI_USER_HEADER = "X-OpenWebUI-User-Id"  # sent if ENABLE_FORWARD_USER_INFO_HEADERS is set
 MAX_USER_CHARACTERS = 128
-IPV6_CLIENT_PREFIX = 64  # one client may have all addresses of such a network
+IPV6_CLIENT_PREFIX = 64  # bits: one client may have all IPv6 addresses with the same prefix
 MAX_REMEMBERED_ADDRESSES = 10_000
 
 
@@ -18,8 +18,8 @@ class AccountRules:
     """The settings that decide on accounts.
 
     `header_names`: the headers in which fronts may name a user; the first one in a request counts. `fronts`: the
-    networks whose requests may do so with any key, or without keys. `by_address`: without keys, a request that names no
-    user counts for the address of its client.
+    networks whose requests may name a user with any key, or without keys. `by_address`: without keys, a request that
+    names no user counts for the address of its client.
     """
 
     def __init__(self, header_names: Iterable[str] = (), fronts: Networks = (), by_address: bool = False) -> None:
@@ -34,7 +34,7 @@ class AccountRules:
     def user(self, head: RequestHead, front: bool, client: str, peer: str) -> str:
         """Return the user whom a request names; empty if it names none, or may not name any.
 
-        `front`: whether its key is that of a front. `client`, `peer`: the addresses of the client and of the peer,
+        `front`: whether its key belongs to a front. `client`, `peer`: the addresses of the client and of the peer,
         which may be a proxy.
         """
         if front or (self.has_fronts and (self._is_front(client) or self._is_front(peer))):

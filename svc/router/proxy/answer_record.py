@@ -7,8 +7,8 @@ there are many of them. A fold takes about 2 us for each event.
 from svc.router.resume.dialect import Dialect
 from svc.router.resume.partial_answer import PartialAnswer
 
-FOLD_BYTES = 32 << 10  # the sweep folds the chunks of a record that have more bytes together
-MAX_UNFOLDED_BYTES = 48 << 10  # from this size on, they are folded at once: the stream is faster than the sweep
+FOLD_BYTES = 32 << 10  # size of a record's chunks above which the sweep folds them
+MAX_UNFOLDED_BYTES = 48 << 10  # size above which they are folded at once, because the stream is faster than the sweep
 
 
 class AnswerRecord:

@@ -1,4 +1,4 @@
-"""Restores the limits of tokens per day when the router starts: what the last day has used counts again.
+"""Restores the limits of tokens per day when the router starts: what was used in the last 24 hours counts again.
 
 The buckets of the limits are in memory, but the ledger's file outlives the router. The file has sums for whole hours,
 and each sum counts as used at the hour's beginning. So at most an hour's share of the limit is forgiven.

@@ -161,7 +161,7 @@ class Exchange:
     def interrupt(self, reason: str) -> None:
         """End the exchange from another greenlet: wake the greenlet that waits for the instance or in a queue.
 
-        `reason`: "client", "timeout" or "stopping", of which the first one counts; or HANDOVER, with which the stream
+        `reason`: "client", "timeout" or "stopping", which no later reason replaces; or HANDOVER, after which the stream
         goes on at another instance.
         """
         if self.interruption in ("", HANDOVER):

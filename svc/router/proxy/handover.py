@@ -60,7 +60,7 @@ class Handover:
         concerned = [exchange for exchange in exchanges if exchange.instance in names and not exchange.closed]
         counts = Counter((exchange.instance, MOVING) for exchange in concerned if exchange.interruption == HANDOVER)
         places = FreePlaces(self._balancer)
-        # One more may always move: streams whose clients do not read can take minutes, and could be all that move.
+        # At least one more may move: all that move now could be stuck for minutes, because their clients do not read.
         remaining = max(1, MAX_MOVING_STREAMS - counts.total())
         self._reasons = {exchange: self._reasons[exchange] for exchange in concerned if exchange in self._reasons}
         for exchange in concerned:
@@ -78,9 +78,9 @@ class Handover:
         if exchange.stream is None:
             return NOT_STREAMED
         if not any(places.has_instance(exchange.model, proof) for proof in PROOFS):
-            return NO_ENGINE  # without the cost of reading the request
+            return NO_ENGINE  # decided first, because to read the request costs more
         if not any(places.has_place(exchange.model, proof) for proof in PROOFS):
-            return NO_ROOM  # as above: many streams may wait for room, and each is judged in every round
+            return NO_ROOM  # decided next, because many streams may wait for room, and each is judged in every round
         reason = exchange.take_place(places)
         if reason not in (NO_ENGINE, NO_ROOM, *PASSING_REASONS):
             self._reasons[exchange] = reason

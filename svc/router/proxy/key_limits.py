@@ -41,7 +41,7 @@ class KeyLimits:
         tokens_per_minute: int | None = None,
         tokens_per_day: int | None = None,
     ) -> None:
-        """Set the limits. Earlier counts stay; those of a limit that has changed are reduced to the new limit."""
+        """Set the limits. What was used before still counts; for a changed limit, at most as much as the new limit."""
         before = {bucket.kind: bucket.limit for bucket in self.buckets()}
         limits = (requests_per_minute, tokens_per_minute, tokens_per_day)
         buckets = [

@@ -51,7 +51,7 @@ class Resumption:
         dialect = dialect_of(exchange.request.head.uri)
         self.reason = _first_reason(exchange, dialect)
         self._is_asking = False  # whether another instance is being chosen or asked
-        self._is_judged = False  # whether the request was found to be of a kind whose answers can be continued
+        self._is_judged = False  # whether the answers to this kind of request were checked for being continuable
         if self.reason or dialect is None:  # without a reference to the request, whose body may be large
             return
         self._dialect, self._request, self._routing = dialect, exchange.request, routing

@@ -29,7 +29,7 @@ MAX_QUERY_FIELDS = 8
 
 
 class Route(msgspec.Struct):
-    """The answer. `error`: the error that the request would get, None if it would get or wait for an instance."""
+    """The answer. `error`: the error that the request would get; None if it would get an instance, or wait for one."""
 
     method: str
     path: str

@@ -52,7 +52,7 @@ class StoredObject:
         return None
 
     def record_response(self, exchange: "Exchange") -> None:
-        """Record what the head of the response shows about the object. If the body may have new ids, have it read."""
+        """Record what the response's head shows about the object. If the body may have new ids, prepare to read it."""
         objects, path, is_success = exchange.state.objects, self._path, 200 <= exchange.status < 300
         if is_success and path.creates and self._fields.keeps:
             exchange.id_reader = ObjectIdReader(exchange)

@@ -3,7 +3,7 @@
 from collections.abc import MutableSequence
 from typing import NamedTuple, TypeAlias
 
-Cells: TypeAlias = "MutableSequence[float] | memoryview[float]"  # two cells, zero at first, as in shared memory
+Cells: TypeAlias = "MutableSequence[float] | memoryview[float]"  # the two cells of a bucket; 0.0 in an unused one
 MISSING, FILLED_AT = 0, 1  # the amount that the bucket lacks, and the time at which that was computed
 ONE = 1 - 1e-9  # one, minus the rounding error of adding fractions
 
@@ -57,7 +57,7 @@ class Bucket:
         cells[MISSING], cells[FILLED_AT] = self.limit - self.level(now) + amount, max(now, cells[FILLED_AT])
 
     def forgive(self) -> None:
-        """Raise a level below zero to zero. After a limit was lowered, the bucket could need days to get there."""
+        """Raise a level below zero to zero. After a limit was lowered, it could take days to rise by itself."""
         self._cells[MISSING] = min(self._cells[MISSING], self.limit)
 
     def seconds_until_full(self, now: float) -> float:

@@ -113,7 +113,7 @@ class UpstreamConnection(ResponseParser):
         """Wait until the whole body has arrived, or `limit` bytes of it; `read` then returns them.
 
         `note_progress` is called for each piece, with 0, because `read` counts the bytes. Raise UpstreamError if the
-        connection ends before: as none of the response is passed on yet, it counts as no response.
+        connection ends before that. As nothing was passed on yet, the outcome is that of an attempt without a response.
         """
         size = counted = 0
         while True:

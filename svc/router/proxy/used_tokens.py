@@ -90,7 +90,7 @@ def count_running(exchange: "Exchange", stream: "ResponseStream", model: str) ->
 def _count_progress(
     exchange: "Exchange", stream: "ResponseStream", row: "UsageEntry", tokens: RequestTokens, now: float
 ) -> None:
-    """Add to a row the part of a stream's use that the ledger does not have yet."""
+    """Add to a row what a stream has used since the ledger last counted it."""
     began = stream.accounted_at or exchange.first_byte_at or now
     row.add_tokens(tokens, stream.accounted_tokens, now - began)
     stream.accounted_tokens, stream.accounted_at = tokens, now

@@ -8,7 +8,7 @@ from svc.router.proxy.user_rows import UserRows
 
 
 class UserLimits(KeyLimits):
-    """Each user has the limits of the key for itself. What counts for them is in the user's row of shared memory."""
+    """The limits of a key apply to each user separately. What a user has used is in its row of shared memory."""
 
     __slots__ = ("_key", "_row", "_rows")
 

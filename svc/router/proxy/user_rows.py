@@ -35,7 +35,7 @@ def is_true(condition: Callable[[], bool]) -> bool:
 class UserRows:
     """The rows. Call everything but `bucket` under `lock`. `slot`: the place of this process among all.
 
-    `becomes_true` waits for a condition on the counts of other processes, which may be a moment late.
+    `becomes_true` waits for a condition on the counts of other processes, because counts may be a moment late.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class UserRows:
         self._counts, self._numbers = memory.cast("q"), memory.cast("d")
 
     def find(self, name: str, now: float) -> int:
-        """Return the number of the row of this name, which may have been another's before."""
+        """Return the number of the row of this user. Another user may have had the row before."""
         digest = int.from_bytes(blake2b(name.encode(), digest_size=8, key=self._seed).digest(), "big", signed=True) or 1
         first = digest % SETS * ROWS_PER_SET
         digests = self._counts[1 + first : 1 + first + ROWS_PER_SET].tolist()
@@ -69,7 +69,7 @@ class UserRows:
         return row
 
     def note_version(self, row: int, version: int) -> bool:
-        """Store the version of the limits for which the row counts; return whether that was another one before."""
+        """Store the version of the limits for which the row counts; return whether the version has changed."""
         cell = self._start(row) + VERSION
         before, self._counts[cell] = self._counts[cell], version
         return before not in (0, version)

@@ -7,8 +7,8 @@ The text so far becomes the beginning of the assistant's message. In a chat, the
 which vLLM, SGLang and llama.cpp understand. In Anthropic's form, the message is the last turn. White space at the end
 of the text is left out, because chat templates strip it there and Anthropic's API refuses it; `text_join` removes it
 from the beginning of the continuation. In a completion, the text is appended to the prompt. The request's maximum of
-tokens is reduced by the number of tokens generated so far. If the request has no maximum, the engine's default counts
-anew.
+tokens is reduced by the number of tokens generated so far. If the request has no maximum, the engine applies its
+default to the continuation alone.
 """
 
 from typing import Any

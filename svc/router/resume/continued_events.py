@@ -57,7 +57,7 @@ class ContinuedEvents:
         return events
 
     def take_rest(self) -> bytes:
-        """Return the rewritten last event, which may lack its empty line. The answer must have finished by then."""
+        """Return the rewritten last event, even without its empty line. Set `failure` if the answer is not finished."""
         data, self._unended = self._unended, b""
         events = self._rewritten(data)
         if not (self._form.failure or self._form.finish_reason or self._form.ended):

@@ -144,7 +144,7 @@ class PartialAnswer:
         elif text:
             pieces.append(text)
 
-    def _hinder(self, reason: str) -> None:
+    def _set_obstacle(self, reason: str) -> None:
         """Record why the answer cannot be continued, unless a reason is recorded already, and drop its text."""
         self.obstacle = self.obstacle or reason
         self._pieces, self._reasoning, self._tail, self.size = [], [], [], 0
@@ -163,13 +163,13 @@ class PartialAnswer:
                 event = lenient_completion(data)
                 self._note_first(event)
             except DECODE_ERRORS:
-                self._hinder("unreadable")
+                self._set_obstacle("unreadable")
                 return
         choices = event.choices
         if choices:
             choice = choices[0]
             if len(choices) > 1 or choice.index:
-                self._hinder("several_choices")
+                self._set_obstacle("several_choices")
                 return
             text = choice.text
             if (delta := choice.delta) is not None:
@@ -184,11 +184,11 @@ class PartialAnswer:
             if choice.finish_reason:
                 self.finish_reason = choice.finish_reason
             if choice.logprobs:
-                self._hinder("logprobs")
+                self._set_obstacle("logprobs")
         elif event.error:
-            self._hinder("error")
+            self._set_obstacle("error")
         elif choices is None:
-            self._hinder("unreadable")
+            self._set_obstacle("unreadable")
         if event.usage is not None:
             self._fold_usage(event.usage)
             self.usage_seen = self.usage_seen or not choices
@@ -211,13 +211,13 @@ class PartialAnswer:
             self.tokens += not delta.content
             self.reasoning_open = True
             if tokens or self._pieces:
-                self._hinder("reasoning")
+                self._set_obstacle("reasoning")
             elif not self.obstacle:
                 self._append(self._reasoning, reasoning)
         if delta.tool_calls or delta.function_call:
-            self._hinder("tool_call")
+            self._set_obstacle("tool_call")
         if delta.refusal or delta.audio or delta.annotations or delta.hidden_states:
-            self._hinder("unreadable")
+            self._set_obstacle("unreadable")
         return delta.content
 
     def _fold_usage(self, usage: Usage) -> None:
@@ -239,7 +239,7 @@ class PartialAnswer:
             try:
                 event = lenient_message(data)
             except DECODE_ERRORS:
-                self._hinder("unreadable")
+                self._set_obstacle("unreadable")
                 return
         kind, delta = event.type, event.delta
         if kind == "content_block_delta" and delta is not None:
@@ -248,7 +248,7 @@ class PartialAnswer:
                 if delta.text:
                     tokens.append(delta.text)
             else:
-                self._hinder(OBSTACLES.get(delta.type, "unreadable"))
+                self._set_obstacle(OBSTACLES.get(delta.type, "unreadable"))
         elif kind == "message_start" and event.message is not None:
             self._fold_start(event.message)
         elif kind == "content_block_start" and event.content_block is not None:
@@ -262,13 +262,13 @@ class PartialAnswer:
         elif kind == "message_stop":
             self.ended = True
         elif kind != "ping":
-            self._hinder("error" if kind == "error" else "unreadable")
+            self._set_obstacle("error" if kind == "error" else "unreadable")
 
     def _fold_start(self, message: Message) -> None:
         self.has_start = True
         self.id, self.model = message.id, message.model
         if message.content:
-            self._hinder("unreadable")
+            self._set_obstacle("unreadable")
         if (usage := message.usage) is not None and usage.input_tokens is not None:
             self.cached_tokens = usage.cache_read_input_tokens
             self.prompt_tokens = usage.input_tokens
@@ -276,7 +276,7 @@ class PartialAnswer:
     def _fold_block(self, block: Block, index: int, tokens: list[str]) -> None:
         """Add the event that begins a content block."""
         if block.type != "text" or self.block is not None or index != self.next_block:
-            self._hinder(OBSTACLES.get(block.type, "unreadable"))
+            self._set_obstacle(OBSTACLES.get(block.type, "unreadable"))
         elif block.text:
             tokens.append(block.text)
         self.block, self.next_block = index, index + 1

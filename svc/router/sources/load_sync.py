@@ -52,7 +52,7 @@ class LoadSync:
         return pause
 
     def _own_requests(self, name: str, age: float) -> int:
-        """Return how many requests of this router a load of this age may include: those in flight, or ended since then.
+        """Return how many requests of this router a load may include: those in flight, and those ended within `age`.
 
         A request that ended after the report must not count as another router's.
         """

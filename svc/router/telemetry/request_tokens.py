@@ -28,7 +28,7 @@ _USAGE_NAMES = (
     b"prompt_cache_hit_tokens",  # DeepSeek's
 )
 _NATIVE_NAMES = (
-    b"prompt_n",  # in llama.cpp's `timings`, without those of `cache_n`
+    b"prompt_n",  # in llama.cpp's `timings`, without the cached tokens, which `cache_n` has
     b"cache_n",
     b"predicted_n",
     b"prompt_eval_count",  # Ollama's
@@ -113,8 +113,8 @@ def read_usage(excerpt: bytes) -> Usage:
 def _chat_usage(excerpt: bytes, start: int) -> Usage | None:
     """Return the usage if it is one of OpenAI's Chat Completions: most are, and this takes a fifth of the time.
 
-    `start`: the position of `"usage"`. The text from there to the end of the response, or of its event, becomes a JSON
-    object by a brace before it.
+    `start`: the position of `"usage"`. With a brace put before it, the text from there to the end of the response, or
+    of its event, is a JSON object.
     """
     end = excerpt.find(b"\n", start)
     try:

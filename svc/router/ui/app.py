@@ -118,7 +118,7 @@ def page(state: RouterState, feed: Feed) -> Blueprint:
         registry = operators_registry(state, token)
         try:
             service = registry.drain(quote(name, safe=""), drained)
-        except Unauthorized:  # raised with another message: the registry's own is for programs, not for operators
+        except Unauthorized:  # the registry's own message is for programs, so operators get another one
             raise Unauthorized(WRONG_TOKEN) from None
         log.info("%s %s on the page, by %s", name, "drained" if drained else "undrained", client_address(state))
         return {"service": service}

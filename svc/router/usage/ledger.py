@@ -22,7 +22,7 @@ from svc.router.usage.native_thread import NativeThread
 from svc.router.usage.usage_sums import UsageEntry, UsageSums
 
 log = logging.getLogger(__name__)
-WRITE_INTERVAL_SECONDS = 0.5  # a killed router loses less than 1 s of usage, with 0.1 s for reports between processes
+WRITE_INTERVAL_SECONDS = 0.5  # a killed router loses less than 1 s of usage, including 0.1 s until processes report
 RETRY_INTERVAL_SECONDS = 5.0  # pause after a failure
 HOUR_SECONDS, DAY_SECONDS = 3600, 86400
 RECENT_SECONDS = 60.0
@@ -35,7 +35,7 @@ FAILURES = (OSError, sqlite3.Error, ConfigError)
 
 
 class Ledger:
-    """Writes the rows that `sums` collects, of all processes, to the file: `run_round` when due, `flush` at once."""
+    """Writes the rows in `sums`, which all processes fill, to the file. `run_round` waits after a failure."""
 
     def __init__(
         self, path: Path, sums: UsageSums, retention_days: int, clock: Callable[[], float] = time.time

@@ -46,7 +46,7 @@ _decode_acceptance = msgspec.json.Decoder(Acceptance).decode
 
 
 def read_offer(status: int, body: bytes, name: str) -> Offer | None:
-    """Return the offer in the answer of a babysitter whose instance is registered as `name`; None if it is none."""
+    """Return the offer in a babysitter's answer; None if there is none. `name`: the registered name of its instance."""
     if status != 200 or len(body) > MAX_ANSWER_BYTES:
         return None
     try:

@@ -13,10 +13,10 @@ BEGUN = ("starting", "running")  # statuses of an instance that another router, 
 
 
 def cost(name: str, offer: Offer) -> tuple[bool, bool, bool, float, float, str]:
-    """Return the key by which offers are sorted: the smallest is the best. One that is possible now precedes others.
+    """Return the key by which offers are sorted: the smallest is the best.
 
-    An instance that is being woken already comes first, then one for which none has to give way, then the one that
-    takes the least time, including that of loading its victims again, then the one whose victims are idle longest.
+    These criteria count, in this order: the wake is possible now; the instance is being woken already; no other
+    instance has to give way; the least time, including the time in which victims load again; the victims idle longest.
     """
     return not offer.possible, offer.status not in BEGUN, not offer.now, offer.seconds, -offer.idle_seconds, name
 

@@ -9,7 +9,7 @@ from svc.protocol.service import ASLEEP
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 
-MAX_CANDIDATES = 32  # instances of a model that are asked for offers: those with the first names
+MAX_CANDIDATES = 32  # maximum of a model's instances that are asked for offers: the first by name
 
 
 class ModelInstances(msgspec.Struct, frozen=True):
@@ -25,7 +25,7 @@ class Need(msgspec.Struct, frozen=True):
     """What a model needs now."""
 
     more: int = 0  # number of sleeping instances to wake
-    more_kept_awake: int = 0  # number of these that are then kept awake
+    more_kept_awake: int = 0  # number of the instances in `more` that are then kept awake
     demanded: tuple[Target, ...] = ()  # awake or starting instances that get a demand because requests wait
     kept_awake: tuple[Target, ...] = ()  # awake or starting instances that are kept awake
 
@@ -39,7 +39,7 @@ NO_NEED = Need()
 def instances_on_demand(table: RoutingTable) -> dict[str, ModelInstances]:
     """Return the instances of each model that has an instance on demand. Drained ones are left out.
 
-    The time grows only with the number of models of all instances, because strangers may register many.
+    Each model of each instance is visited only once, because strangers may register many of them.
     """
     by_model: dict[str, list[Target]] = {}
     models: set[str] = set()

@@ -33,8 +33,7 @@ class ControlBalancer(Balancer):
         self._counts = counts
         self._in_flight = counts.row("in flight")
         self._on_change = on_change
-        # A claim contains the number of its trial. An earlier control process may have left claims, so its numbers must
-        # not come again.
+        # Claims contain the number of a trial, and outlive a control process: the next one must use other numbers.
         self._numbers = itertools.count(time.time_ns())
         self._trials: dict[str, int] = {}
         self._departed_rows = DepartedRows(counts)
@@ -49,7 +48,7 @@ class ControlBalancer(Balancer):
 
     @in_flight.setter
     def in_flight(self, count: int) -> None:
-        """Do nothing: the base class sets the count of one process here."""
+        """Ignore the value: the base class counts the requests of this process only."""
 
     def trials(self) -> dict[str, int]:
         """Return a dict from each instance whose trial is due to the number of this trial."""
@@ -129,7 +128,7 @@ class QueueLengths(RequestQueue):
 
     @waiting.setter
     def waiting(self, count: int) -> None:
-        """Do nothing: the base class sets the count of one process here."""
+        """Ignore the value: the base class counts the requests of this process only."""
 
     def wake_all(self) -> None:
         """Do nothing: each process that relays wakes its own waiters when it gets the new table."""

@@ -32,7 +32,7 @@ SWEEP_INTERVAL_SECONDS = 0.1
 STOP_MARGIN_SECONDS = 2.5  # the control process outlives those that relay by this time
 NOTIFY_INTERVAL_SECONDS = 1.0
 DESCRIPTORS_PER_CHANNEL = 2
-MIN_WAIT_INTERVAL_SECONDS = 0.02  # requests that begin to wait at nearly the same time are handled together
+MIN_WAIT_INTERVAL_SECONDS = 0.02  # within this time, all requests that begin to wait are handled together
 REQUEST_TIMEOUT_SECONDS = 10.0  # limit for a process to send the request for which it has opened a channel
 
 

@@ -62,7 +62,7 @@ class RelayBalancer(Balancer):
         self.prefixes = SharedPrefixes(settings.prefix_map_bytes, counts.prefix_rings, counts.slot, self._names)
         self.work = SharedWork(counts, self.work.is_tracked)
         self._first_attempt = self.context(())
-        self.wakes.on_wait = lambda: counts.wake([CONTROL_SLOT])  # the control process has instances woken
+        self.wakes.on_wait = lambda: counts.wake([CONTROL_SLOT])  # the control process sends demands to babysitters
 
     def adopt(self, snapshot: Snapshot) -> None:
         """Use the table, the trials and the loads that the control process has decided on."""

@@ -1,4 +1,4 @@
-"""The counters of accounts that all processes share. Clients may invent any number of accounts, so the table is fixed.
+"""The counters of accounts that all processes share. Clients may invent accounts, so the table has a fixed size.
 
     uses | digest, counter, last use | digest, counter, last use | ...      65,536 entries of 24 bytes
 

@@ -22,7 +22,7 @@ class SharedBodyBuffers(BodyBuffers):
 
     @used.setter
     def used(self, count: int) -> None:
-        """Do nothing: the base class sets the count of one process here."""
+        """Ignore the value: the base class counts the bytes of this process only."""
 
     def release(self, allocation: Allocation, size: int) -> None:
         with self._counts.lock:

@@ -36,7 +36,7 @@ class SharedLoads(dict[str, int]):
 
 
 def suspicions(counts: SharedCounts) -> NamedRows:
-    """Return rows whose first cell is 1 while an instance has failures or is ejected: only then successes are reported.
+    """Return rows whose first cell is 1 while an instance has failures or is ejected: only then, report its successes.
 
     The process that sees a failure sets the cell before it reports the failure. With each observation, the control
     process sets or clears it.

@@ -52,7 +52,7 @@ class SharedQueue(RequestQueue):
 
     @waiting.setter
     def waiting(self, count: int) -> None:
-        """Do nothing: the base class sets the count of one process here."""
+        """Ignore the value: the base class counts the requests of this process only."""
 
     def must_wait(self, model: str | None, charge: Charge | None = None) -> bool:
         if not (model is None or model in self.models) or not any(self._tickets(model)):  # other names may be invented
