@@ -15,7 +15,7 @@ def main() -> None:
     gc.set_threshold(GC_THRESHOLD)
     atexit.register(gc.freeze)  # without this, Python collects garbage several times at exit, which takes 0.1 s of CPU
     command = sys.argv[1] if len(sys.argv) > 1 else ""
-    if command == "launch":  # its own start delays that of every program, so click is not imported
+    if command == "launch":  # every program waits for `svc launch`, so click is not imported
         from svc.supervision import launch
 
         sys.exit(launch.main(sys.argv[2:]))

@@ -40,9 +40,9 @@ def command(
 ) -> None:
     """Serve a small real model on the CPU.
 
-    The model is Gemma 3 270M, the server is llama.cpp's own. It serves demos and tests. It
-    answers OpenAI's API, /health, /slots and /metrics once the model is loaded. The flags have the same
-    names as those of llama-server.
+    The model is Gemma 3 270M, and the server is llama.cpp's own. Both are meant for demos and tests. Once
+    the model is loaded, the server answers OpenAI's API, /health, /slots and /metrics. The flags have the
+    same names as those of llama-server.
     """
     model, engine = llama.prepare()
     params = engine.CommonParams()

@@ -14,12 +14,12 @@ COUNT = click.IntRange(min=0)
 
 
 class Size(click.ParamType):
-    """A number of bytes, written like 38GB."""
+    """A size such as 38GB or 24GiB, which is converted to a number of bytes."""
 
     name = "size"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the number of bytes."""
+        """Return the size in bytes; `value` is the text from the command line, or the default, which is a number."""
         size = value if isinstance(value, int) else int(value) if value.isdigit() else parse_size(value)
         if size is None:
             self.fail(f"{value!r} is no size; write it like 38GB or 24GiB", param, ctx)

@@ -16,5 +16,5 @@ def command(**flags: Any) -> None:
     from svc.registry.serve import serve  # here, so that --help does not load the server
 
     logging.configure()
-    temporary_files.ensure_directory(HERE.var)  # for gunicorn
+    temporary_files.ensure_directory(HERE.var)  # gunicorn needs a directory for temporary files
     serve(settings(registry=flags).registry)

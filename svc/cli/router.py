@@ -21,5 +21,5 @@ def command(fd: int | None, **flags: Any) -> None:
     from svc.router.serve import serve  # here, so that --help does not load the server
 
     logging.configure()
-    temporary_files.ensure_directory(HERE.var)  # for gunicorn
+    temporary_files.ensure_directory(HERE.var)  # gunicorn needs a directory for temporary files
     serve(settings(router=flags).router, fd)

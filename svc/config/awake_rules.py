@@ -28,7 +28,7 @@ class ModelRule:
 
     name: str
     awake_min: int = 0  # kept awake, whether there are requests or not
-    awake_max: int = MAX_AWAKE  # no more are woken, however long requests wait
+    awake_max: int = MAX_AWAKE  # no more instances are woken, however long requests wait
     wake_after: float = 5.0  # seconds that the oldest request waits until one more instance is woken
 
 
@@ -53,7 +53,7 @@ class Schedule:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class AwakeRules:
-    """All rules of a site."""
+    """All [[model]] and [[schedule]] rules of a site."""
 
     models: tuple[ModelRule, ...] = ()
     schedules: tuple[Schedule, ...] = ()

@@ -65,7 +65,7 @@ def boolean(value: Any) -> bool:
 
 
 def whole_number(minimum: int, maximum: int) -> Reader:
-    """Return a reader of whole numbers."""
+    """Return a reader of whole numbers from `minimum` to `maximum`."""
 
     def read(value: Any) -> int:
         if type(value) is not int:
@@ -78,7 +78,7 @@ def whole_number(minimum: int, maximum: int) -> Reader:
 
 
 def number(minimum: float, maximum: float) -> Reader:
-    """Return a reader of numbers."""
+    """Return a reader of numbers from `minimum` to `maximum`."""
 
     def read(value: Any) -> float:
         if type(value) not in (int, float) or value != value:

@@ -112,10 +112,10 @@ class KeyEntry:
     tokens_per_minute: int | None = _field(_positive_number, "TOKENS/MIN", default=None)
     tokens_per_day: int | None = _field(_positive_number, "TOKENS/DAY", default=None)
     share: float = _field(_share, "SHARE", default=1.0)  # the key's weight where requests wait
-    priority: int = _field(_priority, "PRIORITY", default=0)  # of its waiting requests; higher goes first
-    models: tuple[str, ...] = _field(check_models, "MODELS", default=())  # patterns of models it may use; empty: all
+    priority: int = _field(_priority, "PRIORITY", default=0)  # of the key's waiting requests; higher goes first
+    models: tuple[str, ...] = _field(check_models, "MODELS", default=())  # patterns of its models; empty: all
     expires: datetime.datetime | None = _field(_time, "EXPIRES", default=None)
-    front: bool = _field(_boolean, "FRONT", default=False)  # its requests may name the user for whom they are sent
+    front: bool = _field(_boolean, "FRONT", default=False)  # whether its requests may name the user who sends them
     operator: bool = _field(_boolean, "OPERATOR", True, default=False)
     note: str = _field(check_note, "NOTE", True, default="")
 

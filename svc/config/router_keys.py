@@ -181,7 +181,7 @@ def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
 
 @contextlib.contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
-    """Raise CommandError instead of OSError."""
+    """Raise CommandError with the cure, instead of an OSError, if the block cannot write the file of keys."""
     try:
         yield
     except OSError as error:

@@ -88,7 +88,7 @@ def _read(toml: Path | None, problems: list[str]) -> Mapping[str, Any]:
 def _section_problems(section: str, table: Any) -> Iterator[str]:
     """Yield an error message for an unknown section, or for each unknown key in a known section."""
     if section in awake_rules.SECTIONS:
-        return  # `awake_rules` checks it
+        return  # `awake_rules` checks these sections
     if section not in SECTIONS:
         yield f"unknown section [{section}]; there are {', '.join((*SECTIONS, *awake_rules.SECTIONS))}"
     elif not isinstance(table, dict):

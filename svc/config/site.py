@@ -139,12 +139,12 @@ def _make_missing_dir(path: Path) -> None:
 
 @contextlib.contextmanager
 def _write_errors(path: Path) -> Iterator[None]:
-    """Raise CommandError instead of OSError."""
+    """Raise CommandError with the cure, instead of an OSError, if the block cannot write to the directory `path`."""
     try:
         yield
     except OSError as error:
         owner = file_owner.other_owner(path)
         cure = f"make it writable for user {os.getuid()} or use another site"
-        if owner and isinstance(error, PermissionError) and shutil.which("sudo"):  # a container has no sudo
+        if owner and isinstance(error, PermissionError) and shutil.which("sudo"):  # there is no sudo in a container
             cure = f"it belongs to {owner}: run `{as_user(owner)}`"
         raise CommandError(f"{path}: cannot write here: {error.strerror}; {cure}") from None

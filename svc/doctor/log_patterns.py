@@ -38,7 +38,7 @@ def _pattern(line: str, meaning: str, cure: str, general: bool = False) -> LogPa
 
 
 LOG_PATTERNS = (
-    # messages of svc
+    # svc itself reports an error.
     _pattern(
         r"svc launch: port (\d+) is taken by (.+) \(pid (\d+)\)",
         "port {0} is taken by {1} (pid {2})",
@@ -54,7 +54,7 @@ LOG_PATTERNS = (
     _pattern(r"svc launch: cannot run '([^']+)': (.*)", "{0} cannot be run: {1}", "correct [backend] command"),
     _pattern(r"^svc: (there is no command svc .+)$", "{0}", "correct [backend] command"),
     _pattern(r"^svc: (.+)$", "{0}", "correct that; then"),
-    # memory
+    # There is not enough memory.
     _pattern(
         r"(?i)CUDA out of memory|torch\.(?:cuda\.)?OutOfMemoryError|CUDA error: out of memory|cudaMalloc failed",
         "the GPU's memory is full",
@@ -76,7 +76,7 @@ LOG_PATTERNS = (
         "the machine's memory is full",
         "free some (`free -h`, `top`), or run fewer instances here",
     ),
-    # devices
+    # A GPU or its driver is missing or broken.
     _pattern(
         r"(?i)no CUDA-capable device|No CUDA GPUs are available|Found no NVIDIA driver|no HPCC-capable device",
         "it finds no GPU",
@@ -92,7 +92,7 @@ LOG_PATTERNS = (
         "the GPU's driver is too old for it",
         "update the driver, or install an engine built for this one",
     ),
-    # models
+    # The model cannot be loaded.
     _pattern(
         r"failed to open GGUF file '?([^'\s]+)|failed to load model[,:]? '([^']+)'",
         "the model {0}{1} cannot be opened",
@@ -129,7 +129,7 @@ LOG_PATTERNS = (
         "there is no {0}",
         "put it there, or correct the path in [backend]",
     ),
-    # the system
+    # The program cannot run here, or it crashes.
     _pattern(r"(?i)address already in use|Errno 98", "its port is taken", "stop what has it, or choose another port"),
     _pattern(
         r"No module named '([^']+)'",

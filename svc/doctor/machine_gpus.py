@@ -20,7 +20,7 @@ class GpuStranger:
 class Gpus:
     """This machine's GPUs."""
 
-    indices: Sequence[int] = ()  # those that the vendor's tool lists, and those with a device file of NVIDIA
+    indices: Sequence[int] = ()  # of GPUs that the vendor's tool lists, and of those with a device file of NVIDIA
     uuids: Sequence[str] = ()  # as far as the tool lists them
     problem: str = ""  # why the tool fails
     tool: str = ""  # "" if no vendor's tool is installed

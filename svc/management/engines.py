@@ -48,7 +48,7 @@ class Engines:
         return lambda: send(request, instance.url, headers, self._verify)
 
     def discover(self, instances: Sequence[EngineInstance]) -> list[EngineInstance]:
-        """Return the instances. An instance without models in its file gets the models that its engine lists."""
+        """Return the instances. Those with `discovers_models` get the models that their engines list."""
         calls = {i.name: self.call(model_lists.LIST, i) for i in instances if i.discovers_models}
         responses = fan_out(model_lists.LIST.timeout, calls)
         lists = {name: model_lists.refreshed_models(response).models or () for name, response in responses.items()}

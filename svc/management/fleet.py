@@ -26,7 +26,7 @@ class EngineInstance:
     babysitter_url: str | None = None  # None: a static service without a babysitter
     status: str = "running"
     static: bool = False
-    discovers_models: bool = False  # whether its file lists no models, so that they are read from the engine
+    discovers_models: bool = False  # whether the models of a static service are read from its engine
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ class EngineSleep:
         self.clock = clock
         self.crash = crash
         self.sleeps = 0  # the number of times that the engine went to sleep
-        self._awake_at: float | None = 0.0  # None: asleep, and nothing wakes it
+        self._awake_at: float | None = 0.0  # when the engine is awake again; None: asleep, and no wake has begun
 
     @property
     def is_sleeping(self) -> bool:

@@ -57,7 +57,7 @@ class Allocation:
 
 @dataclass(slots=True)
 class GpuState:
-    """The content of the file."""
+    """The content of the file of simulated GPUs."""
 
     gpus: list[MockGpu]
     allocations: list[Allocation] = field(default_factory=list)
@@ -124,7 +124,7 @@ class GpuStateFile:
             file.write(json.dumps(event).encode() + b"\n")
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the events so far."""
+        """Return all events that were appended so far, the oldest first."""
         try:
             return [json.loads(line) for line in self.events_path.read_bytes().splitlines()]
         except FileNotFoundError:

@@ -126,7 +126,7 @@ class Change:
             raise
 
     def _mode(self, path: Path) -> int:
-        """Return the mode of the new file, before the umask."""
+        """Return the mode with which to create the new file at `path`, before the umask is applied."""
         return private_files.limited_mode(path, private_files.MODE) if path in self.private else 0o666
 
     def _replace(self) -> None:

@@ -101,7 +101,7 @@ def _files(settings: Settings, servers: Sequence[UpstreamServer], source: str) -
 
 
 def _upstream(settings: Settings, servers: Iterable[UpstreamServer], source: str) -> str:
-    """Return the text of the upstream.
+    """Return the text of nginx's upstream file.
 
     nginx keeps idle connections to routers only, because many engines close idle connections after a few seconds.
     """

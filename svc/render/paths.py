@@ -6,7 +6,7 @@ from pathlib import Path
 
 from svc.render import ini
 
-HERE = "%(here)s/"  # supervisord expands it to the directory of the file that it reads
+HERE = "%(here)s/"  # supervisord expands this to the directory of the file that contains it
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

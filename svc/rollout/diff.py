@@ -61,7 +61,7 @@ class GroupChange:
     programs: tuple[ProgramChange, ...] = ()
     stale_config: bool = False  # whether the babysitter has loaded an old version of its TOML
     members: tuple[str, ...] = ()  # names of all programs in the old or the new group
-    asleep: bool = False  # whether it is an instance on demand, before and after the change, and asleep now
+    asleep: bool = False  # whether the instance is on demand before and after the change, and asleep now
 
     @property
     def update(self) -> Update:

@@ -25,7 +25,7 @@ class RolloutObservation:
     services: Mapping[str, Mapping[str, Any]] | None  # name -> entry in the registry's list
     routers: Sequence[RouterInstances | None]
     program_states: Mapping[str, str]  # full name of a program -> state in supervisord
-    answering: Collection[str] = ()  # instances whose babysitters report that they answer
+    answering: Collection[str] = ()  # instances that answer, according to their babysitters
     handovers: Sequence[RouterHandovers] = ()  # of the routers that answered
 
     def service(self, name: str) -> Mapping[str, Any] | None:

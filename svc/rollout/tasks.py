@@ -9,7 +9,7 @@ from svc.rollout.diff import GroupChange, Update
 
 
 class InstanceOperation(enum.Enum):
-    """The operation on an instance while it serves no requests."""
+    """What a rollout does to an instance while the instance serves no requests."""
 
     RESTART = "restart"
     REPLACE = "replace"  # remove its group and add it again, with the configuration in the new file

@@ -47,7 +47,7 @@ def run(site: Site, options: StartOptions, timeout: float, console: Console) -> 
     if supervisord_process.find(site) is not None:
         raise CommandError(f"{site.socket}: a supervisord runs on this site already; `svc down` stops it")
     site.make_dirs(logs=False)
-    temporary_files.ensure_directory(site.var)  # supervisord and gunicorn need one when they start
+    temporary_files.ensure_directory(site.var)  # supervisord and gunicorn need a directory for temporary files
     start_plan = _written_plan(site, options)
     for note in [*start_plan.notes, *wildcard_notes(start_plan.components(), start_plan.changed_components())]:
         console.print_line(note)

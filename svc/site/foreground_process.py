@@ -12,7 +12,7 @@ FOREGROUND_FLAG, ONLY_FLAG = "--foreground", "--only"
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ForegroundProcess:
-    """The environment of the process, and whether its --only selects some kinds of components."""
+    """The environment of an `svc up --foreground`, and whether its --only selects some kinds of components."""
 
     environ: Mapping[str, str]
     has_only: bool = False

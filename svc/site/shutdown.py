@@ -62,7 +62,7 @@ def leave_to_supervisord(site: Site) -> str:
     try:
         running = _running_text(supervisord)
         supervisord.shutdown()
-    except Unavailable:  # it is shutting down
+    except Unavailable:  # supervisord is shutting down
         running = "supervisord"
     return f"supervisord ends by itself what still runs: {running}; `svc status` shows when nothing runs any more"
 
@@ -74,7 +74,7 @@ def remaining(site: Site) -> str:
         return "nothing runs here any more"
     try:
         return f"still running: {_running_text(supervisord)}; `svc down` stops the rest"
-    except Unavailable:  # it is shutting down
+    except Unavailable:  # supervisord is shutting down
         return "supervisord ends by itself; `svc status` shows when nothing runs any more"
 
 

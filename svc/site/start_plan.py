@@ -70,7 +70,7 @@ class StartPlan:
         return list(lines.values())
 
     def write(self) -> None:
-        """Write the changes."""
+        """Write all changes of files."""
         for change in self.changes:
             change.write()
 

@@ -177,7 +177,7 @@ def _start_or_update(
     for name in (name for component in chosen for name in _started_programs(component)):
         state = processes[name].state if name in processes else ""
         if state == "BACKOFF":
-            supervisord.stop(name)  # stopped, so that it starts now and not after its delay
+            supervisord.stop(name)  # so that the program starts now, and not after its restart delay
         if state in (*ENDED_STATES, "BACKOFF"):
             supervisord.start(name, wait=False)
     return supervisord

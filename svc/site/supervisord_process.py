@@ -22,7 +22,7 @@ from svc.settings import ENVIRONMENT_VARIABLES
 from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
 
-TIMEOUT_SECONDS = 15.0  # limit until supervisord answers after its start, or has ended
+TIMEOUT_SECONDS = 15.0  # limit for supervisord to answer after its start, and to end
 SOCKET_TIMEOUT_SECONDS = 2.0  # limit for a supervisord without socket to start or end; after that, its socket is lost
 POLL_INTERVAL_SECONDS = 0.05
 FOREGROUND_STOP_TIMEOUT_SECONDS = 60.0  # limit for supervisord and its programs to end

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 DELAY_SECONDS = 15.0
 
-# Returns lines that say why these items are not ready.
+# A function that takes the names of items, and returns lines that say why these items are not ready.
 Explain = Callable[[Collection[str]], Sequence[str]]
 
 

@@ -32,7 +32,7 @@ def _rows(name: str, host: HostUse) -> Iterator[TableRow]:
         below = [*problem, *([printable(gpu.fault)] if gpu.fault else []), *_stranger_lines(use.strangers)]
         style = "red" if gpu.fault else "yellow" if gpu.errors or problem else ""
         yield TableRow((name, *_cells(gpu, _holders(use))), style, below, ())
-        problem = []  # it is shown only once
+        problem = []  # a host's problem is shown only once
 
 
 def _cells(gpu: Gpu, holders: str) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ NO_MODEL_NAMES = {"unknown": "(no such model)", "": "(no model)"}  # model label
 MODEL_HEAD = ("MODEL", "REQ/S", "ERR/S", "TOKENS/S", "FIRST", "QUEUE", "INSTANCES")
 INSTANCE_HEAD = ("INSTANCE", "ATTEMPTS/S", "FAILED/S", "TOKENS/S", "FIRST", "IN FLIGHT", "STATE")
 OPTIONAL_COLUMNS = ("FIRST", "TOKENS/S")  # dropped in this order on a narrow terminal
-MIN_GPU_LINES = 3  # of the table of GPUs, including its head
+MIN_GPU_LINES = 3  # minimum height of the table of GPUs, including its head
 LINES_WITHOUT_ROWS = 6  # headline, totals, heads and empty lines
 # Last cell of a row -> colour of the row
 STYLES = {EJECTED: "red", FAILING: "red", UNUSED: "yellow", ASLEEP: "dim", "0": "red"}

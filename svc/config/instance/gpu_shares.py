@@ -22,7 +22,7 @@ class _Gpu:
         """Return whether these instances may be awake together, as far as is known."""
         needs = [config.resources.memory for config in configs]
         if len(needs) > 1 and not all(needs):
-            return False  # one of them needs the whole GPU
+            return False  # an instance without gpu_memory needs the whole GPU
         return not self.total or sum(needs) <= self.total
 
 

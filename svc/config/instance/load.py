@@ -187,7 +187,7 @@ def _check_keys_of_any_type(table: Mapping[str, Any], report: Report) -> None:
 
 
 def _check_api_key(values: Mapping[str, Any], cls: type[Backend], report: Report) -> None:
-    """Report the variable for the engine's API key if there is no key file, or if `env` sets the same variable."""
+    """Report `api_key_variable` without a key file, and a variable in `env` that the key file sets already."""
     file, variable = values.get("api_key_file"), values.get("api_key_variable")
     if variable and not file:
         report("backend.api_key_variable", "has no key to hold; name the key's file, too: api_key_file")

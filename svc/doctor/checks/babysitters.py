@@ -30,7 +30,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             continue
         if facts.uptime(babysitter) > STARTUP_SECONDS:
             yield from _babysitter(facts, component, probe)
-        is_asleep = probe.info.get("state") == ASLEEP  # the engine sleeps, and its process may run
+        is_asleep = probe.info.get("state") == ASLEEP  # whether the engine sleeps, in which case its process may run
         if facts.uptime(server) > STARTUP_SECONDS and component.ports[0] in facts.listeners and not is_asleep:
             yield from _instance(facts, component, probe)
             yield from _upstream_key(facts, component, probe)

@@ -35,7 +35,7 @@ def _program(facts: Facts, component: Component, name: str) -> Iterator[Finding]
         )
     elif process.state == "STOPPED":
         if component.on_demand and name == component.server_program:
-            return  # it is asleep
+            return  # an instance on demand that is asleep
         since = f"; stopped {process.now - process.stop} s ago" if process.stop else ""
         yield Finding(
             key,

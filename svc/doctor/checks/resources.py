@@ -7,7 +7,7 @@ from svc.doctor.facts import Disk, Facts, OpenFiles
 from svc.doctor.findings import PROBLEM, WARNING, Finding
 
 FULL_BYTES, LOW_BYTES = 100 << 20, 1 << 30  # a disk with fewer free bytes counts as full, or as nearly full
-LOW_SHARE = 0.02  # if a smaller share of the inodes, or of the bytes of a small disk, is free, it is nearly full
+LOW_SHARE = 0.02  # a disk with a smaller share of free inodes, or of free bytes if it is small, is nearly full
 MAX_OPEN_SHARE = 0.8  # a larger share of a program's open-file limit leads to a finding
 MIN_OPEN_FILE_LIMIT = 1024
 

@@ -29,7 +29,7 @@ from svc.site.components import Component
 HTTP_TIMEOUT_SECONDS = 3.0
 CHECK_TIMEOUT_SECONDS = 8.0  # longer than the timeout of the health check that this request starts in the registry
 INFERENCE_PATH = "/v1/chat/completions"
-MAX_TEXT_CHARACTERS = 200_000  # maximum length that is kept of a body that is not JSON
+MAX_TEXT_CHARACTERS = 200_000  # a longer body that is not JSON is cut
 
 
 def ask(

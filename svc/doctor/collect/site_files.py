@@ -32,7 +32,7 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
                 path, dataclasses.replace(settings, launch=dataclasses.replace(settings.launch, components="all"))
             )
         except SvcError:
-            continue  # `files` returns the error
+            continue  # the facts of `files` contain the error
         configs[config.name] = config
     return configs
 
