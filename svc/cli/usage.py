@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 
 from svc.base.errors import CommandError, Forbidden, SvcError, Unauthorized
+from svc.cli.operator_options import operator_headers, token_file_option
 from svc.cli.options import HERE, complete_files, settings
 from svc.config.site import USAGE_FILE
 from svc.protocol.usage import (
@@ -54,7 +55,7 @@ def _time(_context: click.Context, _parameter: click.Parameter, value: str | Non
     "--router", "urls", multiple=True, metavar="URL", help="a router; several are summed  [ROUTER_URL; default: own]"
 )
 @click.option("--key-file", metavar="FILE", help="file with an operator's key", shell_complete=complete_files)
-@click.option("--token-file", metavar="FILE", help="file with the registry's token", shell_complete=complete_files)
+@token_file_option
 def command(
     by: tuple[str, ...],
     since: float,
@@ -91,7 +92,7 @@ def command(
     if as_json and as_csv:
         raise click.UsageError("--json and --csv: give one of them")
     end = time.time() + 1 if until is None else until
-    report = _report(urls, since, end, by, _headers(key_file, token_file))
+    report = _report(urls, since, end, by, operator_headers(key_file, token_file))
     if as_json:
         rows = [as_dict(row, by) for row in report.rows]
         total = as_dict(total_of(report.rows), ())
@@ -156,17 +157,3 @@ def _from_file(url: str, since: float, until: float, by: tuple[str, ...], error:
             f"{path}: the router cannot write it, and has {missing} requests in its memory only; `svc logs router`"
         )
     return UsageReport(since=since, until=until, by=list(by), rows=summed(rows, by), problem=problem)
-
-
-def _headers(key_file: str | None, token_file: str | None) -> dict[str, str]:
-    from svc.base.token_file import first_token
-
-    try:
-        headers = {}
-        if key_file is not None:
-            headers["Authorization"] = f"Bearer {Path(key_file).read_text(encoding='utf-8', errors='replace').strip()}"
-        if token_file is not None:
-            headers["X-Operator-Token"] = first_token(Path(token_file))
-    except OSError as error:
-        raise CommandError(f"{error.filename}: cannot read it: {error.strerror}") from None
-    return headers

@@ -21,7 +21,7 @@ from svc.base.errors import (
 )
 from svc.base.http import fetch
 from svc.client.router import SERVICES_PATH, unreachable
-from svc.protocol.event import OPERATOR_USER_HEADER
+from svc.protocol.event import OPERATOR_TOKEN_HEADER, OPERATOR_USER_HEADER
 
 TIMEOUT_SECONDS = 30.0
 CORRECT_URL = "correct --router-url or ROUTER_URL"
@@ -38,7 +38,7 @@ ERRORS_BY_STATUS: dict[int, type[SvcError]] = {
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class RouterOperator:
-    """A client of the router at `url`. `headers` have an operator's key, if the router requires keys.
+    """A client of the router at `url`. `headers` have an operator's key or token, if the router requires keys.
 
     `user` is the system user who runs the command, for the audit; empty if that is not reported.
     """
@@ -97,7 +97,7 @@ class RouterOperator:
                 f"what answers at {self.url} is no router, or is older than this command: no {path}; {CORRECT_URL}, or "
                 "upgrade it"
             )
-        if status == Unauthorized.status:
+        if status == Unauthorized.status and OPERATOR_TOKEN_HEADER not in self.headers:
             cure = "pass a file with one as --key-file ('svc keys add NAME --operator' prints one)"
             return Unauthorized(f"the router at {self.url} accepts only an operator's key; {cure}")
         message = message_of(content) or f"{self.url}: answered {status}"

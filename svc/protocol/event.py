@@ -13,6 +13,7 @@ REGISTRY_SOURCE = "registry"  # only the registry itself may use this source
 BABYSITTER_SOURCE = "babysitter"
 ROUTER_SOURCE = "router"  # a router with a name has the source router-NAME
 OPERATOR_SOURCE = "operator"  # a command of an operator
+OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header; its value is the registry's write token
 OPERATOR_USER_HEADER = "X-Operator-User"  # names the system user who runs a command; nothing proves the name
 UNVERIFIED = "unverified"  # actor of a client on another machine without a write token; @ADDRESS follows
 LOCAL_PROGRAM = "local"  # actor of a program on the registry's machine that names no user

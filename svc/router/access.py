@@ -7,6 +7,7 @@ from flask import request
 from svc.base.address import is_loopback
 from svc.base.errors import Forbidden, Unauthorized, Unavailable
 from svc.perimeter.proxy_headers import names_proxy
+from svc.protocol.event import OPERATOR_TOKEN_HEADER
 from svc.router.proxy.api_keys import ApiKey
 from svc.router.proxy.trusted_proxies import client_of, peer_address
 from svc.router.state import RouterState
@@ -14,7 +15,6 @@ from svc.router.state import RouterState
 if TYPE_CHECKING:  # not at run time: a router without a registry does not load the registry's client
     from svc.client.registry import RegistryClient
 
-OPERATOR_TOKEN_HEADER = "X-Operator-Token"  # noqa: S105 - the name of a header
 NOT_OPERATOR = (
     "only operators may see this: send an operator's key (svc keys add NAME --operator), "
     f"or the registry's token in {OPERATOR_TOKEN_HEADER}"
@@ -35,8 +35,11 @@ def identify(state: RouterState) -> ApiKey | None:
 def identify_unrestricted(state: RouterState) -> None:
     """Raise Forbidden for a key that may use only some models, because the response shows all models.
 
-    Raise Unauthorized as `identify` does.
+    Raise Unauthorized as `identify` does. An operator's token admits as well.
     """
+    if token := request.headers.get(OPERATOR_TOKEN_HEADER):
+        _check_token(state, token)
+        return
     key = identify(state)
     if key is not None and key.restricts_models and not key.operator:
         raise Forbidden("this API key may use only some models, so it may not see the instances")

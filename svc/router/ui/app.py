@@ -11,8 +11,8 @@ from flask import Blueprint, Response, redirect, request
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from svc.base.errors import NotFound, Unauthorized, Unavailable
+from svc.protocol.event import OPERATOR_TOKEN_HEADER
 from svc.router.access import (
-    OPERATOR_TOKEN_HEADER,
     WRONG_TOKEN,
     client_address,
     identify,

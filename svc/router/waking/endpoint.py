@@ -8,8 +8,8 @@ import msgspec
 from flask import Blueprint, request
 
 from svc.base.errors import BadRequest, Conflict, NotFound, SvcError, Unavailable
-from svc.protocol.event import OPERATOR_SOURCE, OPERATOR_USER_HEADER
-from svc.router.access import OPERATOR_TOKEN_HEADER, client_address, identify, operators_registry, require_operator
+from svc.protocol.event import OPERATOR_SOURCE, OPERATOR_TOKEN_HEADER, OPERATOR_USER_HEADER
+from svc.router.access import client_address, identify, operators_registry, require_operator
 from svc.router.balance.target import Target
 from svc.router.balance.wakes import ModelAsleep
 from svc.router.state import RouterState

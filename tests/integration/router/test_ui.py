@@ -241,3 +241,19 @@ def test_no_one_without_the_token_drains(site: tuple[Router, str]):
     assert _ask(own, "drain", "nobody", **{"X-Operator-Token": TOKEN}).status_code == 404
     assert _ask(own, "drain", "a%2Fdrain%3F", **{"X-Operator-Token": TOKEN}).status_code == 405
     assert requests.get(f"{url}/services/a", timeout=5).json()["drained"] is False
+
+
+def test_with_the_registrys_token_an_operators_commands_need_no_key(site: tuple[Router, str], tmp_path: Path):
+    _, url = site
+    keys, token, guess = tmp_path / "keys.toml", tmp_path / "token", tmp_path / "guess"
+    _keys("add", "client", keys)
+    token.write_text(TOKEN)
+    guess.write_text("a-guess")
+    with router("--registry-url", url, "--keys-file", keys) as keyed:
+        problems = [
+            run_svc("wake", "a", "--router-url", keyed.url, *options, status=1)[1]
+            for options in ((), ("--token-file", guess), ("--token-file", token))
+        ]
+    assert "accepts only an operator's key" in problems[0]
+    assert "is not the registry's write token" in problems[1]
+    assert "a is always awake" in problems[2]

@@ -1,0 +1,55 @@
+"""The options of `svc wake` and `svc sleep`, and the wait for what these commands ask for."""
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import click
+
+from svc.base.signals import KeptInterrupt
+from svc.cli.operator_options import operator_options, token_file_option
+from svc.cli.options import Seconds, console
+from svc.client.router_operator import RouterOperator
+from svc.site import wakes
+from svc.site.wakes import Target
+from svc.terminal.output import echo
+from svc.terminal.progress import waiting
+
+DEFAULT_TIMEOUT_SECONDS = 600.0
+
+
+def wake_options(state: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return a decorator that adds --wait and --timeout, for instances that are to get into a state, and the operator's
+    options."""
+
+    def add(function: Callable[..., Any]) -> Callable[..., Any]:
+        function = token_file_option(operator_options(function))
+        function = click.option(
+            "--timeout",
+            type=Seconds(),
+            default=DEFAULT_TIMEOUT_SECONDS,
+            metavar="TIME",
+            help="with --wait: at most this long (600, 10m)",
+        )(function)
+        return click.option("--wait", is_flag=True, help=f"wait until they are {state}")(function)
+
+    return add
+
+
+def wait_until(
+    is_done: Callable[[Mapping[str, Any]], bool],
+    state: str,
+    router: RouterOperator,
+    targets: Iterable[Target],
+    timeout: float,
+    interrupted: str,
+) -> None:
+    """Show what each target waits for until `is_done` is true of it. Print `interrupted` if the user ends the wait.
+
+    Raise CommandError if a target is not in the state after `timeout` seconds.
+    """
+    try:
+        with KeptInterrupt() as interrupt, waiting(console()) as progress:
+            wakes.wait(router, targets, is_done, state, timeout, progress, interrupt.sleep)
+    except KeyboardInterrupt:
+        echo(interrupted)
+        raise
