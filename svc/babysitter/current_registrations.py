@@ -49,7 +49,7 @@ class CurrentRegistrations:
         return wanted
 
     def _warn_of_models(self, count: int, registered: int) -> None:
-        """Log once for each `count` that the registration omits models, so that the router has no instance for them."""
+        """Warn, once for each `count`, if not all models are registered: routers find no instance for the others."""
         if registered < count != self._models_warned_of:
             self._models_warned_of = count
             log.warning(

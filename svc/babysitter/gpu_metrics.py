@@ -19,7 +19,7 @@ GAUGES = (
 
 
 def gpu_metrics(reading: HostGpus, host: str) -> Iterator[Metric]:
-    """Yield the metrics of a reading. The labels are bounded: GPUs and instances of this `host`."""
+    """Yield the metrics of a reading. Only GPUs and instances of this `host` are labels, so their number is bounded."""
     working = GaugeMetricFamily(
         "svc_gpu_tool_up", "1 while the vendor's tool reports the GPUs", labels=["host", "tool"]
     )

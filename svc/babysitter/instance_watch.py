@@ -94,7 +94,7 @@ class SupervisordWatch:
 class PortWatch:
     """Polls the instance's port: the instance runs if it accepts a connection, and has ended if it refuses one.
 
-    After a timeout, the state of the instance is unknown, because the backlog may be full.
+    If the connection times out, the state of the instance is unknown, because its backlog may be full.
     """
 
     def __init__(

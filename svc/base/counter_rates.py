@@ -84,7 +84,7 @@ def rates(before: Counts, now: Counts, seconds: float) -> Rates:
 
 
 class RecentCounts:
-    """The increase of the counters of each model (one for each kind of error, say) over the last `points` samples."""
+    """The increase of each model's counters, such as one for each kind of error, over the last `points` samples."""
 
     def __init__(self, points: int = MAX_POINTS) -> None:
         self._samples: deque[Mapping[str, Mapping[str, int]]] = deque([{}], points + 1)

@@ -1,4 +1,4 @@
-"""A time limit for a whole request. A read timeout is none, because it begins anew with each byte from the server."""
+"""A time limit for a whole request. A read timeout does not limit it, because each byte that arrives restarts it."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from http.client import HTTPException
 
 
 class Deadline:
-    """Ends the connections of one request when the time of its `limit` is over, even during a read."""
+    """Ends the connections of one request after a time, even during a read."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -42,7 +42,7 @@ def create(path: Path, flags: int, mode: int) -> int:
 def open_or_create(path: Path, flags: int, mode: int) -> int:
     """Return the descriptor of a file, which is created as in `create` if it is missing.
 
-    An existing file keeps its owner, because the owner of the directory may have made it a link to a file of root.
+    An existing file keeps its owner, because the directory's owner may have replaced it by a link to any file.
     """
     try:
         return create(path, flags, mode)
@@ -53,8 +53,8 @@ def open_or_create(path: Path, flags: int, mode: int) -> int:
 def keep(descriptor: int, path: Path) -> None:
     """If root writes a new version of the file `path`, give it to the owner of the old version.
 
-    `descriptor` is that of the new version. Without an old version, the owner of the directory gets it. Otherwise a
-    program that does not run as root could not read the file.
+    `descriptor` is that of the new version. Without an old version, the owner of the directory gets it. If it stayed
+    root's, a program that does not run as root could not read it.
     """
     if os.geteuid() == 0:
         _give(descriptor, os.stat(path if path.exists() else path.parent))

@@ -18,8 +18,8 @@ def parse_period(text: str) -> int | None:
 def parse_time(text: str, now: float) -> float:
     """Return the time that a text describes, in Unix seconds; raise ValueError if it describes none.
 
-    The text is a period before `now` (`24h`, `7d`), `today` (its midnight), a date, or a date and time
-    (`2026-12-01T13:00`), in this machine's zone if it names none, or a number of Unix seconds.
+    The text is one of these: a period before `now` (`24h`, `7d`), `today` (its beginning), a date with or without a
+    time (`2026-12-01T13:00`), or Unix seconds. A time without a zone is in this machine's zone.
     """
     if (ago := parse_period(text)) is not None:
         return now - ago

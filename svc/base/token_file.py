@@ -33,7 +33,7 @@ class NamedToken(NamedTuple):
 
 
 def parse_tokens(data: bytes, path: Path) -> tuple[NamedToken, ...]:
-    """Return the tokens in `data`, the content of `path`; raise ConfigError, without any token, if it is invalid.
+    """Return the tokens in `data`, the content of `path`; raise ConfigError, whose message quotes no token.
 
     A token that is alone on one line may have any bytes: a registry compares it with the bytes of a header.
     """

@@ -26,7 +26,7 @@ class UsageCounts(msgspec.Struct, gc=False, kw_only=True):
     queue_seconds: float = 0.0  # sum of the times for which requests waited for an instance
 
     def add(self, other: "UsageCounts") -> None:
-        """Add the counts of another row. This is no loop over the names, because routers add many rows."""
+        """Add the counts of another row. A loop over the names would cost more, and routers add many rows."""
         self.requests += other.requests
         self.failed += other.failed
         self.prompt += other.prompt

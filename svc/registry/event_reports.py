@@ -60,7 +60,7 @@ class EventReceiver:
         return self._store.add_events(events)
 
     def _owned(self, caller: owner.Caller, names: set[str]) -> set[str]:
-        """Return those of `names` that the caller owns; raise Forbidden if another caller owns one of them."""
+        """Return the names of the services in `names` that the caller owns; raise Forbidden if another owns one."""
         services = [service for name in names if (service := self._store.get(name))]
         for service in services:
             owner.check(service, caller)

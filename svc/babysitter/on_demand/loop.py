@@ -1,7 +1,7 @@
 """The loop of an instance with GPUs or on demand: reports facts to supervisord's extension, and carries out its orders.
 
-The extension decides for the whole host, because it alone sees all programs. Nothing is kept here between two rounds
-that a restarted babysitter would need: the extension repeats an order until the facts show that it was carried out.
+The extension decides for the whole host, because it alone sees all programs. It repeats an order until the facts show
+that the order was carried out, so a babysitter that was restarted needs no state of the one before.
 """
 
 import dataclasses
@@ -60,7 +60,7 @@ class Effects:
 
 
 class OnDemand:
-    """Call `run_round` again and again; it returns the seconds until the next round.
+    """The loop of one instance: call `run_round` again and again; it returns the seconds until the next round.
 
     `engine` puts the engine to sleep and wakes it; None if the instance sleeps by the end of its program. `clock` is
     monotonic.

@@ -41,7 +41,7 @@ def _gpu(index: int, metric: Mapping[str, Any], processes: Mapping[str, Any], st
 
 
 def _processes(entry: Mapping[str, Any]) -> Iterator[GpuProcess]:
-    """Yield the processes of a GPU. If it has none, amd-smi prints "No running processes detected" as the only one."""
+    """Yield the processes of a GPU. If it has none, the only entry of the list is "No running processes detected"."""
     listed = entry.get("process_list")
     for item in listed if isinstance(listed, list) else ():
         info = _object(item, "process_info") if isinstance(item, dict) else {}

@@ -20,7 +20,7 @@ MAX_ROUND_GAP_SECONDS = 5.0  # a longer gap between rounds means that the clock 
 def is_mass_expiry(services: Collection[Service], now: float, listening_since: float) -> bool:
     """Return whether too many services are lost within WINDOW_SECONDS. Services with `static = true` do not count.
 
-    A service counts as lost in each of two cases.
+    A service counts as lost in two cases.
     1. It is expired, and its lease ended within the last window.
     2. It has sent no heartbeat for over half its lease, and the lease ends within the next window or has ended already.
     """
@@ -43,7 +43,7 @@ def is_mass_expiry(services: Collection[Service], now: float, listening_since: f
 def possibly_silent(services: Collection[Service], now: float) -> list[Service]:
     """Return the services that are expired or have sent no heartbeat for over half their lease.
 
-    Usually only few services are returned, so that once a second the costlier rules are applied to few services.
+    Usually these are few. Only to them are the costlier rules applied, once a second.
     """
     return [s for s in services if s.expired or s.last_heartbeat + s.lease_seconds / 2 <= now]
 

@@ -47,9 +47,9 @@ def expire_if_lapsed(service: Service, now: float, listening_since: float) -> Se
 
 
 def limit_heartbeat_to_now(service: Service, now: float) -> Service:
-    """Return the service.
+    """Return the service with a last heartbeat that is not later than `now`.
 
-    If its last heartbeat is later than `now`, as from a clock that was ahead, set it to `now`.
+    A later one was recorded while the clock was ahead.
     """
     return replace(service, last_heartbeat=min(service.last_heartbeat, now))
 

@@ -121,10 +121,10 @@ class Store(Protocol):
         """
 
     def share_reached(self, names: Collection[str], seconds: float) -> None:
-        """Share the names that this registry's checks reach with the other registries; they count for `seconds`."""
+        """Share the names of the services that this registry's checks reach; they are valid for `seconds`."""
 
     def reached_by_others(self) -> frozenset[str]:
-        """Return the names that other registries with this store have shared and that still count."""
+        """Return the valid names that other registries with this store have shared with `share_reached`."""
 
     def check(self) -> None:
         """Raise Unavailable if the store cannot be written now."""

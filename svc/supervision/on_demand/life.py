@@ -1,4 +1,4 @@
-"""Whether the process of an on-demand program is loading, awake or asleep, and since when. Pure.
+"""Keeps track of whether the process of an on-demand program is loading, awake or asleep, and since when. Pure.
 
 `now` is in monotonic seconds.
 """
