@@ -108,7 +108,10 @@ class Extension:
             process.change_state(ProcessStates.BACKOFF)  # supervisord then calls this handler again, for BACKOFF
         elif kind is events.ProcessStateBackoffEvent:
             kill_group(process.pid)
-            self._apply_restart_limits(process, limits)
+            if full_name(process) not in self.replaced and self.instances.has_ended_asleep(process):
+                process.stop()  # others may have the memory of its GPUs; the next demand starts it
+            else:
+                self._apply_restart_limits(process, limits)
         elif kind is events.ProcessStateStoppedEvent:
             kill_group(process.pid)
             self.forced_restarts.finish(process.pid)

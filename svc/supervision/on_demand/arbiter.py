@@ -50,6 +50,11 @@ class Arbiter:
         """Return whether an instance's process has served no request yet, so that it can be stopped without a drain."""
         return name in self._records and self._records[name].phase(processes[name]) in ("loading", "restarting")
 
+    def is_engine_asleep(self, name: str) -> bool:
+        """Return whether the engine in the last known process of an instance sleeps, or slept when it ended."""
+        record = self._records.get(name)
+        return record is not None and record.life is not None and record.life.mode == "asleep"
+
     def may_sleep(self, name: str, processes: Processes, now: float) -> bool:
         """Return whether an instance may be put to sleep: it has to, is draining, and has no requests in flight."""
         self._observe(processes, now)

@@ -93,6 +93,14 @@ class SupervisedInstances:
             if gpus:
                 os.environ[GPUS_VARIABLE] = ",".join(map(str, gpus))
 
+    def has_ended_asleep(self, process: Any) -> bool:
+        """Return whether a process that has just ended was an engine that slept."""
+        name = _name(process)
+        if not self.arbiter.is_engine_asleep(name):
+            return False
+        self.logger.info(f"svc: {name}: its engine ended while it slept; it starts when it is needed")
+        return True
+
     def _start(self, name: str, process: Any) -> Order:
         self.logger.info(f"svc: {name}: woken")
         process.spawn()

@@ -25,7 +25,10 @@ PROGRAMS = {  # name -> command, variables
     "b": (SERVER, {"SVC_ON_DEMAND": "1", "SVC_GPUS": "0", **ROOM}),
     "counted": (SERVER, {"SVC_ON_DEMAND": "1", "SVC_GPU_COUNT": "1", **ROOM}),
     "broken": ("sh -c 'exit 3'", {"SVC_ON_DEMAND": "1"}),
-    "engine": (SERVER, {"SVC_ON_DEMAND": "1", "SVC_SLEEP": "vllm", "SVC_MIN_AWAKE": "0"}),
+    "engine": (
+        SERVER,
+        {"SVC_ON_DEMAND": "1", "SVC_SLEEP": "vllm", "SVC_MIN_AWAKE": "0", "SVC_MAX_RESTARTS": "5"},
+    ),
     "other": (SERVER, {}),
 }
 
@@ -164,6 +167,16 @@ def test_an_engine_that_sleeps_by_itself_is_woken_and_not_stopped(asleep, babysi
     engine.report("running")
     assert engine.client.state()["instances"]["engine:server"]["phase"] == "awake"
     assert asleep.client.process("engine:server").pid == pid
+
+
+def test_an_engine_that_ends_while_it_sleeps_does_not_start_again_at_once(asleep, babysitter):
+    """With restart_delay = 0, no babysitter would see that it has ended: it would load while others have its GPUs."""
+    engine = babysitter("engine")
+    engine.await_start()
+    engine.report("asleep")
+    os.kill(asleep.client.process("engine:server").pid, signal.SIGKILL)
+    asleep.await_state("engine:server", "STOPPED")
+    engine.await_start()  # a demand starts it
 
 
 @pytest.mark.parametrize(
