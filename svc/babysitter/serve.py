@@ -36,6 +36,7 @@ from svc.babysitter.registration_host import RegistrationHost
 from svc.babysitter.resource_limits import ResourceLimits, memory_used
 from svc.babysitter.restarter import Restarter, RestartReporter
 from svc.babysitter.token_probe import TokenProbe
+from svc.base import garbage
 from svc.base.address import authority, is_loopback, local_host
 from svc.base.errors import CommandError
 from svc.base.loop import Loop
@@ -74,6 +75,7 @@ def serve(config: InstanceConfig) -> None:
         gevent.signal_handler(signal.SIGHUP, event.set)
     babysitter = Babysitter(config, os.environ, stopping)
     babysitter.start()
+    garbage.begin_collections()
     stopping.wait()
     babysitter.end(deregister=not handing_over.is_set())
 

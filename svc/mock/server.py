@@ -21,6 +21,7 @@ import gevent.event
 import gevent.socket
 from gevent.pywsgi import WSGIHandler, WSGIServer
 
+from svc.base import garbage
 from svc.base.address import authority, without_brackets
 from svc.base.errors import CommandError
 from svc.mock.app import MockApplication
@@ -55,6 +56,7 @@ def serve(options: MockOptions) -> None:
     host, port = listener.getsockname()[:2]
     server = WSGIServer(gevent.socket.socket(fileno=listener.detach()), app, log=None, handler_class=_Handler)
     server.start()
+    garbage.begin_collections()
     log.info("mock %s serves %s at http://%s", options.name, ", ".join(options.models), authority(host, port))
     try:
         stop.wait()

@@ -7,7 +7,6 @@ as well, and so does a second heartbeat on one connection, because the deadlines
 connections.
 """
 
-import gc
 import time
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -15,6 +14,7 @@ from typing import Any
 
 from gunicorn.workers.ggevent import GeventWorker
 
+from svc.base import garbage
 from svc.base.errors import SvcError
 from svc.perimeter.connection_pool import ConnectionLimits, connection_limit
 from svc.perimeter.connections import ConnectionDeadlines
@@ -36,8 +36,7 @@ class RegistryWorker(GeventWorker):
         # A kept connection needs one descriptor, a client two: all kept connections replace half as many clients.
         self._max_kept = clients // 8
         self._limits = ConnectionLimits(DEADLINES, clients - clients // 16, DESCRIPTORS_PER_CLIENT)
-        gc.collect()
-        gc.freeze()  # all objects so far live as long as the process, so garbage collections skip them
+        garbage.begin_collections()
         super().run()
 
     def server_class(self, listener: Any, **_: Any) -> HeartbeatServer:

@@ -180,8 +180,9 @@ def freeze_memory() -> None:
     Call this before a fork. When gevent patches the worker, it replaces held locks, but does not see frozen ones. That
     is harmless, because no lock is held at the fork.
     """
-    gc.unfreeze()  # an object that was frozen before an earlier fork may be garbage by now
-    gc.collect()
+    if gc.get_freeze_count():  # an object that was frozen before an earlier fork may be garbage by now
+        gc.unfreeze()
+        gc.collect()
     gc.freeze()
 
 

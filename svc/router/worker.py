@@ -57,7 +57,6 @@ class RelayWorker(GeventWorker):
         for server in servers:
             server.max_accept = self.app.max_accept
             server.start()
-        gc.collect()
         gc.freeze()  # these objects live until the end: no collection examines them again
         gc.set_threshold(*GC_THRESHOLDS)
         while self.alive:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from svc.base import temporary_files
+from svc.base import garbage, temporary_files
 from svc.base.errors import CommandError, SvcError, Unavailable
 from svc.base.loop import Loop
 from svc.config.settings_file import load_settings
@@ -128,6 +128,7 @@ def _run_until_stopped(
     reporter: ReadinessReporter,
 ) -> None:
     """Print what becomes ready until `stopping` is set or supervisord ends; then stop the programs in order."""
+    garbage.begin_collections()
     supervisord: SupervisordClient | None = None
     try:
         while not stopping.wait(POLL_INTERVAL_SECONDS):

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from svc.base import garbage
 from svc.base.errors import CommandError, Unavailable
 from svc.config.instance.load import load_one
 from svc.config.instance.model import InstanceConfig
@@ -57,6 +58,7 @@ def _watch(
     config: InstanceConfig, site: Site, process: subprocess.Popen[bytes], stopping: threading.Event, console: Console
 ) -> None:
     """Wait until a stop signal arrives or supervisord gives the instance up; then stop babysitter and instance."""
+    garbage.begin_collections()
     supervisord: SupervisordClient | None = None
     failure = ""
     while not failure and not stopping.wait(POLL_INTERVAL_SECONDS):

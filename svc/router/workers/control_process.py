@@ -16,6 +16,7 @@ from gevent.pool import Pool
 from gevent.socket import wait_read
 from gunicorn.workers.ggevent import GeventWorker
 
+from svc.base import garbage
 from svc.perimeter.connection_pool import connection_limit
 from svc.router.serve import WORKER_CONNECTIONS
 from svc.router.workers.channel import Channel, ChannelClosed
@@ -47,6 +48,7 @@ class ControlWorker(GeventWorker):
         assert isinstance(state, ControlState)
         log.info("this is the control process (pid %d)", self.pid)
         components.start()
+        garbage.begin_collections()
         self._publisher = Publisher(state)
         self._answers = Pool(connection_limit(WORKER_CONNECTIONS, DESCRIPTORS_PER_CHANNEL))
         rounds = (self._publisher.run_round, self._accept, self._follow_waits)
