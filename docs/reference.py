@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import Metric
 
 from svc.base.flask_app import routes
+from svc.base.route import Route
 from svc.base.setting import rules_of
 from svc.base.version import installed
 from svc.config import awake_rules
@@ -278,14 +279,14 @@ def http() -> Iterator[str]:
     yield f"{access_levels}. [The registry](../REGISTRY.md) describes the tokens.\n"
     yield "## Router\n"
     yield "The router answers these itself; it relays the paths of [its table](../ROUTER.md#which-paths-pass).\n"
-    yield from table(("method", "path", "meaning"), _views(_router_app()))
+    yield from table(("method", "path", "meaning"), _views(routes(_router_app())))
     yield "## Babysitter\n"
     yield "The babysitter listens on the instance's port + 1.\n"
-    yield from table(("method", "path", "meaning"), _views(_babysitter_app()))
+    yield from table(("method", "path", "meaning"), _views(_babysitter_app().routes()))
 
 
-def _views(app: Any) -> list[Sequence[str]]:
-    return [(route.method, code(route.path), required(route.path, route.summary)) for route in routes(app)]
+def _views(routes: Iterable[Route]) -> list[Sequence[str]]:
+    return [(route.method, code(route.path), required(route.path, route.summary)) for route in routes]
 
 
 def _router_app() -> Any:

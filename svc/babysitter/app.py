@@ -5,8 +5,6 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, jsonify, request
-
 from svc.babysitter import openapi
 from svc.babysitter.continuation_check import ContinuationCheck
 from svc.babysitter.gpu_reporter import GpuReporter
@@ -19,7 +17,7 @@ from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
 from svc.base.errors import SvcError, Unauthorized, Unavailable
-from svc.base.flask_app import install_errors, install_version, routes
+from svc.base.json_app import JsonApp, Request, Response, json_response
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
@@ -40,64 +38,61 @@ def create_app(
     begin_round: Callable[[], object] = lambda: None,
     key: Callable[[], str] = lambda: "",
     gpu_reporter: GpuReporter | None = None,
-) -> Flask:
+) -> JsonApp:
     """Return the application. Without `hosts`, a request may have any Host header.
 
     `begin_round` starts a round of `on_demand` at once. `key` returns the API key of the instance.
     """
-    app = Flask(__name__, static_folder=None)
-    install_errors(app)
-    install_version(app)
     browsers = BrowserRules(hosts or Hosts(), SETTING_NAMES)
-    app.before_request(lambda: browsers.check(request.method, request.headers))
+    app = JsonApp(lambda request: browsers.check(request.method, request.headers))
 
     @app.get("/health")
-    def health() -> tuple[Response, int]:
+    def health(request: Request) -> Response:
         """200 while the instance runs and its engine is ready; otherwise 503, also while the instance is asleep."""
         healthy = monitor.is_healthy()
-        return jsonify(describe_health(monitor, healthy, clock())), 200 if healthy else 503
+        return json_response(describe_health(monitor, healthy, clock()), 200 if healthy else 503)
 
     @app.get("/models")
     @app.get("/v1/models")
-    def models() -> Response:
+    def models(request: Request) -> Response:
         """The instance's models; 503 while its engine is not ready."""
         engine_models = monitor.models()
         if not engine_models:
             state = monitor.snapshot.state.value or "not seen yet"
             reason = monitor.engine_status.reason
             raise Unavailable(f"{monitor.config.name} is {state}, and its engine is not ready: {reason}")
-        return jsonify({"object": "list", "data": engine_models})
+        return json_response({"object": "list", "data": engine_models})
 
     @app.post("/models/refresh")
-    def refresh() -> Response:
+    def refresh(request: Request) -> Response:
         """Read the engine's model list now, register it at once if it has changed, and answer as /models does.
 
         Any client may send this request, so concurrent requests share one read, and reads begin at least a second
         apart.
         """
         monitor.refresh_models()
-        return models()
+        return models(request)
 
     @app.get("/info")
-    def info() -> Response:
+    def info(request: Request) -> Response:
         """Everything that the babysitter knows about its instance, the registrations and the checks."""
         checks = describe_checks(hang_probe, limits, continuation)
         sleep = {"on_demand": on_demand.describe() if on_demand and monitor.config.on_demand else None}
-        return jsonify(describe_instance(monitor, registrar, clock()) | checks | sleep)
+        return json_response(describe_instance(monitor, registrar, clock()) | checks | sleep)
 
     @app.get("/metrics")
-    def metrics_text() -> Response:
+    def metrics_text(request: Request) -> Response:
         """The babysitter's metrics, for Prometheus."""
         from svc.babysitter.metrics import BabysitterMetrics  # imported when first needed, because it takes 10 ms
 
         metrics = BabysitterMetrics(monitor, registrar, hang_probe, limits, on_demand, gpu_reporter)
-        text, content_type = metrics.text(request.headers.get("Accept", ""))
+        text, content_type = metrics.text(request.headers.get("accept") or "")
         return Response(text, content_type=content_type)
 
     @app.get("/openapi.json")
-    def openapi_document() -> Response:
+    def openapi_document(request: Request) -> Response:
         """This document (OpenAPI 3.1)."""
-        return jsonify(openapi.document(routes(app)))
+        return json_response(openapi.document(app.routes()))
 
     endpoints.install(app, monitor, on_demand, begin_round, key)
     return app

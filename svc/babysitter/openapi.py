@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from svc.babysitter.health_rules import ProbeOutcome
 from svc.babysitter.lifecycle import LifecycleState
 from svc.babysitter.on_demand.demands import MAX_SENDER_LENGTH
-from svc.base.flask_app import Route
+from svc.base.route import Route
 from svc.protocol import openapi
 from svc.protocol.openapi import (
     COUNT,
@@ -152,7 +152,7 @@ SCHEMAS: Schema = {
     "Slept": open_object({"status": STATUS, "reason": TEXT}),
     **ERROR_SCHEMAS,
 }
-# The keys are Flask's endpoint names. The docstring of an endpoint's function is the summary of its operation.
+# The keys are the names of the endpoints' functions, whose docstrings are the summaries of the operations.
 OPERATIONS = {
     "health": Operation("", "Health", unavailable=("The instance does not run or is not ready", "Health")),
     "models": Operation("", "Models", errors=(503,)),

@@ -146,6 +146,11 @@ class CommandError(SvcError):
     code = "command_failed"
 
 
+def internal_error() -> SvcError:
+    """Return the error for a failure that is a defect of the server. Its cause is for the log only."""
+    return SvcError("internal error; the log has the details")
+
+
 def error_object(error: SvcError) -> dict[str, Any]:
     """Return the body of an error response: an error object as OpenAI defines it."""
     return {"error": {"message": error.message, "type": error.type, "param": error.param, "code": error.code}}

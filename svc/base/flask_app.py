@@ -1,15 +1,13 @@
-"""The parts that all Flask apps of svc share: errors in OpenAI's format, the version in /health, the list of routes."""
+"""The parts that the Flask apps of svc share: errors in OpenAI's format, the version in /health, the list of routes."""
 
-import inspect
 import logging
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 from flask import Flask, Response, jsonify, request
 from werkzeug.exceptions import HTTPException
 
 from svc.base import version
-from svc.base.errors import BadRequest, NotAllowed, NotFound, SvcError, TooLarge, error_object
+from svc.base.errors import BadRequest, NotAllowed, NotFound, SvcError, TooLarge, error_object, internal_error
+from svc.base.route import Route, summary
 
 log = logging.getLogger(__name__)
 ERRORS_BY_STATUS: dict[int | None, type[SvcError]] = {404: NotFound, 405: NotAllowed, 413: TooLarge}
@@ -32,7 +30,7 @@ def install_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def unexpected_error(error: Exception) -> tuple[Response, int]:
         log.exception("unexpected failure")
-        return jsonify(error_object(SvcError("internal error; the log has the details"))), 500
+        return jsonify(error_object(internal_error())), 500
 
 
 def install_version(app: Flask) -> None:
@@ -49,21 +47,10 @@ def install_version(app: Flask) -> None:
         return response
 
 
-class Route(NamedTuple):
-    method: str
-    path: str  # the path in Flask's notation, such as /services/<name>
-    endpoint: str
-    summary: str  # the docstring of the route's function as one line; "" without a docstring
-
-
 def routes(app: Flask) -> list[Route]:
     """Return the app's routes, sorted by path, without HEAD and OPTIONS, which Flask adds."""
     return [
-        Route(method, str(rule), rule.endpoint, _summary(app.view_functions[rule.endpoint]))
+        Route(method, str(rule), rule.endpoint, summary(app.view_functions[rule.endpoint]))
         for rule in sorted(app.url_map.iter_rules(), key=str)
         for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})
     ]
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    return " ".join((inspect.getdoc(function) or "").split())

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator
 
-from svc.base.flask_app import Route
+from svc.base.route import Route
 from svc.protocol import openapi
 from svc.protocol.openapi import (
     COUNT,

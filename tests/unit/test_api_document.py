@@ -22,8 +22,8 @@ CURL = re.compile(r"curl\b(?P<flags>[^|]*?)['\"]?http://localhost:(?P<port>\d+)(
 def endpoints() -> list[tuple[int, str, str]]:
     unused: Any = None  # the routes are listed, not called
     babysitter = create_babysitter_app(unused, unused, unused, unused, unused)
-    apps = ((ROUTER, create_router_app(state())), (BABYSITTER, babysitter))
-    listed = [(port, route.method, route.path) for port, app in apps for route in routes(app)]
+    of_apps = ((ROUTER, routes(create_router_app(state()))), (BABYSITTER, babysitter.routes()))
+    listed = [(port, route.method, route.path) for port, listed in of_apps for route in listed]
     return [(REGISTRY, method, path) for method, path, _, _ in ROUTES] + [e for e in listed if e[1:] not in PAGE]
 
 

@@ -5,12 +5,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from flask import Flask, Response, jsonify, request
 
 from svc.babysitter.monitor import Monitor
 from svc.babysitter.on_demand.demands import WakeRequest
 from svc.babysitter.on_demand.loop import OnDemand
 from svc.base.errors import BadRequest, Conflict, SvcError, Unauthorized
+from svc.base.json_app import JsonApp, Request, Response, json_response
 from svc.config.instance.model import InstanceConfig
 from svc.supervision.on_demand.facts import Offer
 
@@ -18,40 +18,44 @@ UNSUPERVISED = "no supervisord runs it; start it with `svc up`"
 
 
 def install(
-    app: Flask, monitor: Monitor, on_demand: OnDemand | None, begin_round: Callable[[], object], key: Callable[[], str]
+    app: JsonApp,
+    monitor: Monitor,
+    on_demand: OnDemand | None,
+    begin_round: Callable[[], object],
+    key: Callable[[], str],
 ) -> None:
     """Add the endpoints. `begin_round` starts a round of `on_demand` at once; `key` returns the instance's API key."""
 
     @app.get("/wake")
-    def offer() -> Response:
+    def offer(request: Request) -> Response:
         """What it would cost to wake the instance: whether others have to give way, and how long it would take."""
         fields = _offer(monitor.config, on_demand)
-        return jsonify({"name": monitor.config.name, "status": _status(monitor), **fields})
+        return json_response({"name": monitor.config.name, "status": _status(monitor), **fields})
 
     @app.post("/wake")
-    def wake() -> tuple[Response, int]:
+    def wake(request: Request) -> Response:
         """Wake the instance for requests that wait, or keep it awake.
 
         A router repeats its demand every second; a demand that is not repeated ends after three seconds.
         """
         config = monitor.config
-        _check_key(config, key())
-        instance, wanted = _on_demand(config, on_demand), _wake_request(request.get_data())
+        _check_key(config, key(), request)
+        instance, wanted = _on_demand(config, on_demand), _wake_request(request.body())
         is_new = instance.facts.demands.current() is None
         instance.facts.wake(wanted)
         if is_new:
             begin_round()
         state = {"wake_timeout": config.wake_timeout, "load_seconds": instance.history.load_seconds}
-        return jsonify({"status": _status(monitor), "reason": instance.reason, **state}), 202
+        return json_response({"status": _status(monitor), "reason": instance.reason, **state}, 202)
 
     @app.post("/sleep")
-    def sleep() -> tuple[Response, int]:
+    def sleep(request: Request) -> Response:
         """Put the instance to sleep when its requests in flight have ended."""
-        _check_key(monitor.config, key())
+        _check_key(monitor.config, key(), request)
         instance = _on_demand(monitor.config, on_demand)
         instance.facts.sleep()
         begin_round()
-        return jsonify({"status": _status(monitor), "reason": instance.reason}), 202
+        return json_response({"status": _status(monitor), "reason": instance.reason}, 202)
 
 
 def _status(monitor: Monitor) -> str:
@@ -78,11 +82,11 @@ def _on_demand(config: InstanceConfig, on_demand: OnDemand | None) -> OnDemand:
     return on_demand
 
 
-def _check_key(config: InstanceConfig, key: str) -> None:
+def _check_key(config: InstanceConfig, key: str, request: Request) -> None:
     """Raise Unauthorized unless the request has the instance's API key, if the instance has one."""
     if not config.backend.api_key_file:
         return
-    offered = request.headers.get("Authorization", "").encode("utf-8", "replace")
+    offered = (request.headers.get("authorization") or "").encode("utf-8", "replace")
     if not key or not hmac.compare_digest(offered, f"Bearer {key}".encode()):
         raise Unauthorized(f"{config.name} has an API key; send Authorization: Bearer KEY", code="invalid_api_key")
 

@@ -1,6 +1,7 @@
 """A babysitter's app and its fake instance."""
 
 import pytest
+from werkzeug.test import Client
 
 from svc.babysitter.app import create_app
 from svc.babysitter.continuation_check import ContinuationCheck
@@ -36,4 +37,4 @@ def client(instance):
     continuation = ContinuationCheck(monitor, lambda _: Verdict(False, True, "it answers 404"), lambda: False)
     instance.hang_probe, instance.limits, instance.registrar = hang_probe, limits, registrar
     instance.continuation = continuation
-    return create_app(monitor, registrar, hang_probe, limits, continuation, clock=lambda: 100.0).test_client()
+    return Client(create_app(monitor, registrar, hang_probe, limits, continuation, clock=lambda: 100.0))

@@ -3,7 +3,7 @@
 import pytest
 
 from svc.babysitter.openapi import document
-from svc.base.flask_app import Route, routes
+from svc.base.route import Route
 from tests import openapi
 
 
@@ -13,7 +13,7 @@ def described(client):
 
 
 def test_it_describes_exactly_the_routes(client, described):
-    assert openapi.routes(described) == {(route.method, route.path) for route in routes(client.application)}
+    assert openapi.routes(described) == {(route.method, route.path) for route in client.application.routes()}
     assert openapi.unresolved(described) == []
     assert all(operation["summary"] for methods in described["paths"].values() for operation in methods.values())
 

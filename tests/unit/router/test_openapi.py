@@ -2,7 +2,8 @@
 
 import pytest
 
-from svc.base.flask_app import Route, routes
+from svc.base.flask_app import routes
+from svc.base.route import Route
 from svc.config import router_keys
 from svc.protocol.openapi import path_template
 from svc.router.app import create_app

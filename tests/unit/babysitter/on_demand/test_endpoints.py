@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+from werkzeug.test import Client
 
 from svc.babysitter.app import create_app
 from svc.babysitter.continuation_check import ContinuationCheck
@@ -29,16 +30,18 @@ class Server:
         self.host, self.rounds = host, 0
         monitor = monitor or host.instance.monitor
         restarter = Restarter("qwen", None)
-        self.client = create_app(
-            monitor,
-            Registrar(RegistryClient(()), list, 10),
-            HangProbe(monitor, lambda _: None, lambda _: UNKNOWN_LOAD, restarter),
-            ResourceLimits(monitor, lambda: UNKNOWN_LOAD, restarter, lambda *_: 0),
-            ContinuationCheck(monitor, lambda _: None, lambda: False),
-            on_demand=host.loop if host else None,
-            begin_round=self.begin_round,
-            key=lambda: key,
-        ).test_client()
+        self.client = Client(
+            create_app(
+                monitor,
+                Registrar(RegistryClient(()), list, 10),
+                HangProbe(monitor, lambda _: None, lambda _: UNKNOWN_LOAD, restarter),
+                ResourceLimits(monitor, lambda: UNKNOWN_LOAD, restarter, lambda *_: 0),
+                ContinuationCheck(monitor, lambda _: None, lambda: False),
+                on_demand=host.loop if host else None,
+                begin_round=self.begin_round,
+                key=lambda: key,
+            )
+        )
 
     def begin_round(self) -> None:
         self.rounds += 1
