@@ -62,7 +62,7 @@ class TcpSocket(NamedTuple):
     """One row of the kernel's table of TCP sockets."""
 
     inode: str  # "0": no process has the socket open any more
-    address: str  # the address in hexadecimal digits
+    address: str  # the local address, in hexadecimal digits as in the table
     port: int
     is_listener: bool
 

@@ -108,7 +108,7 @@ class SupervisordClient:
         return {full_name(process): process for process in processes}
 
     def process(self, name: str) -> Process:
-        """Return the program with this full name."""
+        """Return the state of the program with this full name (see `full_name`)."""
         return _process(self._call("supervisor.getProcessInfo", name, about=name))
 
     def restarts(self) -> dict[str, Restarts]:

@@ -67,7 +67,7 @@ class Assembly:
         probes: tuple[HangProbe, ContinuationCheck],
         server_url: str,
         is_draining_known: Callable[[], bool],
-        look: Callable[[], None],
+        poll_process: Callable[[], None],
         ring: Callable[[], None],
     ) -> OnDemand:
         """Return the loop of the instance, which the supervisord at `server_url` runs.
@@ -75,7 +75,7 @@ class Assembly:
         The other arguments are described in `FactCollector` and `Effects`.
         """
         program, supervisord = server_program(self.config.name), SupervisordClient(server_url)
-        effects = Effects(lambda: supervisord.stop(program, wait=False), look, self._keep_models, ring)
+        effects = Effects(lambda: supervisord.stop(program, wait=False), poll_process, self._keep_models, ring)
 
         def sent_probes() -> tuple[int, bool]:
             return sum(probe.sent for probe in probes), any(probe.in_progress for probe in probes)

@@ -59,7 +59,7 @@ class HostMemory:
         self._failed_at = float("-inf")
         self._problem = ""
         self._installed = False
-        self._looked_at = float("-inf")
+        self._searched_at = float("-inf")
         self._reading: Reading | None = None  # the reading whose result was not returned yet
 
     def has_tool(self) -> bool:
@@ -68,8 +68,8 @@ class HostMemory:
         A new tool is found within RETRY_SECONDS.
         """
         now = self._clock()
-        if now >= self._looked_at + RETRY_SECONDS:
-            self._installed, self._looked_at = self._is_installed(), now
+        if now >= self._searched_at + RETRY_SECONDS:
+            self._installed, self._searched_at = self._is_installed(), now
         return self._installed and now >= self._failed_at + RETRY_SECONDS
 
     def measure(self) -> tuple[GpuReading, ...] | None:

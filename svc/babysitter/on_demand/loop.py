@@ -47,14 +47,14 @@ class Extension(Protocol):
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Effects:
-    """What the loop does besides calls of the extension. `look` has the babysitter poll the process at once.
+    """What the loop does besides calls of the extension. `poll_process` has the process polled at once.
 
     `keep_models` writes the models to a file, for the time after the instance has fallen asleep. `ring` has the
     babysitters of the site begin a round.
     """
 
     stop_program: Callable[[], object]
-    look: Callable[[], None]
+    poll_process: Callable[[], None]
     keep_models: Callable[[tuple[dict[str, Any], ...]], None]
     ring: Callable[[], None]
 
@@ -201,7 +201,7 @@ class OnDemand:
             return STEP_INTERVAL_SECONDS
         if facts.demand and snapshot.state is LifecycleState.ASLEEP:
             if order.action == "stay":
-                self._effects.look()  # the extension may just have started the program
+                self._effects.poll_process()  # the extension may just have started the program
             return WAIT_INTERVAL_SECONDS
         is_quiet = snapshot.state not in SERVING_STATES and not facts.demand
         return QUIET_INTERVAL_SECONDS if is_quiet or not self.config.on_demand else INTERVAL_SECONDS
@@ -225,7 +225,7 @@ class OnDemand:
     def _put_to_sleep(self, snapshot: InstanceSnapshot) -> None:
         self._sleep_began = self._clock()
         if self.engine is None:
-            self._effects.look()  # the extension has stopped the program
+            self._effects.poll_process()  # the extension has stopped the program
         else:
             self.engine.begin(SLEEP, lambda problem: self._slept(problem, snapshot.process_stage))
 
@@ -251,7 +251,7 @@ class OnDemand:
         """Check the engine that was woken. If it did not wake, stop its program, so that the next demand starts it."""
         if problem and self.monitor.snapshot.process_stage == process_stage:
             self._stop(f"its engine does not wake up: {problem}")
-        self._effects.look()
+        self._effects.poll_process()
 
     def _serve_again(self, snapshot: InstanceSnapshot) -> None:
         """End the drain of an instance that need not give way any more, unless it is already falling asleep."""

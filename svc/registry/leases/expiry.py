@@ -43,7 +43,7 @@ def is_mass_expiry(services: Collection[Service], now: float, listening_since: f
 def possibly_silent(services: Collection[Service], now: float) -> list[Service]:
     """Return the services that are expired or have sent no heartbeat for over half their lease.
 
-    Usually these are few. Only to them are the costlier rules applied, once a second.
+    They are usually few, so that it costs little to apply the other rules to them once a second.
     """
     return [s for s in services if s.expired or s.last_heartbeat + s.lease_seconds / 2 <= now]
 

@@ -20,7 +20,7 @@ def make_offer(host: Host, name: str) -> Offer:
         return Offer(False, reason="it does not run on demand")
     if instance.phase == "awake":
         return Offer(True, True, reason="it is awake")
-    ready_in = _seconds_until_loads_end(host)
+    ready_in = _seconds_until_one_may_load(host)
     if instance.phase == "loading":
         return Offer(True, True, seconds=_remaining_load(instance), reason="it loads")
     if instance.pause_seconds > 0:
@@ -66,7 +66,7 @@ def _may_fit_later(host: Host, instance: Instance) -> bool:
     return Placer(host, room, instance).place().timing < Timing.NEVER
 
 
-def _seconds_until_loads_end(host: Host) -> float:
+def _seconds_until_one_may_load(host: Host) -> float:
     """Return the seconds until the number of loading instances is below `parallel_loads`."""
     loading = sorted(_remaining_load(i) for i in host.instances.values() if i.phase == "loading")
     return loading[-host.parallel_loads] if len(loading) >= host.parallel_loads else 0.0

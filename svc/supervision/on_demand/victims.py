@@ -74,7 +74,7 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
 def stay_seconds(resident: Instance, candidate: Instance, stay_factor: float) -> float:
     """Return the seconds for which a resident stays because it was used a short time ago; 0 if it may give way.
 
-    They begin anew if it is used again.
+    After each use, the resident may stay for as long again.
     """
     cost = min(resident.load_seconds, MAX_LOAD_COST_SECONDS) / max(stay_factor, MIN_STAY_FACTOR)
     return max(0.0, min(STAY_LOADS * cost - resident.idle_seconds, MAX_WAIT_LOADS * cost - candidate.waited_seconds))

@@ -37,7 +37,7 @@ class FakeHost:
         self.tokens = 0
         self.probes = (0, False)
         self.draining_known = True
-        self.stopped = self.looks = self.rings = 0
+        self.stopped = self.polls = self.rings = 0
         self.kept: list[tuple[dict[str, Any], ...]] = []
         self.gpus: HostGpus | None = HostGpus(tool="nvidia-smi", gpus=(Gpu(index=0, memory_total=80, memory_used=10),))
         self.measurements = 0
@@ -51,7 +51,7 @@ class FakeHost:
         self.history = SleepHistory("qwen-server", self.clock, self.clock)
         memory = HostMemory(self.read_gpus, lambda: self.gpus is not None, self.clock)
         facts = FactCollector(monitor.config, activity, self.history, memory, lambda: self.draining_known, self.clock)
-        effects = Effects(self.stop, self.look, self.kept.append, self.ring)
+        effects = Effects(self.stop, self.poll_process, self.kept.append, self.ring)
         self.loop = OnDemand(monitor, self, facts, memory, engine, effects, self.clock)
 
     def observe(self, before: LifecycleState, event: LifecycleEvent, after: LifecycleState) -> None:
@@ -77,8 +77,8 @@ class FakeHost:
     def stop(self) -> None:
         self.stopped += 1
 
-    def look(self) -> None:
-        self.looks += 1
+    def poll_process(self) -> None:
+        self.polls += 1
 
     def ring(self) -> None:
         self.rings += 1

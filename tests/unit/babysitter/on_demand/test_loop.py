@@ -50,9 +50,9 @@ def test_a_demand_is_reported_and_the_program_that_was_started_is_looked_at(host
     host.orders = [Order("wait", "chat gives way"), Order("stay", "started")]
     assert host.advance() < INTERVAL_SECONDS
     assert host.facts.demand == Demand(3, 1.5, 0.0)
-    assert (host.loop.reason, host.looks) == ("chat gives way", 0)
+    assert (host.loop.reason, host.polls) == ("chat gives way", 0)
     host.advance(0.2)
-    assert host.looks == 1
+    assert host.polls == 1
 
 
 def test_the_gpus_are_measured_only_when_that_is_ordered(host):
