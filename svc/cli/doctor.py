@@ -61,7 +61,10 @@ def command(model: str, as_json: bool) -> None:
 
 @contextlib.contextmanager
 def _progress(quiet: bool) -> Iterator[Progress | None]:
-    """Yield a function that shows on stderr which facts are still missing; yield None if stderr is not a terminal."""
+    """Yield a function that shows on stderr which facts are still missing.
+
+    Yield None if `quiet` is set, or if stderr is not a terminal.
+    """
     from svc.terminal.console import Console
 
     err = Console(stderr=True)

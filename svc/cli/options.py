@@ -104,7 +104,7 @@ def supervisorctl() -> str:
 
 
 def delay_reasons(names: Collection[str]) -> list[str]:
-    """Return the doctor's findings about the components in `names`, which are not ready, as lines."""
+    """Return lines with the doctor's findings about the components in `names`, which are not ready."""
     from svc.doctor.delay_reasons import delay_reasons  # here, because only a command that waits long needs it
 
     return delay_reasons(HERE, os.environ, names, command_name(), supervisorctl())

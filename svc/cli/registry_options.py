@@ -66,7 +66,7 @@ def registry_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(access=Access(registry_url, token_file), **more)
 
     run.__doc__, run.__name__ = function.__doc__, function.__name__
-    # click keeps the options that decorators have added so far in this attribute of the function.
+    # This attribute of a function contains the options that click's decorators have added so far.
     run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     run = click.option("--token-file", metavar="FILE", help=TOKEN, shell_complete=complete_files)(run)
     return click.option("--registry-url", metavar="URL", help=URL)(run)

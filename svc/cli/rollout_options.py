@@ -74,7 +74,7 @@ def rollout_options(function: Callable[..., Any]) -> Callable[..., Any]:
         )
 
     run.__doc__, run.__name__ = function.__doc__, function.__name__
-    # click keeps the options that decorators have added so far in this attribute of the function.
+    # This attribute of a function contains the options that click's decorators have added so far.
     run.__click_params__ = getattr(function, "__click_params__", [])  # type: ignore[attr-defined]
     for option in OPTIONS:
         run = option(run)

@@ -19,7 +19,7 @@ SECTIONS = ("model", "schedule")
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 CLOCK_TIME = re.compile(r"([01]\d|2[0-3]):([0-5]\d)|24:00")
 MINUTES_PER_DAY = 24 * 60
-MAX_AWAKE = 10_000  # no limit: no site has so many instances
+MAX_AWAKE = 10_000  # no limit in effect, because no site has so many instances
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

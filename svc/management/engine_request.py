@@ -61,7 +61,10 @@ def _refuse_constant(constant: str) -> NoReturn:
 
 
 def send(request: ManagementRequest, url: str, headers: Mapping[str, str], verify: str | bool = True) -> EngineResponse:
-    """Send the request to the server at `url` and return its response. Redirects are returned, not followed."""
+    """Send the request to the server at `url` and return its response. Redirects are returned, not followed.
+
+    `verify` is a file with CA certificates, or whether the server's certificate is verified.
+    """
     content_type = {"Content-Type": "application/json"} if request.body is not None else {}
     try:
         answer = fetch(

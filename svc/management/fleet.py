@@ -126,7 +126,10 @@ def skip_reason(instance: EngineInstance, named: bool) -> str:
 
 
 def unreachable_reason(entry: Mapping[str, Any], registry_is_here: bool, hostname: str) -> str:
-    """Return why an instance is unreachable because its address is another machine's loopback; "" if it is not."""
+    """Return why an instance is unreachable because its address is another machine's loopback; "" if it is not.
+
+    `registry_is_here` means that the registry runs on this machine, as do then the instances with such an address.
+    """
     if registry_is_here or not is_loopback(str(entry["host"])) or entry.get("hostname") == hostname:
         return ""
     return f"it is registered at {entry['host']}, which is reached on {entry.get('hostname')} only; run this there"

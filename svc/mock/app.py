@@ -218,7 +218,10 @@ def send_reply(
     *,
     head_only: bool = False,
 ) -> Iterator[bytes]:
-    """Yield the parts of a reply. If `behaviour` requires it, delay the reply, hang in the middle, or cut it off."""
+    """Yield the parts of a reply, without its body if `head_only` is set.
+
+    If `behaviour` requires it, delay the reply, hang in the middle, or cut it off.
+    """
     status = f"{reply.status} {responses.get(reply.status, 'Unknown')}"
     name_header = ("x-mock-name", name.encode().decode("latin-1"))
     if reply.events is not None:

@@ -245,7 +245,7 @@ def _answer_reply(
     write_body: Callable[[GeneratedAnswer], bytes],
     write_events: Callable[[GeneratedAnswer], Iterable[tuple[bool, bytes]]],
 ) -> Reply:
-    """Return the answer as a stream of events if the request wants one, else as one body.
+    """Return the answer as `write_events` writes it if the request wants a stream, else as `write_body` writes it.
 
     A stream and a whole body take the same time to generate.
     """

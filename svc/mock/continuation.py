@@ -23,7 +23,8 @@ def continue_answer(
 def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice | None:
     """Return the rest of an answer if its beginning is the end of `text`, a prompt of /v1/completions; else None.
 
-    The answer is recognized by the mock's own `name`, because nothing separates it from the text before it.
+    The answer is recognized by the mock's own `name`, because nothing separates it from the text before it. `tokens`,
+    `limit` and `stops` are those of `echo_prompt`.
     """
     for start in _possible_starts(name, text):
         rest = _rest(echo_prompt(name, text[:start], tokens, None, stops), text[start:], limit)

@@ -38,7 +38,7 @@ class BrowserRules:
         self._setting_names = setting_names
 
     def check(self, method: str, headers: Headers, from_proxy: bool = False) -> None:
-        """Raise SvcError if the request must be refused."""
+        """Raise SvcError if the request must be refused. `from_proxy` means that a trusted proxy has sent it."""
         host = headers.get("host")
         if not self.admits_host(host, from_proxy):
             raise self.misdirected(host)

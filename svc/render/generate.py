@@ -55,7 +55,7 @@ def plan_site(
        only if its source is now rendered to a file of a different name.
     4. Files that svc did not generate are kept. If such a file has the path of a rendered file, this is an error.
 
-    Raise ConfigError with every problem.
+    With `logs_to_stdout`, the programs are to log to stdout instead of logs/. Raise ConfigError with every problem.
     """
     out = out or site.conf_d
     paths = dataclasses.replace(RenderPaths.of(site.root, out), logs_to_stdout=logs_to_stdout)

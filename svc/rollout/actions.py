@@ -53,7 +53,7 @@ class InstanceActions:
         wake.demand(component.babysitter_url, self.api_key(component), True, None, demand)
 
     def set_drained(self, task: Task, drained: bool, handover: bool = False) -> bool:
-        """Set or clear an instance's drain mark; return False if no registry answers.
+        """Set an instance's drain mark if `drained` is true, else clear it; return False if no registry answers.
 
         With `handover`, routers also move the instance's streams to other instances. An instance that the registry does
         not list needs no drain mark.

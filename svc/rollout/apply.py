@@ -105,7 +105,8 @@ class _Apply:
     def _context(self, stops: bool, required: bool) -> RolloutContext | None:
         """Return the context. Without `required`, return None where `open_context` would raise CommandError.
 
-        The context is not required if this update starts the registry or the router, or changes its address.
+        The context is not required if this update starts the registry or the router, or changes its address. `stops`
+        means that the update stops an instance.
         """
         try:
             return open_context(self.site, self.options, self.console, self.supervisord, stops)

@@ -55,10 +55,10 @@ def _for_each(
     resolve: Callable[[str, Mapping[str, Mapping[str, Any]]], str],
     act: Callable[[str], object],
 ) -> dict[str, Mapping[str, Any]]:
-    """Resolve all names to service names, then call `act` with each service name.
+    """Call `act` with the service name that `resolve` returns for each name, once for each service.
 
     Return a dict from service names to the services before the calls. Raise NotFound, before the first call, if a name
-    refers to no service.
+    refers to no service. `verb` names the action in error messages.
     """
     with explaining_errors(f"{verb} {', '.join(names)}", client):
         services = {service["name"]: service for service in client.services()}

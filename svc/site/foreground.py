@@ -153,7 +153,10 @@ def _require_clean_end(conf: Path, code: int) -> None:
 
 @contextlib.contextmanager
 def _copying_logs(site: Site, plain: bool) -> Iterator[supervisord_process.OutputSink]:
-    """Copy new lines of the site's log files to stdout; yield the sink for supervisord's own output."""
+    """Copy new lines of the site's log files to stdout; yield the sink for supervisord's own output.
+
+    If `plain` is set, the lines do not begin with the names of the programs.
+    """
     if not site.logs_are_writable:
         echo(
             f"svc: {site.logs}: user {os.getuid()} cannot write here, so logs go to stdout alone; "

@@ -65,7 +65,8 @@ def is_running(component: Component, processes: Mapping[str, Process]) -> bool:
 def _other_holder(port: int, ours: Collection[int], ipv6: bool) -> str:
     """Return a text about the process that listens on the port, and how to stop it.
 
-    The text is empty if the port is free, or if the process or one of its ancestors has a pid in `ours`.
+    The text is empty if the port is free, or if the process or one of its ancestors has a pid in `ours`. `ipv6` means
+    that the port is needed on an IPv6 address.
     """
     if not is_taken(port, ipv6):
         return ""

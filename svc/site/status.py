@@ -203,7 +203,10 @@ def _program(
 
 
 def _health_when_stopped(process: Process | None, health: str, ok: bool) -> str:
-    """Return the health of a program that does not run. Registry and router may still list it as healthy."""
+    """Return the health of a program that does not run.
+
+    `health` and `ok` come from the registry and the router, which may still list the program as healthy.
+    """
     if process is None:
         return "" if ok else health
     stopped = HEALTH_OF_STATE.get(process.state, "")

@@ -50,7 +50,10 @@ def watch(
 
 
 def _samples(url: str, pause: Callable[[], None], registry: RegistryClient | None) -> Iterator[Traffic | str]:
-    """Yield the traffic since the previous scrape, without end; yield the problem if the router cannot be scraped."""
+    """Yield the traffic since the previous scrape, or the problem if the router cannot be scraped, without end.
+
+    `pause` waits until the next scrape is due.
+    """
     router = RouterClient(url)
     before = _scrape(router)
     while True:

@@ -38,7 +38,10 @@ def configs(site: Site, settings: Settings, conf_d: Path) -> dict[str, InstanceC
 
 
 def files(site: Site, from_var: bool, foreground: ForegroundProcess | None) -> SiteFiles:
-    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/."""
+    """Return the state of the files. If supervisord runs from var/ (`from_var`), conf.d/ may differ from config/.
+
+    `foreground` is the `svc up --foreground` that runs the site, if there is one.
+    """
     present = bool(site.tomls() or site.svc_toml.exists() or rendered_files(site.conf_d) or from_var)
     if not present:
         return SiteFiles(present=False)
