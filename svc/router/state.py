@@ -233,8 +233,7 @@ class RouterState:
             target = self.discoveries.get(target.name, NO_DISCOVERY).applied_to(target)
         keys = self.upstream_keys
         key = keys.find(target.name, target.models)
-        # While the models of a static service are unknown, its key cannot be looked up by model. Meanwhile
-        # clients' credentials are withheld, as they are from every instance that has a key.
+        # Until the models of a static service are known, it may turn out to have a key: withhold clients' credentials.
         return target.with_key(key, not key and target.discovers_models and not target.models and bool(keys.models))
 
     def table_age(self) -> float | None:

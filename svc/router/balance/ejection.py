@@ -17,8 +17,7 @@ import msgspec
 CHECKS_UNTIL_HEALTHY = 2  # passed checks in a row
 BASE_EJECTION_SECONDS = 5.0  # duration of the first ejection
 MAX_EJECTION_SECONDS = 300.0
-# At random, up to this part of an ejection's time is added or subtracted: instances that failed together do not return
-# together.
+# Up to this share of an ejection's time is added or subtracted at random, so that instances do not return all at once.
 EJECTION_JITTER_RATIO = 0.25
 MAX_COUNTED_EJECTIONS = 16
 

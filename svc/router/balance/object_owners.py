@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # not at run time: gunicorn's master would import `target`, and a HUP would not load its new code
     from svc.router.balance.target import Target
 
-# Requests about a response come within minutes of it, and engines keep fewer responses than this. 65,536 entries take
-# 1.5 MB, which is enough for two hours with 9 responses a second.
+# 65,536 entries take 1.5 MB. They last for two hours with 9 responses a second; requests about one come within minutes.
 MAX_OBJECTS = 1 << 16
 WAYS = 16
 CELL_BYTES = 8

@@ -27,8 +27,7 @@ from svc.settings import RouterSettings
 DEFAULT_PREFIX_MAP_BYTES = 1 << 20
 MASK_64_BITS = (1 << 64) - 1
 MAX_SESSION_LOAD_RATIO = 1.25  # `rendezvous` skips instances with this many times their share of the load
-# If only one instance was sent a part of a conversation, it may have more requests than MAX_SESSION_LOAD_RATIO allows:
-# one for each 8 KB of that part, which are about 2,000 tokens that another instance would have to compute first.
+# An instance that alone was sent a part of a conversation may have more requests: one for each 8 KB (2,000 tokens).
 PREFIX_BYTES_PER_REQUEST = 8 << 10
 MAX_PREFIX_REQUESTS = 4  # maximum number of additional requests for a long common part
 

@@ -11,8 +11,7 @@ instance leaves, its bit is ignored. Once no entry has the bit, another instance
 
 from collections.abc import Sequence
 
-# Maximum memory of an entry, in bytes: its place in a dict that has just grown (60), its key (48), and a number with
-# one bit for each of up to 60 instances (32).
+# Maximum memory of an entry: 60 bytes in a dict that has just grown, 48 for the key, 32 for the bits of 60 instances.
 ENTRY_BYTES = 140
 SMALL_BITS = 60
 BYTES_PER_BIT = 1 / 6  # size of a number with more bits than SMALL_BITS

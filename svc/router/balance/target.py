@@ -12,7 +12,7 @@ from svc.protocol.service_url import is_service_url, parse_service_url
 
 DEFAULT_WAKE_TIMEOUT, MAX_WAKE_TIMEOUT = 600.0, 86_400.0  # seconds, for registrations without a usable value
 
-MAX_REASON_CHARS = 300  # of a reason in a registration, which errors show
+MAX_REASON_CHARS = 300  # limit for the reason in a registration, as errors show it
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,9 +12,8 @@ MODEL_DOWN_RETRY_SECONDS = 5  # a stopped or restarted instance may be back afte
 MODEL_MEMORY_SECONDS = 600.0
 MAX_REMEMBERED_MODELS = 10_000
 MAX_MODELS_SHOWN = 8
-MAX_FAILED_INSTANCES = 3  # whose failures an error shows
-# With `unknown_model_status = auto`, an unknown model is a 404 on these paths: Claude Code repeats a 503 for minutes,
-# whatever the headers say, and shows a 404 at once.
+MAX_FAILED_INSTANCES = 3  # limit for the instances whose failures one error shows
+# With `unknown_model_status = auto`, an unknown model is a 404 here: Claude Code would repeat a 503 for minutes.
 PATHS_ANSWERED_404 = (b"/v1/messages", b"/messages", b"/v1/responses", b"/responses")
 
 

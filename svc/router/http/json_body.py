@@ -19,9 +19,8 @@ MAX_RAW_BYTES = 6 * MAX_MODEL_CHARS + 2  # length of a quoted name in which ever
 LARGE_JSON_BYTES = 32 << 10  # from this size on, skipping long strings saves more than it costs
 ABSENT = msgspec.Raw(b"")
 
-# Texts that Python's `json` accepts and msgspec refuses, each with valid JSON of the same length that replaces it. The
-# result serves only to find the positions of fields, whose values are then read from the original. No replacement turns
-# another key into `model`: `\uf`, like `\ud`, begins the escape of a character that is not ASCII.
+# Texts that only Python's `json` accepts, and JSON of the same length: with it, msgspec finds the positions of fields.
+# No replacement turns another key into `model`: `\uf`, like `\ud`, begins the escape of a character that is not ASCII.
 REPLACEMENTS = ((b"NaN", b"0.0"), (b"Infinity", b"1.000000"), (b"\\ud", b"\\uf"), (b"\\uD", b"\\uF"))
 
 

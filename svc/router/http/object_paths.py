@@ -17,9 +17,9 @@ COLLECTIONS = ("responses", "conversations", "files", "batches", "videos")
 PATH = re.compile(rb"(?:/v1)?/(%b)(?:/([^/]+)(/.*)?)?" % "|".join(COLLECTIONS).encode())
 MAX_ID_CHARS = 256
 
-# _MEMBER: a member of a JSON object whose value is neither an object nor an array. _OBJECT: the beginning of an object
-# up to its `id`, if only such members precede it. Every engine writes the id first or nearly so. In the events of a
-# stream, the object is the value of the first member `response`.
+# _MEMBER matches a member of a JSON object whose value is neither an object nor an array.
+# _OBJECT matches the beginning of an object up to its `id`, which every engine writes first or after such members.
+# In the events of a stream, the object is the value of the first member `response`.
 _TEXT = rb'"(?:[^"\\]|\\.)*"'
 _MEMBER = rb"\s*%b\s*:\s*(?:%b|[^\s\"\[\]{},:]+)\s*," % (_TEXT, _TEXT)
 _OBJECT = rb'\s*\{(?:%b)*?\s*"id"\s*:\s*"([^"\\]{1,%d})"' % (_MEMBER, MAX_ID_CHARS)

@@ -14,9 +14,9 @@ from svc.router.http.error_dialect import is_anthropic
 from svc.router.http.object_paths import parse_path
 from svc.router.http.session_headers import Ranks, address_session, precedes_user_id, ranks
 
-# Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance. Content-Encoding is
-# dropped because bodies are passed on decoded. Origin and Sec-Fetch-Site are dropped because the router checks them
-# itself: an instance (Ollama) may refuse an origin that the router allows.
+# Headers that are only for this hop (RFC 9110, 7.6.1), or that are written anew for the instance.
+# Content-Encoding is dropped because bodies are passed on decoded.
+# Origin and Sec-Fetch-Site are dropped because an instance (Ollama) may refuse an origin that the router allows.
 DROPPED_HEADERS = frozenset(
     b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade http2-settings "
     b"proxy-authorization content-length content-encoding expect host x-forwarded-for x-request-id "

@@ -25,8 +25,7 @@ PROGRESS_BYTES = 64 << 10  # arrived bytes that count as progress: usual connect
 LARGE_BYTES = 1 << 20  # a body over this size takes long to parse or copy, and is freed as soon as it is not needed
 SMALL_BYTES = 64 << 10  # a body up to this size is not counted: it arrives with its head, and the hot path stays cheap
 
-# For glibc's mallopt(3). By default, glibc returns the memory of each body to the kernel, which clears it for the next
-# body: that takes a third of the CPU time of a request of 1 MB.
+# For glibc's mallopt(3). To return the memory of each body to the kernel takes a third of the CPU time at 1 MB.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 TRIM_THRESHOLD_BYTES = 32 << 20  # glibc returns free memory at the end of the heap only if there is more than this
 MMAP_THRESHOLD_BYTES = 4 << 20  # from this size on, glibc returns an allocation as soon as it is freed

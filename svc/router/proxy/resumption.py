@@ -118,7 +118,7 @@ class Resumption:
         """Take a place for the answer at another instance; return why it cannot go on there now, empty if it can."""
         if self._is_asking:
             return "instance"
-        has_gone_back = exchange.instances[-2:] == (exchange.instance,) * 2  # because no other instance continued it
+        has_gone_back = exchange.instances[-2:] == (exchange.instance,) * 2  # no other instance has continued it
         reason = "failed" if has_gone_back else self.why_not(exchange)
         record = None if exchange.stream is None else exchange.stream.record
         if reason or record is None:

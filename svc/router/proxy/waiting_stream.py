@@ -1,6 +1,6 @@
 """Keeps the connection of a stream alive while its request waits until an instance is awake.
 
-Clients and proxies end a request if no data arrives for some time, but the load of a model may take minutes. So the
+Clients and proxies end a request if no data arrives for some time, but loading a model may take minutes. So the
 router sends the head of the response after BEGIN_SECONDS, and comments of the event stream from then on, which clients
 ignore. The events of the instance follow on the same connection. An error, also the instance's, becomes an error event.
 """

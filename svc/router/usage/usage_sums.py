@@ -48,7 +48,7 @@ class UsageSums:
         return sum(row.requests for row in self._rows.values())
 
     def row(self, key: str, user: str, model: str) -> UsageEntry:
-        """Return the row of a key, a user and a model; the caller adds to it at once."""
+        """Return the row of a key, a user and a model. The caller must add to it before `take` is called."""
         row = self._rows.get((key, user, model))
         return self._new_row(key, user, model) if row is None else row
 

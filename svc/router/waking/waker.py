@@ -79,8 +79,8 @@ class Waker:
         self._now = now
         self._spawn = spawn
         self._wakes: dict[str, ModelWake] = {}
-        self._table: RoutingTable | None = None  # the table that was looked at last
-        self._models: dict[str, ModelInstances] = {}  # its models with instances on demand
+        self._table: RoutingTable | None = None  # the table from which `_models` was made
+        self._models: dict[str, ModelInstances] = {}  # the table's models that have instances on demand
         self._changed_at: dict[str, tuple[int, float]] = {}  # model -> number of awake instances, and when it last rose
 
     def run_round(self) -> float:

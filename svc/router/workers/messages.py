@@ -124,7 +124,7 @@ def _fields_of(counts: Any) -> Any:
 
 
 def _with_fields(kind: type[Any], fields: Any) -> Any:
-    """Return an object of the kind with these fields. Its histograms and dicts are filled, not replaced."""
+    """Return a new object of this kind with these fields. Fill its histograms and dicts, to keep their types."""
     if kind not in (Statistics, InstanceStatistics, ModelStatistics):
         raise NotImplementedError(kind)
     counts = kind()
