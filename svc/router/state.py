@@ -84,7 +84,7 @@ class RouterState:
         self.accounts = AccountRules(
             settings.user_headers, parse_networks(settings.trusted_fronts, "trusted_fronts"), settings.fair == "address"
         )
-        self.users = UserRows(1, threading.Lock())  # what each user of a key has used of the limits for users
+        self.users = UserRows(1, threading.Lock())  # what each user behind an API key has used of its limits
         # If true, every relayed request is authorized. If false, only a request whose head requires it.
         self.authorizes_all = keys is not None or self.accounts.needed_without_keys
         self.metrics_networks = parse_networks(settings.metrics_networks, "metrics_networks")

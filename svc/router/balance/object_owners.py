@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # not at run time: gunicorn's master would import `target`, a
 MAX_OBJECTS = 1 << 16
 WAYS = 16
 CELL_BYTES = 8
-CLOCK, IDS = 0, 1  # positions in the memory
+CLOCK, IDS = 0, 1  # positions in the memory: of the clock, and of the first id
 FREE = 0  # the digest of a free place
 MAX_CACHED_NAMES = 1 << 14
 
@@ -95,7 +95,7 @@ class ObjectOwners:
                     if owner in gone:
                         self._cells[IDS + place] = FREE
 
-    # The following are called under the lock.
+    # The methods below are called under the lock.
 
     def _places(self, digest: int) -> range:
         start = digest % self._sets * WAYS

@@ -43,7 +43,7 @@ class Wakes:
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
-        self.states: WakeStates = {}  # replaced as a whole
+        self.states: WakeStates = {}  # never changed, only replaced as a whole
         self.wake_counts: Counter[str] = Counter()  # model -> how often an instance of it was chosen to be woken
         self.on_wait: Callable[[], object] = lambda: None
         self._clock = clock

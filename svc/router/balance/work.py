@@ -25,7 +25,7 @@ MAX_ESTIMATED_TOKENS = 10_000_000  # limit for a prompt or a completion, so that
 SEARCHED_BYTES = 2048  # max_tokens is searched in this many bytes at the beginning and at the end of a body
 MAX_TOKENS = re.compile(rb'"max_(?:completion_|output_|new_)?tokens"\s{0,8}:\s{0,8}(\d{1,7})')
 NAME_END = b'_tokens"'
-MAX_NAME_START_BYTES = len(b'"max_completion')  # longest part of a name before NAME_END
+MAX_NAME_START_BYTES = len(b'"max_completion')  # length of the longest name in MAX_TOKENS, without NAME_END
 
 
 class EngineView(NamedTuple):
@@ -163,7 +163,7 @@ class AttemptWork:
         self._means = means
         self._body_bytes = body_bytes
         self._left = tokens
-        self._completion = completion  # expected tokens
+        self._completion = completion  # expected tokens of the completion
 
     def progress(self, generated: int) -> None:
         """Count only the tokens still to come: the engine has processed the prompt, and generated this many tokens."""

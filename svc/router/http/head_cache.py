@@ -29,7 +29,7 @@ class HeadCache(Generic[T]):
         """
         end = data.find(b"\r\n\r\n") + 4
         at = data.find(LENGTH_MARK, 0, end) + 7
-        if at == 6:  # -1 + 7: no Content-Length
+        if at == 6:  # `find` returned -1: no Content-Length
             head = self._heads.get(data)
             return None if head is None else (head, end, 0)
         stop = data.find(b"\r", at)

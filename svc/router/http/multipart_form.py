@@ -47,7 +47,7 @@ def _next_delimiter(body: bytes, delimiter: bytes, start: int) -> int:
     """Return the position after the next delimiter, which is a boundary alone on its line; raise BadRequest."""
     for _ in range(MAX_PARTS):
         at = 0 if start == 0 and body.startswith(delimiter) else body.find(b"\r\n" + delimiter, start) + 2
-        if at == 1:  # -1 + 2: no delimiter
+        if at == 1:  # `find` returned -1: no delimiter
             break
         start = at + len(delimiter)
         line = body[start : start + MAX_PADDING_BYTES]

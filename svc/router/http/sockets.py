@@ -163,7 +163,7 @@ def sender(
 
     def send_rest(data: bytes | memoryview, sent: int = 0) -> None:
         rest = memoryview(data)
-        while sent < len(rest):  # gevent's sendall calls getsockopt each time
+        while sent < len(rest):  # not with gevent's sendall, which calls getsockopt each time
             if note_blocked is not None:
                 note_blocked(True)
             sent += sock.send(rest[sent:])

@@ -101,7 +101,7 @@ class BodyBuffers:
     def __init__(self, limit: int, max_body: int) -> None:
         self.limit = limit
         self.used = 0
-        self._shared_bytes = max(0, limit - RESERVE_BODIES * max_body)  # the rest is the reserve
+        self._shared_bytes = max(0, limit - RESERVE_BODIES * max_body)  # the rest of the limit is the reserve
         self._reserve_holder: Allocation | None = None
         self._queue: deque[Waiter] = deque()
         self._numbers = itertools.count()

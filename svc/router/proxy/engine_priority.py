@@ -27,7 +27,7 @@ def pass_priority(exchange: Exchange, account: Account, routing: RoutingRequest)
     changed = with_priority(body, -account.priority)
     exchange.request = Request(head, changed)
     request.body = b""  # frees the old body: the connection keeps the old request
-    is_shifted = len(body) > LARGE_BYTES or utf8(body) is not body  # the positions of `routing.json` are then wrong
+    is_shifted = len(body) > LARGE_BYTES or utf8(body) is not body  # then the positions in `routing.json` are wrong
     return msgspec.structs.replace(routing, body=changed, json=None if is_shifted else routing.json)
 
 

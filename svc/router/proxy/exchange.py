@@ -147,7 +147,7 @@ class Exchange:
         state = self.state
         upstream, self.upstream = self.upstream, None
         if upstream is not None:
-            upstream.persistent = upstream.persistent and not self.interruption  # `interrupt` shuts the connection down
+            upstream.persistent = upstream.persistent and not self.interruption  # `interrupt` has shut it down
             state.upstream_pool.release(upstream, state.now)
         attempt, self.attempt = self.attempt, None
         if attempt is not None:

@@ -17,7 +17,7 @@ from svc.router.proxy.response_breaks import HANDOVER
 from svc.router.proxy.resumption import PASSING_REASONS
 
 # A moved stream makes its new instance read the whole conversation, which delays the streams that are there already.
-MAX_MOVING_STREAMS = 20  # in one process at the same time
+MAX_MOVING_STREAMS = 20  # limit for the streams of one process that move at the same time
 MOVING = "moving"
 PROOFS = (CONTINUES, CONTINUES_MESSAGES)
 # Why a request stays, in addition to the reasons of `eligibility.REASONS`.

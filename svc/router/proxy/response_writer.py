@@ -14,7 +14,7 @@ from svc.router.http.sockets import RECEIVE_BYTES, pump, send_close_notify, shut
 from svc.router.proxy.exchange import Exchange
 from svc.router.proxy.stream_usage import passes_without_usage
 
-RATE_LIMIT_LINES = re.compile(rb"(?im)^x-ratelimit-[^\r\n]*\r\n")  # dropped: the client's key has other limits
+RATE_LIMIT_LINES = re.compile(rb"(?im)^x-ratelimit-[^\r\n]*\r\n")  # dropped, as the client's key has its own
 Send = Callable[[bytes], None]
 
 

@@ -37,7 +37,7 @@ class Route(msgspec.Struct):
     model: str | None = None  # the model after aliases and fallbacks
     policy: str = ""
     session: str = ""
-    session_source: str = ""  # what names the session
+    session_source: str = ""  # the header or the field that names the session
     object_id: str = ""  # the object in the request; the instance that has it is the only choice
     instance: str | None = None
     waits: bool = False

@@ -83,7 +83,7 @@ def _may_have_usage(data: bytes) -> bool:
 
 
 def _without_usage(data: bytes) -> bytes:
-    """Return whole events without those that only have the usage."""
+    """Return the whole events in `data`, except those that contain nothing but the usage."""
     kept, start = [], 0
     for end in EVENT_END.finditer(data):
         event = data[start : end.end()]

@@ -199,7 +199,7 @@ class UpstreamPool:
         idle = self._idle.get(target.address)
         while idle:
             upstream = idle.pop()
-            if not upstream.poll_readable(0):  # condition 4
+            if not upstream.poll_readable(0):  # condition 4 of the class
                 return upstream
             upstream.close()
         return None
@@ -237,7 +237,7 @@ class UpstreamPool:
         if upstream.relay is not None:
             upstream.relay = None
             self.stream_poll().remove(upstream.sock.fileno())
-        if not (upstream.sent and upstream.persistent) or upstream.body:  # conditions 1, 2 and 3
+        if not (upstream.sent and upstream.persistent) or upstream.body:  # conditions 1 to 3 of the class
             upstream.close()
             return
         upstream.idle_since = now

@@ -35,8 +35,8 @@ class Delta(msgspec.Struct, forbid_unknown_fields=True, gc=False):
 
     role: str | None = None
     content: str | None = None
-    reasoning_content: str | None = None  # name in SGLang, llama.cpp and earlier versions of vLLM
-    reasoning: str | None = None  # name in vLLM
+    reasoning_content: str | None = None  # the field's name in SGLang, llama.cpp and earlier versions of vLLM
+    reasoning: str | None = None  # the field's name in vLLM
     tool_calls: Any = None
     function_call: Any = None
     refusal: Any = None

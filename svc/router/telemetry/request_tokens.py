@@ -25,13 +25,13 @@ _USAGE_NAMES = (
     b"output_tokens",
     b"cache_read_input_tokens",  # in Anthropic's Messages, where `input_tokens` are without these two
     b"cache_creation_input_tokens",
-    b"prompt_cache_hit_tokens",  # DeepSeek's
+    b"prompt_cache_hit_tokens",  # in DeepSeek's API
 )
 _NATIVE_NAMES = (
     b"prompt_n",  # in llama.cpp's `timings`, without the cached tokens, which `cache_n` has
     b"cache_n",
     b"predicted_n",
-    b"prompt_eval_count",  # Ollama's
+    b"prompt_eval_count",  # in Ollama's API
     b"eval_count",
     b"input_length",  # in TGI's `details`
     b"generated_tokens",
@@ -47,7 +47,7 @@ Tokens = Annotated[int, msgspec.Meta(ge=0, le=MAX_REQUEST_TOKENS)]
 class Usage(msgspec.Struct, frozen=True, gc=False):
     """The tokens that a response reports; None for a number that it does not report."""
 
-    prompt: int | None = None  # with those that were cached
+    prompt: int | None = None  # includes cached tokens
     cached: int | None = None
     completion: int | None = None
 
@@ -78,7 +78,7 @@ _decode_chat_response = msgspec.json.Decoder(_ChatResponse).decode
 class RequestTokens(msgspec.Struct, frozen=True, gc=False):
     """The tokens that a request has used."""
 
-    prompt: int = 0  # with those that were cached
+    prompt: int = 0  # includes cached tokens
     cached: int = 0
     completion: int = 0
     estimated: int = 0  # how many of the tokens of prompt and completion are estimated

@@ -128,8 +128,8 @@ class ModelStatistics:
         self.tokens: defaultdict[str, int] = defaultdict(int)  # kind -> tokens, from `usage`
         self.produced_tokens = 0  # tokens of completions, from `usage` or from the events of streams
         self.duration = Histogram(DURATION_BUCKETS_SECONDS)
-        self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of streams
-        self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # for streams, without the first token
+        self.time_to_first_token = Histogram(DURATION_BUCKETS_SECONDS)  # of event streams
+        self.time_per_token = Histogram(TOKEN_BUCKETS_SECONDS)  # of event streams, without their first token
         self.wake_wait = Histogram(DURATION_BUCKETS_SECONDS)  # of requests that waited until an instance was awake
 
     def add(self, other: "ModelStatistics") -> None:

@@ -29,7 +29,7 @@ RECENT_SECONDS = 60.0
 RECENT_STEP_SECONDS = 5.0  # what was used within this time is one step of `recent`
 MAX_RECENT_ROWS = 1000  # limit for the rows of one step
 MAX_HOUR_ROWS = 100_000  # limit for the rows of one hour; the users of further rows become OTHER
-MAX_UNWRITTEN_ROWS = 20_000  # limit while the file cannot be written
+MAX_UNWRITTEN_ROWS = 20_000  # limit for the rows that wait while the file cannot be written
 MAX_LABELS = 1000  # limit for pairs of key and model in the metrics
 FAILURES = (OSError, sqlite3.Error, ConfigError)
 
@@ -44,7 +44,7 @@ class Ledger:
         self.problem = ""  # why the file cannot be written; "" if it can
         self.failures = 0  # writes that failed
         self.totals: dict[tuple[str, str], UsageEntry] = {}  # key and model -> what they have used since the start
-        self._highest: dict[tuple[str, str, str], int] = {}  # key, model, kind -> highest total returned
+        self._highest: dict[tuple[str, str, str], int] = {}  # key, model, kind -> highest total that was returned
         self._file = usage_file.UsageFile(path)
         self._path = path
         self._retention_seconds = retention_days * DAY_SECONDS

@@ -29,7 +29,7 @@ class ControlState(RouterState):
         self._table_number = 0
         self._key_entries: KeyEntries | None = None  # the API keys that were encoded last
         self._encoded_keys, self._keys_number = EMPTY_MAP, 0
-        self._numbers = itertools.count(time.time_ns())  # above those of an earlier control process
+        self._numbers = itertools.count(time.time_ns())  # higher than those of an earlier control process
         self.users = counts.users
         self._body_bytes = counts.row("body bytes")
         self.reports: dict[int, Report] = {}  # slot -> the last report of its process

@@ -26,7 +26,7 @@ class LockWatch:
         self._lock = lock
         self._clock = clock
         self._pid = 0  # the stopped process that holds the lock
-        self._since = 0.0  # when it was first found
+        self._since = 0.0  # when that process was first found stopped
 
     def check(self) -> None:
         """Kill the process that holds the lock if it has been stopped for STOPPED_SECONDS."""

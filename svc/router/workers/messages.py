@@ -62,7 +62,7 @@ class Report(msgspec.Struct, kw_only=True):
     statistics: Statistics | None = None
     usage: list[UsageEntry] = []  # for the ledger
     idle_connections: int = 0  # the number at present
-    handovers: list[tuple[str, str, int]] = []  # those at present: `RouterState.handovers`
+    handovers: list[tuple[str, str, int]] = []  # `RouterState.handovers` at present, as triples
 
 
 class PublishedTable(msgspec.Struct, frozen=True):

@@ -122,7 +122,7 @@ class RelayState(RouterState):
         self.users = counts.users
         self.users.slot = self._slot = counts.slot
         self._keys_number = 0  # the number of the API keys that are in use (Snapshot.keys_number)
-        self._sync = 0  # the number of the last Sync
+        self._sync = 0  # the number of the last Sync that was received
         self._reported_retries = 0
         self._reported_idle_connections = 0
         self._reported_handovers: dict[tuple[str, str], int] = {}

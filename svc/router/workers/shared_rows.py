@@ -66,7 +66,7 @@ class Rows:
         start = DIGESTS + self._size + number * self._width
         return self._cells[start : start + self._width]
 
-    # The following are called under the lock.
+    # The methods below are called under the lock.
 
     def _number_or_shared(self, name: str) -> int:
         number = self._number(name, self._size - SPARE_ROWS)
