@@ -9,7 +9,7 @@ from typing import Any
 
 from gevent.pywsgi import LoggingLogAdapter, WSGIHandler, WSGIServer
 
-from svc.base.errors import HeadTooLarge, LengthRequired, SvcError, TooLarge
+from svc.base.errors import BadRequest, HeadTooLarge, LengthRequired, SvcError, TooLarge
 from svc.perimeter.client_socket import error_answer
 from svc.perimeter.connection_pool import ConnectionLimits
 from svc.perimeter.connections import ConnectionDeadlines
@@ -49,8 +49,22 @@ class BabysitterServer(WSGIServer):
         self.limits.sweep()
 
 
+class HeadLines:
+    """The lines of a request's head in `rfile`. `last` is the last one that was read; it is empty at the end."""
+
+    def __init__(self, rfile: Any) -> None:
+        self.rfile = rfile
+        self.last = b""
+
+    def readline(self, limit: int) -> bytes:
+        self.last = self.rfile.readline(limit)
+        return self.last
+
+
 class RequestHandler(WSGIHandler):
-    """Handles one connection; answers a request that is too large or too slow with a JSON error."""
+    """Handles one connection; answers a request that is too large, too slow or incomplete with a JSON error."""
+
+    rfile: Any  # a socket's file; gevent has no types
 
     def handle_one_request(self) -> Any:  # gevent's method returns None, True, or a status and a body
         self.socket.begin_waiting(MAX_REQUEST_BYTES)
@@ -60,7 +74,13 @@ class RequestHandler(WSGIHandler):
             return str(error.status), error_answer(error)
 
     def read_request(self, raw_requestline: str) -> bool:
-        complete = super().read_request(raw_requestline)
+        self.rfile = head = HeadLines(self.rfile)
+        try:
+            complete = super().read_request(raw_requestline)
+        finally:
+            self.rfile = head.rfile
+        if not head.last:  # gevent takes the end of the connection for the end of the head
+            raise BadRequest("the connection ended before the head of the request did")
         if self.headers.get("Transfer-Encoding"):
             raise LengthRequired("a body with Transfer-Encoding is not read; send it with a Content-Length")
         if (self.content_length or 0) > MAX_REQUEST_BYTES:

@@ -28,12 +28,14 @@ def server():
     babysitter_server.stop(timeout=0.1)
 
 
-def talk(server, data: bytes) -> bytes:
-    """Return the bytes until the connection ends; sweep the server meanwhile."""
+def talk(server, data: bytes, ends: bool = False) -> bytes:
+    """Return the bytes until the connection ends; sweep the server meanwhile. With `ends`, nothing follows the data."""
 
     def client() -> bytes:
         with gevent.socket.create_connection(("127.0.0.1", server.server_port), 5) as sock:
             sock.sendall(data)
+            if ends:
+                sock.shutdown(socket.SHUT_WR)
             answer = b""
             while part := sock.recv(65536):
                 answer += part
@@ -72,6 +74,11 @@ def test_each_request_gets_its_answer_and_its_connection_ends(server, data, answ
     assert talk(server, data).startswith(answer)
     assert not server.limits.clients.open
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("rest", [b"", b"\r\n", b"\r\nHost: h", b"\r\nHost: h\r\n", b"\r\nHost: h\r\nContent-Le"])
+def test_a_head_that_the_client_does_not_finish_is_no_request(server, rest):
+    assert talk(server, b"POST /sleep HTTP/1.1" + rest, ends=True).startswith(b"HTTP/1.1 400 ")
 
 
 def test_a_long_body_is_refused_with_its_length_and_the_limit(server):
