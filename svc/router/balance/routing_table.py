@@ -120,7 +120,7 @@ def groups_of(targets: Iterable[Target]) -> dict[str, str]:
 
 
 def forget_lost_caches(prefixes: PrefixMap, before: Iterable[Target], after: Iterable[Target]) -> None:
-    """Drop the prefixes of the instances that have left, restarted or moved since `before`, and so have lost them."""
+    """Drop the prefixes of the instances that have lost their caches, because they have left, restarted or moved."""
     if prefixes.bits:
         for name in with_lost_memory(before, after):
             prefixes.forget(name)

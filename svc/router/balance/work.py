@@ -86,7 +86,7 @@ class ModelMeans:
 
     def learn(self, body_bytes: int, prompt_tokens: int, completion_tokens: int) -> None:
         if prompt_tokens > 0 and body_bytes:
-            # The mean of each, not of their ratio, so that long requests count more than short ones.
+            # Two means, and not one of the ratio, so that long requests count more than short ones.
             self.body_bytes += LEARNING_RATE * (body_bytes - self.body_bytes)
             self.prompt_tokens += LEARNING_RATE * (prompt_tokens - self.prompt_tokens)
         self.completion_tokens += LEARNING_RATE * (completion_tokens - self.completion_tokens)

@@ -12,7 +12,7 @@ MAX_UNFOLDED_BYTES = 48 << 10  # size above which they are folded at once, becau
 
 
 class AnswerRecord:
-    """The record of one stream. To save a call, `Exchange.passes` itself appends to `chunks`, with their framing.
+    """The record of one stream. To save a call, `Exchange.passes` appends its chunks of HTTP to `chunks` itself.
 
     `fold_at`: the number of the response's bytes above which the chunks are folded.
     """

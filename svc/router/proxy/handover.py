@@ -53,8 +53,8 @@ class Handover:
     def move(self, exchanges: Iterable[RelayedRequest]) -> dict[tuple[str, str], int]:
         """Move streams of the instances that hand over; return how many requests move, and how many stay and why.
 
-        A key of the dict is an instance, and MOVING or the reason why requests stay there. Once MAX_MOVING_STREAMS
-        move, all others are counted as moving too: later rounds decide on them.
+        The keys of the dict are pairs: an instance, and either MOVING or the reason why requests stay there. Once
+        MAX_MOVING_STREAMS move, all others are counted as moving too: later rounds decide on them.
         """
         names = self._balancer.table.handovers
         concerned = [exchange for exchange in exchanges if exchange.instance in names and not exchange.closed]

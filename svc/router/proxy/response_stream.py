@@ -133,5 +133,5 @@ class ResponseStream:
         return self.first_token_at
 
     def usage_excerpt(self) -> bytes:
-        """Return the beginning and the end of the stream: the end has its usage, or in Anthropic's format both do."""
+        """Return the parts of the stream that can have its usage: its end, and for Anthropic's format its beginning."""
         return without_start_tokens(self._opening + b"\n".join(self.tokens.recent)[-USAGE_TAIL_BYTES:])

@@ -99,7 +99,7 @@ def _with_text(prompt: str | list[str], beginning: str, text: str) -> str | list
 
 
 def _with_answer(dialect: Dialect, fields: Fields, text: str, reasoning: str) -> list[msgspec.Raw]:
-    """Return the messages with the text as an assistant's message, or appended to the one that is last already."""
+    """Return the messages with the text: as a new assistant's message, or appended to one that is the last already."""
     items = messages(fields)
     last = last_message(fields)
     if last.get("role") == "assistant":

@@ -148,9 +148,9 @@ class ProcessLock:
 def count_below(row: memoryview, slot: int, limit: int) -> bool:
     """Count one more in the cell of this process, without the lock, if the sum is well below the limit.
 
-    If the sum is near the limit, count nothing and return False: the caller has to decide under the lock. Other
-    processes may not see the count for some nanoseconds, so the sum stays below the limit by one for each process. If
-    this process is suspended before it counts, the second sum includes what the others have counted meanwhile.
+    Otherwise, count nothing and return False: the caller has to decide under the lock. The distance to the limit is one
+    for each process, because each may count once before it sees the counts of the others. The sum is read again after
+    the count, because this process may have been suspended before it counted.
     """
     safe_limit = limit - len(row)
     if sum(row) >= safe_limit:
