@@ -46,7 +46,7 @@ def identify_unrestricted(state: RouterState) -> None:
 
 
 def client_address(state: RouterState) -> str:
-    """Return the address of the client that has sent Flask's current request, even through trusted proxies."""
+    """Return the address of the client that has sent Flask's current request, also behind trusted proxies."""
     forwarded = request.headers.get("X-Forwarded-For", "").encode("latin-1")
     return client_of(peer_address(request.remote_addr or ""), forwarded, state.trusted)
 

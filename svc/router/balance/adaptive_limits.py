@@ -37,8 +37,8 @@ class AdaptiveLimit(msgspec.Struct, frozen=True):
     def next(self, load: InstanceLoad, own: int, is_reached: bool) -> "AdaptiveLimit":
         """Return the limit after a report.
 
-        `own`: how many of this router's requests the engine has, or more; `is_reached`: this router has as many
-        requests in flight there as the limit allows.
+        `own`: an upper bound for the number of this router's requests in the engine; `is_reached`: this router has as
+        many requests in flight there as the limit allows.
         """
         target = 1 + load.running // WAITING_SHARE
         if load.waiting > target:

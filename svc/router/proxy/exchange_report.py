@@ -134,7 +134,7 @@ def _charge(exchange: "Exchange") -> "Charge | None":
 
 
 def _count_tokens(exchange: "Exchange", stream: "ResponseStream", instance: str, label: str, total: int) -> None:
-    """Add to the metrics the tokens of a stream that they lack, up to `total`; add its time to first token once."""
+    """Raise a stream's tokens in the metrics to `total`, and add the stream's time to first token, once."""
     first_token_at, tokens = stream.new_first_token_at(), stream.new_tokens(total)
     if tokens or first_token_at:
         first = first_token_at - exchange.started if first_token_at else None

@@ -12,7 +12,7 @@ class RateLimit(NamedTuple):
     """A kind of limit: a number of requests or of tokens in `seconds`."""
 
     field: str  # name of the field in the file of keys
-    description: str  # as in OpenAI's error messages
+    description: str  # the wording of OpenAI's error messages
     seconds: float
 
 

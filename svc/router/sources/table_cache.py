@@ -105,7 +105,7 @@ class TableCache:
         if self._file is None or origin is None or origin.source != "registry":
             return
         if self._state.keeps_unlisted:
-            return  # the older saved table shows a router that starts now that the registry has lost its data
+            return  # the older table stays: by it, a restarted router notices that the registry lost its data
         if origin.confirmed_at in (None, self._confirmed_at):
             return
         targets = [target for target in self._state.balancer.table.targets if not target.static]

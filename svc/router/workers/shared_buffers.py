@@ -37,7 +37,7 @@ class SharedBodyBuffers(BodyBuffers):
         self._wake_first()  # ten times a second: another process may have released memory
 
     def _take(self, allocation: Allocation, size: int) -> bool:
-        reserve, process = self._counts.reserve, self._counts.slot + 1  # not 0, which is no process
+        reserve, process = self._counts.reserve, self._counts.slot + 1  # slot + 1, as 0 means that no process has it
         with self._counts.lock:
             more = max(0, size - allocation.size)
             if self.used + more > self._shared_bytes:
