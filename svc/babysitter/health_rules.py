@@ -3,7 +3,7 @@
 import dataclasses
 from enum import Enum
 
-MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # this number in a row leads to a restart, so that a short peak does not
+MAX_SAMPLES_OVER_MEMORY_LIMIT = 3  # so many in a row lead to a restart; a short peak of memory has fewer
 MIN_DRAIN_SECONDS = 2.0  # every router learns within this time that the instance is draining
 MAX_DRAIN_SECONDS = 30.0
 IDLE_SECONDS = 5.0  # if its requests are unknown, an instance counts as idle after this time without a new token

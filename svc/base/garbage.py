@@ -1,4 +1,4 @@
-"""Garbage collections of programs that run for long. While these start, `svc/__main__.py` prevents collections."""
+"""Garbage collection in programs that run for long. `svc/__main__.py` disables it until a program has started."""
 
 import gc
 
@@ -6,10 +6,10 @@ THRESHOLD = 20_000  # number of new objects that starts a collection; Python's d
 
 
 def begin_collections() -> None:
-    """Begin to collect garbage, in a program that has started.
+    """Enable garbage collection in a program that has started.
 
-    Collections skip the present objects, which live as long as the process. There is no collection before, because it
-    would take 0.03 s of CPU, and the start leaves less than a thousand objects of garbage.
+    Collections skip the objects that exist now, because these live as long as the process. Collecting the garbage of
+    the start first would take 0.03 s of CPU, and free less than a thousand objects.
     """
     gc.freeze()
     gc.set_threshold(THRESHOLD)

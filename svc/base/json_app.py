@@ -17,7 +17,7 @@ from svc.base.route import Route, summary
 
 log = logging.getLogger(__name__)
 JSON_TYPE = "application/json"
-UNPREFIXED_HEADERS = ("content-type", "content-length")  # the names of others begin with HTTP_ in WSGI's environ
+UNPREFIXED_HEADERS = ("content-type", "content-length")  # WSGI's environ has all other headers under HTTP_NAME
 
 
 class Headers:

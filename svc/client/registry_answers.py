@@ -20,7 +20,7 @@ def failure_of(url: str, answer: requests.Response) -> str:
 
 
 def result_of(answer: requests.Response) -> dict[str, Any]:
-    """Return the object that a registry has answered; raise the SvcError of a refusal."""
+    """Return the JSON object of an answer; if the answer is an error, raise the SvcError for its status."""
     if not answer.content and answer.status_code in ERRORS_BY_STATUS:  # the original's registry sends no body
         raise ERRORS_BY_STATUS[answer.status_code](f"{answer.url}: answered {answer.status_code}")
     try:

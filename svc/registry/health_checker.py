@@ -98,7 +98,7 @@ class HealthChecker:
         self.interval = interval  # seconds between two rounds
         self.clock = clock
         self._contradictions: dict[str, tuple[str, int]] = {}  # name -> health status, checks that contradict it
-        self._failures: dict[str, int] = {}  # name -> failed checks since the last success; only if there was one
+        self._failures: dict[str, int] = {}  # name of a service that a check has reached -> failed checks since then
         self._reached_by_others: frozenset[str] | None = None  # names of services; None: not yet read in this round
 
     def run_round(self) -> None:

@@ -261,7 +261,10 @@ def _tighten_logs(path: Any) -> None:
 
 
 def _arbiter(config: Mapping[str, str]) -> Arbiter:
-    """Return the arbiter of instances on demand with the keys of [rpcinterface:svc]; raise ValueError for others."""
+    """Return the arbiter of instances on demand, with the values in [rpcinterface:svc].
+
+    Raise ValueError for an unknown key or an invalid value.
+    """
     if unknown := sorted(config.keys() - ARBITER_KEYS):
         raise ValueError(f"[rpcinterface:svc] {', '.join(unknown)}: unknown key; there are {', '.join(ARBITER_KEYS)}")
     values = {}

@@ -51,7 +51,7 @@ class Arbiter:
         return name in self._records and self._records[name].phase(processes[name]) in ("loading", "restarting")
 
     def is_engine_asleep(self, name: str) -> bool:
-        """Return whether the engine in the last known process of an instance sleeps, or slept when it ended."""
+        """Return whether an instance's engine sleeps or, if its process has just ended, slept when that ended."""
         record = self._records.get(name)
         return record is not None and record.life is not None and record.life.mode == "asleep"
 
@@ -141,7 +141,7 @@ class Arbiter:
             if record is None:
                 record = self._records[name] = Record()
             if left := record.observe(process, now):
-                self._readings.left(left, now)
+                self._readings.record_exit(left, now)
 
     def _count_use(self, used: Record) -> None:
         for record in self._records.values():

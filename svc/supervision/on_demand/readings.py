@@ -19,7 +19,7 @@ class Readings:
     def __bool__(self) -> bool:
         return bool(self._gpus)
 
-    def left(self, gpus: Iterable[int], now: float) -> None:
+    def record_exit(self, gpus: Iterable[int], now: float) -> None:
         """Record that a process on these GPUs has ended."""
         for gpu in gpus:
             self._left_at[gpu] = now

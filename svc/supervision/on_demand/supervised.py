@@ -94,7 +94,7 @@ class SupervisedInstances:
                 os.environ[GPUS_VARIABLE] = ",".join(map(str, gpus))
 
     def has_ended_asleep(self, process: Any) -> bool:
-        """Return whether a process that has just ended was an engine that slept."""
+        """Return whether the engine of a process that has just ended was asleep; log this."""
         name = _name(process)
         if not self.arbiter.is_engine_asleep(name):
             return False
