@@ -25,7 +25,7 @@ from svc.site.program_groups import unapplied_keys_file
 from svc.terminal.output import echo, echo_json
 from svc.terminal.table import aligned_lines
 
-DIGEST_DIGITS = 8  # number of digits at the start of the SHA-256 that are shown
+DIGEST_DIGITS = 8  # only so many digits at the start of a SHA-256 are shown
 LAST_COLUMNS = ("sha256", "note")
 SHOWN_FIELDS = sorted(FIELDS, key=lambda field: LAST_COLUMNS.index(field.name) if field.name in LAST_COLUMNS else -1)
 file_option = click.option(

@@ -38,9 +38,9 @@ class Schedule:
 
     model: str
     start: int  # minutes after midnight
-    end: int  # minutes after midnight; of the next day, unless it is after `start`
+    end: int  # minutes after midnight, on the next day if this is not later than `start`
     awake: int
-    days: tuple[int, ...] = tuple(range(7))  # days on which it starts; 0: Monday
+    days: tuple[int, ...] = tuple(range(7))  # days on which the schedule begins; 0: Monday
 
     def contains(self, now: datetime) -> bool:
         """Return whether a local time is within the schedule."""

@@ -18,7 +18,7 @@ def quoted(value: Any) -> str:
     """Return a value as it would be written in its file, shortened for a message."""
     if isinstance(value, bool):
         return str(value).lower()
-    text = str(value) if hasattr(value, "isoformat") else repr(value)  # a date or a time
+    text = str(value) if hasattr(value, "isoformat") else repr(value)  # only dates and times have isoformat
     return text if len(text) <= MAX_QUOTED_CHARACTERS else text[: MAX_QUOTED_CHARACTERS - 3] + "..."
 
 

@@ -40,7 +40,7 @@ LOST = (
     "{path}: the file of keys is gone; with a new one, the router would refuse all keys that were in it; "
     "copy the file back, or remove {lock} to begin a new one"
 )
-WRITTEN = b"The file of keys was written.\n"  # the content of the lock file, as soon as it is true
+WRITTEN = b"The file of keys was written.\n"  # the content of the lock file after the first file of keys was written
 HEADER = "# API keys of the router; `svc keys` writes this file whole and keeps no comments.\n[keys]\n"
 
 
@@ -141,7 +141,7 @@ def _toml_value(value: Any) -> str:
         return _toml_time(value)
     if isinstance(value, tuple):
         return f"[{', '.join(map(_toml_string, value))}]"
-    return json.dumps(value, ensure_ascii=False)  # TOML has the same numbers, texts, true and false
+    return json.dumps(value, ensure_ascii=False)  # numbers, texts, true and false are alike in JSON and TOML
 
 
 def _toml_time(time: datetime.datetime) -> str:

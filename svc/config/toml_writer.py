@@ -27,7 +27,7 @@ def _value(value: Any) -> str:
         return f"{{{', '.join(_entry(key, item) for key, item in value.items())}}}"
     if isinstance(value, (list, tuple)):
         return f"[{', '.join(map(_value, value))}]"
-    return str(value.isoformat() if hasattr(value, "isoformat") else value)  # a date or a time, or a number
+    return str(value.isoformat() if hasattr(value, "isoformat") else value)  # a date, a time or a number
 
 
 def _string(text: str) -> str:

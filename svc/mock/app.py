@@ -78,7 +78,7 @@ class MockApplication:
         if "loading" in changes:
             self._loaded_at = self.clock() + behaviour.loading
         if "memory" in changes:
-            self._ballast = b"\1" * (behaviour.memory << 20)  # written to, so that the kernel allocates the memory
+            self._ballast = b"\1" * (behaviour.memory << 20)  # filled with ones, so that the kernel allocates it
         if "exit_after" in changes:
             self.exit_later(behaviour.exit_after, behaviour.exit_code)
 

@@ -39,7 +39,7 @@ def prepare() -> tuple[Path, Any]:
 
 def serve(engine: Any, params: Any) -> NoReturn:
     """Serve the model until SIGTERM or Ctrl-C; raise CommandError if the server cannot start."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # also in its threads, so that only sigwait gets them
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)  # blocked in all threads, so that only sigwait gets them
     try:
         server = engine.Server(params)
     except RuntimeError as error:

@@ -24,12 +24,12 @@ CLOSE_FRACTION = 1 / 16  # the part of all connections that is closed at a time:
 class ConnectionStage(IntEnum):
     """What a connection waits for. Connections in lower stages are closed before those in higher stages."""
 
-    SILENT = 0  # the first byte of its first request
-    IDLE = 1  # the first byte of its next request
-    REQUEST = 2  # the rest of a request
-    SENDING = 3  # the client, which must read the answer
-    POLLING = 4  # a change that the client waits for in a long poll
-    BUSY = 5  # the server's answer to a request: never closed
+    SILENT = 0  # waits for the first byte of its first request
+    IDLE = 1  # waits for the first byte of its next request
+    REQUEST = 2  # waits for the rest of a request
+    SENDING = 3  # waits until the client reads the answer
+    POLLING = 4  # waits for a change (long poll)
+    BUSY = 5  # waits for the server's answer to a request; never closed
 
 
 class StagedConnection(Protocol):

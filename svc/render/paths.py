@@ -14,7 +14,7 @@ class RenderPaths:
     """The absolute directories of a site. Generated files contain relative paths, so that the site can be moved."""
 
     site: Path  # the working directory of programs
-    conf_d: Path  # beside supervisord.conf
+    conf_d: Path  # the directory conf.d, which is beside supervisord.conf
     state: Path  # the directory with logs/ and var/
     logs_to_stdout: bool = False  # programs write to supervisord's own stdout instead of logs/
 

@@ -38,7 +38,7 @@ def apply(
 ) -> None:
     """Write the files and update the running components to match.
 
-    `settings` must not depend on the environment; `environ` is for `propose`. If the update is refused, raise
+    `settings` must not depend on the environment; `environ` is passed to `propose`. If the update is refused, raise
     ConfigError or CommandError before anything changes. Raise CommandError at the first component that does not become
     ready again.
     """

@@ -19,9 +19,9 @@ class ChangeKind(enum.Enum):
 class Update(enum.Enum):
     """The smallest update after which a group matches the files."""
 
-    ADD = "add"  # the whole group
-    REMOVE = "remove"  # the whole group
-    REPLACE = "replace"  # the whole group, as `supervisorctl update` does: an instance's server and babysitter restart
+    ADD = "add"  # add the whole group
+    REMOVE = "remove"  # remove the whole group
+    REPLACE = "replace"  # replace the whole group, like `supervisorctl update`: server and babysitter both restart
     REPLACE_PROGRAM = "replace the program"  # SupervisordClient.replace: the router keeps its socket
     REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over: the server keeps running and serving
     REPLACE_ASLEEP = "replace what is asleep"  # an instance's server gets its new configuration without being started
@@ -44,7 +44,7 @@ class Edit:
 class ProgramChange:
     name: str  # full name as in supervisorctl, GROUP:NAME or NAME
     kind: ChangeKind
-    edits: tuple[Edit, ...]  # for an added or removed program: one for each of its keys
+    edits: tuple[Edit, ...]  # an added or removed program has one for each of its keys
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ def handover_text(step: Step, observation: RolloutObservation) -> str:
     service = observation.service(step.task.service_name)
     if service is not None and service.get("handover"):
         return counts_text(handover_counts(step.task.service_name, observation))
-    # A handover begins after the observation of its round, so only a later observation can show what came of it.
+    # A handover begins after the observation of its round, so only a later observation can show its result.
     is_later = step.handover_since is not None and observation.now > step.handover_since
     return UNKNOWN_TO_REGISTRY if is_later and service is not None else ""
 

@@ -39,7 +39,7 @@ class Journal:
             fields = json.loads(path.read_bytes())
             drained, begun, done = (set(map(str, fields[key])) for key in ("ours", "begun", "done"))
             allow_downtime = fields.get("allow_downtime") is True  # missing in the file of an older svc
-            handover = None if fields.get("handover") is None else float(fields["handover"])  # the same
+            handover = None if fields.get("handover") is None else float(fields["handover"])  # may be missing, too
             wrote = float(fields["wrote"])
             return cls(path, str(fields["what"]), wrote, drained, begun, done, allow_downtime, handover)
         except FileNotFoundError:

@@ -26,7 +26,7 @@ class RolloutObservation:
     routers: Sequence[RouterInstances | None]
     program_states: Mapping[str, str]  # full name of a program -> state in supervisord
     answering: Collection[str] = ()  # instances that answer, according to their babysitters
-    handovers: Sequence[RouterHandovers] = ()  # of the routers that answered
+    handovers: Sequence[RouterHandovers] = ()  # one for each router that answered
 
     def service(self, name: str) -> Mapping[str, Any] | None:
         """Return the registry's entry of a service, or None if the registry lists no such service."""

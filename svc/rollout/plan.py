@@ -30,7 +30,7 @@ def plan(
 ) -> PlanReport:
     """Return a report on what `svc apply` would do; change nothing.
 
-    `settings` must not depend on the environment; `environ` is for `propose`.
+    `settings` must not depend on the environment; `environ` is passed to `propose`.
     """
     with supervisord_end.explained(site):
         return _plan(site, propose(site, settings, environ, tomls), tomls, connect)

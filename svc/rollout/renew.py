@@ -88,7 +88,7 @@ def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
     if change.update in (Update.REPLACE_BABYSITTER, Update.RESTART_BABYSITTER):
         supervisord.hand_over(babysitter_program(change.name))
     elif change.update is Update.REPLACE_ASLEEP:
-        supervisord.replace(server_program(change.name))  # a server that does not run is not started
+        supervisord.replace(server_program(change.name))  # does not start the server
         supervisord.hand_over(babysitter_program(change.name))
     elif change.update is Update.REPLACE_PROGRAM:
         supervisord.replace(change.name)

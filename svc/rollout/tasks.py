@@ -12,7 +12,7 @@ class InstanceOperation(enum.Enum):
     """What a rollout does to an instance while the instance serves no requests."""
 
     RESTART = "restart"
-    REPLACE = "replace"  # remove its group and add it again, with the configuration in the new file
+    REPLACE = "replace"  # remove the instance's group, and add it with the configuration in the new file
     REMOVE = "remove"
     ADD = "add"
     FINISH = "finish"  # start an instance that an interrupted rollout left stopped or drained
@@ -102,7 +102,7 @@ class Step:
     stage: RolloutStage = RolloutStage.WAITING
     since: float = 0.0  # when `stage` began, in seconds of the clock of the observations
     owns_drain: bool = False
-    handover_since: float | None = None  # when routers were asked to move streams, on the same clock; None: not asked
+    handover_since: float | None = None  # when routers were asked to move streams, by that clock; None: not asked
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:

@@ -68,7 +68,7 @@ def _certificate_names(host: str, port: int, cafile: str | None) -> Names | None
     try:
         context = ssl.create_default_context(cafile=cafile)
         context.check_hostname = False
-        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # as curl does
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN  # like curl, trust a certificate that is no CA's
         with (
             socket.create_connection((host, port), HANDSHAKE_TIMEOUT_SECONDS) as sock,
             context.wrap_socket(sock) as secured,

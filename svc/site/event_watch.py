@@ -14,7 +14,7 @@ from svc.terminal.output import echo
 
 LONG_POLL_SECONDS = 30.0
 RETRY_INTERVAL_SECONDS = 1.0  # pause between requests while no registry answers
-MAX_EVENTS = 1000  # limit for one response
+MAX_EVENTS = 1000  # maximum number of events in one response
 MAX_KEPT_EVENTS = 10_000  # more than a registry keeps
 NOT_FOUND = "is no registry, or one that is older than events"
 
@@ -70,8 +70,7 @@ def follow_events(
         while True:
             try:
                 with explaining_errors("follow the events", client, NOT_FOUND):
-                    # After a failure, ask for an immediate response, so that the end of the failure is reported at
-                    # once.
+                    # After a failure, do not wait for an event, so that its end is reported at once.
                     wait = 0 if unreachable else LONG_POLL_SECONDS
                     events, last = client.events(last, MAX_EVENTS, wait, only)
             except RegistryUnreachable as error:

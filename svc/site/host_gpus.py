@@ -32,7 +32,7 @@ class Reading(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The reports about GPUs. `source` is the registry's URL, or THIS_HOST for the reason in `note`."""
+    """The reports about GPUs. `source` is the registry's URL or THIS_HOST; in the latter case, `note` says why."""
 
     hosts: list[ListedHost]
     source: str
@@ -89,7 +89,7 @@ def read_this_host(
     with suppress(OSError, ValueError, RecursionError):  # msgspec's errors are ValueErrors
         stat = path.stat()
         age = max(0.0, now - stat.st_mtime)
-        is_readable = S_ISREG(stat.st_mode) and stat.st_size <= MAX_FILE_BYTES  # a pipe would block
+        is_readable = S_ISREG(stat.st_mode) and stat.st_size <= MAX_FILE_BYTES  # reading a pipe could block
         report = msgspec.json.decode(path.read_bytes() if is_readable else b"", type=GpuReport)
         if report.is_current(age) and stat.st_mtime - now <= MAX_SKEW_SECONDS:
             return Reading(report, round(age, 1))

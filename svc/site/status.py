@@ -94,7 +94,7 @@ def _rendered_programs(snapshot: SiteSnapshot) -> Iterator[ProgramStatus]:
             if _sleeps(snapshot, component, program):
                 program = _asleep(program)
             elif component.on_demand and program.state in ("STARTING", "RUNNING") and program.health == "starting":
-                program = dataclasses.replace(program, ok=True)  # the instance wakes
+                program = dataclasses.replace(program, ok=True)  # an instance that wakes is in order
             yield program
 
 

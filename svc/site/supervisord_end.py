@@ -36,7 +36,7 @@ def explained(site: Site) -> Iterator[None]:
     try:
         yield
     except Unavailable:
-        if not is_ending(site):  # raises SupervisordStopped
+        if not is_ending(site):  # raises SupervisordStopped if a signal has stopped supervisord
             raise
         pid = supervisord_search.running_pid(site)
         raise SupervisordEnding(ending_text(pid), pid) from None

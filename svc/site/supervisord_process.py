@@ -143,7 +143,7 @@ def start(site: Site, conf: Path, environ: Mapping[str, str]) -> SupervisordClie
 
 def _start(site: Site, conf: Path, environ: Mapping[str, str], log: Path, old_log_bytes: int) -> SupervisordClient:
     launched = subprocess.run(
-        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # a daemon would set 022
+        [str(program()), "-c", str(conf.absolute()), f"--umask={_umask():03o}"],  # else the daemon sets 022
         start_new_session=True,
         env=dict(environ),
         stdin=subprocess.DEVNULL,

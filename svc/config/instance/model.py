@@ -110,15 +110,15 @@ class InstanceConfig:
     max_memory: int = 0  # bytes; 0: no limit
     resources: Resources = Resources()
     on_demand: bool = False  # whether the instance sleeps until a request needs it
-    idle_after: float = 900  # time without requests after which it is put to sleep; 0: never
-    min_awake: float = 60  # time after it woke in which it does not make room for others
-    wake_timeout: float = 600  # time that a request waits at most for the instance to wake
-    sleep: str = SLEEP_BY_STOP  # stop | vllm: how it is put to sleep
+    idle_after: float = 900  # the instance is put to sleep after so long without requests; 0: never
+    min_awake: float = 60  # for so long after its wake, the instance does not make room for others
+    wake_timeout: float = 600  # a request waits at most so long for the instance to wake
+    sleep: str = SLEEP_BY_STOP  # stop | vllm: how the instance is put to sleep
     keep: bool = False  # once awake, it neither makes room for others nor sleeps because it is idle
     registry_setting: str = ""  # setting under [launch] from which `registry_urls` comes; "": TOML or default
     unused_registry_urls: tuple[str, ...] = ()  # registries in the TOML that this setting replaces
     allowed_hosts: tuple[str, ...] = ()  # allowed in the Host header, besides this machine's hosts
-    health_path: str | None = None  # must return 2xx; "": no check; None: check DEFAULT_HEALTH_PATH if it exists
+    health_path: str | None = None  # path that must return 2xx; "": none; None: DEFAULT_HEALTH_PATH if it exists
     backend: Backend
     metadata: dict[str, Any]
     source: Path

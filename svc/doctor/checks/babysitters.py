@@ -39,8 +39,8 @@ def check(facts: Facts) -> Iterator[Finding]:
 def _shares_registry(facts: Facts, router: Component, component: Component) -> bool:
     """Return whether an instance registers at a registry that the router reads.
 
-    Different URLs may lead to the same registry. So it is the same registry if the router lists the instance, or if two
-    URLs have the same port and both refer to this machine.
+    Different URLs may lead to the same registry. So the registries count as the same if the router lists the instance,
+    or if two URLs have the same port and both refer to this machine.
     """
     if shares_registry(router, component):
         return True
