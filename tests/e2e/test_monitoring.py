@@ -24,18 +24,20 @@ QUIET = ("ALERTS{", "max_restarts > 0.5", EVENTS)  # queries without a result on
 
 @pytest.fixture
 def stack(site: Site, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, str]:
-    """Yield a site with two mocks, a GPU that counts errors, and a key, after one request of every kind."""
-    file = GpuStateFile(site.root / "simulated_gpus.json")
-    file.create(1, 80 * 10**9)
-    with file.changed() as state:
+    """Yield a site with a mock, one on demand, a GPU that counts errors, and a key, after one request of every kind."""
+    gpus = GpuStateFile(site.root / "simulated_gpus.json")
+    gpus.create(1, 80 * 10**9)
+    with gpus.changed() as state:
         state.gpus = [replace(gpu, errors=0) for gpu in state.gpus]
-    nvidia_smi.install(site.root, file.path)
+    nvidia_smi.install(site.root, gpus.path)
     monkeypatch.setenv("PATH", str(site.root), prepend=":")
     key = site.svc("keys", "add", "team")[0].strip()
     with (site.root / "config" / "svc.toml").open("a") as file:
         file.write('keys_file = "var/keys.toml"\n')
     site.mock("a", "m,only-a")
-    site.mock("b", "m")
+    site.mock("b", "m,only-b", "--gpu-memory", "8GB", "--gpu-state", str(gpus.path), on_demand="true")
+    with (site.root / "config" / "b.toml").open("a") as file:
+        file.write('[metadata]\nmodels = ["m", "only-b"]\n')
     site.svc("up")
     ask(site, key)
     return site, key
@@ -43,7 +45,7 @@ def stack(site: Site, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, str]:
 
 def ask(site: Site, key: str) -> None:
     body = {"messages": [{"role": "user", "content": "Hello"}], "stream_options": {"include_usage": True}}
-    for model, stream in (("m", True), ("m", False), ("only-a", True), ("nobody", False)):
+    for model, stream in (("m", True), ("m", False), ("only-a", True), ("only-b", False), ("nobody", False)):
         requests.post(
             f"{site.router}/v1/chat/completions",
             json={**body, "model": model, "stream": stream},
