@@ -8,8 +8,9 @@ remembered if the router, a babysitter or an instance is killed meanwhile.
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
+from functools import partial
 
 from svc.config.awake_rules import ModelRule
 from svc.router.balance.routing_table import RoutingTable
@@ -28,6 +29,9 @@ HOLD_SECONDS = 12.0
 OFFER_INTERVAL_SECONDS = 5.0  # time until other instances are asked again, while the chosen one is still asleep
 AVOID_SECONDS = 10.0  # an instance whose babysitter refuses a demand is not chosen for this time
 SILENCE_SECONDS = 30.0  # a babysitter restarts within seconds; after this time requests do not wait for it any more
+MAX_STEPS = (
+    32  # wakes whose babysitters are asked at the same time; each step runs in a thread, and takes seconds at most
+)
 STATE_SECONDS = 5.0  # after this time, a wake no longer counts as impossible
 
 Spawn = Callable[[Callable[[], None]], object]
@@ -92,17 +96,21 @@ class Waker:
         self._changed_at = {model: self._change(model, instances, now) for model, instances in models.items()}
         lengths = balancer.queue.lengths() if balancer.queue.waiting and models else {}
         oldest = balancer.queue.oldest() if lengths else {}
+        due: list[tuple[ModelWake, Callable[[], None]]] = []
         for model, instances in models.items():
             self._forget_if_changed(model, instances)
             waiting, seconds = lengths.get(model, 0), max(0.0, now - oldest.get(model, now))
             rule = self._rule_at(model, self._now())
             need = need_of(instances, waiting, seconds, now - self._changed_at[model][1], rule)
             if need:
-                self._begin(model, instances, need, waiting, seconds)
+                wake = self._wakes.setdefault(model, ModelWake(instances, now))
+                if not wake.busy and now >= wake.due:
+                    due.append((wake, partial(self._take_step, model, wake, instances, need, waiting, seconds)))
             elif model in self._wakes and not self._wakes[model].busy and self._wakes[model].state_until <= now:
                 del self._wakes[model]
         for model in [model for model in self._wakes if model not in models and not self._wakes[model].busy]:
             del self._wakes[model]
+        self._begin(due)
         self._publish()
         return ROUND_INTERVAL_SECONDS if lengths else DEMAND_INTERVAL_SECONDS
 
@@ -118,26 +126,26 @@ class Waker:
         before, at = self._changed_at.get(model, (0, float("-inf")))
         return awake, now if awake > before else at
 
-    def _begin(self, model: str, instances: ModelInstances, need: Need, waiting: int, seconds: float) -> None:
-        wake = self._wakes.get(model)
-        if wake is None:
-            wake = self._wakes[model] = ModelWake(instances, self._clock())
-        if wake.busy or self._clock() < wake.due:
-            return
-        wake.busy = True
+    def _begin(self, due: Iterable[tuple[ModelWake, Callable[[], None]]]) -> None:
+        """Begin the steps that are due, the longest due first, as long as fewer than MAX_STEPS are in progress."""
+        places = MAX_STEPS - sum(wake.busy for wake in self._wakes.values())
+        for wake, step in sorted(due, key=lambda item: item[0].due)[: max(0, places)]:
+            wake.busy = True
+            self._spawn(step)
 
-        def work() -> None:
-            try:
-                self._step(model, wake, instances, need, waiting, seconds)
-            except Exception:  # noqa: BLE001 - a failure of one model must not end the wakes of others
-                log.exception("the wake of model %s failed", model)
-            finally:
-                wake.busy = False
-                interval = DEMAND_INTERVAL_SECONDS if waiting else HOLD_INTERVAL_SECONDS
-                wake.due = max(wake.due, self._clock() + interval - ROUND_INTERVAL_SECONDS / 2)
-                self._publish()
-
-        self._spawn(work)
+    def _take_step(
+        self, model: str, wake: ModelWake, instances: ModelInstances, need: Need, waiting: int, seconds: float
+    ) -> None:
+        """Take the next step of a wake, and note when the one after it is due."""
+        try:
+            self._step(model, wake, instances, need, waiting, seconds)
+        except Exception:  # noqa: BLE001 - a failure of one model must not end the wakes of others
+            log.exception("the wake of model %s failed", model)
+        finally:
+            wake.busy = False
+            interval = DEMAND_INTERVAL_SECONDS if waiting else HOLD_INTERVAL_SECONDS
+            wake.due = max(wake.due, self._clock() + interval - ROUND_INTERVAL_SECONDS / 2)
+            self._publish()
 
     def _step(
         self, model: str, wake: ModelWake, instances: ModelInstances, need: Need, waiting: int, seconds: float

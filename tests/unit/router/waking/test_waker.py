@@ -1,6 +1,7 @@
 """The job that has instances woken, with babysitters that answer at once."""
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from svc.base.errors import Unavailable
@@ -11,7 +12,7 @@ from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
 from svc.router.waking.answers import Acceptance, Offer
 from svc.router.waking.babysitters import SILENT, Babysitters, Refusal
-from svc.router.waking.waker import HOLD_SECONDS, SILENCE_SECONDS, STATE_SECONDS, Waker
+from svc.router.waking.waker import HOLD_SECONDS, MAX_STEPS, SILENCE_SECONDS, STATE_SECONDS, Waker
 from tests.unit.router.examples import Clock, state, target
 
 FREE, NEVER = Offer(True, now=True, status="asleep"), Offer(False, reason="it needs 38 GB")
@@ -181,3 +182,29 @@ def test_rules_keep_instances_awake():
     site.round(1)
     site.round(3)
     assert [sent.get("a", {}).get("hold") for sent in site.babysitters.sent] == [HOLD_SECONDS] * 2
+
+
+def test_only_some_wakes_are_in_progress_at_once_and_the_others_follow():
+    site = Site(ModelRule("m", awake_min=1))
+    names = [f"i{number:02}" for number in range(MAX_STEPS + 3)]
+    metadata = {"on_demand": True}
+    site.router.replace_targets([target(name, name, status="asleep", metadata=metadata) for name in names])
+    site.babysitters.offered = dict.fromkeys(names, FREE)
+    steps: list[Callable[[], None]] = []
+    site.waker = Waker(
+        site.router, site.babysitters, lambda model, now: ModelRule(model, awake_min=1), site.clock, spawn=steps.append
+    )
+    site.round()
+    site.round(0.25)
+    assert len(steps) == MAX_STEPS
+    steps.pop(0)()
+    site.round(10)
+    assert len(steps) == MAX_STEPS, "one has ended, so another begins"
+    for step in steps:
+        step()
+    site.round(0.25)
+    for step in steps[MAX_STEPS:]:
+        step()
+    demanded = [name for sent in site.babysitters.sent for name in sent]
+    assert sorted(demanded[:-1]) == names
+    assert demanded[-1] == names[0], "its second demand comes after the first of each other model"
