@@ -15,9 +15,7 @@ from click.shell_completion import CompletionItem
 from svc.base.errors import SvcError
 from svc.base.toml import parse_toml
 from svc.cli.options import HERE, keys_file_of_site, settings
-from svc.config import router_keys
 from svc.config.instance.fields import NAME
-from svc.config.router_key_entry import NAME as KEY_NAME
 from svc.protocol.instance_names import instance_name
 
 SINGLE_PROGRAMS = ("registry", "router")
@@ -63,6 +61,10 @@ def services_and_models(context: click.Context, parameter: click.Parameter, inco
 
 def keys(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Return the names of the API keys in the file of keys that the command would use."""
+    # Imported here, because most commands have no key as an argument, and would wait 5 ms for these modules.
+    from svc.config import router_keys
+    from svc.config.router_key_entry import NAME as KEY_NAME
+
     with suppress(SvcError, OSError):
         path, _ = keys_file_of_site(context.params.get("file"))
         return _items(sorted(router_keys.read(path)), incomplete, KEY_NAME)

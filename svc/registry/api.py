@@ -53,7 +53,7 @@ class RegistryApi:
     clock: Callable[[], float]
     max_services: int
     hosts: Hosts
-    document: bytes  # the OpenAPI document of this API, as JSON
+    document: Callable[[], bytes]  # returns the OpenAPI document of this API, as JSON
 
     def __post_init__(self) -> None:
         self.admission = Admission(self.guard, self.hosts)
@@ -230,7 +230,7 @@ class RegistryApi:
         return _json(discovery.target_groups(self.store.snapshot()[1], own_url))
 
     def openapi(self, client: Client, now: float) -> Response:
-        return Response(self.document, mimetype="application/json")
+        return Response(self.document(), mimetype="application/json")
 
     def _check_service_limit(self, name: str) -> None:
         """Raise RateLimited if `name` is new and `max_services` services are registered already."""

@@ -2,14 +2,13 @@
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 from flask import Flask, Response
 
 from svc.base import flask_app
 from svc.perimeter.hosts import Hosts
-from svc.registry import openapi
 from svc.registry.access.address_policy import AddressPolicy
 from svc.registry.access.guard import OPEN, READ, REPORT, WRITE, Guard
 from svc.registry.api import RegistryApi
@@ -46,6 +45,13 @@ ROUTES = (
 )
 
 
+@cache
+def _document() -> bytes:
+    from svc.registry import openapi  # here, because it takes a fortieth of the start, and few clients request it
+
+    return msgspec.json.encode(openapi.document(ROUTES))
+
+
 def create_app(
     store: Store,
     probe: Callable[[str], int],
@@ -77,7 +83,7 @@ def create_app(
         clock,
         max_services,
         hosts or Hosts(),
-        msgspec.json.encode(openapi.document(ROUTES)),
+        _document,
     )
     for method, path, access, handler in ROUTES:
         view = partial(api.handle, access, getattr(api, handler))
