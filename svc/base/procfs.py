@@ -93,6 +93,13 @@ def start_ticks(pid: int) -> int:
     return int(read(pid, "stat").rpartition(b")")[2].split()[19])
 
 
+def age_seconds(pid: int) -> float:
+    """Return for how long a process has been running."""
+    with open("/proc/uptime", "rb") as file:
+        uptime_seconds = float(file.read().split()[0])
+    return uptime_seconds - start_ticks(pid) / os.sysconf("SC_CLK_TCK")
+
+
 def arguments(pid: int) -> list[str]:
     """Return the command line of a process, beginning with the program; empty for a zombie."""
     command = read(pid, "cmdline").removesuffix(b"\0")

@@ -41,6 +41,8 @@ class SupervisordFacts:
     svc_version: str = ""  # the version of svc that supervisord has loaded; "": unknown
     python: str = ""  # the directory of supervisord's Python if this command uses a different one
     pid_without_socket: int | None = None  # pid of a running supervisord whose socket is missing
+    is_late: bool = False  # whether the problem is that it does not answer in time
+    age_seconds: float | None = None  # time since the start of a supervisord that does not answer; None: unknown
     stopped_pid: int | None = None  # pid of a supervisord that a signal (SIGSTOP) has stopped
     ending_pid: int | None = None  # pid of a supervisord that is shutting down
     last_error: str = ""  # the last error in the log of a supervisord that does not run

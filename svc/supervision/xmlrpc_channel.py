@@ -23,6 +23,10 @@ MEANINGS = {
 }
 
 
+class SupervisordLate(Unavailable):
+    """supervisord has not answered in time, because it is starting, busy or stopped."""
+
+
 class XmlRpcChannel:
     """A client of supervisord's XML-RPC server at `url` ("unix:///path/supervisor.sock"), one connection per call."""
 
@@ -44,7 +48,7 @@ class XmlRpcChannel:
                 function: Callable[..., Any] = getattr(server, method)
                 return function(*params)
         except TimeoutError:
-            raise Unavailable(f"{self.url}: supervisord did not answer {method} in time") from None
+            raise SupervisordLate(f"{self.url}: supervisord did not answer {method} in time") from None
         except OSError as error:
             raise Unavailable(f"{self.url}: no supervisord answers: {error.strerror or error}") from None
         except http.client.HTTPException as error:

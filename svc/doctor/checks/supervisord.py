@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from svc.doctor.facts import Facts
 from svc.doctor.findings import PROBLEM, WARNING, Finding
+from svc.doctor.start_phase import START_SECONDS
 
 MIN_SUPERVISOR_VERSION = (4, 3)
 MAX_COMMAND_WIDTH = 60
@@ -51,7 +52,15 @@ def check(facts: Facts) -> Iterator[Finding]:
     elif supervisord.problem:
         fix = f"kill {stray} && sleep 5 && svc down && svc up" if stray else "svc down && svc up"
         yield Finding(
-            "supervisord.mute", PROBLEM, "supervisord does not answer as it should", supervisord.problem, fix=fix
+            "supervisord.mute",
+            PROBLEM,
+            "supervisord does not answer as it should",
+            supervisord.problem,
+            fix=fix,
+            first_step="wait a minute, because the machine may be busy; if it still does not answer, end it:"
+            if stray and supervisord.is_late
+            else "",
+            may_pass=supervisord.is_late and (supervisord.age_seconds or START_SECONDS) < START_SECONDS,
         )
     elif stray:
         yield Finding(

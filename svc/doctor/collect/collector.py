@@ -58,8 +58,8 @@ def collect(site: Site, environ: Mapping[str, str], model: str = "", progress: P
     settings = _settings(site, environ)
     first = {"supervisord": lambda: supervisord_facts.supervisord(site)}
     results = run_parallel(first, LOCAL_TIMEOUT_SECONDS, progress)
-    late = SupervisordFacts(
-        problem="it does not answer in time", pid_without_socket=supervisord_search.running_pid(site)
+    late = supervisord_facts.silent_supervisord(
+        "it does not answer in time", supervisord_search.running_pid(site), is_late=True
     )
     supervisord: SupervisordFacts = _collected(results, "supervisord", late, uncollected)
     unit = systemd_search.find(site)

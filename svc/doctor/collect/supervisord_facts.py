@@ -16,6 +16,7 @@ from svc.site import supervisord_end
 from svc.site.program_groups import running_keys_file
 from svc.supervision import supervisord_search
 from svc.supervision.client import SupervisordClient
+from svc.supervision.xmlrpc_channel import SupervisordLate
 
 RPC_TIMEOUT_SECONDS = 3.0
 MAX_LOG_LINES = 6  # number of lines at the end of supervisord's log that are searched for an error
@@ -43,7 +44,15 @@ def supervisord(site: Site) -> SupervisordFacts:
         problem = error.message.removeprefix(f"unix://{path}: ")
         if pid and supervisord_end.is_ending(site):
             return SupervisordFacts(problem=problem, ending_pid=pid)
-        return SupervisordFacts(problem=problem, pid_without_socket=pid)
+        return silent_supervisord(problem, pid, isinstance(error, SupervisordLate))
+
+
+def silent_supervisord(problem: str, pid: int | None, is_late: bool) -> SupervisordFacts:
+    """Return the facts of a supervisord that does not answer, or not in time. `pid` is None if it is not known."""
+    age_seconds = None
+    with suppress(OSError):
+        age_seconds = procfs.age_seconds(pid) if pid else None
+    return SupervisordFacts(problem=problem, pid_without_socket=pid, is_late=is_late, age_seconds=age_seconds)
 
 
 def runs_from(pid: int, conf: Path) -> bool:

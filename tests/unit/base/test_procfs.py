@@ -97,3 +97,7 @@ def test_the_credentials_of_a_process(child):
 def test_only_a_stranger_needs_the_rights_of_all_users(credentials, needed):
     status = os.stat_result((0o644, 1, 1, 1, 7, 70, 1, 0, 0, 0))
     assert credentials.needs_world_access(status) is needed
+
+
+def test_the_age_of_a_process_counts_from_its_start(child):
+    assert 0 <= procfs.age_seconds(child.pid) < procfs.age_seconds(os.getpid())

@@ -5,7 +5,7 @@ import pytest
 from svc.doctor.checks import all_checks
 from svc.doctor.checks.supervisord import REPLACE
 from svc.doctor.facts import Disk, Leftover, SecretFileFacts, SupervisordFacts, Uncollected
-from svc.doctor.findings import PROBLEM, ordered
+from svc.doctor.findings import PROBLEM, WARNING, ordered
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import facts, findings, roots
 
@@ -44,6 +44,24 @@ def test_a_wrong_supervisord_is_found_with_its_cure(supervisor, key, fix):
     result = findings(supervisord=supervisor)
     assert result[key].severity == PROBLEM
     assert result[key].fix == fix
+
+
+@pytest.mark.parametrize(
+    ("is_late", "age_seconds", "severity", "fix"),
+    [
+        (True, 20.0, WARNING, "svc status --watch"),
+        (True, 600.0, PROBLEM, "kill 41 && sleep 5 && svc down && svc up"),
+        (True, None, PROBLEM, "kill 41 && sleep 5 && svc down && svc up"),
+        (False, 20.0, PROBLEM, "kill 41 && sleep 5 && svc down && svc up"),
+    ],
+)
+def test_a_supervisord_that_has_just_started_is_waited_for(is_late, age_seconds, severity, fix):
+    silent = SupervisordFacts(
+        problem="it does not answer", pid_without_socket=41, is_late=is_late, age_seconds=age_seconds
+    )
+    [node] = [n for n in ordered(all_checks.findings(facts(supervisord=silent))) if n.finding.key == "supervisord.mute"]
+    assert (node.finding.severity, node.finding.fix) == (severity, fix)
+    assert ("wait" in node.finding.first_step) == is_late, "one that is late may only be slow"
 
 
 def test_what_another_user_cannot_see_is_a_consequence_of_that():
