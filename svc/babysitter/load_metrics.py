@@ -69,7 +69,7 @@ def token_rate(before: LoadSample | None, after: LoadSample, seconds: float) -> 
     rate = after.tokens_per_second
     if before is not None and before.tokens is not None and after.tokens is not None and seconds > 0:
         rate = (after.tokens - before.tokens) / seconds if after.tokens >= before.tokens else None
-    return rate if rate is None or rate <= MAX_TOKENS_PER_SECOND else None  # None for NaN, too (infinite counters)
+    return rate if rate is None or rate <= MAX_TOKENS_PER_SECOND else None  # also None for NaN
 
 
 def _number(text: str) -> float | None:

@@ -62,7 +62,7 @@ class Effects:
 class OnDemand:
     """The loop of one instance: call `run_round` again and again; it returns the seconds until the next round.
 
-    `engine` puts the engine to sleep and wakes it; None if the instance sleeps by the end of its program. `clock` is
+    `engine` puts the engine to sleep and wakes it; it is None if the instance's program is stopped instead. `clock` is
     monotonic.
     """
 
