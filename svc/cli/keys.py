@@ -174,7 +174,7 @@ def _check_name(name: str) -> None:
 
 
 def _hint(path: Path, router_reads_it: bool) -> str:
-    """Return what to do so that the router requires these keys; "" if it already does, or if it does not run."""
+    """Return the step after which the router requires these keys; "" if it requires them already or does not run."""
     if not router_reads_it:
         return _setting_hint(path)
     with contextlib.suppress(SvcError):  # no supervisord answers

@@ -163,8 +163,8 @@ def editing(path: Path) -> Iterator[dict[str, KeyEntry]]:
     """Yield the keys, which the caller changes in place; write them when the block ends without an error.
 
     The file is locked during the block, so a second process waits and then reads what the first process has written.
-    Raise ConfigError for an invalid file. Raise CommandError if the file cannot be written, or if it is missing
-    although one was written before, because a new file would revoke all keys of the old one.
+    Raise ConfigError for an invalid file, and CommandError if the file cannot be written. Also raise CommandError if
+    the file is missing although one was written before: a new file would revoke all keys of the old one.
     """
     path = Path(os.path.realpath(path))  # replace the target of a symbolic link, not the link
     with contextlib.ExitStack() as stack:

@@ -88,7 +88,7 @@ def count_tokens(text: str) -> int:
 
 
 class PrefixCache:
-    """A cache of the prefixes of past prompts, like an engine's KV cache. It shows the effect of prefix routing."""
+    """A cache of the prefixes of past prompts, like an engine's KV cache, so that prefix routing has an effect."""
 
     def __init__(self) -> None:
         self._blocks: dict[int, None] = {}  # hashes of prefixes of whole blocks, least recently used first

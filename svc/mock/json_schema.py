@@ -83,7 +83,10 @@ def _type(schema: Schema) -> str:
 
 
 def _number(schema: Schema) -> float:
-    """Return `exclusiveMinimum` + 1 or `minimum` if the schema has one, else `maximum` if that is below 0, else 0."""
+    """Return a number that the schema allows.
+
+    It is `exclusiveMinimum` + 1 or `minimum`. If the schema has neither, it is 0, or `maximum` if that is below 0.
+    """
     if "exclusiveMinimum" in schema:
         above: float = schema["exclusiveMinimum"] + 1
         return above

@@ -30,7 +30,7 @@ class ScriptedCall:
 
 @dataclass(frozen=True, slots=True)
 class ToolScript:
-    """The calls in the last prompt that has any, and the results that have arrived since that prompt."""
+    """The calls in the last prompt with calls, and the results that have arrived since then."""
 
     calls: Sequence[ScriptedCall] = ()
     results: Sequence[str] = ()

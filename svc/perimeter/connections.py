@@ -61,8 +61,8 @@ class Candidate(NamedTuple, Generic[C]):
 class ConnectionDeadlines(NamedTuple):
     """The maximum seconds for which a connection may stay in a stage.
 
-    `idle` applies until the first byte of a request arrives, `request` from this byte to the last, and `answer` to
-    each write, until the client has made room for the written data.
+    `idle` is the limit for the first byte of a request to arrive, `request` for the rest of the request, and `answer`
+    for the client to make room for the data of one write.
     """
 
     idle: float

@@ -49,8 +49,8 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
     """Return the models that would lose their last healthy instance if the rollout began now.
 
     Instances restart one after the other, and removals come last. So any other serving instance can take the place of
-    one that restarts. Only an instance that stays can take the place of one that is removed. The rollout begins by
-    starting the instances that serve nothing now, so the models that the registry lists for these are not lost.
+    one that restarts. Only an instance that stays can take the place of one that is removed. The rollout first starts
+    the instances that serve nothing now. So it loses none of the models that the registry lists for these.
     """
     steps = list(steps)
     removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}

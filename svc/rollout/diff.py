@@ -22,10 +22,10 @@ class Update(enum.Enum):
     ADD = "add"  # add the whole group
     REMOVE = "remove"  # remove the whole group
     REPLACE = "replace"  # replace the whole group, like `supervisorctl update`: server and babysitter both restart
-    REPLACE_PROGRAM = "replace the program"  # SupervisordClient.replace: the router keeps its socket
-    REPLACE_BABYSITTER = "replace the babysitter"  # SupervisordClient.hand_over: the server keeps running and serving
+    REPLACE_PROGRAM = "replace the program"  # stop and start it; the router keeps its socket
+    REPLACE_BABYSITTER = "replace the babysitter"  # the server keeps running and serving
     REPLACE_ASLEEP = "replace what is asleep"  # an instance's server gets its new configuration without being started
-    RESTART_BABYSITTER = "restart the babysitter"  # SupervisordClient.hand_over: the new process reads the TOML again
+    RESTART_BABYSITTER = "restart the babysitter"  # only so that the new process reads the TOML again
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -94,8 +94,8 @@ def _files(
 def foreground_change(site: Site, foreground: ForegroundProcess, tomls: Sequence[str] = ()) -> Change:
     """Return the files that `svc up [TOML...]` would write on a site that `svc up --foreground` runs from var/.
 
-    If that `svc up` was started without components, or for some kinds only, the change is limited to the kinds in
-    var/conf.d, among them those that `svc up --only` has added.
+    If that `svc up` runs no components, or only some kinds, the change is limited to the kinds of the files in
+    var/conf.d. A later `svc up --only` may have added some of these.
     """
     launch = load_settings(site.svc_toml, foreground.environ).launch
     options = StartOptions(tuple(tomls), (), foreground.environ)

@@ -61,7 +61,7 @@ def restart_asleep(component: Component, supervisord: SupervisordClient, timeout
     _require_asleep(component, supervisord)
     ready = _taken_over(component, supervisord)
     supervisord.stop(component.server_program)
-    supervisord.hand_over(component.babysitter_program)
+    supervisord.replace_babysitter(component.babysitter_program)
     wait_until_ready(component.name, ready, timeout, delay=delay)
 
 
@@ -86,10 +86,10 @@ def wait_until_ready(
 
 def _carry_out(change: GroupChange, supervisord: SupervisordClient) -> None:
     if change.update in (Update.REPLACE_BABYSITTER, Update.RESTART_BABYSITTER):
-        supervisord.hand_over(babysitter_program(change.name))
+        supervisord.replace_babysitter(babysitter_program(change.name))
     elif change.update is Update.REPLACE_ASLEEP:
         supervisord.replace(server_program(change.name))  # does not start the server
-        supervisord.hand_over(babysitter_program(change.name))
+        supervisord.replace_babysitter(babysitter_program(change.name))
     elif change.update is Update.REPLACE_PROGRAM:
         supervisord.replace(change.name)
     else:

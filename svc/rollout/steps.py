@@ -104,8 +104,8 @@ def _begin_waiting(steps: Steps, observation: RolloutObservation, limits: Rollou
     4. The last healthy instance of a model is not drained.
 
     An instance that may not begin waits, because an instance on another host may become healthy again. If no instance
-    of this rollout is out of service meanwhile, the first waiting instance fails after `timeout`, or at once if no
-    other instance lists the model.
+    of this rollout is out of service meanwhile, the first waiting instance fails: at once if no other instance lists
+    the model, else after `timeout`.
     """
     waiting = [step for step in steps.values() if step.stage is RolloutStage.WAITING]
     free = limits.parallel - sum(step.stage in STAGES_OUT_OF_SERVICE for step in steps.values())  # rule 1

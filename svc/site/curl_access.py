@@ -41,7 +41,8 @@ def curl_access(url: str, certfile: str) -> CurlAccess:
 def access_by_name(host: str, port: int, names: Names, ca: Sequence[str]) -> CurlAccess:
     """Return how curl reaches `host` and `port` under one of `names`; `ca` are curl's options for trust. Pure.
 
-    1. The URL contains `host` if the certificate contains it, else localhost if the certificate contains that.
+    1. The URL contains `host` if the certificate does. Else it contains localhost, if `host` is a loopback address and
+    the certificate contains localhost.
     2. Any other name is used with --connect-to, because it may resolve to a different machine. The wildcard of a name
     is replaced by an arbitrary label.
     3. A certificate without names cannot be verified.

@@ -141,7 +141,7 @@ def _run_until_stopped(
     finally:
         if supervisord and process.poll() is None:
             with contextlib.suppress(SvcError):  # supervisord may end during these calls
-                progress = LineProgress(reporter.progress.console)  # a new one counts the seconds from 0
+                progress = LineProgress(reporter.progress.console)  # a new LineProgress counts the seconds from 0
                 stop_in_phases(supervisord, stop_phases(supervisord.processes()), progress)
 
 

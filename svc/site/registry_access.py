@@ -43,7 +43,7 @@ class RegistryUser:
 
 
 def with_registries(site: Site, settings: Settings, site_settings: Settings | None = None) -> Settings:
-    """Return the settings, completed by the registries that the site's commands use, and by the token file for these.
+    """Fill in the registries that the site's commands use, and the token file for these; return the settings.
 
     Registries and a token file that the settings contain already are kept. `site_settings` are the settings without the
     command's flags. They determine where instances register, so that a flag never causes an instance's token to be sent

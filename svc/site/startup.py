@@ -196,7 +196,7 @@ def _replace_babysitters(supervisord: SupervisordClient, names: Sequence[str]) -
     """Replace each babysitter by a new process; wait for the new ones, but at most REPLACEMENT_TIMEOUT_SECONDS."""
     before = supervisord.processes()
     for name in names:
-        supervisord.hand_over(name)
+        supervisord.replace_babysitter(name)
     end = time.monotonic() + REPLACEMENT_TIMEOUT_SECONDS
     while any(supervisord.process(name).pid in (0, before[name].pid) for name in names) and time.monotonic() < end:
         time.sleep(POLL_INTERVAL_SECONDS)

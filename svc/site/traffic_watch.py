@@ -77,7 +77,7 @@ def _scrape(router: RouterClient) -> RouterScrape | str:
 
 
 def _gpus(registry: RegistryClient | None) -> dict[str, HostUse]:
-    """Return the GPUs of each host; {} if no registry answers, or if an older registry answers, which lists none."""
+    """Return the GPUs of each host; {} if no registry answers, or if the registry is too old to list GPUs."""
     try:
         return use_by_host(registry.gpus()) if registry else {}
     except SvcError:

@@ -134,7 +134,7 @@ class SupervisordClient:
             raise self._channel.error_of(fault) from None
         return {name: tuple(LogPosition(*fields) for fields in positions) for name, positions in payload.items()}
 
-    def hand_over(self, name: str) -> None:
+    def replace_babysitter(self, name: str) -> None:
         """Replace a babysitter by a new process with the configuration that supervisord read last (see `changes`).
 
         Return at once. The old babysitter ends, but its instance stays registered. Then the new babysitter starts and

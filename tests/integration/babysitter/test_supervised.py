@@ -115,7 +115,7 @@ def test_a_handover_keeps_both_registrations_running(site, registry, port):
     toml = running_site.root / "config" / "q.toml"
     toml.write_text(toml.read_text() + '\n[metadata]\ncache_type = "static"\n')
     revision = registry.client.list_services().index
-    running_site.supervisord.hand_over("q:babysitter")
+    running_site.supervisord.replace_babysitter("q:babysitter")
     statuses = []
 
     def renewed():

@@ -109,7 +109,7 @@ def test_a_program_is_replaced_when_it_ends_by_the_signal(supervisord):
     old = client.process("qwen:server").pid
     supervisord.program("q", "sleep 2000", group="qwen", delay=60)
     assert client.changes().changed == ("qwen",)
-    client.hand_over("qwen:server")
+    client.replace_babysitter("qwen:server")
     wait_until(
         lambda: client.process("qwen:server").pid not in (0, old),
         description="at once, not after the delay of a crash",
@@ -121,7 +121,7 @@ def test_a_program_is_replaced_when_it_ends_by_the_signal(supervisord):
     assert "restart 1 of 2 in 60 s" in client.process("qwen:server").spawnerr, "the next exit is one of its own"
     supervisord.program("q", "sleep 3000", group="qwen", delay=60)
     client.changes()
-    client.hand_over("qwen:server")
+    client.replace_babysitter("qwen:server")
     supervisord.await_state("qwen:server", "RUNNING")
 
 
@@ -132,13 +132,13 @@ def test_a_refused_replacement_is_reported_and_changes_nothing(supervisord):
     supervisord.await_state("other", "RUNNING")
     supervisord.await_state("qwen:server", "RUNNING")
     with pytest.raises(CommandError, match="other: it is still running"):
-        client.hand_over("other")
+        client.replace_babysitter("other")
     with pytest.raises(CommandError, match="nobody: there is no such program"):
-        client.hand_over("nobody")
+        client.replace_babysitter("nobody")
     supervisord.remove("q")
     client.changes()
     with pytest.raises(CommandError, match="qwen:server: there is no such program"):
-        client.hand_over("qwen:server")
+        client.replace_babysitter("qwen:server")
     assert client.process("qwen:server").state == "RUNNING"
 
 

@@ -53,7 +53,7 @@ def test_the_registry_comes_first_then_the_router_then_babysitters_then_other_pr
     assert calls == [
         ("replace", "registry"),
         ("replace", "router"),
-        ("hand_over", "qwen:babysitter"),
+        ("replace_babysitter", "qwen:babysitter"),
         ("remove", "cron"),
         ("add", "cron"),
     ]
@@ -90,8 +90,8 @@ class SleepingSupervisord(RecordingSupervisord):
     def process(self, name):
         return SimpleNamespace(state="RUNNING", pid=self.pid)
 
-    def hand_over(self, name):
-        self.calls.append(("hand_over", name))
+    def replace_babysitter(self, name):
+        self.calls.append(("replace_babysitter", name))
         self.pid += 1
 
 
@@ -113,7 +113,7 @@ def sleeping_change():
 def test_what_is_asleep_gets_its_configuration_and_a_new_babysitter(state):
     supervisord, progress = SleepingSupervisord(state), SilentProgress()
     renew([sleeping_change()], {"qwen": ON_DEMAND}, supervisord, progress, timeout=1)
-    assert supervisord.calls == [("replace", "qwen:server"), ("hand_over", "qwen:babysitter")]
+    assert supervisord.calls == [("replace", "qwen:server"), ("replace_babysitter", "qwen:babysitter")]
     assert progress.lines == ["qwen: done: replace what is asleep"]
 
 
@@ -129,4 +129,4 @@ def test_what_has_woken_since_the_plan_is_left_alone():
 def test_the_restart_of_what_is_asleep_leaves_it_asleep():
     supervisord = SleepingSupervisord("STOPPED")
     restart_asleep(ON_DEMAND, supervisord, 1, DelayReport(None, lambda line: None))
-    assert supervisord.calls == [("stop", "qwen:server"), ("hand_over", "qwen:babysitter")]
+    assert supervisord.calls == [("stop", "qwen:server"), ("replace_babysitter", "qwen:babysitter")]
