@@ -100,10 +100,14 @@ class OnDemand:
     @property
     def reason(self) -> str:
         """Return why the instance is in its state, or what delays it."""
-        if self.problem or self._release is None:
-            return self.problem or self.order.reason
-        waits = self._release.waits_for(self.facts.knows_draining, self.facts.activity.in_flight)
-        return "; ".join(filter(None, (self.order.reason, waits)))
+        return self.problem or "; ".join(filter(None, (self.order.reason, self._delay)))
+
+    @property
+    def _delay(self) -> str:
+        """Why the instance, which gives way, has not fallen asleep yet; empty if it does not give way."""
+        if self._release is None:
+            return ""
+        return self._release.waits_for(self.facts.knows_draining, self.facts.activity.in_flight)
 
     def metadata(self) -> dict[str, Any]:
         """Return the part of the registration that routers need to wake the instance."""
@@ -167,6 +171,7 @@ class OnDemand:
             return INTERVAL_SECONDS
         self._has_process = snapshot.has_process
         facts = self.facts.collect(snapshot)
+        facts = msgspec.structs.replace(facts, delay=self._delay)
         try:
             order = self._extension.report(self._program, facts)
             if order.action == "measure":

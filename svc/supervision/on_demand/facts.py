@@ -52,6 +52,7 @@ class Facts(msgspec.Struct, frozen=True):
     gpus: Annotated[tuple[GpuReading, ...], msgspec.Meta(max_length=MAX_GPUS)] | None = None
     has_tool: bool = False
     sleep: bool = False
+    delay: Annotated[str, msgspec.Meta(max_length=200)] = ""
 
 
 class Order(msgspec.Struct, frozen=True):

@@ -98,7 +98,7 @@ class Planner:
             self.releasing[victim.name] = candidate.name
         if is_quick:
             self._take_slot(candidate)
-        names = ", ".join(victim.short_name for victim in placement.victims)
+        names = ", ".join(map(_with_delay, placement.victims))
         return Decision("wait", f"{names} gives way; {placement.reason}")
 
     def _start(self, candidate: Instance, gpus: tuple[int, ...]) -> Decision:
@@ -171,6 +171,11 @@ def _has_failed_in_vain(instance: Instance) -> bool:
     """Return whether an instance on demand failed to load and would be restarted although nothing waits for it."""
     is_restarting = instance.program.on_demand and instance.phase == "restarting" and bool(instance.failure)
     return is_restarting and instance.facts is not None and not instance.is_wanted
+
+
+def _with_delay(victim: Instance) -> str:
+    delay = victim.facts.delay if victim.facts else ""
+    return f"{victim.short_name} ({delay})" if delay else victim.short_name
 
 
 def _can_measure(candidate: Instance) -> bool:

@@ -63,7 +63,7 @@ def gives_way(resident: Instance, candidate: Instance, stay_factor: float) -> An
     if resident.phase_seconds < resident.program.min_awake:
         return Answer(Timing.LATER, f"awake since {resident.phase_seconds:.0f} s, at least {_min_awake(resident)} s")
     if resident.releasing_for == candidate.name:
-        return Answer(Timing.NOW, "idle")
+        return Answer(Timing.NOW, "busy" if resident.queue else "idle")
     if resident.queue > stay_factor * candidate.waited_seconds:
         return Answer(Timing.LATER, "busy")
     if stay_seconds(resident, candidate, stay_factor) > 0:

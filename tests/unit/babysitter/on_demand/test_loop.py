@@ -114,6 +114,10 @@ def test_it_does_not_sleep_before_the_registry_knows_that_it_drains(running):
     rounds(running, 50)
     assert running.slept == []
     assert "registry" in running.loop.reason
+    assert running.facts.delay == "waits until the registry knows that it drains"
+    running.orders = [STAY]
+    rounds(running, 12)
+    assert (running.state, running.facts.delay) == (LifecycleState.RUNNING, "")
 
 
 def test_an_instance_that_is_needed_again_serves_on(running):

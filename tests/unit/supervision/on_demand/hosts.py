@@ -26,10 +26,11 @@ def awake(
 ):
     own = {key: fields.pop(key) for key in ("use_share", "load_seconds", "releasing_for") if key in fields}
     own.setdefault("load_seconds", 0.5)  # so short that an instance that was just used stays for only a moment
-    reports, on_gpus, sleep = fields.pop("reports", True), fields.pop("on", None), fields.pop("sleep", False)
+    reports, on_gpus = fields.pop("reports", True), fields.pop("on", None)
+    reported = {key: fields.pop(key) for key in ("sleep", "delay") if key in fields}
     needs = program(name, **fields)
     demand = Demand(waiting, 0.0, hold) if waiting or hold else None
-    facts = Facts(status, in_flight, idle if not in_flight else 0.0, None, demand, sleep=sleep) if reports else None
+    facts = Facts(status, in_flight, idle if not in_flight else 0.0, None, demand, **reported) if reports else None
     return Instance(needs, phase, facts, on_gpus or needs.gpus, phase_seconds=seconds, **own)
 
 

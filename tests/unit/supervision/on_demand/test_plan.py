@@ -70,6 +70,12 @@ def test_an_instance_that_gives_way_goes_on_although_requests_arrive():
     assert actions(resident, asleep("b", waiting=1, oldest=5.0))["a"] == "release"
 
 
+def test_what_waits_is_told_what_delays_the_one_that_gives_way():
+    resident = awake("a", in_flight=1, status="draining", releasing_for="b:server", delay="1 requests in flight")
+    expected = "a (1 requests in flight) gives way; needs 30 GB on 1 GPU; host-a GPU 0 has 10 GB of 40 GB free, "
+    assert reason("b", resident, asleep("b", waiting=1, oldest=5.0)) == expected + "held by a (busy)"
+
+
 def test_an_instance_stays_when_the_demand_for_its_place_lapses():
     resident = awake("a", status="draining", releasing_for="b:server")
     assert actions(resident, asleep("b")) == {"a": "stay", "b": "stay"}
