@@ -96,7 +96,10 @@ def _require_valid_configs(context: RolloutContext, names: Iterable[str]) -> Non
 
 
 def _require_running_servers(context: RolloutContext, names: Sequence[str]) -> None:
-    """Raise CommandError for a registry or router in `names` that does not run here. In a dry run, print its update."""
+    """Raise CommandError for a registry or router in `names` that does not run here.
+
+    In a dry run, print what would happen to each of those that run.
+    """
     for name, text in SERVERS.items():
         if name in names and context.observation.program_states.get(name) != "RUNNING":
             raise CommandError(f"{name}: it does not run on this host; `svc up` starts what is stopped")

@@ -12,7 +12,7 @@ SERVICE_SUFFIX = ".service"
 CONFIGURATION_PATTERN = re.compile(r"(?:^|\s)(?:-c|--configuration)[\s=]+(\"[^\"]*\"|'[^']*'|\S+)")
 SVC_PATTERN_PREFIX = r"(?<![\w/.-])(?:sudo -u \S+ )?(?:\S*/)?"  # matches an optional sudo, and an optional path of svc
 DOWN_PATTERN = rf"{SVC_PATTERN_PREFIX}svc down\b(?! --)"
-UP_PATTERN = rf"{SVC_PATTERN_PREFIX}svc up\b(?! --)(?!` \(pid)"  # not in the text about another `svc up`
+UP_PATTERN = rf"{SVC_PATTERN_PREFIX}svc up\b(?! --)(?!` \(pid)"  # skips the text about another `svc up`
 RESTART_PATTERN = rf"{DOWN_PATTERN}(?:` and `| && |, then )svc up\b"
 START_AFTER_END_PATTERN = rf"(?<=shutdown && sleep 5 && ){UP_PATTERN}"
 
