@@ -68,7 +68,7 @@ def _warnings(config: InstanceConfig) -> Iterator[str]:
 
 
 def _rule_warnings(configs: Sequence[InstanceConfig]) -> Iterator[str]:
-    """Yield the warnings about rules for models on demand; none if no instance's models are known."""
+    """Yield the warnings about rules for models on demand; none if this host has no instances."""
     if configs:
         rules = load_awake_rules(HERE.svc_toml)
         yield from (f"{HERE.svc_toml}: {line}" for line in awake_rule_warnings(rules, configs))

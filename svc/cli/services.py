@@ -127,7 +127,7 @@ def add(
     kind: str,
     metadata: str,
 ) -> None:
-    """Add a service that has no babysitter: an API elsewhere, or a server that something else runs.
+    """Add a service that has no babysitter: an API elsewhere, or a server that another program runs.
 
     It needs no heartbeats and stays until `svc remove NAME`. The health checks of registry and routers decide whether
     it gets requests. Its models are read once; run the command again when they change.

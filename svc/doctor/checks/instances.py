@@ -54,9 +54,9 @@ def step_before_removal(facts: Facts) -> str:
 
 
 def registered_names(facts: Facts, *names: str) -> str:
-    """Return those of `names` that are registered as arguments of a command, which would refuse the others.
+    """Return the `names` that the registry lists, as the arguments of a command that refuses other names.
 
-    If none is registered, return all `names`.
+    If the registry lists none of them, return all `names`.
     """
     services = facts.registered_services()
     return " ".join(dict.fromkeys(name for name in names if name in services) or names)
