@@ -12,7 +12,7 @@ from svc.base.errors import SvcError, Unauthorized
 from svc.mock import request_bodies
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour
-from svc.mock.engine_sleep import SLEEP_ROUTES, EngineSleep
+from svc.mock.engine_sleep import SLEEP_ROUTES, MockSleepMode
 from svc.mock.request_reply import (
     ClientLeft,
     Connection,
@@ -51,7 +51,7 @@ class MockApplication:
         random: Callable[[], float],
         exit_later: Callable[[float | None, int], None],
         about: dict[str, Any],
-        sleep: EngineSleep,
+        sleep: MockSleepMode,
         api_key: str = "",
     ) -> None:
         self.api = api

@@ -10,11 +10,11 @@ from svc.base.errors import BadRequest, NotFound
 from svc.mock import completions, media, messages, request_bodies, responses, retrieval
 from svc.mock.adapters import LoadAdapterBody, LoraAdapters, UnloadAdapterBody
 from svc.mock.behaviour import FinalMessage
-from svc.mock.completions import Dialect
+from svc.mock.completions import CompletionFormat
 from svc.mock.continuation import continue_answer, continue_prompt
 from svc.mock.generation import (
-    Choice,
     GeneratedAnswer,
+    GeneratedChoice,
     PrefixCache,
     call_function,
     count_tokens,
@@ -164,20 +164,20 @@ class BackendApi:
     def _complete(
         self,
         body: request_bodies.GenerationBody,
-        dialect: Dialect,
+        completion_format: CompletionFormat,
         inputs: list[str],
-        choices: list[Choice],
+        choices: list[GeneratedChoice],
     ) -> Reply:
         """Return the reply to a request for (chat) completions.
 
         The tokens of `inputs` are counted as those of the prompt.
         """
-        answer = self._answer(body, dialect.id_prefix, inputs, choices)
+        answer = self._answer(body, completion_format.id_prefix, inputs, choices)
         return _answer_reply(
             body,
             answer,
-            lambda answer: completions.body(answer, dialect),
-            lambda answer: completions.events(answer, dialect, body.wants_usage),
+            lambda answer: completions.body(answer, completion_format),
+            lambda answer: completions.events(answer, completion_format, body.wants_usage),
         )
 
     def _begun_answer(self, body: request_bodies.ConversationBody) -> str:
@@ -187,10 +187,12 @@ class BackendApi:
             raise BadRequest("cannot continue an assistant message: the conversation must end with a user message")
         return begun if self.final_message == "continue" else ""
 
-    def _choices(self, body: request_bodies.GenerationBody, prompts: list[str], begun: str = "") -> list[Choice]:
+    def _choices(
+        self, body: request_bodies.GenerationBody, prompts: list[str], begun: str = ""
+    ) -> list[GeneratedChoice]:
         return [self._choice(body, prompt, begun) for prompt in prompts for _ in range(body.n or 1)]
 
-    def _choice(self, body: request_bodies.GenerationBody, prompt: str, begun: str) -> Choice:
+    def _choice(self, body: request_bodies.GenerationBody, prompt: str, begun: str) -> GeneratedChoice:
         """Return the answer that the request requires: a function call, a JSON document or a text."""
         if (call := body.scripted_call()) is not None:
             return call_function(call.name, call.arguments, call.number)
@@ -206,7 +208,7 @@ class BackendApi:
         return rest or echo_prompt(self.name, prompt, *length)
 
     def _answer(
-        self, body: request_bodies.GenerationBody, id_prefix: str, inputs: list[str], choices: list[Choice]
+        self, body: request_bodies.GenerationBody, id_prefix: str, inputs: list[str], choices: list[GeneratedChoice]
     ) -> GeneratedAnswer:
         return GeneratedAnswer(
             model=self._model_name(body.model),

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator
 
-from svc.mock.generation import NAME_END, Choice, echo_prompt
+from svc.mock.generation import NAME_END, GeneratedChoice, echo_prompt
 
 
 def continue_answer(
     name: str, prompt: str, begun: str, tokens: int | None, limit: int | None, stops: list[str]
-) -> Choice:
+) -> GeneratedChoice:
     """Return at most `limit` tokens that follow the text `begun` in the answer to the prompt.
 
     If a mock with another name has begun the answer, `begun` begins with that name. If `begun` is not the beginning of
@@ -17,10 +17,12 @@ def continue_answer(
         rest = _rest(echo_prompt(author, prompt, tokens, None, stops), begun, limit)
         if rest is not None:
             return rest
-    return Choice([], "stop")  # `begun` is longer than the whole answer
+    return GeneratedChoice([], "stop")  # `begun` is longer than the whole answer
 
 
-def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice | None:
+def continue_prompt(
+    name: str, text: str, tokens: int | None, limit: int | None, stops: list[str]
+) -> GeneratedChoice | None:
     """Return the rest of an answer if its beginning is the end of `text`, a prompt of /v1/completions; else None.
 
     The answer is recognized by the mock's own `name`, because nothing separates it from the text before it. `tokens`,
@@ -33,14 +35,14 @@ def continue_prompt(name: str, text: str, tokens: int | None, limit: int | None,
     return None
 
 
-def _rest(whole: Choice, begun: str, limit: int | None) -> Choice | None:
+def _rest(whole: GeneratedChoice, begun: str, limit: int | None) -> GeneratedChoice | None:
     """Return the part of a choice after `begun`; None if the choice does not begin with this text."""
     if not whole.text.startswith(begun):
         return None
     tokens = list(_tokens_after(whole.tokens, len(begun)))
     if limit is not None and len(tokens) > limit:
-        return Choice(tokens[:limit], "length")
-    return Choice(tokens, whole.finish, stop=whole.stop)
+        return GeneratedChoice(tokens[:limit], "length")
+    return GeneratedChoice(tokens, whole.finish, stop=whole.stop)
 
 
 def _tokens_after(tokens: list[str], length: int) -> Iterator[str]:

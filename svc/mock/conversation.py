@@ -21,7 +21,7 @@ def texts_of(content: Content) -> list[str]:
     return [content] if content else []
 
 
-class Message(msgspec.Struct):
+class ConversationMessage(msgspec.Struct):
     role: str
     content: Content = None
 

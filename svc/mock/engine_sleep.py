@@ -17,7 +17,7 @@ from svc.mock.gpu_state import OutOfMemory
 from svc.mock.request_reply import Methods, MockRequest, Reply, json_reply
 
 
-class EngineSleep:
+class MockSleepMode:
     """Whether the engine of a mock sleeps. `crash()` ends the process, as an engine does if it cannot wake up."""
 
     def __init__(
@@ -68,8 +68,8 @@ class EngineSleep:
 
 
 EMPTY_REPLY = Reply(content_type="text/plain; charset=utf-8")
-SLEEP_ROUTES: dict[str, Methods[EngineSleep]] = {
-    "/sleep": {"POST": EngineSleep.sleep},
-    "/wake_up": {"POST": EngineSleep.wake_up},
-    "/is_sleeping": {"GET": EngineSleep.report},
+SLEEP_ROUTES: dict[str, Methods[MockSleepMode]] = {
+    "/sleep": {"POST": MockSleepMode.sleep},
+    "/wake_up": {"POST": MockSleepMode.wake_up},
+    "/is_sleeping": {"GET": MockSleepMode.report},
 }

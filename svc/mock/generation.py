@@ -16,7 +16,7 @@ NAME_END = " heard:"  # follows the mock's name in each text
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class GeneratedChoice:
     """One of the texts in the answer to a request."""
 
     tokens: list[str]
@@ -40,11 +40,11 @@ class GeneratedAnswer:
     id: str
     created: int
     model: str
-    choices: list[Choice]
+    choices: list[GeneratedChoice]
     usage: dict[str, Any]
 
 
-def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, stops: list[str]) -> Choice:
+def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, stops: list[str]) -> GeneratedChoice:
     """Return the text `NAME heard: PROMPT`, of at most NATURAL_TOKENS.
 
     If `tokens` is given, the text has that many tokens, and repeats the prompt as needed. In both cases the text ends
@@ -57,21 +57,21 @@ def echo_prompt(name: str, prompt: str, tokens: int | None, limit: int | None, s
     end, stop = min(stop_positions, default=(len(text), None))
     generated = list(split_tokens(text[:end])) if stop_positions else generated
     if limit is not None and len(generated) > limit:
-        return Choice(generated[:limit], "length")
-    return Choice(generated, "stop", stop=stop)
+        return GeneratedChoice(generated[:limit], "length")
+    return GeneratedChoice(generated, "stop", stop=stop)
 
 
-def follow_format(text: str, limit: int | None) -> Choice:
+def follow_format(text: str, limit: int | None) -> GeneratedChoice:
     """Return a choice with a text in the format that the client requires. Only the client's `limit` shortens it."""
     generated = list(split_tokens(text))
     if limit is not None and len(generated) > limit:
-        return Choice(generated[:limit], "length")
-    return Choice(generated, "stop")
+        return GeneratedChoice(generated[:limit], "length")
+    return GeneratedChoice(generated, "stop")
 
 
-def call_function(function: str, arguments: str, number: int = 0) -> Choice:
+def call_function(function: str, arguments: str, number: int = 0) -> GeneratedChoice:
     """Return a choice that calls a function in place of a text. `number` tells apart the calls of a conversation."""
-    return Choice(list(split_tokens(arguments)), "tool_calls", function, call_number=number)
+    return GeneratedChoice(list(split_tokens(arguments)), "tool_calls", function, call_number=number)
 
 
 def split_tokens(text: str) -> Iterator[str]:

@@ -38,7 +38,7 @@ class MockGpu:
 
 
 @dataclass(frozen=True, slots=True)
-class Allocation:
+class GpuAllocation:
     """The memory of one process on one GPU."""
 
     gpu: int
@@ -60,7 +60,7 @@ class GpuState:
     """The content of the file of simulated GPUs."""
 
     gpus: list[MockGpu]
-    allocations: list[Allocation] = field(default_factory=list)
+    allocations: list[GpuAllocation] = field(default_factory=list)
 
     def used(self, index: int) -> int:
         """Return the number of bytes that processes hold on a GPU."""
@@ -77,7 +77,7 @@ class GpuState:
             free = known[index].memory_total - self.used(index)
             if memory > free:
                 raise OutOfMemory(_out_of_memory_text(index, memory, known[index].memory_total, free))
-            self.allocations.append(Allocation(index, pid, started, memory))
+            self.allocations.append(GpuAllocation(index, pid, started, memory))
 
     def free(self, pid: int) -> None:
         """Free the memory of a process on all GPUs."""
@@ -150,7 +150,7 @@ class GpuStateFile:
             raise CommandError(f"{self.path} does not exist; create it with: svc mock-gpus {directory}") from None
         except ValueError as error:
             raise CommandError(f"cannot read {self.path}: {error}") from None
-        allocations = [Allocation(**fields) for fields in content["allocations"]]
+        allocations = [GpuAllocation(**fields) for fields in content["allocations"]]
         gpus = [MockGpu(**fields) for fields in content["gpus"]]
         return GpuState(gpus, [allocation for allocation in allocations if allocation.is_held])
 

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from svc.base.errors import SvcError
-from svc.mock.generation import Choice, GeneratedAnswer
+from svc.mock.generation import GeneratedAnswer, GeneratedChoice
 
 PATH = "/v1/messages"
 ERROR_TYPES = {
@@ -53,14 +53,14 @@ def _events(answer: GeneratedAnswer) -> Iterator[tuple[str, dict[str, Any]]]:
     yield "message_stop", {}
 
 
-def _block(choice: Choice) -> dict[str, Any]:
+def _block(choice: GeneratedChoice) -> dict[str, Any]:
     """Return the content block of an answer: a text, or the call of a function with its arguments."""
     if choice.call:
         return _empty_block(choice) | {"input": msgspec.Raw(choice.text.encode())}
     return {"type": "text", "text": choice.text}
 
 
-def _empty_block(choice: Choice) -> dict[str, Any]:
+def _empty_block(choice: GeneratedChoice) -> dict[str, Any]:
     """Return the content block that begins a stream: without its text, or without the arguments of its call."""
     if choice.call:
         return {"type": "tool_use", "id": f"toolu_{choice.call_id}", "name": choice.call, "input": {}}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from svc.base import procfs
 from svc.base.printable import printable
-from svc.mock.gpu_state import Allocation, GpuState, GpuStateFile, MockGpu
+from svc.mock.gpu_state import GpuAllocation, GpuState, GpuStateFile, MockGpu
 
 MIB = 2**20
 NOT_AVAILABLE = "[N/A]"
@@ -21,7 +21,7 @@ INVALID_EXIT_CODE = 2
 DRIVER_VERSION = "570.86.15"
 
 
-class GpuRow(NamedTuple):
+class GpuMemoryUse(NamedTuple):
     """A GPU with the memory that is used on it."""
 
     gpu: MockGpu
@@ -32,7 +32,7 @@ class ProcessRow(NamedTuple):
     """The memory of a process on one GPU."""
 
     gpu: MockGpu
-    allocation: Allocation
+    allocation: GpuAllocation
 
 
 class Column(NamedTuple):
@@ -46,7 +46,7 @@ def _mib(size: int) -> int:
     return -(-size // MIB)
 
 
-def _errors(row: GpuRow) -> object:
+def _errors(row: GpuMemoryUse) -> object:
     return row.gpu.errors
 
 
@@ -116,8 +116,8 @@ def _selected(state: GpuState, ids: str) -> GpuState:
     return state
 
 
-def _gpu_rows(state: GpuState) -> list[GpuRow]:
-    return [GpuRow(gpu, state.used(gpu.index)) for gpu in state.gpus]
+def _gpu_rows(state: GpuState) -> list[GpuMemoryUse]:
+    return [GpuMemoryUse(gpu, state.used(gpu.index)) for gpu in state.gpus]
 
 
 def _process_rows(state: GpuState) -> list[ProcessRow]:

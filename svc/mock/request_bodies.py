@@ -5,7 +5,7 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from svc.base.errors import BadRequest
-from svc.mock.conversation import Content, ContentPart, Message, texts_of
+from svc.mock.conversation import Content, ContentPart, ConversationMessage, texts_of
 from svc.mock.json_schema import Schema
 from svc.mock.tool_script import ScriptedCall, ToolScript, Turn, tool_script
 from svc.mock.tools import ChatTool, Function, MessagesTool, ToolChoice, required_function
@@ -86,7 +86,7 @@ class GenerationBody(msgspec.Struct, kw_only=True):
 class ConversationBody(GenerationBody, kw_only=True):
     """A request whose prompt is a list of messages."""
 
-    messages: Annotated[list[Message], msgspec.Meta(min_length=1)]
+    messages: Annotated[list[ConversationMessage], msgspec.Meta(min_length=1)]
 
     def transcript(self) -> str:
         """Return the text of all messages, which the model reads."""
@@ -155,7 +155,7 @@ class CountBody(ConversationBody, kw_only=True):
     tools: list[MessagesTool] | None = None
 
     def transcript(self) -> str:
-        return f"system: {Message('system', self.system).text}\n{super().transcript()}"
+        return f"system: {ConversationMessage('system', self.system).text}\n{super().transcript()}"
 
 
 class MessagesBody(CountBody, kw_only=True):
@@ -188,7 +188,7 @@ class MessagesBody(CountBody, kw_only=True):
         return self.tool_script().next_call({tool.name for tool in self.tools or ()})
 
 
-class InputItem(Message):
+class InputItem(ConversationMessage):
     """An item in the input of Responses: a message, a function call, or its result. Only a message has a role."""
 
     role: str = ""
@@ -226,8 +226,8 @@ class ResponsesBody(GenerationBody, kw_only=True):
         return self.text.format if self.text else None
 
     def conversation(self) -> ConversationBody:
-        messages = [Message("user", self.input)] if isinstance(self.input, str) else self.input
-        return ConversationBody(messages=[Message("system", self.instructions), *messages])
+        messages = [ConversationMessage("user", self.input)] if isinstance(self.input, str) else self.input
+        return ConversationBody(messages=[ConversationMessage("system", self.instructions), *messages])
 
     def required_function(self) -> Function | None:
         return required_function(self.tools or (), self.tool_choice)

@@ -28,7 +28,7 @@ from svc.mock.app import MockApplication
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import MockOptions
 from svc.mock.engine_memory import EngineMemory, load_seconds
-from svc.mock.engine_sleep import EngineSleep
+from svc.mock.engine_sleep import MockSleepMode
 from svc.mock.gpu_state import GpuStateFile, OutOfMemory
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
 
@@ -85,7 +85,7 @@ def _load(options: MockOptions) -> EngineMemory:
 def _create_app(options: MockOptions, memory: EngineMemory, about: dict[str, Any]) -> MockApplication:
     api = BackendApi(options.name, options.models, time.time)
     exit_later = _exit_timer()
-    sleep = EngineSleep(memory, options.gpu.wake_time, time.time, lambda: exit_later(0, 1))
+    sleep = MockSleepMode(memory, options.gpu.wake_time, time.time, lambda: exit_later(0, 1))
     app = MockApplication(api, options.behaviour, time.time, random.random, exit_later, about, sleep, options.api_key)
     app.adopt(options.behaviour, "loading", "memory", "exit_after")
     return app

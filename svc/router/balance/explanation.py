@@ -47,7 +47,7 @@ class Candidate(msgspec.Struct, frozen=True):
     excluded: str = ""
 
 
-class Choice(msgspec.Struct, frozen=True):
+class InstanceChoice(msgspec.Struct, frozen=True):
     """The instance that a request would get, and why. Without an instance, the request would wait, or be refused."""
 
     policy: str
@@ -77,20 +77,22 @@ def policy_name(settings: RouterSettings, model: str | None) -> str:
     return dict(settings.policies).get(model or "", settings.policy)
 
 
-def explain(balancer: Balancer, settings: RouterSettings, request: RoutingRequest) -> Choice:
+def explain(balancer: Balancer, settings: RouterSettings, request: RoutingRequest) -> InstanceChoice:
     """Return what `queued_requests.choose_or_wait` would choose for this request, and why. Change nothing."""
     name, pool = policy_name(settings, request.model), balancer.table.pool(request.model) or Pool()
     candidates = tuple(_candidate(balancer, target) for target in balancer.table.targets if _has_model(target, request))
     full = tuple(member.name for member in pool.members if balancer.is_full(member.target))
     if not pool.members:
         waits = balancer.wakes.may_wait(request.model, balancer.table)
-        return Choice(name, candidates, (_without_members(balancer, request, bool(candidates), waits),), waits=waits)
+        return InstanceChoice(
+            name, candidates, (_without_members(balancer, request, bool(candidates), waits),), waits=waits
+        )
     if balancer.queue.waiting and balancer.queue.must_wait(request.model):
-        return Choice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
+        return InstanceChoice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
     member, context = _pick(balancer, POLICIES[name], pool, request, full)
     if member is None:
-        return Choice(name, candidates, ("all instances are full: it would wait for one",), waits=True)
-    return Choice(name, candidates, tuple(REASONS[name](pool, request, context, member)), member.name)
+        return InstanceChoice(name, candidates, ("all instances are full: it would wait for one",), waits=True)
+    return InstanceChoice(name, candidates, tuple(REASONS[name](pool, request, context, member)), member.name)
 
 
 def _without_members(balancer: Balancer, request: RoutingRequest, is_listed: bool, waits: bool) -> str:

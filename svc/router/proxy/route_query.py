@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from svc.base.errors import BadRequest, PoisonedRequest, SvcError, error_object
-from svc.router.balance.explanation import Choice, explain, policy_name
+from svc.router.balance.explanation import InstanceChoice, explain, policy_name
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.session_source import session_source
 from svc.router.balance.unserved import UnknownModel
@@ -124,7 +124,7 @@ def _without_owner(stored: StoredObject) -> str:
     return f"no instance is known to have {' or '.join(stored.object_ids)}: any instance"
 
 
-def _apply(route: Route, choice: Choice, routing: RoutingRequest, exchange: Exchange) -> None:
+def _apply(route: Route, choice: InstanceChoice, routing: RoutingRequest, exchange: Exchange) -> None:
     route.policy = policy_name(exchange.state.settings, routing.model)
     route.instance, route.waits, route.why = choice.instance, choice.waits, [*route.why, *choice.why]
     if choice.instance is None and not choice.waits:

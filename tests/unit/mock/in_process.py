@@ -10,7 +10,7 @@ from svc.mock.app import MockApplication
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour, GpuOptions
 from svc.mock.engine_memory import EngineMemory
-from svc.mock.engine_sleep import EngineSleep
+from svc.mock.engine_sleep import MockSleepMode
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
 
 NO_GPU = EngineMemory(GpuOptions(), "m", 1, None)
@@ -56,7 +56,7 @@ class InProcessMock:
             lambda: self.chance,
             lambda seconds, code: self.exits.append((seconds, code)),
             {"pid": 1},
-            EngineSleep(memory, wake_seconds, lambda: self.now, lambda: self.exits.append((0, 1))),
+            MockSleepMode(memory, wake_seconds, lambda: self.now, lambda: self.exits.append((0, 1))),
         )
 
     def call(self, method: str, target: str, body: Any = None) -> bytes:

@@ -4,10 +4,10 @@ import json
 
 from svc.mock import completions
 from svc.mock.completions import CHAT, TEXT
-from svc.mock.generation import Choice, GeneratedAnswer, call_function
+from svc.mock.generation import GeneratedAnswer, GeneratedChoice, call_function
 
 
-def answer(*choices: Choice) -> GeneratedAnswer:
+def answer(*choices: GeneratedChoice) -> GeneratedAnswer:
     return GeneratedAnswer("id-1", 7, "a", list(choices), {"total_tokens": 9})
 
 
@@ -18,7 +18,7 @@ def parse(event: bytes) -> dict:
 
 
 def test_a_chat_that_is_not_streamed():
-    body = json.loads(completions.body(answer(Choice(["m", " x"], "length")), CHAT))
+    body = json.loads(completions.body(answer(GeneratedChoice(["m", " x"], "length")), CHAT))
     assert body["object"] == "chat.completion"
     assert body["choices"][0]["message"] == {"role": "assistant", "content": "m x", "refusal": None}
     assert body["choices"][0]["finish_reason"] == "length"
@@ -53,7 +53,7 @@ def test_a_streamed_tool_call_has_its_name_first_and_then_arguments():
 
 
 def test_a_streamed_chat_has_its_tokens_then_the_end_then_the_usage():
-    *events, done = completions.events(answer(Choice(["m", " x"], "stop")), CHAT, with_usage=True)
+    *events, done = completions.events(answer(GeneratedChoice(["m", " x"], "stop")), CHAT, with_usage=True)
     chunks = [parse(event) for _, event in events]
     assert [has_token for has_token, _ in events] == [True, True, False, False]
     assert done == (False, b"data: [DONE]\n\n")
@@ -68,11 +68,15 @@ def test_a_streamed_chat_has_its_tokens_then_the_end_then_the_usage():
 
 
 def test_usage_is_streamed_only_on_request():
-    assert all(b"usage" not in event for _, event in completions.events(answer(Choice(["m"], "stop")), CHAT, False))
+    assert all(
+        b"usage" not in event for _, event in completions.events(answer(GeneratedChoice(["m"], "stop")), CHAT, False)
+    )
 
 
 def test_several_choices_are_streamed_in_turn():
-    events = completions.events(answer(Choice(["1", "2"], "stop"), Choice(["3"], "length")), TEXT, with_usage=False)
+    events = completions.events(
+        answer(GeneratedChoice(["1", "2"], "stop"), GeneratedChoice(["3"], "length")), TEXT, with_usage=False
+    )
     *events, _ = events
     choices = [
         (has_token, choice["index"], choice["text"], choice["finish_reason"])
@@ -89,6 +93,6 @@ def test_several_choices_are_streamed_in_turn():
 
 
 def test_an_empty_answer_is_still_a_stream():
-    first, last, _ = completions.events(answer(Choice([], "stop")), CHAT, False)
+    first, last, _ = completions.events(answer(GeneratedChoice([], "stop")), CHAT, False)
     assert parse(first[1])["choices"][0]["delta"] == {"role": "assistant", "content": ""}
     assert parse(last[1])["choices"][0]["finish_reason"] == "stop"

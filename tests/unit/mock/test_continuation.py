@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from svc.mock.continuation import continue_answer, continue_prompt
-from svc.mock.generation import NAME_END, Choice, echo_prompt
+from svc.mock.generation import NAME_END, GeneratedChoice, echo_prompt
 from tests.unit.mock.in_process import InProcessMock
 
 CHAT = "/v1/chat/completions"
@@ -40,7 +40,9 @@ def test_limits_and_stop_sequences_end_both_parts_together_as_they_end_the_whole
     whole = echo_prompt("m", "a b c d", 20, 9, [])
     rest = continue_answer("m", "a b c d", "".join(whole.tokens[:4]), 20, 5, [])
     assert (rest.tokens, rest.finish) == (whole.tokens[4:], "length")
-    assert continue_answer("m", "a b c d", "m heard: a", None, None, [" c"]) == Choice([" b"], "stop", stop=" c")
+    assert continue_answer("m", "a b c d", "m heard: a", None, None, [" c"]) == GeneratedChoice(
+        [" b"], "stop", stop=" c"
+    )
 
 
 def test_a_text_that_no_mock_has_begun_goes_on_too():
@@ -49,7 +51,7 @@ def test_a_text_that_no_mock_has_begun_goes_on_too():
 
 
 def test_a_text_over_the_length_of_the_answer_is_complete():
-    assert continue_answer("m", "hi", "a b c d", 2, None, []) == Choice([], "stop")
+    assert continue_answer("m", "hi", "a b c d", 2, None, []) == GeneratedChoice([], "stop")
 
 
 @pytest.mark.parametrize("prompt", ["one two ", "say m heard: one"])
@@ -57,7 +59,7 @@ def test_a_prompt_with_the_beginning_of_the_own_answer_is_continued(prompt):
     whole = echo_prompt("m", prompt, None, None, [])
     for end in range(1, len(whole.tokens) + 1):
         begun = "".join(whole.tokens[:end])
-        assert continue_prompt("m", prompt + begun, None, None, []) == Choice(whole.tokens[end:], "stop")
+        assert continue_prompt("m", prompt + begun, None, None, []) == GeneratedChoice(whole.tokens[end:], "stop")
 
 
 @pytest.mark.parametrize("prompt", ["one", "m", "m heard: x", "x m heard: y", ""])

@@ -3,11 +3,18 @@
 import pytest
 
 from svc.mock import generation
-from svc.mock.generation import CACHE_BLOCK_CHARS, Choice, PrefixCache, call_function, count_tokens, echo_prompt
+from svc.mock.generation import (
+    CACHE_BLOCK_CHARS,
+    GeneratedChoice,
+    PrefixCache,
+    call_function,
+    count_tokens,
+    echo_prompt,
+)
 
 
 def test_an_answer_repeats_the_prompt_after_the_name():
-    assert echo_prompt("alpha", "Hello there", None, None, []) == Choice(
+    assert echo_prompt("alpha", "Hello there", None, None, []) == GeneratedChoice(
         ["alpha", " heard:", " Hello", " there"], "stop"
     )
 
@@ -33,7 +40,7 @@ def test_the_client_s_limit_ends_the_answer_with_finish_reason_length(limit, fin
 
 
 def test_an_answer_ends_before_the_first_stop_sequence():
-    assert echo_prompt("m", "one two three", None, None, ["three", " two", ""]) == Choice(
+    assert echo_prompt("m", "one two three", None, None, ["three", " two", ""]) == GeneratedChoice(
         ["m", " heard:", " one"], "stop", stop=" two"
     )
 

@@ -6,10 +6,10 @@ import pytest
 
 from svc.base.errors import BadRequest
 from svc.mock import messages
-from svc.mock.generation import Choice, GeneratedAnswer, usage
+from svc.mock.generation import GeneratedAnswer, GeneratedChoice, usage
 
 
-def answer(choice: Choice) -> GeneratedAnswer:
+def answer(choice: GeneratedChoice) -> GeneratedAnswer:
     return GeneratedAnswer("msg-1", 7, "a", [choice], usage(prompt=20, completion=2, cached=16))
 
 
@@ -24,7 +24,7 @@ def parsed_events(answer: GeneratedAnswer) -> list[dict]:
 
 
 def test_an_answer_that_is_not_streamed():
-    body = json.loads(messages.body(answer(Choice(["m", " x"], "stop"))))
+    body = json.loads(messages.body(answer(GeneratedChoice(["m", " x"], "stop"))))
     assert (body["type"], body["role"], body["model"]) == ("message", "assistant", "a")
     assert body["content"] == [{"type": "text", "text": "m x"}]
     assert body["usage"] == {
@@ -38,10 +38,10 @@ def test_an_answer_that_is_not_streamed():
 @pytest.mark.parametrize(
     ("choice", "reason", "stop"),
     [
-        (Choice(["m"], "stop"), "end_turn", None),
-        (Choice(["m"], "length"), "max_tokens", None),
-        (Choice(["m"], "stop", stop="x"), "stop_sequence", "x"),
-        (Choice(["{}"], "tool_calls", "f"), "tool_use", None),
+        (GeneratedChoice(["m"], "stop"), "end_turn", None),
+        (GeneratedChoice(["m"], "length"), "max_tokens", None),
+        (GeneratedChoice(["m"], "stop", stop="x"), "stop_sequence", "x"),
+        (GeneratedChoice(["{}"], "tool_calls", "f"), "tool_use", None),
     ],
 )
 def test_the_reason_of_the_end_is_in_body_and_stream(choice, reason, stop):
@@ -51,7 +51,7 @@ def test_the_reason_of_the_end_is_in_body_and_stream(choice, reason, stop):
 
 
 def test_the_events_of_a_stream():
-    events = parsed_events(answer(Choice(["m", " x"], "stop")))
+    events = parsed_events(answer(GeneratedChoice(["m", " x"], "stop")))
     assert [event["type"] for event in events] == [
         "message_start",
         "content_block_start",
@@ -69,7 +69,7 @@ def test_the_events_of_a_stream():
 
 
 def test_a_call_is_a_block_of_its_own_kind():
-    call = answer(Choice(['{"q": ', '"x"}'], "tool_calls", "f"))
+    call = answer(GeneratedChoice(['{"q": ', '"x"}'], "tool_calls", "f"))
     (block,) = json.loads(messages.body(call))["content"]
     assert (block["type"], block["name"], block["input"]) == ("tool_use", "f", {"q": "x"})
     events = parsed_events(call)
@@ -78,7 +78,7 @@ def test_a_call_is_a_block_of_its_own_kind():
 
 
 def test_only_the_deltas_carry_tokens():
-    flags = [has_token for has_token, _ in messages.events(answer(Choice(["m", " x"], "stop")))]
+    flags = [has_token for has_token, _ in messages.events(answer(GeneratedChoice(["m", " x"], "stop")))]
     assert flags == [False] * 3 + [True] * 2 + [False] * 3
 
 

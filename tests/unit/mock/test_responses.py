@@ -3,11 +3,13 @@
 import json
 
 from svc.mock import responses
-from svc.mock.generation import Choice, GeneratedAnswer, usage
+from svc.mock.generation import GeneratedAnswer, GeneratedChoice, usage
 
 
 def answer(finish: str = "stop") -> GeneratedAnswer:
-    return GeneratedAnswer("resp-1", 7, "a", [Choice(["m", " x"], finish)], usage(prompt=20, completion=2, cached=16))
+    return GeneratedAnswer(
+        "resp-1", 7, "a", [GeneratedChoice(["m", " x"], finish)], usage(prompt=20, completion=2, cached=16)
+    )
 
 
 def parsed_events(answer: GeneratedAnswer) -> list[dict]:
@@ -59,7 +61,7 @@ def test_only_the_deltas_carry_tokens():
 
 
 def test_a_call_is_an_item_of_its_own_kind():
-    call = GeneratedAnswer("resp-1", 7, "a", [Choice(['{"q": ', '"x"}'], "tool_calls", "f")], answer().usage)
+    call = GeneratedAnswer("resp-1", 7, "a", [GeneratedChoice(['{"q": ', '"x"}'], "tool_calls", "f")], answer().usage)
     body = json.loads(responses.body(call))
     (item,) = body["output"]
     assert (body["status"], item["type"], item["name"], item["arguments"]) == (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from svc.router.balance.explanation import Choice, explain
+from svc.router.balance.explanation import InstanceChoice, explain
 from svc.router.balance.policies import POLICIES
 from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
@@ -30,7 +30,7 @@ def never(waiter: Waiter) -> None:
     raise AssertionError("it waits")
 
 
-def explained(router: RouterState, request: RoutingRequest = M) -> Choice:
+def explained(router: RouterState, request: RoutingRequest = M) -> InstanceChoice:
     return explain(router.balancer, router.settings, request)
 
 
@@ -41,7 +41,7 @@ def counts() -> Iterator[SharedCounts]:
     made.close()
 
 
-def excluded(choice: Choice) -> dict[str, str]:
+def excluded(choice: InstanceChoice) -> dict[str, str]:
     return {candidate.name: candidate.excluded for candidate in choice.candidates if candidate.excluded}
 
 
