@@ -4,9 +4,10 @@ A command as a shell starts it spends most of its time on imports: `svc status` 
 fork on the same machine. What a command does, prints and returns is the same; tests/e2e/test_scripts.py and
 tests/documents run the console script itself.
 
-A router, a registry or a mock is a fork of a process of its own, which has imported what this server imports before it
-patches the standard library or forks, and nothing else. Whatever a worker of gunicorn imports, it imports itself. In
-whole sites (tests/e2e, tests/documents, tests/browser), supervisord starts the servers as it does in production.
+A router, a registry or a mock is a fork of a process of its own. For router and registry, this process has imported
+also what their workers import after gevent has patched the standard library, which is half of the CPU of a start. None
+of these modules keeps what gevent replaces (tests/unit/test_fork_server.py). In whole sites (tests/e2e,
+tests/documents, tests/browser), supervisord starts the servers as it does in production.
 
 Each command has one connection to the server. The client sends the arguments, the directory, the environment and
 three file descriptors; the server answers with the pid, and with the exit status when the command has ended.
@@ -47,6 +48,19 @@ SERVER_MODULES = {
     "mock": ("svc.cli.mock", "svc.mock.server"),
     "registry": ("svc.cli.registry", "svc.registry.serve"),
     "router": ("svc.cli.router", "svc.router.serve"),
+}
+# What their workers import.
+WORKER_MODULES = {
+    "registry": (
+        "svc.client.probe",
+        "svc.registry.app",
+        "svc.registry.health_checker",
+        "svc.registry.leases.sweep",
+        "svc.registry.metrics",
+        "svc.registry.store.sqlite",
+        "svc.registry.worker",
+    ),
+    "router": ("svc.router.app", "svc.router.router_components", "svc.router.worker"),
 }
 
 
@@ -203,9 +217,9 @@ def _start(server: str) -> str:
 
 
 def import_modules(server: str) -> None:
-    """Import what this server of svc imports before it listens; "": the modules of all commands."""
+    """Import what this server of svc and its workers import; "": the modules of all commands."""
     if server:
-        for name in SERVER_MODULES[server]:
+        for name in (*SERVER_MODULES[server], *WORKER_MODULES.get(server, ())):
             importlib.import_module(name)
         return
     for name in COMMANDS:

@@ -7,11 +7,13 @@ server is tried as it is by default, on loopback and without secrets, and as it 
 
 import datetime
 import json
+import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -21,6 +23,7 @@ from svc.config import router_keys
 from svc.config.router_key_entry import KeyEntry
 from svc.registry.app import ROUTES
 from svc.router.app import create_app as create_router_app
+from tests.fork_server import SERVER_MODULES, start_server
 from tests.integration.callers import PAGE, REBOUND, Caller, bearer, outcome, rows
 from tests.integration.router.routers import BIN, service, static
 from tests.unit.registry.services import registration
@@ -175,11 +178,15 @@ Start = Callable[..., int]
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
     """start(port, command, ...) runs svc in a directory of its own until the test ends, and returns when it listens."""
-    processes = []
+    processes: list[Any] = []
 
     def run(port: int, *command: object) -> int:
         with (tmp_path / "log").open("ab") as log:
-            process = subprocess.Popen([BIN / "svc", *map(str, command)], cwd=tmp_path, stdout=log, stderr=log)
+            words = list(map(str, command))
+            if words[0] in SERVER_MODULES:
+                process: Any = start_server(*words, cwd=tmp_path, env=os.environ, out=log)
+            else:
+                process = subprocess.Popen([BIN / "svc", *words], cwd=tmp_path, stdout=log, stderr=log)
         processes.append(process)
         wait_until(lambda: is_listening(port), description=f"{command[0]} to listen: {(tmp_path / 'log').read_text()}")
         return port

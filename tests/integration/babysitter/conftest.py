@@ -16,9 +16,11 @@ from tests.waiting import free_port_pair
 @pytest.fixture(scope="module")
 def running_registry(tmp_path_factory):
     process = RegistryProcess(tmp_path_factory.mktemp("registry"))
-    process.start()
-    yield process
-    process.running.kill_all()
+    try:
+        process.start()
+        yield process
+    finally:
+        process.running.kill_all()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -17,6 +18,7 @@ from svc.config.settings_file import load_settings
 from svc.render.paths import RenderPaths
 from svc.render.supervisord_conf import render
 from svc.supervision.client import SupervisordClient
+from tests.fork_server import SERVER_MODULES, start_server
 from tests.processes import members
 from tests.waiting import free_port, wait_until
 
@@ -31,15 +33,14 @@ class LoggedProcess:
         self, command: Sequence[object], cwd: Path, log: Path, environ: Mapping[str, str] | None = None
     ) -> None:
         self.log = log
+        arguments, variables = list(map(str, command)), {**os.environ, **(environ or {})}
         with log.open("ab") as out:
-            self.process = subprocess.Popen(
-                list(map(str, command)),
-                cwd=cwd,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                env={**os.environ, **(environ or {})},
-            )
+            if arguments[:3] == SVC and arguments[3] in SERVER_MODULES:
+                self.process: Any = start_server(*arguments[3:], cwd=cwd, env=variables, out=out)
+            else:
+                self.process = subprocess.Popen(
+                    arguments, cwd=cwd, stdout=out, stderr=out, start_new_session=True, env=variables
+                )
 
     def output(self) -> str:
         return self.log.read_text()

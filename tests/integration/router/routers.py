@@ -22,8 +22,11 @@ WORKERS = int(os.environ.get("ROUTER_WORKERS", "1"))  # the setting's own variab
 
 
 class Router:
-    def __init__(self, port: int, process: Any, output: Any) -> None:
+    """A running router, which has `process_count` processes besides gunicorn's master."""
+
+    def __init__(self, port: int, process: Any, output: Any, process_count: int = 1) -> None:
         self.port = port
+        self._process_count = process_count
         self.url = f"http://127.0.0.1:{port}"
         self.process = process
         self._output = output
@@ -60,6 +63,10 @@ class Router:
         """Return the process that relays, the newest while one replaces another."""
         return self.processes()[-1]
 
+    def is_complete(self) -> bool:
+        """Return whether all of its processes have been forked; the first one may be ready before that."""
+        return len(self.processes()) >= self._process_count
+
     def ready(self) -> bool:
         assert self.process.poll() is None, self.output()
         with suppress(requests.ConnectionError):
@@ -83,10 +90,16 @@ def router(*flags: object, ready: bool = True, **environ: str) -> Iterator[Route
     arguments = ["--host", "127.0.0.1", "--port", port, *flags]
     with tempfile.TemporaryFile() as output:
         process = start_server("router", *arguments, env={**os.environ, **environ}, out=output)
-        with _ended(Router(port, process, output)) as r:
+        with _ended(Router(port, process, output, _process_count(flags))) as r:
             if ready:
-                wait_until(r.ready, description="the router to be ready")
+                wait_until(lambda: r.ready() and r.is_complete(), description="the router to be ready")
             yield r
+
+
+def _process_count(flags: Sequence[object]) -> int:
+    """Return the number of processes besides gunicorn's master: with several that relay, one controls them."""
+    relaying = int(str(flags[flags.index("--workers") + 1])) if "--workers" in flags else WORKERS
+    return relaying + 1 if relaying > 1 else 1
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class serving:
 
     def __enter__(self) -> Router:
         running = self._context.__enter__()
-        wait_until(lambda: self.ready(running), description="the router to be ready")
+        wait_until(lambda: self.ready(running) and running.is_complete(), description="the router to be ready")
         return running
 
     def __exit__(self, *_: object) -> None:
