@@ -175,7 +175,7 @@ class Fleet:
             answers.append((time.monotonic(), answer.headers["x-mock-name"], time.monotonic() - began))
 
         wait_until(self.both_hosts_are_up, RECOVERY_TIMEOUT_SECONDS, "both hosts are there")
-        with Workers(pause=0.05).at_work([send, send]):
+        with Workers(pause=0.1).at_work([send, send]):
             yield answers
 
 

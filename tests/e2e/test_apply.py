@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.rollouts import BOTH, long_stream, pids
 from tests.e2e.sites import SharedSite, Site
-from tests.e2e.traffic import Traffic
+from tests.e2e.traffic import HEAVY_PAUSE_SECONDS, Traffic
 from tests.waiting import free_port_pair, wait_until
 
 PROGRAMS = ("registry", "router", "one:server", "one:babysitter", "two:server", "two:babysitter")
@@ -220,7 +220,10 @@ def test_an_apply_killed_at_any_moment_is_finished_by_the_next_one(pair: Site):
     before, kills = "m', '--tokens', '3", 0
     for name in ("one", "two"):
         edit(pair, name, "'m'", f"'{before}'")
-    with Traffic(pair.router) as kept, Traffic(pair.router, kept=False) as fresh:
+    with (
+        Traffic(pair.router, pause_seconds=HEAVY_PAUSE_SECONDS) as kept,
+        Traffic(pair.router, kept=False, pause_seconds=HEAVY_PAUSE_SECONDS) as fresh,
+    ):
         for turn in range(20):
             after, moment = f"m', '--tokens', '{4 + turn}", random.uniform(0.5, 8)
             for name in ("one", "two"):

@@ -20,7 +20,7 @@ from tests.e2e.sites import BIN, clean_environ
 from tests.e2e.systemd import systemd_section
 from tests.waiting import free_port_pair, wait_until
 
-COUNTING = "import time, itertools\nfor n in itertools.count(): print('line', n, flush=True); time.sleep(0.002)"
+COUNTING = "import time, itertools\nfor n in itertools.count(): print('line', n, flush=True); time.sleep(0.005)"
 
 
 def counting(site, name="count"):

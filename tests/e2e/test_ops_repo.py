@@ -13,7 +13,7 @@ import pytest
 
 from tests.e2e.rollouts import BOTH
 from tests.e2e.sites import BIN, Site, clean_environ
-from tests.e2e.traffic import Traffic
+from tests.e2e.traffic import HEAVY_PAUSE_SECONDS, Traffic
 from tests.waiting import wait_until
 
 NOTHING = "Nothing to do: what runs is what the files say.\n"
@@ -140,7 +140,10 @@ def test_an_apply_killed_between_two_instances_is_finished_later(desk: Desk, sit
     desk.run("svc", "render")
     desk.commit("both serve extra as well")
     desk.deliver()
-    with Traffic(site.router, kept=True) as kept, Traffic(site.router, kept=False) as fresh:
+    with (
+        Traffic(site.router, kept=True, pause_seconds=HEAVY_PAUSE_SECONDS) as kept,
+        Traffic(site.router, kept=False, pause_seconds=HEAVY_PAUSE_SECONDS) as fresh,
+    ):
         wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
         process = site.start("svc", "apply")
         wait_until(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.e2e.rollouts import BOTH, long_stream, pids
 from tests.e2e.sites import SharedSite, Site
-from tests.e2e.traffic import Traffic, read_stream
+from tests.e2e.traffic import HEAVY_PAUSE_SECONDS, Traffic, read_stream
 from tests.waiting import wait_until
 
 
@@ -148,7 +148,7 @@ def test_a_killed_rollout_is_finished_by_the_next_one(pair: Site):
     process.communicate(timeout=30)
     assert json.loads((pair.root / "var" / "rollout.json").read_text())["ours"] == [begun]
     streamed.close()
-    with Traffic(pair.router) as traffic:
+    with Traffic(pair.router, pause_seconds=HEAVY_PAUSE_SECONDS) as traffic:
         wait_until(lambda: traffic.answered > 20, description="traffic")
         pair.svc("rollout", "restart", "all")
     assert traffic.failures == []
@@ -159,7 +159,7 @@ def test_a_killed_rollout_is_finished_by_the_next_one(pair: Site):
 @pytest.mark.long
 def test_router_and_registry_are_renewed_and_no_request_fails(pair: Site):
     before = {name: pair.pid(name) for name in ("registry", "router")}
-    with Traffic(pair.router) as traffic:
+    with Traffic(pair.router, pause_seconds=HEAVY_PAUSE_SECONDS) as traffic:
         wait_until(lambda: traffic.answered > 20, description="traffic")
         pair.svc("rollout", "restart", "router", "registry")
     assert traffic.failures == []
@@ -189,7 +189,10 @@ def test_parallel_restarts_never_take_all_instances_of_a_model(site: Site):
         site.mock(name, "m" if name < "d" else "n,m")
     site.mock("e", "n")
     site.svc("up")
-    with Traffic(site.router) as traffic, Traffic(site.router, model="n") as other:
+    with (
+        Traffic(site.router, pause_seconds=HEAVY_PAUSE_SECONDS) as traffic,
+        Traffic(site.router, model="n", pause_seconds=HEAVY_PAUSE_SECONDS) as other,
+    ):
         wait_until(lambda: traffic.answered > 20 and other.answered > 20, description="traffic")
         process = site.start("svc", "rollout", "restart", "all", "--parallel", "5")
         while process.poll() is None:
@@ -207,7 +210,10 @@ def test_parallel_restarts_never_take_all_instances_of_a_model(site: Site):
 @pytest.mark.timeout(900)
 def test_a_rollout_killed_at_any_moment_is_finished_by_the_next_one(pair: Site):
     kills = 0
-    with Traffic(pair.router) as kept, Traffic(pair.router, kept=False) as fresh:
+    with (
+        Traffic(pair.router, pause_seconds=HEAVY_PAUSE_SECONDS) as kept,
+        Traffic(pair.router, kept=False, pause_seconds=HEAVY_PAUSE_SECONDS) as fresh,
+    ):
         for _ in range(15):
             before, moment = pids(pair, "one", "two"), random.uniform(0.5, 6)
             kills += pair.killed("svc", "rollout", "restart", "all", after=moment)
@@ -225,9 +231,12 @@ def test_ten_rollouts_under_load_fail_no_request(pair: Site):
     """Short requests on kept and on new connections, and streams, from 24 clients."""
     began = time.monotonic()
     loads = [
-        Traffic(pair.router, kept=True),
-        Traffic(pair.router, kept=False),
-        *(Traffic(pair.router, kept=True, stream=True, max_tokens=300) for _ in range(4)),
+        Traffic(pair.router, kept=True, pause_seconds=HEAVY_PAUSE_SECONDS),
+        Traffic(pair.router, kept=False, pause_seconds=HEAVY_PAUSE_SECONDS),
+        *(
+            Traffic(pair.router, kept=True, stream=True, max_tokens=300, pause_seconds=HEAVY_PAUSE_SECONDS)
+            for _ in range(4)
+        ),
     ]
     for load in loads:
         load.__enter__()

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from tests.e2e.sites import SharedSite, Site
-from tests.e2e.traffic import Traffic, read_stream
+from tests.e2e.traffic import HEAVY_PAUSE_SECONDS, Traffic, read_stream
 from tests.waiting import wait_until
 
 COMMANDS = [["restart", "router"], ["signal", "HUP", "router"], ["update"]]
@@ -49,7 +49,10 @@ def test_no_request_fails_and_an_open_stream_completes(busy, command):
         settings = busy.root / "config" / "svc.toml"
         settings.write_text(settings.read_text().replace("[router]", "[router]\nmax_errors = 5"))
         busy.svc("render")
-    with Traffic(busy.router, kept=True) as kept, Traffic(busy.router, kept=False) as fresh:
+    with (
+        Traffic(busy.router, kept=True, pause_seconds=HEAVY_PAUSE_SECONDS) as kept,
+        Traffic(busy.router, kept=False, pause_seconds=HEAVY_PAUSE_SECONDS) as fresh,
+    ):
         wait_until(lambda: kept.answered > 20 and fresh.answered > 20, description="traffic")
         busy.run("supervisorctl", *command)
         wait_until(
