@@ -32,9 +32,7 @@ def browser() -> Iterator[Any]:
 def fake() -> Iterator[FakeRouter]:
     router = FakeRouter(12)
     yield router
-    router.cut.set()
-    router.shutdown()
-    router.server_close()
+    router.end()
 
 
 @pytest.fixture
@@ -56,11 +54,12 @@ def page(browser) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="module")
-def whole(browser) -> Iterator[Fleet]:
-    """Yield a site with two mocks and a real model."""
-    if importlib.util.find_spec("xllamacpp") is None and not os.environ.get("CI"):
+def whole(browser, request) -> Iterator[Fleet]:
+    """Yield a site with two mocks and a model, a real one unless the module says `REAL_MODEL = False`."""
+    real = getattr(request.module, "REAL_MODEL", True)
+    if real and importlib.util.find_spec("xllamacpp") is None and not os.environ.get("CI"):
         pytest.skip("the llama extra is not installed")
-    with fleet(real=True) as site:
+    with fleet(real) as site:
         yield site
 
 

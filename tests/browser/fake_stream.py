@@ -64,6 +64,11 @@ class FakeRouter(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
         Thread(target=self.serve_forever, daemon=True).start()
 
+    def end(self) -> None:
+        self.cut.set()
+        self.shutdown()
+        self.server_close()
+
     def handle_error(self, *_: Any) -> None:
         pass  # a page that has left
 

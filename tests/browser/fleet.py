@@ -1,4 +1,4 @@
-"""A whole site for the browser: registry, router, two mocks of one model and optionally a real one."""
+"""A whole site for the browser: registry, router, two mocks of one model, and a real model or a mock of it."""
 
 import tempfile
 from collections.abc import Iterator
@@ -31,13 +31,15 @@ class Fleet(Site):
 
 
 @contextmanager
-def fleet(real: bool = False) -> Iterator[Fleet]:
+def fleet(real: bool) -> Iterator[Fleet]:
+    """Yield a site; unless `real`, a mock takes the place of the real model, whose start takes seconds of CPU."""
     site = Fleet(Path(tempfile.mkdtemp(prefix="ui-", dir="/tmp")))
     try:
         _write(site, real)
         site.svc("up", timeout=180)
-        wanted = MOCKS | ({"gemma-server"} if real else set())
-        wait_until(lambda: site.routed() == wanted, timeout=60, description="all instances to be routed to")
+        wait_until(
+            lambda: site.routed() == {*MOCKS, "gemma-server"}, timeout=60, description="all instances to be routed to"
+        )
         yield site
     finally:
         site.end()
@@ -56,3 +58,5 @@ def _write(site: Fleet, real: bool) -> None:
         command = ["--host", "127.0.0.1", "--port", str(port), "--alias", REAL, "--threads", "1"]
         command += ["--ctx-size", "2048", "--parallel", "1", "--temp", "0"]
         site.toml("gemma", port, f'command = "svc llama"\nargs = {command!r}', heartbeat_interval=1)
+    else:
+        site.mock("gemma", REAL, heartbeat_interval=1)

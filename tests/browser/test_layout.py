@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from tests.browser.alone import DEADLINE, expect, open_page
+from tests.browser.fake_stream import FakeRouter
 
 LONG = "Qwen/Qwen3-Coder-480B-A35B-Instruct-FP8-with-a-long-name"
 SIZES = [(390, 844), (820, 1180), (1440, 900), (1920, 1080)]
@@ -33,10 +34,11 @@ EDGES = """
 """
 
 
-@pytest.fixture(params=SIZES, ids=lambda size: str(size[0]))
-def shown(browser, fake, request) -> Iterator[Any]:
-    """Yield a page with a long name of a model, and with problems."""
+@pytest.fixture(scope="module", params=SIZES, ids=lambda size: str(size[0]))
+def shown(browser, request) -> Iterator[Any]:
+    """Yield a page of this size with a long name of a model, and with problems; only the last test changes it."""
     width, height = request.param
+    fake = FakeRouter(12)
     fake.models[LONG] = fake.names[:3]
     fake.states |= {"node1-server": "ejected", "node2-server": "stopped", "node3-server": "drained"}
     fake.fates = {LONG: {"fate": "refused"}}
@@ -51,6 +53,7 @@ def shown(browser, fake, request) -> Iterator[Any]:
     expect(page.locator("tr[data-instance]")).to_have_count(12)
     yield page
     context.close()
+    fake.end()
 
 
 def test_the_layout_holds_at_each_width(shown):
@@ -82,16 +85,8 @@ def test_long_names_of_site_and_instance_leave_everything_in_line(shown):
     assert abs(time["y"] - name["y"]) < 8, "the time is at the first line of the name"
 
 
-def test_the_button_to_drain_is_inside_its_row(shown):
-    shown.evaluate("sessionStorage.setItem('operator-token', 'x')")
-    shown.reload()
-    row = shown.locator("tr[data-instance='node3-server']")
-    box, button = row.bounding_box(), row.get_by_role("button", name="Undrain").bounding_box()
-    assert box["x"] < button["x"]
-    assert button["x"] + button["width"] <= box["x"] + box["width"]
-
-
 def test_rows_of_cards_are_even_without_an_operator_token(shown):
+    assert shown.evaluate("sessionStorage.length") == 0
     if shown.viewport_size["width"] > 900:
         lines = shown.evaluate(
             "[...document.querySelectorAll('tr[data-instance]')].map((row) => row.getBoundingClientRect().width)"
@@ -100,6 +95,15 @@ def test_rows_of_cards_are_even_without_an_operator_token(shown):
         return
     edges = shown.locator("tr[data-instance]").first.evaluate(EDGES)
     assert len({tuple(edge) for edge in edges}) == 1, "all lines of numbers begin and end at the same place"
+
+
+def test_the_button_to_drain_is_inside_its_row(shown):
+    shown.evaluate("sessionStorage.setItem('operator-token', 'x')")
+    shown.reload()
+    row = shown.locator("tr[data-instance='node3-server']")
+    box, button = row.bounding_box(), row.get_by_role("button", name="Undrain").bounding_box()
+    assert box["x"] < button["x"]
+    assert button["x"] + button["width"] <= box["x"] + box["width"]
 
 
 def test_the_columns_of_an_empty_site_begin_at_the_same_height(page, fake):

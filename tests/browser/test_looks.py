@@ -16,6 +16,7 @@ from tests.e2e.sites import ROOT
 from tests.e2e.traffic import Traffic, read_stream
 from tests.waiting import wait_until
 
+REAL_MODEL = "SVC_SCREENSHOTS" in os.environ  # for the fixture `whole`; only the pictures show an answer
 IMAGES = ROOT / "docs" / "images"
 LARGEST = 250_000  # bytes of a picture
 LOOKS = [(scheme, kind) for scheme in ("light", "dark") for kind in ("phone", "desk")]
