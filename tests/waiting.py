@@ -19,6 +19,8 @@ PORTS_PER_WORKER = 12000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")
 PORTS = range(20000 + WORKER_NUMBER * PORTS_PER_WORKER, 20000 + (WORKER_NUMBER + 1) * PORTS_PER_WORKER - 1)
 USED_PORTS: set[int] = set()
 
+MAX_INTERVAL_SECONDS = 0.5  # between two calls of a condition that takes long, such as a command of svc
+
 
 def wait_until(
     condition: Callable[[], T],
@@ -28,18 +30,21 @@ def wait_until(
 ) -> T:
     """Return the first true value of `condition`; fail the test after `timeout` seconds.
 
-    `description` is what is waited for. A function is called only if the test fails.
+    `description` is what is waited for. A function is called only if the test fails. A condition that takes long is
+    called less often than each `interval` seconds: what is waited for needs the cores, too.
     """
     deadline = time.monotonic() + timeout
     pause = threading.Event()
     while True:
+        began = time.monotonic()
         value = condition()
         if value:
             return value
-        if time.monotonic() > deadline:
+        now = time.monotonic()
+        if now > deadline:
             text = description() if callable(description) else description
             raise AssertionError(f"not within {timeout} s: {text or condition}")
-        pause.wait(interval)
+        pause.wait(max(interval, min(3 * (now - began), MAX_INTERVAL_SECONDS)))
 
 
 def free_port() -> int:

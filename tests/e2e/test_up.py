@@ -14,6 +14,8 @@ import pytest
 from tests.e2e.sites import BIN, SharedSite, Site, clean_environ, http
 from tests.waiting import free_port_pair, wait_until
 
+COMMAND_INTERVAL_SECONDS = 0.4  # between two runs of a command whose output is waited for
+
 
 def start_one(site: Site) -> None:
     site.mock("one")
@@ -109,13 +111,17 @@ def test_changed_metadata_takes_effect_without_a_restart_of_the_instance(running
     before = running.pid("one:server")
     assert "cache_type" not in running.service("one-server")["metadata"]
     toml = running.root / "config" / "one.toml"
-    toml.write_text(toml.read_text() + '[metadata]\ncache_type = "static"\n')
+    text = toml.read_text()
+    toml.write_text(text + '[metadata]\ncache_type = "static"\n')
     os.utime(toml, (0, 0))  # as `rsync -a` and git may leave it
     running.svc("up")
     wait_until(
         lambda: running.service("one-server").get("metadata", {}).get("cache_type") == "static",
         description="the new metadata",
     )
+    assert running.pid("one:server") == before
+    toml.write_text(text)
+    running.svc("up")
     assert running.pid("one:server") == before
 
 
@@ -165,7 +171,9 @@ def test_status_names_the_program_that_is_down(site):
         assert f"{program}: STOPPED" in site.svc("status", status=1)[0].splitlines()
         site.run("supervisorctl", "start", program)
     wait_until(
-        lambda: json.loads(site.svc("status", "--json", status=None)[0])["ok"], description="all to be well again"
+        lambda: json.loads(site.svc("status", "--json", status=None)[0])["ok"],
+        description="all to be well again",
+        interval=COMMAND_INTERVAL_SECONDS,
     )
 
 
@@ -185,14 +193,14 @@ def test_ctrl_c_stops_nothing_that_ran_before_this_up(running, number):
     supervisord = running.pid()
     running.mock("slow", "m", "--loading", "60")
     process = running.start("svc", "up")
-    wait_until(
-        lambda: "slow:server" in running.run("supervisorctl", "status", status=None)[0], description="the update"
-    )
+    wait_until(lambda: "slow:server" in running.supervisord.processes(), description="the update")
     os.killpg(process.pid, number)
     process.communicate(timeout=30)
     assert process.returncode == 130
     assert running.pid() == supervisord
     assert running.chat().ok
+    (running.root / "config" / "slow.toml").unlink()
+    running.svc("up")
 
 
 @pytest.mark.long
@@ -334,7 +342,12 @@ def test_a_variable_of_the_shell_changes_no_byte_of_committed_files(site):
     assert http.get(f"http://127.0.0.1:{other}/health").ok
     site.run("supervisorctl", "restart", "router")
     assert site.files() == before
-    wait_until(lambda: f"127.0.0.1:{other}" in status_if_healthy(site), 30, "the router to answer again")
+    wait_until(
+        lambda: f"127.0.0.1:{other}" in status_if_healthy(site),
+        30,
+        "the router to answer again",
+        COMMAND_INTERVAL_SECONDS,
+    )
     site.svc("down")
     assert site.processes() == {}
     assert site.files() == before

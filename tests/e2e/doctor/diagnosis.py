@@ -22,6 +22,7 @@ from tests.waiting import wait_until
 Finding = dict[str, Any]
 EVERY_PROGRAM = ("*",)
 COMMAND_SECONDS = 90
+INTERVAL_SECONDS = 0.8  # between two runs of a command whose output is waited for, each of which takes 0.2 s of CPU
 NO_LIMITS: Mapping[str, float] = {}
 WITH_LIMITS = """
 import importlib, json, sys
@@ -79,7 +80,9 @@ def find(
         found = everything(doctor(site, *arguments, status=None, limits=limits, user=user)).get(key)
         return found if found and fnmatchcase(found["fix"], fix) else None
 
-    return wait_until(finding, timeout, lambda: f"{key}, not {doctor(site, *arguments, status=None)}", interval=0.3)
+    return wait_until(
+        finding, timeout, lambda: f"{key}, not {doctor(site, *arguments, status=None)}", interval=INTERVAL_SECONDS
+    )
 
 
 def run_command(site: Site, command: str, status: int | None = 0, shell: str = "bash") -> str:
@@ -125,7 +128,7 @@ def wait_until_healthy(site: Site, *arguments: str) -> None:
     def healed() -> bool:
         return not doctor(site, *arguments, status=None)
 
-    wait_until(healed, 45, lambda: f"health, not {doctor(site, *arguments, status=None)}", interval=0.3)
+    wait_until(healed, 45, lambda: f"health, not {doctor(site, *arguments, status=None)}", interval=INTERVAL_SECONDS)
     assert site.chat().status_code == 200
 
 
@@ -176,7 +179,9 @@ class Cures:
                 or (finding["severity"] == "problem" and not any(fnmatchcase(name, left) for left in leaves))
             ]
 
-        wait_until(lambda: not remaining(), 45, lambda: f"{key} to be gone, not {remaining()}", interval=0.3)
+        wait_until(
+            lambda: not remaining(), 45, lambda: f"{key} to be gone, not {remaining()}", interval=INTERVAL_SECONDS
+        )
 
     def look(
         self, site: Site, finding: Finding, text: str = "", status: int | None = 0, changing: Collection[str] = ()
@@ -195,7 +200,7 @@ class Cures:
             return text in outputs[-1]
 
         with _undisturbed(site, changing):
-            wait_until(shows, 30, f"{finding['fix']} to show {text}", interval=0.3)
+            wait_until(shows, 30, f"{finding['fix']} to show {text}", interval=INTERVAL_SECONDS)
         return outputs[-1]
 
     def watch(self, site: Site, finding: Finding, passes: Callable[[], object], changing: Collection[str] = ()) -> None:

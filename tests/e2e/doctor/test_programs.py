@@ -7,7 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, wait_for_start, wait_until_healthy
+from tests.e2e.doctor.diagnosis import (
+    INTERVAL_SECONDS,
+    Cures,
+    doctor,
+    everything,
+    find,
+    wait_for_start,
+    wait_until_healthy,
+)
 from tests.e2e.sites import Site
 from tests.waiting import wait_until
 
@@ -70,6 +78,7 @@ def test_503_because_the_instance_cannot_start(ailing: Site, cures: Cures, backe
         lambda: (findings := doctor(ailing)) and findings[0]["key"] == "program.one:server" and findings[0],
         timeout=30,
         description="the cause first",
+        interval=INTERVAL_SECONDS,
     )
     assert text in cause["what"]
     assert "[backend]" in cause["first"]

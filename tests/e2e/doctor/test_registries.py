@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from svc.base import procfs
-from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, wait_until_healthy
+from tests.e2e.doctor.diagnosis import INTERVAL_SECONDS, Cures, doctor, everything, find, wait_until_healthy
 from tests.e2e.doctor.servers import json_server, register
 from tests.e2e.sites import Site
 from tests.waiting import free_port, other_address, wait_until
@@ -52,7 +52,7 @@ def test_a_registry_on_another_machine_that_is_away(site: Site, cures: Cures) ->
     site.svc("up")
     finding = find(site, "registry.silent")
     assert "connection refused" in finding["why"]
-    wait_until(lambda: "babysitter.other" in everything(doctor(site)), 30, "the babysitter to notice")
+    wait_until(lambda: "babysitter.other" in everything(doctor(site)), 30, "the babysitter to notice", INTERVAL_SECONDS)
     assert [f["key"] for f in doctor(site) if f["severity"] == "problem"] == ["registry.silent"]
     cures.look(site, finding, "onnect", status=7)
 

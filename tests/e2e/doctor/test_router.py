@@ -7,10 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from svc.base import procfs
-from tests.e2e.doctor.diagnosis import Cures, doctor, everything, find, run_command, wait_until_healthy
+from tests.e2e.doctor.diagnosis import (
+    INTERVAL_SECONDS,
+    Cures,
+    doctor,
+    everything,
+    find,
+    run_command,
+    wait_until_healthy,
+)
 from tests.e2e.doctor.servers import json_server
 from tests.e2e.sites import Site, http
-from tests.e2e.traffic import Traffic
+from tests.e2e.traffic import HEAVY_PAUSE_SECONDS, Traffic
 from tests.waiting import free_port, wait_until
 
 AT_ONCE = {"start_phase.START_SECONDS": 0}
@@ -165,7 +173,7 @@ def test_a_queue_that_is_full(site: Site, cures: Cures) -> None:
     toml = site.root / "config" / "one.toml"
     toml.write_text(f"{toml.read_text()}[metadata]\nmax_concurrency = 1\n")
     site.svc("up")
-    with Traffic(site.router, clients=3):
+    with Traffic(site.router, clients=3, pause_seconds=HEAVY_PAUSE_SECONDS):
         finding = find(site, "router.queue")
         cures.look(site, finding, "one:server")
     wait_until_healthy(site)
@@ -201,7 +209,9 @@ def test_a_file_of_usage_that_cannot_be_written(site: Site, cures: Cures) -> Non
     site.svc("up")
     chat = {"model": "m", "messages": [{"role": "user", "content": "Hello"}]}
     http.post(f"{site.router}/v1/chat/completions", json=chat, timeout=30).raise_for_status()
-    finding = wait_until(lambda: everything(doctor(site, status=None)).get("usage.unwritten"), 15, "the finding")
+    finding = wait_until(
+        lambda: everything(doctor(site, status=None)).get("usage.unwritten"), 15, "the finding", INTERVAL_SECONDS
+    )
     cures.look(site, finding, str(usage), status=None)
     usage.rmdir()
     cures.wait_until_gone(site, finding["key"])
