@@ -1,5 +1,5 @@
 #!/bin/sh
-# test.sh [--all] [pytest's arguments]: linters, types and tests, side by side; --all: then, one by one, tests that take minutes, and the router with 3 processes.
+# test.sh [--all] [pytest's arguments]: linters, types and tests, side by side; --all: then, one by one, tests that take minutes, many random examples, and the router with 3 processes.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
 venv=$(bin/venv.sh test,dev,redis,llama,bench)
@@ -22,6 +22,7 @@ fi
 tests -m 'not long' -n 4 --dist loadfile --no-loadscope-reorder ${unit:+--ignore tests/unit} "$@" || failed=yes
 if [ "$all" ]; then
     tests -m long "$@" || failed=yes
+    tests -m 'not long' --hypothesis-profile thorough -n 2 tests/unit || failed=yes
     ROUTER_WORKERS=3 tests -m 'not long' -n 4 --dist loadfile tests/integration/router || failed=yes
 fi
 if [ "$unit" ]; then wait "$unit" || failed=yes; cat "$output/unit"; fi

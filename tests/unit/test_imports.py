@@ -2,7 +2,7 @@
 
 import ast
 import re
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -60,20 +60,24 @@ ACTING = {
 }
 
 
+@cache
 def is_pure(module: str) -> bool:
     """Whether the module's docstring says so, in a sentence that begins with "Pure"."""
     docstring = ast.get_docstring(ast.parse((ROOT / module).read_text(encoding="utf-8"))) or ""
     return re.search(r"(^|[.;] )Pure[.:,;]", " ".join(docstring.split())) is not None
 
 
-def imported_names(module: str) -> Iterator[str]:
+@cache
+def imported_names(module: str) -> list[str]:
     """Every dotted name that a module imports, wherever the import stands."""
+    names = []
     for node in ast.walk(ast.parse((ROOT / module).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{module}: imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return names
 
 
 def folder_of(module: str) -> str:
