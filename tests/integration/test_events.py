@@ -11,6 +11,8 @@ from svc.base.errors import CommandError
 from svc.config.settings_file import load_settings
 from svc.site.access import operator_user
 from svc.site.audit import record, recorded_rollout
+from tests.e2e.sites import clean_environ
+from tests.fork_server import run_svc
 from tests.integration.commands import register, run, running, url_of
 from tests.integration.fakes import mock
 from tests.integration.registry.process import Registry
@@ -147,23 +149,28 @@ def test_names_are_aligned(registry: Registry):
     assert len({line.index(text) for line, text in zip(lines, ("running", "running", "3 f"), strict=True)}) == 1
 
 
-@pytest.mark.parametrize("arguments", [("events",), ("services",), ("services", "show", "x"), ("services", "watch")])
-def test_a_server_that_is_no_registry_is_reported(registry: Registry, arguments: tuple[str, ...]):
+@pytest.fixture(scope="module")
+def other_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
+    """Yield the URLs of an instance and of a router."""
     with mock("one", ["m"]) as backend:
-        url = f"http://127.0.0.1:{backend.port}"
-        _, err = run(registry, *arguments, "--registry-url", url, status=1)
-        assert f"{url} is no registry" in err
-        assert err.endswith("; give the registry's address with --registry-url\n")
-        path = static(registry.place / "static.json", [service("one", backend.port, "m")])
+        path = static(tmp_path_factory.mktemp("router") / "static.json", [service("one", backend.port, "m")])
         with router("--static-services", path) as own:
-            _, err = run(registry, *arguments, "--registry-url", own.url, status=1)
-            assert f"{own.url} is no registry" in err
+            yield [f"http://127.0.0.1:{backend.port}", own.url]
+
+
+@pytest.mark.parametrize("arguments", [("events",), ("services",), ("services", "show", "x"), ("services", "watch")])
+def test_a_server_that_is_no_registry_is_reported(other_servers: list[str], tmp_path: Path, arguments: tuple[str, ...]):
+    instance, router_url = other_servers
+    for url, end in ((instance, "; give the registry's address with --registry-url\n"), (router_url, "\n")):
+        _, err = run_svc(*arguments, "--registry-url", url, cwd=tmp_path, env=clean_environ(), status=1)
+        assert f"{url} is no registry" in err
+        assert err.endswith(end)
 
 
 @pytest.mark.parametrize("url", ["nonsense", "localhost:18000", "http://", "http://h:port", "ftp://h"])
 @pytest.mark.parametrize("arguments", [("events",), ("services",), ("drain", "x")])
-def test_a_text_that_is_no_url_is_refused(registry: Registry, arguments: tuple[str, ...], url: str):
-    _, err = run(registry, *arguments, "--registry-url", url, status=1)
+def test_a_text_that_is_no_url_is_refused(tmp_path: Path, arguments: tuple[str, ...], url: str):
+    _, err = run_svc(*arguments, "--registry-url", url, cwd=tmp_path, env=clean_environ(), status=1)
     assert err == f"svc: --registry-url: {url!r} is no URL; write it like http://host:18000\n"
 
 
