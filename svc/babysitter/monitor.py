@@ -42,7 +42,8 @@ class Monitor:
 
     `effects` maps each action to the function that carries it out; only the one for DEREGISTER may block. `observe` is
     called with each event of the lifecycle, before its actions. `models` returns the models that an instance on demand
-    probably has, as long as it has not run. With `on_demand`, an instance whose process was stopped is asleep.
+    probably has, as long as it has not run. With `on_demand`, an instance whose process was stopped is asleep. `clock`
+    is monotonic, and `now` returns Unix seconds.
     """
 
     def __init__(
@@ -51,17 +52,18 @@ class Monitor:
         watch: InstanceWatch,
         engine_status: EngineStatus,
         effects: Mapping[Action, Callable[[], object]],
-        clock: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
         observe: Callable[[LifecycleState, LifecycleEvent, LifecycleState], None] = lambda before, event, after: None,
         models: Models | None = None,
         on_demand: bool = False,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.config = config
         self.watch = watch
         self.engine_status = engine_status
         self.effects = effects
         self.clock = clock
-        self.started = clock()
+        self.started = now()
         self.observe = observe
         self.on_demand = on_demand
         self.snapshot = InstanceSnapshot(models=tuple(models or ()))

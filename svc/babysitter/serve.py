@@ -101,7 +101,7 @@ class Babysitter:
         effects: dict[Action, Callable[[], object]] = {}
         sleeps = config.on_demand and self.supervised
         models, watch = sleeper.models if sleeps else [], self._watch()
-        self.monitor = Monitor(config, watch, engine_status, effects, time.time, sleeper.observe, models, sleeps)
+        self.monitor = Monitor(config, watch, engine_status, effects, time.monotonic, sleeper.observe, models, sleeps)
         secret = load_or_create_secret(directory / f"{config.name}.secret")
         self.registration_host = RegistrationHost(config.host, config.registry_urls)
         registry = RegistryClient(config.registry_urls, config.token_file, secret=secret)

@@ -49,14 +49,14 @@ class LastModelsFile:
         return life
 
     def write(self, life: LastLife) -> None:
-        """Replace the file if its content differs; log the first of equal failures."""
+        """Replace the file if its content differs. After a failure, which is logged once, the next call tries again."""
         if life == self._last:
             return
-        self._last = life  # set even if the write fails: only a change leads to another try
         problem = ""
         try:
             private_files.make_directory(self.path.parent)
             private_files.write(self.path, msgspec.json.encode(life), durable=False)
+            self._last = life
         except (OSError, TypeError, ValueError) as error:
             problem = str(error)
         if problem and problem != self._problem:

@@ -26,6 +26,7 @@ class FakeInstance:
         engine_status = EngineStatus(["http://here"], self.check, clock=lambda: self.now)
         effects = {action: lambda action=action: self.actions.append(action.name) for action in Action}
         config = config or instance_config()
+        options = {"now": lambda: self.now} | options
         self.monitor = Monitor(config, self, engine_status, effects, clock=lambda: self.now, **options)
 
     def poll(self) -> ProcessSnapshot | None:

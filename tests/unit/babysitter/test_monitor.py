@@ -228,3 +228,14 @@ def test_events_are_observed_with_the_states_before_and_after():
         (LifecycleState.UNSEEN, LifecycleEvent.SPAWNED, LifecycleState.STARTING),
         (LifecycleState.STARTING, LifecycleEvent.READY, LifecycleState.RUNNING),
     ]
+
+
+def test_models_are_read_again_although_the_system_time_was_set_back():
+    system_time = 7200.0
+    instance = FakeInstance(now=lambda: system_time)
+    instance.models = models("a")
+    instance.advance()
+    checks, system_time = instance.checks, 3600.0
+    instance.advance(60)
+    assert instance.checks == checks + 1
+    assert instance.monitor.started == 7200.0

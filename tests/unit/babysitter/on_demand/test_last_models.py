@@ -75,3 +75,13 @@ def test_a_file_that_cannot_be_written_is_logged_once(path, caplog):
         file.write(LastLife(load_seconds=number))
     (record,) = caplog.records
     assert "cannot write it" in record.message
+
+
+def test_what_could_not_be_written_is_written_once_there_is_room(tmp_path):
+    path = tmp_path / "var" / "a.models.json"
+    path.parent.write_text("no directory")
+    file = LastModelsFile(path)
+    file.write(LIFE)
+    path.parent.unlink()
+    file.write(LIFE)
+    assert LastModelsFile(path).read() == LIFE
