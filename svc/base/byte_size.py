@@ -29,6 +29,14 @@ def size_text(size: int) -> str:
     return f"{size} bytes"
 
 
+def distinct_size_texts(size: int, other: int) -> tuple[str, str]:
+    """Return two sizes as people read them, with more digits in GB if they differ but would look equal."""
+    texts = size_text(size), size_text(other)
+    if size == other or texts[0] != texts[1]:
+        return texts
+    return f"{size / UNITS['GB']:.9g} GB", f"{other / UNITS['GB']:.9g} GB"
+
+
 def gigabytes(size: int) -> str:
     """Return a number of bytes in GB as a narrow column shows it, without the unit: "38", or "9.5" if it is small."""
     number = size / UNITS["GB"]

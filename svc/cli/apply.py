@@ -40,4 +40,4 @@ def command(options: RolloutOptions, tomls: tuple[str, ...]) -> None:
     killed, run it again. If there is nothing to do, the command prints that and exits with 0.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # SIGTERM acts like Ctrl-C
-    apply(HERE, settings(environ=False), os.environ, tomls, options, console())
+    apply(HERE, settings(environ=False, check_rules=True), os.environ, tomls, options, console())

@@ -9,6 +9,7 @@ from svc.base.errors import ConfigError
 from svc.cli.options import HERE, settings, tomls_argument
 from svc.config.awake_rule_warnings import awake_rule_warnings
 from svc.config.instance.gpu_shares import gpu_share_warnings
+from svc.config.instance.growth_warnings import growth_warnings
 from svc.config.instance.load import load
 from svc.config.instance.local_paths import missing_paths
 from svc.config.instance.model import InstanceConfig
@@ -29,8 +30,9 @@ def command(tomls: tuple[str, ...]) -> None:
 
     Reports every error of every file, and names and ports that collide. Because the files may be for
     another machine, there is only a warning if this machine lacks the path of a model, or if its GPUs
-    cannot hold the [resources] of an instance, or of all instances together. Without TOML, rules of
-    config/svc.toml that no instance can fulfil are warnings, too. Unless the instances use
+    cannot hold the [resources] of an instance, or of all instances together. Several instances of a
+    model that its load cannot wake are a warning, and without TOML also rules of config/svc.toml that
+    no instance can fulfil. Unless the instances use
     this site's registry alone, a line shows the registries that they use.
     """
     site_settings, problems = _settings()
@@ -44,6 +46,7 @@ def command(tomls: tuple[str, ...]) -> None:
     warnings = [
         *_settings_warnings(site_settings.router),
         *(line for config in configs for line in _warnings(config)),
+        *growth_warnings(configs),
         *gpu_share_warnings(configs, _gpu_memory(configs)),
         *(() if tomls else _rule_warnings(configs)),
     ]
@@ -90,7 +93,7 @@ def _settings() -> tuple[Settings, Sequence[str]]:
     With these defaults, the site runs neither registry nor router, because their ports are unknown.
     """
     try:
-        return settings(), ()
+        return settings(check_rules=True), ()
     except ConfigError as error:
         return load_settings(flags={"launch": {"components": "babysitter"}}), error.problems
 

@@ -73,12 +73,13 @@ def flags_of(cls: type, **more: list[str]) -> Callable[[Any], Any]:
     return add
 
 
-def settings(environ: bool = True, **flags: dict[str, Any]) -> s.Settings:
+def settings(environ: bool = True, check_rules: bool = False, **flags: dict[str, Any]) -> s.Settings:
     """Return the site's settings. `flags` override the environment, which overrides config/svc.toml.
 
-    If `environ` is False, the environment is not read.
+    If `environ` is False, the environment is not read. Errors in [[model]] and [[schedule]] raise ConfigError only with
+    `check_rules`, so that they stop neither a server nor a command that observes the site.
     """
-    return load_settings(HERE.svc_toml, os.environ if environ else None, flags)
+    return load_settings(HERE.svc_toml, os.environ if environ else None, flags, check_rules)
 
 
 def keys_file_of_site(given: Path | None) -> tuple[Path, bool]:

@@ -70,7 +70,7 @@ def command(access: Access, tomls: tuple[str, ...], as_json: bool) -> None:
     def connect() -> tuple[RegistryClient, Sequence[str]]:
         return access.client(read=True), split_urls(router_url(access.settings()))
 
-    report = plan(HERE, settings(environ=False), os.environ, tomls, connect)
+    report = plan(HERE, settings(environ=False, check_rules=True), os.environ, tomls, connect)
     if as_json:
         echo_json(dataclasses.asdict(report), indent=2)
     else:

@@ -53,7 +53,7 @@ def command(
     --systemd, --logrotate and --nginx write files for these programs instead, from the sections [systemd],
     [logs] and [nginx] of config/svc.toml.
     """
-    site_settings = settings(environ=False)
+    site_settings = settings(environ=False, check_rules=True)
     sources = HERE.tomls(tomls, site_settings.launch.babysitter_configs)
     if from_registry or registry_url or token_file:
         if output != "nginx" or not from_registry or tomls:

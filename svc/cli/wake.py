@@ -32,5 +32,5 @@ def command(
     for target in targets:
         echo(wakes.wake(router, target))
     if wait:
-        result = "still waking; `svc sleep NAME` ends that"
-        wait_until(wakes.is_awake, "awake", router, targets, timeout, f"interrupted: {', '.join(names)}: {result}")
+        interrupted = f"interrupted: {', '.join(names)}: still waking; `svc sleep` with the instance's name ends that"
+        wait_until(wakes.is_awake, "awake", router, targets, timeout, interrupted)

@@ -32,14 +32,19 @@ Tables = Mapping[str, Mapping[str, Any]]  # section -> name of the setting -> va
 
 
 def load_settings(
-    toml: Path | None = None, environ: Mapping[str, str] | None = None, flags: Tables | None = None
+    toml: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Tables | None = None,
+    check_rules: bool = True,
 ) -> Settings:
     """Return the settings from flags, environment and file; raise ConfigError with every problem.
 
-    Without `environ`, environment variables are ignored. A flag whose value is None or () was not given.
+    Without `environ`, environment variables are ignored. A flag whose value is None or () was not given. With
+    `check_rules`, errors in [[model]] and [[schedule]] are problems too. Servers and commands that only observe or
+    operate the site do not check the rules: no setting depends on them, and the router keeps its last valid rules.
     """
     problems: list[str] = []
-    document = _read(toml, problems)
+    document = _read(toml, problems, check_rules)
     tables = {section: table for section, table in document.items() if section in SECTIONS and isinstance(table, dict)}
     values: dict[str, dict[str, Any]] = {section: {} for section in SECTIONS}
     if toml is not None and any(section in document for section in awake_rules.SECTIONS):
@@ -60,14 +65,14 @@ def load_settings(
 def load_awake_rules(toml: Path) -> AwakeRules:
     """Return the sections [[model]] and [[schedule]] of a site's svc.toml; raise ConfigError with every problem."""
     problems: list[str] = []
-    document = _read(toml, problems)
+    document = _read(toml, problems, check_rules=True)
     if problems:
         raise ConfigError(*problems)
     return awake_rules.read_rules(document)[0]
 
 
-def _read(toml: Path | None, problems: list[str]) -> Mapping[str, Any]:
-    """Return the file's tables; append the problems of rules, of unknown sections and of unknown keys to `problems`."""
+def _read(toml: Path | None, problems: list[str], check_rules: bool) -> Mapping[str, Any]:
+    """Return the file's tables; append the problems of unknown sections, of unknown keys and of rules to `problems`."""
     if toml is None or not toml.exists():
         return {}
     try:
@@ -81,7 +86,8 @@ def _read(toml: Path | None, problems: list[str]) -> Mapping[str, Any]:
     problems += [
         f"{toml}: {problem}" for section, table in tables.items() for problem in _section_problems(section, table)
     ]
-    problems += [f"{toml}: {problem}" for problem in awake_rules.read_rules(tables)[1]]
+    if check_rules:
+        problems += [f"{toml}: {problem}" for problem in awake_rules.read_rules(tables)[1]]
     return tables
 
 

@@ -165,7 +165,7 @@ def _unusable_keys(
 ) -> dict[str, str]:
     """Return a dict from each failed component that cannot use a file of keys to the problem with that file."""
     try:
-        settings = load_settings(site.svc_toml, os.environ)
+        settings = load_settings(site.svc_toml, os.environ, check_rules=False)
     except ConfigError:
         return {}
     failed = [c for c in components if any(processes[n].state in FAILED_STATES for n in c.programs if n in processes)]
@@ -177,7 +177,7 @@ def _unusable_keys(
 def _unapplied_keys(site: Site, supervisord: SupervisordClient | None) -> str:
     """Return the configured file of API keys if the running router does not use it yet, else ""."""
     try:
-        keys_file = load_settings(site.svc_toml, os.environ).router.keys_file
+        keys_file = load_settings(site.svc_toml, os.environ, check_rules=False).router.keys_file
         return unapplied_keys_file(supervisord, keys_file) if supervisord else ""
     except SvcError:  # invalid settings, or a supervisord without svc's extension
         return ""
@@ -191,7 +191,7 @@ def _invalid_keys(site: Site, router: Component | None, processes: Mapping[str, 
     if router is None or any(name not in processes or processes[name].state != "RUNNING" for name in router.programs):
         return ""
     try:
-        keys_file = load_settings(site.svc_toml, os.environ).router.keys_file
+        keys_file = load_settings(site.svc_toml, os.environ, check_rules=False).router.keys_file
     except ConfigError:  # reported by other checks
         return ""
     path = site.root / keys_file

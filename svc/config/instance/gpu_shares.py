@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from svc.base.byte_size import size_text
+from svc.base.byte_size import distinct_size_texts, size_text
 from svc.config.instance.model import InstanceConfig
 
 VISIBLE_DEVICES = "CUDA_VISIBLE_DEVICES"
@@ -51,7 +51,8 @@ def _too_large(config: InstanceConfig, totals: Mapping[int, int]) -> str:
     if missing := [index for index in needs.gpus if index not in totals]:
         return f"gpus: this machine has no GPU {missing[0]}; it has {', '.join(map(str, sorted(totals)))}"
     if small := [index for index in needs.gpus if 0 < totals[index] < needs.memory]:
-        return f"gpu_memory: it needs {size_text(needs.memory)}, and GPU {small[0]} has {size_text(totals[small[0]])}"
+        needed, total = distinct_size_texts(needs.memory, totals[small[0]])
+        return f"gpu_memory: it needs {needed}, and GPU {small[0]} has {total}"
     large_enough = sum(not total or total >= needs.memory for total in totals.values())
     if needs.count > large_enough:
         memory = f" with {size_text(needs.memory)}" if needs.memory else ""

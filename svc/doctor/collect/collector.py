@@ -124,7 +124,7 @@ def _settings(site: Site, environ: Mapping[str, str]) -> Settings:
     """
     for source, variables in ((site.svc_toml, environ), (site.svc_toml, None)):
         with suppress(SvcError):
-            return load_settings(source, variables)
+            return load_settings(source, variables, check_rules=False)
     return load_settings()
 
 

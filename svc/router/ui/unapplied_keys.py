@@ -25,7 +25,7 @@ class UnappliedKeys:
         if version != self._version:
             self._version = version
             try:
-                configured = load_settings(self._path).router.keys_file
+                configured = load_settings(self._path, check_rules=False).router.keys_file
             except ConfigError:
                 return self._exist
             self._exist = is_unapplied(configured, self._keys_file)

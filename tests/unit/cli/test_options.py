@@ -38,3 +38,18 @@ def test_a_handover_that_would_come_too_late_is_refused(arguments: list[str], pr
     result = CliRunner().invoke(svc, arguments)
     assert result.exit_code == 2
     assert problem in result.output
+
+
+@pytest.mark.parametrize(
+    ("command", "is_refused"),
+    [("check", True), ("render", True), ("plan", True), ("apply", True), ("router", False), ("status", False)],
+)
+def test_a_wrong_rule_stops_neither_servers_nor_commands_that_observe(
+    command: str, is_refused: bool, tmp_path, monkeypatch
+):
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "svc.toml").write_text("[[model]]\nname = 'qwen'\nawake_max = 'two'\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("svc.router.serve.serve", lambda settings, fd: print("the router serves"))
+    result = CliRunner().invoke(svc, [command])
+    assert ("awake_max: must be a whole number" in result.output) == is_refused, result.output

@@ -263,3 +263,17 @@ def test_an_allowed_host_has_no_scheme_and_no_port(host):
         load_settings(flags={"registry": {"allowed_hosts": host}})
     allowed = load_settings(flags={"registry": {"allowed_hosts": "gpu7.site,10.0.0.7,[fd00::7],fd00::8,*"}}).registry
     assert len(allowed.allowed_hosts) == 5
+
+
+def test_a_wrong_rule_stops_only_what_checks_the_rules(toml):
+    toml.write_text("[router]\nport = 9001\n[[model]]\nname = 'qwen'\nawake_max = 'two'\n")
+    assert wrong(toml)[0].startswith(f"{toml}: [[model]] 1: awake_max: must be a whole number")
+    assert load_settings(toml, check_rules=False).router.port == 9001
+
+
+def test_other_errors_are_found_without_a_check_of_the_rules(toml):
+    toml.write_text("[router]\nprot = 9001\n[[model]]\nname = 'qwen'\nawake_max = 'two'\n")
+    assert len(wrong(toml)) == 2
+    assert [problem.partition(" unknown key")[0] for problem in wrong(toml, check_rules=False)] == [
+        f"{toml}: [router] prot:"
+    ]

@@ -53,6 +53,11 @@ def test_an_instance_may_be_too_large_for_this_machine(config, reason):
     assert not warnings(config)  # this machine has no GPUs that are known
 
 
+def test_sizes_that_look_equal_are_shown_with_more_digits():
+    [warning] = gpu_share_warnings([on_demand("a", (0,), 80)], {0: 80 * GB - 991232})
+    assert "it needs 80 GB, and GPU 0 has 79.9990088 GB" in warning
+
+
 def test_instances_that_never_make_room_must_fit_together():
     kept = [instance("a", (0,), 50), on_demand("b", (0, 1), 40, keep=True)]
     assert warnings(*kept, gpu0=80, gpu1=80) == [
