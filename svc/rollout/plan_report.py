@@ -98,7 +98,8 @@ def _component_row(change: GroupChange, program_states: Mapping[str, str]) -> Co
     ]
     edits = [] if change.kind is not ChangeKind.CHANGED else list(masked_edits(change.edits))
     kind = TYPES.get(change.component_kind, change.component_kind)
-    return ComponentRow(change.name, kind, change.kind.value, _component_effect(change, programs), edits, programs)
+    effect = _component_effect(change, programs, program_states)
+    return ComponentRow(change.name, kind, change.kind.value, effect, edits, programs)
 
 
 def _program_effects(change: GroupChange, program_states: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -141,7 +142,7 @@ def _program_edits(change: GroupChange, name: str) -> list[Edit]:
     return list(masked_edits(edits)) if change_of_program.kind is ChangeKind.ADDED else []
 
 
-def _component_effect(change: GroupChange, programs: Sequence[ProgramRow]) -> str:
+def _component_effect(change: GroupChange, programs: Sequence[ProgramRow], program_states: Mapping[str, str]) -> str:
     """Return a text on what happens to a component's programs, and on what clients notice."""
     text = ", ".join(f"{program.name} {program.effect}" for program in programs)
     if change.component_kind == "router":
@@ -149,7 +150,7 @@ def _component_effect(change: GroupChange, programs: Sequence[ProgramRow]) -> st
     if change.component_kind == "registry":
         return f"{text}; {_registry_effect(change)}"
     if change.component_kind == "babysitter":
-        return f"{text}{_instance_effect(change)}"
+        return f"{text}{_instance_effect(change, program_states)}"
     return text
 
 
@@ -174,8 +175,9 @@ def _registry_effect(change: GroupChange) -> str:
     return "routers go on with the instances that they know, babysitters with their heartbeats"
 
 
-def _instance_effect(change: GroupChange) -> str:
+def _instance_effect(change: GroupChange, program_states: Mapping[str, str]) -> str:
     server = server_program(change.name)
+    kept = f"{server} {'stays stopped' if program_states.get(server) in STATES_ENDED else 'runs on'}"
     if change.update is Update.REPLACE_ASLEEP:
         return "; the new configuration counts when it wakes"
     if change.update is Update.REPLACE:
@@ -183,9 +185,9 @@ def _instance_effect(change: GroupChange) -> str:
     if change.update is Update.REMOVE:
         return ", drained first; it leaves the registry"
     if change.update is Update.REPLACE_BABYSITTER:
-        return f"; {server} runs on"
+        return f"; {kept}"
     if change.update is Update.RESTART_BABYSITTER:
-        return f" to read its TOML again; {server} runs on"
+        return f" to read its TOML again; {kept}"
     return ""
 
 

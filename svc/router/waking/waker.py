@@ -37,10 +37,12 @@ Spawn = Callable[[Callable[[], None]], object]
 RuleAt = Callable[[str, datetime], ModelRule]
 
 
-def _last_end(target: Target) -> str:
-    """Return how the previous process of a starting instance ended; empty if there was none, or it is not starting."""
-    if target.status != "starting" or not target.restart_reason:
+def _why_not_ready(target: Target) -> str:
+    """Return that an instance is starting, and how its previous process ended; empty if it is not starting."""
+    if target.status != "starting":
         return ""
+    if not target.restart_reason:
+        return f"{target.name} is still loading"
     return f"{target.name} is starting; its process has ended before: {target.restart_reason}"
 
 
@@ -207,7 +209,7 @@ class Waker:
             if not isinstance(answer, Refusal):
                 wake.accepted_at = self._clock()
                 if target.status != "running":
-                    reasons.append(answer.reason or _last_end(target))
+                    reasons.append(answer.reason or _why_not_ready(target))
             elif name in chosen:
                 reasons.append(f"{name}: {answer.reason}")
                 wake.avoided[name] = self._clock() + AVOID_SECONDS

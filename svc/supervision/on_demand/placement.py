@@ -5,7 +5,7 @@ import itertools
 from collections.abc import Iterable
 from typing import Any
 
-from svc.base.byte_size import size_text
+from svc.base.byte_size import distinct_size_texts, size_text
 from svc.supervision.on_demand.host import Host, Instance
 from svc.supervision.on_demand.memory import Room, held
 from svc.supervision.on_demand.victims import Answer, Timing, gives_way, preference
@@ -132,8 +132,12 @@ class Placer:
         gpu = max(short, key=room.free)
         total = room.total(gpu)
         number = len(program.gpus) or program.count
+        on_gpus = f"on {number} GPU{'s' if number > 1 else ''}; {self.host.name} GPU {gpu}"
+        if total is not None and program.memory > total:
+            needed, size = distinct_size_texts(program.memory, total)
+            return f"needs {needed} {on_gpus} has {size} in all"
         wanted = "a whole GPU" if total is None or not program.memory else size_text(program.memory)
-        parts = [f"needs {wanted} on {number} GPU{'s' if number > 1 else ''}; {self.host.name} GPU {gpu}"]
+        parts = [f"needs {wanted} {on_gpus}"]
         if total is not None:
             parts.append(f"has {size_text(max(room.free(gpu), 0))} of {size_text(total)} free")
         else:
@@ -141,7 +145,9 @@ class Placer:
         held_by = [f"{h.short_name} ({self._answer(h).reason})" for h in room.holders.get(gpu, {}).values()]
         foreign = room.gpus[gpu].foreign if gpu in room.gpus else 0
         if foreign >= MIN_NAMED_BYTES:
-            held_by.append(f"other processes ({size_text(foreign)})")
+            sleepers = [i.short_name for i in self.host.instances.values() if i.phase == "asleep" and gpu in i.gpus]
+            names = ", ".join(["other processes", *(f"{name} asleep" for name in sorted(sleepers))])
+            held_by.append(f"{names} ({size_text(foreign)})")
         if held_by:
             parts.append("held by " + ", ".join(held_by[:MAX_NAMED_HOLDERS]))
         return ", ".join([" ".join(parts[:2]), *parts[2:]])

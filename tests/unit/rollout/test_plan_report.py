@@ -65,6 +65,12 @@ def test_a_changed_babysitter_restarts_alone():
     assert "0 instances to restart" in last
 
 
+def test_a_changed_babysitter_of_an_instance_that_does_not_run_starts_nothing():
+    states = {"a:server": "STOPPED", "a:babysitter": "RUNNING"}
+    [line, *_] = text(reported([instance("a")], [instance("a")], ["a"], states=states))
+    assert line == "~ a: changed: a:babysitter restarts to read its TOML again; a:server stays stopped"
+
+
 def test_a_program_that_was_stopped_by_hand_starts():
     report = reported(
         [instance("a", "x")], [instance("a", "y")], states={"a:server": "STOPPED", "a:babysitter": "RUNNING"}

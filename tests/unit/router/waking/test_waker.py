@@ -151,6 +151,16 @@ def test_the_error_says_how_an_instance_that_does_not_get_ready_has_ended_before
     assert site.end(thread) == f"model 'm' is asleep, and no instance of it was awake within 100 s: {why}"
 
 
+def test_the_error_says_that_an_instance_still_loads():
+    site = Site()
+    metadata = {"on_demand": True, "wake_timeout": 100}
+    site.router.replace_targets([target("a", "m", status="starting", metadata=metadata)])
+    thread = site.begin_request()
+    site.round()
+    expected = "model 'm' is asleep, and no instance of it was awake within 100 s: a is still loading"
+    assert site.end(thread) == expected
+
+
 def test_an_instance_whose_babysitter_refuses_is_left_out_for_a_while():
     site = Site()
     site.babysitters.answers = {"a": Refusal(409, "not now")}

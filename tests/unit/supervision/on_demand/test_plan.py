@@ -123,7 +123,7 @@ def test_what_becomes_free_is_kept_for_the_one_that_has_waited_longest():
 def test_an_instance_without_any_place_holds_up_nobody():
     never = asleep("a", memory=50, waiting=1, oldest=99.0)
     assert actions(never, asleep("b", waiting=1)) == {"a": "wait", "b": "start"}
-    assert reason("a", never) == "needs 50 GB on 1 GPU; host-a GPU 0 has 40 GB of 40 GB free"
+    assert reason("a", never) == "needs 50 GB on 1 GPU; host-a GPU 0 has 40 GB in all"
     absent = asleep("a", gpus=(3,), waiting=1)
     assert reason("a", absent, sizes=(40, 40)) == "GPU 3 is not there: host-a has GPU 0, 1"
 
