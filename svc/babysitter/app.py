@@ -16,7 +16,7 @@ from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS
 from svc.base.errors import SvcError, Unauthorized, Unavailable
-from svc.base.json_app import JsonApp, Request, Response, json_response
+from svc.base.json_app import JsonApp, Response, WsgiRequest, json_response
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter.browsers import BrowserRules, SettingNames
 from svc.perimeter.hosts import Hosts
@@ -46,14 +46,14 @@ def create_app(
     app = JsonApp(lambda request: browsers.check(request.method, request.headers))
 
     @app.get("/health")
-    def health(request: Request) -> Response:
+    def health(request: WsgiRequest) -> Response:
         """200 while the instance runs and its engine is ready; otherwise 503, also while the instance is asleep."""
         healthy = monitor.is_healthy()
         return json_response(describe_health(monitor, healthy, clock()), 200 if healthy else 503)
 
     @app.get("/models")
     @app.get("/v1/models")
-    def models(request: Request) -> Response:
+    def models(request: WsgiRequest) -> Response:
         """The instance's models; 503 while its engine is not ready."""
         engine_models = monitor.models()
         if not engine_models:
@@ -63,7 +63,7 @@ def create_app(
         return json_response({"object": "list", "data": engine_models})
 
     @app.post("/models/refresh")
-    def refresh(request: Request) -> Response:
+    def refresh(request: WsgiRequest) -> Response:
         """Read the engine's model list now, register it at once if it has changed, and answer as /models does.
 
         Any client may send this request, so concurrent requests share one read, and reads begin at least a second
@@ -73,14 +73,14 @@ def create_app(
         return models(request)
 
     @app.get("/info")
-    def info(request: Request) -> Response:
+    def info(request: WsgiRequest) -> Response:
         """Everything that the babysitter knows about its instance, the registrations and the checks."""
         checks = describe_checks(hang_probe, limits, continuation)
         sleep = {"on_demand": on_demand.describe() if on_demand and monitor.config.on_demand else None}
         return json_response(describe_instance(monitor, registrar, clock()) | checks | sleep)
 
     @app.get("/metrics")
-    def metrics_text(request: Request) -> Response:
+    def metrics_text(request: WsgiRequest) -> Response:
         """The babysitter's metrics, for Prometheus."""
         from svc.babysitter.metrics import BabysitterMetrics  # imported when first needed, because it takes 10 ms
 
@@ -89,7 +89,7 @@ def create_app(
         return Response(text, content_type=content_type)
 
     @app.get("/openapi.json")
-    def openapi_document(request: Request) -> Response:
+    def openapi_document(request: WsgiRequest) -> Response:
         """This document (OpenAPI 3.1)."""
         from svc.babysitter import openapi  # imported when first needed, because it takes 6 ms
 

@@ -20,7 +20,7 @@ JSON_TYPE = "application/json"
 UNPREFIXED_HEADERS = ("content-type", "content-length")  # WSGI's environ has all other headers under HTTP_NAME
 
 
-class Headers:
+class WsgiHeaders:
     """The headers of a request, as a WSGI server has parsed them."""
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
@@ -33,13 +33,13 @@ class Headers:
         return value
 
 
-class Request:
+class WsgiRequest:
     """One request. `path` is decoded, and has no query."""
 
     def __init__(self, environ: Mapping[str, Any]) -> None:
         self.method: str = environ["REQUEST_METHOD"]
         self.path: str = environ.get("PATH_INFO", "")
-        self.headers = Headers(environ)
+        self.headers = WsgiHeaders(environ)
         self._environ = environ
 
     def body(self) -> bytes:
@@ -58,13 +58,13 @@ class Response(NamedTuple):
     headers: Mapping[str, str] = {}
 
 
-View = Callable[[Request], Response]
+View = Callable[[WsgiRequest], Response]
 
 
 class JsonApp:
     """The application. `check` is called with each request first, and raises SvcError for one that must be refused."""
 
-    def __init__(self, check: Callable[[Request], None]) -> None:
+    def __init__(self, check: Callable[[WsgiRequest], None]) -> None:
         self._check = check
         self._views: dict[str, dict[str, View]] = {}  # path -> method -> view
         self._version = version.running()
@@ -86,7 +86,7 @@ class JsonApp:
         ]
 
     def __call__(self, environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        request = Request(environ)
+        request = WsgiRequest(environ)
         response = self._respond(request)
         headers = {"Content-Type": response.content_type, "Content-Length": str(len(response.body)), **response.headers}
         if request.path == "/health":
@@ -101,7 +101,7 @@ class JsonApp:
 
         return add
 
-    def _respond(self, request: Request) -> Response:
+    def _respond(self, request: WsgiRequest) -> Response:
         try:
             self._check(request)
             return self._dispatch(request)
@@ -111,7 +111,7 @@ class JsonApp:
             log.exception("unexpected failure")
             return _error_response(internal_error())
 
-    def _dispatch(self, request: Request) -> Response:
+    def _dispatch(self, request: WsgiRequest) -> Response:
         if not (views := self._views.get(request.path)):
             raise NotFound(
                 "The requested URL was not found on the server. If you entered the URL manually please check your "

@@ -10,7 +10,7 @@ from svc.cli.operator_options import operator_options, token_file_option
 from svc.cli.options import Seconds, console
 from svc.client.router_operator import RouterOperator
 from svc.site import wakes
-from svc.site.wakes import Target
+from svc.site.wakes import WakeTarget
 from svc.terminal.output import echo
 from svc.terminal.progress import waiting
 
@@ -39,7 +39,7 @@ def wait_until(
     is_done: Callable[[Mapping[str, Any]], bool],
     state: str,
     router: RouterOperator,
-    targets: Iterable[Target],
+    targets: Iterable[WakeTarget],
     timeout: float,
     interrupted: str,
 ) -> None:

@@ -46,7 +46,7 @@ class ServiceList:
         return services
 
 
-class _Body(msgspec.Struct):
+class _ServiceList(msgspec.Struct):
     services: list[msgspec.Raw]
 
 
@@ -109,7 +109,7 @@ class RegistryClient:
 
         answer, url = self._send("GET", "/services", query=query, wait=wait)
         try:
-            entries = msgspec.json.decode(answer.content if answer.ok else b"", type=_Body).services
+            entries = msgspec.json.decode(answer.content if answer.ok else b"", type=_ServiceList).services
         except (msgspec.DecodeError, UnicodeDecodeError):
             result_of(answer)  # if the answer is an error, this raises it
             raise SvcError(f"{answer.url}: not a registry: it lists no services") from None

@@ -8,7 +8,7 @@ import requests
 from svc.base.errors import Unavailable
 from svc.base.http import fetch
 from svc.client import router_metrics
-from svc.client.router_metrics import InstanceLoad, RouterRequests, RouterScrape
+from svc.client.router_metrics import InstanceTraffic, RouterRequests, RouterScrape
 
 HEALTH_PATH = "/health"
 READY_PATH = "/readyz"
@@ -57,7 +57,7 @@ class RouterClient:
             for name, mark in marks.items()
         ]
 
-    def instance_loads(self) -> dict[str, InstanceLoad] | None:
+    def instance_loads(self) -> dict[str, InstanceTraffic] | None:
         """Return the load of each instance; None if the router does not answer."""
         try:
             return router_metrics.instance_loads(self._get(METRICS_PATH).text)

@@ -16,7 +16,7 @@ MARK_METRICS = tuple(f"svc_router_instance_{mark}" for mark in ("up", "ejected",
 Samples = Mapping[str, Sequence[tuple[Mapping[str, str], float]]]
 
 
-class InstanceLoad(NamedTuple):
+class InstanceTraffic(NamedTuple):
     """Whether an instance gets new requests, and how many requests are in flight there."""
 
     is_up: bool
@@ -30,7 +30,7 @@ class RouterRequests(NamedTuple):
     requests stay, to a number of requests. An older router reports no handovers.
     """
 
-    loads: Mapping[str, InstanceLoad]
+    loads: Mapping[str, InstanceTraffic]
     handovers: Mapping[str, Mapping[str, int]]
 
 
@@ -78,7 +78,7 @@ def instance_marks(text: str) -> dict[str, InstanceMarks]:
     return _marks(_samples(text, *MARK_METRICS))
 
 
-def instance_loads(text: str) -> dict[str, InstanceLoad]:
+def instance_loads(text: str) -> dict[str, InstanceTraffic]:
     """Return the load of each instance."""
     return _loads(_samples(text, "svc_router_instance_up", "svc_router_requests_in_flight"))
 
@@ -179,10 +179,10 @@ def _instances(samples: Samples) -> dict[str, Counts]:
     }
 
 
-def _loads(samples: Samples) -> dict[str, InstanceLoad]:
+def _loads(samples: Samples) -> dict[str, InstanceTraffic]:
     up = _by_label(samples, "svc_router_instance_up")
     in_flight = _counts(samples, "svc_router_requests_in_flight")
-    return {name: InstanceLoad(bool(up.get(name)), count) for name, count in in_flight.items()}
+    return {name: InstanceTraffic(bool(up.get(name)), count) for name, count in in_flight.items()}
 
 
 def _marks(samples: Samples) -> dict[str, InstanceMarks]:

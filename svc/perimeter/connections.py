@@ -48,7 +48,7 @@ class StagedConnection(Protocol):
 C = TypeVar("C", bound=StagedConnection)
 
 
-class Candidate(NamedTuple, Generic[C]):
+class ClosableConnection(NamedTuple, Generic[C]):
     """A connection that may be closed. Candidates compare in the order of closing: the smallest is closed first."""
 
     is_young: bool
@@ -87,8 +87,8 @@ def clients_within(descriptor_limit: int, max_clients: int, descriptors_per_clie
 
 def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]:
     """Return up to `count` connections to close; long polls only if there are not enough other connections."""
-    waiting: dict[str, list[Candidate[C]]] = {}
-    polling: dict[str, list[Candidate[C]]] = {}
+    waiting: dict[str, list[ClosableConnection[C]]] = {}
+    polling: dict[str, list[ClosableConnection[C]]] = {}
     networks: dict[str, str] = {}
     for number, connection in enumerate(connections):
         stage, since = connection.stage, connection.since
@@ -98,13 +98,13 @@ def select_to_close(connections: Iterable[C], count: int, now: float) -> list[C]
         if address not in networks:
             networks[address] = network(address)
         groups = polling if stage is ConnectionStage.POLLING else waiting
-        candidate = Candidate(now - since < YOUNG_SECONDS, stage, since, number, connection)
+        candidate = ClosableConnection(now - since < YOUNG_SECONDS, stage, since, number, connection)
         groups.setdefault(networks[address], []).append(candidate)
     selected = _from_largest(waiting, count)
     return selected + _from_largest(polling, count - len(selected))
 
 
-def _from_largest(groups: dict[str, list[Candidate[C]]], count: int) -> list[C]:
+def _from_largest(groups: dict[str, list[ClosableConnection[C]]], count: int) -> list[C]:
     """Return up to `count` connections, selected one by one.
 
     Each selected connection is the next one of the group that has the most candidates left at that moment.

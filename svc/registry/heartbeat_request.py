@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from svc.registry import heartbeats
 
 
-class Request(NamedTuple):
+class RawRequest(NamedTuple):
     """A connection with the bytes that were read from it: the arguments of the worker's `handle`."""
 
     connection: socket.socket
@@ -15,7 +15,7 @@ class Request(NamedTuple):
     data: bytes
 
 
-def read_on(request: Request) -> Request | None:
+def read_on(request: RawRequest) -> RawRequest | None:
     """Return the request with the bytes that have arrived since. If its client has gone, close it and return None."""
     try:
         data = request.connection.recv(heartbeats.MAX_HEARTBEAT_BYTES, socket.MSG_DONTWAIT)

@@ -25,7 +25,7 @@ from gevent.pool import Pool
 from gevent.server import StreamServer
 
 from svc.registry import heartbeats
-from svc.registry.heartbeat_request import Request, read_on, send
+from svc.registry.heartbeat_request import RawRequest, read_on, send
 from svc.registry.heartbeats import Heartbeat
 from svc.registry.kept_connections import KeptConnections
 
@@ -88,9 +88,9 @@ class HeartbeatServer(StreamServer):
             if self.started:
                 self.start_accepting()
 
-    def _accept(self) -> list[Request]:
+    def _accept(self) -> list[RawRequest]:
         """Accept the waiting connections, and return those that begin with a heartbeat; pass on the others."""
-        accepted: list[Request] = []
+        accepted: list[RawRequest] = []
         while len(accepted) < MAX_ROUND_HEARTBEATS and not self.pool.full():
             try:
                 descriptor, address = self.socket._accept()
@@ -101,14 +101,14 @@ class HeartbeatServer(StreamServer):
                 gevent.sleep(ACCEPT_RETRY_SECONDS)
                 break
             connection = _socket_type(self.socket.family, self.socket.type, self.socket.proto, descriptor)
-            request = read_on(Request(connection, address, b""))
+            request = read_on(RawRequest(connection, address, b""))
             if request and heartbeats.begins_heartbeat(request.data):
                 accepted.append(request)
             elif request:
                 self._pass_on(request)
         return accepted
 
-    def _answer(self, requests: list[Request]) -> None:
+    def _answer(self, requests: list[RawRequest]) -> None:
         """Answer the heartbeats of a round, then read once more from the connections that are still open.
 
         The second read comes ROUND_SECONDS later: by then, most clients have sent the rest of an incomplete request, or
@@ -122,7 +122,7 @@ class HeartbeatServer(StreamServer):
                 gevent.sleep(ROUND_SECONDS)
             requests = self._completed(still_open)
 
-    def _answer_kept(self, requests: list[Request]) -> list[Request]:
+    def _answer_kept(self, requests: list[RawRequest]) -> list[RawRequest]:
         """Answer the reports that have arrived on kept connections, and return the connections that are still kept.
 
         A connection with an incomplete report or any other request gets the usual deadlines, like a new one.
@@ -132,7 +132,7 @@ class HeartbeatServer(StreamServer):
             self._pass_on(request)
         return reporting
 
-    def _answer_requests(self, requests: list[Request]) -> tuple[list[Request], list[Request]]:
+    def _answer_requests(self, requests: list[RawRequest]) -> tuple[list[RawRequest], list[RawRequest]]:
         """Answer the usual heartbeats and reports of loads.
 
         Return two lists. The first has the incomplete requests and the connections that stay open after a heartbeat;
@@ -150,9 +150,9 @@ class HeartbeatServer(StreamServer):
         except Exception:  # noqa: BLE001 - `handle` reports the error
             answers = iter([None] * len(usual))
         now = self._clock()
-        still_open: list[Request] = []
-        reporting: list[Request] = []
-        others: list[Request] = []
+        still_open: list[RawRequest] = []
+        reporting: list[RawRequest] = []
+        others: list[RawRequest] = []
         for request, heartbeat in parsed:
             payload = next(answers) if heartbeat else None
             if heartbeat and payload:
@@ -169,7 +169,7 @@ class HeartbeatServer(StreamServer):
             self._pass_on(request)
         return still_open, reporting
 
-    def _completed(self, still_open: list[Request]) -> list[Request]:
+    def _completed(self, still_open: list[RawRequest]) -> list[RawRequest]:
         """Return the heartbeats that are complete by now; pass all other open connections on to `handle`."""
         completed = []
         for before in still_open:
@@ -180,10 +180,10 @@ class HeartbeatServer(StreamServer):
                 self._pass_on(request)
         return completed
 
-    def _pass_on(self, request: Request) -> None:
+    def _pass_on(self, request: RawRequest) -> None:
         self.pool.spawn(self._serve, request)
 
-    def _serve(self, request: Request) -> None:
+    def _serve(self, request: RawRequest) -> None:
         try:
             self._handle_request(*request)
         finally:

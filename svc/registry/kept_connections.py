@@ -17,7 +17,7 @@ import gevent
 from gevent import monkey
 from gevent.socket import wait_read
 
-from svc.registry.heartbeat_request import Request, read_on
+from svc.registry.heartbeat_request import RawRequest, read_on
 
 ROUND_SECONDS = 0.1
 MAX_ROUND_REPORTS = 256
@@ -37,14 +37,14 @@ class KeptConnections:
     def __init__(
         self,
         limit: int,
-        answer: Callable[[list[Request]], list[Request]],
+        answer: Callable[[list[RawRequest]], list[RawRequest]],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._limit = limit
         self._answer = answer
         self._clock = clock
         self._epoll = _epoll_type()
-        self._waiting: dict[int, tuple[Request, float]] = {}  # descriptor -> connection, time since which it is silent
+        self._waiting: dict[int, tuple[RawRequest, float]] = {}  # descriptor -> connection, silent since
         self._swept = clock()
         self._loop: Any = None
 
@@ -52,7 +52,7 @@ class KeptConnections:
     def has_room(self) -> bool:
         return len(self._waiting) < self._limit
 
-    def add(self, request: Request) -> None:
+    def add(self, request: RawRequest) -> None:
         """Keep the connection of a report that was just answered."""
         descriptor = request.connection.fileno()
         self._waiting[descriptor] = (request, self._clock())
@@ -89,7 +89,7 @@ class KeptConnections:
             self._swept = now
             self._close_idle(now)
 
-    def _wait_again(self, requests: Iterable[Request], now: float) -> None:
+    def _wait_again(self, requests: Iterable[RawRequest], now: float) -> None:
         for request in requests:
             descriptor = request.connection.fileno()
             self._waiting[descriptor] = (request, now)

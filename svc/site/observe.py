@@ -18,7 +18,7 @@ from svc.config.site import Site
 from svc.site import supervisord_end, supervisord_process, systemd_search
 from svc.site.components import Component, find_router, read_components
 from svc.site.program_groups import unapplied_keys_file
-from svc.site.readiness import FAILED_STATES, NotReady, Observation
+from svc.site.readiness import FAILED_STATES, NotReady, SiteObservation
 from svc.site.registry_access import connected_registries
 from svc.site.secret_files import key_file_problems
 from svc.site.site_snapshot import SiteSnapshot
@@ -35,7 +35,7 @@ def observe(
     components: Iterable[Component],
     router: Component | None,
     already_healthy: Collection[str] = (),
-) -> Observation:
+) -> SiteObservation:
     """Return what `readiness` needs to know about these components.
 
     Components whose names are in `already_healthy` count as healthy without a check.
@@ -58,7 +58,7 @@ def observe(
     }
     router_waits = router in components and router.name not in healthy and states.get(router.name) == "RUNNING"
     listed, reason = _router_source(router) if router and (unrouted or router_waits) else ({}, {})
-    return Observation(
+    return SiteObservation(
         states,
         healthy,
         models,

@@ -34,7 +34,7 @@ class NotReady:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Observation:
+class SiteObservation:
     """The state of supervisord, the components and the router at one moment.
 
     `not_ready` maps the names of components that are not ready for a known reason, such as an engine that still loads,
@@ -59,7 +59,9 @@ class Observation:
         return reasons[component.name].reason if component.name in reasons else ""
 
 
-def readiness(component: Component, observation: Observation, router: Component | None) -> tuple[ReadinessStage, str]:
+def readiness(
+    component: Component, observation: SiteObservation, router: Component | None
+) -> tuple[ReadinessStage, str]:
     """Return the stage of a component, and the program that delays it, or "".
 
     1. A component has failed if one of its programs waits for a restart (BACKOFF), or was given up by supervisord
@@ -93,7 +95,7 @@ def readiness(component: Component, observation: Observation, router: Component 
 
 
 def _on_demand_readiness(
-    component: Component, observation: Observation, router: Component | None
+    component: Component, observation: SiteObservation, router: Component | None
 ) -> tuple[ReadinessStage, str]:
     """Return the stage of an on-demand instance. It is ready when a request can wake it, even if no model is loaded.
 
@@ -116,7 +118,7 @@ def _on_demand_readiness(
     return ReadinessStage.READY, ""
 
 
-def ready_text(component: Component, observation: Observation) -> str:
+def ready_text(component: Component, observation: SiteObservation) -> str:
     """Return the text that `svc up` prints for a component that is ready."""
     state = observation.on_demand.get(component.name, "running")
     if component.on_demand and state != "running":

@@ -21,7 +21,7 @@ RUNNING, UNREGISTERED = "running", "not registered"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Target:
+class WakeTarget:
     """An instance to wake or to put to sleep, or a model of which any instance will do.
 
     `services` has the service names of the instance, or of all instances of the model.
@@ -32,7 +32,7 @@ class Target:
     is_model: bool = False
 
 
-def find_targets(names: Sequence[str], services: Iterable[Mapping[str, Any]], with_models: bool) -> list[Target]:
+def find_targets(names: Sequence[str], services: Iterable[Mapping[str, Any]], with_models: bool) -> list[WakeTarget]:
     """Return a target for each name, which may name an instance, its babysitter or, if `with_models`, a model.
 
     If an instance and a model have the same name, the instance is the target. Raise NotFound for an unknown name.
@@ -41,29 +41,29 @@ def find_targets(names: Sequence[str], services: Iterable[Mapping[str, Any]], wi
     return [_target(name, by_name, with_models) for name in dict.fromkeys(names)]
 
 
-def _target(name: str, services: Mapping[str, Mapping[str, Any]], with_models: bool) -> Target:
+def _target(name: str, services: Mapping[str, Mapping[str, Any]], with_models: bool) -> WakeTarget:
     for service_name in (name, instance_service(instance_name(name))):
         if service_name in services:
-            return Target(instance_name(service_name), (service_name,))
+            return WakeTarget(instance_name(service_name), (service_name,))
     models: dict[str, list[str]] = {}
     for service_name, service in services.items():
         for model in service.get("models", ()):
             models.setdefault(model, []).append(service_name)
     if with_models and name in models:
-        return Target(name, tuple(models[name]), is_model=True)
+        return WakeTarget(name, tuple(models[name]), is_model=True)
     known = [*map(instance_name, services), *(models if with_models else ())]
     kind = "instance and no model" if with_models else "instance"
     raise NotFound(f"the router knows no {kind} {name!r}; {did_you_mean(name, known, '`svc services` shows those')}")
 
 
-def wake(router: RouterOperator, target: Target) -> str:
+def wake(router: RouterOperator, target: WakeTarget) -> str:
     """Ask the router to wake the instance, or an instance of the model; return the line to print."""
     answer = router.wake_model(target.name) if target.is_model else router.wake_instance(target.services[0])
     on = f" on {instance_name(str(answer.get('name', '')))}" if target.is_model else ""
     return f"{target.name}: {'awake' if answer.get('status') == RUNNING else 'wakes'}{on}{_because(answer)}"
 
 
-def put_to_sleep(router: RouterOperator, target: Target) -> str:
+def put_to_sleep(router: RouterOperator, target: WakeTarget) -> str:
     """Ask the router to put an instance to sleep; return the line to print."""
     answer = router.sleep_instance(target.services[0])
     text = "asleep" if answer.get("status") == ASLEEP else "sleeps when its requests have ended"
@@ -86,7 +86,7 @@ def is_asleep(service: Mapping[str, Any]) -> bool:
 
 def wait(
     router: RouterOperator,
-    targets: Iterable[Target],
+    targets: Iterable[WakeTarget],
     is_done: Callable[[Mapping[str, Any]], bool],
     result: str,
     timeout: float,

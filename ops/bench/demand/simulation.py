@@ -12,13 +12,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from demand.trace import KEPT, Request
-from svc.router.waking.answers import Offer
+from svc.router.waking.answers import WakeOffer
 from svc.router.waking.choice import choose
 from svc.router.waking.waker import DEMAND_INTERVAL_SECONDS, OFFER_INTERVAL_SECONDS
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Demand, Facts, GpuReading
+from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.program import Program
-from svc.supervision.on_demand.record import Process
+from svc.supervision.on_demand.record import ProgramState
 
 GB = 10**9
 REPORT_SECONDS, SHORT_REPORT_SECONDS = 0.5, 0.15  # between two reports of a babysitter: usually, and during a change
@@ -86,8 +86,8 @@ class SimulatedHost:
         self.arbiter = Arbiter(name, settings.parallel_loads, settings.stay_factor)
         self.instances: dict[str, Instance] = {}
 
-    def processes(self) -> dict[str, Process]:
-        return {i.name: Process(i.program, i.state, i.pid) for i in self.instances.values()}
+    def processes(self) -> dict[str, ProgramState]:
+        return {i.name: ProgramState(i.program, i.state, i.pid) for i in self.instances.values()}
 
     def used(self, gpu: int) -> int:
         return sum(i.program.memory for i in self.instances.values() if i.pid and gpu in i.gpus)
@@ -200,9 +200,9 @@ class Simulation:
             self._chosen[model] = (chosen, self.now + OFFER_INTERVAL_SECONDS)
         return instances[chosen[0]] if chosen else next(iter(instances.values()))
 
-    def _offer(self, instance: Instance) -> Offer:
+    def _offer(self, instance: Instance) -> WakeOffer:
         offer = instance.host.arbiter.offer(instance.name, instance.host.processes(), self.now)
-        return Offer(offer.possible, offer.now, offer.seconds, offer.idle_seconds, status=instance.status)
+        return WakeOffer(offer.possible, offer.now, offer.seconds, offer.idle_seconds, status=instance.status)
 
     # Babysitters.
 
@@ -233,10 +233,10 @@ class Simulation:
         is_quiet = instance.status == "asleep" and instance.demand is None
         return IDLE_REPORT_SECONDS if is_quiet else REPORT_SECONDS
 
-    def _facts(self, instance: Instance) -> Facts:
+    def _facts(self, instance: Instance) -> InstanceFacts:
         reading = instance.host.reading() if instance.action == "measure" else None
         idle = self.now - instance.idle_since if not instance.in_flight else 0.0
-        return Facts(
+        return InstanceFacts(
             instance.status,
             instance.in_flight if instance.pid else 0,
             idle,

@@ -10,7 +10,7 @@ from svc.babysitter.monitor import Monitor
 from svc.babysitter.on_demand.demands import WakeRequest
 from svc.babysitter.on_demand.loop import OnDemand
 from svc.base.errors import BadRequest, Conflict, SvcError, Unauthorized
-from svc.base.json_app import JsonApp, Request, Response, json_response
+from svc.base.json_app import JsonApp, Response, WsgiRequest, json_response
 from svc.config.instance.model import InstanceConfig
 from svc.supervision.on_demand.facts import Offer
 
@@ -27,13 +27,13 @@ def install(
     """Add the endpoints. `begin_round` starts a round of `on_demand` at once; `key` returns the instance's API key."""
 
     @app.get("/wake")
-    def offer(request: Request) -> Response:
+    def offer(request: WsgiRequest) -> Response:
         """What it would cost to wake the instance: whether others have to give way, and how long it would take."""
         fields = _offer(monitor.config, on_demand)
         return json_response({"name": monitor.config.name, "status": _status(monitor), **fields})
 
     @app.post("/wake")
-    def wake(request: Request) -> Response:
+    def wake(request: WsgiRequest) -> Response:
         """Wake the instance for requests that wait, or keep it awake.
 
         A router repeats its demand every second; a demand that is not repeated ends after three seconds.
@@ -49,7 +49,7 @@ def install(
         return json_response({"status": _status(monitor), "reason": instance.reason, **state}, 202)
 
     @app.post("/sleep")
-    def sleep(request: Request) -> Response:
+    def sleep(request: WsgiRequest) -> Response:
         """Put the instance to sleep when its requests in flight have ended."""
         _check_key(monitor.config, key(), request)
         instance = _on_demand(monitor.config, on_demand)
@@ -82,7 +82,7 @@ def _on_demand(config: InstanceConfig, on_demand: OnDemand | None) -> OnDemand:
     return on_demand
 
 
-def _check_key(config: InstanceConfig, key: str, request: Request) -> None:
+def _check_key(config: InstanceConfig, key: str, request: WsgiRequest) -> None:
     """Raise Unauthorized unless the request has the instance's API key, if the instance has one."""
     if not config.backend.api_key_file:
         return

@@ -9,7 +9,7 @@ from svc.babysitter.on_demand.demands import Demands, WakeRequest
 from svc.babysitter.on_demand.host_memory import HostMemory
 from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.config.instance.model import InstanceConfig
-from svc.supervision.on_demand.facts import Demand, Facts
+from svc.supervision.on_demand.facts import Demand, InstanceFacts
 
 # How old the metrics may be from which the requests in flight are read. The limit is lower for a busy instance, because
 # another one may wait until it is idle.
@@ -58,7 +58,7 @@ class FactCollector:
         self.demands.clear()
         self.sleep_wish = BY_OPERATOR
 
-    def collect(self, snapshot: InstanceSnapshot) -> Facts:
+    def collect(self, snapshot: InstanceSnapshot) -> InstanceFacts:
         """Read the number of requests from the engine; return the facts about the instance in the snapshot's state."""
         if snapshot.process_stage != self._process_stage:
             self._process_stage = snapshot.process_stage
@@ -73,7 +73,7 @@ class FactCollector:
             in_flight = self.activity.read(0.0 if state is LifecycleState.RELEASING else max_age)
         self.idle_seconds = idle_seconds = self.activity.idle_seconds if state is LifecycleState.RUNNING else 0.0
         self._note_wishes(state, demand, in_flight, idle_seconds)
-        return Facts(
+        return InstanceFacts(
             state.status,  # type: ignore[arg-type]  # the states that the registry knows are all in the literal
             in_flight,
             idle_seconds,

@@ -26,7 +26,7 @@ def is_tool_installed() -> bool:
     return any(find_tool(tool.program) for tool in TOOLS)
 
 
-class Reading:
+class BackgroundReading:
     """A reading of the GPUs in a thread. `done` is set at its end, and `gpus` is the result."""
 
     def __init__(self, read: Callable[[], HostGpus | None]) -> None:
@@ -60,7 +60,7 @@ class HostMemory:
         self._problem = ""
         self._installed = False
         self._searched_at = float("-inf")
-        self._reading: Reading | None = None  # the reading whose result was not returned yet
+        self._reading: BackgroundReading | None = None  # the reading whose result was not returned yet
 
     def has_tool(self) -> bool:
         """Return whether a tool is installed and has not failed in the last RETRY_SECONDS.
@@ -78,7 +78,7 @@ class HostMemory:
         Return None if the reading fails. Also return None if it takes longer than WAIT_SECONDS; its result is then
         returned by a later call. Equal failures of the tool are logged once.
         """
-        self._reading = self._reading or Reading(self._read)
+        self._reading = self._reading or BackgroundReading(self._read)
         if not self._reading.done.wait(WAIT_SECONDS):
             return None
         gpus, self._reading = self._reading.gpus, None

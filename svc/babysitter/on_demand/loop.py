@@ -21,7 +21,7 @@ from svc.babysitter.on_demand.host_memory import HostMemory
 from svc.babysitter.on_demand.release import Release
 from svc.base.errors import SvcError
 from svc.protocol.instance_names import server_program
-from svc.supervision.on_demand.facts import Facts, Offer, Order
+from svc.supervision.on_demand.facts import InstanceFacts, Offer, Order
 
 log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 0.5  # while the instance runs: within this time it begins to make room for another
@@ -35,10 +35,10 @@ ORDER_TIMEOUT_SECONDS = 5.0  # an instance that gives way serves again after thi
 UNREPORTED_STATES = (LifecycleState.UNSEEN, LifecycleState.GONE)
 
 
-class Extension(Protocol):
+class ExtensionClient(Protocol):
     """The methods of supervisord's extension. They raise SvcError if it does not answer or refuses."""
 
-    def report(self, name: str, facts: Facts) -> Order: ...
+    def report(self, name: str, facts: InstanceFacts) -> Order: ...
 
     def put_to_sleep(self, name: str) -> bool: ...
 
@@ -69,7 +69,7 @@ class OnDemand:
     def __init__(
         self,
         monitor: Monitor,
-        extension: Extension,
+        extension: ExtensionClient,
         facts: FactCollector,
         memory: HostMemory,
         engine: EngineSleep | None,
@@ -182,7 +182,7 @@ class OnDemand:
         except (SvcError, ValueError) as error:
             return self._without_order(getattr(error, "message", str(error)), snapshot)
 
-    def _ordered(self, order: Order, facts: Facts) -> None:
+    def _ordered(self, order: Order, facts: InstanceFacts) -> None:
         begins_to_wait = order.action == "wait" != self.order.action
         if begins_to_wait or facts.status == "asleep" != self._reported_status:
             self._effects.ring()  # others may have to give way to it, or may have waited for its memory
@@ -193,7 +193,7 @@ class OnDemand:
             log.debug("%s: %s: %s", self.config.name, order.action, order.reason)
         self.order, self.problem, self._ordered_at = order, "", self._clock()
 
-    def _carry_out(self, order: Order, facts: Facts, snapshot: InstanceSnapshot) -> float:
+    def _carry_out(self, order: Order, facts: InstanceFacts, snapshot: InstanceSnapshot) -> float:
         """Carry out an order that was given for these facts; return the seconds until the next round."""
         if order.action == "release":
             return self._make_room(order, facts, snapshot)
@@ -211,7 +211,7 @@ class OnDemand:
         is_quiet = snapshot.state not in SERVING_STATES and not facts.demand
         return QUIET_INTERVAL_SECONDS if is_quiet or not self.config.on_demand else INTERVAL_SECONDS
 
-    def _make_room(self, order: Order, facts: Facts, snapshot: InstanceSnapshot) -> float:
+    def _make_room(self, order: Order, facts: InstanceFacts, snapshot: InstanceSnapshot) -> float:
         """Take the next step of an instance that gives way: drain it, or put it to sleep if nothing is in flight."""
         self._released_at = now = self._clock()
         if snapshot.state is LifecycleState.RUNNING:

@@ -9,7 +9,7 @@ BURST_EVENTS = 100.0
 MAX_BUCKETS = 1000
 
 
-class Bucket(NamedTuple):
+class BucketLevel(NamedTuple):
     """The tokens of a bucket at the time `at`.
 
     A request may take more tokens than there are: `tokens` is then negative.
@@ -19,9 +19,9 @@ class Bucket(NamedTuple):
     at: float
 
 
-def refilled(bucket: Bucket, now: float) -> Bucket:
+def refilled(bucket: BucketLevel, now: float) -> BucketLevel:
     """Return the bucket at the time `now`, with the tokens that have been added since `bucket.at`."""
-    return Bucket(min(BURST_EVENTS, bucket.tokens + max(0.0, now - bucket.at) * EVENTS_PER_SECOND), now)
+    return BucketLevel(min(BURST_EVENTS, bucket.tokens + max(0.0, now - bucket.at) * EVENTS_PER_SECOND), now)
 
 
 class EventRateLimiter:
@@ -29,7 +29,7 @@ class EventRateLimiter:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._buckets: dict[str, Bucket] = {}
+        self._buckets: dict[str, BucketLevel] = {}
         self._lock = threading.Lock()
 
     def acquire(self, reporter: str, count: int) -> float:
@@ -41,9 +41,9 @@ class EventRateLimiter:
         """
         with self._lock:
             now = self._clock()
-            bucket = refilled(self._buckets.pop(reporter, Bucket(BURST_EVENTS, now)), now)
+            bucket = refilled(self._buckets.pop(reporter, BucketLevel(BURST_EVENTS, now)), now)
             is_accepted = bucket.tokens >= 1
-            self._buckets[reporter] = Bucket(bucket.tokens - count, now) if is_accepted else bucket
+            self._buckets[reporter] = BucketLevel(bucket.tokens - count, now) if is_accepted else bucket
             if len(self._buckets) > MAX_BUCKETS:
                 self._drop_buckets(now)
         return 0.0 if is_accepted else (1 - bucket.tokens) / EVENTS_PER_SECOND

@@ -15,13 +15,13 @@ from svc.registry.leases.owner import Caller
 AGE_DIGITS = 3
 
 
-class Report(Protocol):
+class ExpiringReport(Protocol):
     """A report that is dropped unless the next one follows in time."""
 
     def is_current(self, age: float) -> bool: ...
 
 
-R = TypeVar("R", bound=Report)
+R = TypeVar("R", bound=ExpiringReport)
 
 
 class ReportTable(Generic[R]):

@@ -84,9 +84,8 @@ def explain(balancer: Balancer, settings: RouterSettings, request: RoutingReques
     full = tuple(member.name for member in pool.members if balancer.is_full(member.target))
     if not pool.members:
         waits = balancer.wakes.may_wait(request.model, balancer.table)
-        return InstanceChoice(
-            name, candidates, (_without_members(balancer, request, bool(candidates), waits),), waits=waits
-        )
+        why = _without_members(balancer, request, bool(candidates), waits)
+        return InstanceChoice(name, candidates, (why,), waits=waits)
     if balancer.queue.waiting and balancer.queue.must_wait(request.model):
         return InstanceChoice(name, candidates, ("it would wait behind other requests for the model",), waits=True)
     member, context = _pick(balancer, POLICIES[name], pool, request, full)
@@ -227,8 +226,7 @@ def _by_prefix(
         return
     yield f"the conversation has {_tokens(size)}"
     for blocks, names in matches:
-        was = "was" if len(names) == 1 else "were"
-        yield f"{', '.join(names)} {was} sent the first {_tokens(prefix_bytes(blocks))}"
+        yield f"{', '.join(names)} {'were' if len(names) > 1 else 'was'} sent the first {_tokens(prefix_bytes(blocks))}"
         if chosen.name in names:
             return
         for name in names:

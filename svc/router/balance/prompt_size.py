@@ -25,12 +25,12 @@ class _Message(msgspec.Struct, gc=False):
     content: msgspec.Raw = ABSENT
 
 
-class _Body(msgspec.Struct, gc=False):
+class _PromptBody(msgspec.Struct, gc=False):
     messages: list[_Message] | None = None
     prompt: msgspec.Raw = ABSENT
 
 
-_decode_body = msgspec.json.Decoder(_Body).decode
+_decode_body = msgspec.json.Decoder(_PromptBody).decode
 _decode_parts = msgspec.json.Decoder(list[_Part]).decode
 _decode_texts = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _decode_text = msgspec.json.Decoder(str).decode

@@ -57,7 +57,7 @@ class ObjectFields(NamedTuple):
     keeps: bool = True
 
 
-class _Fields(msgspec.Struct, gc=False):
+class _ObjectFields(msgspec.Struct, gc=False):
     """The fields as undecoded JSON (Raw), because decoded values may take 20 times the memory of their JSON."""
 
     previous_response_id: msgspec.Raw = ABSENT
@@ -71,7 +71,7 @@ class _Conversation(msgspec.Struct, gc=False):
     id: msgspec.Raw = ABSENT
 
 
-_decode = msgspec.json.Decoder(_Fields).decode
+_decode = msgspec.json.Decoder(_ObjectFields).decode
 _decode_conversation = msgspec.json.Decoder(_Conversation).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError, BadRequest)

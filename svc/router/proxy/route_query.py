@@ -28,7 +28,7 @@ MAX_SHOWN_SESSION_CHARS = 200
 MAX_QUERY_FIELDS = 8
 
 
-class Route(msgspec.Struct):
+class RouteAnswer(msgspec.Struct):
     """The answer. `error`: the error that the request would get; None if it would get an instance, or wait for one."""
 
     method: str
@@ -53,7 +53,7 @@ def answer_route_query(exchange: Exchange, peer: bytes) -> bytes:
             authorize(exchange, peer)
         head = _head_in_question(exchange.request.head)
         exchange.request = Request(head, exchange.request.take_body())
-        route = Route(head.method_text, head.uri_text)
+        route = RouteAnswer(head.method_text, head.uri_text)
         try:
             _complete(route, exchange)
         except SvcError as error:
@@ -89,7 +89,7 @@ def _head_in_question(head: RequestHead) -> RequestHead:
     return RequestHead(method.upper().encode(), uri, head.headers, special, head.http10, head.keep_alive, head.rules)
 
 
-def _complete(route: Route, exchange: Exchange) -> None:
+def _complete(route: RouteAnswer, exchange: Exchange) -> None:
     """Set what the router would do with the request; raise the SvcError that the request would get."""
     state, head = exchange.state, exchange.request.head
     if is_own(head.method, head.uri):
@@ -124,7 +124,7 @@ def _without_owner(stored: StoredObject) -> str:
     return f"no instance is known to have {' or '.join(stored.object_ids)}: any instance"
 
 
-def _apply(route: Route, choice: InstanceChoice, routing: RoutingRequest, exchange: Exchange) -> None:
+def _apply(route: RouteAnswer, choice: InstanceChoice, routing: RoutingRequest, exchange: Exchange) -> None:
     route.policy = policy_name(exchange.state.settings, routing.model)
     route.instance, route.waits, route.why = choice.instance, choice.waits, [*route.why, *choice.why]
     if choice.instance is None and not choice.waits:

@@ -21,12 +21,12 @@ NO_CHOICES = (b'"choices":[]', b'"choices": []')  # as engines write it; an even
 USAGE_EVENT = re.compile(rb'\A(?=.*"choices" ?: ?\[\])(?=.*"usage" ?: ?\{)', re.S)
 
 
-class _Fields(msgspec.Struct, gc=False):
+class _StreamFields(msgspec.Struct, gc=False):
     stream: msgspec.Raw = ABSENT
     stream_options: msgspec.Raw = ABSENT
 
 
-_decode = msgspec.json.Decoder(_Fields).decode
+_decode = msgspec.json.Decoder(_StreamFields).decode
 _decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 

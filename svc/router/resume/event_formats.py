@@ -22,7 +22,7 @@ class TokenDetails(msgspec.Struct, gc=False):
     cached_tokens: int | None = None
 
 
-class Usage(msgspec.Struct, gc=False):
+class CompletionUsage(msgspec.Struct, gc=False):
     """The tokens that an event reports, in OpenAI's form."""
 
     prompt_tokens: int | None = None
@@ -59,7 +59,7 @@ class Completion(msgspec.Struct, gc=False):
     """An event of OpenAI's form."""
 
     choices: list[Choice] | None = None
-    usage: Usage | None = None
+    usage: CompletionUsage | None = None
     error: Any = None
 
 
@@ -89,7 +89,7 @@ class Message(msgspec.Struct, gc=False):
     usage: MessageUsage | None = None
 
 
-class Block(msgspec.Struct, gc=False):
+class ContentBlock(msgspec.Struct, gc=False):
     """The beginning of a content block in Anthropic's form."""
 
     type: str
@@ -110,7 +110,7 @@ class MessageEvent(msgspec.Struct, gc=False):
     type: str
     index: int = 0
     message: Message | None = None
-    content_block: Block | None = None
+    content_block: ContentBlock | None = None
     delta: MessageDelta | None = None
     usage: MessageUsage | None = None
 

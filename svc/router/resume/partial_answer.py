@@ -15,12 +15,12 @@ from svc.router.resume.dialect import Dialect
 from svc.router.resume.event_formats import (
     DECODE_ERRORS,
     DONE,
-    Block,
     Completion,
+    CompletionUsage,
+    ContentBlock,
     Delta,
     FirstCompletion,
     Message,
-    Usage,
     decode_completion,
     decode_first_completion,
     decode_message,
@@ -220,7 +220,7 @@ class PartialAnswer:
             self._set_obstacle("unreadable")
         return delta.content
 
-    def _fold_usage(self, usage: Usage) -> None:
+    def _fold_usage(self, usage: CompletionUsage) -> None:
         """Record the numbers of tokens that an event reports. The one of the completion replaces the count so far."""
         if usage.prompt_tokens is not None:
             self.prompt_tokens = usage.prompt_tokens
@@ -273,7 +273,7 @@ class PartialAnswer:
             self.cached_tokens = usage.cache_read_input_tokens
             self.prompt_tokens = usage.input_tokens
 
-    def _fold_block(self, block: Block, index: int, tokens: list[str]) -> None:
+    def _fold_block(self, block: ContentBlock, index: int, tokens: list[str]) -> None:
         """Add the event that begins a content block."""
         if block.type != "text" or self.block is not None or index != self.next_block:
             self._set_obstacle(OBSTACLES.get(block.type, "unreadable"))

@@ -15,7 +15,7 @@ from svc.router.balance.target import MAX_REASON_CHARS
 Seconds = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
-class Offer(msgspec.Struct, frozen=True):
+class WakeOffer(msgspec.Struct, frozen=True):
     """What it would cost to wake an instance. Its victims are the instances that have to give way; `now`: it has none.
 
     `seconds` estimates the time until the instance is ready, plus the time in which its victims load again later.
@@ -41,11 +41,11 @@ class Acceptance(msgspec.Struct, frozen=True):
     load_seconds: Seconds | None = None
 
 
-_decode_offer = msgspec.json.Decoder(Offer).decode
+_decode_offer = msgspec.json.Decoder(WakeOffer).decode
 _decode_acceptance = msgspec.json.Decoder(Acceptance).decode
 
 
-def read_offer(status: int, body: bytes, name: str) -> Offer | None:
+def read_offer(status: int, body: bytes, name: str) -> WakeOffer | None:
     """Return the offer in a babysitter's answer; None if there is none. `name`: the registered name of its instance."""
     if status != 200 or len(body) > MAX_ANSWER_BYTES:
         return None

@@ -13,7 +13,7 @@ from svc.base.parallel import run_parallel
 from svc.client import wake
 from svc.perimeter.networks import AllowedNetworks
 from svc.router.balance.target import Target
-from svc.router.waking.answers import Acceptance, Offer, read_acceptance, read_offer, shown
+from svc.router.waking.answers import Acceptance, WakeOffer, read_acceptance, read_offer, shown
 
 SILENT = "its babysitter does not answer"
 NO_KEY = "its babysitter wants the API key of the instance; name it in the router's upstream_keys_file"
@@ -36,7 +36,7 @@ class Babysitters:
         self._verify = upstream_ca or system_ca() or True
         self._networks = AllowedNetworks()
 
-    def offers(self, targets: Iterable[Target]) -> dict[str, Offer | None]:
+    def offers(self, targets: Iterable[Target]) -> dict[str, WakeOffer | None]:
         """Ask for offers in parallel; return that of each instance, None if its babysitter sends no valid one."""
         answers = self._send_all({target.name: partial(self._send, wake.ask, target) for target in targets})
         return {name: read_offer(*answer, name) for name, answer in answers.items()}

@@ -6,13 +6,13 @@ Two routers that have the same offers choose the same instances, so that one mod
 from collections.abc import Iterable, Mapping
 
 from svc.protocol.service import ASLEEP
-from svc.router.waking.answers import Offer
+from svc.router.waking.answers import WakeOffer
 
 MUCH_SOONER_SECONDS = 10.0  # by how much sooner an instance must be ready to replace one that was chosen before
 BEGUN = ("starting", "running")  # statuses of an instance that another router, or an operator, has had woken
 
 
-def cost(name: str, offer: Offer) -> tuple[bool, bool, bool, float, float, str]:
+def cost(name: str, offer: WakeOffer) -> tuple[bool, bool, bool, float, float, str]:
     """Return the key by which offers are sorted: the smallest is the best.
 
     These criteria count, in this order: the wake is possible now; the instance is being woken already; no other
@@ -21,7 +21,7 @@ def cost(name: str, offer: Offer) -> tuple[bool, bool, bool, float, float, str]:
     return not offer.possible, offer.status not in BEGUN, not offer.now, offer.seconds, -offer.idle_seconds, name
 
 
-def choose(offers: Mapping[str, Offer], kept: Iterable[str], number: int) -> tuple[str, ...]:
+def choose(offers: Mapping[str, WakeOffer], kept: Iterable[str], number: int) -> tuple[str, ...]:
     """Return the names of the `number` instances to wake, fewer if fewer are possible now or later.
 
     `kept`: those that were chosen before. They stay chosen, unless one waits for others to give way and another could
@@ -41,12 +41,12 @@ def choose(offers: Mapping[str, Offer], kept: Iterable[str], number: int) -> tup
     return tuple(chosen)
 
 
-def _is_better(other: Offer, kept: Offer) -> bool:
+def _is_better(other: WakeOffer, kept: WakeOffer) -> bool:
     """Return whether another instance replaces one that was chosen, but is still asleep."""
     return other.now or not kept.possible or other.seconds < kept.seconds - MUCH_SOONER_SECONDS
 
 
-def why_impossible(offers: Mapping[str, Offer]) -> str:
+def why_impossible(offers: Mapping[str, WakeOffer]) -> str:
     """Return why none of these offers is possible, not even later; empty if one is."""
     if not offers or any(offer.possible or offer.later for offer in offers.values()):
         return ""

@@ -21,7 +21,7 @@ from svc.perimeter.connection_pool import connection_limit
 from svc.router.serve import WORKER_CONNECTIONS
 from svc.router.workers.channel import Channel, ChannelClosed
 from svc.router.workers.control_state import ControlState
-from svc.router.workers.messages import OwnRequest, OwnResponse, Report
+from svc.router.workers.messages import OwnRequest, OwnResponse, WorkerReport
 from svc.router.workers.publisher import Publisher, Recipient
 from svc.router.wsgi import complete_environ, respond
 
@@ -108,7 +108,7 @@ class ControlWorker(GeventWorker):
         sender = gevent.spawn(self._serve, lambda _: self._publisher.send_all(recipient), channel)
         try:
             while True:
-                report = channel.receive(Report)
+                report = channel.receive(WorkerReport)
                 state.record(report, trials)
                 recipient.acknowledge(report.sync)
         finally:

@@ -12,7 +12,7 @@ from svc.protocol.instance_load import ListedLoad
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.state import RouterState
 from svc.router.workers.control_balancer import ControlBalancer
-from svc.router.workers.messages import EMPTY_MAP, Evidence, KeyEntries, PublishedTable, Report, Snapshot, encode
+from svc.router.workers.messages import EMPTY_MAP, Evidence, KeyEntries, PublishedTable, Snapshot, WorkerReport, encode
 from svc.router.workers.shared_counts import SharedCounts
 
 
@@ -32,7 +32,7 @@ class ControlState(RouterState):
         self._numbers = itertools.count(time.time_ns())  # higher than those of an earlier control process
         self.users = counts.users
         self._body_bytes = counts.row("body bytes")
-        self.reports: dict[int, Report] = {}  # slot -> the last report of its process
+        self.reports: dict[int, WorkerReport] = {}  # slot -> the last report of its process
         self.balancer = self.control = ControlBalancer(
             self.settings, self.clock, self.health, self.statistics, counts, self.changed.set
         )
@@ -59,7 +59,7 @@ class ControlState(RouterState):
     def buffered_bytes(self) -> int:
         return sum(self._body_bytes)
 
-    def record(self, report: Report, trials: set[str]) -> None:
+    def record(self, report: WorkerReport, trials: set[str]) -> None:
         """Add what a process has counted and observed. `trials`: the instances whose trial is in flight there."""
         self.reports[report.slot] = report
         if report.statistics is not None:

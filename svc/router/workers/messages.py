@@ -2,13 +2,13 @@
 
 A process that relays opens three kinds of channels to the control process:
 
-    "updates"   --> Report     what it has observed and counted since the last one, ten times a second at most,
-                               and at once if an observation may change an instance's health
-                <-- Snapshot   everything that relaying needs; a new one whenever something has changed
-                <-- Sync       asks for a report at once, which shows that all snapshots before it are in use
-    "request"   --> OwnRequest one request for the router's own endpoints (/stats, /ui, /metrics)
+    "updates"   --> WorkerReport  what it has observed and counted since the last one, ten times a second at most,
+                                  and at once if an observation may change an instance's health
+                <-- Snapshot      everything that relaying needs; a new one whenever something has changed
+                <-- Sync          asks for a report at once, which shows that all snapshots before it are in use
+    "request"   --> OwnRequest    one request for the router's own endpoints (/stats, /ui, /metrics)
                 <-- OwnResponse, then, of an event stream, its parts as bytes until the channel ends
-    "sync"      <-- true       once every process uses what this one has reported
+    "sync"      <-- true          once every process uses what this one has reported
 """
 
 import enum
@@ -48,7 +48,7 @@ class Observation(msgspec.Struct, frozen=True, array_like=True):
     reason: str = ""
 
 
-class Report(msgspec.Struct, kw_only=True):
+class WorkerReport(msgspec.Struct, kw_only=True):
     """What a process has observed and counted since its last report."""
 
     slot: int

@@ -10,7 +10,7 @@ from svc.router.proxy.poison_list import PoisonedBody, PoisonList
 from svc.router.state import RouterState
 from svc.router.telemetry.event_reporter import EventReporter
 from svc.router.telemetry.statistics import Statistics
-from svc.router.workers.messages import KeyEntries, Observation, Report, Snapshot, decode
+from svc.router.workers.messages import KeyEntries, Observation, Snapshot, WorkerReport, decode
 from svc.router.workers.relay_balancer import RelayBalancer
 from svc.router.workers.shared_buffers import SharedBodyBuffers
 from svc.router.workers.shared_counts import SharedCounts
@@ -145,7 +145,7 @@ class RelayState(RouterState):
         self._sync = sync
         self._on_urgent()
 
-    def take_report(self) -> Report | None:
+    def take_report(self) -> WorkerReport | None:
         """Return what was observed and counted since the last call; None if there is nothing new."""
         unsent, balancer, statistics = self.unsent, self.balancer, self.statistics.take()
         idle_connections = self.upstream_pool.idle_count()
@@ -155,7 +155,7 @@ class RelayState(RouterState):
         unchanged = (self._reported_retries, self._reported_idle_connections, self._reported_handovers)
         if not news and (retries, idle_connections, self.handovers) == unchanged:
             return None
-        report = Report(
+        report = WorkerReport(
             slot=self._slot,
             sync=self._sync,
             observations=unsent.observations,

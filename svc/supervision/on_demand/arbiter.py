@@ -8,12 +8,12 @@ from typing import Any
 
 import msgspec
 
-from svc.supervision.on_demand.facts import Facts, Offer
+from svc.supervision.on_demand.facts import InstanceFacts, Offer
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.memory import Room, held
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.placement import Placer
-from svc.supervision.on_demand.plan import Decision, Plan, make_plan
+from svc.supervision.on_demand.plan import InstanceDecision, Plan, make_plan
 from svc.supervision.on_demand.readings import Readings
 from svc.supervision.on_demand.record import Processes, Record
 
@@ -30,7 +30,7 @@ class Arbiter:
         self._records: dict[str, Record] = {}
         self._readings = Readings()
 
-    def report(self, name: str, facts: Facts, processes: Processes, now: float) -> Decision:
+    def report(self, name: str, facts: InstanceFacts, processes: Processes, now: float) -> InstanceDecision:
         """Take a babysitter's facts and return the decision for its instance.
 
         If the decision is `start`, the caller starts the program; `gpus_at_start` returns its GPUs.
@@ -113,7 +113,7 @@ class Arbiter:
         instances = {n: self._instance_state(i, decisions[n], now) for n, i in host.instances.items()}
         return {"hostname": self.hostname, "gpus": gpus, "instances": instances, "parallel_loads": self.parallel_loads}
 
-    def _instance_state(self, instance: Instance, decision: Decision, now: float) -> dict[str, Any]:
+    def _instance_state(self, instance: Instance, decision: InstanceDecision, now: float) -> dict[str, Any]:
         record = self._records[instance.name]
         facts = instance.facts
         is_same_order = record.decision.action == decision.action

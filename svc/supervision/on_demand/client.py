@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from svc.supervision.on_demand.facts import Facts, Offer, Order
+from svc.supervision.on_demand.facts import InstanceFacts, Offer, Order
 from svc.supervision.xmlrpc_channel import XmlRpcChannel
 
 TIMEOUT_SECONDS = 10.0
@@ -21,7 +21,7 @@ class OnDemandClient:
         self.url = url
         self._channel = XmlRpcChannel(url, timeout_seconds)
 
-    def report(self, name: str, facts: Facts) -> Order:
+    def report(self, name: str, facts: InstanceFacts) -> Order:
         """Report the facts about an instance and return the order for its babysitter."""
         text = msgspec.json.encode(facts).decode()
         return msgspec.json.decode(self._channel.call_extension("svc.onDemand", name, text, about=name), type=Order)

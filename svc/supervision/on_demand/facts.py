@@ -35,7 +35,7 @@ class GpuReading(msgspec.Struct, frozen=True):
     memory_used: Bytes
 
 
-class Facts(msgspec.Struct, frozen=True):
+class InstanceFacts(msgspec.Struct, frozen=True):
     """What a babysitter knows about its instance.
 
     `in_flight` is None if the requests in flight cannot be counted. `load_seconds` is the duration of the last load.
@@ -87,8 +87,8 @@ class Offer(msgspec.Struct, frozen=True):
     later: bool = False
 
 
-def read_facts(text: str) -> Facts:
+def read_facts(text: str) -> InstanceFacts:
     """Return the facts in a JSON text; raise ValueError if the text is too long or is not valid."""
     if len(text) > MAX_FACTS_BYTES:
         raise ValueError(f"the facts have {len(text)} characters; at most {MAX_FACTS_BYTES} are read")
-    return msgspec.json.decode(text, type=Facts)
+    return msgspec.json.decode(text, type=InstanceFacts)

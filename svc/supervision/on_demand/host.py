@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from svc.protocol.instance_names import SERVER_SUFFIX
-from svc.supervision.on_demand.facts import Demand, Facts
+from svc.supervision.on_demand.facts import Demand, InstanceFacts
 from svc.supervision.on_demand.program import Program
 
 DEFAULT_LOAD_SECONDS = 60.0  # assumed for an instance that has never been loaded
@@ -29,7 +29,7 @@ class Instance:
 
     program: Program
     phase: Phase = "stopped"
-    facts: Facts | None = None
+    facts: InstanceFacts | None = None
     gpus: tuple[int, ...] = ()
     wanted_seconds: float = 0.0
     phase_seconds: float = 0.0

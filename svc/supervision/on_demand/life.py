@@ -3,7 +3,7 @@
 `now` is in monotonic seconds.
 """
 
-from svc.supervision.on_demand.facts import Facts
+from svc.supervision.on_demand.facts import InstanceFacts
 from svc.supervision.on_demand.host import Phase
 
 EARLIEST_READY_SECONDS = 1.0  # an earlier report `running` may be about the process before this one
@@ -19,7 +19,7 @@ class Life:
         self.since = now  # when the mode began
         self._was_unready = False  # the babysitter has reported that the process is not ready yet
 
-    def report(self, facts: Facts, sleeps_running: bool, now: float) -> float | None:
+    def report(self, facts: InstanceFacts, sleeps_running: bool, now: float) -> float | None:
         """Record what the babysitter reports; if this ends a load, return the seconds that the load took.
 
         `sleeps_running` means that the engine can sleep while its process runs.

@@ -25,7 +25,7 @@ READING_VALID_SECONDS = 5.0  # an older reading is repeated before instances giv
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Decision:
+class InstanceDecision:
     """The order for an instance (see `facts.Order`), or `start`: its program has to be started on `gpus`."""
 
     action: Literal["stay", "wait", "measure", "release", "wake", "start"]
@@ -37,7 +37,7 @@ class Decision:
 class Plan:
     """The decisions for all instances. `releasing` maps each instance that gives way to the one it gives way to."""
 
-    decisions: dict[str, Decision]
+    decisions: dict[str, InstanceDecision]
     releasing: dict[str, str]
 
 
@@ -63,11 +63,11 @@ class Planner:
             self.decisions[candidate.name] = self._decide(candidate)
         return Plan(self.decisions, self.releasing)
 
-    def _decide(self, candidate: Instance) -> Decision:
+    def _decide(self, candidate: Instance) -> InstanceDecision:
         if candidate.pause_seconds > 0:
-            return Decision("wait", f"{candidate.failure}; another try in {candidate.pause_seconds:.0f} s")
+            return InstanceDecision("wait", f"{candidate.failure}; another try in {candidate.pause_seconds:.0f} s")
         if self.claims >= MAX_CLAIMS:
-            return Decision("wait", "others have been waited for longer")
+            return InstanceDecision("wait", "others have been waited for longer")
         can_measure = _can_measure(candidate) and candidate.program.has_resources
         if can_measure and not self.host.measured:
             return self._measure(candidate, "reads the memory of the GPUs")
@@ -76,50 +76,50 @@ class Planner:
         if can_measure and not has_begun and depends_on_old_reading(self.host, placement, READING_VALID_SECONDS):
             return self._measure(candidate, placement.reason)
         if placement.timing == Timing.NEVER:
-            return Decision("wait", placement.reason)
+            return InstanceDecision("wait", placement.reason)
         self.claims += 1
         for victim in placement.victims:
             self.next.remove(victim)
         self.next.add(candidate, placement.gpus)
         if placement.timing == Timing.LATER:
-            return Decision("wait", placement.reason)
+            return InstanceDecision("wait", placement.reason)
         if placement.victims:
             return self._make_room(candidate, placement)
         return self._start(candidate, placement.gpus)
 
-    def _make_room(self, candidate: Instance, placement: Placement) -> Decision:
+    def _make_room(self, candidate: Instance, placement: Placement) -> InstanceDecision:
         victims = [victim for victim in placement.victims if victim.phase != "stopping"]
         is_quick = not any(victim.queue for victim in victims)
         has_begun = any(victim.releasing_for == candidate.name for victim in victims)
         if self.slots <= 0 and is_quick and not has_begun:
-            return Decision("wait", f"{self.first} loads first")
+            return InstanceDecision("wait", f"{self.first} loads first")
         for victim in victims:
-            self.decisions[victim.name] = Decision("release", f"gives way to {candidate.short_name}")
+            self.decisions[victim.name] = InstanceDecision("release", f"gives way to {candidate.short_name}")
             self.releasing[victim.name] = candidate.name
         if is_quick:
             self._take_slot(candidate)
         names = ", ".join(map(_with_delay, placement.victims))
-        return Decision("wait", f"{names} gives way; {placement.reason}")
+        return InstanceDecision("wait", f"{names} gives way; {placement.reason}")
 
-    def _start(self, candidate: Instance, gpus: tuple[int, ...]) -> Decision:
+    def _start(self, candidate: Instance, gpus: tuple[int, ...]) -> InstanceDecision:
         if self.slots <= 0:
-            return Decision("wait", f"{self.first} loads first")
+            return InstanceDecision("wait", f"{self.first} loads first")
         self._take_slot(candidate)
         if not self.now.has_room(candidate.program, gpus):
-            return Decision("wait", "others give way to it")
+            return InstanceDecision("wait", "others give way to it")
         if gpus and _can_measure(candidate):
             if candidate.facts is None or candidate.facts.gpus is None:
-                return Decision("measure", "reads the memory of the GPUs")
+                return InstanceDecision("measure", "reads the memory of the GPUs")
             if shortage := _measured_shortage(candidate, candidate.facts.gpus, gpus):
-                return Decision("measure", shortage)
+                return InstanceDecision("measure", shortage)
         self.now.add(candidate, gpus)
-        return Decision("wake" if candidate.phase == "asleep" else "start", "", gpus)
+        return InstanceDecision("wake" if candidate.phase == "asleep" else "start", "", gpus)
 
-    def _measure(self, candidate: Instance, reason: str) -> Decision:
+    def _measure(self, candidate: Instance, reason: str) -> InstanceDecision:
         if self.slots <= 0:
-            return Decision("wait", f"{self.first} loads first")
+            return InstanceDecision("wait", f"{self.first} loads first")
         self._take_slot(candidate)
-        return Decision("measure", reason)
+        return InstanceDecision("measure", reason)
 
     def _take_slot(self, candidate: Instance) -> None:
         self.slots -= 1
@@ -155,16 +155,16 @@ def make_plan(host: Host) -> Plan:
     return Planner(host).plan()
 
 
-def _default_decision(instance: Instance) -> Decision:
+def _default_decision(instance: Instance) -> InstanceDecision:
     if must_sleep(instance):
-        return Decision("release", "is put to sleep")
+        return InstanceDecision("release", "is put to sleep")
     if _has_failed_in_vain(instance):
-        return Decision("release", f"nothing waits for it any more; {instance.failure}")
+        return InstanceDecision("release", f"nothing waits for it any more; {instance.failure}")
     if instance.is_wanted and instance.phase == "restarting":
-        return Decision("wait", instance.failure or "it has ended and starts again")
+        return InstanceDecision("wait", instance.failure or "it has ended and starts again")
     if instance.is_wanted and instance.phase == "stopping":
-        return Decision("wait", "it is stopping")
-    return Decision("stay")
+        return InstanceDecision("wait", "it is stopping")
+    return InstanceDecision("stay")
 
 
 def _has_failed_in_vain(instance: Instance) -> bool:

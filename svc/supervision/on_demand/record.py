@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from svc.supervision.on_demand.facts import Facts
+from svc.supervision.on_demand.facts import InstanceFacts
 from svc.supervision.on_demand.host import DEFAULT_LOAD_SECONDS, Instance, Phase
 from svc.supervision.on_demand.life import Life
-from svc.supervision.on_demand.plan import Decision
+from svc.supervision.on_demand.plan import InstanceDecision
 from svc.supervision.on_demand.program import Program
 from svc.supervision.restart_limits import RESTART_NOTE
 
@@ -16,7 +16,7 @@ MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 10.0, 300.0  # before the next start of a
 PROVEN_SECONDS = 60.0  # once an instance has been awake for so long, its earlier failures to load are forgotten
 
 
-class Process(NamedTuple):
+class ProgramState(NamedTuple):
     """A program with its state in supervisord. `reason` says why its last process ended; `pid` is 0 without one."""
 
     program: Program
@@ -25,14 +25,14 @@ class Process(NamedTuple):
     reason: str = ""
 
 
-Processes = Mapping[str, Process]
+Processes = Mapping[str, ProgramState]
 
 
 @dataclasses.dataclass(slots=True)
 class Record:
     """What the arbiter remembers of a program. Times are monotonic seconds."""
 
-    facts: Facts | None = None
+    facts: InstanceFacts | None = None
     facts_at: float = 0.0
     life: Life | None = None
     gpus: tuple[int, ...] = ()  # chosen for a program that needs a number of any GPUs
@@ -47,10 +47,10 @@ class Record:
     releasing_for: str = ""
     use_share: float = 0.0  # the program's share of the last uses on the host; see `arbiter`
     active_at: float | None = None  # when it last had requests
-    decision: Decision = Decision("stay")
+    decision: InstanceDecision = InstanceDecision("stay")
     decision_since: float = 0.0
 
-    def observe(self, process: Process, now: float) -> tuple[int, ...]:
+    def observe(self, process: ProgramState, now: float) -> tuple[int, ...]:
         """Record the state of the process; if one has ended since the last call, return its GPUs, else ()."""
         left: tuple[int, ...] = ()
         failed = process.state == "failed" and self.state != "failed"
@@ -72,7 +72,7 @@ class Record:
         self.state = process.state
         return left
 
-    def report(self, facts: Facts, process: Process, now: float) -> bool:
+    def report(self, facts: InstanceFacts, process: ProgramState, now: float) -> bool:
         """Record the facts; return whether a new use of the instance begins, that is, it has requests after a pause."""
         self.facts, self.facts_at = facts, now
         if self.life:
@@ -91,7 +91,7 @@ class Record:
         self.active_at = now
         return is_new
 
-    def obey(self, decision: Decision, now: float) -> None:
+    def obey(self, decision: InstanceDecision, now: float) -> None:
         """Record the decision: an order that the babysitter gets, or the start of the program."""
         if decision.action != self.decision.action:
             self.decision_since = now
@@ -105,7 +105,7 @@ class Record:
         if decision.action == "wake" and self.life:
             self.life.wake(now)
 
-    def phase(self, process: Process) -> Phase:
+    def phase(self, process: ProgramState) -> Phase:
         """Return the phase of the program."""
         if process.state in ("stopping", "restarting"):
             return process.state
@@ -113,7 +113,7 @@ class Record:
             return "stopped"
         return self.life.mode if process.program.on_demand else "awake"
 
-    def instance(self, process: Process, now: float) -> Instance:
+    def instance(self, process: ProgramState, now: float) -> Instance:
         """Return the Instance that describes the program to the functions that decide."""
         phase = self.phase(process)
         is_fresh = self.facts is not None and now - self.facts_at <= FACTS_VALID_SECONDS
@@ -143,7 +143,7 @@ class Record:
         delay = min(MAX_PAUSE_SECONDS, MIN_PAUSE_SECONDS * 2 ** min(self.failures - 1, 10))
         return max(0.0, self.failed_at + delay - now)
 
-    def _load_seconds(self, facts: Facts | None) -> float:
+    def _load_seconds(self, facts: InstanceFacts | None) -> float:
         if facts and facts.load_seconds is not None:
             return facts.load_seconds
         return DEFAULT_LOAD_SECONDS if self.load_seconds is None else self.load_seconds

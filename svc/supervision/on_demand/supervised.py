@@ -14,7 +14,7 @@ from svc.protocol.on_demand_variables import GPUS_VARIABLE
 from svc.supervision.on_demand.arbiter import Arbiter
 from svc.supervision.on_demand.facts import Offer, Order, read_facts
 from svc.supervision.on_demand.program import Program, read_program
-from svc.supervision.on_demand.record import Process
+from svc.supervision.on_demand.record import ProgramState
 
 POSTPONED_SECONDS = 2  # how far the restart of an instance is postponed while another one loads
 STATES: dict[int, Any] = {
@@ -116,13 +116,13 @@ class SupervisedInstances:
             process.delay = max(process.delay, time.time() + POSTPONED_SECONDS)
             process.backoff = max(process.backoff, POSTPONED_SECONDS)  # see `extension`
 
-    def _processes_with(self, name: str) -> Mapping[str, Process]:
+    def _processes_with(self, name: str) -> Mapping[str, ProgramState]:
         processes = self._processes()
         if name not in processes:
             raise RPCError(Faults.BAD_NAME, f"{name}: no program with resources or on demand")
         return processes
 
-    def _processes(self) -> dict[str, Process]:
+    def _processes(self) -> dict[str, ProgramState]:
         processes = {}
         for group in self.supervisord.process_groups.values():
             for process in group.processes.values():
@@ -130,7 +130,7 @@ class SupervisedInstances:
                 program = self._program(name, process.config.environment)
                 if program is not None:
                     state = STATES.get(process.get_state(), "stopped")
-                    processes[name] = Process(program, state, process.pid, process.spawnerr or "")
+                    processes[name] = ProgramState(program, state, process.pid, process.spawnerr or "")
         return processes
 
     def _program(self, name: str, environment: Any) -> Program | None:

@@ -12,7 +12,7 @@ import pytest
 from svc.base.errors import CommandError
 from svc.supervision.client import SupervisordClient
 from svc.supervision.on_demand.client import OnDemandClient
-from svc.supervision.on_demand.facts import Demand, Facts, GpuReading
+from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.program_config import SupervisordConfig
 from tests.integration.supervision.conftest import Supervisord
 from tests.waiting import wait_until
@@ -43,7 +43,7 @@ class Babysitter:
 
     def report(self, status="asleep", *, wanted=False, **facts):
         demand = Demand(waiting=1, oldest=5.0) if wanted else None
-        return self.client.report(self.name, Facts(status, demand=demand, **{"in_flight": 0, **facts}))
+        return self.client.report(self.name, InstanceFacts(status, demand=demand, **{"in_flight": 0, **facts}))
 
     def report_wanted(self, status="asleep"):
         """Report a demand; take a reading where the order says so."""

@@ -7,7 +7,7 @@ import pytest
 
 from svc.base.errors import Unavailable
 from svc.client.router import UNKNOWN_MODEL, RouterClient
-from svc.client.router_metrics import InstanceLoad, RouterRequests
+from svc.client.router_metrics import InstanceTraffic, RouterRequests
 from tests.unit.client.page_server import PageServer
 
 METRICS = """svc_router_instance_up{instance="a"} 1.0
@@ -34,8 +34,8 @@ def router() -> Iterator[Router]:
 
 def test_services_and_loads_are_read(router: Router):
     assert router.client.services() == SERVICES
-    assert router.client.instance_loads() == {"a": InstanceLoad(True, 2)}
-    assert router.client.requests_in_flight() == RouterRequests({"a": InstanceLoad(True, 2)}, {})
+    assert router.client.instance_loads() == {"a": InstanceTraffic(True, 2)}
+    assert router.client.requests_in_flight() == RouterRequests({"a": InstanceTraffic(True, 2)}, {})
     assert router.client.scrape().states == {"a": "up"}
 
 

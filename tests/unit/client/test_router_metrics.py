@@ -3,8 +3,8 @@
 import pytest
 
 from svc.client.router_metrics import (
-    InstanceLoad,
     InstanceMarks,
+    InstanceTraffic,
     answered_attempts,
     instance_loads,
     instance_marks,
@@ -42,7 +42,7 @@ def test_an_instance_that_is_up_may_be_failing():
 
 
 def test_the_load_of_an_instance_is_its_requests_in_flight():
-    assert instance_loads(TEXT) == {"a": InstanceLoad(True, 3), "b": InstanceLoad(False, 0)}
+    assert instance_loads(TEXT) == {"a": InstanceTraffic(True, 3), "b": InstanceTraffic(False, 0)}
     assert answered_attempts(TEXT, "a") == (5.0, 3)
     assert answered_attempts(TEXT, "b") is None
 

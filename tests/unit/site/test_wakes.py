@@ -3,7 +3,7 @@
 import pytest
 
 from svc.base.errors import CommandError, NotFound, Unavailable
-from svc.site.wakes import Target, find_targets, is_asleep, is_awake, put_to_sleep, wait, wake
+from svc.site.wakes import WakeTarget, find_targets, is_asleep, is_awake, put_to_sleep, wait, wake
 
 
 def service(name, status="asleep", *models, **more):
@@ -71,10 +71,10 @@ SERVICES = [service("a", "running", "m"), service("b", "asleep", "m", "n"), serv
 @pytest.mark.parametrize(
     ("name", "target"),
     [
-        ("b", Target("b", ("b-server",))),
-        ("b-server", Target("b", ("b-server",))),
-        ("n", Target("n", ("b-server",), is_model=True)),
-        ("m", Target("m", ("m-server",))),  # an instance comes before a model of the same name
+        ("b", WakeTarget("b", ("b-server",))),
+        ("b-server", WakeTarget("b", ("b-server",))),
+        ("n", WakeTarget("n", ("b-server",), is_model=True)),
+        ("m", WakeTarget("m", ("m-server",))),  # an instance comes before a model of the same name
     ],
 )
 def test_a_name_is_an_instance_or_a_model(name, target):
@@ -83,7 +83,7 @@ def test_a_name_is_an_instance_or_a_model(name, target):
 
 def test_all_instances_of_a_model_may_wake():
     services = [service("a", "asleep", "m"), service("b", "asleep", "m")]
-    assert find_targets(["m"], services, with_models=True) == [Target("m", ("a-server", "b-server"), is_model=True)]
+    assert find_targets(["m"], services, with_models=True) == [WakeTarget("m", ("a-server", "b-server"), is_model=True)]
 
 
 def test_an_unknown_name_is_an_error_with_a_similar_name():
@@ -96,16 +96,16 @@ def test_an_unknown_name_is_an_error_with_a_similar_name():
 
 def test_the_router_is_asked_for_the_instance_or_the_model():
     router = Router(SERVICES)
-    assert wake(router, Target("b", ("b-server",))) == "b: wakes: a gives way"
-    assert wake(router, Target("m", ("a-server", "b-server"), is_model=True)) == "m: wakes on b"
-    assert put_to_sleep(router, Target("b", ("b-server",))) == "b: sleeps when its requests have ended"
+    assert wake(router, WakeTarget("b", ("b-server",))) == "b: wakes: a gives way"
+    assert wake(router, WakeTarget("m", ("a-server", "b-server"), is_model=True)) == "m: wakes on b"
+    assert put_to_sleep(router, WakeTarget("b", ("b-server",))) == "b: sleeps when its requests have ended"
     assert router.calls == [("wake instance", "b-server"), ("wake model", "m"), ("sleep", "b-server")]
 
 
 def test_a_wait_ends_when_one_instance_of_the_model_is_awake():
     before = [service("a", "starting", "m"), service("b", "asleep", "m")]
     router = Router(before, None, [service("a", "running", "m"), before[1]])
-    progress = waited(router, [Target("m", ("a-server", "b-server"), is_model=True)])
+    progress = waited(router, [WakeTarget("m", ("a-server", "b-server"), is_model=True)])
     assert progress.lines == ["m: awake on a"]
     assert progress.shown == ["m: a: starting; b: asleep", "m: not registered"]
 
@@ -117,11 +117,11 @@ def test_an_instance_that_runs_but_gets_no_requests_is_not_awake():
 
 def test_a_wait_for_sleep_shows_the_requests_in_flight():
     busy = service("a", "draining", "m", in_flight=2)
-    progress = waited(Router([busy], [service("a", "asleep")]), [Target("a", ("a-server",))], is_asleep, "asleep")
+    progress = waited(Router([busy], [service("a", "asleep")]), [WakeTarget("a", ("a-server",))], is_asleep, "asleep")
     assert (progress.shown, progress.lines) == (["a: draining: 2 in flight"], ["a: asleep"])
 
 
 def test_a_wait_that_takes_too_long_says_what_is_missing():
     router = Router([service("a", "asleep"), service("b", "running")])
     with pytest.raises(CommandError, match="a: not awake after 5 s: asleep; `svc doctor` and `svc logs` show more"):
-        waited(router, [Target("b", ("b-server",)), Target("a", ("a-server",))])
+        waited(router, [WakeTarget("b", ("b-server",)), WakeTarget("a", ("a-server",))])

@@ -13,7 +13,7 @@ from svc.babysitter.on_demand.host_memory import HostMemory
 from svc.babysitter.on_demand.loop import Effects, OnDemand
 from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.base.gpus.gpu import Gpu, HostGpus
-from svc.supervision.on_demand.facts import Facts, Offer, Order
+from svc.supervision.on_demand.facts import InstanceFacts, Offer, Order
 from tests.unit.babysitter.fake_instance import FakeInstance, models
 from tests.unit.instance_configs import instance_config
 
@@ -30,7 +30,7 @@ class FakeHost:
         values = {"on_demand": True, "router_url": "", **config}
         self.orders: list[Order] = [STAY]
         self.failure: Exception | None = None
-        self.reported: list[Facts] = []
+        self.reported: list[InstanceFacts] = []
         self.slept: list[str] = []  # the programs of put_to_sleep
         self.may_sleep = True
         self.in_flight: int | None = 0
@@ -60,7 +60,7 @@ class FakeHost:
     def clock(self) -> float:
         return self.instance.now
 
-    def report(self, name: str, facts: Facts) -> Order:
+    def report(self, name: str, facts: InstanceFacts) -> Order:
         assert name == "qwen:server"
         self.reported.append(facts)
         if self.failure:
@@ -97,7 +97,7 @@ class FakeHost:
         return self.instance.monitor.snapshot.state
 
     @property
-    def facts(self) -> Facts:
+    def facts(self) -> InstanceFacts:
         return self.reported[-1]
 
     def advance(self, seconds: float = 0.5) -> float:

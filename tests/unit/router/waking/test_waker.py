@@ -10,12 +10,12 @@ from svc.router.balance.queued_requests import choose_or_wait
 from svc.router.balance.request_queue import Waiter
 from svc.router.balance.routing_request import RoutingRequest
 from svc.router.balance.target import Target
-from svc.router.waking.answers import Acceptance, Offer
+from svc.router.waking.answers import Acceptance, WakeOffer
 from svc.router.waking.babysitters import SILENT, Babysitters, Refusal
 from svc.router.waking.waker import HOLD_SECONDS, MAX_STEPS, SILENCE_SECONDS, STATE_SECONDS, Waker
 from tests.unit.router.examples import Clock, state, target
 
-FREE, NEVER = Offer(True, now=True, status="asleep"), Offer(False, reason="it needs 38 GB")
+FREE, NEVER = WakeOffer(True, now=True, status="asleep"), WakeOffer(False, reason="it needs 38 GB")
 
 
 def on_demand(name: str, status: str = "asleep") -> Target:
@@ -25,7 +25,7 @@ def on_demand(name: str, status: str = "asleep") -> Target:
 class FakeBabysitters(Babysitters):
     def __init__(self) -> None:
         super().__init__()
-        self.offered: dict[str, Offer | None] = {"a": FREE, "b": FREE}
+        self.offered: dict[str, WakeOffer | None] = {"a": FREE, "b": FREE}
         self.answers: dict[str, Acceptance | Refusal] = {}
         self.asked = 0
         self.sent: list[dict[str, dict[str, Any]]] = []

@@ -13,9 +13,9 @@ from svc.router.workers.messages import (
     OwnRequest,
     OwnResponse,
     PublishedTable,
-    Report,
     Snapshot,
     Sync,
+    WorkerReport,
     decode,
     encode,
 )
@@ -45,7 +45,7 @@ def fields(counts: object) -> object:
 
 
 def test_a_report_arrives_as_it_was_sent():
-    sent = Report(
+    sent = WorkerReport(
         slot=2,
         sync=7,
         observations=[Observation(Evidence.FAILURE, "a", "Connection refused"), Observation(Evidence.SUCCESS, "b")],
@@ -58,14 +58,14 @@ def test_a_report_arrives_as_it_was_sent():
         idle_connections=5,
         handovers=[("a", "moving", 2)],
     )
-    received = decode(encode(sent), Report)
+    received = decode(encode(sent), WorkerReport)
     assert fields(received.statistics) == fields(sent.statistics)
     received.statistics = sent.statistics
     assert received == sent
 
 
 def test_received_statistics_count_on():
-    received = decode(encode(Report(slot=1, statistics=statistics())), Report).statistics
+    received = decode(encode(WorkerReport(slot=1, statistics=statistics())), WorkerReport).statistics
     received.record_request(record(key="new", status=503, end="failed"), 0.5, b'{"completion_tokens":4}', "new model")
     received.record_tokens("new instance", "m", 4, first_token=0.5)
     received.add(statistics())

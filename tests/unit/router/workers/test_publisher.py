@@ -9,7 +9,7 @@ import pytest
 from svc.router.workers import publisher as publisher_module
 from svc.router.workers.channel import Channel, ChannelClosed
 from svc.router.workers.control_state import ControlState
-from svc.router.workers.messages import Evidence, Observation, PublishedTable, Report, Snapshot, Sync, decode
+from svc.router.workers.messages import Evidence, Observation, PublishedTable, Snapshot, Sync, WorkerReport, decode
 from svc.router.workers.publisher import REPUBLISH_SECONDS, Publisher, Recipient
 from svc.router.workers.shared_counts import SharedCounts
 from svc.settings import RouterSettings
@@ -104,7 +104,7 @@ def start(publisher: Publisher) -> Iterator[Callable[..., Process]]:
 
 
 def fail(state: ControlState, name: str) -> None:
-    state.record(Report(slot=1, observations=[Observation(Evidence.FAILURE, name, "reset")]), set())
+    state.record(WorkerReport(slot=1, observations=[Observation(Evidence.FAILURE, name, "reset")]), set())
 
 
 def test_each_change_is_sent_to_every_process_once(state, publisher, start):

@@ -8,7 +8,7 @@ from svc.perimeter.hosts import Hosts
 from svc.router.workers import relay_process
 from svc.router.workers.channel import Channel, ChannelClosed
 from svc.router.workers.channel_listener import ChannelListener
-from svc.router.workers.messages import Evidence, Observation, OwnRequest, OwnResponse, Report, Sync
+from svc.router.workers.messages import Evidence, Observation, OwnRequest, OwnResponse, Sync, WorkerReport
 from svc.router.workers.relay_process import ControlLink
 from svc.router.workers.relay_state import RelayState
 from svc.router.workers.shared_counts import SharedCounts
@@ -94,9 +94,9 @@ def test_a_process_is_connected_with_the_first_snapshot(relaying):
 def test_an_observation_is_reported_and_a_sync_answered(relaying):
     channel = relaying.connect()
     relaying.state.unsent.observe(Observation(Evidence.FAILURE, "a", "reset"))
-    assert channel.receive(Report, LONG).observations == [Observation(Evidence.FAILURE, "a", "reset")]
+    assert channel.receive(WorkerReport, LONG).observations == [Observation(Evidence.FAILURE, "a", "reset")]
     channel.send(Sync(7))
-    assert channel.receive(Report, LONG).sync == 7
+    assert channel.receive(WorkerReport, LONG).sync == 7
 
 
 def test_reports_go_to_the_control_process_that_follows(relaying):
@@ -105,16 +105,16 @@ def test_reports_go_to_the_control_process_that_follows(relaying):
     following = relaying.accept("updates")
     relaying.state.balancer.retries += 3
     following.send(snapshot(A, number=2))
-    assert following.receive(Report, LONG).retries == 3
+    assert following.receive(WorkerReport, LONG).retries == 3
 
 
 def test_a_process_that_stops_sends_its_last_counts(relaying):
     channel = relaying.connect()
     relaying.state.balancer.retries += 3
     relaying.link.stop()
-    assert channel.receive(Report, LONG).retries == 3
+    assert channel.receive(WorkerReport, LONG).retries == 3
     with pytest.raises(ChannelClosed):
-        channel.receive(Report, LONG)
+        channel.receive(WorkerReport, LONG)
 
 
 def test_the_control_process_answers_for_the_routers_own_endpoints(relaying):

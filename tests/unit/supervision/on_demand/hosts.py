@@ -1,6 +1,6 @@
 """Hosts and instances for tests of decisions."""
 
-from svc.supervision.on_demand.facts import Demand, Facts, GpuReading
+from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.program import Program
 
@@ -17,7 +17,7 @@ def asleep(name, *, waiting=0, oldest=0.0, hold=0.0, used=None, has_tool=False, 
     gpus = None if used is None else (GpuReading(0, 40 * GB, used * GB),)
     own = {key: fields.pop(key) for key in ("pause_seconds", "failure", "load_seconds") if key in fields}
     needs = program(name, **fields)
-    facts = Facts("asleep", 0, 0.0, None, demand, gpus, has_tool)
+    facts = InstanceFacts("asleep", 0, 0.0, None, demand, gpus, has_tool)
     return Instance(needs, phase, facts, needs.gpus, **own)
 
 
@@ -30,7 +30,9 @@ def awake(
     reported = {key: fields.pop(key) for key in ("sleep", "delay") if key in fields}
     needs = program(name, **fields)
     demand = Demand(waiting, 0.0, hold) if waiting or hold else None
-    facts = Facts(status, in_flight, idle if not in_flight else 0.0, None, demand, **reported) if reports else None
+    facts = (
+        InstanceFacts(status, in_flight, idle if not in_flight else 0.0, None, demand, **reported) if reports else None
+    )
     return Instance(needs, phase, facts, on_gpus or needs.gpus, phase_seconds=seconds, **own)
 
 

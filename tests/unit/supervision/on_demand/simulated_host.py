@@ -8,9 +8,9 @@ import dataclasses
 import math
 
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Demand, Facts, GpuReading
+from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.program import Program
-from svc.supervision.on_demand.record import Process
+from svc.supervision.on_demand.record import ProgramState
 
 STEP_SECONDS = 0.5
 
@@ -73,7 +73,7 @@ class SimulatedHost:
 
     def processes(self):
         return {
-            name: Process(
+            name: ProgramState(
                 engine.program, engine.state, engine.pid, "Exited with code 1" if engine.fails_to_load else ""
             )
             for name, engine in self.engines.items()
@@ -152,7 +152,7 @@ class SimulatedHost:
         oldest = self.now - engine.waiting[0].arrived if engine.waiting else 0.0
         demand = Demand(len(engine.waiting), oldest, engine.hold) if engine.waiting or engine.hold else None
         gpus = tuple(GpuReading(g, total, min(total, self.used(g))) for g, total in self.totals.items())
-        return Facts(
+        return InstanceFacts(
             status,
             len(engine.in_flight),
             max(0.0, idle),

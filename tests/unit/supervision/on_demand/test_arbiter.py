@@ -1,8 +1,8 @@
 import pytest
 
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Demand, Facts, GpuReading
-from svc.supervision.on_demand.record import Process
+from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
+from svc.supervision.on_demand.record import ProgramState
 from tests.unit.supervision.on_demand.hosts import GB, program
 
 WANTED = Demand(1, 1.0, 0.0)
@@ -13,16 +13,16 @@ class Site:
 
     def __init__(self, *programs):
         self.arbiter = Arbiter("host-a")
-        self.processes = {it.name: Process(it) for it in programs}
+        self.processes = {it.name: ProgramState(it) for it in programs}
         self.now = 1000.0
 
     def becomes(self, name, state, pid=0, why=""):
         name = f"{name}:server"
-        self.processes[name] = Process(self.processes[name].program, state, pid, why)
+        self.processes[name] = ProgramState(self.processes[name].program, state, pid, why)
 
     def report(self, name, status, demand=None, *, in_flight=0, used=None, **facts):
         gpus = None if used is None else (GpuReading(0, 40 * GB, used * GB),)
-        reported = Facts(status, in_flight, 0.0, None, demand, gpus, used is not None, **facts)
+        reported = InstanceFacts(status, in_flight, 0.0, None, demand, gpus, used is not None, **facts)
         return self.arbiter.report(f"{name}:server", reported, self.processes, self.now)
 
     def wakes(self, name, pid):
@@ -172,7 +172,7 @@ def test_memory_that_stays_in_use_belongs_to_other_processes(site):
 def test_foreign_memory_is_measured_again_before_a_wake_is_given_up(site):
     site.report("b", "asleep", WANTED, used=30)
     site.now += 6
-    facts = Facts("asleep", 0, demand=WANTED, has_tool=True)
+    facts = InstanceFacts("asleep", 0, demand=WANTED, has_tool=True)
     assert site.arbiter.report("b:server", facts, site.processes, site.now).action == "measure"
 
 
@@ -186,7 +186,9 @@ READINGS = {
 @pytest.mark.parametrize("reading", READINGS.values(), ids=READINGS)
 def test_an_old_reading_makes_no_wake_impossible(site, reading):
     def report(**facts):
-        return site.arbiter.report("b:server", Facts("asleep", 0, has_tool=True, **facts), site.processes, site.now)
+        return site.arbiter.report(
+            "b:server", InstanceFacts("asleep", 0, has_tool=True, **facts), site.processes, site.now
+        )
 
     assert report(demand=WANTED, gpus=(reading,)).action == "wait"
     assert not site.arbiter.offer("b:server", site.processes, site.now).possible
@@ -207,7 +209,7 @@ def test_memory_of_other_processes_is_forgotten_without_a_tool_that_could_measur
 
 
 def test_a_tool_that_gives_no_reading_is_done_without(site):
-    facts = Facts("asleep", 0, demand=WANTED, has_tool=True)
+    facts = InstanceFacts("asleep", 0, demand=WANTED, has_tool=True)
     report = lambda: site.arbiter.report("a:server", facts, site.processes, site.now).action  # noqa: E731
     assert report() == "measure"
     site.now += 14

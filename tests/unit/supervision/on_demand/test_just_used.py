@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.supervision.on_demand.facts import Demand, Facts
+from svc.supervision.on_demand.facts import Demand, InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
@@ -12,13 +12,13 @@ GB = 10**9
 
 
 def resident(idle_seconds: float, load_seconds: float = 10.0, in_flight: int = 0) -> Instance:
-    facts = Facts("running", in_flight, idle_seconds)
+    facts = InstanceFacts("running", in_flight, idle_seconds)
     program = Program("a:server", (0,), memory=50 * GB, on_demand=True, min_awake=0)
     return Instance(program, "awake", facts, (0,), phase_seconds=500, load_seconds=load_seconds)
 
 
 def candidate(waited_seconds: float) -> Instance:
-    facts = Facts("asleep", demand=Demand(1, waited_seconds))
+    facts = InstanceFacts("asleep", demand=Demand(1, waited_seconds))
     program = Program("b:server", (0,), memory=50 * GB, on_demand=True)
     return Instance(program, facts=facts, load_seconds=10.0)
 

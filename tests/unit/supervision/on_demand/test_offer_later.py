@@ -4,7 +4,7 @@ import dataclasses
 
 import pytest
 
-from svc.supervision.on_demand.facts import Demand, Facts
+from svc.supervision.on_demand.facts import Demand, InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
@@ -12,10 +12,10 @@ from svc.supervision.on_demand.program import Program
 GB = 10**9
 WANTED = Instance(Program("wanted", (0,), memory=20 * GB, on_demand=True))
 RUNNING = Program("running", (0,), memory=20 * GB, on_demand=True)
-RUNS = Facts("running", in_flight=0)
+RUNS = InstanceFacts("running", in_flight=0)
 
 
-def resident(facts: Facts | None = RUNS, **changes: object) -> Instance:
+def resident(facts: InstanceFacts | None = RUNS, **changes: object) -> Instance:
     return Instance(dataclasses.replace(RUNNING, **changes), "awake", facts, (0,), phase_seconds=1000)
 
 
@@ -23,9 +23,9 @@ def resident(facts: Facts | None = RUNS, **changes: object) -> Instance:
     ("other", "memory", "possible", "later"),
     [
         (resident(), 24, True, False),
-        (resident(Facts("running", in_flight=0, demand=Demand(hold=60))), 24, False, True),
+        (resident(InstanceFacts("running", in_flight=0, demand=Demand(hold=60))), 24, False, True),
         (resident(None), 24, False, True),
-        (resident(Facts("running")), 24, False, True),
+        (resident(InstanceFacts("running")), 24, False, True),
         (resident(keep=True), 24, False, False),
         (resident(on_demand=False), 24, False, False),
         (resident(), 16, False, False),

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.supervision.on_demand.facts import Facts
+from svc.supervision.on_demand.facts import InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
@@ -15,7 +15,7 @@ def host(has_tool: bool, measured: bool) -> Host:
     code = Program("code", gpus=(0,), memory=36 * GB, on_demand=True)
     instances = {
         "chat": Instance(Program("chat", gpus=(0,), memory=38 * GB), phase="awake", gpus=(0,)),
-        "code": Instance(code, facts=Facts(status="asleep", has_tool=has_tool), gpus=(0,)),
+        "code": Instance(code, facts=InstanceFacts(status="asleep", has_tool=has_tool), gpus=(0,)),
     }
     gpus = {0: GpuMemory(total=40 * GB if measured else None)}
     return Host("gpu1", instances, gpus, measured)
