@@ -28,10 +28,11 @@ gc.set_threshold(20_000)  # as svc does: with Python's own 700, collections take
 # pytest-xdist gives out files in this order (by itself, those with the most tests first: at the end one process would
 # still work on a file of few, long tests). Tests of whole sites compute, and most tests of integration wait: a mixture
 # uses the cores best. The many short tests fill all processes at the end. The files of a directory with a site of its
-# own come first, one after the other: an idle site costs a twentieth of a core.
+# own come first, one after the other: an idle site costs a twentieth of a core. Those of the documents follow, because
+# two of them take minutes: the last file to begin should be a short one.
 TESTS = Path(__file__).parent
 SHARING_A_SITE = Path("e2e", "doctor")
-COMPUTING = ("e2e", "conformance", "documents", "browser")
+COMPUTING = ("documents", "e2e", "conformance", "browser")
 WAITING = ("integration",)
 SHORT = ("unit",)
 
