@@ -148,6 +148,8 @@ def _with_short_commands(gpu: Gpu) -> Gpu:
 
 def short_command(command: str) -> str:
     """Return the program of a command line and, for an interpreter, the script or module that it runs."""
-    words = command.split()
-    script = words[2:3] if words[1:2] == ["-m"] else [word for word in words[1:2] if not word.startswith("-")]
-    return " ".join(map(os.path.basename, words[:1] + script))[:MAX_SENT_COMMAND_LENGTH]
+    arguments = command.split()
+    script = (
+        arguments[2:3] if arguments[1:2] == ["-m"] else [word for word in arguments[1:2] if not word.startswith("-")]
+    )
+    return " ".join(map(os.path.basename, arguments[:1] + script))[:MAX_SENT_COMMAND_LENGTH]

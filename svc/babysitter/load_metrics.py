@@ -81,5 +81,5 @@ def _number(text: str) -> float | None:
 
 
 def _sum(values: dict[str, list[float]], names: frozenset[str]) -> float | None:
-    found = [value for name in names for value in values.get(name, ())]
-    return sum(found) if found else None
+    samples = [value for name in names for value in values.get(name, ())]
+    return sum(samples) if samples else None

@@ -140,10 +140,10 @@ def descendants(pid: int) -> set[int]:
     for other in process_ids():
         with suppress(OSError):  # the process has ended
             parents[other] = stat(other).parent
-    found: set[int] = set()
-    while children := {other for other, parent in parents.items() if parent in found | {pid}} - found:
-        found |= children
-    return found
+    pids: set[int] = set()
+    while children := {other for other, parent in parents.items() if parent in pids | {pid}} - pids:
+        pids |= children
+    return pids
 
 
 def environment(pid: int) -> list[bytes]:

@@ -29,13 +29,13 @@ def events_since(client: RegistryClient, since: float, only: dict[str, str]) -> 
 
     `only` has the query parameters by which the registry selects events.
     """
-    found: Events = []
+    selected_events: Events = []
     after = 0
     while True:
         events, last = client.events(after, MAX_EVENTS, 0, only)
         if not events:
-            return found, last
-        found += [event for event in events if parse_time(event["time"], 0) >= since]
+            return selected_events, last
+        selected_events += [event for event in events if parse_time(event["time"], 0) >= since]
         after = last
 
 

@@ -84,14 +84,14 @@ def _processes(rows: Sequence[Sequence[str]]) -> dict[tuple[int, int], list[GpuP
 
     In a container, a fifth column has the pid inside the container; it is used instead of the pid on the host.
     """
-    found: dict[tuple[int, int], list[GpuProcess]] = {}
+    processes: dict[tuple[int, int], list[GpuProcess]] = {}
     for cells in rows:
         place = [int(part) for part in cells[0].split() if part.isdigit()] if len(cells) in (4, 5) else []
         pid = fields.pid(cells[4] if len(cells) == 5 else cells[1]) if place else None
         if pid is not None and not BUS.fullmatch(cells[1]):
             card, chip = place[0], place[1] if len(place) > 1 else 0
-            found.setdefault((card, chip), []).append(GpuProcess(pid=pid, memory=fields.size(cells[3])))
-    return found
+            processes.setdefault((card, chip), []).append(GpuProcess(pid=pid, memory=fields.size(cells[3])))
+    return processes
 
 
 TOOL = VendorTool("npu-smi", (Query(("info",)),), parse)

@@ -79,8 +79,8 @@ def text(value: object) -> str:
 
 def fault(*values: object) -> str:
     """Return the first of the fields that reports a broken GPU, such as "GPU requires reset"; "" if none does."""
-    found = (value for value in values if isinstance(value, str) and FAULT.search(value.strip("[] ")))
-    return text(next(found, "").strip("[] "))
+    faults = (value for value in values if isinstance(value, str) and FAULT.search(value.strip("[] ")))
+    return text(next(faults, "").strip("[] "))
 
 
 def table_cells(output: str) -> Iterator[list[str]]:

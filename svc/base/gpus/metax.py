@@ -65,25 +65,25 @@ def _gpu(
 
 
 def _processes(rows: Sequence[Sequence[str]]) -> dict[int, list[GpuProcess]]:
-    found: dict[int, list[GpuProcess]] = {}
+    processes: dict[int, list[GpuProcess]] = {}
     for cells in rows:
         match = PROCESS.fullmatch(cells[0]) if len(cells) == 1 else None
         pid = fields.pid(match[2]) if match else None
         if match and pid is not None:
-            found.setdefault(int(match[1]), []).append(GpuProcess(pid=pid, memory=fields.size(match[4])))
-    return found
+            processes.setdefault(int(match[1]), []).append(GpuProcess(pid=pid, memory=fields.size(match[4])))
+    return processes
 
 
 def _errors(output: str) -> dict[int, int]:
     """Return the uncorrectable errors of each GPU: the sum of those that `--count-ecc` lists."""
-    found: dict[int, int] = {}
+    errors: dict[int, int] = {}
     index = None
     for line in output.splitlines():
         if match := ECC_GPU.match(line):
             index = int(match[1])
         elif index is not None and (match := ECC_ERRORS.match(line)):
-            found[index] = found.get(index, 0) + int(match[1])
-    return found
+            errors[index] = errors.get(index, 0) + int(match[1])
+    return errors
 
 
 TOOL = VendorTool("mx-smi", (Query(()), Query(("--count-ecc",))), parse)

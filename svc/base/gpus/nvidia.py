@@ -69,14 +69,14 @@ def _processes(output: str) -> dict[str, list[GpuProcess]]:
     With newer drivers, a MIG device (a part of a GPU) has a UUID that does not name its GPU, so its processes are left
     out. The GPU's `memory_used` includes their memory.
     """
-    found: dict[str, list[GpuProcess]] = {}
+    processes: dict[str, list[GpuProcess]] = {}
     for uuid, pid_text, memory in _rows(output, 3):
         pid = fields.pid(pid_text)
         parent = MIG_PARENT.match(uuid)
         if pid is not None:
             process = GpuProcess(pid=pid, memory=fields.size(memory))
-            found.setdefault(parent[1] if parent else uuid, []).append(process)
-    return found
+            processes.setdefault(parent[1] if parent else uuid, []).append(process)
+    return processes
 
 
 def _rows(output: str, columns: int) -> list[list[str]]:

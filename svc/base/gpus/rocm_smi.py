@@ -56,24 +56,24 @@ def _processes(system: object, devices_text: str) -> dict[int, list[GpuProcess]]
     `devices_text`, the output of the second query, has the GPUs of each process.
     """
     memories = _memories(system)
-    found: dict[int, list[GpuProcess]] = {}
+    processes: dict[int, list[GpuProcess]] = {}
     for match in DEVICES_OF_PROCESS.finditer(devices_text):
         pid, devices = int(match[1]), [int(device) for device in re.findall(r"\d+", match[2])]
         memory = memories.get(pid) if len(devices) == 1 else None
         for device in devices:
-            found.setdefault(device, []).append(GpuProcess(pid=pid, memory=memory))
-    return found
+            processes.setdefault(device, []).append(GpuProcess(pid=pid, memory=memory))
+    return processes
 
 
 def _memories(system: object) -> dict[int, int]:
-    found = {}
+    memories = {}
     for key, value in system.items() if isinstance(system, dict) else ():
         match = PROCESS.fullmatch(key)
         columns = value.split(",") if isinstance(value, str) else []
         memory = fields.size(columns[-3], 1) if len(columns) >= 5 else None
         if match and memory is not None:
-            found[int(match[1])] = memory
-    return found
+            memories[int(match[1])] = memory
+    return memories
 
 
 def _values(card: Mapping[str, Any], keys: Sequence[str], read: Any) -> Iterator[float]:

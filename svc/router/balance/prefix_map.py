@@ -58,9 +58,9 @@ class PrefixMap:
         while length < most:
             middle = (length + most + 1) // 2
             key = hashes[middle - 1]
-            found = (young(key) or old(key, 0)) & among
-            if found:
-                length, bits = middle, found
+            instance_bits = (young(key) or old(key, 0)) & among
+            if instance_bits:
+                length, bits = middle, instance_bits
             else:
                 most = middle - 1
         return length, bits

@@ -190,10 +190,10 @@ def max_tokens(body: bytes) -> int | None:
     """
     size = len(body)
     for start, end in ((0, SEARCHED_BYTES), (max(SEARCHED_BYTES, size - SEARCHED_BYTES), size)):
-        found = body.find(NAME_END, start, end) if start < size else -1
-        while found >= 0:
-            quote = body.rfind(b'"', max(0, found - MAX_NAME_START_BYTES - 1), found)
+        name_end = body.find(NAME_END, start, end) if start < size else -1
+        while name_end >= 0:
+            quote = body.rfind(b'"', max(0, name_end - MAX_NAME_START_BYTES - 1), name_end)
             if match := MAX_TOKENS.match(body, max(0, quote)):
                 return int(match[1])
-            found = body.find(NAME_END, found + 1, end)
+            name_end = body.find(NAME_END, name_end + 1, end)
     return None

@@ -169,5 +169,5 @@ def _answered_error(exchange: Exchange, answer: "ResponseHead") -> bytes:
         if not is_anthropic:
             return b"data: %b\n\ndata: [DONE]\n\n" % error
     kind = next((value for name, value in answer.headers if name.lower() == b"content-type"), b"").decode("latin-1")
-    what = f"{answer.status}: {message}" if message else f"{answer.status} ({kind or 'without a type'})"
-    return error_event(BadGateway(f"the instance answered {what} instead of an event stream"), uri)
+    answer_text = f"{answer.status}: {message}" if message else f"{answer.status} ({kind or 'without a type'})"
+    return error_event(BadGateway(f"the instance answered {answer_text} instead of an event stream"), uri)

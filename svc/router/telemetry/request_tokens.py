@@ -103,8 +103,8 @@ def read_usage(excerpt: bytes) -> Usage:
     if start >= 0 and (usage := _chat_usage(excerpt, start)) is not None:
         return usage
     start = excerpt.find(b"_tokens")
-    if start >= 0 and (found := _USAGE.findall(excerpt, max(0, start - _MAX_NAME_START_CHARS))):
-        return _usage(_largest(found))
+    if start >= 0 and (fields := _USAGE.findall(excerpt, max(0, start - _MAX_NAME_START_CHARS))):
+        return _usage(_largest(fields))
     if start >= 0 or b'"timings"' in excerpt or b"eval_count" in excerpt:
         return _native_usage(_largest(_NATIVE.findall(excerpt)))
     return NO_USAGE
@@ -164,39 +164,43 @@ def _media_bytes(body: bytes) -> int:
     return size
 
 
-def _largest(found: list[tuple[bytes, bytes]]) -> dict[bytes, int]:
+def _largest(fields: list[tuple[bytes, bytes]]) -> dict[bytes, int]:
     numbers: dict[bytes, int] = {}
-    for name, digits in found:
+    for name, digits in fields:
         number = int(digits)
         if number >= numbers.get(name, 0):
             numbers[name] = min(number, MAX_REQUEST_TOKENS)
     return numbers
 
 
-def _usage(found: dict[bytes, int]) -> Usage:
+def _usage(numbers: dict[bytes, int]) -> Usage:
     """Return the usage. Of two names for one number, the larger number counts.
 
     A response of the Responses API repeats the client's tools, whose schemas may have fields with any of these names.
     """
-    prompt, completion = found.get(b"prompt_tokens"), _larger(found, b"completion_tokens", b"output_tokens")
-    cached = found.get(b"cached_tokens", found.get(b"prompt_cache_hit_tokens"))
-    if (input_tokens := found.get(b"input_tokens")) is not None:
-        if b"cache_read_input_tokens" in found or b"cache_creation_input_tokens" in found:
-            cached = found.get(b"cache_read_input_tokens", 0)
-            input_tokens += cached + found.get(b"cache_creation_input_tokens", 0)
+    prompt, completion = numbers.get(b"prompt_tokens"), _larger(numbers, b"completion_tokens", b"output_tokens")
+    cached = numbers.get(b"cached_tokens", numbers.get(b"prompt_cache_hit_tokens"))
+    if (input_tokens := numbers.get(b"input_tokens")) is not None:
+        if b"cache_read_input_tokens" in numbers or b"cache_creation_input_tokens" in numbers:
+            cached = numbers.get(b"cache_read_input_tokens", 0)
+            input_tokens += cached + numbers.get(b"cache_creation_input_tokens", 0)
         prompt = max(input_tokens, prompt or 0)
-    if prompt is None and b"total_tokens" in found:  # a reranker of vLLM reports nothing else
-        prompt = max(0, found[b"total_tokens"] - (completion or 0))
+    if prompt is None and b"total_tokens" in numbers:  # a reranker of vLLM reports nothing else
+        prompt = max(0, numbers[b"total_tokens"] - (completion or 0))
     return Usage(prompt, cached, completion)
 
 
-def _larger(found: dict[bytes, int], name: bytes, other: bytes) -> int | None:
-    return max(found[name], found[other]) if name in found and other in found else found.get(name, found.get(other))
+def _larger(numbers: dict[bytes, int], name: bytes, other: bytes) -> int | None:
+    return (
+        max(numbers[name], numbers[other])
+        if name in numbers and other in numbers
+        else numbers.get(name, numbers.get(other))
+    )
 
 
-def _native_usage(found: dict[bytes, int]) -> Usage:
-    if b"prompt_n" in found:
-        cached = found.get(b"cache_n", 0)
-        return Usage(found[b"prompt_n"] + cached, cached, found.get(b"predicted_n"))
-    prompt = found.get(b"prompt_eval_count", found.get(b"input_length"))
-    return Usage(prompt, None, found.get(b"eval_count", found.get(b"generated_tokens")))
+def _native_usage(numbers: dict[bytes, int]) -> Usage:
+    if b"prompt_n" in numbers:
+        cached = numbers.get(b"cache_n", 0)
+        return Usage(numbers[b"prompt_n"] + cached, cached, numbers.get(b"predicted_n"))
+    prompt = numbers.get(b"prompt_eval_count", numbers.get(b"input_length"))
+    return Usage(prompt, None, numbers.get(b"eval_count", numbers.get(b"generated_tokens")))
