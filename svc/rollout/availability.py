@@ -7,7 +7,7 @@ same rule to a new observation before they stop an instance.
 import dataclasses
 from collections.abc import Collection, Iterable
 
-from svc.rollout.observation import RolloutObservation, is_asleep, is_healthy, is_serving
+from svc.rollout.observation import RolloutObservation, is_asleep, is_healthy, is_serving, is_waking
 from svc.rollout.tasks import InstanceOperation, RolloutStage, Step
 
 
@@ -28,12 +28,14 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 
     An instance that is asleep serves nothing until it has loaded, so it does not take the place of one that serves. If
     the step's instance itself is asleep, its restart loses no model. If it is removed, another instance must have its
-    models, but that one may be asleep, too.
+    models, but that one may be asleep, too. If the step's instance is waking, its models are lost as if it served them:
+    requests wait for it.
     """
     service_name = step.task.service_name
     service = observation.service(service_name)
     wakes = step.task.operation is InstanceOperation.REMOVE and is_asleep(service_name, observation)
-    if service is None or not (is_healthy(service_name, observation) or step.owns_drain or wakes):
+    has_models = is_healthy(service_name, observation) or is_waking(service_name, observation)
+    if service is None or not (has_models or step.owns_drain or wakes):
         return []  # an unhealthy instance counts as serving nothing, even if a router uses it
     stopped = {service_name, *without}
     served = {
@@ -54,16 +56,14 @@ def losses(steps: Iterable[Step], observation: RolloutObservation) -> list[Loss]
     """
     steps = list(steps)
     removed = {step.task.service_name for step in steps if step.task.operation is InstanceOperation.REMOVE}
-    returning = {
-        model for step in _returning(steps, observation) for model in observation.models(step.task.service_name)
-    }
+    returning = _returning(steps, observation)
     return [
         Loss(model, step.task.name, forever)
         for step in steps
         if step.stage is RolloutStage.WAITING and step.task.operation.stops
         for forever in (step.task.operation is InstanceOperation.REMOVE,)
         for model in lost_models(step, observation, removed if forever else ())
-        if model not in returning
+        if not _returns(model, step, returning, observation)
     ]
 
 
@@ -80,6 +80,15 @@ def refused_losses(steps: Iterable[Step], observation: RolloutObservation) -> li
 
 def last_instance_text(models: Iterable[str]) -> str:
     return f"it is the last healthy instance of {', '.join(models)}"
+
+
+def _returns(model: str, step: Step, returning: Iterable[Step], observation: RolloutObservation) -> bool:
+    """Return whether one of the steps that start an instance brings the model.
+
+    If the instance of `step` is waking, another one has to: requests wait for it, and would fail when it restarts.
+    """
+    others = [s for s in returning if s is not step or not is_waking(step.task.service_name, observation)]
+    return any(model in observation.models(other.task.service_name) for other in others)
 
 
 def _returning(steps: Iterable[Step], observation: RolloutObservation) -> list[Step]:

@@ -48,6 +48,14 @@ def is_asleep(service_name: str, observation: RolloutObservation) -> bool:
     return service.get("status") == ASLEEP and not service.get("drained")
 
 
+def is_waking(service_name: str, observation: RolloutObservation) -> bool:
+    """Return whether an instance on demand starts and has not failed to, so that requests may wait for it."""
+    service = observation.service(service_name) or {}
+    metadata = service.get("metadata") or {}
+    is_starting = service.get("status") == "starting" and not service.get("drained")
+    return is_starting and metadata.get("on_demand") is True and not metadata.get("restart_reason")
+
+
 def is_used(service_name: str, observation: RolloutObservation) -> bool:
     """Return whether every router that answers uses an instance, that is, sends requests to it."""
     return all(router is None or router.get(service_name, (False, 0))[0] for router in observation.routers)

@@ -103,3 +103,22 @@ def test_a_removed_instance_that_is_asleep_must_not_be_the_last_of_its_model():
     assert lost([instance("a")], [], asleep, service("b", "m", healthy=False, status="stopped")) == [
         Loss("m", "a", True)
     ]
+
+
+def waking(name, *models, **metadata):
+    metadata = {"models": list(models), "on_demand": True, **metadata}
+    return service(name, healthy=False, status="starting") | {"metadata": metadata}
+
+
+def test_the_last_instance_that_wakes_is_not_restarted_because_requests_wait_for_it():
+    running, wanted = [instance("a"), instance("b")], [instance("a", "new"), instance("b", "new")]
+    assert lost(running, wanted, waking("a", "m")) == [Loss("m", "a", False)]
+    assert lost(running, wanted, waking("a", "m"), service("b", "m")) == []
+    assert lost(running, wanted, waking("a", "m"), waking("b", "m")) == [], "one after the other"
+
+
+def test_an_instance_on_demand_whose_start_fails_again_and_again_can_be_restarted():
+    running, wanted = [instance("a")], [instance("a", "new")]
+    assert lost(running, wanted, waking("a", "m", restart_reason="Exited with code 1")) == []
+    assert lost(running, wanted, waking("a", "m", on_demand=False)) == []
+    assert lost(running, wanted, waking("a", "m") | {"drained": True}) == []
