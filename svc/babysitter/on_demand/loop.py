@@ -219,6 +219,8 @@ class OnDemand:
             self.monitor.apply(LifecycleEvent.RELEASED, snapshot.process_stage)
             self._release = Release(now)
             return STEP_INTERVAL_SECONDS
+        if snapshot.state is LifecycleState.STARTING:  # nothing is in flight: the extension stops the program
+            self.history.expect_sleep(order.reason)
         if snapshot.state is not LifecycleState.RELEASING or self._release is None or self._falls_asleep(now):
             return INTERVAL_SECONDS
         is_over = self._release.is_over(self.facts.knows_draining, facts.in_flight, now)

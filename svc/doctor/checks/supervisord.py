@@ -57,7 +57,7 @@ def check(facts: Facts) -> Iterator[Finding]:
             "supervisord does not answer as it should",
             supervisord.problem,
             fix=fix,
-            first_step="wait a minute, because the machine may be busy; if it still does not answer, end it:"
+            first_step="wait a minute, because the machine may be busy; if it still does not answer, end it"
             if stray and supervisord.is_late
             else "",
             may_pass=supervisord.is_late and (supervisord.age_seconds or START_SECONDS) < START_SECONDS,

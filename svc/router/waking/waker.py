@@ -116,10 +116,16 @@ class Waker:
         return ROUND_INTERVAL_SECONDS if lengths else DEMAND_INTERVAL_SECONDS
 
     def _forget_if_changed(self, model: str, instances: ModelInstances) -> None:
-        """Forget why a model could not be woken if its instances have changed since."""
+        """Forget that a model could not be woken if its instances have changed since.
+
+        The reason of a possible wake stays until the next demand, because an engine that crashes while it loads changes
+        its registration every few seconds, and requests that wait meanwhile get the reason.
+        """
         wake = self._wakes.get(model)
         if wake is not None and wake.instances != instances:
-            wake.instances, wake.state, wake.offers_due = instances, None, 0.0
+            wake.instances, wake.offers_due = instances, 0.0
+            if wake.state is not None and wake.state.impossible:
+                wake.state = None
 
     def _change(self, model: str, instances: ModelInstances, now: float) -> tuple[int, float]:
         """Return the number of awake instances of a model, and the time at which the last of them woke."""

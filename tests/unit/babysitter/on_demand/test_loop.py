@@ -346,6 +346,18 @@ def test_a_program_whose_first_start_fails_is_left_to_supervisord(host):
     assert host.stopped == 0
 
 
+def test_an_instance_that_is_stopped_while_it_loads_was_not_stopped_by_an_operator(host):
+    host.advance()
+    host.instance.process, host.instance.models = ProcessSnapshot("RUNNING", 7), []
+    host.orders = [Order("release", "nothing waits for it any more; it failed to load: Exited with code 1")]
+    host.advance()
+    assert host.state is LifecycleState.STARTING
+    host.stop_process()
+    host.advance()
+    assert host.state is LifecycleState.ASLEEP
+    assert host.history.slept.reason == "nothing waits for it any more; it failed to load: Exited with code 1"
+
+
 def test_of_an_engine_that_is_not_ready_no_requests_are_known(host):
     host.instance.process, host.instance.models = ProcessSnapshot("RUNNING", 7), []
     host.advance()

@@ -151,6 +151,17 @@ def test_the_error_says_how_an_instance_that_does_not_get_ready_has_ended_before
     assert site.end(thread) == f"model 'm' is asleep, and no instance of it was awake within 100 s: {why}"
 
 
+def test_the_reason_stays_while_an_engine_that_crashes_changes_its_registration():
+    site = Site()
+    site.babysitters.answers = {"a": Acceptance("starting", "it failed to load: Exited with code 1")}
+    thread = site.begin_request()
+    site.round()
+    site.router.replace_targets([on_demand("a", "starting"), on_demand("b")])
+    site.round()
+    assert len(site.babysitters.sent) == 1, "no demand has brought a new reason"
+    assert str(site.end(thread)).endswith("within 100 s: it failed to load: Exited with code 1")
+
+
 def test_the_error_says_that_an_instance_still_loads():
     site = Site()
     metadata = {"on_demand": True, "wake_timeout": 100}
