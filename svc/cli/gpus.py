@@ -10,7 +10,7 @@ from svc.base.gpus.reading import TIMEOUT_SECONDS
 from svc.cli.options import HERE, console
 from svc.cli.registry_options import Access, registry_options
 from svc.protocol.gpu_use import use_by_host
-from svc.site import host_gpus
+from svc.site import gpu_overview
 from svc.terminal import gpu_table
 from svc.terminal.output import echo, echo_json
 from svc.terminal.screen import width_of
@@ -45,16 +45,16 @@ def command(access: Access, local: bool, as_json: bool) -> None:
       note      why the source is not the registry, or ""
     """
 
-    def read() -> host_gpus.Reading | None:
-        return host_gpus.read_this_host(HERE.var, TIMEOUT_SECONDS, time.time())
+    def read() -> gpu_overview.Reading | None:
+        return gpu_overview.read_this_host(HERE.var, TIMEOUT_SECONDS, time.time())
 
     if local:
-        overview = host_gpus.own_overview(read)
+        overview = gpu_overview.own_overview(read)
         if overview is None:
-            echo(f"svc: {host_gpus.NO_TOOL}", err=True)
+            echo(f"svc: {gpu_overview.NO_TOOL}", err=True)
             sys.exit(1)
     else:
-        overview = host_gpus.overview(access.client(read=True), read)
+        overview = gpu_overview.overview(access.client(read=True), read)
     if overview.note:
         echo(overview.note, err=True)
     if as_json:

@@ -12,7 +12,7 @@ import click
 from svc.base.errors import CommandError
 from svc.cli.operator_options import operator_options, router_operator
 from svc.cli.options import complete_files, console
-from svc.client.route_query import ask_route
+from svc.client.route_choice import ask_route
 from svc.terminal.output import echo_json
 from svc.terminal.route_lines import route_lines
 from svc.terminal.screen import width_of

@@ -1,11 +1,11 @@
-"""`svc sleep`: put instances on demand to sleep. The code that does so is in `svc.site.wakes`."""
+"""`svc sleep`: put instances on demand to sleep. The code that does so is in `svc.site.wake_targets`."""
 
 import click
 
 from svc.cli.name_completers import services
 from svc.cli.operator_options import router_operator
 from svc.cli.wake_options import wait_until, wake_options
-from svc.site import wakes
+from svc.site import wake_targets
 from svc.terminal.output import echo
 
 
@@ -27,11 +27,11 @@ def command(
     prevents that. With --wait, exits with 1 if one is not asleep after --timeout.
     """
     router = router_operator(router_url, key_file, token_file)
-    targets = wakes.find_targets(names, router.services(), with_models=False)
+    targets = wake_targets.find_targets(names, router.services(), with_models=False)
     for target in targets:
-        echo(wakes.put_to_sleep(router, target))
+        echo(wake_targets.put_to_sleep(router, target))
     if wait:
         interrupted = (
             f"interrupted: {', '.join(names)}: falls asleep when its requests have ended; `svc wake NAME` ends that"
         )
-        wait_until(wakes.is_asleep, "asleep", router, targets, timeout, interrupted)
+        wait_until(wake_targets.is_asleep, "asleep", router, targets, timeout, interrupted)

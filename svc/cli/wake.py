@@ -1,11 +1,11 @@
-"""`svc wake`: wake instances that are asleep. The code that wakes them is in `svc.site.wakes`."""
+"""`svc wake`: wake instances that are asleep. The code that wakes them is in `svc.site.wake_targets`."""
 
 import click
 
 from svc.cli.name_completers import services_and_models
 from svc.cli.operator_options import router_operator
 from svc.cli.wake_options import wait_until, wake_options
-from svc.site import wakes
+from svc.site import wake_targets
 from svc.terminal.output import echo
 
 
@@ -28,9 +28,9 @@ def command(
     after --timeout.
     """
     router = router_operator(router_url, key_file, token_file)
-    targets = wakes.find_targets(names, router.services(), with_models=True)
+    targets = wake_targets.find_targets(names, router.services(), with_models=True)
     for target in targets:
-        echo(wakes.wake(router, target))
+        echo(wake_targets.wake(router, target))
     if wait:
         interrupted = f"interrupted: {', '.join(names)}: still waking; `svc sleep` with the instance's name ends that"
-        wait_until(wakes.is_awake, "awake", router, targets, timeout, interrupted)
+        wait_until(wake_targets.is_awake, "awake", router, targets, timeout, interrupted)

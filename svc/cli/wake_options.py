@@ -9,8 +9,8 @@ from svc.base.signals import KeptInterrupt
 from svc.cli.operator_options import operator_options, token_file_option
 from svc.cli.options import Seconds, console
 from svc.client.router_operator import RouterOperator
-from svc.site import wakes
-from svc.site.wakes import WakeTarget
+from svc.site import wake_targets
+from svc.site.wake_targets import WakeTarget
 from svc.terminal.output import echo
 from svc.terminal.progress import waiting
 
@@ -49,7 +49,7 @@ def wait_until(
     """
     try:
         with KeptInterrupt() as interrupt, waiting(console()) as progress:
-            wakes.wait(router, targets, is_done, state, timeout, progress, interrupt.sleep)
+            wake_targets.wait(router, targets, is_done, state, timeout, progress, interrupt.sleep)
     except KeyboardInterrupt:
         echo(interrupted)
         raise

@@ -17,7 +17,7 @@ from svc.base.text_patterns import Pattern
 from svc.base.toml import parse_toml
 from svc.config import awake_rules
 from svc.config.awake_rules import AwakeRules
-from svc.config.components import components_of_variables, normalized_components
+from svc.config.component_names import components_of_variables, normalized_components
 from svc.config.instance.fields import urls as read_urls
 from svc.settings import (
     COMPONENT_VARIABLES,

@@ -12,7 +12,7 @@ from svc.base.errors import SvcError, Unauthorized
 from svc.mock import request_bodies
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour
-from svc.mock.engine_sleep import SLEEP_ROUTES, MockSleepMode
+from svc.mock.mock_statistics import PROBE_PATHS, MockStatistics, is_probe
 from svc.mock.request_reply import (
     ClientLeft,
     Connection,
@@ -26,7 +26,7 @@ from svc.mock.request_reply import (
     read_body,
     read_head,
 )
-from svc.mock.statistics import PROBE_PATHS, MockStatistics, is_probe
+from svc.mock.sleep_mode import SLEEP_ROUTES, MockSleepMode
 
 LOADING_BODY = {"error": {"message": "Loading model", "type": "unavailable_error", "code": 503}}
 

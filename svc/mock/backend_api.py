@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 
 from svc.base.errors import BadRequest, NotFound
-from svc.mock import completions, media, messages, request_bodies, responses, retrieval
-from svc.mock.adapters import LoadAdapterBody, LoraAdapters, UnloadAdapterBody
+from svc.mock import anthropic_messages, completions, media, request_bodies, responses, retrieval
 from svc.mock.behaviour import FinalMessage
 from svc.mock.completions import CompletionFormat
 from svc.mock.continuation import continue_answer, continue_prompt
@@ -23,6 +22,7 @@ from svc.mock.generation import (
     usage,
 )
 from svc.mock.json_schema import example
+from svc.mock.lora_adapters import LoadAdapterBody, LoraAdapters, UnloadAdapterBody
 from svc.mock.request_reply import Methods, MockRequest, Reply, dispatch, json_reply, text_reply
 from svc.mock.stored_responses import StoredResponses
 
@@ -101,7 +101,7 @@ class BackendApi:
         body = request_bodies.parse(request.body, request_bodies.MessagesBody)
         choices = self._choices(body, [body.last_user_text()], self._begun_answer(body))
         answer = self._answer(body, "msg-", [body.transcript()], choices)
-        return _answer_reply(body, answer, messages.body, messages.events)
+        return _answer_reply(body, answer, anthropic_messages.body, anthropic_messages.events)
 
     def count_tokens(self, request: MockRequest) -> Reply:
         body = request_bodies.parse(request.body, request_bodies.CountBody)
@@ -272,8 +272,8 @@ ROUTES: dict[str, Methods[BackendApi]] = {
     "/v1/completions": {"POST": BackendApi.completions},
     "/v1/embeddings": {"POST": BackendApi.embeddings},
     "/v1/responses": {"POST": BackendApi.responses},
-    messages.PATH: {"POST": BackendApi.messages},
-    f"{messages.PATH}/count_tokens": {"POST": BackendApi.count_tokens},
+    anthropic_messages.PATH: {"POST": BackendApi.messages},
+    f"{anthropic_messages.PATH}/count_tokens": {"POST": BackendApi.count_tokens},
     "/rerank": {"POST": BackendApi.rerank},
     "/v1/rerank": {"POST": BackendApi.rerank},
     "/v1/audio/transcriptions": {"POST": BackendApi.transcriptions},

@@ -5,8 +5,8 @@ from typing import Annotated, TypeVar
 import msgspec
 
 from svc.base.errors import BadRequest
-from svc.mock.conversation import Content, ContentPart, ConversationMessage, texts_of
 from svc.mock.json_schema import Schema
+from svc.mock.message_content import Content, ContentPart, ConversationMessage, texts_of
 from svc.mock.tool_script import ScriptedCall, ToolScript, Turn, tool_script
 from svc.mock.tools import ChatTool, Function, MessagesTool, ToolChoice, required_function
 

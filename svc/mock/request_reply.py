@@ -13,7 +13,7 @@ import msgspec
 
 from svc.base import errors
 from svc.base.errors import NotAllowed, NotFound, SvcError, TooLarge
-from svc.mock import messages
+from svc.mock import anthropic_messages
 
 CONNECTION_KEY = "svc.mock.connection"  # key in the WSGI environ
 MAX_BODY_BYTES = 256 << 20
@@ -121,5 +121,7 @@ def text_reply(text: str, tokens: int = 0) -> Reply:
 def error_reply(error: SvcError, path: str, status: int | None = None) -> Reply:
     """Return the reply for an error in the format of the path's API; `status` replaces the error's own status."""
     status = status or error.status
-    body = messages.error_body(error, status) if path.startswith(messages.PATH) else errors.error_object(error)
-    return json_reply(body, status)
+    is_anthropic = path.startswith(anthropic_messages.PATH)
+    return json_reply(
+        anthropic_messages.error_body(error, status) if is_anthropic else errors.error_object(error), status
+    )

@@ -28,9 +28,9 @@ from svc.mock.app import MockApplication
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import MockOptions
 from svc.mock.engine_memory import EngineMemory, load_seconds
-from svc.mock.engine_sleep import MockSleepMode
 from svc.mock.gpu_state import GpuStateFile, OutOfMemory
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
+from svc.mock.sleep_mode import MockSleepMode
 
 log = logging.getLogger(__name__)
 BACKLOG = 1024

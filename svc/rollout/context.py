@@ -15,10 +15,10 @@ from svc.protocol.instance_names import instance_name, instance_service, server_
 from svc.protocol.service import ASLEEP
 from svc.rollout.actions import InstanceActions
 from svc.rollout.availability import last_instance_text, refused_losses
-from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
 from svc.rollout.observation import RolloutObservation, routers_without
 from svc.rollout.observer import Observer
+from svc.rollout.rollout_engine import RolloutEngine, RolloutStopped
 from svc.rollout.tasks import OPERATION_TEXTS, InstanceOperation, RolloutLimits, Step, Task
 from svc.settings import Settings
 from svc.site import access, supervisord_process

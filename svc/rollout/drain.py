@@ -11,7 +11,7 @@ from svc.base.errors import CommandError
 from svc.client.registry import RegistryClient
 from svc.client.router import RouterClient
 from svc.client.service_names import instance_named, service_named
-from svc.rollout.handover import UNKNOWN_TO_REGISTRY, counts_text
+from svc.rollout.handover_text import UNKNOWN_TO_REGISTRY, counts_text
 from svc.rollout.observation import requests_in_flight
 from svc.site.access import explaining_errors
 from svc.terminal.progress import Waiting

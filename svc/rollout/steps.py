@@ -1,4 +1,4 @@
-"""Decides the next actions of a rollout from an observation. Pure: `engine` observes and acts.
+"""Decides the next actions of a rollout from an observation. Pure: `rollout_engine` observes and acts.
 
                        +----+ hand over
                        |    v
@@ -7,7 +7,7 @@
        +--cancel drain----+     an instance that does not come back: FAILED, and no further instance is drained
 
 An instance that is only started (added, or left stopped) goes from WAITING directly to RETURNING. A removed instance
-goes from STOPPING directly to DONE. `engine` has one method for each action.
+goes from STOPPING directly to DONE. `rollout_engine` has one method for each action.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from svc.protocol.service import ASLEEP
 from svc.rollout.availability import last_instance_text, lost_models
-from svc.rollout.handover import handover_text
+from svc.rollout.handover_text import handover_text
 from svc.rollout.observation import RolloutObservation, is_serving, requests_in_flight
 from svc.rollout.tasks import InstanceOperation, RolloutLimits, RolloutStage, Step, Task
 

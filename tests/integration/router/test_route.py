@@ -10,7 +10,7 @@ import pytest
 import requests
 
 from svc.base.errors import NotFound
-from svc.client.route_query import ask_route
+from svc.client.route_choice import ask_route
 from svc.client.router_operator import RouterOperator
 from tests.fork_server import SCRIPT
 from tests.integration.fakes import Mock, mock

@@ -10,8 +10,8 @@ from svc.mock.app import MockApplication
 from svc.mock.backend_api import BackendApi
 from svc.mock.behaviour import Behaviour, GpuOptions
 from svc.mock.engine_memory import EngineMemory
-from svc.mock.engine_sleep import MockSleepMode
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, CutByMock
+from svc.mock.sleep_mode import MockSleepMode
 
 NO_GPU = EngineMemory(GpuOptions(), "m", 1, None)
 

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from svc.mock import request_reply
-from svc.mock.statistics import METRICS
+from svc.mock.mock_statistics import METRICS
 from tests.unit.mock.in_process import FakeConnection, InProcessMock
 
 CHAT = "/v1/chat/completions"

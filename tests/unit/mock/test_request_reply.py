@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from svc.base.errors import BadRequest, NotAllowed, NotFound, TooLarge
-from svc.mock import messages, request_reply
+from svc.mock import anthropic_messages, request_reply
 from svc.mock.request_reply import CONNECTION_KEY, ClientLeft, dispatch, error_reply, json_reply, read_body, read_head
 from tests.unit.mock.in_process import FakeConnection
 
@@ -60,7 +60,7 @@ def test_an_error_has_the_format_of_the_api_of_its_path():
     error = BadRequest("cannot read it")
     openai = msgspec.json.decode(error_reply(error, "/v1/completions").body)
     assert (openai["error"]["message"], openai["error"]["code"]) == ("cannot read it", "bad_request")
-    reply = error_reply(error, messages.PATH, 529)
+    reply = error_reply(error, anthropic_messages.PATH, 529)
     assert reply.status == 529
     assert msgspec.json.decode(reply.body) == {
         "type": "error",

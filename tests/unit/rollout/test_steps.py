@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from svc.rollout.availability import lost_models, refused_losses
-from svc.rollout.handover import staying_text
+from svc.rollout.handover_text import staying_text
 from svc.rollout.observation import RolloutObservation, routers_without
 from svc.rollout.steps import Decision, decide, ordered, progress_text
 from svc.rollout.steps import RolloutAction as Action

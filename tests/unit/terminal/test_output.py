@@ -25,7 +25,7 @@ ALLOWED = {
     "router/telemetry/access_log.py": {"sys.stdout"},  # the access log, which is escaped
     "mock/nvidia_smi.py": {"print"},  # a program of its own, which escapes what it prints
     "mock/server.py": {"print", "sys.stderr"},  # PyTorch's words for a lack of memory, with numbers only
-    "mock/engine_sleep.py": {"print", "sys.stderr"},  # the same words
+    "mock/sleep_mode.py": {"print", "sys.stderr"},  # the same words
     "router/wsgi.py": {"sys.stderr"},  # required of a WSGI environment
 }
 

@@ -8,8 +8,8 @@ import pytest
 
 from svc.base.errors import CommandError
 from svc.config.site import Site
-from svc.rollout.engine import RolloutEngine, RolloutStopped
 from svc.rollout.journal import Journal
+from svc.rollout.rollout_engine import RolloutEngine, RolloutStopped
 from svc.rollout.tasks import InstanceOperation, RolloutLimits, Task
 from svc.site.components import Component
 from svc.terminal.delay_report import DelayReport

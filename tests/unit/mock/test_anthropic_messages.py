@@ -5,7 +5,7 @@ import json
 import pytest
 
 from svc.base.errors import BadRequest
-from svc.mock import messages
+from svc.mock import anthropic_messages
 from svc.mock.generation import GeneratedAnswer, GeneratedChoice, usage
 
 
@@ -16,7 +16,7 @@ def answer(choice: GeneratedChoice) -> GeneratedAnswer:
 def parsed_events(answer: GeneratedAnswer) -> list[dict]:
     """Return the data of the events, whose names are their types."""
     parsed = []
-    for _, event in messages.events(answer):
+    for _, event in anthropic_messages.events(answer):
         name, data, rest = event.decode().split("\n", 2)
         parsed.append(json.loads(data.removeprefix("data: ")))
         assert (name, rest) == (f"event: {parsed[-1]['type']}", "\n")
@@ -24,7 +24,7 @@ def parsed_events(answer: GeneratedAnswer) -> list[dict]:
 
 
 def test_an_answer_that_is_not_streamed():
-    body = json.loads(messages.body(answer(GeneratedChoice(["m", " x"], "stop"))))
+    body = json.loads(anthropic_messages.body(answer(GeneratedChoice(["m", " x"], "stop"))))
     assert (body["type"], body["role"], body["model"]) == ("message", "assistant", "a")
     assert body["content"] == [{"type": "text", "text": "m x"}]
     assert body["usage"] == {
@@ -45,7 +45,7 @@ def test_an_answer_that_is_not_streamed():
     ],
 )
 def test_the_reason_of_the_end_is_in_body_and_stream(choice, reason, stop):
-    body = json.loads(messages.body(answer(choice)))
+    body = json.loads(anthropic_messages.body(answer(choice)))
     assert (body["stop_reason"], body["stop_sequence"]) == (reason, stop)
     assert parsed_events(answer(choice))[-2]["delta"] == {"stop_reason": reason, "stop_sequence": stop}
 
@@ -70,7 +70,7 @@ def test_the_events_of_a_stream():
 
 def test_a_call_is_a_block_of_its_own_kind():
     call = answer(GeneratedChoice(['{"q": ', '"x"}'], "tool_calls", "f"))
-    (block,) = json.loads(messages.body(call))["content"]
+    (block,) = json.loads(anthropic_messages.body(call))["content"]
     assert (block["type"], block["name"], block["input"]) == ("tool_use", "f", {"q": "x"})
     events = parsed_events(call)
     assert events[1]["content_block"] == block | {"input": {}}
@@ -78,11 +78,11 @@ def test_a_call_is_a_block_of_its_own_kind():
 
 
 def test_only_the_deltas_carry_tokens():
-    flags = [has_token for has_token, _ in messages.events(answer(GeneratedChoice(["m", " x"], "stop")))]
+    flags = [has_token for has_token, _ in anthropic_messages.events(answer(GeneratedChoice(["m", " x"], "stop")))]
     assert flags == [False] * 3 + [True] * 2 + [False] * 3
 
 
 @pytest.mark.parametrize(("status", "kind"), [(400, "invalid_request_error"), (418, "api_error"), (500, "api_error")])
 def test_an_error_has_anthropic_s_format(status, kind):
-    error = messages.error_body(BadRequest("wrong"), status)
+    error = anthropic_messages.error_body(BadRequest("wrong"), status)
     assert error == {"type": "error", "error": {"type": kind, "message": "wrong"}}

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from svc.base.errors import CommandError, SvcError
-from svc.rollout.handover import staying_text
+from svc.rollout.handover_text import staying_text
 from svc.rollout.journal import Journal
 from svc.rollout.observation import RolloutObservation
 from svc.rollout.steps import Decision, RolloutAction, decide, progress_text

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.config.components import components_of_variables, normalized_components
+from svc.config.component_names import components_of_variables, normalized_components
 
 
 def test_the_order_of_a_list_does_not_matter():

@@ -9,7 +9,7 @@ import pytest
 from svc.base.errors import CommandError, NotFound, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.protocol.gpu import READING_FILE, GpuReport, ListedHost
-from svc.site.host_gpus import Reading, overview, own_overview, read_this_host
+from svc.site.gpu_overview import Reading, overview, own_overview, read_this_host
 
 URL = "http://registry:18000"
 READING = HostGpus(tool="nvidia-smi", gpus=(Gpu(index=0, uuid="GPU-0"),))

@@ -3,7 +3,7 @@
 import pytest
 
 from svc.base.errors import CommandError, NotFound, Unavailable
-from svc.site.wakes import WakeTarget, find_targets, is_asleep, is_awake, put_to_sleep, wait, wake
+from svc.site.wake_targets import WakeTarget, find_targets, is_asleep, is_awake, put_to_sleep, wait, wake
 
 
 def service(name, status="asleep", *models, **more):
