@@ -105,8 +105,8 @@ class RpcInterface:
         """Report the facts about an instance on demand; start its program if it is wanted and there is room for it
 
         @param string name   Name of the instance's program ('qwen:server')
-        @param string facts  JSON, see svc.supervision.on_demand.facts.Facts
-        @return string       JSON, see svc.supervision.on_demand.facts.Order: what the babysitter has to do, and why
+        @param string facts  JSON, see svc.supervision.on_demand.instance_facts.InstanceFacts
+        @return string       JSON, see svc.supervision.on_demand.instance_facts.Order: what the babysitter has to do
         """
         self._refuse_when_shutting_down()
         return encode(self._extension.instances.report(name, facts))

@@ -16,7 +16,7 @@ from svc.router.waking.answers import WakeOffer
 from svc.router.waking.choice import choose
 from svc.router.waking.waker import DEMAND_INTERVAL_SECONDS, OFFER_INTERVAL_SECONDS
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
+from svc.supervision.on_demand.instance_facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.program import Program
 from svc.supervision.on_demand.record import ProgramState
 

@@ -25,7 +25,7 @@ from svc.config.instance.model import InstanceConfig
 from svc.protocol.instance_names import instance_service, server_program
 from svc.protocol.resources import SLEEP_BY_VLLM
 from svc.supervision.client import SupervisordClient
-from svc.supervision.on_demand.client import OnDemandClient
+from svc.supervision.on_demand.on_demand_client import OnDemandClient
 
 log = logging.getLogger(__name__)
 Check = Callable[[str, float], Readiness]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from svc.supervision.on_demand.facts import Demand
+from svc.supervision.on_demand.instance_facts import Demand
 
 LEASE_SECONDS = 3.0
 MAX_SENDERS = 64  # limited because anyone may invent names; one more replaces the lease that ends first

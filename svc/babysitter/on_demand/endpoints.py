@@ -12,7 +12,7 @@ from svc.babysitter.on_demand.loop import OnDemand
 from svc.base.errors import BadRequest, Conflict, SvcError, Unauthorized
 from svc.base.json_app import JsonApp, Response, WsgiRequest, json_response
 from svc.config.instance.model import InstanceConfig
-from svc.supervision.on_demand.facts import Offer
+from svc.supervision.on_demand.instance_facts import Offer
 
 UNSUPERVISED = "no supervisord runs it; start it with `svc up`"
 

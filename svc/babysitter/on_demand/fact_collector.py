@@ -9,7 +9,7 @@ from svc.babysitter.on_demand.demands import Demands, WakeRequest
 from svc.babysitter.on_demand.host_memory import HostMemory
 from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.config.instance.model import InstanceConfig
-from svc.supervision.on_demand.facts import Demand, InstanceFacts
+from svc.supervision.on_demand.instance_facts import Demand, InstanceFacts
 
 # How old the metrics may be from which the requests in flight are read. The limit is lower for a busy instance, because
 # another one may wait until it is idle.

@@ -8,7 +8,7 @@ from time import monotonic
 from svc.base.gpus.gpu import HostGpus
 from svc.base.gpus.reading import TOOLS, find_tool
 from svc.base.gpus.vendor_tool import VendorTool
-from svc.supervision.on_demand.facts import MAX_BYTES, GpuReading
+from svc.supervision.on_demand.instance_facts import MAX_BYTES, GpuReading
 
 log = logging.getLogger(__name__)
 WAIT_SECONDS = 2.0  # a reading that takes longer is used in a later round: the babysitter has to report meanwhile

@@ -21,7 +21,7 @@ from svc.babysitter.on_demand.host_memory import HostMemory
 from svc.babysitter.on_demand.release import Release
 from svc.base.errors import SvcError
 from svc.protocol.instance_names import server_program
-from svc.supervision.on_demand.facts import InstanceFacts, Offer, Order
+from svc.supervision.on_demand.instance_facts import InstanceFacts, Offer, Order
 
 log = logging.getLogger(__name__)
 INTERVAL_SECONDS = 0.5  # while the instance runs: within this time it begins to make room for another

@@ -8,8 +8,8 @@ from typing import Any
 
 import msgspec
 
-from svc.supervision.on_demand.facts import InstanceFacts, Offer
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
+from svc.supervision.on_demand.instance_facts import InstanceFacts, Offer
 from svc.supervision.on_demand.memory import Room, held
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.placement import Placer

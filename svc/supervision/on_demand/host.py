@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from svc.protocol.instance_names import SERVER_SUFFIX
-from svc.supervision.on_demand.facts import Demand, InstanceFacts
+from svc.supervision.on_demand.instance_facts import Demand, InstanceFacts
 from svc.supervision.on_demand.program import Program
 
 DEFAULT_LOAD_SECONDS = 60.0  # assumed for an instance that has never been loaded

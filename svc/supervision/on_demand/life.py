@@ -3,8 +3,8 @@
 `now` is in monotonic seconds.
 """
 
-from svc.supervision.on_demand.facts import InstanceFacts
 from svc.supervision.on_demand.host import Phase
+from svc.supervision.on_demand.instance_facts import InstanceFacts
 
 EARLIEST_READY_SECONDS = 1.0  # an earlier report `running` may be about the process before this one
 WAKE_TIMEOUT_SECONDS = 10.0  # an engine that reports sleep so long after the order to wake it counts as asleep again

@@ -1,7 +1,7 @@
 """What it would cost to wake an instance, for the routers that choose among several hosts. Pure."""
 
-from svc.supervision.on_demand.facts import Offer
 from svc.supervision.on_demand.host import Host, Instance
+from svc.supervision.on_demand.instance_facts import Offer
 from svc.supervision.on_demand.memory import Room
 from svc.supervision.on_demand.placement import Placer
 from svc.supervision.on_demand.plan import candidates, depends_on_old_reading

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Literal
 
 from svc.base.byte_size import size_text
-from svc.supervision.on_demand.facts import GpuReading
 from svc.supervision.on_demand.host import Host, Instance
+from svc.supervision.on_demand.instance_facts import GpuReading
 from svc.supervision.on_demand.memory import Room, needed
 from svc.supervision.on_demand.placement import Placement, Placer
 from svc.supervision.on_demand.victims import Timing, must_sleep
@@ -26,7 +26,7 @@ READING_VALID_SECONDS = 5.0  # an older reading is repeated before instances giv
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class InstanceDecision:
-    """The order for an instance (see `facts.Order`), or `start`: its program has to be started on `gpus`."""
+    """The order for an instance (see `instance_facts.Order`), or `start`: its program has to be started on `gpus`."""
 
     action: Literal["stay", "wait", "measure", "release", "wake", "start"]
     reason: str = ""

@@ -14,7 +14,7 @@ from svc.protocol.on_demand_variables import (
     SLEEP_VARIABLE,
 )
 from svc.protocol.resources import SLEEP_BY_STOP, SLEEP_BY_VLLM
-from svc.supervision.on_demand.facts import MAX_BYTES, MAX_GPUS
+from svc.supervision.on_demand.instance_facts import MAX_BYTES, MAX_GPUS
 
 DEFAULT_MIN_AWAKE_SECONDS = 60.0
 

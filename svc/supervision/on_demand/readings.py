@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Iterable
 
-from svc.supervision.on_demand.facts import GpuReading
 from svc.supervision.on_demand.host import GpuMemory
+from svc.supervision.on_demand.instance_facts import GpuReading
 
 SETTLE_SECONDS = 15.0  # for so long after the end of a process, its memory may still be shown as used
 FOREIGN_MEMORY_VALID_SECONDS = 300.0  # after this time without a reading (the tool fails), foreign memory counts as 0

@@ -4,8 +4,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Literal, NamedTuple
 
-from svc.supervision.on_demand.facts import InstanceFacts
 from svc.supervision.on_demand.host import DEFAULT_LOAD_SECONDS, Instance, Phase
+from svc.supervision.on_demand.instance_facts import InstanceFacts
 from svc.supervision.on_demand.life import Life
 from svc.supervision.on_demand.plan import InstanceDecision
 from svc.supervision.on_demand.program import Program

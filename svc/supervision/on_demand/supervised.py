@@ -12,7 +12,7 @@ from supervisor.xmlrpc import Faults, RPCError
 
 from svc.protocol.on_demand_variables import GPUS_VARIABLE
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Offer, Order, read_facts
+from svc.supervision.on_demand.instance_facts import Offer, Order, read_facts
 from svc.supervision.on_demand.program import Program, read_program
 from svc.supervision.on_demand.record import ProgramState
 

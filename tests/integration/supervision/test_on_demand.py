@@ -11,8 +11,8 @@ import pytest
 
 from svc.base.errors import CommandError
 from svc.supervision.client import SupervisordClient
-from svc.supervision.on_demand.client import OnDemandClient
-from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
+from svc.supervision.on_demand.instance_facts import Demand, GpuReading, InstanceFacts
+from svc.supervision.on_demand.on_demand_client import OnDemandClient
 from svc.supervision.program_config import SupervisordConfig
 from tests.integration.supervision.conftest import Supervisord
 from tests.waiting import wait_until

@@ -13,7 +13,7 @@ from svc.babysitter.on_demand.host_memory import HostMemory
 from svc.babysitter.on_demand.loop import Effects, OnDemand
 from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.base.gpus.gpu import Gpu, HostGpus
-from svc.supervision.on_demand.facts import InstanceFacts, Offer, Order
+from svc.supervision.on_demand.instance_facts import InstanceFacts, Offer, Order
 from tests.unit.babysitter.fake_instance import FakeInstance, models
 from tests.unit.instance_configs import instance_config
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from svc.babysitter.on_demand.demands import MAX_SENDERS, Demands, WakeRequest
-from svc.supervision.on_demand.facts import Demand
+from svc.supervision.on_demand.instance_facts import Demand
 
 
 class Clock:

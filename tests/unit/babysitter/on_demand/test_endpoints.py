@@ -16,7 +16,7 @@ from svc.babysitter.restarter import Restarter
 from svc.base.errors import Unavailable
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import MockBackend
-from svc.supervision.on_demand.facts import Demand, Order
+from svc.supervision.on_demand.instance_facts import Demand, Order
 from tests import openapi
 from tests.unit.babysitter.fake_instance import FakeInstance
 from tests.unit.babysitter.on_demand.fake_host import FakeHost

@@ -8,7 +8,7 @@ from svc.babysitter.on_demand import host_memory
 from svc.babysitter.on_demand.host_memory import RETRY_SECONDS, HostMemory, memory_tool
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.base.gpus.reading import TOOLS
-from svc.supervision.on_demand.facts import MAX_BYTES, GpuReading
+from svc.supervision.on_demand.instance_facts import MAX_BYTES, GpuReading
 
 GPUS = HostGpus(tool="nvidia-smi", gpus=(Gpu(index=1, memory_total=80, memory_used=10),))
 

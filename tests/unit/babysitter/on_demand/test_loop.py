@@ -10,7 +10,7 @@ from svc.babysitter.on_demand.engine_sleep import EngineSleep
 from svc.babysitter.on_demand.loop import INTERVAL_SECONDS, QUIET_INTERVAL_SECONDS
 from svc.base.errors import CommandError, Unavailable
 from svc.base.gpus.gpu import HostGpus
-from svc.supervision.on_demand.facts import Demand, GpuReading, Order
+from svc.supervision.on_demand.instance_facts import Demand, GpuReading, Order
 from tests.unit.babysitter.on_demand.fake_host import STAY, FakeEngine, FakeHost, wait_for
 
 RELEASE = Order("release", "gives way to chat")

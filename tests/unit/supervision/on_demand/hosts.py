@@ -1,7 +1,7 @@
 """Hosts and instances for tests of decisions."""
 
-from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
+from svc.supervision.on_demand.instance_facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.program import Program
 
 GB = 10**9

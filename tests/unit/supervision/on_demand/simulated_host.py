@@ -8,7 +8,7 @@ import dataclasses
 import math
 
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
+from svc.supervision.on_demand.instance_facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.program import Program
 from svc.supervision.on_demand.record import ProgramState
 

@@ -1,7 +1,7 @@
 import pytest
 
 from svc.supervision.on_demand.arbiter import Arbiter
-from svc.supervision.on_demand.facts import Demand, GpuReading, InstanceFacts
+from svc.supervision.on_demand.instance_facts import Demand, GpuReading, InstanceFacts
 from svc.supervision.on_demand.record import ProgramState
 from tests.unit.supervision.on_demand.hosts import GB, program
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.supervision.on_demand.facts import Demand, InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
+from svc.supervision.on_demand.instance_facts import Demand, InstanceFacts
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
 from svc.supervision.on_demand.victims import Timing, gives_way

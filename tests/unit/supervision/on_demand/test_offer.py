@@ -1,4 +1,4 @@
-from svc.supervision.on_demand.facts import Offer
+from svc.supervision.on_demand.instance_facts import Offer
 from svc.supervision.on_demand.offer import make_offer
 from tests.unit.supervision.on_demand.hosts import asleep, awake, host
 

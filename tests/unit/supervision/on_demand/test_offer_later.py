@@ -4,8 +4,8 @@ import dataclasses
 
 import pytest
 
-from svc.supervision.on_demand.facts import Demand, InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
+from svc.supervision.on_demand.instance_facts import Demand, InstanceFacts
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
 

@@ -2,8 +2,8 @@
 
 import pytest
 
-from svc.supervision.on_demand.facts import InstanceFacts
 from svc.supervision.on_demand.host import GpuMemory, Host, Instance
+from svc.supervision.on_demand.instance_facts import InstanceFacts
 from svc.supervision.on_demand.offer import make_offer
 from svc.supervision.on_demand.program import Program
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from svc.supervision.on_demand.facts import InstanceFacts, Offer, Order
+from svc.supervision.on_demand.instance_facts import InstanceFacts, Offer, Order
 from svc.supervision.xmlrpc_channel import XmlRpcChannel
 
 TIMEOUT_SECONDS = 10.0
