@@ -57,7 +57,10 @@ EVENT_KINDS = {
     "healthy": EventKind(GOOD, "registry", "it passes these health checks again"),
     "restarted": EventKind(WARNING, "babysitter", "its process ended and was restarted; the message says why"),
     "woken": EventKind(
-        INFO, "babysitter", "it was asleep and serves again; the message says for whom and how long it took"
+        INFO,
+        "babysitter",
+        "it was asleep and serves again; the message says how long requests had waited before the load, and how long "
+        "the load took",
     ),
     "slept": EventKind(INFO, "babysitter", "it was put to sleep; the message says why and how long that took"),
     "ejected": EventKind(BAD, "router", "requests to it failed: the router sends it none for a while"),

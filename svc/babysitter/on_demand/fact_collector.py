@@ -105,4 +105,4 @@ def describe_demand(demand: Demand | None) -> str:
     if not demand.waiting:
         return "wanted to be awake"
     requests = "1 request" if demand.waiting == 1 else f"{demand.waiting} requests"
-    return f"{requests} waited, the oldest {demand.oldest:.1f} s"
+    return f"{requests} waited, the oldest {demand.oldest:.1f} s before the load"
