@@ -2,8 +2,7 @@
 # test.sh [--all] [pytest's arguments]: linters, types and tests, side by side; --all: then, one by one, tests that take minutes, many random examples, and the router with 3 processes.
 set -eu
 cd "$(dirname "$(readlink -f "$0")")/.."
-venv=$(bin/venv.sh test,dev,redis,llama,bench)
-PATH=$venv/bin:$PATH
+PATH=$(bin/venv.sh test,dev,redis,llama,bench)/bin:$PATH
 unset PYTHONDONTWRITEBYTECODE  # else each process that the tests start compiles svc anew
 all=
 if [ "${1:-}" = --all ]; then all=yes; shift; fi

@@ -7,14 +7,7 @@ import pytest
 
 from svc.base import logging as log
 
-
-@pytest.fixture(autouse=True)
-def restored_logging():
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("restored_logging")
 
 
 def logged(monkeypatch, capsys, write, **environ):

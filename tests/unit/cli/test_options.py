@@ -44,6 +44,7 @@ def test_a_handover_that_would_come_too_late_is_refused(arguments: list[str], pr
     ("command", "is_refused"),
     [("check", True), ("render", True), ("plan", True), ("apply", True), ("router", False), ("status", False)],
 )
+@pytest.mark.usefixtures("restored_logging")
 def test_a_wrong_rule_stops_neither_servers_nor_commands_that_observe(
     command: str, is_refused: bool, tmp_path, monkeypatch
 ):
