@@ -11,7 +11,7 @@ from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.lifecycle import LifecycleState
 from svc.babysitter.monitor import Monitor, model_ids
 from svc.babysitter.on_demand import endpoints
-from svc.babysitter.on_demand.loop import OnDemand
+from svc.babysitter.on_demand.on_demand_loop import OnDemand
 from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from svc.babysitter.continuation_check import ContinuationCheck
 from svc.babysitter.monitor import Monitor
-from svc.babysitter.on_demand.loop import OnDemand
+from svc.babysitter.on_demand.on_demand_loop import OnDemand
 from svc.babysitter.registration import Registration, registrations
 from svc.babysitter.registration_host import RegistrationHost
 from svc.protocol.service import MAX_METADATA_BYTES, MAX_MODEL_ID_LENGTH, MAX_MODELS

@@ -17,7 +17,7 @@ from svc.base.errors import SvcError, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.base.gpus.reading import GpuReader
 from svc.config.instance.model import InstanceConfig
-from svc.protocol.gpu import GPU_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, READING_FILE, GpuReport, fitted
+from svc.protocol.gpu_report import GPU_INTERVAL_SECONDS, MAX_INTERVAL_SECONDS, READING_FILE, GpuReport, fitted
 
 log = logging.getLogger(__name__)
 LOCK_FILE = "gpus.lock"

@@ -13,7 +13,7 @@ from svc.babysitter.hang_probe import HangProbe
 from svc.babysitter.health_rules import ProbeOutcome
 from svc.babysitter.lifecycle import LifecycleState
 from svc.babysitter.monitor import Monitor
-from svc.babysitter.on_demand.loop import OnDemand
+from svc.babysitter.on_demand.on_demand_loop import OnDemand
 from svc.babysitter.registrar import Registrar
 from svc.babysitter.resource_limits import ResourceLimits
 from svc.babysitter.restarter import KINDS

@@ -29,8 +29,8 @@ from svc.babysitter.on_demand.bell import FILE_NAME as BELL_FILE_NAME
 from svc.babysitter.on_demand.bell import WAIT_SECONDS as BELL_WAIT_SECONDS
 from svc.babysitter.on_demand.bell import Bell
 from svc.babysitter.on_demand.endpoints import UNSUPERVISED
-from svc.babysitter.on_demand.loop import INTERVAL_SECONDS as ON_DEMAND_INTERVAL_SECONDS
-from svc.babysitter.on_demand.loop import OnDemand
+from svc.babysitter.on_demand.on_demand_loop import INTERVAL_SECONDS as ON_DEMAND_INTERVAL_SECONDS
+from svc.babysitter.on_demand.on_demand_loop import OnDemand
 from svc.babysitter.registrar import Registrar, load_or_create_secret, state_directory
 from svc.babysitter.registration_host import RegistrationHost
 from svc.babysitter.resource_limits import ResourceLimits, memory_used
@@ -45,7 +45,7 @@ from svc.client.load_sender import LoadSender
 from svc.client.registry import RegistryClient
 from svc.config.instance.model import InstanceConfig
 from svc.perimeter import local_machine
-from svc.protocol.gpu import GPU_INTERVAL_SECONDS
+from svc.protocol.gpu_report import GPU_INTERVAL_SECONDS
 from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.instance_names import instance_service, server_program
 from svc.supervision.client import SupervisordClient

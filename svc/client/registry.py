@@ -14,7 +14,7 @@ from svc.base.errors import BadRequest, SvcError, Unavailable
 from svc.base.http import fetch
 from svc.base.token_file import first_token
 from svc.client.registry_answers import connection_problem, failure_of, is_event, is_service, result_of
-from svc.protocol.gpu import GpuReport, ListedHost
+from svc.protocol.gpu_report import GpuReport, ListedHost
 from svc.protocol.instance_load import ListedLoad
 
 log = logging.getLogger(__name__)

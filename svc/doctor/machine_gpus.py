@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 
-from svc.protocol.gpu import Gpu
+from svc.protocol.gpu_report import Gpu
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
+from svc.protocol.gpu_report import Gpu, GpuProcess, ListedHost
 
 
 class GpuUse(NamedTuple):

@@ -14,7 +14,7 @@ from svc.client.probe import USER_AGENT
 from svc.perimeter.client_socket import polling
 from svc.perimeter.hosts import Hosts
 from svc.protocol.event import REGISTRY_SOURCE, Actor, Event
-from svc.protocol.gpu import MAX_HOSTS
+from svc.protocol.gpu_report import MAX_HOSTS
 from svc.protocol.service import Service, iso
 from svc.registry import discovery, event_query, validation
 from svc.registry.access.actor import actor_of

@@ -1,7 +1,7 @@
-"""JSON Schemas of reports about GPUs, with the limits of svc.protocol.gpu."""
+"""JSON Schemas of reports about GPUs, with the limits of svc.protocol.gpu_report."""
 
 from svc.base.gpus import gpu
-from svc.protocol.gpu import MAX_AGE_INTERVALS, MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
+from svc.protocol.gpu_report import MAX_AGE_INTERVALS, MAX_INTERVAL_SECONDS, MIN_INTERVAL_SECONDS
 from svc.protocol.openapi import TIMESTAMP, Schema, closed_object, nullable, ref
 
 BYTES: Schema = {"type": "integer", "minimum": 0, "maximum": gpu.MAX_BYTES, "default": 0}

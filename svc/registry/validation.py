@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from svc.base.errors import BadRequest, NotFound
-from svc.protocol.gpu import MAX_REPORT_BYTES, GpuReport
+from svc.protocol.gpu_report import MAX_REPORT_BYTES, GpuReport
 from svc.protocol.instance_load import InstanceLoad
 from svc.protocol.service import (
     DEFAULT_LEASE_SECONDS,

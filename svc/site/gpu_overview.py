@@ -13,7 +13,7 @@ from svc.base.errors import CommandError, NotFound
 from svc.base.gpus.gpu import HostGpus
 from svc.base.gpus.reading import TOOLS, read_gpus
 from svc.client.registry import RegistryClient
-from svc.protocol.gpu import READING_FILE, GpuReport, ListedHost
+from svc.protocol.gpu_report import READING_FILE, GpuReport, ListedHost
 from svc.site.access import explaining_errors
 
 THIS_HOST = "this host"

@@ -6,7 +6,7 @@ from rich.text import Text
 
 from svc.base.byte_size import size_text
 from svc.base.printable import printable
-from svc.protocol.gpu import Gpu, GpuProcess
+from svc.protocol.gpu_report import Gpu, GpuProcess
 from svc.protocol.gpu_use import GpuUse, HostUse
 from svc.terminal.table import TableRow, crop, table_blocks
 

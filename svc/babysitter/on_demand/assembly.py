@@ -14,11 +14,11 @@ from svc.babysitter.lifecycle import LifecycleEvent, LifecycleState
 from svc.babysitter.monitor import Monitor
 from svc.babysitter.on_demand.activity import Activity
 from svc.babysitter.on_demand.engine_sleep import EngineSleep, Request
+from svc.babysitter.on_demand.expected_models import command_digest, expected_models
 from svc.babysitter.on_demand.fact_collector import FactCollector
 from svc.babysitter.on_demand.host_memory import HostMemory, memory_tool
 from svc.babysitter.on_demand.last_models import LastLife, LastModelsFile
-from svc.babysitter.on_demand.loop import Effects, OnDemand
-from svc.babysitter.on_demand.models import command_digest, expected_models
+from svc.babysitter.on_demand.on_demand_loop import Effects, OnDemand
 from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.base.gpus.reading import TOOLS, GpuReader
 from svc.config.instance.model import InstanceConfig

@@ -8,7 +8,7 @@ import msgspec
 
 from svc.babysitter.monitor import Monitor
 from svc.babysitter.on_demand.demands import WakeRequest
-from svc.babysitter.on_demand.loop import OnDemand
+from svc.babysitter.on_demand.on_demand_loop import OnDemand
 from svc.base.errors import BadRequest, Conflict, SvcError, Unauthorized
 from svc.base.json_app import JsonApp, Response, WsgiRequest, json_response
 from svc.config.instance.model import InstanceConfig

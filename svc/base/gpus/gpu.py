@@ -1,6 +1,6 @@
 """What a machine reports about its GPUs. Pure.
 
-The limits apply when a report is decoded (svc.protocol.gpu), so that a registry accepts no absurd values from others.
+The limits apply when a report is decoded (svc.protocol.gpu_report), so that a registry accepts no absurd values.
 """
 
 from typing import Annotated

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from svc.base import procfs
 from svc.doctor.machine_gpus import Gpus, GpuStranger
-from svc.protocol.gpu import Gpu
+from svc.protocol.gpu_report import Gpu
 from svc.site.gpu_overview import read_this_host
 
 TOOL_TIMEOUT_SECONDS = 5.0  # less than the limit for all facts of this machine

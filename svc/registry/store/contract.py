@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from svc.protocol.event import Actor, Event
-from svc.protocol.gpu import GpuReport, ListedHost
+from svc.protocol.gpu_report import GpuReport, ListedHost
 from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases.lease import LeaseRenewal

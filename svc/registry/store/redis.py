@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from svc.base.errors import Unavailable
 from svc.protocol import event
 from svc.protocol.event import Actor, Event
-from svc.protocol.gpu import MAX_HOSTS, MAX_REPORT_AGE_SECONDS, GpuReport, ListedHost
+from svc.protocol.gpu_report import MAX_HOSTS, MAX_REPORT_AGE_SECONDS, GpuReport, ListedHost
 from svc.protocol.instance_load import MAX_LOAD_AGE_SECONDS, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease

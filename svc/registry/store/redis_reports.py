@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import msgspec
 
-from svc.protocol.gpu import GpuReport
+from svc.protocol.gpu_report import GpuReport
 from svc.protocol.instance_load import InstanceLoad
 
 _decode_load = msgspec.json.Decoder(InstanceLoad).decode

@@ -5,7 +5,7 @@ from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from svc.protocol.gpu import GpuReport, ListedHost
+from svc.protocol.gpu_report import GpuReport, ListedHost
 from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease

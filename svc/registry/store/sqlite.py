@@ -15,7 +15,7 @@ from svc.base import sqlite_file
 from svc.base.errors import ConfigError, Unavailable
 from svc.protocol import event
 from svc.protocol.event import Actor, Event
-from svc.protocol.gpu import MAX_HOSTS, GpuReport, ListedHost
+from svc.protocol.gpu_report import MAX_HOSTS, GpuReport, ListedHost
 from svc.protocol.instance_load import InstanceLoad, ListedLoad
 from svc.protocol.service import Service
 from svc.registry.leases import lease

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from svc.base.errors import SvcError, Unavailable
-from svc.protocol.gpu import ListedHost
+from svc.protocol.gpu_report import ListedHost
 from svc.protocol.gpu_use import GpuUse, use_by_host
 from svc.router.ui.feed import Feed
 

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Unavailable
-from svc.protocol.gpu import GpuReport
+from svc.protocol.gpu_report import GpuReport
 from svc.registry.heartbeats import renew_lease
 from svc.registry.leases import owner
 from svc.registry.store import redis_address, redis_connection

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from svc.base.errors import Forbidden, NotFound, Unavailable
-from svc.protocol.gpu import Gpu, GpuProcess, GpuReport
+from svc.protocol.gpu_report import Gpu, GpuProcess, GpuReport
 from svc.protocol.instance_load import InstanceLoad
 from svc.registry.heartbeats import renew_lease
 from svc.registry.leases import lease, owner

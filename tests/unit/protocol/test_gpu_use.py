@@ -1,6 +1,6 @@
 """Who uses the GPUs of each host, from the reports of one or several sites."""
 
-from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
+from svc.protocol.gpu_report import Gpu, GpuProcess, ListedHost
 from svc.protocol.gpu_use import use_by_host
 
 GB = 10**9

@@ -8,7 +8,7 @@ import pytest
 
 from svc.base.errors import CommandError, NotFound, Unavailable
 from svc.base.gpus.gpu import Gpu, HostGpus
-from svc.protocol.gpu import READING_FILE, GpuReport, ListedHost
+from svc.protocol.gpu_report import READING_FILE, GpuReport, ListedHost
 from svc.site.gpu_overview import Reading, overview, own_overview, read_this_host
 
 URL = "http://registry:18000"

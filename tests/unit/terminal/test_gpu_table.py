@@ -1,6 +1,6 @@
 """The table of `svc gpus`: rows, colours, processes of no instance, narrow terminals, hostile names."""
 
-from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
+from svc.protocol.gpu_report import Gpu, GpuProcess, ListedHost
 from svc.protocol.gpu_use import use_by_host
 from svc.terminal.gpu_table import gpu_lines
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from svc.protocol.gpu import Gpu, GpuProcess
+from svc.protocol.gpu_report import Gpu, GpuProcess
 from svc.protocol.gpu_use import GpuUse, HostUse
 from svc.terminal.traffic_gpus import gpu_lines
 

@@ -6,7 +6,7 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from svc.client import router_metrics
-from svc.protocol.gpu import Gpu
+from svc.protocol.gpu_report import Gpu
 from svc.protocol.gpu_use import GpuUse, HostUse
 from svc.router.telemetry.metrics import RouterMetrics
 from svc.terminal import traffic_table

@@ -10,7 +10,7 @@ from svc.babysitter.on_demand.activity import Activity
 from svc.babysitter.on_demand.engine_sleep import EngineSleep
 from svc.babysitter.on_demand.fact_collector import FactCollector
 from svc.babysitter.on_demand.host_memory import HostMemory
-from svc.babysitter.on_demand.loop import Effects, OnDemand
+from svc.babysitter.on_demand.on_demand_loop import Effects, OnDemand
 from svc.babysitter.on_demand.sleep_history import SleepHistory
 from svc.base.gpus.gpu import Gpu, HostGpus
 from svc.supervision.on_demand.instance_facts import InstanceFacts, Offer, Order

@@ -7,7 +7,7 @@ import pytest
 from svc.config.instance.model import MockBackend, VllmBackend
 from svc.doctor.findings import PROBLEM, WARNING
 from svc.doctor.machine_gpus import Gpus, GpuStranger
-from svc.protocol.gpu import Gpu, GpuProcess
+from svc.protocol.gpu_report import Gpu, GpuProcess
 from svc.protocol.resources import Resources
 from tests.unit.doctor import sample_site
 from tests.unit.doctor.sample_site import findings

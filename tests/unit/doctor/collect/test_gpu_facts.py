@@ -5,7 +5,7 @@ import os
 import msgspec
 
 from svc.doctor.collect import gpu_facts
-from svc.protocol.gpu import READING_FILE, Gpu, GpuProcess, GpuReport
+from svc.protocol.gpu_report import READING_FILE, Gpu, GpuProcess, GpuReport
 
 GONE = 2**22 + 1
 

@@ -1,6 +1,6 @@
 """Room for reports in memory."""
 
-from svc.protocol.gpu import GpuReport
+from svc.protocol.gpu_report import GpuReport
 from svc.registry.leases import owner
 from svc.registry.store.report_table import ReportTable
 from tests.unit.registry.services import NOW, service

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from svc.base.errors import NotFound, Unavailable
-from svc.protocol.gpu import Gpu, GpuProcess, ListedHost
+from svc.protocol.gpu_report import Gpu, GpuProcess, ListedHost
 from svc.router.ui.feed import Feed
 from svc.router.ui.host_gpus import (
     IDLE_INTERVAL_SECONDS,

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from svc.protocol.gpu import MAX_REPORT_BYTES, Gpu, GpuProcess, GpuReport, fitted
+from svc.protocol.gpu_report import MAX_REPORT_BYTES, Gpu, GpuProcess, GpuReport, fitted
 
 
 def report(processes: int, gpus: int) -> GpuReport:

@@ -2,8 +2,8 @@
 
 import pytest
 
+from svc.babysitter.on_demand.expected_models import command_digest, expected_models
 from svc.babysitter.on_demand.last_models import LastLife
-from svc.babysitter.on_demand.models import command_digest, expected_models
 from svc.config.instance.model import CommandBackend, MockBackend, VllmBackend
 from tests.unit.instance_configs import instance_config
 

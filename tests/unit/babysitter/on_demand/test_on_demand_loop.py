@@ -7,7 +7,7 @@ from svc.babysitter.instance_watch import ProcessSnapshot
 from svc.babysitter.lifecycle import LifecycleEvent, LifecycleState
 from svc.babysitter.on_demand.demands import WakeRequest
 from svc.babysitter.on_demand.engine_sleep import EngineSleep
-from svc.babysitter.on_demand.loop import INTERVAL_SECONDS, QUIET_INTERVAL_SECONDS
+from svc.babysitter.on_demand.on_demand_loop import INTERVAL_SECONDS, QUIET_INTERVAL_SECONDS
 from svc.base.errors import CommandError, Unavailable
 from svc.base.gpus.gpu import HostGpus
 from svc.supervision.on_demand.instance_facts import Demand, GpuReading, Order
