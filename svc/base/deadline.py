@@ -17,7 +17,7 @@ class Deadline:
 
     @contextmanager
     def limit(self, seconds: float) -> Iterator[None]:
-        """Run the block; if it takes over `seconds`, end its connections and raise TimeoutError."""
+        """Run the block; if it takes longer than `seconds`, end its connections and raise TimeoutError."""
         timer = threading.Timer(seconds, self._end)
         timer.daemon = True
         timer.start()

@@ -73,7 +73,7 @@ def fetch(
     """Send a request like `requests.request`, but use no proxy and no .netrc, and follow no redirects.
 
     `timeout` (seconds) limits the connection and each read. `total` limits the whole request; without it, the limit is
-    the connection's timeout and MAX_READ_TIMEOUTS times the read timeout. With `keepalive`, the loss of the server is
+    the sum of the connection's timeout and MAX_READ_TIMEOUTS read timeouts. With `keepalive`, the loss of the server is
     detected within seconds, even while the request waits for an answer. With `stream`, the caller reads the body, and
     limits its time and its size.
     """

@@ -15,7 +15,7 @@ class CallTimeout(Exception):
 def run_parallel(
     calls: Mapping[str, Callable[[], T]], timeout: float, on_wait: Callable[[list[str]], object] | None = None
 ) -> dict[str, T | Exception]:
-    """Return the result or the exception of each call; CallTimeout for a call that takes over `timeout` seconds.
+    """Return the result or the exception of each call; CallTimeout for a call that takes longer than `timeout` seconds.
 
     `on_wait` is called with the names of the unfinished calls: at the start, and whenever a call ends. The calls run
     in daemon threads, so that the program can exit while a name server does not answer.

@@ -76,7 +76,7 @@ def disk_trouble(path: Path, error: Exception) -> str:
 
 
 def reason(path: Path, error: Exception) -> str:
-    """Return the reason for an error of the file at `path`: `disk_trouble`, else the text of the system or SQLite."""
+    """Return the reason for an error of the file: what `disk_trouble` returns, or else the error's own text."""
     return disk_trouble(path, error) or getattr(error, "strerror", None) or str(error)
 
 

@@ -106,7 +106,7 @@ def status_is_healthy(status: int, required: bool) -> bool:
 
 
 def _limit(sock: socket.socket, seconds: float) -> AbstractContextManager[None]:
-    """Return a context manager that ends the connection of `sock` if its block takes over `seconds`."""
+    """Return a context manager that ends the connection of `sock` if its block takes longer than `seconds`."""
     deadline = Deadline()
     deadline.watch(sock)
     return deadline.limit(seconds)

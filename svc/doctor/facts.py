@@ -116,7 +116,7 @@ class RouterFacts:
     ready: HttpResult
     services: HttpResult
     metrics: HttpResult
-    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instance -> error; "": connected
+    connect_errors: Mapping[str, str] = dataclasses.field(default_factory=dict)  # instance -> error, "" if it connected
 
     def instances(self) -> dict[str, dict[str, Any]]:
         """Return a dict from name to entry in the router's list of instances."""

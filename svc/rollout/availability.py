@@ -28,7 +28,7 @@ def lost_models(step: Step, observation: RolloutObservation, without: Collection
 
     An instance that is asleep serves nothing until it has loaded, so it does not take the place of one that serves. If
     the step's instance itself is asleep, its restart loses no model. If it is removed, another instance must have its
-    models, but that one may be asleep, too. If the step's instance is waking, its models are lost as if it served them:
+    models, but that one may be asleep, too. A step's instance that is waking counts as serving its models, because
     requests wait for it.
     """
     service_name = step.task.service_name

@@ -52,7 +52,7 @@ def _by_flag(arguments: Sequence[Argument]) -> dict[str, Argument]:
 
 
 def _flag(argument: Argument) -> str:
-    """Return an argument's flag. To `--env`, which `svc launch` accepts repeatedly, the variable's name is appended."""
+    """Return an argument's flag; for `--env`, which `svc launch` accepts repeatedly, with the variable's name."""
     return f"--env {argument[1].partition('=')[0]}" if argument[0] == "--env" and len(argument) == 2 else argument[0]
 
 

@@ -22,7 +22,7 @@ NOTHING_TO_RUN = "no component is to run here (components under [launch]); `svc 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class StartPlan:
-    """The changes of files, and the supervisord.conf to use after these changes; it includes the files in `conf_d`."""
+    """The changes of files, and the supervisord.conf to use after them. This `conf` includes the files in `conf_d`."""
 
     changes: tuple[Change, ...]
     conf: Path

@@ -116,7 +116,7 @@ class InstanceConfig:
     sleep: str = SLEEP_BY_STOP  # stop | vllm: how the instance is put to sleep
     keep: bool = False  # once awake, it neither makes room for others nor sleeps because it is idle
     registry_setting: str = ""  # setting under [launch] from which `registry_urls` comes; "": TOML or default
-    unused_registry_urls: tuple[str, ...] = ()  # registries in the TOML that this setting replaces
+    unused_registry_urls: tuple[str, ...] = ()  # those in the TOML, if `registry_setting` replaces them
     allowed_hosts: tuple[str, ...] = ()  # allowed in the Host header, besides this machine's hosts
     health_path: str | None = None  # path that must return 2xx; "": none; None: DEFAULT_HEALTH_PATH if it exists
     backend: Backend

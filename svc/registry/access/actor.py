@@ -1,8 +1,9 @@
 """Name the actor of an operator's action, for the audit. Pure.
 
-The actor of a request from the registry's machine is the system user that the request names. No token is needed there,
-and commands may send one of the registry's own, so a token would not show who acts. The actor of a request from another
-machine, or through a proxy, is the name of its write token, because anything else in the request may be false.
+The actor of a request from the registry's machine is the system user that the request names. Such a request needs no
+token, and a command may send one of the registry's tokens, so a token would not show who acts. The actor of a request
+from another machine, or through a proxy, is the name of its write token, because anything else in the request may be
+false.
 """
 
 import re

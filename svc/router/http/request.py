@@ -185,7 +185,7 @@ class RequestHead:
         return b"\r\n%bX-Forwarded-For: %b" % (lines, forwarded + b", " if forwarded else b"")
 
     def without_credentials(self) -> tuple[bytes, bytes]:
-        """Return the head before and after the value of Host, without the client's credentials."""
+        """Return the two parts of the head, before and after the value of Host, without the client's credentials."""
         if self._without_credentials is None:
             before = _before_host(self.method, drop_query_credentials(self.uri))
             self._without_credentials = before, self._after_host(drop_credentials(self.headers))

@@ -16,8 +16,8 @@ EVENT_END = re.compile(rb"\n\n|\n\r\n?|\r\r\n?")
 def last_end(data: bytes | bytearray, start: int = 0) -> int:
     """Return the position after the last whole event in `data`, searched from `start` on; 0 if there is none.
 
-    CR LF CR at the end of `data` counts as the beginning of CR LF CR LF. Any other CR ends a line at once: if lines end
-    in CR alone, no LF will follow.
+    CR LF CR at the end of `data` counts as the beginning of CR LF CR LF. Any other CR ends its line without waiting
+    for an LF, because a stream whose lines end in CR alone has none.
     """
     stop = len(data) - data.endswith(b"\r\n\r")
     end = max(data.rfind(pair, start, stop) for pair in PAIRS) + 2

@@ -187,7 +187,7 @@ class Resumption:
         if partial.finish_reason or is_used_up(body, partial):
             report_resumed(exchange, cause, target.name)
             return self._end(exchange, stream)
-        prompt_tokens(exchange)  # estimated from the request itself, and not from its continuation
+        prompt_tokens(exchange)  # estimated now, before exchange.request becomes the continuation
         exchange.end_attempt()
         if cause != HANDOVER:  # an instance that handed over may continue the answer later, such as after its restart
             self._failed = (*self._failed, target)

@@ -42,7 +42,7 @@ class ControlWorker(GeventWorker):
 
     def run(self) -> None:
         for sock in self.sockets:
-            sock.close()  # only the processes that relay accept connections
+            sock.close()  # only the processes that relay may accept connections
         components: RouterComponents = self.app.components
         state = components.state
         assert isinstance(state, ControlState)

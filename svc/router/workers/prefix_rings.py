@@ -1,8 +1,8 @@
-"""Ring buffers in shared memory, in which the processes of a router publish which conversations they send where.
+"""Ring buffers in shared memory, in which a router's processes publish where they send each conversation.
 
 Each process writes to its own ring, without a lock. A process that has fallen behind by more than a ring misses the
-records that were overwritten, and one that reads a record while it is overwritten gets a wrong one. In either case, the
-worst result is that an instance computes a prompt that another one has in its cache.
+records that were overwritten. A process that reads a record while it is overwritten gets a wrong record. In either
+case, the worst result is that an instance computes a prompt that another instance has in its cache.
 
 gunicorn's master imports this module, so it imports nothing of the router, which a HUP loads anew.
 """

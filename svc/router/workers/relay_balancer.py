@@ -257,5 +257,5 @@ class RelayBalancer(Balancer):
             self.queue.wake((*target.models, None))
 
     def expire(self, now: float) -> None:
-        """End the waits whose time is over. The control process makes trials due."""
+        """End the waits whose time is over. Only the control process marks trials of ejected instances as due."""
         self.queue.sweep(now)

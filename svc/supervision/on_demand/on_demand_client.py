@@ -30,7 +30,8 @@ class OnDemandClient:
         """Stop an instance that has the order `release` and no requests in flight; return at once.
 
         Return False if the order has ended, for example because no other instance needs the memory any more, or if a
-        request is in flight. A program with `sleep = "vllm"` is not stopped: with True, its engine may be put to sleep.
+        request is in flight. A program with `sleep = "vllm"` is not stopped: for it, True means that the caller may put
+        its engine to sleep.
         """
         return bool(self._channel.call_extension("svc.putToSleep", name, about=name))
 

@@ -59,7 +59,7 @@ class SupervisedInstances:
     def put_to_sleep(self, name: str) -> bool:
         """Stop an instance's program if it has to sleep and has no requests in flight; return False if not.
 
-        A program whose engine can sleep is not stopped; with True, its engine may be put to sleep.
+        A program whose engine can sleep is not stopped: for it, True means that the caller may put its engine to sleep.
         """
         processes = self._processes_with(name)
         if not self.arbiter.may_sleep(name, processes, time.monotonic()):
