@@ -26,7 +26,7 @@ from tests.integration.router.scripted import RESET
 from tests.messages import broken, broken_answers
 from tests.waiting import free_port, wait_until
 
-CI_SECONDS = 15.0
+CI_SECONDS = 8.0
 LONG_SECONDS = 10 * 60.0
 THREADS = 16
 LATEST_REQUESTS = 2000

@@ -22,7 +22,7 @@ from tests.integration.router.traffic import LATE, Traffic, late_bytes
 from tests.waiting import wait_until
 
 T = TypeVar("T")
-CI_SECONDS = 20.0
+CI_SECONDS = 10.0
 LONG_SECONDS = 20 * 60.0
 MAX_CLIENTS = 8
 FLAGS = (
