@@ -68,7 +68,7 @@ def disk_trouble(path: Path, error: Exception) -> str:
         return DISK_FULL
     if number == errno.EROFS or "readonly" in text:
         return READ_ONLY
-    with suppress(OSError):  # the disk is asked, because SQLite may report only that it cannot open the file
+    with suppress(OSError):  # SQLite may report only that it cannot open the file; the disk's state says why
         disk = os.statvfs(path.parent)
         if disk.f_bavail == 0 or disk.f_flag & os.ST_RDONLY:
             return READ_ONLY if disk.f_flag & os.ST_RDONLY else DISK_FULL

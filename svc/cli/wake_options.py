@@ -1,4 +1,4 @@
-"""The options of `svc wake` and `svc sleep`, and the wait for what these commands ask for."""
+"""The options of `svc wake` and `svc sleep`, and the wait until their instances are awake or asleep."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -18,8 +18,7 @@ DEFAULT_TIMEOUT_SECONDS = 600.0
 
 
 def wake_options(state: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Return a decorator that adds --wait and --timeout, for instances that are to get into a state, and the operator's
-    options."""
+    """Return a decorator that adds the operator's options, and --wait and --timeout for instances to be in `state`."""
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         function = token_file_option(operator_options(function))

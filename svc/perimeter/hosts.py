@@ -95,7 +95,7 @@ class Hosts:
     def admits(self, authority: str | None) -> bool:
         """Return whether this Host header is accepted.
 
-        None is accepted: the check is meant for browsers, and all browsers send the header.
+        None is accepted: the check protects against pages in browsers, and all browsers send the header.
         """
         return not self.required or authority is None or self.knows(authority)
 

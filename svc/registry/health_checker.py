@@ -132,7 +132,7 @@ class HealthChecker:
             contradictions = 0  # a registration or update has reset the health status since the last check
         status, contradictions = next_health_status(service.health_status, contradictions, succeeded)
         if status == "unhealthy" != service.health_status and service.name in self._others():
-            # The service keeps its status; if the next check fails, too, the other registries are asked again.
+            # The service keeps its status; if the next check fails, too, the other registries are queried again.
             status, contradictions = service.health_status, UNHEALTHY_AFTER_FAILURES - 1
         self._contradictions[service.name] = (status, contradictions)
         if status != service.health_status:

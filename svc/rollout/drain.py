@@ -79,8 +79,8 @@ def wait_until_idle(
 ) -> None:
     """Wait until the router has no request in flight for these instances.
 
-    `sleep` is called before the router is asked again. After `handover` seconds, call `hand_over` with the instances
-    that have requests left. Raise CommandError after `timeout` seconds.
+    `sleep` is called before each further query of the router. After `handover` seconds, call `hand_over` with the
+    instances that have requests left. Raise CommandError after `timeout` seconds.
     """
     end = time.monotonic() + timeout
     handover_at = float("inf") if handover is None else time.monotonic() + handover

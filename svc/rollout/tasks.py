@@ -102,7 +102,7 @@ class Step:
     stage: RolloutStage = RolloutStage.WAITING
     since: float = 0.0  # when `stage` began, in seconds of the clock of the observations
     owns_drain: bool = False
-    handover_since: float | None = None  # when routers were asked to move streams, by that clock; None: not asked
+    handover_since: float | None = None  # when the order to move streams was sent, by that clock; None: never
 
 
 def instance_operations(changes: Iterable[GroupChange]) -> dict[str, InstanceOperation]:

@@ -41,7 +41,7 @@ class StreamWithoutUsage(ResponseStream):
 
 
 def request_usage(exchange: Exchange) -> None:
-    """Make a request for a stream of completions ask for the usage, unless the client has asked for it.
+    """Add `include_usage` to a request for a stream of completions, unless the client has set it.
 
     A body that cannot be read stays as it is.
     """

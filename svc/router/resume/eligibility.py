@@ -46,7 +46,7 @@ REASONS = {
     "poisoned": "the request may have killed its instances",
     "failed": "another instance did not continue it",
 }
-# The reasons why no other instance continued an answer that may go on. With any other reason, no instance is asked.
+# The reasons why no other instance continued an answer that may go on. With any other reason, none is tried.
 FAILURES = ("engine", "instance", "attempts", "poisoned", "failed")
 
 THOUGHTS_BEGIN = ("<think>", "[THINK]")

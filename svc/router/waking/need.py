@@ -9,7 +9,7 @@ from svc.protocol.service import ASLEEP
 from svc.router.balance.routing_table import RoutingTable
 from svc.router.balance.target import Target
 
-MAX_CANDIDATES = 32  # maximum of a model's instances that are asked for offers: the first by name
+MAX_CANDIDATES = 32  # maximum of a model's instances whose offers are requested: the first by name
 
 
 class ModelInstances(msgspec.Struct, frozen=True):

@@ -29,7 +29,7 @@ HOLD_SECONDS = 12.0
 OFFER_INTERVAL_SECONDS = 5.0  # time until other instances are asked again, while the chosen one is still asleep
 AVOID_SECONDS = 10.0  # an instance whose babysitter refuses a demand is not chosen for this time
 SILENCE_SECONDS = 30.0  # a babysitter restarts within seconds; after this time requests do not wait for it any more
-# Wakes whose babysitters are asked at the same time. Each step runs in a thread of its own, and takes seconds at most.
+# Maximum of wakes with a step in progress. Each step runs in a thread of its own, and takes seconds at most.
 MAX_STEPS = 32
 STATE_SECONDS = 5.0  # after this time, a wake no longer counts as impossible
 
